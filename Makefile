@@ -1,0 +1,56 @@
+# Daily commands; CONTRIBUTING.md explains them. Each target does its own set-up.
+PORT ?= 8000
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
+
+.PHONY: serve test check format train train-install lock clean
+.DEFAULT_GOAL := serve
+
+serve: $(VENV)/.serve-installed
+	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/.train-installed
+	$(BIN)/python -m training reproduce $(ARGS)
+
+train-install: $(VENV)/.train-installed
+
+# Resolves pyproject.toml anew. dev is the widest set, the other two take their versions from it.
+lock: $(VENV)/.dev-installed
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra train --extra dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra train -c requirements/dev.txt -o requirements/train.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build -c requirements/dev.txt -o requirements/serve.txt
+
+clean:
+	rm -rf $(VENV)
+
+# A stamp is newer than its lock file once that lock is installed, so a second run installs nothing.
+$(VENV)/.created:
+	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || { \
+	    echo "Atelier needs CPython 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
