@@ -1,0 +1,206 @@
+"""model.json: the signature, labels, processing steps and batching hints of one model version.
+
+Training writes it, the service reads it; both through the classes below, which refuse unknown keys.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.errors import VersionRefused
+
+SPEC_FILE = "model.json"
+ONNX_FILE = "model.onnx"
+SAVED_MODEL_FILE = "saved_model.pb"
+
+DType = Literal["uint8", "int32", "float32"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Frozen):
+    """One named input or output.
+
+    Attributes:
+        name: tensor name, the same in the SavedModel signature and in the ONNX graph.
+        dtype: element type.
+        shape: shape of one instance, without the batch; -1 stands for a length that varies.
+        minimum, maximum: inclusive range of every element; None means that of the dtype (all finite
+            values for float32).
+    """
+
+    name: str = Field(min_length=1)
+    dtype: DType
+    shape: tuple[int, ...]
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The dtype as numpy's own."""
+        return np.dtype(self.dtype)
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether one dimension of an instance varies from request to request."""
+        return -1 in self.shape
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape with the batch dimension in front, as Open Inference Protocol metadata prints it."""
+        return (-1, *self.shape)
+
+
+class TransformStep(_Frozen):
+    """One named image step of ``contract.transforms`` with its arguments."""
+
+    step: str
+    arguments: dict[str, float | int | bool | str] = {}
+
+
+class ImagePreprocessing(_Frozen):
+    """Turns an encoded image (PNG, JPEG, ...) into one instance of ``input``.
+
+    Attributes:
+        input: name of the input it feeds; uint8, shape (height, width) or (height, width, 3).
+        steps: what happens, in order, to an image that does not already have the signature's size and channels.
+    """
+
+    kind: Literal["image"] = "image"
+    input: str
+    steps: tuple[TransformStep, ...]
+
+
+class TextPreprocessing(_Frozen):
+    """Turns a sentence into one instance of ``input`` with ``contract.tokenizer``.
+
+    Attributes:
+        input: name of the input it feeds; int32, shape (-1,): token ids, at least one, without padding.
+        vocabulary: file beside model.json with one token a line; line i (from 0) has id i + 2.
+        max_length: most tokens of one text.
+        keep: which end of a longer text is kept.
+    """
+
+    kind: Literal["text"] = "text"
+    input: str
+    vocabulary: str = "vocabulary.txt"
+    max_length: int = Field(ge=1)
+    keep: Literal["first", "last"]
+
+
+Preprocessing = Annotated[ImagePreprocessing | TextPreprocessing, Field(discriminator="kind")]
+
+
+class Classification(_Frozen):
+    """Says that ``output`` holds one probability per label.
+
+    Attributes:
+        output: name of a float32 output of shape (classes,).
+        labels: the classes in the order of the output.
+    """
+
+    kind: Literal["classification"] = "classification"
+    output: str
+    labels: tuple[str, ...] = Field(min_length=2)
+
+
+class BatchingHints(_Frozen):
+    """What training knows about batching; serving.json overrides it.
+
+    Attributes:
+        max_batch_size: most instances in one backend call.
+    """
+
+    max_batch_size: int = Field(default=32, ge=1)
+
+
+class ModelSpec(_Frozen):
+    """The contract of one model version: everything a server needs besides the graph."""
+
+    format_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    description: str = ""
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    preprocessing: Preprocessing | None = None
+    postprocessing: Classification | None = None
+    batching: BatchingHints = BatchingHints()
+    opset: int
+    trained_on: str = Field(description="data set and the form it was read from")
+    frameworks: dict[str, str] = Field(
+        default={}, description="package -> version used for training and export"
+    )
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        inputs = {tensor.name: tensor for tensor in self.inputs}
+        outputs = {tensor.name: tensor for tensor in self.outputs}
+        if len(inputs) != len(self.inputs) or len(outputs) != len(self.outputs):
+            raise ValueError("two inputs or two outputs share a name")
+        if self.preprocessing is not None:
+            target = inputs.get(self.preprocessing.input)
+            if target is None:
+                raise ValueError(
+                    f"preprocessing feeds {self.preprocessing.input!r}, inputs are {sorted(inputs)}"
+                )
+            _check_target(self.preprocessing, target)
+        if self.postprocessing is not None:
+            scores = outputs.get(self.postprocessing.output)
+            if scores is None:
+                raise ValueError(
+                    f"postprocessing reads {self.postprocessing.output!r}, outputs are {sorted(outputs)}"
+                )
+            labels = len(self.postprocessing.labels)
+            if scores.dtype != "float32" or scores.shape != (labels,):
+                raise ValueError(
+                    f"{labels} labels want a float32 output of shape ({labels},), "
+                    f"{scores.name!r} is {scores.dtype} {scores.shape}"
+                )
+        return self
+
+    def input(self, name: str) -> TensorSpec:
+        """The input called ``name``; KeyError if there is none (our mistake, not a client's)."""
+        return next(tensor for tensor in self.inputs if tensor.name == name)
+
+    def write(self, directory: Path) -> None:
+        """Write model.json into ``directory``."""
+        (directory / SPEC_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read model.json from ``directory``.
+
+        Raises:
+            VersionRefused: the file is missing, is not JSON, or breaks a rule above.
+        """
+        path = directory / SPEC_FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise VersionRefused(f"{path}: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise VersionRefused(f"{path}: {where}: {first['msg']}") from error
+
+
+def _check_target(step: ImagePreprocessing | TextPreprocessing, target: TensorSpec) -> None:
+    """Refuse an input that the pre-processing cannot feed."""
+    if isinstance(step, TextPreprocessing):
+        if target.dtype != "int32" or target.shape != (-1,):
+            raise ValueError(
+                f"text wants an int32 input of shape (-1,), {target.name!r} is {target.dtype} {target.shape}"
+            )
+    elif target.dtype != "uint8" or target.is_variable or not _is_image(target.shape):
+        raise ValueError(
+            f"an image wants a uint8 input of shape (height, width) or (height, width, 3), "
+            f"{target.name!r} is {target.dtype} {target.shape}"
+        )
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)

@@ -1,0 +1,111 @@
+"""Text to token ids and back, from vocabulary.txt: the same code in training and in serving."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import VersionRefused
+
+PADDING_ID = 0
+UNKNOWN_ID = 1
+FIRST_WORD_ID = 2
+
+_MARKUP = re.compile(r"<[^>]*>")
+_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
+
+
+def split_tokens(text: str) -> list[str]:
+    """Split text into lower-case words (inner apostrophes kept) and the marks ! and ?.
+
+    Unicode is normalised to NFKC first, so that one word has one spelling; HTML tags count as spaces.
+    """
+    plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
+    return _TOKEN.findall(plain)
+
+
+def most_frequent_tokens(texts: Iterable[str], *, limit: int) -> list[str]:
+    """The ``limit`` most frequent tokens of ``texts``, by falling frequency, ties in alphabetical order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(split_tokens(text))
+    return sorted(counts, key=lambda token: (-counts[token], token))[:limit]
+
+
+class Tokenizer:
+    """Maps text to ids. Id 0 is padding and belongs to no token, id 1 stands for every unknown token.
+
+    Args:
+        tokens: the vocabulary; token i has id i + 2.
+        max_length: most ids of one text.
+        keep: which end of a longer text is kept.
+    """
+
+    def __init__(self, tokens: Sequence[str], *, max_length: int, keep: Literal["first", "last"]) -> None:
+        self.tokens = tuple(tokens)
+        self.max_length = max_length
+        self.keep = keep
+        self._ids = {token: index for index, token in enumerate(self.tokens, start=FIRST_WORD_ID)}
+
+    @property
+    def id_count(self) -> int:
+        """Number of ids, padding and unknown included: valid ids are 0 to ``id_count - 1``."""
+        return len(self.tokens) + FIRST_WORD_ID
+
+    def encode(self, text: str) -> npt.NDArray[np.int32]:
+        """Token ids of ``text``: int32, shape (length,), 1 <= length <= max_length, no padding.
+
+        A text that yields no token becomes one unknown token.
+        """
+        ids = [self._ids.get(token, UNKNOWN_ID) for token in split_tokens(text)] or [UNKNOWN_ID]
+        kept = ids[: self.max_length] if self.keep == "first" else ids[-self.max_length :]
+        return np.array(kept, dtype=np.int32)
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of ``ids``; padding is left out, id 1 reads ``<unknown>``."""
+        words = {PADDING_ID: "", UNKNOWN_ID: "<unknown>"}
+        named = (words[i] if i in words else self.tokens[i - FIRST_WORD_ID] for i in ids)
+        return [word for word in named if word]
+
+    def write(self, path: Path) -> None:
+        """Write the vocabulary, one token a line, UTF-8."""
+        path.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8", newline="\n")
+
+    @classmethod
+    def read(cls, path: Path, *, max_length: int, keep: Literal["first", "last"]) -> Self:
+        """Read a vocabulary that ``write`` wrote.
+
+        Raises:
+            VersionRefused: the file is missing, not UTF-8, empty, or names a token twice.
+        """
+        try:
+            tokens = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise VersionRefused(f"{path}: {error}") from error
+        if tokens[-1] == "":
+            tokens.pop()
+        if not tokens or "" in tokens:
+            raise VersionRefused(f"{path}: a vocabulary holds one token a line and no empty line")
+        if len(set(tokens)) != len(tokens):
+            twice = Counter(tokens).most_common(1)[0][0]
+            raise VersionRefused(f"{path}: token {twice!r} occurs twice")
+        return cls(tokens, max_length=max_length, keep=keep)
+
+
+def pad(rows: Sequence[npt.NDArray[np.int32]], *, length: int | None = None) -> npt.NDArray[np.int32]:
+    """Stack rows of different length into int32 (rows, length), padded after the text with id 0.
+
+    Args:
+        rows: int32 arrays of shape (n,); at least one.
+        length: width of the result, not below the longest row; None takes the longest row's.
+    """
+    width = max(len(row) for row in rows) if length is None else length
+    batch = np.full((len(rows), width), PADDING_ID, dtype=np.int32)
+    for index, row in enumerate(rows):
+        batch[index, : len(row)] = row
+    return batch

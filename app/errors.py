@@ -1,0 +1,82 @@
+"""Every way a request or a load can fail, as facts. Knows no HTTP; ``edge.respond`` maps them to status codes.
+
+ServingError
+├── InvalidInput          the client sent a value that breaks a rule
+│   └── TooLarge          ... a rule about size
+├── NotFound
+│   ├── ModelNotFound     no such model
+│   └── VersionNotFound   the model exists, this version does not
+├── Unavailable           try again: nothing is wrong with the request
+│   ├── QueueFull         ... as many rows or bytes wait as the limits allow
+│   ├── Draining          ... the process is stopping
+│   └── ModelNotReady     ... the version is loading, unloading or was refused
+├── DeadlineExceeded      the answer would come too late
+├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
+└── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples)
+"""
+
+
+class ServingError(Exception):
+    """Base of all errors that the service answers with ``{"error": message}``."""
+
+    @property
+    def message(self) -> str:
+        """One sentence: which value broke which rule."""
+        return str(self)
+
+
+class InvalidInput(ServingError):
+    """A value in the request breaks a rule of the signature or of the protocol."""
+
+
+class TooLarge(InvalidInput):
+    """A body, or an image in it, exceeds a size limit."""
+
+
+class NotFound(ServingError):
+    """What the request names does not exist."""
+
+
+class ModelNotFound(NotFound):
+    """No model of this name is in the repository."""
+
+
+class VersionNotFound(NotFound):
+    """The model exists, the version or label asked for does not."""
+
+
+class Unavailable(ServingError):
+    """The service cannot answer now; the same request may succeed later.
+
+    Args:
+        message: what is exhausted or missing.
+        retry_after_s: seconds after which a retry makes sense.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Unavailable):
+    """As many rows or bytes wait as ``max_queue_rows`` or ``max_queue_bytes`` allow."""
+
+
+class Draining(Unavailable):
+    """The process received SIGTERM and takes no new work."""
+
+
+class ModelNotReady(Unavailable):
+    """The version is loading, unloading, or was refused at load."""
+
+
+class DeadlineExceeded(ServingError):
+    """The request's deadline passed before its answer was there."""
+
+
+class BackendFailed(ServingError):
+    """The runtime raised, or an output has the wrong batch size or holds NaN."""
+
+
+class VersionRefused(ServingError):
+    """A version directory breaks the on-disk contract; the message says which file and which rule."""
