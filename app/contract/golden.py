@@ -79,9 +79,7 @@ class Golden:
             "tolerance": dict(self.tolerance),
             "raw": [{"name": sample.name, "label": sample.label} for sample in self.raw],
         }
-        arrays: dict[str, Array] = {
-            "meta": np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
-        }
+        arrays: dict[str, Array] = {"meta": np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)}
         arrays |= {f"input:{name}": values for name, values in self.inputs.items()}
         arrays |= {f"length:{name}": values for name, values in self.lengths.items()}
         arrays |= {f"output:{name}": values for name, values in self.outputs.items()}
@@ -108,23 +106,15 @@ class Golden:
                 outputs=_section(arrays, "output"),
                 tolerance={str(name): float(value) for name, value in meta["tolerance"].items()},
                 raw=tuple(
-                    RawSample(
-                        name=raw["name"], label=raw["label"], data=arrays[f"raw:{raw['name']}"].tobytes()
-                    )
+                    RawSample(name=raw["name"], label=raw["label"], data=arrays[f"raw:{raw['name']}"].tobytes())
                     for raw in meta["raw"]
                 ),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise VersionRefused(f"{path}: not a golden file: {error}") from error
-        counts = {
-            len(values)
-            for part in (golden.inputs, golden.lengths, golden.outputs)
-            for values in part.values()
-        }
+        counts = {len(values) for part in (golden.inputs, golden.lengths, golden.outputs) for values in part.values()}
         if not golden.inputs or not golden.outputs or len(counts) != 1 or min(counts) < MINIMUM_ROWS:
-            raise VersionRefused(
-                f"{path}: wants inputs and outputs of equally many rows, at least {MINIMUM_ROWS}"
-            )
+            raise VersionRefused(f"{path}: wants inputs and outputs of equally many rows, at least {MINIMUM_ROWS}")
         if "default" not in golden.tolerance:
             raise VersionRefused(f"{path}: states no default tolerance")
         return golden

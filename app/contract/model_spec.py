@@ -131,9 +131,7 @@ class ModelSpec(_Frozen):
     batching: BatchingHints = BatchingHints()
     opset: int
     trained_on: str = Field(description="data set and the form it was read from")
-    frameworks: dict[str, str] = Field(
-        default={}, description="package -> version used for training and export"
-    )
+    frameworks: dict[str, str] = Field(default={}, description="package -> version used for training and export")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -144,16 +142,12 @@ class ModelSpec(_Frozen):
         if self.preprocessing is not None:
             target = inputs.get(self.preprocessing.input)
             if target is None:
-                raise ValueError(
-                    f"preprocessing feeds {self.preprocessing.input!r}, inputs are {sorted(inputs)}"
-                )
+                raise ValueError(f"preprocessing feeds {self.preprocessing.input!r}, inputs are {sorted(inputs)}")
             _check_target(self.preprocessing, target)
         if self.postprocessing is not None:
             scores = outputs.get(self.postprocessing.output)
             if scores is None:
-                raise ValueError(
-                    f"postprocessing reads {self.postprocessing.output!r}, outputs are {sorted(outputs)}"
-                )
+                raise ValueError(f"postprocessing reads {self.postprocessing.output!r}, outputs are {sorted(outputs)}")
             labels = len(self.postprocessing.labels)
             if scores.dtype != "float32" or scores.shape != (labels,):
                 raise ValueError(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
 from app.errors import InvalidInput, VersionRefused
@@ -84,7 +84,7 @@ def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Imag
                 )
             image.load()
             return _flatten(ImageOps.exif_transpose(image))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InvalidInput(f"{len(data)} bytes are not an image; send {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"image exceeds the limit of {pixel_limit} pixels") from error
@@ -96,9 +96,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     """Any Pillow mode to L or RGB."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
-        scaled = (
-            np.clip(values // 257, 0, 255) if values.size and values.max() > 255 else np.clip(values, 0, 255)
-        )
+        scaled = np.clip(values // 257, 0, 255) if values.size and values.max() > 255 else np.clip(values, 0, 255)
         return Image.fromarray(scaled.astype(np.uint8))
     if image.mode == "F":
         raise InvalidInput("floating-point images are not accepted; send 8 or 16 bits per channel")
