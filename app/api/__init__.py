@@ -1,0 +1,1 @@
+"""FastAPI routers for everything that is not inference: health, model status, metrics, documentation."""

@@ -1,0 +1,101 @@
+"""The inference routes in the OpenAPI document: they bypass FastAPI, so their description is written here."""
+
+from typing import Any
+
+_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+_ERRORS = {
+    "400": {"description": "The value named breaks the rule named", **_ERROR},
+    "404": {"description": "No such model or version", **_ERROR},
+    "413": {"description": "Body too large", **_ERROR},
+    "429": {"description": "Queue full; see Retry-After", **_ERROR},
+    "503": {"description": "Model not ready, or the service is shutting down", **_ERROR},
+    "504": {"description": "Deadline passed in the queue", **_ERROR},
+}
+_IMAGE = {"schema": {"type": "string", "format": "binary", "description": "PNG, JPEG, GIF, BMP, WebP or TIFF"}}
+_TEXT = {"schema": {"type": "string"}, "example": "A wonderful film, moving and funny from start to finish."}
+_FORM = {
+    "schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}},
+}
+_TENSOR = {
+    "schema": {
+        "type": "string",
+        "format": "binary",
+        "description": "One or more rows of the single fixed-shape input, little-endian, one after the other",
+    }
+}
+_PREDICT_EXAMPLES = {
+    "row": {
+        "summary": "Row format: one token-id list per text",
+        "value": {"instances": [[2, 3, 4]]},
+    },
+    "text": {"summary": "Row format: texts", "value": {"instances": ["A wonderful film.", "Dull and far too long."]}},
+    "columnar": {"summary": "Columnar format: tensors by name", "value": {"inputs": {"token_ids": [[2, 3, 4]]}}},
+    "image": {"summary": "Row format: encoded images", "value": {"instances": [{"b64": "iVBORw0KGgo..."}]}},
+}
+_CLASSIFY_EXAMPLES = {
+    "text": {"summary": "Texts", "value": {"examples": [{"text": "A wonderful film."}]}},
+    "image": {"summary": "Encoded images", "value": {"examples": [{"image": {"b64": "iVBORw0KGgo..."}}]}},
+}
+_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "Model, as listed by GET /v1/models",
+}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+_TOP_K = {
+    "name": "top_k",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "default": 10},
+    "description": "Most labels per example",
+}
+
+
+def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the inference routes to FastAPI's OpenAPI document, in place."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Error"] = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string", "description": "Which value broke which rule"}},
+    }
+    predict = _operation(
+        "Outputs of the model",
+        "TensorFlow Serving's predict: `instances` (row) or `inputs` (columnar). Texts may be sent as strings and "
+        'images as `{"b64": ...}`; also takes images, text, forms and raw tensors.',
+        _PREDICT_EXAMPLES,
+        {"predictions": [[0.02, 0.98]]},
+    )
+    classify = _operation(
+        "Labels with their probabilities, best first",
+        "TensorFlow Serving's classify; also takes an image, a text or a form with files as the body.",
+        _CLASSIFY_EXAMPLES,
+        {"results": [[["positive", 0.98], ["negative", 0.02]]]},
+    )
+    paths = document.setdefault("paths", {})
+    for prefix, parameters in (
+        ("/v1/models/{name}", [_NAME]),
+        ("/v1/models/{name}/versions/{version}", [_NAME, _VERSION]),
+    ):
+        paths[f"{prefix}:predict"] = {"post": {**predict, "parameters": parameters}}
+        paths[f"{prefix}:classify"] = {"post": {**classify, "parameters": [*parameters, _TOP_K]}}
+    return document
+
+
+def _operation(summary: str, text: str, examples: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+    content = {
+        "application/json": {"schema": {"type": "object"}, "examples": examples},
+        "image/*": _IMAGE,
+        "text/plain": _TEXT,
+        "multipart/form-data": _FORM,
+        "application/octet-stream": _TENSOR,
+    }
+    return {
+        "tags": ["inference"],
+        "summary": summary,
+        "description": text,
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"description": "One answer per row", "content": {"application/json": {"example": reply}}}}
+        | _ERRORS,
+    }

@@ -1,0 +1,84 @@
+"""Status and metadata of models, as TensorFlow Serving prints them.
+
+Two stated deviations: ``GET /v1/models`` lists the models (KServe's form; TensorFlow Serving answers 400), and a
+wrong verb gets 405.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.contract.model_spec import TensorSpec
+from app.errors import VersionNotFound
+from app.serving.registry import Registry, State, VersionRecord
+
+_STATES = {
+    State.LOADING: "LOADING",
+    State.READY: "AVAILABLE",
+    State.UNLOADING: "UNLOADING",
+    State.UNAVAILABLE: "END",
+}
+_TYPES = {"uint8": "DT_UINT8", "int32": "DT_INT32", "float32": "DT_FLOAT"}
+
+
+def models_router(registry: Registry) -> APIRouter:
+    """Routes under /v1/models, except inference."""
+    router = APIRouter(prefix="/v1/models", tags=["models"])
+
+    @router.get("", summary="Names of all models")
+    async def models() -> dict[str, list[str]]:
+        return {"models": registry.names()}
+
+    @router.get("/{name}", summary="State of every version of a model")
+    async def status(name: str) -> dict[str, Any]:
+        return {"model_version_status": [_status(record) for record in registry.records(name)]}
+
+    @router.get("/{name}/versions/{version}", summary="State of one version")
+    async def version_status(name: str, version: int) -> dict[str, Any]:
+        records = [record for record in registry.records(name) if record.version == version]
+        if not records:
+            raise VersionNotFound(f"Could not find version {version} of model {name}")
+        return {"model_version_status": [_status(record) for record in records]}
+
+    @router.get("/{name}/metadata", summary="Signature of the version that serves")
+    async def metadata(name: str) -> dict[str, Any]:
+        return _metadata(registry, name, None)
+
+    @router.get("/{name}/versions/{version}/metadata", summary="Signature of one version")
+    async def version_metadata(name: str, version: int) -> dict[str, Any]:
+        return _metadata(registry, name, version)
+
+    return router
+
+
+def _status(record: VersionRecord) -> dict[str, Any]:
+    return {
+        "version": str(record.version),
+        "state": _STATES[record.state],
+        "status": {"error_code": "FAILED_PRECONDITION" if record.reason else "OK", "error_message": record.reason},
+    }
+
+
+def _metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
+    model = registry.get(name, version)
+    signature = {
+        "inputs": {tensor.name: _tensor(tensor, "serving_default_" + tensor.name) for tensor in model.spec.inputs},
+        "outputs": {tensor.name: _tensor(tensor, "StatefulPartitionedCall") for tensor in model.spec.outputs},
+        "method_name": "tensorflow/serving/predict",
+        "defaults": {},
+    }
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
+        "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+    }
+
+
+def _tensor(tensor: TensorSpec, graph_name: str) -> dict[str, Any]:
+    return {
+        "dtype": _TYPES[tensor.dtype],
+        "tensor_shape": {
+            "dim": [{"size": str(size), "name": ""} for size in tensor.batch_shape],
+            "unknown_rank": False,
+        },
+        "name": f"{graph_name}:0",
+    }

@@ -1,0 +1,217 @@
+"""The command line: ``python -m app serve | models | predict | devices`` (also installed as ``atelier``)."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import __version__
+from app.errors import ServingError
+from app.settings import PREFIX, Settings, unknown_variables
+from app.telemetry.logging import configure_logging
+
+cli = typer.Typer(
+    help="Serve published Keras models over REST: dynamically batched, verified at load.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Directory that holds <model>/<version>/.")]
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one [default: 8000].")] = None,
+    models_dir: ModelsDir = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
+    drain_delay_s: Annotated[
+        float | None, typer.Option(help="Seconds between not ready and no longer listening [default: 0].")
+    ] = None,
+    shutdown_timeout_s: Annotated[
+        float | None, typer.Option(help="Seconds for work in progress to finish at shutdown [default: 30].")
+    ] = None,
+) -> None:
+    """Load every model and answer requests until SIGTERM or Ctrl-C.
+
+    Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
+    """
+    from app.main import create_app
+
+    flags = {name: value for name, value in locals().items() if name != "create_app"}
+    settings = read_settings(**flags)
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
+    )
+    server = Server(config, settings)
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+@cli.command()
+def models(models_dir: ModelsDir = None) -> None:
+    """List the published models: what they take, what they answer, how good they are."""
+    import json
+
+    from app.contract.model_spec import ModelSpec
+    from app.repository.scan import scan
+
+    settings = read_settings(models_dir=models_dir)
+    table = Table("model", "version", "takes", "answers", "test accuracy")
+    found = scan(settings.models_dir)
+    if not found:
+        fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
+    for name, versions in found.items():
+        for version in versions:
+            directory = settings.models_dir / name / str(version)
+            try:
+                spec = ModelSpec.read(directory)
+                metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+            except (ServingError, OSError, ValueError) as error:
+                table.add_row(name, str(version), f"[red]unreadable: {error}[/red]", "", "")
+                continue
+            kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
+            inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
+            answers = ", ".join(spec.postprocessing.labels[:10]) if spec.postprocessing else "tensors"
+            accuracy = metrics.get("test", {}).get("accuracy")
+            table.add_row(name, str(version), f"{kind}: {inputs}", answers, f"{accuracy:.4f}" if accuracy else "-")
+    Console().print(table)
+
+
+@cli.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    file_or_text: Annotated[str, typer.Argument(help="An image or text file, or the text itself.")],
+    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Most labels printed.")] = 3,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Load one model, classify one image or text with it, and print the labels. Needs no running service."""
+    settings = read_settings(models_dir=models_dir)
+    configure_logging(level="error", form="text")
+    path = Path(file_or_text)
+    data = path.read_bytes() if _is_file(path) else file_or_text.encode()
+    try:
+        ranked = asyncio.run(_predict(settings, model, version, data, top_k))
+    except ServingError as error:
+        fail(error.message)
+    for label, score in ranked:
+        Console().print(f"{score:7.4f}  {label}", highlight=False)
+
+
+@cli.command()
+def devices() -> None:
+    """Show every compute device that was found, and why models run on it or not."""
+    from app.runtime.devices import probe_devices
+
+    table = Table("device", "what it is", "used", "why")
+    for device in probe_devices():
+        table.add_row(device.name, device.description, "yes" if device.used else "no", device.reason)
+    Console().print(table)
+
+
+@cli.callback(invoke_without_command=True)
+def version_flag(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Serve published Keras models over REST: dynamically batched, verified at load."""
+    if version:
+        Console().print(__version__)
+        raise typer.Exit
+
+
+class Server(uvicorn.Server):
+    """uvicorn with the shutdown order of a service behind a load balancer.
+
+    On SIGTERM: ready turns false; after ``drain_delay_s`` the socket closes; queued and running work finishes
+    within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: Any = None) -> None:
+        """Run until a signal ends it."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
+        registry = self.config.app.registry  # type: ignore[union-attr]
+        if registry.draining or self._loop is None:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT or self.force_exit
+            return
+        registry.start_draining()
+        self._loop.call_soon_threadsafe(self._leave, registry)
+
+    def _leave(self, registry: Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
+        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_waiting)
+
+
+async def _predict(settings: Settings, name: str, version: int | None, data: bytes, top_k: int) -> Any:
+    import time
+
+    from app.edge.v1 import utf8
+    from app.main import build_registry
+    from app.serving.predictor import predict as run
+    from app.telemetry.metrics import Metrics
+
+    registry = build_registry(settings, Metrics())
+    await registry.load_one(name, version)
+    model = registry.get(name, version)
+    try:
+        instance = model.instance_from_text(utf8(data, "text")) if model.tokenizer else model.instance_from_image(data)
+        prediction = await run(model, {model.input_for_media(): instance[None]}, clock=time.perf_counter)
+        return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)[0]
+    finally:
+        await registry.drain(0)
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings from flags and environment; ends the program with one sentence per mistake."""
+    if unknown := unknown_variables():
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        fail(f"unknown environment variable {unknown[0]}; known: {known}")
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        fail("\n".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors()))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one sentence to standard error and exit with 2."""
+    Console(stderr=True).print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a sentence is longer than a file name may be
+        return False
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

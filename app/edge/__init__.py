@@ -1,0 +1,1 @@
+"""The hot path: ASGI in, ASGI out. Knows HTTP and the wire formats, nothing about batching."""

@@ -1,0 +1,188 @@
+"""JSON documents and the tensors in them, without a Python object per number.
+
+simdjson gives the numbers of an array as one flat buffer and forgets the nesting, so the nesting is checked apart:
+every array is walked down to the rows, and the number of brackets in the document proves that nothing else is nested.
+Whatever that fast way cannot read is read again by the slow one, which says what is wrong.
+"""
+
+import json
+from itertools import chain
+from math import prod
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+
+JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
+
+
+class JsonReader:
+    """Parses request bodies; holds the parser's buffers between requests.
+
+    Args:
+        fallback_limit_bytes: bodies up to this size get a second chance with the stdlib parser, which reads
+            NaN and Infinity and integers of any size, and ignores bytes after the document.
+    """
+
+    def __init__(self, *, fallback_limit_bytes: int) -> None:
+        self._fallback_limit_bytes = fallback_limit_bytes
+        self._parser = simdjson.Parser()
+
+    def read(self, body: bytes) -> "Document":
+        """Parse ``body``, which must hold a JSON object.
+
+        Raises:
+            InvalidInput: not JSON (with the offset), not UTF-8, or not an object.
+        """
+        try:
+            root = self._parse(body)
+        except (ValueError, RuntimeError, UnicodeDecodeError) as error:
+            root = self._fall_back(body, error)
+        if not isinstance(root, simdjson.Object | dict):
+            raise InvalidInput(f"the JSON document is {_kind(root)}; send an object")
+        return Document(root, brackets=body.count(b"["))
+
+    def _parse(self, body: bytes) -> JsonValue:
+        try:
+            return self._parser.parse(body)
+        except RuntimeError:
+            # A document of an earlier request is still referenced somewhere; leave it its parser.
+            self._parser = simdjson.Parser()
+            return self._parser.parse(body)
+
+    def _fall_back(self, body: bytes, error: Exception) -> JsonValue:
+        if len(body) > self._fallback_limit_bytes:
+            raise InvalidInput(f"JSON Parse error: {error}") from error
+        try:
+            return json.JSONDecoder().raw_decode(body.decode("utf-8").lstrip())[0]
+        except UnicodeDecodeError as bad:
+            raise InvalidInput(f"JSON Parse error: body is not UTF-8 at offset: {bad.start}") from bad
+        except (ValueError, RecursionError) as bad:
+            where = f" at offset: {bad.pos}" if isinstance(bad, json.JSONDecodeError) else ""
+            raise InvalidInput(f"JSON Parse error: {bad}{where}") from bad
+
+
+class Document:
+    """One parsed JSON object.
+
+    Args:
+        root: the object.
+        brackets: number of ``[`` in the document.
+    """
+
+    def __init__(self, root: JsonValue, *, brackets: int) -> None:
+        self._root = root
+        self._brackets = brackets
+
+    def keys(self) -> set[str]:
+        """Names of the members."""
+        return set(self._root.keys())
+
+    def get(self, key: str) -> JsonValue:
+        """A member, or None."""
+        return self._root[key] if key in self._root.keys() else None  # noqa: SIM118 - the proxy has no `in`
+
+    def tensor(self, value: JsonValue, name: str) -> Array | None:
+        """The numbers of a nested array.
+
+        Args:
+            value: a member of this document.
+            name: what to call it in errors.
+
+        Returns:
+            float64 with the shape of the nesting; None when the array holds strings or objects,
+            for the caller to look at.
+
+        Raises:
+            InvalidInput: ragged, or a null, true or false where a number belongs.
+        """
+        if isinstance(value, simdjson.Array):
+            shape = _rectangle(value)
+            if shape is not None and self._brackets == 1 + sum(prod(shape[:i]) for i in range(1, len(shape))):
+                try:
+                    flat = np.frombuffer(value.as_buffer(of_type="d"), dtype=np.float64)
+                except (TypeError, ValueError):
+                    pass
+                else:
+                    return flat.reshape(shape)
+        return slow_tensor(plain(value), name)
+
+
+def plain(value: JsonValue) -> JsonValue:
+    """A value as ordinary Python objects."""
+    if isinstance(value, simdjson.Array):
+        return value.as_list()
+    if isinstance(value, simdjson.Object):
+        return value.as_dict()
+    return value
+
+
+def slow_tensor(value: JsonValue, name: str) -> Array | None:
+    """``Document.tensor`` for ordinary Python objects."""
+    shape: list[int] = []
+    level: list[JsonValue] = [value]
+    while level and all(isinstance(item, list) for item in level):
+        lengths = [len(item) for item in level]
+        if len(set(lengths)) > 1:
+            odd = next(i for i, length in enumerate(lengths) if length != lengths[0])
+            raise InvalidInput(
+                f"{name}{_place(odd, shape)} has {lengths[odd]} values, {name}{_place(0, shape)} has {lengths[0]}; "
+                f"all rows must share one shape"
+            )
+        shape.append(lengths[0])
+        level = list(chain.from_iterable(level))
+    for index, item in enumerate(level):
+        if isinstance(item, str | dict):
+            return None
+        if isinstance(item, bool) or not isinstance(item, int | float):
+            raise InvalidInput(
+                f"{name}{_place(index, shape)} is {_kind(item)}; wanted a number, as deep as its neighbours"
+            )
+    try:
+        return np.array(level, dtype=np.float64).reshape(shape)
+    except OverflowError as error:
+        raise InvalidInput(f"{name} holds an integer that does not fit 64 bits") from error
+
+
+def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
+    """Shape of a nested array if every array of a level is equally long; None if not, or if it is empty."""
+    shape: list[int] = []
+    level = [value]
+    while True:
+        length = len(level[0])
+        for array in level:
+            if len(array) != length:
+                return None
+        shape.append(length)
+        if length == 0:
+            return None
+        if not isinstance(level[0][0], simdjson.Array):
+            return tuple(shape)
+        level = [item for array in level for item in array]
+        if not all(isinstance(item, simdjson.Array) for item in level):
+            return None
+
+
+def _place(index: int, shape: list[int]) -> str:
+    """Flat index to ``[i][j]``."""
+    text = ""
+    for size in reversed(shape):
+        index, rest = divmod(index, size)
+        text = f"[{rest}]{text}"
+    return text
+
+
+def _kind(value: JsonValue) -> str:
+    """What to call a JSON value in an error."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list | simdjson.Array) else "an object"

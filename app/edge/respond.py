@@ -1,0 +1,78 @@
+"""Replies: the one table from error to status code, and the writing of bodies."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.errors import (
+    BackendFailed,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    QueueFull,
+    ServingError,
+    TooLarge,
+    Unavailable,
+    VersionRefused,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+# The first class that matches decides, so subclasses stand before their base.
+STATUS: tuple[tuple[type[ServingError], int], ...] = (
+    (TooLarge, 413),
+    (InvalidInput, 400),
+    (NotFound, 404),
+    (QueueFull, 429),
+    (Unavailable, 503),
+    (DeadlineExceeded, 504),
+    (BackendFailed, 500),
+    (VersionRefused, 500),
+)
+
+JSON: Header = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, body and headers of one answer."""
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = (JSON,)
+
+
+def status_of(error: ServingError) -> int:
+    """HTTP status code of an error."""
+    return next((code for kind, code in STATUS if isinstance(error, kind)), 500)
+
+
+def error_reply(error: ServingError) -> Reply:
+    """``{"error": message}`` with the error's status, and Retry-After where a retry makes sense."""
+    headers: tuple[Header, ...] = (JSON,)
+    if isinstance(error, Unavailable):
+        headers = (JSON, (b"retry-after", str(error.retry_after_s).encode()))
+    return Reply(status_of(error), error_body(error.message), headers)
+
+
+def error_body(message: str) -> bytes:
+    """The one form of every error."""
+    return orjson.dumps({"error": message})
+
+
+def wrong_verb(allowed: str) -> Reply:
+    """405 with the verb that the path wants."""
+    return Reply(405, error_body(f"Method Not Allowed; use {allowed}"), (JSON, (b"allow", allowed.encode())))
+
+
+async def send_reply(reply: Reply, send: Send, extra: tuple[Header, ...] = ()) -> None:
+    """Write a reply in one go."""
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode()), *extra]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

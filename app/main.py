@@ -1,0 +1,135 @@
+"""Wires the service. ``uvicorn --factory app.main:create_app`` works as well as ``python -m app serve``."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app import __version__
+from app.api.documentation import add_inference_routes
+from app.api.health import health_router
+from app.api.metrics import metrics_router
+from app.api.models import models_router
+from app.edge.dispatch import Dispatch, EdgeLimits
+from app.edge.respond import error_body, error_reply
+from app.errors import ServingError
+from app.repository.scan import scan
+from app.runtime.devices import cpu_threads
+from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.warmup import measure_thread_hop
+from app.serving.loader import Loader
+from app.serving.registry import Registry
+from app.settings import Settings
+from app.telemetry.metrics import Metrics
+
+
+class Atelier(FastAPI):
+    """A FastAPI application whose inference paths are answered before FastAPI sees them."""
+
+    registry: Registry
+    dispatch: Dispatch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await self.dispatch(scope, receive, send, super().__call__)
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document with the inference routes added."""
+        if self.openapi_schema is None:
+            add_inference_routes(super().openapi())
+        return super().openapi()
+
+
+def create_app(settings: Settings | None = None) -> Atelier:
+    """Build the service; models load once the event loop runs.
+
+    Args:
+        settings: None reads the environment.
+    """
+    settings = settings or Settings()
+    metrics = Metrics()
+    registry = build_registry(settings, metrics)
+    app = Atelier(
+        title="Atelier",
+        version=__version__,
+        description="Verified Keras models behind TensorFlow Serving's REST protocol.",
+        lifespan=partial(_lifespan, settings=settings),
+    )
+    app.registry = registry
+    app.dispatch = Dispatch(
+        registry=registry,
+        limits=EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes),
+        observer=metrics,
+        clock=time.perf_counter,
+    )
+    exposition = CollectorRegistry()
+    exposition.register(metrics)
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=exposition)
+    app.include_router(health_router(registry))
+    app.include_router(models_router(registry))
+    app.include_router(metrics_router(exposition))
+    app.add_exception_handler(ServingError, _serving_error)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    return app
+
+
+def build_registry(settings: Settings, metrics: Metrics) -> Registry:
+    """The registry over the models directory; nothing is loaded yet."""
+    with ThreadPoolExecutor(1) as executor:
+        hop_s = measure_thread_hop(executor, clock=time.perf_counter)
+    loader = Loader(
+        models_dir=settings.models_dir,
+        make_backend=partial(OnnxBackend, threads=cpu_threads()),
+        observer_for=metrics.for_version,
+        inline_below_s=hop_s,
+        pixel_limit=settings.pixel_limit,
+        clock=time.perf_counter,
+    )
+    return Registry(scan=partial(scan, settings.models_dir), load=loader.load, on_state=metrics.set_state)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
+    """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
+    assert isinstance(app, Atelier)
+    loading = asyncio.create_task(app.registry.load_all())
+    try:
+        yield
+    finally:
+        app.registry.start_draining()
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        await app.registry.drain(settings.shutdown_timeout_s)
+
+
+async def _serving_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    reply = error_reply(error)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers)
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException | StarletteHTTPException)
+    headers = {**(error.headers or {}), "content-type": "application/json"}
+    return Response(error_body(str(error.detail)), error.status_code, headers)
+
+
+async def _validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = " ".join(str(part) for part in first["loc"])
+    message = f"{where} is {first.get('input')!r}: {first['msg']}"
+    return Response(error_body(message), 400, {"content-type": "application/json"})

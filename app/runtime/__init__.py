@@ -1,0 +1,1 @@
+"""Devices and backends: what runs a batch, and how long it takes."""

@@ -1,0 +1,55 @@
+"""What the data plane needs of a runtime."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+
+
+class Backend(Protocol):
+    """One loaded model version. Methods block; run them in a worker thread unless measured to be cheaper."""
+
+    @property
+    def provider(self) -> str:
+        """Execution provider in use, as ONNX Runtime names it, e.g. "CPUExecutionProvider"."""
+        ...
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run one batch.
+
+        Args:
+            inputs: signature input name -> array, shape (batch, *instance_shape), dtype as the signature
+                states, C-contiguous; every array has the same batch.
+
+        Returns:
+            Signature output name -> array, shape (batch, *output_shape); row i answers row i of the inputs.
+
+        Raises:
+            BackendFailed: the runtime raised, or an output has another batch size.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the version holds. No run is in progress."""
+        ...
+
+
+def row_count(tensors: Tensors) -> int:
+    """Rows of a batch: the length of its first tensor."""
+    return len(next(iter(tensors.values())))
+
+
+def take_rows(tensors: Tensors, start: int, stop: int) -> dict[str, Array]:
+    """Rows ``start`` to ``stop`` (exclusive) of every tensor, as views."""
+    return {name: values[start:stop] for name, values in tensors.items()}
+
+
+def join_rows(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    """The rows of several batches one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

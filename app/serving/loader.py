@@ -1,0 +1,155 @@
+"""From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.contract.golden import Golden, RawSample
+from app.contract.manifest import verify_manifest
+from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.tokenizer import Tokenizer
+from app.contract.transforms import check_steps, image_to_instance
+from app.errors import VersionRefused
+from app.repository.golden_gate import replay
+from app.repository.policy import ServingPolicy
+from app.runtime.backend import Array, Backend
+from app.runtime.warmup import Clock, measure_curve
+from app.serving.admission import Admission
+from app.serving.batcher import Batcher, BatchRules
+from app.serving.model import LoadedModel
+from app.serving.work import BatchObserver
+
+WARMUP_BUDGET_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Loads versions of the repository.
+
+    Attributes:
+        models_dir: holds <model>/<version>/.
+        make_backend: opens a graph for a contract.
+        observer_for: who is told of the batches of a model version.
+        inline_below_s: batches estimated to be faster run on the event loop.
+        pixel_limit: most pixels of an image in a request.
+        clock: monotonic seconds.
+    """
+
+    models_dir: Path
+    make_backend: Callable[[Path, ModelSpec], Backend]
+    observer_for: Callable[[str, int], BatchObserver]
+    inline_below_s: float
+    pixel_limit: int
+    clock: Clock
+
+    def load(self, name: str, version: int) -> LoadedModel:
+        """Verify, open, replay the golden samples, warm up. Blocks.
+
+        Raises:
+            VersionRefused: says which file of the version breaks which rule.
+        """
+        directory = self.models_dir / name / str(version)
+        verify_manifest(directory)
+        spec = ModelSpec.read(directory)
+        if spec.name != name:
+            raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
+        tokenizer = read_preprocessing(directory, spec)
+        policy = ServingPolicy.read(directory.parent).batching
+        golden = Golden.read(directory)
+        max_batch_size = policy.max_batch_size or spec.batching.max_batch_size
+        backend = self.make_backend(directory / ONNX_FILE, spec)
+        try:
+            difference = replay(
+                golden,
+                backend.run,
+                batch_size=max_batch_size,
+                tolerance=golden.tolerance_for(backend.provider),
+            )
+            replay_raw(golden, backend, spec, tokenizer)
+            curve = measure_curve(
+                backend,
+                golden.inputs,
+                max_batch_size=max_batch_size,
+                budget_s=WARMUP_BUDGET_S,
+                clock=self.clock,
+            )
+        except BaseException:
+            backend.close()
+            raise
+        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes)
+        batcher = Batcher(
+            backend=backend,
+            rules=BatchRules(
+                max_batch_size=max_batch_size,
+                max_queue_delay_s=policy.max_queue_delay_us / 1e6,
+                inline_below_s=self.inline_below_s,
+            ),
+            curve=curve,
+            admission=admission,
+            observer=self.observer_for(name, version),
+            clock=self.clock,
+        )
+        return LoadedModel(
+            name=name,
+            version=version,
+            spec=spec,
+            tokenizer=tokenizer,
+            batcher=batcher,
+            admission=admission,
+            curve=curve,
+            golden_difference=difference,
+            provider=backend.provider,
+            default_timeout_s=policy.default_timeout_ms / 1e3,
+            pixel_limit=self.pixel_limit,
+        )
+
+
+def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:
+    """Check the image steps, or read the vocabulary.
+
+    Raises:
+        VersionRefused: unknown steps, or a vocabulary that does not fit the range of token ids.
+    """
+    step = spec.preprocessing
+    if isinstance(step, ImagePreprocessing):
+        check_steps(step, spec.input(step.input))
+        return None
+    if isinstance(step, TextPreprocessing):
+        tokenizer = Tokenizer.read(directory / step.vocabulary, max_length=step.max_length, keep=step.keep)
+        _check_id_range(directory, spec.input(step.input), tokenizer)
+        return tokenizer
+    return None
+
+
+def replay_raw(golden: Golden, backend: Backend, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
+    """Send the golden raw samples through decoding and the backend and compare the first label.
+
+    Raises:
+        VersionRefused: names the sample, its label and the one it got.
+    """
+    if not golden.raw or spec.preprocessing is None or spec.postprocessing is None:
+        return
+    for sample in golden.raw:
+        outputs = backend.run({spec.preprocessing.input: _instance(sample, spec, tokenizer)[np.newaxis]})
+        label = spec.postprocessing.labels[int(outputs[spec.postprocessing.output][0].argmax())]
+        if label != sample.label:
+            raise VersionRefused(f"golden sample {sample.name}: answered {label!r}, Keras answered {sample.label!r}")
+
+
+def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -> Array:
+    step = spec.preprocessing
+    if isinstance(step, ImagePreprocessing):
+        return image_to_instance(sample.data, preprocessing=step, target=spec.input(step.input))
+    if tokenizer is None:
+        raise VersionRefused(f"golden sample {sample.name}: model.json states no pre-processing for it")
+    return tokenizer.encode(sample.data.decode("utf-8"))
+
+
+def _check_id_range(directory: Path, tensor: TensorSpec, tokenizer: Tokenizer) -> None:
+    if tensor.maximum != tokenizer.id_count - 1 or tensor.minimum != 0:
+        raise VersionRefused(
+            f"{directory}: the vocabulary gives ids 0 to {tokenizer.id_count - 1}, "
+            f"{tensor.name!r} states {tensor.minimum} to {tensor.maximum}"
+        )

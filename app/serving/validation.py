@@ -1,0 +1,111 @@
+"""Tensors as decoded from a request to tensors as the signature wants them, or the reason why not."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.tokenizer import PADDING_ID
+from app.errors import InvalidInput
+from app.runtime.backend import Array, Tensors
+
+
+def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
+    """Check names, shapes, range and finiteness; cast to the signature's dtypes.
+
+    Args:
+        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as float64.
+        spec: the contract of the model version.
+
+    Returns:
+        name -> C-contiguous array of the signature's dtype, all with the same number of rows, at least one.
+
+    Raises:
+        InvalidInput: names the input, the instance, the value and the rule it breaks.
+    """
+    wanted = {tensor.name: tensor for tensor in spec.inputs}
+    if inputs.keys() != wanted.keys():
+        _refuse_names(inputs, wanted)
+    conformed = {name: _conform_tensor(inputs[name], tensor) for name, tensor in wanted.items()}
+    counts = {name: len(values) for name, values in conformed.items()}
+    if len(set(counts.values())) > 1:
+        raise InvalidInput(f"inputs differ in their number of instances: {counts}")
+    if isinstance(spec.preprocessing, TextPreprocessing):
+        _check_text(conformed[spec.preprocessing.input], spec.preprocessing)
+    return conformed
+
+
+def _refuse_names(inputs: Tensors, wanted: Mapping[str, TensorSpec]) -> None:
+    if unknown := inputs.keys() - wanted.keys():
+        raise InvalidInput(f"unknown input {min(unknown)!r}; the signature's inputs are {sorted(wanted)}")
+    missing = min(wanted.keys() - inputs.keys())
+    raise InvalidInput(f"input {missing!r} is missing; the signature's inputs are {sorted(wanted)}")
+
+
+def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
+    if values.ndim == 0 or len(values) == 0:
+        raise InvalidInput(f"{tensor.name!r} holds no instance; send at least one")
+    _check_shape(values, tensor)
+    if values.dtype == tensor.numpy_dtype and tensor.minimum is None and tensor.maximum is None:
+        return np.ascontiguousarray(values)
+    _check_values(values, tensor)
+    return np.ascontiguousarray(values, dtype=tensor.numpy_dtype)
+
+
+def _check_shape(values: Array, tensor: TensorSpec) -> None:
+    shape = values.shape[1:]
+    agrees = len(shape) == len(tensor.shape) and all(
+        want in {-1, have} for have, want in zip(shape, tensor.shape, strict=True)
+    )
+    if not agrees:
+        raise InvalidInput(f"an instance of {tensor.name!r} has shape {shape}; the signature wants {tensor.shape}")
+    if 0 in shape:
+        raise InvalidInput(f"an instance of {tensor.name!r} is empty (shape {shape})")
+
+
+def _check_values(values: Array, tensor: TensorSpec) -> None:
+    integral = np.issubdtype(tensor.numpy_dtype, np.integer)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            _refuse_first(values, ~np.isfinite(values), tensor, "is not a finite number")
+        if integral and (fractional := values != np.floor(values)).any():
+            hint = "; send 0-255, scaling is inside the model" if tensor.dtype == "uint8" else ""
+            _refuse_first(values, fractional, tensor, f"is not a whole number{hint}")
+    low, high = value_range(tensor)
+    if values.dtype != tensor.numpy_dtype or tensor.minimum is not None or tensor.maximum is not None:
+        outside = (values < low) | (values > high)
+        if outside.any():
+            _refuse_first(values, outside, tensor, f"is outside {low:g} to {high:g}")
+
+
+def value_range(tensor: TensorSpec) -> tuple[float, float]:
+    """Smallest and largest value that an element may have."""
+    dtype = tensor.numpy_dtype
+    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
+    low = float(limits.min) if tensor.minimum is None else tensor.minimum
+    high = float(limits.max) if tensor.maximum is None else tensor.maximum
+    return low, high
+
+
+def _refuse_first(values: Array, bad: Array, tensor: TensorSpec, rule: str) -> None:
+    where = tuple(int(i) for i in np.argwhere(bad)[0])
+    place = f" at {list(where[1:])}" if len(where) > 1 else ""
+    raise InvalidInput(f"instance {where[0]} of {tensor.name!r}: value {values[where]:g}{place} {rule}")
+
+
+def _check_text(ids: Array, text: TextPreprocessing) -> None:
+    """Padding may only follow a text, and a text has 1 to ``max_length`` tokens."""
+    if ids.shape[1] > text.max_length:
+        raise InvalidInput(
+            f"instances of {text.input!r} have {ids.shape[1]} token ids; at most {text.max_length} are accepted"
+        )
+    present = ids != PADDING_ID  # (rows, length)
+    if present.all():
+        return
+    lengths = present.sum(axis=1)
+    if not lengths.all():
+        raise InvalidInput(f"instance {int(lengths.argmin())} of {text.input!r} holds only padding (id {PADDING_ID})")
+    ends = ids.shape[1] - present[:, ::-1].argmax(axis=1)
+    if (ends != lengths).any():
+        row = int((ends != lengths).argmax())
+        raise InvalidInput(f"instance {row} of {text.input!r} has padding (id {PADDING_ID}) before its last token")

@@ -1,0 +1,50 @@
+"""Process-wide settings: environment variables ATELIER_*, overridden by command-line flags; read once at start.
+
+Per-model settings live in models/<name>/serving.json, per-version facts in model.json; none is in two places.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "ATELIER_"
+# Read by the training package, which shares the prefix.
+TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
+
+
+class Settings(BaseSettings):
+    """Knobs of one service process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    body_limit_bytes: int = Field(
+        default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
+    )
+    json_fallback_limit_bytes: int = Field(
+        default=2**20,
+        ge=0,
+        description="Largest JSON body read again by the slower, more lenient parser (NaN, Infinity).",
+    )
+    pixel_limit: int = Field(
+        default=25_000_000, ge=1, description="Most pixels (width x height) of an image in a body."
+    )
+    drain_delay_s: float = Field(
+        default=0, ge=0, description="Seconds between not ready and no longer listening; 5 behind a load balancer."
+    )
+    shutdown_timeout_s: float = Field(default=30, ge=0, description="Seconds for queued and running work to finish.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe line logged."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="One line per event, as text or as JSON.")
+
+
+def unknown_variables() -> list[str]:
+    """ATELIER_* variables in the environment that nothing reads: misspelt settings."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)

@@ -1,0 +1,192 @@
+"""Every metric: name, labels, buckets. Counts are kept in plain lists and turned into samples on scrape.
+
+``prometheus_client``'s own ``observe`` costs about a microsecond each, too much for ten of them in a request.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app import __version__
+from app.serving.model import LoadedModel
+from app.serving.registry import State
+from app.serving.work import Timings
+
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
+STAGES = ("read", "decode", "queue", "compute", "encode")
+VERSION_LABELS = ["model", "version"]
+
+
+class Histogram:
+    """Counts per bucket and their sum.
+
+    Args:
+        bounds: inclusive upper bounds, increasing; a last bucket takes the rest.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def samples(self) -> tuple[list[tuple[str, float]], float]:
+        """Cumulative counts by bound, as Prometheus wants them, and the sum."""
+        total = 0.0
+        buckets = []
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        return buckets, self._sum
+
+
+@dataclass(slots=True)
+class VersionMetrics:
+    """Counts of one model version; implements ``serving.work.BatchObserver``."""
+
+    request_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    stage_seconds: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram(SECONDS) for name in STAGES})
+    batch_rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
+    batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    padding_ratio: Histogram = field(default_factory=lambda: Histogram(RATIO))
+    requests: dict[tuple[str, int], int] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    queued_rows: int = 0
+    queued_bytes: int = 0
+
+    def batch_closed(self, *, rows: int, reason: str, compute_s: float, padding: float) -> None:
+        """Count a backend call."""
+        self.batch_rows.observe(rows)
+        self.batch_seconds.observe(compute_s)
+        self.padding_ratio.observe(padding)
+        self.closed[reason] = self.closed.get(reason, 0) + 1
+
+    def work_dropped(self, *, rows: int, reason: str) -> None:
+        """Count instances that left the queue unrun."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + rows
+
+    def queue_changed(self, *, rows: int, nbytes: int) -> None:
+        """Note what waits."""
+        self.queued_rows, self.queued_bytes = rows, nbytes
+
+
+class Metrics(Collector):
+    """All metrics of the process; register it with a CollectorRegistry."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], VersionMetrics] = {}
+        self._states: dict[tuple[str, str], State] = {}
+        self._unknown: dict[tuple[str, int], int] = {}
+
+    def for_version(self, name: str, version: int) -> VersionMetrics:
+        """The counts of a model version; the same object every time."""
+        return self._versions.setdefault((name, str(version)), VersionMetrics())
+
+    def set_state(self, name: str, version: int, state: State) -> None:
+        """Note the state of a version."""
+        self._states[(name, str(version))] = state
+
+    def request_done(
+        self, *, model: LoadedModel | None, verb: str, code: int, seconds: float, timings: Timings
+    ) -> None:
+        """Count an inference request; implements ``edge.dispatch.RequestObserver``."""
+        if model is None:  # the name came from the client: never a label
+            self._unknown[verb, code] = self._unknown.get((verb, code), 0) + 1
+            return
+        counts = self.for_version(model.name, model.version)
+        counts.requests[verb, code] = counts.requests.get((verb, code), 0) + 1
+        counts.request_seconds.observe(seconds)
+        if code == 200:
+            stages = counts.stage_seconds
+            stages["read"].observe(timings.read)
+            stages["decode"].observe(timings.decode)
+            stages["queue"].observe(timings.queue)
+            stages["compute"].observe(timings.compute)
+            stages["encode"].observe(timings.encode)
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples of one scrape."""
+        info = GaugeMetricFamily("atelier_build_info", "Version of the service; always 1.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield from self._counters()
+        yield from self._histograms()
+        yield from self._gauges()
+
+    def _counters(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "atelier_requests",
+            "Inference requests by status code; model is empty when none serves under the name asked for.",
+            labels=[*VERSION_LABELS, "protocol", "code"],
+        )
+        closed = CounterMetricFamily(
+            "atelier_batches", "Backend calls by why they closed.", labels=[*VERSION_LABELS, "reason"]
+        )
+        dropped = CounterMetricFamily(
+            "atelier_dropped_rows",
+            "Instances that left the queue without being run.",
+            labels=[*VERSION_LABELS, "reason"],
+        )
+        for (verb, code), count in sorted(self._unknown.items()):
+            requests.add_metric(["", "", f"v1:{verb}", str(code)], count)
+        for labels, counts in self._each():
+            for (verb, code), count in sorted(counts.requests.items()):
+                requests.add_metric([*labels, f"v1:{verb}", str(code)], count)
+            for reason, count in sorted(counts.closed.items()):
+                closed.add_metric([*labels, reason], count)
+            for reason, count in sorted(counts.dropped.items()):
+                dropped.add_metric([*labels, reason], count)
+        yield from (requests, closed, dropped)
+
+    def _histograms(self) -> Iterator[Metric]:
+        families = {
+            "request_seconds": ("atelier_request_seconds", "Seconds from the request's head to its reply."),
+            "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
+            "batch_seconds": ("atelier_batch_seconds", "Seconds per backend call."),
+            "padding_ratio": ("atelier_batch_padding_ratio", "Share of a batch that pads shorter rows to the longest."),
+        }
+        for attribute, (name, text) in families.items():
+            family = HistogramMetricFamily(name, text, labels=VERSION_LABELS)
+            for labels, counts in self._each():
+                buckets, total = getattr(counts, attribute).samples()
+                family.add_metric(labels, buckets, total)
+            yield family
+        stages = HistogramMetricFamily(
+            "atelier_stage_seconds", "Seconds of answered requests by stage.", labels=[*VERSION_LABELS, "stage"]
+        )
+        for labels, counts in self._each():
+            for stage, histogram in counts.stage_seconds.items():
+                buckets, total = histogram.samples()
+                stages.add_metric([*labels, stage], buckets, total)
+        yield stages
+
+    def _gauges(self) -> Iterator[Metric]:
+        rows = GaugeMetricFamily("atelier_queued_rows", "Instances waiting for a backend call.", labels=VERSION_LABELS)
+        nbytes = GaugeMetricFamily("atelier_queued_bytes", "Bytes of inputs waiting.", labels=VERSION_LABELS)
+        for labels, counts in self._each():
+            rows.add_metric(labels, counts.queued_rows)
+            nbytes.add_metric(labels, counts.queued_bytes)
+        yield from (rows, nbytes)
+        states = GaugeMetricFamily(
+            "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
+        )
+        for version, current in sorted(self._states.items()):
+            for state in State:
+                states.add_metric([*version, state], float(state is current))
+        yield states
+
+    def _each(self) -> Iterator[tuple[list[str], VersionMetrics]]:
+        for labels, counts in sorted(self._versions.items()):
+            yield list(labels), counts

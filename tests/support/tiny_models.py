@@ -1,0 +1,160 @@
+"""Complete model versions of a few weights, written without TensorFlow, for tests of the service."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from app.contract.golden import Golden, RawSample
+from app.contract.manifest import write_manifest
+from app.contract.model_spec import (
+    ONNX_FILE,
+    BatchingHints,
+    Classification,
+    ImagePreprocessing,
+    ModelSpec,
+    TensorSpec,
+    TextPreprocessing,
+    TransformStep,
+)
+from app.contract.tokenizer import Tokenizer, pad
+
+OPSET = 17
+SIDE = 4
+COLOURS = ("dark", "bright")
+WORDS = ("good", "bad", "film")
+TYPES = {"uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
+
+
+def write_brightness_model(models: Path, *, name: str = "brightness", version: int = 1, bias: float = 0.0) -> Path:
+    """4x4 grey images, "dark" or "bright" by their mean: one dense layer of two units."""
+    weights = np.stack([np.full(SIDE * SIDE, -1 / 16), np.full(SIDE * SIDE, 1 / 16)], axis=1).astype(np.float32)
+    offset = np.array([127.5 + bias, -127.5 - bias], np.float32)
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["float"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "offset"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    spec = ModelSpec(
+        name=name,
+        description="dark or bright",
+        inputs=(TensorSpec(name="pixels", dtype="uint8", shape=(SIDE, SIDE)),),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(2,)),),
+        preprocessing=ImagePreprocessing(
+            input="pixels",
+            steps=(
+                TransformStep(step="crop_square"),
+                TransformStep(step="resize", arguments={"width": SIDE, "height": SIDE}),
+                TransformStep(step="grey"),
+            ),
+        ),
+        postprocessing=Classification(output="probabilities", labels=COLOURS),
+        batching=BatchingHints(max_batch_size=8),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE)).astype(np.uint8)
+    expected = softmax(pixels.reshape(64, -1).astype(np.float32) @ weights + offset)
+    graph = _graph(spec, nodes, {"weights": weights, "offset": offset})
+    golden = Golden(inputs={"pixels": pixels}, outputs={"probabilities": expected}, tolerance={"default": 1e-5})
+    return write_version(models, version, spec, graph, golden)
+
+
+def write_words_model(models: Path, *, name: str = "words", version: int = 1) -> Path:
+    """Texts, "negative" or "positive" by which of good and bad occurs more often; padding counts nothing."""
+    tokenizer = Tokenizer(WORDS, max_length=16, keep="last")
+    votes = np.array([[0, 0], [0, 0], [0, 1], [1, 0], [0, 0]], np.float32)  # padding, unknown, good, bad, film
+    nodes = [
+        helper.make_node("Gather", ["votes", "token_ids"], ["embedded"]),
+        helper.make_node("ReduceSum", ["embedded", "axis"], ["logits"], keepdims=0),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=tokenizer.id_count - 1),),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(2,)),),
+        preprocessing=TextPreprocessing(input="token_ids", max_length=16, keep="last"),
+        postprocessing=Classification(output="probabilities", labels=("negative", "positive")),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(1, tokenizer.id_count, 1 + i % 16).astype(np.int32) for i in range(64)]
+    ids = pad(rows)
+    golden = Golden(
+        inputs={"token_ids": ids},
+        lengths={"token_ids": np.array([len(row) for row in rows], np.int32)},
+        outputs={"probabilities": softmax(votes[ids].sum(axis=1))},
+        tolerance={"default": 1e-5},
+        raw=(RawSample(name="good.txt", data=b"A good film!", label="positive"),),
+    )
+    graph = _graph(spec, nodes, {"votes": votes, "axis": np.array([1], np.int64)})
+    directory = models / name / str(version)
+    directory.mkdir(parents=True)
+    tokenizer.write(directory / "vocabulary.txt")
+    return write_version(models, version, spec, graph, golden)
+
+
+def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1) -> Path:
+    """Answers the square of an index below 10; a larger one makes ONNX Runtime's Gather fail the whole batch."""
+    table = (np.arange(10, dtype=np.float32) ** 2).reshape(10, 1)
+    nodes = [helper.make_node("Gather", ["table", "index"], ["square"])]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="index", dtype="int32", shape=()),),
+        outputs=(TensorSpec(name="square", dtype="float32", shape=(1,)),),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    index = (np.arange(64) % 10).astype(np.int32)
+    golden = Golden(inputs={"index": index}, outputs={"square": table[index]}, tolerance={"default": 0})
+    return write_version(models, version, spec, _graph(spec, nodes, {"table": table}), golden)
+
+
+def write_version(models: Path, version: int, spec: ModelSpec, graph: onnx.ModelProto, golden: Golden) -> Path:
+    directory = models / spec.name / str(version)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ONNX_FILE).write_bytes(graph.SerializeToString())
+    (directory / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
+    spec.write(directory)
+    golden.write(directory)
+    write_manifest(directory)
+    return directory
+
+
+def flip_one_weight(directory: Path, initializer: str) -> None:
+    """Negate the first weight and write a manifest that fits, as a careless edit of a model would."""
+    path = directory / ONNX_FILE
+    graph = onnx.load_model(path)
+    for tensor in graph.graph.initializer:
+        if tensor.name == initializer:
+            values = numpy_helper.to_array(tensor).copy()
+            values.flat[0] = -values.flat[0] - 1
+            tensor.CopyFrom(numpy_helper.from_array(values, initializer))
+    path.write_bytes(graph.SerializeToString())
+    write_manifest(directory)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _graph(spec: ModelSpec, nodes: Sequence[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    def info(tensor: TensorSpec) -> onnx.ValueInfoProto:
+        shape = ["batch", *("length" if size == -1 else size for size in tensor.shape)]
+        return helper.make_tensor_value_info(tensor.name, TYPES[tensor.dtype], shape)
+
+    graph = helper.make_graph(
+        list(nodes),
+        spec.name,
+        [info(tensor) for tensor in spec.inputs],
+        [info(tensor) for tensor in spec.outputs],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
