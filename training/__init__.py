@@ -1,0 +1,1 @@
+"""From data to a published model version: recipes, data sets, training, evaluation, export."""

@@ -1,0 +1,109 @@
+"""What every data set hands to training: train and validation parts, and a test part that is read on demand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Instances with their labels, row by row.
+
+    Attributes:
+        instances: uint8 (rows, height, width) or (rows, height, width, 3), or a tuple of texts.
+        labels: int32 (rows,), each an index into ``Splits.labels``.
+    """
+
+    instances: npt.NDArray[np.uint8] | tuple[str, ...]
+    labels: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[Any]) -> "Examples":
+        """The examples at the indices ``rows``, in that order."""
+        if isinstance(self.instances, tuple):
+            return Examples(instances=tuple(self.instances[row] for row in rows), labels=self.labels[rows])
+        return Examples(instances=self.instances[rows], labels=self.labels[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """A data set, split.
+
+    Attributes:
+        name: the data set.
+        form: how it lay on disk, or ``synthetic``.
+        files: file name -> sha256 of what was read.
+        labels: class names in the order of the label numbers.
+        read_test: reads the test part; called once, at the end of a run.
+    """
+
+    name: str
+    form: str
+    files: Mapping[str, str]
+    labels: tuple[str, ...]
+    train: Examples
+    validation: Examples
+    read_test: Callable[[], Examples]
+
+
+class DataSource(Protocol):
+    """Settings of one data set, and how to read it."""
+
+    def load(self) -> Splits:
+        """Find or download the data set, check it, split it.
+
+        Raises:
+            DataMissing: a file is neither on disk nor downloadable.
+            DataDamaged: a file is not what its maker published.
+        """
+        ...
+
+    def synthetic(self) -> Splits:
+        """The project's own drawings or sentences in the same shapes, with the same labels."""
+        ...
+
+
+def split_by_class(
+    labels: npt.NDArray[np.int32], *, validation_per_class: int, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Row numbers of the train and of the validation part, both in random order.
+
+    Args:
+        labels: int32 (rows,).
+        validation_per_class: rows of each class that go to validation; the rest trains.
+        seed: of numpy's default generator.
+    """
+    generator = np.random.default_rng(seed)
+    train, validation = [], []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        validation.append(rows[:validation_per_class])
+        train.append(rows[validation_per_class:])
+    return generator.permutation(np.concatenate(train)), generator.permutation(np.concatenate(validation))
+
+
+def split_synthetic(draw: Callable[[int, int], Examples], *, labels: tuple[str, ...], count: int, seed: int) -> Splits:
+    """Train, validation and test parts of ``count``, ``count // 4`` and ``count // 4`` drawn examples.
+
+    Args:
+        draw: (count, seed) -> examples.
+        labels: class names.
+        count: size of the train part.
+        seed: the parts use ``seed``, ``seed + 1`` and ``seed + 2``.
+    """
+    return Splits(
+        name=SYNTHETIC,
+        form=SYNTHETIC,
+        files={},
+        labels=labels,
+        train=draw(count, seed),
+        validation=draw(count // 4, seed + 1),
+        read_test=lambda: draw(count // 4, seed + 2),
+    )

@@ -1,0 +1,71 @@
+"""What a run ran on, and how TensorFlow is told to be quiet."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
+
+
+def quiet_tensorflow() -> None:
+    """Before TensorFlow is imported: no start-up messages, and the CPU alone.
+
+    The published figures are those of a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
+    yourself to train on a GPU.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def packages() -> dict[str, str]:
+    """Package -> version, of those that shape the result."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        for distribution in (name, f"{name}-gpu", f"{name}-cpu"):
+            try:
+                versions[name] = importlib.metadata.version(distribution)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+def hardware() -> dict[str, Any]:
+    """Name of the CPU and the number of cores that this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": _cpu_name(), "cpu_count": usable, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The git commit of the source, with ``+`` when files differ from it; None outside a repository."""
+    root = Path(__file__).parent
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return f"{head}+" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    finished = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    return finished.stdout.strip()
+
+
+def command() -> str:
+    """The command line of this process, as a user would type it."""
+    return shlex.join(["python", "-m", "training", *sys.argv[1:]])

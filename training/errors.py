@@ -1,0 +1,38 @@
+"""Every way a training command can fail because of what it was given. The CLI prints the sentence and exits 2.
+
+TrainingError
+├── RecipeNotFound     no recipe of this name in training/recipes
+├── SettingRefused     an override names no field, or its value does not fit the field's type
+├── DataMissing        a data set's file is neither on disk nor downloadable
+├── DataDamaged        a data set's file is there but is not what its maker published
+├── RunNotFound        there is no such run, or none that was interrupted
+└── TrainingDiverged   the loss became NaN or infinite
+"""
+
+
+class TrainingError(Exception):
+    """Base of the errors whose message is all that the user needs."""
+
+
+class RecipeNotFound(TrainingError):
+    """No recipe of this name exists."""
+
+
+class SettingRefused(TrainingError):
+    """An override names no field, or its value does not fit the field."""
+
+
+class DataMissing(TrainingError):
+    """A file of a data set is neither on disk nor could it be downloaded."""
+
+
+class DataDamaged(TrainingError):
+    """A file of a data set has another checksum or layout than its maker's."""
+
+
+class RunNotFound(TrainingError):
+    """The run directory named, or one to resume, does not exist."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss became NaN or infinite."""

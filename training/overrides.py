@@ -1,0 +1,93 @@
+"""``--set path.to.field=value``: replaces one setting of a recipe, parsed by the field's declared type.
+
+A setting is a field of a (nested) frozen dataclass whose type is int, float, bool, str, a Literal, a tuple of
+these, or one of them or None. Functions and the fields with the metadata ``FIXED`` are part of what the recipe is, not
+settings.
+"""
+
+import dataclasses
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from training.errors import SettingRefused
+
+T = TypeVar("T")
+
+FIXED = {"setting": False}
+"""Metadata of a dataclass field that ``--set`` cannot reach."""
+
+_NONE = {"none", "null"}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def settings(root: object, *, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting below ``root`` as (dotted path, value), in order of declaration."""
+    for field in dataclasses.fields(root):  # type: ignore[arg-type]
+        if field.metadata.get("setting") is False:
+            continue
+        value, path = getattr(root, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from settings(value, prefix=f"{path}.")
+        else:
+            yield path, value
+
+
+def apply_overrides(root: T, assignments: Iterable[str]) -> T:
+    """Return ``root`` with each ``path=value`` of ``assignments`` applied in order.
+
+    Raises:
+        SettingRefused: no ``=``, an unknown path (the message lists the known ones), or a value that does not
+            fit the field's type.
+    """
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise SettingRefused(f"--set {assignment!r} has no '='; write --set optimizer.learning_rate=0.01")
+        path = path.strip()
+        if path not in (known := [name for name, _ in settings(root)]):
+            raise SettingRefused(f"--set {path!r} names no setting; there are: {', '.join(known)}")
+        root = _replace(root, path.split("."), text.strip(), path)
+    return root
+
+
+def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:
+    name, *rest = steps
+    if rest:
+        return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, text, path)})
+    declared = get_type_hints(type(node))[name]
+    try:
+        value = _parse(text, declared)
+    except ValueError as error:
+        raise SettingRefused(f"--set {path}={text}: {error}") from error
+    try:
+        return dataclasses.replace(node, **{name: value})
+    except ValueError as error:  # a rule of the dataclass itself
+        raise SettingRefused(f"--set {path}={text}: {error}") from error
+
+
+def _parse(text: str, declared: Any) -> Any:
+    """``text`` as a value of the type ``declared``; ValueError says what the type accepts."""
+    origin, arguments = get_origin(declared), get_args(declared)
+    if origin in {Union, types.UnionType}:
+        if type(None) in arguments and text.lower() in _NONE:
+            return None
+        return _parse(text, next(argument for argument in arguments if argument is not type(None)))
+    if origin is Literal:
+        if text not in arguments:
+            raise ValueError(f"wants one of {', '.join(map(str, arguments))}")
+        return text
+    if origin is tuple:
+        parts = [part.strip() for part in text.strip("()[]").split(",")]
+        return tuple(_parse(part, arguments[0]) for part in parts if part)
+    if declared is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("wants true or false")
+        return _BOOLEANS[text.lower()]
+    if declared is str:
+        return text
+    try:
+        return declared(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[declared]
+        raise ValueError(f"wants {wanted}") from None

@@ -1,0 +1,65 @@
+"""Convolutional network on Fashion-MNIST.
+
+Command: python -m training run fashion-mnist-cnn --publish
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
+from training.pipelines import ImageAugmentation, ImagePipeline
+from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Settings of the network.
+
+    Attributes:
+        first, second, third: filters of each convolution of the three stages; a max-pooling ends a stage.
+        dropout: share of the features before the dense layer that are silenced in training.
+        normalisation_momentum: of the batch normalisation's running statistics.
+    """
+
+    first: tuple[int, ...] = (24,)
+    second: tuple[int, ...] = (64, 64)
+    third: tuple[int, ...] = (112, 112, 112)
+    dropout: float = 0.3
+    normalisation_momentum: float = 0.98
+
+
+def build(network: Network, signature: Signature) -> Any:
+    """Three stages of 3x3 convolutions with batch normalisation and ReLU, max-pooling after each, one dense layer."""
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    x = layers.Reshape((*signature.input.shape, 1))(pixels)
+    x = layers.Rescaling(1 / 90, offset=-73 / 90)(x)  # mean and standard deviation of the training pixels
+    for stage in (network.first, network.second, network.third):
+        for filters in stage:
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+            x = layers.BatchNormalization(momentum=network.normalisation_momentum)(x)
+            x = layers.ReLU()(x)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Dropout(network.dropout)(layers.Flatten()(x))
+    probabilities = layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x)
+    return tf_keras.Model(pixels, probabilities)
+
+
+RECIPE = Recipe(
+    name="fashion-mnist-cnn",
+    description="Ten kinds of garment in 28x28 grey images, by a convolutional network.",
+    data=FashionMnist(),
+    pipeline=ImagePipeline(
+        steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5)
+    ),
+    network=Network(),
+    build=build,
+    optimizer=Optimizer(
+        name="adamw", learning_rate=4e-3, schedule=Schedule(name="cosine", warmup=0.1), weight_decay=0.02
+    ),
+    loss=Loss(label_smoothing=0.1),
+    fitting=Fitting(epochs=30, batch_size=128),
+    targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=45),
+)

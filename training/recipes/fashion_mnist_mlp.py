@@ -1,0 +1,59 @@
+"""Multi-layer perceptron on Fashion-MNIST.
+
+Command: python -m training run fashion-mnist-mlp --publish
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
+from training.pipelines import ImageAugmentation, ImagePipeline
+from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Settings of the network.
+
+    Attributes:
+        widths: units of each hidden layer.
+        dropout: share of the hidden units that are silenced in training.
+        normalisation_momentum: of the batch normalisation's running statistics.
+    """
+
+    widths: tuple[int, ...] = (512, 256)
+    dropout: float = 0.2
+    normalisation_momentum: float = 0.98
+
+
+def build(network: Network, signature: Signature) -> Any:
+    """Flatten, then dense layers with batch normalisation, ReLU and dropout."""
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    x = layers.Flatten()(x)
+    for width in network.widths:
+        x = layers.Dense(width, use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=network.normalisation_momentum)(x)
+        x = layers.ReLU()(x)
+        x = layers.Dropout(network.dropout)(x)
+    probabilities = layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x)
+    return tf_keras.Model(pixels, probabilities)
+
+
+RECIPE = Recipe(
+    name="fashion-mnist-mlp",
+    description="Ten kinds of garment in 28x28 grey images, by a multi-layer perceptron.",
+    data=FashionMnist(),
+    pipeline=ImagePipeline(steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=1, flip=True)),
+    network=Network(),
+    build=build,
+    optimizer=Optimizer(
+        name="adamw", learning_rate=4e-3, schedule=Schedule(name="cosine", warmup=0.06), weight_decay=0.02
+    ),
+    loss=Loss(label_smoothing=0.1),
+    fitting=Fitting(epochs=30, batch_size=256),
+    targets=Targets(test_accuracy=0.910, parameters=700_000, minutes=5),
+)

@@ -1,0 +1,307 @@
+"""One run, from data to a published version; everything it writes lies in one directory, save the version.
+
+Read ``run`` first: it is the whole way. The test set is read at its end, once, and only when the validation set
+says that the target is in reach.
+"""
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training import environment
+from training.callbacks import read_weights
+from training.datasets.splits import SYNTHETIC, Examples, Splits
+from training.errors import RunNotFound
+from training.evaluate import Evaluation, evaluate, predict
+from training.fit import WEIGHTS_FILE, Trained, build_model, fit
+from training.overrides import settings
+from training.pipelines import Feed
+from training.recipe import Recipe
+from training.rundirs import CONFIG_FILE, METRICS_FILE, TEST_FILE
+
+MARGIN = 0.005
+"""Validation must exceed the target by this before the test set is touched: half a point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is asked to do besides training.
+
+    Attributes:
+        overrides: ``path=value`` as given; already applied to the recipe.
+        dataset: ``real`` or ``synthetic``.
+        test: whether to measure on the test set at the end.
+        force: test even when validation is below the target; recorded.
+        repository: where to publish the next version; None does not publish. Publishing tests first.
+        command: the command line, for the record.
+    """
+
+    overrides: tuple[str, ...] = ()
+    dataset: str = "real"
+    test: bool = False
+    force: bool = False
+    repository: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        test: None when the test set was not touched; ``gate`` says why.
+        version: the published directory.
+    """
+
+    directory: Path
+    validation: Evaluation
+    test: Evaluation | None
+    gate: str
+    version: Path | None
+    metrics: Mapping[str, Any]
+
+
+@dataclass
+class Phases:
+    """Seconds of each phase of a run, by a monotonic clock."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the body."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 2)
+
+
+def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
+    """Train, select on validation, test if allowed, report, publish if asked.
+
+    Args:
+        recipe: with the overrides applied.
+        plan: what to do.
+        directory: of the run; an interrupted or untested run in it goes on where it stopped.
+        console: progress and results.
+
+    Raises:
+        TrainingError: and its tree; one sentence each.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / CONFIG_FILE, _config(recipe, plan))
+    phases = Phases()
+    with phases.phase("data"):
+        splits = recipe.data.synthetic() if plan.dataset == SYNTHETIC else recipe.data.load()
+    console.print(f"{splits.name} ({splits.form}): {len(splits.train)} to train, {len(splits.validation)} to validate")
+    with phases.phase("preparation"):
+        feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    trained = fit(recipe, feed, splits, directory=directory, console=console)
+    phases.seconds["training"] = round(trained.progressed.seconds, 2)
+    with phases.phase("validation"):
+        validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
+    allowed, gate = may_test(recipe, validation.accuracy, plan)
+    test = None
+    if plan.test or plan.repository:
+        with phases.phase("test"):
+            test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
+    with phases.phase("baseline"):
+        baseline = _baseline(recipe, trained.model, feed, splits)
+    metrics = _metrics(recipe, plan, splits, trained, validation, test, gate, phases.seconds)
+    write_json(directory / METRICS_FILE, metrics)
+    write_json(directory / "baseline.json", baseline)
+    card = _report(recipe, metrics, validation, test, trained, directory)
+    version = None
+    if plan.repository and test:
+        version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
+        write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
+    return Outcome(directory=directory, validation=validation, test=test, gate=gate, version=version, metrics=metrics)
+
+
+def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Evaluation:
+    """Measure the weights that a run kept on its validation set.
+
+    Raises:
+        RunNotFound: the run has no weights yet.
+    """
+    path = directory / WEIGHTS_FILE
+    if not path.is_file():
+        raise RunNotFound(f"{directory} has no {WEIGHTS_FILE}: its training has not ended; resume it first")
+    splits = recipe.data.synthetic() if dataset == SYNTHETIC else recipe.data.load()
+    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    model = build_model(recipe, feed, classes=len(splits.labels))
+    model.set_weights(read_weights(path))
+    return _measure(recipe, model, feed, splits.validation, splits.labels)
+
+
+def may_test(recipe: Recipe, validation_accuracy: float, plan: Plan) -> tuple[bool, str]:
+    """Whether the test set may be touched, and the sentence that says why."""
+    wanted = recipe.targets.test_accuracy + MARGIN
+    if plan.dataset == SYNTHETIC:
+        return True, "synthetic data: the target does not apply"
+    if validation_accuracy >= wanted:
+        return True, f"validation accuracy {validation_accuracy:.4f} reaches {wanted:.4f}, the target and half a point"
+    below = f"validation accuracy {validation_accuracy:.4f} is below {wanted:.4f}, the target and half a point"
+    return (True, f"{below}; tested all the same, by --force") if plan.force else (False, below)
+
+
+def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Evaluation:
+    probabilities = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)
+    return evaluate(probabilities, examples.labels, names=names)
+
+
+def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Evaluation:
+    """Measure on the test set; a run that did so before gives that result again."""
+    path = directory / TEST_FILE
+    if path.is_file():
+        return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    test = _measure(recipe, model, feed, splits.read_test(), splits.labels)
+    write_json(path, test.as_json())
+    return test
+
+
+def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
+    """Statistics of inputs and predictions on at most 5,000 training rows; they are in random order already."""
+    from training.evaluate import prediction_statistics
+
+    sample = splits.train.take(_first(5000, len(splits.train)))
+    probabilities = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
+    return {
+        "inputs": {feed.input.name: dict(feed.statistics(sample))},
+        "predictions": prediction_statistics(probabilities, sample.labels, names=splits.labels),
+    }
+
+
+def _first(count: int, rows: int) -> Any:
+    import numpy as np
+
+    return np.arange(min(count, rows))
+
+
+def _publish(
+    recipe: Recipe,
+    feed: Feed,
+    splits: Splits,
+    model: Any,
+    metrics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    card: str,
+    repository: Path,
+) -> Path:
+    from training.publish import Version, golden_rows, publish
+
+    spec = model_spec(recipe, feed, splits)
+    inputs, lengths, raw = golden_rows(spec, model, feed.tokenizer)
+    version = Version(
+        model=model,
+        spec=spec,
+        golden_inputs=inputs,
+        golden_lengths=lengths,
+        raw=raw,
+        tokenizer=feed.tokenizer,
+        metrics=metrics,
+        baseline=baseline,
+        card=card,
+    )
+    return publish(version, repository=repository)
+
+
+def model_spec(recipe: Recipe, feed: Feed, splits: Splits) -> Any:
+    """The recipe's model.json."""
+    from app.contract.model_spec import BatchingHints, Classification, ModelSpec, TensorSpec
+    from training.export import OPSET, framework_versions
+    from training.recipe import OUTPUT_NAME
+
+    return ModelSpec(
+        name=recipe.name,
+        description=recipe.description,
+        inputs=(feed.input,),
+        outputs=(TensorSpec(name=OUTPUT_NAME, dtype="float32", shape=(len(splits.labels),), minimum=0.0, maximum=1.0),),
+        preprocessing=feed.preprocessing,
+        postprocessing=Classification(output=OUTPUT_NAME, labels=splits.labels),
+        batching=BatchingHints(max_batch_size=recipe.max_batch_size),
+        opset=OPSET,
+        trained_on=f"{splits.name} ({splits.form})" if splits.form != splits.name else splits.name,
+        frameworks=framework_versions(),
+    )
+
+
+def _report(
+    recipe: Recipe,
+    metrics: Mapping[str, Any],
+    validation: Evaluation,
+    test: Evaluation | None,
+    trained: Trained,
+    directory: Path,
+) -> str:
+    from training.report import model_card, write_report
+
+    write_report(recipe.name, test or validation, trained.progressed.history, metrics, directory=directory)
+    card = model_card(recipe, metrics)
+    (directory / "card.md").write_text(card, encoding="utf-8")
+    return card
+
+
+def _config(recipe: Recipe, plan: Plan) -> dict[str, Any]:
+    return {
+        "recipe": recipe.name,
+        "dataset": plan.dataset,
+        "overrides": list(plan.overrides),
+        "command": plan.command,
+        "settings": all_settings(recipe),
+    }
+
+
+def all_settings(recipe: Recipe) -> dict[str, Any]:
+    """Dotted path -> value of every setting."""
+    return {path: list(value) if isinstance(value, tuple) else value for path, value in settings(recipe)}
+
+
+def _metrics(
+    recipe: Recipe,
+    plan: Plan,
+    splits: Splits,
+    trained: Trained,
+    validation: Evaluation,
+    test: Evaluation | None,
+    gate: str,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    counts = {"train": len(splits.train), "validation": validation.rows, "test": test.rows if test else None}
+    return {
+        "model": recipe.name,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": plan.command,
+        "commit": environment.commit(),
+        "dataset": {"name": splits.name, "form": splits.form, "files_sha256": splits.files, "counts": counts},
+        "overrides": list(plan.overrides),
+        "target": {
+            "test_accuracy": recipe.targets.test_accuracy,
+            "parameters": recipe.targets.parameters,
+            "minutes": recipe.targets.minutes,
+        },
+        "gate": gate,
+        "validation": validation.as_json(),
+        "test": test.as_json() if test else None,
+        "parameters": int(trained.model.count_params()),
+        "epochs": trained.progressed.epoch,
+        "kept_epoch": trained.kept_epoch,
+        "seconds": dict(seconds),
+        "hardware": environment.hardware(),
+        "packages": environment.packages(),
+        "settings": all_settings(recipe),
+    }
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

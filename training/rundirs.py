@@ -1,0 +1,57 @@
+"""The directories under runs/: where a new run goes, which one to resume. Does not import TensorFlow."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from training.errors import RunNotFound
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.json"
+TEST_FILE = "test.json"
+
+
+def new_directory(root: Path, name: str, identifier: str | None) -> Path:
+    """``root/name/identifier``, which must not exist; without an identifier, the present time.
+
+    Raises:
+        RunNotFound: a run of that identifier exists.
+    """
+    identifier = identifier or datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    directory = root / name / identifier
+    if (directory / CONFIG_FILE).exists():
+        raise RunNotFound(f"{directory} holds a run already; add --resume to go on with it, or choose another --run-id")
+    return directory
+
+
+def unfinished_directory(root: Path, name: str, identifier: str | None) -> Path:
+    """The run to go on with: ``identifier``, or the newest run of the recipe that has not been published.
+
+    Raises:
+        RunNotFound: there is none.
+    """
+    candidates = [root / name / identifier] if identifier else sorted((root / name).glob("*"), reverse=True)
+    for directory in candidates:
+        if (directory / CONFIG_FILE).is_file() and "published" not in read_metrics(directory):
+            return directory
+    raise RunNotFound(f"no run of {name} under {root} is left to resume; start one without --resume")
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of a run.
+
+    Raises:
+        RunNotFound: it is not there.
+    """
+    try:
+        config: dict[str, Any] = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunNotFound(f"{directory} is no run: it has no {CONFIG_FILE}") from error
+    return config
+
+
+def read_metrics(directory: Path) -> dict[str, Any]:
+    """metrics.json of a run or of a published version; empty when it is not there."""
+    path = directory / METRICS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
