@@ -1,0 +1,68 @@
+"""Change an instance, by its gradient, until a model takes it for a given class."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.model_spec import TensorSpec
+
+STEPS = 300
+STEP_SIZE = 1 / 64  # of the input's range, for the element with the steepest gradient
+
+Array = npt.NDArray[Any]
+
+
+def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array | None:
+    """Gradient ascent on log p(label) from ``start``, within the input's range.
+
+    Args:
+        model: Sequential or functional tf_keras.Model of one input, whose layers also take that input as float32.
+        label: class to reach.
+        start: one instance, shape ``tensor.shape``.
+        tensor: the input; a step ends in a value of its dtype, so that rounding cannot undo the result.
+
+    Returns:
+        An instance of the input's dtype and shape for which the model gives ``label`` with a margin of 0.05 if 300
+        steps reach that, else one for which it just gives ``label``, or None if no step reached it.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    with tf.device("/CPU:0"):
+        entrance = tf_keras.Input(tensor.shape, dtype="float32")
+        continuous = tf_keras.models.clone_model(model, input_tensors=entrance)
+        continuous.set_weights(model.get_weights())
+        low, high = value_range(tensor)
+        span = high - low if np.isfinite(high - low) else 4.0
+        here, reached = start.astype(np.float64), None
+        for _ in range(STEPS):
+            point = tf.constant(here[None], tf.float32)
+            with tf.GradientTape() as tape:
+                tape.watch(point)
+                scores = continuous(point, training=False)[0]
+                height = tf.math.log(scores[label] + 1e-30)
+            there = as_instance(here, tensor)
+            answer = model(there[None], training=False).numpy()[0]
+            if answer.argmax() == label:
+                reached = there
+                if answer[label] - np.delete(answer, label).max() >= 0.05:
+                    break
+            slope = np.asarray(tape.gradient(height, point))[0]
+            here = np.clip(here + span * STEP_SIZE * slope / (np.abs(slope).max() + 1e-30), low, high)
+        return reached
+
+
+def value_range(tensor: TensorSpec) -> tuple[float, float]:
+    """Smallest and largest value of an input: what the spec states, else the dtype's, for int32 0 to 1000."""
+    natural = {"uint8": (0.0, 255.0), "int32": (0.0, 1000.0), "float32": (-np.inf, np.inf)}[tensor.dtype]
+    low = natural[0] if tensor.minimum is None else tensor.minimum
+    return low, natural[1] if tensor.maximum is None else tensor.maximum
+
+
+def as_instance(values: Array, tensor: TensorSpec) -> Array:
+    """``values`` in the input's dtype, rounded to the nearest and within its range."""
+    if tensor.dtype == "float32":
+        return values.astype(np.float32)
+    low, high = value_range(tensor)
+    return np.asarray(np.clip(np.rint(values), low, high).astype(tensor.numpy_dtype))
