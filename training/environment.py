@@ -6,6 +6,8 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,33 @@ PACKAGES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "numpy",
 
 
 def quiet_tensorflow() -> None:
-    """Before TensorFlow is imported: no start-up messages, and the CPU alone.
+    """Import TensorFlow without its start-up messages, and with the CPU alone.
 
     The published figures are those of a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
     yourself to train on a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    with _native_stderr_discarded():
+        import tensorflow as tf
+        import tf_keras  # noqa: F401  (its first import talks as well)
+
+        tf.config.list_physical_devices()
+    tf.get_logger().setLevel("ERROR")
+
+
+@contextmanager
+def _native_stderr_discarded() -> Iterator[None]:
+    """TensorFlow's C++ part writes to descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL; exceptions still surface."""
+    sys.stderr.flush()
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
 
 
 def packages() -> dict[str, str]:
