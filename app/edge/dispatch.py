@@ -11,8 +11,8 @@ from app.edge import media, v1
 from app.edge.body import ClientLeft, inflate, read_body
 from app.edge.json_tensor import JsonReader
 from app.edge.respond import Header, Receive, Reply, Scope, Send, error_body, error_reply, send_reply, wrong_verb
-from app.edge.routes import Route, match
-from app.errors import InvalidInput, ServingError
+from app.edge.routes import VERBS, Route, match
+from app.errors import InvalidInput, NotFound, ServingError
 from app.runtime.backend import Array
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
@@ -81,6 +81,8 @@ class Dispatch:
             await fallback(scope, receive, send)
         elif scope["method"] != "POST":
             await send_reply(wrong_verb("POST"), send)
+        elif route.verb not in VERBS:
+            await send_reply(error_reply(NotFound(f"verb {route.verb!r} is unknown; use :{' or :'.join(VERBS)}")), send)
         else:
             await self._answer(route, scope, receive, send)
 

@@ -111,6 +111,11 @@ class Document:
         return slow_tensor(plain(value), name)
 
 
+def is_array(value: JsonValue) -> bool:
+    """Whether a value is a JSON array."""
+    return isinstance(value, list | simdjson.Array)
+
+
 def plain(value: JsonValue) -> JsonValue:
     """A value as ordinary Python objects."""
     if isinstance(value, simdjson.Array):
@@ -185,4 +190,4 @@ def _kind(value: JsonValue) -> str:
         return "a number"
     if isinstance(value, str):
         return "a string"
-    return "an array" if isinstance(value, list | simdjson.Array) else "an object"
+    return "an array" if is_array(value) else "an object"

@@ -3,12 +3,11 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
-Verb = Literal["predict", "classify"]
+VERBS = ("predict", "classify")
 
 _V1 = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?:(?P<verb>predict|classify)",
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?:(?P<verb>[^/:]+)",
     re.IGNORECASE,
 )
 
@@ -20,13 +19,13 @@ class Route:
     Attributes:
         name: model.
         version, label: at most one of them is set.
-        verb: what to do.
+        verb: what to do, in lower case; not necessarily one of VERBS.
     """
 
     name: str
     version: int | None
     label: str | None
-    verb: Verb
+    verb: str
 
 
 @lru_cache(maxsize=1024)
@@ -36,5 +35,4 @@ def match(path: str) -> Route | None:
     if found is None:
         return None
     version, label = found["version"], found["label"]
-    verb: Verb = "predict" if found["verb"].lower() == "predict" else "classify"
-    return Route(found["name"], int(version) if version else None, label, verb)
+    return Route(found["name"], int(version) if version else None, label, found["verb"].lower())

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from app.contract.tokenizer import pad
-from app.edge.json_tensor import Document, JsonValue, plain, slow_tensor
+from app.edge.json_tensor import Document, JsonValue, is_array, plain, slow_tensor
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
@@ -92,7 +92,7 @@ def _check_signature(document: Document) -> set[str]:
 
 
 def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array]:
-    if isinstance(rows, str | int | float | bool | dict) or rows is None or not hasattr(rows, "__len__"):
+    if not is_array(rows):
         raise InvalidInput(f"'{name}' must be a list with one value per instance")
     if len(rows) == 0:
         raise InvalidInput(f"'{name}' is empty; send at least one instance")

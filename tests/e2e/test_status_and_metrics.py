@@ -1,0 +1,109 @@
+"""GET routes: health, status, metadata, metrics, documentation."""
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.service import Service
+
+
+def sample(client, name, **labels):
+    """Value of one sample as a scrape sees it; 0 when it is not there."""
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for found in family.samples:
+            if found.name == name and labels.items() <= found.labels.items():
+                return found.value
+    return 0
+
+
+def test_live_and_ready(tiny):
+    assert tiny.get("/v2/health/live").json() == {"live": True}
+    assert tiny.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_the_list_of_models(tiny):
+    assert tiny.get("/v1/models").json() == {"models": ["brightness", "fragile", "words"]}
+
+
+def test_status_as_tensorflow_serving_prints_it(tiny):
+    want = {
+        "model_version_status": [
+            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+    assert tiny.get("/v1/models/words").json() == want
+    assert tiny.get("/v1/models/words/versions/1").json() == want
+
+
+def test_status_of_what_does_not_exist_is_404(tiny):
+    assert tiny.get("/v1/models/nope").status_code == 404
+    reply = tiny.get("/v1/models/words/versions/9")
+    assert (reply.status_code, reply.json()) == (404, {"error": "Could not find version 9 of model words"})
+
+
+def test_a_version_that_is_no_number_is_400(tiny):
+    reply = tiny.get("/v1/models/words/versions/first")
+    assert reply.status_code == 400
+    assert "'first'" in reply.json()["error"]
+
+
+def test_metadata_has_the_doubled_signature_def_and_sizes_as_strings(tiny):
+    document = tiny.get("/v1/models/words/metadata").json()
+    signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["inputs"]["token_ids"]["dtype"] == "DT_INT32"
+    sizes = [dim["size"] for dim in signature["inputs"]["token_ids"]["tensor_shape"]["dim"]]
+    assert sizes == ["-1", "-1"]
+    assert tiny.get("/v1/models/words/versions/1/metadata").json() == document
+
+
+def test_requests_batches_and_rows_are_counted(tiny_models):
+    service = Service(tiny_models)
+    for _ in range(3):
+        service.client.post("/v1/models/words:classify", content=b"a good film")
+    service.client.post("/v1/models/words:predict", json={"instances": [[9]]})
+    service.client.post("/v1/models/nope:predict", json={})
+    service.client.post("/v1/models/brightness:predict", json={"instances": [[[1] * 4] * 4] * 20})
+    words = {"model": "words", "version": "1"}
+    count = "atelier_requests_total"
+    assert sample(service.client, count, **words, protocol="v1:classify", code="200") == 3
+    assert sample(service.client, count, **words, protocol="v1:predict", code="400") == 1
+    assert sample(service.client, count, model="", protocol="v1:predict", code="404") == 1
+    assert sample(service.client, "atelier_batch_rows_sum", model="brightness") == 20
+    assert sample(service.client, "atelier_batch_rows_count", model="brightness") == 3
+    assert sample(service.client, "atelier_batches_total", model="brightness", reason="full") == 2
+    assert sample(service.client, "atelier_stage_seconds_count", **words, stage="compute") == 3
+    assert sample(service.client, "atelier_request_seconds_count", **words) == 4
+    assert sample(service.client, "atelier_model_state", **words, state="READY") == 1
+    assert sample(service.client, "atelier_queued_rows", **words) == 0
+    assert service.stop() == 0
+
+
+def test_labels_never_hold_what_a_client_made_up(tiny):
+    tiny.post("/v1/models/made-up-name:predict", json={})
+    assert "made-up-name" not in tiny.get("/metrics").text
+
+
+def test_metrics_in_openmetrics_form_when_asked(tiny):
+    reply = tiny.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert reply.headers["content-type"].startswith("application/openmetrics-text")
+    assert reply.text.endswith("# EOF\n")
+
+
+def test_metric_names_use_base_units(tiny):
+    names = set(re.findall(r"^# TYPE (atelier_\w+)", tiny.get("/metrics").text, re.M))
+    assert names
+    assert not [name for name in names if re.search(r"_(ms|us|milliseconds|kb|mb)$", name)]
+
+
+def test_the_inference_routes_are_documented_with_examples(tiny):
+    paths = tiny.get("/openapi.json").json()["paths"]
+    for path in ("/v1/models/{name}:predict", "/v1/models/{name}/versions/{version}:classify"):
+        content = paths[path]["post"]["requestBody"]["content"]
+        assert content["application/json"]["examples"]
+        assert {"image/*", "text/plain", "multipart/form-data", "application/octet-stream"} < content.keys()
+    assert tiny.get("/docs").status_code == 200
+
+
+def test_an_unknown_path_is_404_in_the_one_error_form(tiny):
+    assert tiny.get("/nothing").json() == {"error": "Not Found"}
