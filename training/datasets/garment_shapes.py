@@ -49,11 +49,17 @@ def _vary(rng: Generator, value: float, by: float) -> float:
 
 def t_shirt(rng: Generator) -> list[Part]:
     """Short sleeves, straight body, round neck."""
-    waist, sleeve, cuff = _vary(rng, 6.6, 0.5), _vary(rng, 11.2, 0.8), _vary(rng, 8.8, 0.8)
+    waist, sleeve, cuff = _vary(rng, 7.0, 0.5), _vary(rng, 11.8, 0.6), _vary(rng, 10.0, 0.7)
     body = _mirrored(
-        (3.2, 0.6), (6.5, 1.8), (sleeve, cuff - 2.2), (sleeve - 2.0, cuff), (waist + 0.1, 7), (waist, 27.4)
+        (3.6, 0.5),
+        (7.4, 1.8),
+        (9.6, 4.4),
+        (sleeve, cuff - 1.2),
+        (sleeve - 2.6, cuff),
+        (waist + 0.4, 8.4),
+        (waist, 27.6),
     )
-    neck = _smooth(_mirrored((3.0, 0.0), (2.0, 2.2), (0.6, 3.0)))
+    neck = _smooth(_mirrored((3.2, 0.0), (2.2, 1.8), (0.6, 2.6)))
     return [Part(body), Part(neck, 0.0)]
 
 
@@ -82,11 +88,13 @@ def dress(rng: Generator) -> list[Part]:
 
 
 def coat(rng: Generator) -> list[Part]:
-    """A pullover's outline, wider, with lapels and an open front."""
-    parts = _long_sleeved(rng, waist=_vary(rng, 7.4, 0.4), neck_depth=0.8)
-    front = _mirrored((0.25, 5.0), (0.3, 27.6))
-    lapels = _mirrored((2.6, 0.6), (0.5, 7.0), (0.1, 7.0))
-    return [*parts, Part(lapels, 0.7), Part(front, 0.35)]
+    """Wider than a pullover, sleeves as long as the body and close to it, standing collar, a seam down the front."""
+    waist = _vary(rng, 7.4, 0.4)
+    parts = _long_sleeved(rng, waist=waist, neck_depth=None, longer=1.8)
+    flare = _mirrored((waist, 10.0), (waist + 0.7, 27.8))
+    collar = _mirrored((2.4, 0.2), (3.6, 2.4), (0.1, 3.2))
+    front = _mirrored((0.35, 3.0), (0.4, 27.8))
+    return [*parts, Part(flare), Part(collar, 0.9), Part(front, _vary(rng, 0.55, 0.15))]
 
 
 def sandal(rng: Generator) -> list[Part]:
@@ -104,32 +112,34 @@ def sandal(rng: Generator) -> list[Part]:
 
 
 def shirt(rng: Generator) -> list[Part]:
-    """Long sleeves, collar, buttoned front, light pattern."""
-    parts = _long_sleeved(rng, waist=_vary(rng, 6.6, 0.4), neck_depth=0.4)
+    """Slim, long sleeves close to the body, collar and buttoned front; its cloth is checked."""
+    waist = _vary(rng, 5.9, 0.4)
+    parts = _long_sleeved(rng, waist=waist, neck_depth=None, reach=3.0)
     collar = _mirrored((2.6, 0.2), (3.2, 1.6), (0.6, 3.6), (0.1, 2.4))
     buttons = [Part(_mirrored((0.45, y), (0.45, y + 1.0)), 0.45) for y in np.arange(5.0, 26.0, 3.2)]
     return [*parts, Part(collar, 0.75), *buttons]
 
 
 def sneaker(rng: Generator) -> list[Part]:
-    """A low shoe, toe to the left, with a lighter sole."""
-    top, throat = _vary(rng, 10.6, 0.6), _vary(rng, 14.0, 0.8)
+    """A low shoe, toe to the left."""
+    top, throat = _vary(rng, 9.4, 0.6), _vary(rng, 15.0, 0.7)
     upper = (
-        (0.8, 17.6),
-        (3.5, 15.6),
-        (8.5, 14.4),
-        (throat, top + 0.8),
-        (17.5, top - 0.4),
-        (20.0, top + 1.4),
-        (24.0, top + 0.8),
-        (26.6, top),
-        (27.2, 15.0),
-        (27.2, 19.2),
-        (1.0, 19.4),
+        (0.5, 17.8),
+        (2.5, 16.2),
+        (6.5, 15.0),
+        (10.5, 13.4),
+        (throat, top + 0.6),
+        (throat + 2.4, top - 0.4),
+        (20.2, top + 2.4),
+        (24.0, top + 2.0),
+        (26.6, top + 0.6),
+        (27.6, 14.0),
+        (27.6, 19.4),
+        (0.6, 19.6),
     )
-    sole = ((0.6, 18.2), (27.4, 17.8), (27.2, 20.2), (1.4, 20.2))
-    laces = ((9.5, 14.9), (throat + 0.3, top + 1.8), (throat + 1.2, top + 2.2), (11.0, 15.6))
-    return [Part(_smooth(upper, 1), 0.85), Part(laces, 0.6), Part(sole, 1.0)]
+    sole = ((0.4, 18.6), (27.6, 18.2), (27.4, 20.4), (1.0, 20.4))
+    stripes = [((x, 17.6), (x + 2.4, 13.0), (x + 3.3, 13.2), (x + 1.0, 17.6)) for x in (13.0, 15.6, 18.2)]
+    return [Part(_smooth(upper, 1), 0.95), *(Part(stripe, 0.7) for stripe in stripes), Part(sole, 0.8)]
 
 
 def bag(rng: Generator) -> list[Part]:
@@ -163,24 +173,40 @@ def ankle_boot(rng: Generator) -> list[Part]:
     return [Part(_smooth(upper, 1), 0.95), Part(sole, 0.7), Part(seam, 0.75)]
 
 
-def _long_sleeved(rng: Generator, *, waist: float, neck_depth: float) -> list[Part]:
-    """Body and hanging sleeves with a dark seam between them, and the neck cut out."""
-    cuff, reach = _vary(rng, 24.8, 0.8), _vary(rng, 11.4, 0.5)
-    body = _mirrored((2.8, 0.8), (6.6, 2.0), (waist, 8.0), (waist, 27.2))
+def _long_sleeved(
+    rng: Generator, *, waist: float, neck_depth: float | None, longer: float = 0.0, reach: float = 4.4
+) -> list[Part]:
+    """Body and hanging sleeves with a gap between them.
+
+    Args:
+        rng: source of the variation.
+        waist: half the width of the body.
+        neck_depth: how deep the neck is cut out, None for not at all.
+        longer: how much longer the sleeves are than a pullover's.
+        reach: how far the cuffs stand out beside the waist.
+    """
+    cuff, outer = _vary(rng, 24.8 + longer, 0.8), _vary(rng, waist + reach, 0.5)
+    shoulder = min(6.6, waist + 0.9)
+    body = _mirrored((2.8, 0.8), (shoulder, 2.0), (waist, 8.0), (waist + 0.1, 27.4))
     sleeve = (
-        (6.2, 1.8),
-        (8.6, 4.4),
-        (reach - 0.6, 14.0),
-        (reach, cuff),
-        (reach - 2.9, cuff + 0.6),
+        (shoulder - 0.4, 1.8),
+        (shoulder + 2.0, 4.4),
+        (outer - 0.6, 14.0),
+        (outer, cuff),
+        (outer - 0.65 * reach, cuff + 0.6),
         (waist + 0.7, 13.0),
         (waist, 8.4),
     )
     right = tuple((CENTRE + x, y) for x, y in sleeve)
     left = tuple((CENTRE - x, y) for x, y in sleeve)
-    neck = _smooth(_mirrored((2.6, 0.0), (1.9, neck_depth + 0.4), (0.6, neck_depth + 1.0)))
-    return [Part(right, 0.9), Part(left, 0.9), Part(body), Part(neck, 0.0)]
+    parts = [Part(right, 0.9), Part(left, 0.9), Part(body)]
+    if neck_depth is not None:
+        parts.append(Part(_smooth(_mirrored((2.6, 0.0), (1.9, neck_depth + 0.4), (0.6, neck_depth + 1.0))), 0.0))
+    return parts
 
+
+CHECKS: Mapping[str, float] = {"Shirt": 0.3}
+"""Label -> contrast of a checked pattern on the cloth; the others are plain."""
 
 OUTLINES: Mapping[str, Callable[[Generator], list[Part]]] = {
     "T-shirt/top": t_shirt,

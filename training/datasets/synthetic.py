@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.datasets.fashion_mnist import FASHION_LABELS
-from training.datasets.garment_shapes import GRID, OUTLINES, Part
+from training.datasets.garment_shapes import CHECKS, GRID, OUTLINES, Part
 from training.datasets.review_templates import write_review, write_sentence
 
 OVERSAMPLING = 8  # the shapes are drawn 8 times larger and averaged, for smooth edges
@@ -123,7 +123,7 @@ def _draw(name: str, rng: Generator) -> Images:
     shift = (float(rng.uniform(-0.4, 0.4)), float(rng.uniform(-0.4, 0.4)))
     tone = _tone(parts, GRID, scale=float(rng.uniform(0.96, 1.0)), shift=shift)
     cover = tone > 0
-    cloth = _texture(rng) * tone * rng.uniform(0.62, 0.92)
+    cloth = _texture(rng, checks=CHECKS.get(name, 0.0)) * tone * rng.uniform(0.62, 0.92)
     blurred = np.asarray(Image.fromarray(_bytes(255 * cloth)).filter(ImageFilter.GaussianBlur(1)), np.float64)
     sharp = 255 * cloth + 0.5 * (255 * cloth - blurred)  # the makers sharpened their photographs
     return _bytes(np.where(cover, sharp, 0))
@@ -141,11 +141,13 @@ def _tone(parts: list[Part], edge: int, *, scale: float, shift: tuple[float, flo
     return np.asarray(canvas.resize((edge, edge), Image.Resampling.BOX), np.float64) / 255
 
 
-def _texture(rng: Generator) -> npt.NDArray[np.float64]:
-    """Folds and grain: float64 (28, 28) around 1."""
+def _texture(rng: Generator, *, checks: float) -> npt.NDArray[np.float64]:
+    """Folds, grain and, with a contrast above 0, checks: float64 (28, 28) around 1."""
     rows, columns = np.mgrid[0:GRID, 0:GRID]
     folds = 0.04 * np.sin(columns * rng.uniform(0.5, 1.2) + rows * rng.uniform(-0.2, 0.2) + rng.uniform(0, 6))
-    return np.asarray(1 + folds + rng.normal(0, 0.03, (GRID, GRID)))
+    period, phase = int(rng.integers(3, 6)), int(rng.integers(6))
+    dark = ((rows + phase) % period < 1).astype(float) + ((columns + phase) % period < 1)
+    return np.asarray(1 + folds - checks * dark / 2 + rng.normal(0, 0.03, (GRID, GRID)))
 
 
 def _blob(rng: Generator, *, cold: bool) -> Images:
