@@ -1,7 +1,7 @@
 """Trains the network of a recipe inside a run directory, from the start or from where it was interrupted."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from training.datasets.splits import Splits
 from training.errors import SettingRefused
 from training.optimizers import build_loss, build_optimizer
 from training.pipelines import Feed, Span
-from training.recipe import OUTPUT_NAME, Recipe, Signature
+from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Stage
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -39,15 +39,17 @@ class Trained:
         model: with the weights that are kept.
         progressed: epochs, best epoch, history, seconds.
         kept_epoch: the epoch, from 1, whose weights ``model`` has.
+        seconds: spent in finished epochs, those of the stages included.
     """
 
     model: Any
     progressed: Progressed
     kept_epoch: int
+    seconds: float
 
 
-def build_model(recipe: Recipe, feed: Feed, *, classes: int) -> Any:
-    """The recipe's untrained network, seeded.
+def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None = None) -> Any:
+    """The untrained network of the recipe, or of one of its stages, seeded.
 
     Returns:
         tf_keras.Model with the input that ``feed`` gives and the output ``OUTPUT_NAME`` (batch, classes).
@@ -55,17 +57,19 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int) -> Any:
     random.seed(recipe.fitting.seed)
     np.random.seed(recipe.fitting.seed)  # Keras initialisers and layers draw from it
     tf.random.set_seed(recipe.fitting.seed)
-    model = recipe.build(recipe.network, Signature(input=feed.input, classes=classes))
+    build = stage.build if stage else recipe.build
+    model = build(recipe.network, Signature(input=feed.input, classes=classes))
     names = (list(model.input_names), list(model.output_names))
     if names != ([feed.input.name], [OUTPUT_NAME]):
         raise SettingRefused(
-            f"{recipe.name}: the network's tensors are {names}, not {feed.input.name!r}, {OUTPUT_NAME!r}"
+            f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
+            f"not {feed.input.name!r} and {OUTPUT_NAME!r}"
         )
     return model
 
 
 def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console: Console) -> Trained:
-    """Train until the last epoch, or until early stopping.
+    """Train the stages of the recipe, then its network, each until its last epoch or early stopping.
 
     Args:
         recipe: all settings.
@@ -78,28 +82,61 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         TrainingDiverged: the loss became NaN or infinite.
         SettingRefused: the train part does not fill one batch.
     """
-    settings = recipe.fitting
+    classes = len(splits.labels)
+    inherited: dict[str, list[Any]] = {}
+    spent = 0.0
+    for stage in recipe.stages:
+        console.print(f"stage {stage.name}", highlight=False)
+        model = build_model(recipe, feed, classes=classes, stage=stage)
+        training = Training(stage.optimizer, recipe.loss, stage.fitting, stage.max_length)
+        stage_directory = directory / stage.name
+        stage_directory.mkdir(exist_ok=True)
+        _inherit(model, inherited)
+        trained = _train(model, training, feed, splits, stage_directory, console)
+        inherited |= {name: trained.model.get_layer(name).get_weights() for name in stage.hands_on}
+        spent += trained.progressed.seconds
+    model = build_model(recipe, feed, classes=classes)
+    _inherit(model, inherited)
+    training = Training(recipe.optimizer, recipe.loss, recipe.fitting, None)
+    trained = _train(model, training, feed, splits, directory, console)
+    return replace(trained, seconds=spent + trained.progressed.seconds)
+
+
+def _inherit(model: Any, inherited: dict[str, list[Any]]) -> None:
+    """Start the layers that an earlier stage trained with its weights."""
+    for layer in model.layers:
+        if layer.name in inherited:
+            layer.set_weights(inherited[layer.name])
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one network is trained; the fields are those of ``Recipe`` and ``Stage``."""
+
+    optimizer: Optimizer
+    loss: Loss
+    fitting: Fitting
+    max_length: int | None
+
+
+def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory: Path, console: Console) -> Trained:
+    settings = training.fitting
     steps = len(splits.train) // settings.batch_size
     if not steps:
         raise SettingRefused(f"fitting.batch_size {settings.batch_size} exceeds the {len(splits.train)} training rows")
-    model = build_model(recipe, feed, classes=len(splits.labels))
     model.compile(
-        optimizer=build_optimizer(recipe.optimizer, steps=steps * settings.epochs),
-        loss=build_loss(recipe.loss),
+        optimizer=build_optimizer(training.optimizer, steps=steps * settings.epochs),
+        loss=build_loss(training.loss),
         metrics=["accuracy"],
     )
     model.optimizer.build(model.trainable_variables)
     progressed = Progressed.read(directory)
-    averaged = AveragedWeights(recipe.optimizer.ema_momentum) if recipe.optimizer.ema_momentum else None
+    averaged = AveragedWeights(training.optimizer.ema_momentum) if training.optimizer.ema_momentum else None
     checkpoints = Checkpoints(model, progressed, directory, averaged)
     if progressed.epoch:
         checkpoints.restore()
-        console.print(f"resuming after epoch {progressed.epoch} of {settings.epochs}")
+        console.print(f"resuming after epoch {progressed.epoch} of {settings.epochs}", highlight=False)
     if not progressed.finished:
-        span = Span(
-            first_epoch=progressed.epoch, epochs=settings.epochs, batch_size=settings.batch_size, seed=settings.seed
-        )
-        validation, _ = feed.evaluation(splits.validation, batch_size=settings.evaluation_batch_size)
         show = ShowProgress(console, epochs=settings.epochs, steps=steps)
         callbacks = [
             RefuseDivergence(),
@@ -110,22 +147,38 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
             checkpoints,
         ]
         try:
-            model.fit(
-                feed.training(splits.train, span),
-                epochs=settings.epochs,
-                initial_epoch=progressed.epoch,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                validation_freq=_looks(settings.epochs, settings.validate_every),
-                callbacks=callbacks,
-                verbose=0,
-            )
+            _run_epochs(model, training, feed, splits, progressed.epoch, callbacks)
         finally:
             show.close()
         progressed.finished = True
         progressed.write(directory)
     kept = _keep(model, progressed, directory, averaged, best=settings.keep == "best")
-    return Trained(model=model, progressed=progressed, kept_epoch=kept)
+    return Trained(model=model, progressed=progressed, kept_epoch=kept, seconds=progressed.seconds)
+
+
+def _run_epochs(
+    model: Any, training: Training, feed: Feed, splits: Splits, first_epoch: int, callbacks: list[Any]
+) -> None:
+    settings = training.fitting
+    span = Span(
+        first_epoch=first_epoch,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        max_length=training.max_length,
+    )
+    validation, _ = feed.evaluation(splits.validation, batch_size=settings.evaluation_batch_size)
+    # One iterator for all epochs: a new one for each would rewrite the graph that holds the data, which takes long.
+    model.fit(
+        feed.training(splits.train, span),
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=len(splits.train) // settings.batch_size,
+        validation_data=validation,
+        validation_freq=_looks(settings.epochs, settings.validate_every),
+        callbacks=callbacks,
+        verbose=0,
+    )
 
 
 def _looks(epochs: int, every: int) -> list[int]:

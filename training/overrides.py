@@ -1,8 +1,8 @@
 """``--set path.to.field=value``: replaces one setting of a recipe, parsed by the field's declared type.
 
 A setting is a field of a (nested) frozen dataclass whose type is int, float, bool, str, a Literal, a tuple of
-these, or one of them or None. Functions and the fields with the metadata ``FIXED`` are part of what the recipe is, not
-settings.
+these, or one of them or None. A dataclass in a tuple is found by its ``name``. Functions, and the fields with the
+metadata ``FIXED``, are part of what the recipe is, not settings.
 """
 
 import dataclasses
@@ -29,6 +29,9 @@ def settings(root: object, *, prefix: str = "") -> Iterator[tuple[str, Any]]:
         value, path = getattr(root, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
             yield from settings(value, prefix=f"{path}.")
+        elif isinstance(value, tuple) and all(map(dataclasses.is_dataclass, value)):
+            for element in value:
+                yield from settings(element, prefix=f"{path}.{element.name}.")
         else:
             yield path, value
 
@@ -53,6 +56,8 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
 
 def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:
     name, *rest = steps
+    if isinstance(node, tuple):  # of dataclasses, each with a name
+        return tuple(_replace(part, rest, text, path) if part.name == name else part for part in node)
     if rest:
         return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, text, path)})
     declared = get_type_hints(type(node))[name]

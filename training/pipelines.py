@@ -26,12 +26,14 @@ class Span:
         epochs: number of epochs of the whole run.
         batch_size: instances of each batch; what does not fill one is left out of that epoch.
         seed: order, augmentation and noise follow from it and the epoch's number alone.
+        max_length: for texts: most tokens, if other than the pipeline's.
     """
 
     first_epoch: int = 0
     epochs: int
     batch_size: int
     seed: int
+    max_length: int | None = None
 
 
 class Feed(Protocol):

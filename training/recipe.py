@@ -112,6 +112,25 @@ class Fitting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A training that comes before the main one, of another network, for the sake of some layers.
+
+    Attributes:
+        name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
+        build: as ``Recipe.build``.
+        hands_on: names of the layers whose weights all later networks start with.
+        max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
+    """
+
+    name: str = field(metadata=FIXED)
+    build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
+    hands_on: tuple[str, ...] = field(metadata=FIXED)
+    optimizer: Optimizer = Optimizer()
+    fitting: Fitting
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Targets:
     """What the published model must reach and may cost, on 2 CPU cores."""
 
@@ -131,6 +150,7 @@ class Recipe:
         pipeline: how an instance becomes an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
+        stages: trainings before the main one, in order.
         max_batch_size: batching hint for the service.
     """
 
@@ -140,6 +160,7 @@ class Recipe:
     pipeline: ImagePipeline | TextPipeline
     network: Any
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
+    stages: tuple[Stage, ...] = ()
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     fitting: Fitting

@@ -104,7 +104,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     trained = fit(recipe, feed, splits, directory=directory, console=console)
-    phases.seconds["training"] = round(trained.progressed.seconds, 2)
+    phases.seconds["training"] = round(trained.seconds, 2)
     with phases.phase("validation"):
         validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
     allowed, gate = may_test(recipe, validation.accuracy, plan)

@@ -138,13 +138,14 @@ class _Planner:
     def _stretches(self, epoch: Any) -> tuple[Any, Any]:
         settings = self.pipeline.augmentation
         early = tf.cast(epoch, tf.int32) < settings.first_epochs
-        limit = tf.where(early, min(settings.first_length, self.pipeline.max_length), self.pipeline.max_length)
+        longest = self.span.max_length or self.pipeline.max_length
+        limit = tf.where(early, min(settings.first_length, longest), longest)
         whole = tf.constant(self.lengths)
         length = tf.minimum(whole, limit)
         low, high = np.log(settings.crop_minimum), np.log(settings.crop_maximum)
         stretch = tf.cast(tf.exp(low + self._draw(epoch, 0) * (high - low)), tf.int32)
         cropped = (self._draw(epoch, 1) < settings.crop) & (stretch < whole)
-        length = tf.where(cropped, tf.minimum(stretch, self.pipeline.max_length), length)
+        length = tf.where(cropped, tf.minimum(stretch, longest), length)
         slack = tf.cast(whole - length, tf.float32)
         anywhere = tf.cast(self._draw(epoch, 2) * (slack + 1), tf.int32)
         anywhere = tf.minimum(anywhere, whole - length)
