@@ -1,0 +1,210 @@
+"""What a batch holds, who is answered, and when."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from app.errors import BackendFailed, DeadlineExceeded, Draining, QueueFull, TooLarge
+from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
+
+
+def run(scenario, **options):
+    """Run ``scenario(batcher, work, backend, observed, clock)`` on an event loop."""
+    backend = FakeBackend(poison=options.pop("poison", None))
+    clock, observed = FakeClock(), Observed()
+
+    async def main():
+        batcher = make_batcher(backend, clock=clock, observed=observed, **options)
+        loop = asyncio.get_running_loop()
+
+        def work(*values, **kwargs):
+            return make_work(loop, *values, now=clock.now, **kwargs)
+
+        try:
+            await scenario(batcher, work, backend, observed, clock)
+        finally:
+            backend.may_run.set()
+            await asyncio.wait_for(batcher.drained(), 10)
+            batcher.close()
+            assert backend.closed
+
+    asyncio.run(main())
+    return backend, observed
+
+
+async def answer(work):
+    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_work_submitted_together_shares_a_batch_and_gets_its_own_rows(inline):
+    async def scenario(batcher, work, backend, observed, clock):
+        first, second = work(1, 2), work(3)
+        batcher.submit([first])
+        batcher.submit([second])
+        assert await answer(first) == [2, 4]
+        assert await answer(second) == [6]
+
+    backend, observed = run(scenario, inline=inline)
+    assert backend.batches == [[1, 2, 3]]
+    assert observed.batches == [(3, "idle")]
+    assert observed.queued == (0, 0)
+
+
+def test_what_arrives_while_the_backend_is_busy_becomes_the_next_batch():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        works = [work(1)]
+        batcher.submit(works)
+        await asyncio.sleep(0.05)
+        works += [work(2), work(3), work(4)]
+        for later in works[1:]:
+            batcher.submit([later])
+        backend.may_run.set()
+        assert [await answer(each) for each in works] == [[2], [4], [6], [8]]
+
+    backend, _ = run(scenario)
+    assert backend.batches == [[1], [2, 3, 4]]
+
+
+def test_a_batch_never_exceeds_its_size_and_never_overtakes_the_head():
+    async def scenario(batcher, work, backend, observed, clock):
+        works = [work(1, 2, 3), work(4, 5), work(6)]
+        for each in works:
+            batcher.submit([each])
+        assert [await answer(each) for each in works] == [[2, 4, 6], [8, 10], [12]]
+
+    backend, observed = run(scenario, max_batch_size=4)
+    assert backend.batches == [[1, 2, 3], [4, 5, 6]]
+    assert observed.batches == [(3, "full"), (3, "idle")]
+
+
+def test_a_client_that_left_is_not_run_and_its_batch_mates_are():
+    async def scenario(batcher, work, backend, observed, clock):
+        gone, kept = work(1, 2), work(3)
+        batcher.submit([gone])
+        batcher.submit([kept])
+        gone.future.cancel()
+        assert await answer(kept) == [6]
+
+    backend, observed = run(scenario)
+    assert backend.batches == [[3]]
+    assert observed.dropped == [(2, "cancelled")]
+
+
+def test_work_past_its_deadline_is_refused_unrun():
+    async def scenario(batcher, work, backend, observed, clock):
+        late, kept = work(1, timeout_s=1), work(2)
+        batcher.submit([late])
+        batcher.submit([kept])
+        clock.now += 2
+        with pytest.raises(DeadlineExceeded):
+            await late.future
+        assert await answer(kept) == [4]
+
+    backend, observed = run(scenario)
+    assert backend.batches == [[2]]
+    assert observed.dropped == [(1, "expired")]
+
+
+def test_one_bad_row_fails_alone():
+    async def scenario(batcher, work, backend, observed, clock):
+        works = [work(value) for value in (1, 2, 3, 4)]
+        for each in works:
+            batcher.submit([each])
+        with pytest.raises(BackendFailed, match="poison"):
+            await works[2].future
+        assert [await answer(works[i]) for i in (0, 1, 3)] == [[2], [4], [8]]
+
+    run(scenario, poison=3)
+
+
+def test_a_client_that_leaves_while_its_batch_runs_harms_nobody():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        gone, kept = work(1), work(2)
+        batcher.submit([gone])
+        batcher.submit([kept])
+        await asyncio.sleep(0.05)
+        gone.future.cancel()
+        backend.may_run.set()
+        assert await answer(kept) == [4]
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_with_a_retry_after_computed_from_the_curve():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        running = work(0)
+        batcher.submit([running])
+        await asyncio.sleep(0.05)
+        waiting = [work(*range(4)) for _ in range(125)]
+        batcher.submit(waiting)
+        with pytest.raises(QueueFull, match="500 instances wait and 1 more exceed max_queue_rows=500") as refusal:
+            batcher.submit([work(1)])
+        assert refusal.value.retry_after_s == 5  # 500 rows at 10 ms each
+        with pytest.raises(TooLarge):
+            batcher.submit([work(*range(501))])
+        backend.may_run.set()
+        await asyncio.gather(*(each.future for each in waiting))
+        batcher.submit([again := work(1)])
+        assert await answer(again) == [2]
+
+    run(scenario, rows=500)
+
+
+def test_an_idle_backend_waits_for_company_only_until_the_delay_or_a_full_batch():
+    async def scenario(batcher, work, backend, observed, clock):
+        first = work(1)
+        batcher.submit([first])
+        await asyncio.sleep(0.05)
+        assert backend.batches == []
+        full = work(2, 3, 4)
+        batcher.submit([full])
+        assert await answer(full) == [4, 6, 8]
+        alone = work(5)
+        batcher.submit([alone])
+        clock.now += 1
+        assert await answer(alone) == [10]
+
+    backend, observed = run(scenario, delay_s=0.1)
+    assert backend.batches == [[1, 2, 3, 4], [5]]
+    assert observed.batches == [(4, "full"), (1, "delay")]
+
+
+def test_failing_what_waits_spares_what_runs():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        running, waiting = work(1), work(2)
+        batcher.submit([running])
+        await asyncio.sleep(0.05)
+        batcher.submit([waiting])
+        batcher.fail_waiting()
+        with pytest.raises(Draining):
+            await waiting.future
+        backend.may_run.set()
+        assert await answer(running) == [2]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_many_clients_at_random_moments_all_get_their_own_answer(inline):
+    generator = np.random.default_rng(5)
+
+    async def client(batcher, work, values):
+        await asyncio.sleep(float(generator.random()) * 0.02)
+        mine = work(*values)
+        batcher.submit([mine])
+        assert await answer(mine) == [2 * value for value in values]
+
+    async def scenario(batcher, work, backend, observed, clock):
+        sizes = generator.integers(1, 5, 200)
+        await asyncio.gather(
+            *(client(batcher, work, [float(1000 * i + j) for j in range(size)]) for i, size in enumerate(sizes))
+        )
+
+    _, observed = run(scenario, inline=inline, rows=10_000)
+    assert all(rows <= 4 for rows, _ in observed.batches)

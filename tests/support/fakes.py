@@ -1,0 +1,89 @@
+"""Fakes that we wrote: a clock that is told the time, a backend that does what a test says."""
+
+import threading
+
+import numpy as np
+
+from app.errors import BackendFailed
+from app.runtime.warmup import LatencyCurve
+from app.serving.admission import Admission
+from app.serving.batcher import Batcher, BatchRules
+from app.serving.work import Work
+
+
+class FakeClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeBackend:
+    """Answers twice its input; fails on batches that hold ``poison``; can be held up by a test."""
+
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, *, poison: float | None = None) -> None:
+        self.poison = poison
+        self.batches: list[list[float]] = []
+        self.may_run = threading.Event()
+        self.may_run.set()
+        self.closed = False
+
+    def run(self, inputs):
+        self.may_run.wait(10)
+        values = inputs["x"]
+        self.batches.append(values[:, 0].tolist())
+        if self.poison is not None and (values == self.poison).any():
+            raise BackendFailed("poison")
+        return {"y": values * 2}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Observed:
+    """Remembers what a batcher reports."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, str]] = []
+        self.dropped: list[tuple[int, str]] = []
+        self.queued = (0, 0)
+
+    def batch_closed(self, *, rows, reason, compute_s, padding):
+        self.batches.append((rows, reason))
+
+    def work_dropped(self, *, rows, reason):
+        self.dropped.append((rows, reason))
+
+    def queue_changed(self, *, rows, nbytes):
+        self.queued = (rows, nbytes)
+
+
+def make_batcher(backend, *, clock, observed, inline=False, max_batch_size=4, delay_s=0.0, rows=100) -> Batcher:
+    return Batcher(
+        backend=backend,
+        rules=BatchRules(
+            max_batch_size=max_batch_size, max_queue_delay_s=delay_s, inline_below_s=1.0 if inline else 0.0
+        ),
+        curve=LatencyCurve((1,), (0.01,)),
+        admission=Admission(rows, 10**6),
+        observer=observed,
+        clock=clock,
+    )
+
+
+def make_work(loop, *values: float, now: float = 100.0, timeout_s: float = 10.0) -> Work:
+    """Work of one row per value."""
+    array = np.array(values, np.float32).reshape(-1, 1)
+    return Work(
+        inputs={"x": array},
+        rows=len(array),
+        nbytes=array.nbytes,
+        enqueued_at=now,
+        deadline=now + timeout_s,
+        future=loop.create_future(),
+    )
