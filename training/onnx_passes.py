@@ -51,7 +51,8 @@ def restore_mask(graph: Any, *, ids: str) -> None:
             nothing but padding counts as one token, so that the answer is defined.
 
     Raises:
-        PassFailed: a Loop or Scan is left, no LSTM is there, or an answer is taken from another step than the last.
+        PassFailed: a Loop or Scan is left, no LSTM is there, one reads only backwards, or an answer is taken from
+            another step than the last.
     """
     loops = [node.name for node in graph.node if node.op_type in {"Loop", "Scan"}]
     recurrent = [node for node in graph.node if node.op_type == "LSTM"]
@@ -60,6 +61,8 @@ def restore_mask(graph: Any, *, ids: str) -> None:
             f"a masked model wants fused LSTM ops and no loop; "
             f"the graph has {len(recurrent)} LSTM and {len(loops)} loops"
         )
+    if any(node.op_type == "ReverseSequence" for node in graph.node):
+        raise PassFailed("an LSTM that only reads backwards would meet the padding first; use Bidirectional or turn it")
     edit = _Edit(graph)
     lengths = _count_ids(edit, ids)
     for node in recurrent:

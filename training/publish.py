@@ -1,18 +1,7 @@
-"""Publish a model version: everything into a temporary sibling, checked, synced, then one rename.
+"""Publish a model version: exported twice, compared with Keras, described, hashed, then there in one step."""
 
-A reader of the repository sees either no version or a whole one, whatever kills the writer and when. The temporary
-directory's name starts with a dot and is no integer, so no server takes it for a version; its writer holds a lock
-on it, so that a later publisher can tell a dead one's leavings from a living one's work.
-"""
-
-import errno
-import fcntl
 import json
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,19 +11,20 @@ import numpy.typing as npt
 
 from app.contract.golden import Golden, RawSample
 from app.contract.manifest import verify_manifest, write_manifest
-from app.contract.model_spec import ONNX_FILE, ModelSpec, TextPreprocessing
+from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
+from app.contract.transforms import check_steps
+from app.errors import VersionRefused
 from training import export
 from training.golden_rows import TOLERANCE, golden_rows, keras_answers
 from training.parity import check_parity
 from training.triton_config import CONFIG_FILE, triton_config
+from training.version_directory import add_version
 
 if TYPE_CHECKING:
     import tf_keras
 
 __all__ = ["Version", "golden_rows", "publish"]
-
-TEMPORARY_PREFIX = ".publishing-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +67,17 @@ def publish(version: Version, *, repository: Path) -> Path:
         VersionRefused: the version breaks the on-disk contract that the service checks.
         OSError: the disk. In every case, and on Ctrl-C, nothing but existing versions is left behind.
     """
-    parent = repository / version.spec.name
-    with _parent_directory(parent), _temporary(parent) as temporary:
-        directory = temporary / "version"
-        directory.mkdir()
-        _write_version(version, directory)
-        _write_text(temporary / CONFIG_FILE, triton_config(version.spec))
-        _settle(temporary)
-        target = _claim(directory, parent)
-        os.replace(temporary / CONFIG_FILE, parent / CONFIG_FILE)
-        _sync(parent)
-    return target
+    return add_version(
+        repository / version.spec.name,
+        write=lambda directory: _write_version(version, directory),
+        beside={CONFIG_FILE: triton_config(version.spec)},
+    )
 
 
 def _write_version(version: Version, directory: Path) -> None:
     """Write every file of the version, the manifest last, and read back what the service will read."""
     spec = version.spec
+    _check(version)
     keras = export.keras_runner(version.model, spec)
     export.export_saved_model(version.model, spec, directory)
     export.export_onnx(version.model, spec, directory / ONNX_FILE)
@@ -103,6 +88,7 @@ def _write_version(version: Version, directory: Path) -> None:
         tolerance=TOLERANCE,
         raw=version.raw,
     )
+    _check_outputs(spec, golden.outputs)
     parity = check_parity(
         spec.name,
         golden,
@@ -124,95 +110,35 @@ def _write_version(version: Version, directory: Path) -> None:
     Golden.read(directory)
 
 
-def _claim(directory: Path, parent: Path) -> Path:
-    """Rename ``directory`` to the next free version number. A rename onto a version fails, so none is overwritten."""
-    while True:
-        taken = [int(path.name) for path in parent.iterdir() if path.name.isdecimal() and path.name.isascii()]
-        target = parent / str(max(taken, default=0) + 1)
-        try:
-            os.rename(directory, target)
-        except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}:
-                raise
-        else:
-            return target
+def _check(version: Version) -> None:
+    """Refuse parts that do not belong together, before anything is exported."""
+    steps = version.spec.preprocessing
+    if isinstance(steps, ImagePreprocessing):
+        check_steps(steps, version.spec.input(steps.input))
+    if isinstance(steps, TextPreprocessing):
+        words = version.tokenizer
+        if words is None:
+            raise VersionRefused(f"{version.spec.name}: a text model comes with its tokenizer")
+        largest = version.spec.input(steps.input).maximum
+        if (words.max_length, words.keep, words.id_count - 1) != (steps.max_length, steps.keep, largest):
+            raise VersionRefused(
+                f"{version.spec.name}: the tokenizer keeps the {words.keep} {words.max_length} tokens and ids up to "
+                f"{words.id_count - 1}, the spec says {steps.keep} {steps.max_length} and {largest}"
+            )
 
 
-@contextmanager
-def _parent_directory(parent: Path) -> Iterator[None]:
-    """Make the model's directory, and take it away again if nothing came of it."""
-    parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # holds versions, or another publisher's work
-            parent.rmdir()
-        raise
-
-
-@contextmanager
-def _temporary(parent: Path) -> Iterator[Path]:
-    """A locked directory beside the versions, gone afterwards; leavings of killed publishers go first."""
-    for leaving in parent.glob(f"{TEMPORARY_PREFIX}*"):
-        _remove_if_dead(leaving)
-    path, lock = _locked_directory(parent)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_directory(parent: Path) -> tuple[Path, int]:
-    """Create and lock a directory; again if another publisher took it for a leaving before the lock was held."""
-    while True:
-        path = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        path.mkdir(parents=True)
-        lock = -1
-        try:
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(lock), os.stat(path)):
-                return path, lock
-            os.close(lock)
-        except FileNotFoundError:
-            if lock >= 0:
-                os.close(lock)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-
-
-def _remove_if_dead(leaving: Path) -> None:
-    """Delete a temporary directory that no living process holds the lock of."""
-    with suppress(FileNotFoundError):
-        lock = os.open(leaving, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leaving, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its publisher is at work
-        finally:
-            os.close(lock)
-
-
-def _settle(directory: Path) -> None:
-    """Give everything below ``directory`` the usual permissions and force it to the disk, leaves first."""
-    for root, _, files in os.walk(directory, topdown=False):
-        for name in files:
-            path = Path(root, name)
-            path.chmod(0o644)
-            _sync(path)
-        Path(root).chmod(0o755)
-        _sync(Path(root))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _check_outputs(spec: ModelSpec, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse a spec whose outputs are not what Keras gives."""
+    for tensor in spec.outputs:
+        found = outputs[tensor.name]
+        fits = len(found.shape) == len(tensor.batch_shape) and all(
+            size in (-1, real) for size, real in zip(tensor.shape, found.shape[1:], strict=True)
+        )
+        if not fits or found.dtype != tensor.numpy_dtype:
+            raise VersionRefused(
+                f"{spec.name}: Keras gives {tensor.name!r} as {found.dtype} {found.shape[1:]}, "
+                f"the spec says {tensor.dtype} {tensor.shape}"
+            )
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,143 @@
+import re
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+
+from app.contract.model_spec import TensorSpec
+from tests.training.tiny_networks import (
+    IMAGE_SPEC,
+    LONGEST,
+    TEXT_SPEC,
+    TOKENIZER,
+    cnn,
+    masked_lstm,
+    mlp,
+    spec_of,
+    texts,
+)
+from training import onnx_passes
+from training.export import ExportFailed, export_onnx, keras_runner, onnx_runner
+
+STATES = spec_of("states", TEXT_SPEC.inputs[0], tuple("abcdefgh"))
+KINDS = {
+    "lstm": ({}, TEXT_SPEC),
+    "stacked": ({"stacked": True}, TEXT_SPEC),
+    # Without a dense layer the answer is the two states, so that a swap of the directions would show.
+    "bidirectional": ({"bidirectional": True, "head": False}, STATES),
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Name of the kind -> (Keras runner, ONNX runner, ONNX graph); each is exported once."""
+    directory = tmp_path_factory.mktemp("masked")
+    made = {}
+
+    def export(kind):
+        if kind not in made:
+            options, spec = KINDS[kind]
+            model, path = masked_lstm(**options), directory / f"{kind}.onnx"
+            export_onnx(model, spec, path)
+            made[kind] = keras_runner(model, spec), onnx_runner(path, spec), onnx.load(path).graph
+        return made[kind]
+
+    return export
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_masked_lstm_becomes_the_fused_op_that_knows_each_rows_length(exported, kind):
+    _, _, graph = exported(kind)
+    ops = Counter(node.op_type for node in graph.node)
+    assert ops["LSTM"] == (2 if kind == "stacked" else 1)
+    assert not ops["Loop"] + ops["Scan"]
+    for lstm in (node for node in graph.node if node.op_type == "LSTM"):
+        assert lstm.input[onnx_passes.SEQUENCE_LENS]
+        assert list(lstm.input[5:7]) in ([], ["", ""])  # zero states are left out, not computed
+    assert lstm.output[onnx_passes.Y] == ""
+    assert lstm.output[onnx_passes.Y_H]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padded_rows_answer_as_keras_does_and_bit_for_bit_as_alone(exported, kind):
+    keras_run, onnx_run, _ = exported(kind)
+    inputs, lengths = texts()
+    ids = inputs["token_ids"]
+    together = onnx_run(inputs)["probabilities"]
+    np.testing.assert_allclose(together, keras_run(inputs)["probabilities"], atol=1e-6)
+    for row, length in enumerate(lengths["token_ids"]):
+        alone = onnx_run({"token_ids": ids[row : row + 1, :length]})["probabilities"][0]
+        np.testing.assert_array_equal(together[row], alone)
+
+
+def test_without_the_mask_padding_would_have_moved_the_answer():
+    model = masked_lstm()
+    inputs, _ = texts()
+    masked = keras_runner(model, TEXT_SPEC)(inputs)["probabilities"]
+    unmasked = keras_runner(onnx_passes.without_mask(model), TEXT_SPEC)(inputs)["probabilities"]
+    assert np.abs(masked - unmasked).max() > 1e-3
+
+
+def test_the_two_directions_end_in_states_that_a_swap_would_show(exported):
+    _, run, _ = exported("bidirectional")
+    states = run(texts()[0])["probabilities"]
+    assert np.abs(states[:, :4] - states[:, 4:]).max() > 1e-3
+
+
+def test_a_row_of_nothing_but_padding_counts_as_one_token(exported):
+    _, run, _ = exported("bidirectional")
+    ids = np.zeros((2, LONGEST), np.int32)
+    ids[1, :3] = [5, 6, 7]
+    answers = run({"token_ids": ids})["probabilities"]
+    np.testing.assert_array_equal(answers[0], run({"token_ids": ids[:1, :1]})["probabilities"][0])
+    np.testing.assert_array_equal(answers[1], run({"token_ids": ids[1:, :3]})["probabilities"][0])
+
+
+def test_an_lstm_that_reads_backwards_is_refused_because_padding_would_come_first(tmp_path):
+    with pytest.raises(ExportFailed, match="tiny-text: an LSTM that only reads backwards"):
+        export_onnx(masked_lstm(go_backwards=True), TEXT_SPEC, tmp_path / "model.onnx")
+
+
+def test_a_masked_layer_that_is_no_lstm_is_refused(tmp_path):
+    import tf_keras
+    from tf_keras import layers
+
+    ids = layers.Input((None,), dtype="int32")
+    x = layers.GRU(3)(layers.Embedding(TOKENIZER.id_count, 4, mask_zero=True)(ids))
+    model = tf_keras.Model(ids, layers.Dense(2, activation="softmax")(x))
+    with pytest.raises(ExportFailed, match="tiny-text: a masked model wants fused LSTM ops"):
+        export_onnx(model, TEXT_SPEC, tmp_path / "model.onnx")
+
+
+def test_a_network_without_a_mask_is_not_taken_for_one():
+    assert not onnx_passes.has_mask(cnn())
+    assert onnx_passes.has_mask(masked_lstm())
+
+
+@pytest.mark.parametrize(("build", "spec"), [(mlp, IMAGE_SPEC), (cnn, IMAGE_SPEC), (masked_lstm, TEXT_SPEC)])
+def test_equal_models_give_equal_bytes_whatever_was_built_before(tmp_path, build, spec):
+    export_onnx(build(), spec, tmp_path / "first.onnx")
+    cnn(seed=1)
+    export_onnx(build(), spec, tmp_path / "second.onnx")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+
+
+def test_names_say_what_stands_where(exported):
+    _, _, graph = exported("bidirectional")
+    assert [node.name for node in graph.node] == [f"{node.op_type}_{n}" for n, node in enumerate(graph.node)]
+    for value in graph.initializer:
+        assert re.fullmatch(r"[A-Za-z]+_\d+\.\d+", value.name)
+
+
+def test_a_graph_that_does_not_have_the_specs_outputs_is_refused():
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n"])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n"])],
+    )
+    tensor = TensorSpec(name="x", dtype="float32", shape=())
+    wrong = TensorSpec(name="scores", dtype="float32", shape=())
+    with pytest.raises(onnx_passes.PassFailed, match=r"outputs are \['y'\], the spec names \['scores'\]"):
+        onnx_passes.canonicalise(onnx.helper.make_model(graph), name="m", inputs=[tensor], outputs=[wrong])
