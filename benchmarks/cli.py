@@ -1,0 +1,56 @@
+"""Command line of the benchmarks. Run nothing else meanwhile."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import describe
+from benchmarks.startup import measure_startup
+
+RESULTS = Path(__file__).parent / "results"
+
+cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
+
+
+@cli.callback()
+def commands() -> None:
+    """Measure Atelier on this machine."""
+
+
+@cli.command()
+def startup(
+    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    repeats: Annotated[int, typer.Option(min=1, help="Starts.")] = 7,
+) -> None:
+    """Seconds until ready and resident memory with all models loaded; median over several starts."""
+    starts = [measure_startup(models) for _ in range(repeats)]
+    names = sorted(path.name for path in models.iterdir() if path.is_dir())
+    summary = {
+        "ready_s": _spread([start.ready_s for start in starts]),
+        "resident_mb": _spread([start.resident_mb for start in starts]),
+    }
+    table = Table("figure", "minimum", "median", "maximum", title=f"{len(names)} models: {', '.join(names)}")
+    for name, values in summary.items():
+        table.add_row(name, *(f"{value:.2f}" for value in values.values()))
+    Console().print(table)
+    write_result("startup", {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]})
+
+
+def write_result(name: str, result: dict[str, object]) -> None:
+    """Write benchmarks/results/NAME.json with the date and the machine."""
+    RESULTS.mkdir(exist_ok=True)
+    document = {"date": datetime.now(UTC).date().isoformat(), "machine": describe(), **result}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    Console().print(f"written: {path}")
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"minimum": min(values), "median": median(values), "maximum": max(values)}

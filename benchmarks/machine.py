@@ -1,0 +1,28 @@
+"""What a figure was measured on."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from app.runtime.devices import cpu_threads
+
+PACKAGES = ("fastapi", "uvicorn", "onnxruntime-gpu", "numpy", "pysimdjson", "orjson")
+
+
+def describe() -> dict[str, object]:
+    """CPU, cores, Python and package versions."""
+    return {
+        "cpu": _cpu_name(),
+        "cpu_threads": cpu_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,61 @@
+"""How long ``python -m app serve`` takes until it is ready, and how much memory it holds then."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Startup:
+    """One start.
+
+    Attributes:
+        ready_s: seconds from the start of the process to the first 200 of /v2/health/ready.
+        resident_mb: resident memory then, in 10^6 bytes.
+    """
+
+    ready_s: float
+    resident_mb: float
+
+
+def measure_startup(models: Path) -> Startup:
+    """Start the service over ``models`` once, and stop it."""
+    start = time.monotonic()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            url = _url(process)
+            while not _ready(url):
+                time.sleep(0.005)
+            ready_s = time.monotonic() - start
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+        finally:
+            process.terminate()
+            process.stderr.read()
+    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert resident is not None
+    return Startup(ready_s, int(resident[1]) * 1024 / 1e6)
+
+
+def _url(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"running on (http://\S+)", line):
+            return found[1]
+    raise RuntimeError("the service ended before it listened")
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/v2/health/ready") as reply:
+            return bool(reply.status == 200)
+    except urllib.error.HTTPError:
+        return False
