@@ -16,10 +16,12 @@ OPTIMIZERS: dict[str, Callable[[Optimizer, dict[str, Any]], Any]] = {
     "sgd": lambda _, shared: _optimizers.SGD(**shared),
     "momentum": lambda settings, shared: _optimizers.SGD(momentum=settings.momentum, **shared),
     "nesterov": lambda settings, shared: _optimizers.SGD(momentum=settings.momentum, nesterov=True, **shared),
-    "adagrad": lambda _, shared: _optimizers.Adagrad(**shared),
-    "rmsprop": lambda settings, shared: _optimizers.RMSprop(momentum=settings.momentum, **shared),
-    "adam": lambda _, shared: _optimizers.Adam(**shared),
-    "adamw": lambda _, shared: _optimizers.AdamW(**shared),
+    "adagrad": lambda settings, shared: _optimizers.Adagrad(epsilon=settings.epsilon, **shared),
+    "rmsprop": lambda settings, shared: _optimizers.RMSprop(
+        momentum=settings.momentum, epsilon=settings.epsilon, **shared
+    ),
+    "adam": lambda settings, shared: _optimizers.Adam(epsilon=settings.epsilon, **shared),
+    "adamw": lambda settings, shared: _optimizers.AdamW(epsilon=settings.epsilon, **shared),
 }
 LOSSES: dict[str, Callable[[Loss], Any]] = {
     "categorical-crossentropy": lambda loss: tf_keras.losses.CategoricalCrossentropy(

@@ -1,8 +1,8 @@
 """``--set path.to.field=value``: replaces one setting of a recipe, parsed by the field's declared type.
 
 A setting is a field of a (nested) frozen dataclass whose type is int, float, bool, str, a Literal, a tuple of
-these, or one of them or None. A dataclass in a tuple is found by its ``name``. Functions, and the fields with the
-metadata ``FIXED``, are part of what the recipe is, not settings.
+these, or one of them or None. Functions, and the fields with the metadata ``FIXED``, are part of what the recipe is,
+not settings.
 """
 
 import dataclasses
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 FIXED = {"setting": False}
 """Metadata of a dataclass field that ``--set`` cannot reach."""
+PARTS = {"setting": "parts"}
+"""Metadata of a field that holds a tuple of dataclasses, each found by its ``name``."""
 
 _NONE = {"none", "null"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -29,7 +31,7 @@ def settings(root: object, *, prefix: str = "") -> Iterator[tuple[str, Any]]:
         value, path = getattr(root, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
             yield from settings(value, prefix=f"{path}.")
-        elif isinstance(value, tuple) and all(map(dataclasses.is_dataclass, value)):
+        elif field.metadata == PARTS:
             for element in value:
                 yield from settings(element, prefix=f"{path}.{element.name}.")
         else:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from app.contract.model_spec import TensorSpec
 from training.datasets.splits import DataSource
 from training.errors import RecipeNotFound
-from training.overrides import FIXED
+from training.overrides import FIXED, PARTS
 from training.pipelines import ImagePipeline, TextPipeline
 
 OUTPUT_NAME = "probabilities"
@@ -65,6 +65,8 @@ class Optimizer:
     Attributes:
         learning_rate: the peak of the schedule.
         momentum: for momentum, nesterov and rmsprop.
+        epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps
+            where gradients are rare and small, as for rare words.
         weight_decay: decoupled decay per step, times the learning rate (Loshchilov & Hutter,
             arXiv:1711.05101); 0 for none.
         clip_norm: largest global norm of a step's gradients; None does not clip.
@@ -76,6 +78,7 @@ class Optimizer:
     learning_rate: float = 1e-3
     schedule: Schedule = Schedule()
     momentum: float = 0.9
+    epsilon: float = 1e-7
     weight_decay: float = 0.0
     clip_norm: float | None = None
     ema_momentum: float | None = None
@@ -160,7 +163,7 @@ class Recipe:
     pipeline: ImagePipeline | TextPipeline
     network: Any
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     fitting: Fitting

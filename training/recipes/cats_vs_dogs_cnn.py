@@ -64,12 +64,13 @@ RECIPE = Recipe(
         augmentation=ImageAugmentation(
             shift=4,
             flip=True,
-            contrast=0.2,
-            brightness=12.8,
+            contrast=0.15,
+            brightness=9.6,
             colour=8.0,
             cutout=8,
             cutout_share=0.5,
             cutout_fill=123,
+            mixup=0.4,
         ),
     ),
     network=Network(),
@@ -78,6 +79,6 @@ RECIPE = Recipe(
         name="adamw", learning_rate=3e-3, schedule=Schedule(name="cosine", warmup=0.1), weight_decay=0.03
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=100, batch_size=64),
+    fitting=Fitting(epochs=84, batch_size=64, validate_every=4),
     targets=Targets(test_accuracy=0.880, parameters=600_000, minutes=30),
 )

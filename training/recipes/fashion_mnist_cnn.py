@@ -60,6 +60,6 @@ RECIPE = Recipe(
         name="adamw", learning_rate=4e-3, schedule=Schedule(name="cosine", warmup=0.1), weight_decay=0.02
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=30, batch_size=128),
+    fitting=Fitting(epochs=40, batch_size=128),
     targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=45),
 )

@@ -1,0 +1,122 @@
+"""The command line in its own process, as a user meets it; data sets are drawn."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--dataset", "synthetic", "--set", "data.synthetic_count=256", "--epochs", "1")
+
+
+def training(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder with one run of the MLP, published."""
+    folder = tmp_path_factory.mktemp("published")
+    done = training("run", "fashion-mnist-mlp", *SMALL, "--publish", "--run-id", "first", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_list_names_the_recipes_with_targets_and_published_versions(published):
+    folder, _ = published
+    done = training("list", cwd=folder)
+    assert done.returncode == 0
+    assert "imdb-sentiment-lstm" in done.stdout
+    assert "0.875" in done.stdout
+    assert "version 1" in done.stdout
+
+
+def test_help_explains_every_option(tmp_path):
+    done = training("run", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("--set", "--dataset", "--publish", "--resume", "--force", "test set is used once"):
+        assert word in done.stdout
+
+
+def test_a_published_run_prints_where_everything_is_and_nothing_of_tensorflow_s(published):
+    folder, done = published
+    assert "test accuracy" in done.stdout
+    assert "published: models/fashion-mnist-mlp/1" in done.stdout
+    assert "report: runs/fashion-mnist-mlp/first/report.html" in done.stdout
+    assert done.stderr == ""
+    metrics = json.loads((folder / "models/fashion-mnist-mlp/1/metrics.json").read_text())
+    assert metrics["dataset"]["form"] == "synthetic"
+    assert metrics["overrides"] == ["data.synthetic_count=256", "fitting.epochs=1"]
+    assert metrics["command"].startswith("python -m training run fashion-mnist-mlp --dataset synthetic")
+    spec = json.loads((folder / "models/fashion-mnist-mlp/1/model.json").read_text())
+    assert spec["trained_on"] == "synthetic"
+
+
+def test_reproduce_compares_with_the_published_accuracy_and_leaves_models_alone(published):
+    folder, _ = published
+    before = sorted((folder / "models").rglob("*"))
+    done = training("reproduce", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "+0.0000" in done.stdout  # same seed, same machine
+    assert sorted((folder / "models").rglob("*")) == before
+
+
+def test_reproduce_fails_when_the_accuracy_is_another(published, tmp_path):
+    folder, _ = published
+    version = tmp_path / "models/fashion-mnist-mlp/1"
+    version.mkdir(parents=True)
+    metrics = json.loads((folder / "models/fashion-mnist-mlp/1/metrics.json").read_text())
+    metrics["test"]["accuracy"] += 0.006
+    (version / "metrics.json").write_text(json.dumps(metrics))
+    done = training("reproduce", "fashion-mnist-mlp", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "-0.0060" in done.stdout
+
+
+def test_evaluate_measures_a_run_again(published):
+    folder, done = published
+    again = training("evaluate", "runs/fashion-mnist-mlp/first", cwd=folder)
+    assert again.returncode == 0
+    line = next(line for line in done.stdout.splitlines() if line.startswith("validation accuracy"))
+    assert line in again.stdout
+    assert "Ankle boot" in again.stdout
+
+
+def test_a_trained_run_is_published_later_by_resume(tmp_path):
+    training("run", "fashion-mnist-mlp", *SMALL, cwd=tmp_path)
+    done = training("run", "fashion-mnist-mlp", "--resume", "--publish", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "published: models/fashion-mnist-mlp/1" in done.stdout
+    assert len(list((tmp_path / "runs/fashion-mnist-mlp").iterdir())) == 1
+    nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
+    assert nothing.returncode == 2
+    assert "is left to resume" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "mlp"), "there is no recipe 'mlp'; there are: cats-vs-dogs-cnn"),
+        (("run", "fashion-mnist-mlp", "--set", "epochs=2"), "'epochs' names no setting; there are: data."),
+        (("run", "fashion-mnist-mlp", "--set", "fitting.epochs=x"), "fitting.epochs=x: wants a whole number"),
+        (("run", "fashion-mnist-mlp", "--resume"), "start one without --resume"),
+        (("evaluate", "runs/nowhere"), "is no run"),
+        (("reproduce",), "no recipe has a published version under models"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_path):
+    done = training(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

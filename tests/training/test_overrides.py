@@ -1,0 +1,68 @@
+import pytest
+
+from tests.training.tiny import image_recipe, text_recipe
+from training.errors import SettingRefused
+from training.overrides import apply_overrides, settings
+from training.recipe import Fitting, Stage
+
+
+def test_a_setting_is_replaced_and_parsed_by_its_type():
+    recipe = apply_overrides(
+        image_recipe(),
+        [
+            "optimizer.learning_rate=0.5",
+            "optimizer.schedule.name=one-cycle",
+            "fitting.epochs=7",
+            "pipeline.augmentation.flip=true",
+            "network.layers=3, 4",
+            "optimizer.clip_norm=1",
+        ],
+    )
+    assert recipe.optimizer.learning_rate == 0.5
+    assert recipe.optimizer.schedule.name == "one-cycle"
+    assert recipe.fitting.epochs == 7
+    assert recipe.pipeline.augmentation.flip is True
+    assert recipe.network.layers == (3, 4)
+    assert recipe.optimizer.clip_norm == 1.0
+    assert image_recipe().fitting.epochs == 3  # the original is untouched
+
+
+def test_an_optional_setting_can_be_switched_off():
+    recipe = apply_overrides(image_recipe(), ["fitting.patience=3"])
+    assert apply_overrides(recipe, ["fitting.patience=none"]).fitting.patience is None
+
+
+def test_an_unknown_setting_is_refused_with_the_known_ones():
+    with pytest.raises(
+        SettingRefused, match=r"'optimizer.rate' names no setting; there are: .*optimizer.learning_rate"
+    ):
+        apply_overrides(image_recipe(), ["optimizer.rate=1"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "rule"),
+    [
+        ("fitting.epochs=many", "wants a whole number"),
+        ("optimizer.learning_rate=fast", "wants a number"),
+        ("optimizer.name=lion", "wants one of sgd, momentum, nesterov"),
+        ("pipeline.augmentation.flip=perhaps", "wants true or false"),
+        ("optimizer.schedule.warmup=1.5", "fraction of all steps"),
+        ("fitting.epochs", "has no '='"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
+    with pytest.raises(SettingRefused, match=rule):
+        apply_overrides(image_recipe(), [assignment])
+
+
+def test_what_a_recipe_is_cannot_be_overridden():
+    for path in ("name", "build", "targets.test_accuracy", "pipeline.steps"):
+        with pytest.raises(SettingRefused, match="names no setting"):
+            apply_overrides(image_recipe(), [f"{path}=1"])
+
+
+def test_a_stage_is_found_by_its_name():
+    stage = Stage(name="bag", build=len, hands_on=(), fitting=Fitting(epochs=1, batch_size=2))
+    recipe = apply_overrides(text_recipe(stages=(stage,)), ["stages.bag.fitting.epochs=5"])
+    assert recipe.stages[0].fitting.epochs == 5
+    assert dict(settings(recipe))["stages.bag.fitting.epochs"] == 5
