@@ -11,7 +11,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app import __version__
 from app.errors import ServingError
@@ -73,7 +73,7 @@ def models(models_dir: ModelsDir = None) -> None:
     from app.repository.scan import scan
 
     settings = read_settings(models_dir=models_dir)
-    table = Table("model", "version", "takes", "answers", "test accuracy")
+    table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "test accuracy")
     found = scan(settings.models_dir)
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
@@ -91,7 +91,9 @@ def models(models_dir: ModelsDir = None) -> None:
             answers = ", ".join(spec.postprocessing.labels[:10]) if spec.postprocessing else "tensors"
             accuracy = metrics.get("test", {}).get("accuracy")
             table.add_row(name, str(version), f"{kind}: {inputs}", answers, f"{accuracy:.4f}" if accuracy else "-")
-    Console().print(table)
+    # A terminal wraps; a pipe or a file gets whole lines.
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=200).print(table)
 
 
 @cli.command()

@@ -73,9 +73,18 @@ class Registry:
             log.error("no model version could be loaded")
 
     async def load_one(self, name: str, version: int | None) -> None:
-        """Load one model only: ``version``, or the newest that is not refused; nothing if it is not there."""
-        for candidate in (await asyncio.to_thread(self._scan)).get(name, []):
-            if version in {None, candidate} and await self._try(name, candidate):
+        """Load one model only: ``version``, or the newest that is not refused.
+
+        Raises:
+            ModelNotFound, VersionNotFound: it is not in the repository.
+        """
+        found = await asyncio.to_thread(self._scan)
+        if name not in found:
+            raise ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(found) or 'none'}")
+        if version is not None and version not in found[name]:
+            raise VersionNotFound(f"model {name!r} has no version {version}; it has {found[name]}")
+        for candidate in [version] if version is not None else found[name]:
+            if await self._try(name, candidate):
                 break
 
     async def _try(self, name: str, version: int) -> bool:

@@ -185,7 +185,9 @@ def test_clients_that_leave_do_not_stop_the_service(tiny):
     host, port = tiny.base_url.host, tiny.base_url.port
     for cut in (1, 40, 80):
         with socket.create_connection((host, port)) as connection:
-            connection.sendall(b"POST /v1/models/words:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{}"[:cut])
+            connection.sendall(
+                b"POST /v1/models/words:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{}"[:cut]
+            )
     assert tiny.post("/v1/models/brightness:predict", json=GOOD).status_code == 200
 
 

@@ -1,0 +1,97 @@
+"""The command line as a newcomer meets it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import app
+from tests.support.images import png
+from tests.support.service import ROOT
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_command():
+    text = run("--help").stdout
+    assert all(command in text for command in ("serve", "models", "predict", "devices"))
+
+
+def test_no_arguments_show_help():
+    assert "Usage: python -m app" in run().stdout + run().stderr
+
+
+def test_version():
+    assert run("--version").stdout.strip() == app.__version__
+
+
+def test_models_lists_what_they_take_and_how_good_they_are(tiny_models):
+    text = run("models", "--models-dir", tiny_models).stdout
+    assert "brightness" in text
+    assert "image: pixels uint8[4, 4]" in text
+    assert "negative, positive" in text
+    assert "0.5000" in text
+
+
+def test_models_of_an_empty_directory_says_how_to_get_one(tmp_path):
+    result = run("models", "--models-dir", tmp_path)
+    assert result.returncode == 2
+    assert "python -m training run NAME --publish" in result.stderr
+
+
+def test_predict_a_file_and_a_text(tiny_models, tmp_path):
+    picture = tmp_path / "bright.png"
+    picture.write_bytes(png(np.full((4, 4), 250, np.uint8)))
+    assert run("predict", "brightness", picture, "--models-dir", tiny_models).stdout.split()[1] == "bright"
+    text = run("predict", "words", "a bad film", "--top-k", 1, "--models-dir", tiny_models).stdout
+    assert text.split() == ["0.7311", "negative"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("nope", "x"), "model 'nope' is not in the repository; models: brightness, fragile, words"),
+        (("words", "x", "--version", "3"), "model 'words' has no version 3; it has [1]"),
+        (("brightness", "not a file"), "10 bytes are not an image; send PNG, JPEG, GIF, BMP, WEBP, TIFF"),
+        (("words", "   "), "text is empty; send at least one word"),
+        (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' int32 ()"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(tiny_models, arguments, error):
+    result = run("predict", *arguments, "--models-dir", tiny_models)
+    assert (result.returncode, result.stderr.strip()) == (2, f"error: {error}")
+
+
+def test_a_setting_out_of_range_is_one_sentence():
+    result = run("serve", "--port", "99999")
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: port is 99999: Input should be less than or equal to 65535"
+
+
+def test_a_misspelt_variable_is_refused():
+    result = run("models", ATELIER_PROT="1")
+    assert result.returncode == 2
+    assert "unknown environment variable ATELIER_PROT" in result.stderr
+
+
+def test_devices_says_why():
+    assert "ONNX Runtime's CPU provider is always there" in " ".join(run("devices").stdout.replace("│", " ").split())
+
+
+def test_the_service_imports_no_tensorflow():
+    code = "import sys, app.cli, app.main; print(*{name.split('.')[0] for name in sys.modules})"
+    imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"app", "onnxruntime"} <= set(imported.split())
+    assert not {"tensorflow", "tf_keras", "keras", "training"} & set(imported.split())

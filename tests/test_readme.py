@@ -1,0 +1,125 @@
+"""Every command in the README does what the README says, run in a copy of the checkout."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.readme import ROOT, agree, code, commands
+from training.datasets.synthetic import draw_garment
+
+# What a test adds to a command that would else take hours or gigabytes.
+SMALL = {
+    ".venv/bin/python -m training run": " --dataset synthetic --epochs 1",
+    "make train": ' ARGS="fashion-mnist-linear"',
+}
+# make test is what runs this; the installation is the same as the checkout's.
+NOT_RUN_HERE = {"make test"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Checkout:
+    """A copy of the checkout with a service that can be started and stopped."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.port = free_port()
+        self.service = None
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+        self.environment = {**environment, "COLUMNS": "200"}
+
+    def run(self, line):
+        for start, addition in SMALL.items():
+            if line.startswith(start):
+                line += addition
+        line = line.replace("localhost:8000", f"localhost:{self.port}").replace("curl ", "curl -sS ", 1)
+        result = subprocess.run(
+            line, shell=True, cwd=self.directory, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def serve(self):
+        self.stop()
+        self.service = subprocess.Popen(
+            ["make", "serve", f"PORT={self.port}"],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://localhost:{self.port}/v2/health/ready").close()
+                return
+            except (urllib.error.URLError, ConnectionError) as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
+                assert time.monotonic() < deadline, "make serve did not become ready"
+                time.sleep(0.1)
+
+    def stop(self):
+        if self.service is not None:
+            os.killpg(self.service.pid, signal.SIGTERM)
+            output = self.service.communicate(timeout=30)[0].decode()
+            assert self.service.returncode in {0, -signal.SIGTERM}, output
+            self.service = None
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("checkout")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, files.split("\0")):
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+    (directory / ".venv").symlink_to(ROOT / ".venv")
+    found = Checkout(directory)
+    yield found
+    found.stop()
+
+
+def test_every_command_prints_what_the_readme_shows(checkout):
+    example = next(text for text in code("python") if text.startswith('"""training/recipes/'))
+    path = example.splitlines()[0].strip('"').split()[0].rstrip(":.")
+    (checkout.directory / path).write_text(example, encoding="utf-8")
+    # `make train` compares everything that is published; here that is the example, once it is.
+    listed = sorted(commands(), key=lambda command: command.line == "make train")
+    for command in listed:
+        if command.line in NOT_RUN_HERE:
+            continue
+        if command.line == "make serve":
+            checkout.serve()
+            continue
+        printed = checkout.run(command.line)
+        assert agree(printed, command.output, tolerance=0.002) or not command.output, f"{command.line}\n{printed}"
+
+
+def test_the_examples_are_what_the_generator_draws():
+    boot = draw_garment("Ankle boot")
+    np.testing.assert_array_equal(np.asarray(Image.open(ROOT / "docs/examples/boot.png")), boot)
+    assert json.loads((ROOT / "docs/examples/boot.json").read_text())["instances"] == [boot.tolist()]
+
+
+def test_every_file_the_readme_links_to_is_there():
+    import re
+
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
