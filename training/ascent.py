@@ -49,7 +49,10 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
                 if answer[label] - np.delete(answer, label).max() >= 0.05:
                     break
             slope = np.asarray(tape.gradient(height, point))[0]
-            here = np.clip(here + span * STEP_SIZE * slope / (np.abs(slope).max() + 1e-30), low, high)
+            ahead = np.clip(here + span * STEP_SIZE * slope / (np.abs(slope).max() + 1e-30), low, high)
+            if np.array_equal(ahead, here):  # the corner of the range, or no slope
+                break
+            here = ahead
         return reached
 
 

@@ -122,7 +122,10 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}
     if unknown:
         raise ExportFailed(f"{spec.name}: no ONNX operation for {', '.join(sorted(unknown))}")
-    onnx.checker.check_model(proto, full_check=True)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportFailed(f"{spec.name}: the ONNX graph is not valid: {error}") from error
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 

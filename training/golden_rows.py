@@ -34,6 +34,7 @@ TOLERANCE: Mapping[str, float] = {
     "default": 1e-4,
 }
 
+STARTS = 4  # of gradient ascents to one class
 EXCHANGES, CANDIDATES = 200, 48
 RAW_GARMENTS = ("Ankle boot", "Bag", "Trouser", "Dress")
 RAW_LENGTHS = (1, 3, 12)  # sentences
@@ -269,8 +270,9 @@ def _cover(spec: ModelSpec, model: Any, scores: Callable[[Array], Array], pool: 
     for label in range(_classes(spec)):
         members = pool[given == label]
         if not len(members):
-            start = pool[int(answers[:, label].argmax())]
-            reached = climb(model, label=label, start=start, tensor=spec.inputs[0])
+            starts = pool[np.argsort(-answers[:, label])[:: len(pool) // STARTS]]  # the nearest first
+            climbed = (climb(model, label=label, start=start, tensor=spec.inputs[0]) for start in starts)
+            reached = next((instance for instance in climbed if instance is not None), None)
             if reached is None:
                 raise _never(spec, label)
             members = reached[None]

@@ -79,8 +79,6 @@ def _write_version(version: Version, directory: Path) -> None:
     spec = version.spec
     _check(version)
     keras = export.keras_runner(version.model, spec)
-    export.export_saved_model(version.model, spec, directory)
-    export.export_onnx(version.model, spec, directory / ONNX_FILE)
     golden = Golden(
         inputs=version.golden_inputs,
         lengths=version.golden_lengths,
@@ -89,6 +87,8 @@ def _write_version(version: Version, directory: Path) -> None:
         raw=version.raw,
     )
     _check_outputs(spec, golden.outputs)
+    export.export_saved_model(version.model, spec, directory)
+    export.export_onnx(version.model, spec, directory / ONNX_FILE)
     parity = check_parity(
         spec.name,
         golden,

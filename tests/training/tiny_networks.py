@@ -62,9 +62,9 @@ def mlp(seed=0):
     return tf_keras.Sequential(
         [
             layers.Input((EDGE, EDGE), dtype="uint8", name="pixels"),
-            layers.Rescaling(1 / 255),
+            layers.Rescaling(1 / 64, offset=-2),
             layers.Flatten(),
-            layers.Dense(6, activation="relu"),
+            layers.Dense(12, activation="relu"),
             layers.Dense(len(CLASSES), activation="softmax"),
         ]
     )
