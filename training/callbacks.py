@@ -228,7 +228,9 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
             f"{name.replace('val_', 'validation ')} {value:.4f}" for name, value in (logs or {}).items()
         )
         seconds = time.monotonic() - self._started
-        self.console.print(f"epoch {epoch + 1:3d}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False)
+        self.console.print(
+            f"epoch {epoch + 1:3d}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True
+        )
 
     def close(self) -> None:
         """Take the bar off the screen, also after an error."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TOLERANCE = 0.005
 """Published and reproduced test accuracy may differ by half a point."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 app = typer.Typer(
     name="training",
     help="Train the models that Atelier serves, measure them, and publish new versions under models/.",
@@ -127,12 +130,12 @@ def _train(name: str, overrides: tuple[str, ...], directory: Path, console: Cons
     from training.run import Plan, run
 
     console.print(f"[bold]{name}[/] in {directory}", highlight=False)
-    outcome = run(
-        recipe,
-        Plan(overrides=overrides, command=environment.command(), **plan),
-        directory=directory,
-        console=console,
-    )
+    asked = Plan(overrides=overrides, command=environment.command(), **plan)
+    try:
+        outcome = run(recipe, asked, directory=directory, console=console)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command with --resume goes on after the last whole epoch")
+        raise typer.Exit(INTERRUPTED) from None
     _print_outcome(outcome, console)
     return outcome
 
@@ -233,6 +236,3 @@ def main() -> None:
     except (TrainingError, ServingError) as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command with --resume goes on after the last whole epoch")
-        sys.exit(130)

@@ -1,12 +1,9 @@
 """Trains the network of a recipe inside a run directory, from the start or from where it was interrupted."""
 
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 import tf_keras
 from rich.console import Console
 
@@ -54,9 +51,7 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     Returns:
         tf_keras.Model with the input that ``feed`` gives and the output ``OUTPUT_NAME`` (batch, classes).
     """
-    random.seed(recipe.fitting.seed)
-    np.random.seed(recipe.fitting.seed)  # Keras initialisers and layers draw from it
-    tf.random.set_seed(recipe.fitting.seed)
+    tf_keras.utils.set_random_seed(recipe.fitting.seed)
     build = stage.build if stage else recipe.build
     model = build(recipe.network, Signature(input=feed.input, classes=classes))
     names = (list(model.input_names), list(model.output_names))

@@ -107,6 +107,8 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     phases.seconds["training"] = round(trained.seconds, 2)
     with phases.phase("validation"):
         validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
+    for sentence in exceeded(recipe, trained):
+        console.print(sentence, highlight=False)
     allowed, gate = may_test(recipe, validation.accuracy, plan)
     test = None
     if plan.test or plan.repository:
@@ -123,6 +125,20 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
         write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
     return Outcome(directory=directory, validation=validation, test=test, gate=gate, version=version, metrics=metrics)
+
+
+def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
+    """One sentence for each cost, parameters or minutes, that is above the recipe's target."""
+    parameters, minutes = int(trained.model.count_params()), trained.seconds / 60
+    targets = recipe.targets
+    return [
+        f"{value} are more than the target of {limit:,g} {unit}"
+        for value, over, limit, unit in (
+            (f"{parameters:,} parameters", parameters > targets.parameters, targets.parameters, "parameters"),
+            (f"{minutes:.1f} minutes", minutes > targets.minutes, targets.minutes, "minutes"),
+        )
+        if over
+    ]
 
 
 def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Evaluation:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,32 @@ def test_a_trained_run_is_published_later_by_resume(tmp_path):
     nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
     assert nothing.returncode == 2
     assert "is left to resume" in nothing.stderr
+
+
+def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
+    command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
+    with subprocess.Popen(
+        [sys.executable, "-m", "training", *command, "--epochs", "30", "--run-id", "x"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   2/30"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+        assert process.wait() == 130
+    assert "--resume goes on after the last whole epoch" in rest
+    other = training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "--resume takes no other settings" in other.stderr
+    done = training("run", "fashion-mnist-mlp", "--resume", "--run-id", "x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resuming after epoch" in done.stdout
+    assert "epoch  30/30" in done.stdout
+    assert "epoch   1/30" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from tests.training.tiny import image_recipe, text_recipe
 from training.errors import RunNotFound
+from training.recipe import Targets
 from training.run import Plan, run, validate
 
 
@@ -70,6 +71,13 @@ def test_below_the_target_the_test_set_is_not_touched(tmp_path, console):
     assert not (tmp_path / "models").exists()
     assert "is below 1.0040" in outcome.gate
     assert read(tmp_path / "run" / "metrics.json")["test"] is None
+
+
+def test_a_cost_above_the_target_is_said(tmp_path, console):
+    recipe = image_recipe(epochs=1, targets=Targets(test_accuracy=0.5, parameters=500, minutes=1))
+    run(recipe, Plan(), directory=tmp_path, console=console)
+    assert "538 parameters are more than the target of 500 parameters" in console.file.getvalue()
+    assert "minutes are more" not in console.file.getvalue()
 
 
 def test_force_tests_below_the_target_and_says_so(tmp_path, console):

@@ -1,0 +1,84 @@
+import gzip
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+
+from training.datasets.archive import Archive
+from training.datasets.fashion_mnist import FASHION_LABELS, MAKERS, Archives, FashionMnist, read_idx
+from training.errors import DataDamaged, DataMissing
+
+
+def idx(values: np.ndarray) -> bytes:
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    return gzip.compress(header + values.astype(np.uint8).tobytes())
+
+
+def write_makers_files(directory) -> Archives:
+    """Tiny files in the makers' form: image i of either part has intensity i all over, label i modulo 10."""
+    archives = {}
+    for part, count in (("train", 60), ("test", 20)):
+        images = np.broadcast_to(np.arange(count)[:, None, None], (count, 28, 28))
+        for kind, values in (("images", images), ("labels", np.arange(count) % 10)):
+            maker = getattr(MAKERS, f"{part}_{kind}")
+            data = idx(values)
+            (directory / maker.name).write_bytes(data)
+            archives[f"{part}_{kind}"] = Archive(
+                name=maker.name, url=(directory / "no such file").as_uri(), md5=hashlib.md5(data).hexdigest()
+            )
+    return Archives(**archives)
+
+
+def test_the_makers_files_are_read_and_split(data_directory):
+    (data_directory / "fashion-mnist").mkdir()
+    archives = write_makers_files(data_directory / "fashion-mnist")
+    splits = FashionMnist(validation_per_class=2, archives=archives).load()
+    assert splits.form == "IDX gzip"
+    assert splits.labels == FASHION_LABELS
+    assert set(splits.files) == {archive.name for archive in vars(archives).values()}
+    assert splits.train.instances.shape == (40, 28, 28)
+    assert splits.train.instances.dtype == np.uint8
+    assert np.bincount(splits.validation.labels).tolist() == [2] * 10
+    for part in (splits.train, splits.validation):
+        assert (part.instances[:, 0, 0] % 10 == part.labels).all()
+    assert not set(splits.train.instances[:, 0, 0]) & set(splits.validation.instances[:, 0, 0])
+    assert splits.read_test().labels.tolist() == [*range(10), *range(10)]
+
+
+def test_a_missing_file_is_named(data_directory):
+    archives = write_makers_files(data_directory)
+    (data_directory / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataMissing, match=r"t10k-labels-idx1-ubyte\.gz is not in .*ATELIER_DATA_DIR"):
+        FashionMnist(archives=archives).load()
+
+
+def test_the_makers_real_checksums_guard_the_real_names(data_directory):
+    write_makers_files(data_directory)
+    with pytest.raises(DataDamaged, match="its makers published 8d4fb7e6c68d591d4c3dfef9ec88bf0d"):
+        FashionMnist().load()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"not gzip",
+        idx(np.arange(4))[:-9],
+        gzip.compress(b"\x00\x00\x08"),
+        gzip.compress(struct.pack(">HBBI", 0, 8, 1, 5) + b"1234"),
+        gzip.compress(struct.pack(">HBBI", 0, 13, 1, 4) + b"1234"),
+    ],
+    ids=["not gzip", "cut short", "no header", "fewer values than stated", "another type"],
+)
+def test_a_damaged_file_is_refused(tmp_path, data):
+    (tmp_path / "x.gz").write_bytes(data)
+    with pytest.raises(DataDamaged, match=r"x\.gz is not a gzip IDX file"):
+        read_idx(tmp_path / "x.gz")
+
+
+def test_synthetic_garments_have_the_same_shapes_and_labels():
+    splits = FashionMnist(synthetic_count=40).synthetic()
+    assert splits.form == "synthetic"
+    assert splits.labels == FASHION_LABELS
+    assert splits.train.instances.shape == (40, 28, 28)
+    assert splits.train.labels.dtype == np.int32
