@@ -17,6 +17,7 @@ import numpy.typing as npt
 from app.contract.model_spec import ModelSpec, TensorSpec
 from training import onnx_passes
 from training.errors import TrainingError
+from training.onnx_graph import PassFailed, canonicalise
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later both take without a version conversion
 IR_VERSION = 8  # the file format that came with opset 17
@@ -115,8 +116,9 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     try:
         if masked:
             onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
-        onnx_passes.canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
-    except onnx_passes.PassFailed as error:
+        onnx_passes.fold_scales(proto.graph)
+        canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
+    except PassFailed as error:
         raise ExportFailed(f"{spec.name}: {error}") from error
     proto.ir_version = IR_VERSION
     unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}

@@ -100,8 +100,7 @@ def _write_version(version: Version, directory: Path) -> None:
     golden.write(directory)
     if version.tokenizer is not None and isinstance(spec.preprocessing, TextPreprocessing):
         version.tokenizer.write(directory / spec.preprocessing.vocabulary)
-    exported = {"parity": parity, "opset": spec.opset, "frameworks": export.framework_versions()}
-    _write_text(directory / "metrics.json", _json({**version.metrics, "export": exported}))
+    _write_text(directory / "metrics.json", _json({**version.metrics, "export": {"parity": parity}}))
     _write_text(directory / "baseline.json", _json(version.baseline))
     _write_text(directory / "card.md", version.card)
     write_manifest(directory)

@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from app.contract.model_spec import TensorSpec
 from tests.training.tiny_networks import (
@@ -14,11 +15,13 @@ from tests.training.tiny_networks import (
     cnn,
     masked_lstm,
     mlp,
+    pictures,
     spec_of,
     texts,
 )
 from training import onnx_passes
 from training.export import ExportFailed, export_onnx, keras_runner, onnx_runner
+from training.onnx_graph import PassFailed, canonicalise
 
 STATES = spec_of("states", TEXT_SPEC.inputs[0], tuple("abcdefgh"))
 KINDS = {
@@ -115,6 +118,50 @@ def test_a_network_without_a_mask_is_not_taken_for_one():
     assert onnx_passes.has_mask(masked_lstm())
 
 
+def test_batch_normalisation_after_a_dense_layer_goes_into_its_weights(tmp_path):
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    pixels = layers.Input(IMAGE_SPEC.inputs[0].shape, dtype="uint8")
+    x = layers.Dense(5, use_bias=False)(layers.Flatten()(layers.Rescaling(1 / 64, offset=-2)(pixels)))
+    start = {"gamma_initializer": "normal", "beta_initializer": "normal", "moving_mean_initializer": "normal"}
+    x = layers.ReLU()(layers.BatchNormalization(**start)(x))
+    model = tf_keras.Model(pixels, layers.Dense(3, activation="softmax")(x))
+    export_onnx(model, IMAGE_SPEC, tmp_path / "model.onnx")
+    ops = Counter(node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node)
+    assert ops["Mul"] == 1  # the rescaling
+    found = onnx_runner(tmp_path / "model.onnx", IMAGE_SPEC)(pictures())["probabilities"]
+    np.testing.assert_allclose(found, keras_runner(model, IMAGE_SPEC)(pictures())["probabilities"], rtol=0, atol=2e-6)
+
+
+def scaled_dense(*, outputs):
+    """A graph that multiplies x @ identity by 2 and 3, and adds both; the tensors named are its outputs."""
+    weights = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+    factor = onnx.numpy_helper.from_array(np.float32([2, 3]), "a")
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["plain"]),
+        onnx.helper.make_node("Mul", ["plain", "a"], ["scaled"]),
+        onnx.helper.make_node("Add", ["plain", "scaled"], ["sum"]),
+    ]
+    named = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2]) for name in ("x", *outputs)]
+    graph = onnx.helper.make_graph(nodes, "g", named[:1], named[1:], [weights, factor])
+    if "sum" not in outputs:
+        del graph.node[2]
+    return graph
+
+
+@pytest.mark.parametrize("outputs", [["sum"], ["scaled"], ["plain", "scaled"]])
+def test_a_scale_moves_only_where_nobody_reads_the_unscaled_value_and_the_answer_stays(outputs):
+    graph = scaled_dense(outputs=outputs)
+    onnx_passes.fold_scales(graph)
+    assert ("Mul" in [node.op_type for node in graph.node]) == (outputs != ["scaled"])
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    answers = dict(zip(outputs, ReferenceEvaluator(model).run(outputs, {"x": np.float32([[10, 20]])}), strict=True))
+    wanted = {"plain": [[10, 20]], "scaled": [[20, 60]], "sum": [[30, 80]]}
+    assert {name: answer.tolist() for name, answer in answers.items()} == {name: wanted[name] for name in outputs}
+
+
 @pytest.mark.parametrize(("build", "spec"), [(mlp, IMAGE_SPEC), (cnn, IMAGE_SPEC), (masked_lstm, TEXT_SPEC)])
 def test_equal_models_give_equal_bytes_whatever_was_built_before(tmp_path, build, spec):
     export_onnx(build(), spec, tmp_path / "first.onnx")
@@ -139,5 +186,5 @@ def test_a_graph_that_does_not_have_the_specs_outputs_is_refused():
     )
     tensor = TensorSpec(name="x", dtype="float32", shape=())
     wrong = TensorSpec(name="scores", dtype="float32", shape=())
-    with pytest.raises(onnx_passes.PassFailed, match=r"outputs are \['y'\], the spec names \['scores'\]"):
-        onnx_passes.canonicalise(onnx.helper.make_model(graph), name="m", inputs=[tensor], outputs=[wrong])
+    with pytest.raises(PassFailed, match=r"outputs are \['y'\], the spec names \['scores'\]"):
+        canonicalise(onnx.helper.make_model(graph), name="m", inputs=[tensor], outputs=[wrong])

@@ -1,0 +1,190 @@
+"""Editing an ONNX graph in place: lookups, insertions, pruning, and names that do not depend on chance."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from app.contract.model_spec import TensorSpec
+from training.errors import TrainingError
+
+
+class PassFailed(TrainingError):
+    """The graph does not have the form that a pass needs; the message says what was found."""
+
+
+class GraphEdit:
+    """Lookups in an ONNX graph, and the edits that the passes share."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self.made = 0
+
+    def producer(self, tensor: str) -> Any | None:
+        """The node that computes a tensor; None for an input or a constant."""
+        return next((node for node in self.graph.node if tensor in node.output), None)
+
+    def consumers(self, tensor: str) -> list[Any]:
+        """The nodes that read a tensor."""
+        return [node for node in self.graph.node if tensor in node.input]
+
+    def constant(self, tensor: str) -> npt.NDArray[Any] | None:
+        """Value of an initialiser, None if the tensor is computed."""
+        import onnx
+
+        found = next((value for value in self.graph.initializer if value.name == tensor), None)
+        return None if found is None else onnx.numpy_helper.to_array(found)
+
+    def is_zero(self, tensor: str) -> bool:
+        """Whether a tensor is 0 all over, seen through the ops that only repeat or reshape it."""
+        value = self.constant(tensor)
+        if value is not None:
+            return not value.any()
+        node = self.producer(tensor)
+        if node is None:
+            return False
+        if node.op_type == "Concat":
+            return all(self.is_zero(part) for part in node.input)
+        return node.op_type in {"Expand", "Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity"} and self.is_zero(
+            node.input[0]
+        )
+
+    def add_constant(self, value: npt.NDArray[Any]) -> str:
+        """Append an initialiser; returns its name."""
+        import onnx
+
+        name = self.fresh("constant")
+        self.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+        return name
+
+    def add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Append a node of one output; returns the output's name."""
+        import onnx
+
+        output = self.fresh(op)
+        self.graph.node.append(onnx.helper.make_node(op, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def replace(self, old: str, new: str) -> None:
+        """Let everything that reads ``old`` read ``new``, the caller of the graph included."""
+        import onnx
+
+        for node in self.graph.node:
+            for index, name in enumerate(node.input):
+                if name == old:
+                    node.input[index] = new
+        if old in {value.name for value in self.graph.output}:
+            for node in self.graph.node:
+                for index, name in enumerate(node.output):
+                    if name == old:
+                        node.output[index] = self.fresh("unused")
+            self.graph.node.append(onnx.helper.make_node("Identity", [new], [old]))
+
+    def sort_and_prune(self, outputs: Sequence[str] | None = None) -> None:
+        """Order nodes so that each stands after what it reads, and drop whatever no output depends on."""
+        wanted = outputs or [value.name for value in self.graph.output]
+        producer = {name: node for node in self.graph.node for name in node.output if name}
+        ordered: list[Any] = []
+        seen: set[int] = set()
+        for output in wanted:
+            _visit(output, producer, ordered, seen)
+        used = {name for node in ordered for name in node.input} | set(wanted)
+        constants = {value.name: value for value in self.graph.initializer}
+        kept = dict.fromkeys(name for node in ordered for name in node.input if name in constants)
+        nodes, values = list(ordered), [constants[name] for name in kept]
+        for node in nodes:  # an output that nobody reads is not computed if it has no name
+            for index, name in enumerate(node.output):
+                if name not in used and len(node.output) > 1:
+                    node.output[index] = ""
+        del self.graph.node[:], self.graph.initializer[:]
+        self.graph.node.extend(nodes)
+        self.graph.initializer.extend(values)
+
+    def fresh(self, kind: str) -> str:
+        """A tensor name that is not taken."""
+        self.made += 1
+        return f"atelier_{kind.lower()}_{self.made}"
+
+
+def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Give nodes and tensors names that follow from the graph alone, in place; drop what does not compute.
+
+    tf2onnx names tensors after Keras layers and running numbers, both of which depend on what else the process
+    built before. Nodes come in the order in which a depth-first walk from the outputs completes them. Inputs and
+    outputs stand in the order of the spec; the free dimensions are called ``batch`` and ``length``.
+
+    Raises:
+        PassFailed: the graph's inputs or outputs are not those of the spec.
+    """
+    graph = proto.graph
+    for kind, found, wanted in (("inputs", graph.input, inputs), ("outputs", graph.output, outputs)):
+        if {value.name for value in found} != {tensor.name for tensor in wanted}:
+            raise PassFailed(
+                f"{kind} are {sorted(value.name for value in found)}, "
+                f"the spec names {sorted(tensor.name for tensor in wanted)}"
+            )
+    GraphEdit(graph).sort_and_prune([tensor.name for tensor in outputs])
+    _rename(graph, {tensor.name for tensor in (*inputs, *outputs)})
+    del graph.value_info[:]
+    several = sum(tensor.is_variable for tensor in inputs) > 1
+    _set_signature(graph.input, inputs, several=several)
+    _set_signature(graph.output, outputs, several=several)
+    graph.name, graph.doc_string, proto.doc_string = name, "", ""
+    used = {node.domain for node in graph.node}
+    for index in reversed(range(len(proto.opset_import))):
+        if proto.opset_import[index].domain not in used:
+            del proto.opset_import[index]
+
+
+def _visit(tensor: str, producer: dict[str, Any], ordered: list[Any], seen: set[int]) -> None:
+    """Append the node behind ``tensor`` to ``ordered``, after all that it needs. Iterative: graphs can be deep."""
+    stack: list[tuple[Any, Iterator[str]]] = []
+
+    def enter(name: str) -> None:
+        node = producer.get(name)
+        if node is not None and id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, iter(list(node.input))))
+
+    enter(tensor)
+    while stack:
+        node, inputs = stack[-1]
+        following = next(inputs, None)
+        if following is None:
+            ordered.append(node)
+            stack.pop()
+        else:
+            enter(following)
+
+
+def _rename(graph: Any, kept: set[str]) -> None:
+    """Name nodes ``<op>_<n>``, their outputs alike, and constants after the first node that reads them."""
+    names = {name: name for name in kept} | {"": ""}
+    constants = {value.name for value in graph.initializer}
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        node.doc_string = ""
+        for index, tensor in enumerate(node.input):
+            if tensor in constants:
+                names.setdefault(tensor, f"{node.name}.{index}")
+        for index, tensor in enumerate(node.output):
+            names.setdefault(tensor, node.name if index == 0 else f"{node.name}:{index}")
+    for node in graph.node:
+        node.input[:] = [names[tensor] for tensor in node.input]
+        node.output[:] = [names[tensor] for tensor in node.output]
+    for value in graph.initializer:
+        value.name, value.doc_string = names[value.name], ""
+
+
+def _set_signature(values: Any, wanted: Sequence[TensorSpec], *, several: bool) -> None:
+    """Put graph inputs or outputs in the spec's order, with readable free dimensions."""
+    import onnx
+
+    described = []
+    for tensor in wanted:
+        length = f"{tensor.name}_length" if several else "length"
+        shape = ["batch", *(length if size == -1 else size for size in tensor.shape)]
+        dtype = onnx.helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)
+        described.append(onnx.helper.make_tensor_value_info(tensor.name, dtype, shape))
+    del values[:]
+    values.extend(described)
