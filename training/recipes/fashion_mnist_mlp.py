@@ -22,7 +22,7 @@ class Network:
     """
 
     widths: tuple[int, ...] = (512, 512)
-    dropout: float = 0.15
+    dropout: float = 0.2
     normalisation_momentum: float = 0.98
 
 
@@ -51,9 +51,9 @@ RECIPE = Recipe(
     network=Network(),
     build=build,
     optimizer=Optimizer(
-        name="adamw", learning_rate=3e-3, schedule=Schedule(name="cosine", warmup=0.03), weight_decay=0.02
+        name="adamw", learning_rate=3e-3, schedule=Schedule(name="cosine", warmup=0.027), weight_decay=0.02
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=60, batch_size=256),
+    fitting=Fitting(epochs=75, batch_size=256),
     targets=Targets(test_accuracy=0.910, parameters=700_000, minutes=5),
 )
