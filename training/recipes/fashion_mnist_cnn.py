@@ -23,7 +23,7 @@ class Network:
 
     first: tuple[int, ...] = (24,)
     second: tuple[int, ...] = (64, 64)
-    third: tuple[int, ...] = (112, 112, 112)
+    third: tuple[int, ...] = (128, 128, 128)
     dropout: float = 0.3
     normalisation_momentum: float = 0.98
 
