@@ -16,7 +16,8 @@ from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training import export
-from training.golden_rows import TOLERANCE, golden_rows, keras_answers
+from training.golden_rows import TOLERANCE, golden_rows
+from training.golden_search import keras_answers
 from training.parity import check_parity
 from training.triton_config import CONFIG_FILE, triton_config
 from training.version_directory import add_version

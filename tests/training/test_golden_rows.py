@@ -16,7 +16,9 @@ from tests.training.tiny_networks import (
     spec_of,
 )
 from training.export import keras_runner
-from training.golden_rows import GoldenIncomplete, golden_rows
+from training.golden_rows import golden_rows
+from training.golden_search import GoldenIncomplete
+from training.golden_texts import golden_texts
 
 COLOUR = TensorSpec(name="pixels", dtype="uint8", shape=(12, 12, 3))
 RESIZE = TransformStep(step="resize", arguments={"width": 12, "height": 12})
@@ -101,6 +103,39 @@ def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
         assert SENTIMENTS[answer.argmax()] == sample.label
 
 
+class Stubborn:
+    """A judge that finds a text positive only if more than a third of it is the last word of the vocabulary."""
+
+    labels = ("negative", "positive")
+
+    def scores(self, batch):
+        share = (batch == TOKENIZER.id_count - 1).mean(1)
+        positive = np.clip(share * 1.5, 0, 1)
+        return np.stack([1 - positive, positive], axis=1)
+
+    def check_all_given(self, given):
+        assert set(given) == {0, 1}
+
+    def never(self, label):
+        return GoldenIncomplete(self.labels[label])
+
+
+def test_a_class_that_no_written_text_gets_is_reached_by_exchanging_words():
+    rows = golden_texts(Stubborn(), TOKENIZER)
+    given = [int(Stubborn().scores(row[None]).argmax()) for row in rows]
+    assert sorted(set(given)) == [0, 1]
+    assert {min(map(len, rows)), max(map(len, rows))} == {1, LONGEST}
+
+
+def test_a_class_that_no_exchange_of_words_reaches_is_named():
+    class Deaf(Stubborn):
+        def scores(self, batch):
+            return np.tile(np.float32([[0.9, 0.1]]), (len(batch), 1))
+
+    with pytest.raises(GoldenIncomplete, match="positive"):
+        golden_texts(Deaf(), TOKENIZER)
+
+
 def test_a_text_model_without_its_tokenizer_is_a_mistake():
     with pytest.raises(ValueError, match="comes with its tokenizer"):
         golden_rows(TEXT_SPEC, masked_lstm(), None)
@@ -117,3 +152,11 @@ def test_any_other_input_gets_random_numbers_within_its_range():
     assert not lengths
     assert not raw
     assert set(given(spec, model, inputs, lengths)) == {0, 1, 2}
+
+
+def test_numbers_of_variable_length_run_from_one_to_64_and_hold_no_padding_inside():
+    tensor = TensorSpec(name="numbers", dtype="int32", shape=(-1,), minimum=0, maximum=9)
+    spec = spec_of("numbers", tensor, CLASSES)
+    inputs, lengths, _ = golden_rows(spec, None, None)
+    assert sorted({1, 64} & set(lengths["numbers"].tolist())) == [1, 64]
+    np.testing.assert_array_equal((inputs["numbers"] > 0).sum(1), lengths["numbers"])

@@ -5,7 +5,7 @@ import pytest
 from app.contract.golden import Golden
 from tests.training.tiny_networks import IMAGE_SPEC, mlp, pictures, texts
 from training.export import export_onnx, keras_runner, onnx_runner
-from training.golden_rows import keras_answers
+from training.golden_search import keras_answers
 from training.parity import ParityBroken, check_parity
 
 
