@@ -86,22 +86,15 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         training = Training(stage.optimizer, recipe.loss, stage.fitting, stage.max_length)
         stage_directory = directory / stage.name
         stage_directory.mkdir(exist_ok=True)
-        _inherit(model, inherited)
+        stage.adopt(recipe.network, model, inherited)
         trained = _train(model, training, feed, splits, stage_directory, console)
         inherited |= {name: trained.model.get_layer(name).get_weights() for name in stage.hands_on}
         spent += trained.progressed.seconds
     model = build_model(recipe, feed, classes=classes)
-    _inherit(model, inherited)
+    recipe.adopt(recipe.network, model, inherited)
     training = Training(recipe.optimizer, recipe.loss, recipe.fitting, None)
     trained = _train(model, training, feed, splits, directory, console)
     return replace(trained, seconds=spent + trained.progressed.seconds)
-
-
-def _inherit(model: Any, inherited: dict[str, list[Any]]) -> None:
-    """Start the layers that an earlier stage trained with its weights."""
-    for layer in model.layers:
-        if layer.name in inherited:
-            layer.set_weights(inherited[layer.name])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Importing this module, or any recipe, does not import TensorFlow: networks are b
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -114,6 +114,17 @@ class Fitting:
     evaluation_batch_size: int = 250
 
 
+Inherited = Mapping[str, list[Any]]
+"""Layer name -> its weights, as an earlier stage left them."""
+
+
+def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
+    """Start every layer that an earlier stage trained under the same name with its weights."""
+    for layer in model.layers:
+        if layer.name in inherited:
+            layer.set_weights(inherited[layer.name])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A training that comes before the main one, of another network, for the sake of some layers.
@@ -121,13 +132,15 @@ class Stage:
     Attributes:
         name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
         build: as ``Recipe.build``.
-        hands_on: names of the layers whose weights all later networks start with.
+        hands_on: names of the layers whose weights later networks may start with.
+        adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
         max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
     """
 
     name: str = field(metadata=FIXED)
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     hands_on: tuple[str, ...] = field(metadata=FIXED)
+    adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     fitting: Fitting
     max_length: int | None = None
@@ -154,6 +167,7 @@ class Recipe:
         network: frozen dataclass with the network's own settings.
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
         stages: trainings before the main one, in order.
+        adopt: as ``Stage.adopt``, for the network itself.
         max_batch_size: batching hint for the service.
     """
 
@@ -164,6 +178,7 @@ class Recipe:
     network: Any
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
+    adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     fitting: Fitting

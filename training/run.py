@@ -95,11 +95,11 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     Raises:
         TrainingError: and its tree; one sentence each.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / CONFIG_FILE, _config(recipe, plan))
     phases = Phases()
     with phases.phase("data"):
         splits = recipe.data.synthetic() if plan.dataset == SYNTHETIC else recipe.data.load()
+    directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
+    write_json(directory / CONFIG_FILE, _config(recipe, plan))
     console.print(f"{splits.name} ({splits.form}): {len(splits.train)} to train, {len(splits.validation)} to validate")
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
