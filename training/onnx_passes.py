@@ -43,7 +43,7 @@ Y, Y_H = 0, 1  # its outputs
 
 def has_mask(model: Any) -> bool:
     """Whether a layer of the Keras model derives a mask from the ids (``mask_zero=True``)."""
-    return any(getattr(layer, "mask_zero", False) for layer in model._flatten_layers(include_self=False))
+    return any(getattr(layer, "mask_zero", False) for layer in model.submodules)
 
 
 def without_mask(model: Any) -> Any:
