@@ -20,11 +20,12 @@ from training import environment
 from training.callbacks import read_weights
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.errors import RunNotFound
-from training.evaluate import Evaluation, evaluate, predict
+from training.evaluate import Evaluation, evaluate, predict, prediction_statistics
 from training.fit import WEIGHTS_FILE, Trained, build_model, fit
 from training.overrides import settings
 from training.pipelines import Feed
 from training.recipe import Recipe
+from training.report import model_card, write_report
 from training.rundirs import CONFIG_FILE, METRICS_FILE, TEST_FILE
 
 MARGIN = 0.005
@@ -185,8 +186,6 @@ def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory
 
 def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
     """Statistics of inputs and predictions on at most 5,000 training rows; they are in random order already."""
-    from training.evaluate import prediction_statistics
-
     sample = splits.train.take(_first(5000, len(splits.train)))
     probabilities = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
@@ -257,8 +256,6 @@ def _report(
     trained: Trained,
     directory: Path,
 ) -> str:
-    from training.report import model_card, write_report
-
     write_report(recipe.name, test or validation, trained.progressed.history, metrics, directory=directory)
     card = model_card(recipe, metrics)
     (directory / "card.md").write_text(card, encoding="utf-8")

@@ -94,17 +94,6 @@ def test_evaluate_measures_a_run_again(published):
     assert "Ankle boot" in again.stdout
 
 
-def test_a_trained_run_is_published_later_by_resume(tmp_path):
-    training("run", "fashion-mnist-mlp", *SMALL, cwd=tmp_path)
-    done = training("run", "fashion-mnist-mlp", "--resume", "--publish", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "published: models/fashion-mnist-mlp/1" in done.stdout
-    assert len(list((tmp_path / "runs/fashion-mnist-mlp").iterdir())) == 1
-    nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
-    assert nothing.returncode == 2
-    assert "is left to resume" in nothing.stderr
-
-
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
     with subprocess.Popen(
@@ -124,11 +113,15 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     other = training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
     assert other.returncode == 2
     assert "--resume takes no other settings" in other.stderr
-    done = training("run", "fashion-mnist-mlp", "--resume", "--run-id", "x", cwd=tmp_path)
+    done = training("run", "fashion-mnist-mlp", "--resume", "--publish", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resuming after epoch" in done.stdout
     assert "epoch  30/30" in done.stdout
     assert "epoch   1/30" not in done.stdout
+    assert "published: models/fashion-mnist-mlp/1" in done.stdout
+    nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
+    assert nothing.returncode == 2
+    assert "is left to resume" in nothing.stderr
 
 
 @pytest.mark.parametrize(

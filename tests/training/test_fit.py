@@ -141,7 +141,7 @@ def test_a_stage_hands_its_layers_to_the_network(tmp_path, console):
         max_length=12,
     )
     still = Optimizer(name="sgd", learning_rate=0.0)
-    recipe = text_recipe(stages=(stage,), optimizer=still)
+    recipe = text_recipe(build=build_bag, stages=(stage,), optimizer=still)
     trained = train(recipe, tmp_path, console)
     bag = read_weights(tmp_path / "bag" / "weights.npz")
     np.testing.assert_array_equal(trained.model.get_layer("embedding").get_weights()[0], bag[0])
@@ -162,7 +162,7 @@ train(interrupted_recipe(), Path(sys.argv[1]), Console())
 
 def interrupted_recipe():
     return image_recipe(
-        epochs=24,
+        epochs=12,
         optimizer=Optimizer(
             name="adam", learning_rate=0.01, schedule=Schedule(name="cosine", warmup=0.2), ema_momentum=0.9
         ),
@@ -186,9 +186,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, console):
     assert not before["finished"]
 
     trained = train(interrupted_recipe(), directory, console)
-    assert f"resuming after epoch {before['epoch']} of 24" in console.file.getvalue()
+    assert f"resuming after epoch {before['epoch']} of 12" in console.file.getvalue()
     resumed = trained.progressed.history
-    assert [row["epoch"] for row in resumed] == list(range(1, 25))
+    assert [row["epoch"] for row in resumed] == list(range(1, 13))
     assert resumed[: before["epoch"]] == before["history"]
 
     whole = train(interrupted_recipe(), tmp_path / "whole", console)

@@ -27,13 +27,13 @@ def test_a_network_takes_raw_input_gives_probabilities_and_costs_no_more_than_it
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)  # float32 softmax
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_a_recipe_learns_its_synthetic_data_in_an_epoch_without_an_error(name, tmp_path, console):
+@pytest.mark.parametrize("name", ["cats-vs-dogs-cnn", "imdb-sentiment-lstm"])  # one with all augmentations, one staged
+def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
     from training.fit import fit
     from training.overrides import apply_overrides
 
     recipe = load_recipe(name)
-    small = ["data.synthetic_count=256", "fitting.epochs=1", "fitting.batch_size=64"]
+    small = ["data.synthetic_count=128", "fitting.epochs=1", "fitting.batch_size=64"]
     for stage in recipe.stages:
         small += [f"stages.{stage.name}.fitting.epochs=1", f"stages.{stage.name}.fitting.batch_size=64"]
     recipe = apply_overrides(recipe, small)
