@@ -97,6 +97,7 @@ def run_recipe(
 
     The test set is used once, at the end, and only when validation accuracy reaches the target and half a point.
     """
+    command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     kind = dataset.value
     if resume:
@@ -107,6 +108,7 @@ def run_recipe(
                 f"{directory} was started with {config['overrides']}; --resume takes no other settings"
             )
         overrides, kind = config["overrides"], config["dataset"]
+        command = f"{config['command']} && {command}"
     else:
         load_recipe(name)
         directory = new_directory(runs, name, run_id)
@@ -115,6 +117,7 @@ def run_recipe(
         tuple(overrides),
         directory,
         Console(),
+        command=command,
         dataset=kind,
         test=test,
         force=force,
@@ -127,10 +130,11 @@ def run_recipe(
 def _train(name: str, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Outcome":
     recipe = apply_overrides(load_recipe(name), overrides)
     environment.quiet_tensorflow()
-    from training.run import Plan, run
+    from training.record import Plan
+    from training.run import run
 
     console.print(f"[bold]{name}[/] in {directory}", highlight=False)
-    asked = Plan(overrides=overrides, command=environment.command(), **plan)
+    asked = Plan(overrides=overrides, **plan)
     try:
         outcome = run(recipe, asked, directory=directory, console=console)
     except KeyboardInterrupt:
@@ -200,6 +204,7 @@ def reproduce(
             tuple(metrics["overrides"]),
             new_directory(runs, name, None),
             console,
+            command=environment.command(),
             dataset=Dataset.SYNTHETIC.value if synthetic else Dataset.REAL.value,
             test=True,
             force=True,

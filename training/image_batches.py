@@ -4,6 +4,7 @@ All randomness is stateless: a batch depends on the seed, the epoch and its numb
 sees what the uninterrupted one would have seen.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,17 +98,21 @@ def augment(images: Any, targets: Any, settings: ImageAugmentation, seeds: Itera
         seeds: a fresh stateless seed, shape (2,), for every draw.
 
     Returns:
-        The images, uint8 and of the same shape, and the targets, which only mixup changes.
+        The images, uint8 and of the same shape, and the targets, which only mixup and cutmix change.
     """
     grey = images.shape.rank == 3
     pixels = images[..., tf.newaxis] if grey else images
-    if settings.shift or settings.flip:
+    if settings.warp:
+        pixels = _warp(pixels, settings, seeds)
+    elif settings.shift or settings.flip:
         pixels = _shift_and_flip(pixels, settings, seeds)
+    if settings.saturation or settings.greyscale:
+        pixels = _saturate(pixels, settings, seeds)
     if settings.contrast or settings.brightness or settings.colour:
         pixels = _recolour(pixels, settings, seeds)
     if settings.cutout:
         pixels = _cut_out(pixels, settings, seeds)
-    if settings.mixup:
+    if settings.mixup or settings.cutmix:
         pixels, targets = _mix(pixels, targets, settings, seeds)
     if pixels.dtype != tf.uint8:
         pixels = tf.saturate_cast(tf.round(pixels), tf.uint8)
@@ -126,6 +131,48 @@ def _shift_and_flip(images: Any, settings: ImageAugmentation, seeds: Iterator[An
         mirrored = tf.random.stateless_uniform([batch, 1], next(seeds)) < 0.5
         columns = tf.where(mirrored, columns[:, ::-1], columns)
     return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def _warp(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
+    """One projective transform per image: shift, mirror and, for a share, turn, zoom, stretch and shear; float32.
+
+    Images that are not warped move by whole pixels and stay sharp.
+    """
+    batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    warped = tf.cast(tf.random.stateless_uniform([batch], next(seeds)) < settings.warp, tf.float32)
+    angle = warped * _between([batch], -settings.rotation, settings.rotation, next(seeds)) * (math.pi / 180)
+    scale = tf.exp(warped * _between([batch], -settings.zoom, settings.zoom, next(seeds)))
+    stretch = tf.exp(warped * _between([batch], -settings.aspect, settings.aspect, next(seeds)))
+    shear = warped * _between([batch], -settings.shear, settings.shear, next(seeds))
+    mirrored = tf.random.stateless_uniform([batch], next(seeds)) < (0.5 if settings.flip else 0.0)
+    cosine, sine = tf.cos(angle), tf.sin(angle)
+    # From a pixel of the result to the place it is read from, about the centre:
+    # x' = a x + b y + right, y' = c x + d y + down.
+    a = cosine * scale * stretch * tf.where(mirrored, -1.0, 1.0)
+    b = (cosine * shear - sine) * scale * stretch
+    c = sine * scale / stretch
+    d = (sine * shear + cosine) * scale / stretch
+    right = tf.cast(_whole(batch, 2 * settings.shift + 1, next(seeds))[:, 0] - settings.shift, tf.float32)
+    down = tf.cast(_whole(batch, 2 * settings.shift + 1, next(seeds))[:, 0] - settings.shift, tf.float32)
+    x, y, nothing = (width - 1) / 2, (height - 1) / 2, tf.zeros([batch])
+    rows = [a, b, x - a * x - b * y + right, c, d, y - c * x - d * y + down, nothing, nothing]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.stack(rows, axis=1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def _saturate(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
+    """Colours moved towards or away from the grey of their pixel; float32, not yet clipped."""
+    batch, pixels = tf.shape(images)[0], tf.cast(images, tf.float32)
+    factor = _between([batch, 1, 1, 1], 1 - settings.saturation, 1 + settings.saturation, next(seeds))
+    drained = tf.random.stateless_uniform([batch, 1, 1, 1], next(seeds)) < settings.greyscale
+    mean = tf.reduce_mean(pixels, axis=3, keepdims=True)
+    return mean + (pixels - mean) * tf.where(drained, 0.0, factor)
 
 
 def _recolour(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
@@ -152,13 +199,31 @@ def _cut_out(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> 
 
 
 def _mix(images: Any, targets: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> tuple[Any, Any]:
-    """Blend with the batch in reverse order. Source: Zhang et al., arXiv:1710.09412, with an even weight."""
-    batch = tf.shape(images)[0]
-    weight = _between([batch, 1], 0.0, settings.mixup_limit, next(seeds))
-    weight *= tf.cast(tf.random.stateless_uniform([batch, 1], next(seeds)) < settings.mixup, tf.float32)
-    pixels, weights = tf.cast(images, tf.float32), weight[:, :, tf.newaxis, tf.newaxis]
-    mixed = pixels * (1 - weights) + pixels[::-1] * weights
-    return mixed, targets * (1 - weight) + targets[::-1] * weight
+    """Take a share of the batch in reverse order: of every pixel (mixup) or all of some pixels (cutmix).
+
+    Source: Zhang et al., arXiv:1710.09412, and Yun et al., arXiv:1905.04899, both with evenly drawn shares.
+    """
+    batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    draw = tf.random.stateless_uniform([batch, 1], next(seeds))
+    blended = tf.cast(draw < settings.mixup, tf.float32)
+    weights = (blended * _between([batch, 1], 0.0, settings.mixup_limit, next(seeds)))[:, :, tf.newaxis, tf.newaxis]
+    if settings.cutmix:
+        cut = tf.cast((draw >= settings.mixup) & (draw < settings.mixup + settings.cutmix), tf.float32)
+        side = cut * tf.sqrt(_between([batch, 1], 0.0, settings.cutmix_limit, next(seeds)))
+        inside_rows = _near(height, side, next(seeds))
+        inside_columns = _near(width, side, next(seeds))
+        weights += tf.cast(
+            inside_rows[:, :, tf.newaxis, tf.newaxis] & inside_columns[:, tf.newaxis, :, tf.newaxis], tf.float32
+        )
+    pixels = tf.cast(images, tf.float32)
+    share = tf.reduce_mean(weights * tf.ones([1, height, width, 1]), axis=[1, 2])  # (batch, 1)
+    return pixels * (1 - weights) + pixels[::-1] * weights, targets * (1 - share) + targets[::-1] * share
+
+
+def _near(size: int, side: Any, seed: Any) -> Any:
+    """bool (batch, size): which places lie in an interval of ``side`` times ``size`` about a random centre."""
+    centre = tf.random.stateless_uniform(tf.shape(side), seed) * size  # (batch, 1)
+    return tf.abs(tf.range(size, dtype=tf.float32)[tf.newaxis] + 0.5 - centre) < side * size / 2
 
 
 def _whole(batch: Any, limit: int, seed: Any) -> Any:

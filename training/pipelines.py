@@ -70,28 +70,49 @@ class ImageAugmentation:
     """What happens to a training image; applied in the order below, to whole batches.
 
     Attributes:
-        shift: largest shift in pixels, in each direction, over a black border.
+        shift: largest shift in pixels, in each direction, over a black border, or a mirrored one if images are warped.
         flip: mirror half of the images left to right.
+        warp: share of the images that are turned, zoomed, stretched and sheared about their centre; 0 for none.
+        rotation: largest angle of a warped image, in degrees.
+        zoom, aspect: largest natural logarithm of its scale, and of its width's against its height's.
+        shear: largest horizontal shear.
         contrast: contrast is multiplied by 1 -/+ this, around the middle grey.
         brightness: intensities move by up to this, of 255.
         colour: each channel moves by up to this, of 255; only for colour images.
+        saturation: distance from grey is multiplied by 1 -/+ this; only for colour images.
+        greyscale: share of the colour images that lose their colour.
         cutout: edge in pixels of a square that is painted over, centred anywhere in the image; 0 for none.
         cutout_share: share of the images it happens to.
         cutout_fill: intensity of the square.
         mixup: share of the images that are blended with another of the batch, labels alike.
         mixup_limit: largest weight of the other image.
+        cutmix: share of the images that get a rectangle of another, labels alike; never one that is blended.
+        cutmix_limit: largest area of the rectangle, as a share of the image.
     """
 
     shift: int = 0
     flip: bool = False
+    warp: float = 0.0
+    rotation: float = 15.0
+    zoom: float = 0.2
+    aspect: float = 0.1
+    shear: float = 0.1
     contrast: float = 0.0
     brightness: float = 0.0
     colour: float = 0.0
+    saturation: float = 0.0
+    greyscale: float = 0.0
     cutout: int = 0
     cutout_share: float = 1.0
     cutout_fill: int = 0
     mixup: float = 0.0
     mixup_limit: float = 0.5
+    cutmix: float = 0.0
+    cutmix_limit: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the same images; together they are at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)

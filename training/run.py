@@ -4,53 +4,30 @@ Read ``run`` first: it is the whole way. The test set is read at its end, once, 
 says that the target is in reach.
 """
 
-import datetime
 import json
-import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from training import environment
+from app.contract.model_spec import BatchingHints, Classification, ModelSpec, TensorSpec
 from training.callbacks import read_weights
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.errors import RunNotFound
 from training.evaluate import Evaluation, evaluate, predict, prediction_statistics
 from training.fit import WEIGHTS_FILE, Trained, build_model, fit
-from training.overrides import settings
 from training.pipelines import Feed
-from training.recipe import Recipe
+from training.recipe import OUTPUT_NAME, Recipe
+from training.record import Phases, Plan, config_document, metrics_document, write_json
 from training.report import model_card, write_report
-from training.rundirs import CONFIG_FILE, METRICS_FILE, TEST_FILE
+from training.rundirs import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 
 MARGIN = 0.005
 """Validation must exceed the target by this before the test set is touched: half a point."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run is asked to do besides training.
-
-    Attributes:
-        overrides: ``path=value`` as given; already applied to the recipe.
-        dataset: ``real`` or ``synthetic``.
-        test: whether to measure on the test set at the end.
-        force: test even when validation is below the target; recorded.
-        repository: where to publish the next version; None does not publish. Publishing tests first.
-        command: the command line, for the record.
-    """
-
-    overrides: tuple[str, ...] = ()
-    dataset: str = "real"
-    test: bool = False
-    force: bool = False
-    repository: Path | None = None
-    command: str = ""
+BASELINE_ROWS = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +47,6 @@ class Outcome:
     metrics: Mapping[str, Any]
 
 
-@dataclass
-class Phases:
-    """Seconds of each phase of a run, by a monotonic clock."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure the body."""
-        start = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - start, 2)
-
-
 def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
     """Train, select on validation, test if allowed, report, publish if asked.
 
@@ -100,7 +63,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     with phases.phase("data"):
         splits = recipe.data.synthetic() if plan.dataset == SYNTHETIC else recipe.data.load()
     directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
-    write_json(directory / CONFIG_FILE, _config(recipe, plan))
+    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
     console.print(f"{splits.name} ({splits.form}): {len(splits.train)} to train, {len(splits.validation)} to validate")
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
@@ -117,9 +80,9 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
             test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
     with phases.phase("baseline"):
         baseline = _baseline(recipe, trained.model, feed, splits)
-    metrics = _metrics(recipe, plan, splits, trained, validation, test, gate, phases.seconds)
+    metrics = metrics_document(recipe, plan, splits, trained, validation, test, gate, phases.seconds)
     write_json(directory / METRICS_FILE, metrics)
-    write_json(directory / "baseline.json", baseline)
+    write_json(directory / BASELINE_FILE, baseline)
     card = _report(recipe, metrics, validation, test, trained, directory)
     version = None
     if plan.repository and test:
@@ -185,19 +148,13 @@ def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory
 
 
 def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
-    """Statistics of inputs and predictions on at most 5,000 training rows; they are in random order already."""
-    sample = splits.train.take(_first(5000, len(splits.train)))
+    """Statistics of inputs and predictions on at most BASELINE_ROWS training rows; they are in random order already."""
+    sample = splits.train.take(np.arange(min(BASELINE_ROWS, len(splits.train))))
     probabilities = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
         "inputs": {feed.input.name: dict(feed.statistics(sample))},
         "predictions": prediction_statistics(probabilities, sample.labels, names=splits.labels),
     }
-
-
-def _first(count: int, rows: int) -> Any:
-    import numpy as np
-
-    return np.arange(min(count, rows))
 
 
 def _publish(
@@ -228,11 +185,9 @@ def _publish(
     return publish(version, repository=repository)
 
 
-def model_spec(recipe: Recipe, feed: Feed, splits: Splits) -> Any:
+def model_spec(recipe: Recipe, feed: Feed, splits: Splits) -> ModelSpec:
     """The recipe's model.json."""
-    from app.contract.model_spec import BatchingHints, Classification, ModelSpec, TensorSpec
     from training.export import OPSET, framework_versions
-    from training.recipe import OUTPUT_NAME
 
     return ModelSpec(
         name=recipe.name,
@@ -258,63 +213,5 @@ def _report(
 ) -> str:
     write_report(recipe.name, test or validation, trained.progressed.history, metrics, directory=directory)
     card = model_card(recipe, metrics)
-    (directory / "card.md").write_text(card, encoding="utf-8")
+    (directory / CARD_FILE).write_text(card, encoding="utf-8")
     return card
-
-
-def _config(recipe: Recipe, plan: Plan) -> dict[str, Any]:
-    return {
-        "recipe": recipe.name,
-        "dataset": plan.dataset,
-        "overrides": list(plan.overrides),
-        "command": plan.command,
-        "settings": all_settings(recipe),
-    }
-
-
-def all_settings(recipe: Recipe) -> dict[str, Any]:
-    """Dotted path -> value of every setting."""
-    return {path: list(value) if isinstance(value, tuple) else value for path, value in settings(recipe)}
-
-
-def _metrics(
-    recipe: Recipe,
-    plan: Plan,
-    splits: Splits,
-    trained: Trained,
-    validation: Evaluation,
-    test: Evaluation | None,
-    gate: str,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    counts = {"train": len(splits.train), "validation": validation.rows, "test": test.rows if test else None}
-    return {
-        "model": recipe.name,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": plan.command,
-        "commit": environment.commit(),
-        "dataset": {"name": splits.name, "form": splits.form, "files_sha256": splits.files, "counts": counts},
-        "overrides": list(plan.overrides),
-        "target": {
-            "test_accuracy": recipe.targets.test_accuracy,
-            "parameters": recipe.targets.parameters,
-            "minutes": recipe.targets.minutes,
-        },
-        "gate": gate,
-        "validation": validation.as_json(),
-        "test": test.as_json() if test else None,
-        "parameters": int(trained.model.count_params()),
-        "epochs": trained.progressed.epoch,
-        "kept_epoch": trained.kept_epoch,
-        "seconds": dict(seconds),
-        "hardware": environment.hardware(),
-        "packages": environment.packages(),
-        "settings": all_settings(recipe),
-    }
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one step."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

@@ -10,6 +10,8 @@ from training.errors import RunNotFound
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
 TEST_FILE = "test.json"
+BASELINE_FILE = "baseline.json"
+CARD_FILE = "card.md"
 
 
 def new_directory(root: Path, name: str, identifier: str | None) -> Path:

@@ -119,6 +119,8 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     assert "epoch  30/30" in done.stdout
     assert "epoch   1/30" not in done.stdout
     assert "published: models/fashion-mnist-mlp/1" in done.stdout
+    metrics = json.loads((tmp_path / "models/fashion-mnist-mlp/1/metrics.json").read_text())
+    assert metrics["command"].endswith("--run-id x && python -m training run fashion-mnist-mlp --resume --publish")
     nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
     assert nothing.returncode == 2
     assert "is left to resume" in nothing.stderr

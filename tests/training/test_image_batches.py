@@ -107,3 +107,50 @@ def test_statistics_describe_the_pixels():
     assert statistics["mean"] == pytest.approx(examples.instances.mean())
     assert sum(statistics["histogram"]["shares"]) == pytest.approx(1.0)
     assert len(statistics["histogram"]["edges"]) == len(statistics["histogram"]["shares"]) + 1
+
+
+def test_cutmix_puts_a_rectangle_of_another_image_in_and_shares_the_label_by_area():
+    labels = np.arange(64, dtype=np.int32) % 2
+    examples = Examples(instances=(labels[:, None, None] * np.full((1, 8, 8), 200)).astype(np.uint8), labels=labels)
+    [(images, targets)] = batches(examples, ImageAugmentation(cutmix=1.0), batch_size=64)
+    assert set(np.unique(images)) == {0, 200}
+    np.testing.assert_allclose((images == 200).mean(axis=(1, 2)), targets[:, 1], atol=1e-6)
+    assert ((targets[:, 1] > 0) & (targets[:, 1] < 1)).any()
+
+
+def test_mixup_and_cutmix_together_touch_at_most_every_image():
+    with pytest.raises(ValueError, match="together they are at most 1"):
+        ImageAugmentation(mixup=0.6, cutmix=0.5)
+
+
+def test_a_warp_of_nothing_changes_nothing_and_turns_only_its_share():
+    examples = make_examples(400, (8, 8, 3))
+    originals = {image.tobytes() for image in examples.instances}
+    still = ImageAugmentation(warp=1.0, rotation=0.0, zoom=0.0, aspect=0.0, shear=0.0)
+    assert {image.tobytes() for images, _ in batches(examples, still) for image in images} == originals
+    half = np.concatenate([images for images, _ in batches(examples, ImageAugmentation(warp=0.5))])
+    assert 0.4 < np.mean([image.tobytes() in originals for image in half]) < 0.6
+
+
+def test_a_warped_image_stays_where_it_was_on_average():
+    image = np.zeros((1, 31, 31), np.uint8)
+    image[:, 12:19, 12:19] = 200
+    examples = Examples(instances=np.repeat(image, 400, axis=0), labels=np.zeros(400, np.int32))
+    settings = ImageAugmentation(warp=1.0, rotation=20.0, zoom=0.2, flip=True)
+    images = np.concatenate([images for images, _ in batches(examples, settings)]).astype(float)
+    rows, columns = np.indices((31, 31))
+    for places in (rows, columns):
+        centres = (images * places).sum(axis=(1, 2)) / images.sum(axis=(1, 2))
+        np.testing.assert_allclose(centres, 15, atol=0.2)
+    areas = (images > 100).sum(axis=(1, 2))
+    assert areas.min() < 40
+    assert areas.max() > 60
+
+
+def test_greyscale_drains_the_stated_share_of_the_images_and_keeps_their_mean():
+    examples = make_examples(400, (6, 6, 3))
+    images = np.concatenate([images for images, _ in batches(examples, ImageAugmentation(greyscale=0.25))])
+    drained = np.ptp(images, axis=3).max(axis=(1, 2)) == 0
+    assert 0.18 < drained.mean() < 0.32
+    means = sorted(image.astype(float).mean() for image in examples.instances)
+    np.testing.assert_allclose(sorted(image.astype(float).mean() for image in images), means, atol=0.5)

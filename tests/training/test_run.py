@@ -8,7 +8,8 @@ from app.contract.model_spec import ModelSpec
 from tests.training.tiny import image_recipe, text_recipe
 from training.errors import RunNotFound
 from training.recipe import Targets
-from training.run import Plan, run, validate
+from training.record import Plan
+from training.run import run, validate
 
 
 def read(path):
