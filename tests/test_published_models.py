@@ -1,0 +1,160 @@
+"""The versions under models/ are what they say they are, and know what we draw."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from app.contract.golden import Golden
+from app.contract.manifest import verify_manifest
+from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
+from tests.support.images import encode, png
+from tests.support.service import ROOT, Service
+from training.datasets.fashion_mnist import FASHION_LABELS
+from training.datasets.synthetic import draw_garment
+from training.export import onnx_runner
+from training.recipe import load_recipe
+
+MODELS = ROOT / "models"
+VERSIONS = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
+PUBLISHED = {"fashion-mnist-mlp", "fashion-mnist-cnn", "cats-vs-dogs-cnn", "imdb-sentiment-lstm"}
+FASHION = ("fashion-mnist-mlp", "fashion-mnist-cnn")
+
+each_version = pytest.mark.parametrize("directory", VERSIONS, ids=lambda path: f"{path.parent.name}/{path.name}")
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service(MODELS)
+    yield service
+    assert service.stop() == 0
+
+
+def classify(service, model, content):
+    reply = service.client.post(f"/v1/models/{model}:classify", content=content)
+    assert reply.status_code == 200, reply.text
+    return reply.json()["results"][0]
+
+
+def test_all_four_models_are_published_and_serve(service):
+    assert set(service.client.get("/v1/models").json()["models"]) == PUBLISHED
+    for model in PUBLISHED:
+        [version] = service.client.get(f"/v1/models/{model}").json()["model_version_status"]
+        assert version["state"] == "AVAILABLE", version
+
+
+def test_no_file_is_large_and_all_of_models_fits_25_mb():
+    sizes = [path.stat().st_size for path in MODELS.rglob("*") if path.is_file()]
+    assert max(sizes) <= 8_000_000
+    assert sum(sizes) <= 25_000_000
+
+
+@each_version
+def test_a_version_is_whole_and_keeps_its_targets(directory):
+    verify_manifest(directory)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    targets = load_recipe(directory.parent.name).targets
+    assert metrics["test"]["accuracy"] >= targets.test_accuracy
+    assert metrics["parameters"] <= targets.parameters
+    assert metrics["dataset"]["form"] != "synthetic"
+    assert (directory / "card.md").read_text().startswith(f"# {directory.parent.name}")
+
+
+@each_version
+def test_a_version_carries_no_optimiser_state(directory):
+    parameters = json.loads((directory / "metrics.json").read_text())["parameters"]
+    stored = sum(path.stat().st_size for path in (directory / "variables").iterdir())
+    assert stored < 4 * parameters + 20_000
+
+
+@each_version
+def test_golden_samples_cover_every_class_and_length(directory):
+    golden, spec = Golden.read(directory), ModelSpec.read(directory)
+    assert golden.rows >= 64
+    assert set(golden.outputs["probabilities"].argmax(axis=1)) == set(range(len(spec.postprocessing.labels)))
+    assert golden.raw
+    if isinstance(spec.preprocessing, TextPreprocessing):
+        lengths = golden.lengths["token_ids"]
+        assert (lengths.min(), lengths.max()) == (1, spec.preprocessing.max_length)
+
+
+@each_version
+def test_each_golden_row_alone_gives_what_keras_gave(directory):
+    spec, golden = ModelSpec.read(directory), Golden.read(directory)
+    run = onnx_runner(directory / ONNX_FILE, spec)
+    limit = golden.tolerance_for("CPUExecutionProvider")
+    for row in range(golden.rows):
+        for name, values in run(golden.row(row)).items():
+            np.testing.assert_allclose(values[0], golden.outputs[name][row], rtol=0, atol=limit)
+
+
+def test_the_text_model_runs_the_fused_lstm_and_no_loop():
+    [directory] = [path for path in VERSIONS if path.parent.name == "imdb-sentiment-lstm"]
+    ops = {node.op_type for node in onnx.load(directory / ONNX_FILE).graph.node}
+    assert "LSTM" in ops
+    assert not ops & {"Loop", "Scan"}
+
+
+@each_version
+def test_pre_processing_and_labels_are_those_of_the_recipe(directory):
+    spec = ModelSpec.read(directory)
+    recipe = load_recipe(directory.parent.name)
+    if isinstance(spec.preprocessing, ImagePreprocessing):
+        assert spec.preprocessing.steps == recipe.pipeline.steps
+    assert spec.batching.max_batch_size == recipe.max_batch_size
+
+
+@pytest.mark.parametrize("model", FASHION)
+@pytest.mark.parametrize("garment", ["Ankle boot", "Bag", "Trouser"])
+def test_the_fashion_models_recognise_what_we_draw(service, model, garment):
+    for seed in range(20):
+        assert classify(service, model, png(draw_garment(garment, seed=seed)))[0][0] == garment
+
+
+@pytest.mark.parametrize("model", FASHION)
+def test_a_photograph_like_drawing_on_a_light_ground_is_recognised(service, model):
+    boot = Image.fromarray(255 - draw_garment("Ankle boot")).resize((280, 280), Image.Resampling.BICUBIC)
+    photo = Image.new("RGB", (500, 400), "white")
+    photo.paste(boot, (110, 60))
+    assert classify(service, model, encode(photo, "JPEG", quality=95))[0][0] == "Ankle boot"
+
+
+def test_a_png_a_json_matrix_and_raw_bytes_give_the_same_answer(service):
+    boot = draw_garment("Ankle boot")
+    path = "/v1/models/fashion-mnist-cnn:predict"
+    raw = service.client.post(path, content=boot.tobytes(), headers={"content-type": "application/octet-stream"})
+    matrix = service.client.post(path, json={"instances": [boot.tolist()]})
+    picture = service.client.post(path, content=png(boot), headers={"content-type": "image/png"})
+    assert raw.text == matrix.text == picture.text
+    assert int(np.argmax(raw.json()["predictions"][0])) == FASHION_LABELS.index("Ankle boot")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("A wonderful film, moving and funny from start to finish.", "positive"),
+        ("The plot was dull and the acting was terrible.", "negative"),
+        ("One of the best movies I have ever seen.", "positive"),
+        ("A complete waste of time and money.", "negative"),
+        ("Boring, predictable and far too long.", "negative"),
+        ("The direction is superb and the cast is excellent.", "positive"),
+    ],
+)
+def test_plain_sentences_get_the_right_label(service, text, label):
+    assert classify(service, "imdb-sentiment-lstm", text)[0][0] == label
+
+
+def test_a_text_of_unknown_words_and_one_without_words_are_answered(service):
+    for text in ("xyzzy", "...", "🎬"):
+        scores = classify(service, "imdb-sentiment-lstm", text.encode())
+        assert sum(score for _, score in scores) == pytest.approx(1, abs=1e-5)
+
+
+def test_padding_does_not_change_an_answer(service):
+    path = "/v1/models/imdb-sentiment-lstm:predict"
+    texts = ["A wonderful film.", "The plot was dull and the acting was terrible, and it went on for hours."]
+    together = service.client.post(path, json={"instances": texts}).json()["predictions"]
+    alone = [service.client.post(path, json={"instances": [text]}).json()["predictions"][0] for text in texts]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
