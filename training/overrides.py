@@ -85,8 +85,10 @@ def _parse(text: str, declared: Any) -> Any:
             raise ValueError(f"wants one of {', '.join(map(str, arguments))}")
         return text
     if origin is tuple:
-        parts = [part.strip() for part in text.strip("()[]").split(",")]
-        return tuple(_parse(part, arguments[0]) for part in parts if part)
+        parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
+        if arguments[-1] is not Ellipsis and len(parts) != len(arguments):
+            raise ValueError(f"wants {len(arguments)} values separated by commas")
+        return tuple(_parse(part, arguments[0]) for part in parts)
     if declared is bool:
         if text.lower() not in _BOOLEANS:
             raise ValueError("wants true or false")

@@ -35,7 +35,9 @@ def test_every_row_comes_once_an_epoch_with_its_label_in_another_order_each_epoc
 
 def test_a_resumed_run_gets_the_batches_it_would_have_got():
     examples = make_examples(24, (6, 6, 3))
-    augmentation = ImageAugmentation(shift=2, flip=True, contrast=0.2, colour=9, cutout=3, mixup=0.5)
+    augmentation = ImageAugmentation(
+        shift=2, flip=True, warp=0.5, contrast=0.2, colour=9, saturation=0.3, cutout=3, mixup=0.3, cutmix=0.3
+    )
     whole = batches(examples, augmentation, epochs=3)
     resumed = batches(examples, augmentation, epochs=3, first_epoch=2)
     for (images, targets), (others, other_targets) in zip(whole[6:], resumed, strict=True):
@@ -82,6 +84,41 @@ def test_mixup_blends_images_and_labels_alike():
     assert targets.sum(axis=1) == pytest.approx(1.0)
     assert images[:, 0, 0] == pytest.approx(targets[:, 1] * 200, abs=0.6)  # rounded to whole intensities
     assert len(np.unique(images)) > 4
+
+
+def test_cutmix_swaps_a_rectangle_and_the_labels_by_its_area():
+    labels = np.arange(64, dtype=np.int32) % 2
+    examples = Examples(instances=(labels[:, None, None] * np.full((1, 8, 8), 200)).astype(np.uint8), labels=labels)
+    ((images, targets),) = batches(examples, ImageAugmentation(cutmix=1.0), batch_size=64)
+    assert set(np.unique(images)) == {0, 200}
+    assert targets.sum(axis=1) == pytest.approx(1.0)
+    assert (images == 200).mean(axis=(1, 2)) == pytest.approx(targets[:, 1], abs=1e-6)
+    assert ((targets > 0.05) & (targets < 0.95)).any()
+
+
+def test_a_warp_leaves_the_other_share_sharp_and_shifted_by_whole_pixels():
+    examples = make_examples(200, (8, 8, 3))
+    originals = {image[2:-2, 2:-2].tobytes() for image in examples.instances}
+    images = np.concatenate([images for images, _ in batches(examples, ImageAugmentation(warp=0.5, rotation=30))])
+    assert images.shape == (200, 8, 8, 3)
+    sharp = np.mean([image[2:-2, 2:-2].tobytes() in originals for image in images])
+    assert 0.38 < sharp < 0.62
+
+
+def test_a_warp_of_no_strength_still_shifts_and_mirrors_alone():
+    examples = make_examples(64, (8, 8, 3))
+    still = ImageAugmentation(warp=1.0, rotation=0, zoom=0, aspect=0, shear=0, flip=True)
+    images = np.concatenate([images for images, _ in batches(examples, still)])
+    known = {each.tobytes() for image in examples.instances for each in (image, image[:, ::-1])}
+    assert all(image.tobytes() in known for image in images)
+
+
+def test_desaturated_images_are_grey_and_keep_their_brightness():
+    examples = make_examples(32, (6, 6, 3))
+    images = np.concatenate([images for images, _ in batches(examples, ImageAugmentation(greyscale=1.0))])
+    assert (images == images[..., :1]).all()
+    expected = sorted(examples.instances.mean(axis=(1, 2, 3)))
+    assert sorted(images.mean(axis=(1, 2, 3))) == pytest.approx(expected, abs=0.5)  # rounded to whole intensities
 
 
 def test_recolouring_stays_within_a_byte_and_changes_channels_apart():

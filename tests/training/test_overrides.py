@@ -47,6 +47,9 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
         ("optimizer.name=lion", "wants one of sgd, momentum, nesterov"),
         ("pipeline.augmentation.flip=perhaps", "wants true or false"),
         ("optimizer.schedule.warmup=1.5", "fraction of all steps"),
+        ("pipeline.augmentation.mixup=1.1", "together they are at most 1"),
+        ("network.pair=1,2,3", "wants 2 values separated by commas"),
+        ("network.pair=1,x", "wants a whole number"),
         ("fitting.epochs", "has no '='"),
     ],
 )

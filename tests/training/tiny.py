@@ -19,6 +19,7 @@ class Network:
     width: int = 8
     dropout: float = 0.0
     layers: tuple[int, ...] = ()
+    pair: tuple[int, int] = (1, 2)
 
 
 def build_images(network: Network, signature: Signature) -> Any:

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from tests.training.tiny import image_recipe
+from training.evaluate import evaluate
+from training.report import model_card, write_report
+
+EVALUATION = evaluate(
+    np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], np.float32),
+    np.array([0, 1, 1], np.int32),
+    names=("dark", "<bright>"),
+)
+HISTORY = [
+    {"epoch": 1, "loss": 0.6, "accuracy": 0.6},
+    {"epoch": 2, "loss": 0.4, "accuracy": 0.8, "val_loss": 0.5, "val_accuracy": 0.7},
+]
+
+
+@pytest.fixture
+def metrics():
+    return {
+        "test": EVALUATION.as_json(),
+        "validation": EVALUATION.as_json(),
+        "dataset": {"name": "tiny", "form": "drawn", "counts": {"train": 128, "validation": 3, "test": 3}},
+        "target": {"test_accuracy": 0.6},
+        "gate": "validation accuracy reaches the target",
+        "parameters": 12_345,
+        "epochs": 2,
+        "kept_epoch": 2,
+        "seconds": {"training": 61.4},
+        "hardware": {"cpu": "A CPU", "cpu_count": 2},
+        "date": "2026-01-01",
+        "command": "python -m training run tiny",
+        "overrides": ["fitting.epochs=2"],
+    }
+
+
+def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
+    page = write_report("tiny", EVALUATION, HISTORY, metrics, directory=tmp_path).read_text()
+    assert page.count('src="data:image/png;base64,') == 3
+    for text in ("0.6667 on 3 rows", "12,345", "61 s on 2 cores, A CPU", "&lt;bright&gt;", "fitting.epochs=2"):
+        assert text in page
+    assert "<bright>" not in page
+
+
+def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
+    card = model_card(image_recipe(), metrics)
+    assert card.startswith("# tiny-images\n\nDark or bright.")
+    assert "| Test accuracy | 0.6667 on 3 rows |" in card
+    assert "| dark | 0.500 | 1.000 |" in card
+    assert "python -m training run tiny-images --set fitting.epochs=2 --publish" in card
+
+
+def test_without_a_test_the_card_says_so(metrics):
+    card = model_card(image_recipe(), metrics | {"test": None})
+    assert "| Test accuracy | not measured |" in card
