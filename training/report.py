@@ -134,10 +134,8 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Trained on", f"{counts['train']} rows of {metrics['dataset']['name']} ({metrics['dataset']['form']})"),
         ("Parameters", f"{metrics['parameters']:,}"),
         ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
-        (
-            "Training time",
-            f"{metrics['seconds']['training']:.0f} s on {hardware['cpu_count']} cores, {hardware['cpu']}",
-        ),
+        ("Training time", f"{metrics['seconds']['training']:.0f} s"),
+        ("Hardware", f"{hardware['cpu']}, CPU cores: {hardware['cpu_count']}"),
         ("Date", metrics["date"]),
         ("Command", metrics["command"]),
         ("Overrides", ", ".join(metrics["overrides"]) or "none"),

@@ -38,7 +38,7 @@ def metrics():
 def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
     page = write_report("tiny", EVALUATION, HISTORY, metrics, directory=tmp_path).read_text()
     assert page.count('src="data:image/png;base64,') == 3
-    for text in ("0.6667 on 3 rows", "12,345", "61 s, CPU cores: 2, A CPU", "&lt;bright&gt;", "fitting.epochs=2"):
+    for text in ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "&lt;bright&gt;", "fitting.epochs=2"):
         assert text in page
     assert "<bright>" not in page
 
