@@ -27,6 +27,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Watching for a client's disconnect costs a task, so only requests that take longer than this get one.
 WATCH_AFTER_S = 0.005
 DEFAULT_TOP_K = 10
+# Larger bodies are decoded in a worker thread, so that one of them does not hold up everybody else's.
+INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "text": 16_384, "form": 16_384, "image": 4_096, "multipart": 4_096}
 CLIENT_CLOSED_REQUEST = 499
 
 
@@ -125,7 +127,13 @@ class Dispatch:
         if heads.content_encoding:
             body = inflate(body, heads.content_encoding, limit_bytes=limit)
         have_body = self._clock()
-        inputs, layout = self._decode(route, model, heads, body)
+        kind = media.kind_of(heads.content_type, body, model)
+        if len(body) <= INLINE_BYTES[kind]:
+            inputs, layout = _decode(route, model, kind, heads, body, self._reader)
+        else:
+            reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
+            loop = asyncio.get_running_loop()
+            inputs, layout = await loop.run_in_executor(None, _decode, route, model, kind, heads, body, reader)
         decoded = self._clock()
         timings.read, timings.decode = have_body - began, decoded - have_body
 
@@ -146,19 +154,19 @@ class Dispatch:
         timings.encode = self._clock() - answered
         return Reply(200, payload)
 
-    def _decode(
-        self, route: Route, model: LoadedModel, heads: Heads, body: bytes
-    ) -> tuple[dict[str, Array], v1.Layout]:
-        """Tensors of a body of any kind."""
-        if route.verb == "classify":
-            model.labels()
-        kind = media.kind_of(heads.content_type, body, model)
-        if kind != "json":
-            return media.parse_media(kind, heads.content_type, body, model), "row"
-        document = self._reader.read(body)
-        if route.verb == "predict":
-            return v1.parse_predict(document, model)
-        return v1.parse_classify(document, model), "row"
+
+def _decode(
+    route: Route, model: LoadedModel, kind: media.Kind, heads: Heads, body: bytes, reader: JsonReader
+) -> tuple[dict[str, Array], v1.Layout]:
+    """Tensors of a body of any kind."""
+    if route.verb == "classify":
+        model.labels()
+    if kind != "json":
+        return media.parse_media(kind, heads.content_type, body, model), "row"
+    document = reader.read(body)
+    if route.verb == "predict":
+        return v1.parse_predict(document, model)
+    return v1.parse_classify(document, model), "row"
 
 
 class _Watch:

@@ -326,5 +326,25 @@ def test_a_row_that_fails_in_the_backend_is_our_fault_and_names_the_runtime(tiny
     assert "Gather" in predict(tiny, {"instances": [30]}, "fragile", code=500)
 
 
+def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
+    import threading
+
+    rows = ",".join(["[1,2,3]"] * 500_000 + ["[1,2]"])
+    answered = []
+
+    def send():
+        answered.append(predict(tiny, f'{{"instances": [{rows}]}}'.encode()))
+
+    big = threading.Thread(target=send)
+    big.start()
+    meanwhile = 0
+    while not answered:
+        assert tiny.post("/v1/models/fragile:predict", json={"instances": [2]}).status_code == 200
+        meanwhile += not answered
+    big.join()
+    assert answered == ["instances[500000] has 2 values, instances[0] has 3; all rows must share one shape"]
+    assert meanwhile >= 20
+
+
 def test_after_all_that_good_input_is_still_answered(tiny):
     assert tiny.post("/v1/models/brightness:predict", json={"instances": [GOOD]}).status_code == 200
