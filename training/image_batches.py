@@ -145,12 +145,13 @@ def _warp(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any
     stretch = tf.exp(warped * _between([batch], -settings.aspect, settings.aspect, next(seeds)))
     shear = warped * _between([batch], -settings.shear, settings.shear, next(seeds))
     mirrored = tf.random.stateless_uniform([batch], next(seeds)) < (0.5 if settings.flip else 0.0)
+    mirror = tf.where(mirrored, -1.0, 1.0)
     cosine, sine = tf.cos(angle), tf.sin(angle)
     # From a pixel of the result to the place it is read from, about the centre:
     # x' = a x + b y + right, y' = c x + d y + down.
-    a = cosine * scale * stretch * tf.where(mirrored, -1.0, 1.0)
+    a = cosine * scale * stretch * mirror
     b = (cosine * shear - sine) * scale * stretch
-    c = sine * scale / stretch
+    c = sine * scale / stretch * mirror
     d = (sine * shear + cosine) * scale / stretch
     right = tf.cast(_whole(batch, 2 * settings.shift + 1, next(seeds))[:, 0] - settings.shift, tf.float32)
     down = tf.cast(_whole(batch, 2 * settings.shift + 1, next(seeds))[:, 0] - settings.shift, tf.float32)

@@ -191,3 +191,12 @@ def test_greyscale_drains_the_stated_share_of_the_images_and_keeps_their_mean():
     assert 0.18 < drained.mean() < 0.32
     means = sorted(image.astype(float).mean() for image in examples.instances)
     np.testing.assert_allclose(sorted(image.astype(float).mean() for image in images), means, atol=0.5)
+
+
+def test_turning_and_mirroring_keep_areas():
+    image = np.zeros((1, 31, 31), np.uint8)
+    image[:, 9:22, 9:22] = 200
+    examples = Examples(instances=np.repeat(image, 200, axis=0), labels=np.zeros(200, np.int32))
+    settings = ImageAugmentation(warp=1.0, rotation=25.0, zoom=0.0, aspect=0.0, shear=0.0, flip=True)
+    images = np.concatenate([images for images, _ in batches(examples, settings)]).astype(float)
+    np.testing.assert_allclose(images.sum(axis=(1, 2)), image.sum(), rtol=0.02)
