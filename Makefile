@@ -43,7 +43,12 @@ lock: $(VENV)/.dev-installed
 clean:
 	rm -rf $(VENV)
 
-# A stamp is newer than its lock file once that lock is installed, so a second run installs nothing.
+# A stamp is newer than its lock file once that lock is installed, so a second run installs nothing. The locks agree
+# with one another, and a larger set covers the smaller ones.
+COVERS_serve := serve
+COVERS_train := train serve
+COVERS_dev := dev train serve
+
 $(VENV)/.created:
 	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || { \
 	    echo "Atelier needs CPython 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -53,4 +58,4 @@ $(VENV)/.created:
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	touch $(foreach set,$(COVERS_$*),$(VENV)/.$(set)-installed)

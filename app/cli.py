@@ -168,7 +168,7 @@ class Server(uvicorn.Server):
     def _leave(self, registry: Any) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
-        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_waiting)
+        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_unfinished)
 
 
 async def _predict(settings: Settings, name: str, version: int | None, data: bytes, top_k: int) -> Any:

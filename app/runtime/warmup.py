@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -13,21 +12,29 @@ from app.runtime.backend import Backend, Tensors, row_count
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True)
 class LatencyCurve:
-    """Measured seconds of one backend call per batch size.
+    """Seconds of one backend call per batch size: measured at warm-up, refined by every call since.
 
-    Attributes:
+    Args:
         batch_sizes: increasing.
-        seconds: median seconds of a call with that many rows.
+        seconds: of a call with that many rows.
     """
 
-    batch_sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
+    # A call moves the figure of its size by this share of the difference: the last dozen calls count most.
+    _WEIGHT = 0.1
+
+    def __init__(self, batch_sizes: Sequence[int], seconds: Sequence[float]) -> None:
+        self.batch_sizes = tuple(batch_sizes)
+        self._seconds = list(seconds)
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """The figure of each batch size."""
+        return tuple(self._seconds)
 
     def estimate(self, rows: int) -> float:
-        """Seconds of a call with ``rows`` rows: linear between measured sizes, proportional beyond the last."""
-        sizes, seconds = self.batch_sizes, self.seconds
+        """Seconds of a call with ``rows`` rows: linear between the sizes, proportional beyond the last."""
+        sizes, seconds = self.batch_sizes, self._seconds
         index = bisect_left(sizes, rows)
         if index == len(sizes):
             return seconds[-1] * rows / sizes[-1]
@@ -36,6 +43,12 @@ class LatencyCurve:
         left, right = sizes[index - 1], sizes[index]
         share = (rows - left) / (right - left)
         return seconds[index - 1] + share * (seconds[index] - seconds[index - 1])
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Refine the figure of the next size above ``rows`` by a call that took ``seconds``."""
+        index = min(bisect_left(self.batch_sizes, rows), len(self._seconds) - 1)
+        change = self._WEIGHT * (seconds - self.estimate(rows))
+        self._seconds[index] = max(self._seconds[index] + change, 0.0)
 
 
 def measure_curve(

@@ -44,7 +44,7 @@ class Batcher:
     Args:
         backend: what runs a batch.
         rules: when a batch closes and where it runs.
-        curve: measured seconds per batch size.
+        curve: seconds per batch size; every batch refines it.
         admission: counts what waits.
         observer: is told of every batch.
         clock: monotonic seconds.
@@ -107,9 +107,11 @@ class Batcher:
         """Return once nothing waits and nothing runs."""
         await self._idle.wait()
 
-    def fail_waiting(self) -> None:
-        """Answer everything that still waits with Draining; the running batch is left to finish."""
-        error = Draining("the service shut down before this request's turn came")
+    def fail_unfinished(self) -> None:
+        """Answer everything that waits or runs with Draining; what a call in progress still gives is discarded."""
+        error = Draining("the service shut down before this request was answered")
+        for work in self._running.works if self._running else ():
+            _settle(work, error)
         while self._queue:
             work = self._queue.popleft()
             self._leave(work)
@@ -118,7 +120,7 @@ class Batcher:
 
     def close(self) -> None:
         """Free the backend. Nothing waits any more; a call in progress is waited for."""
-        self.fail_waiting()
+        self.fail_unfinished()
         if self._wakeup is not None:
             self._wakeup.cancel()
         self._executor.shutdown(wait=True)
@@ -175,11 +177,12 @@ class Batcher:
         self._running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
             _settle(work, outcome)
-        first = batch.works[0]
+        compute_s = batch.works[0].finished_at - batch.works[0].started_at
+        self._curve.observe(batch.rows, compute_s)
         self._observer.batch_closed(
             rows=batch.rows,
             reason=batch.reason,
-            compute_s=first.finished_at - first.started_at,
+            compute_s=compute_s,
             padding=padding_ratio(batch.works),
         )
         if self._queue:

@@ -172,7 +172,7 @@ class Registry:
         self.draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new work, finish what waits and runs within ``timeout_s``, fail what still waits, close."""
+        """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
         self.start_draining()
         for model in self._models():
             model.admission.draining = True
@@ -184,11 +184,11 @@ class Registry:
         for model in self._models():
             model.batcher.close()
 
-    def fail_waiting(self) -> None:
-        """Answer all work that still waits with Draining."""
+    def fail_unfinished(self) -> None:
+        """Answer all work that waits or runs with Draining."""
         for model in self._models():
             model.admission.draining = True
-            model.batcher.fail_waiting()
+            model.batcher.fail_unfinished()
 
     def _models(self) -> Iterator[LoadedModel]:
         for records in self._records.values():

@@ -1,6 +1,7 @@
 """Start, refuse, drain, stop."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.service import Service
-from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_fragile_model
+from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_fragile_model, write_slow_model
 
 GOOD = {"instances": [[[200] * 4] * 4]}
 
@@ -35,6 +36,10 @@ def status(service, model="brightness"):
         entry["version"]: (entry["state"], entry["status"]["error_message"])
         for entry in service.client.get(f"/v1/models/{model}").json()["model_version_status"]
     }
+
+
+def scrape(service):
+    return service.client.get("/metrics").text
 
 
 def test_the_newest_version_serves(tmp_path, start):
@@ -153,6 +158,31 @@ def test_a_request_under_way_at_sigterm_is_answered(tiny_models):
     stopping.join()
     assert reply.startswith(b"HTTP/1.1 200"), reply
     assert code == [0]
+
+
+def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path):
+    write_slow_model(tmp_path, multiplications=20)
+    service = Service(tmp_path, "--shutdown-timeout-s", "1")
+    replies = []
+
+    def ask():
+        replies.append(httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60))
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    deadline = time.monotonic() + 30
+    while not re.search(r'^atelier_queued_rows{model="slow",version="1"} [567]', scrape(service), re.M):
+        assert time.monotonic() < deadline, scrape(service)
+    assert service.stop() == 0
+    for client in clients:
+        client.join()
+    codes = [reply.status_code for reply in replies]
+    assert len(codes) == 8
+    assert set(codes) <= {200, 503}
+    assert 503 in codes
+    refused = next(reply for reply in replies if reply.status_code == 503)
+    assert refused.json() == {"error": "the service shut down before this request was answered"}
 
 
 def test_ready_turns_false_before_the_socket_closes(tiny_models):

@@ -114,6 +114,50 @@ def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1
     return write_version(models, version, spec, _graph(spec, nodes, {"table": table}), golden)
 
 
+def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, multiplications: int = 12) -> Path:
+    """Answers its input after some seconds of matrix multiplication, when the input is not 0; one row a batch."""
+    size = 1500
+    nodes = [
+        helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["float"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "zero"], ["busy"]),
+        helper.make_node("If", ["busy"], ["waste"], then_branch=_work(size, multiplications), else_branch=_rest()),
+        helper.make_node("Mul", ["waste", "zero"], ["nothing"]),
+        helper.make_node("Add", ["float", "nothing"], ["y"]),
+    ]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="x", dtype="int32", shape=()),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=()),),
+        batching=BatchingHints(max_batch_size=1),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    golden = Golden(
+        inputs={"x": np.zeros(64, np.int32)}, outputs={"y": np.zeros(64, np.float32)}, tolerance={"default": 0}
+    )
+    return write_version(models, version, spec, _graph(spec, nodes, {"zero": np.float32(0)}), golden)
+
+
+def _work(size: int, multiplications: int) -> onnx.GraphProto:
+    """Multiplies a matrix that depends on the input, so that it cannot be computed in advance."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [size, size])
+    nodes = [helper.make_node("Expand", ["largest", "shape"], ["m0"])]
+    for i in range(multiplications):
+        nodes += [
+            helper.make_node("MatMul", [f"m{i}", f"m{i}"], [f"p{i}"]),
+            helper.make_node("Tanh", [f"p{i}"], [f"m{i + 1}"]),
+        ]
+    nodes.append(helper.make_node("ReduceMax", [f"m{multiplications}"], ["worked"], keepdims=0))
+    output = helper.make_tensor_value_info("worked", TensorProto.FLOAT, [])
+    return helper.make_graph(nodes, "work", [], [output], [shape])
+
+
+def _rest() -> onnx.GraphProto:
+    nodes = [helper.make_node("Identity", ["largest"], ["rested"])]
+    return helper.make_graph(nodes, "rest", [], [helper.make_tensor_value_info("rested", TensorProto.FLOAT, [])])
+
+
 def write_version(models: Path, version: int, spec: ModelSpec, graph: onnx.ModelProto, golden: Golden) -> Path:
     directory = models / spec.name / str(version)
     directory.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,16 @@ def test_the_curve_is_linear_between_and_proportional_beyond():
     assert [curve.estimate(rows) for rows in (1, 2, 3, 4, 8)] == [1.0, 2.0, 2.5, 3.0, 6.0]
 
 
+def test_calls_that_take_longer_than_at_warm_up_move_the_curve():
+    curve = LatencyCurve((1, 2, 4), (1.0, 2.0, 3.0))
+    for _ in range(100):
+        curve.observe(1, 5.0)
+        curve.observe(3, 9.0)
+    assert curve.estimate(1) == pytest.approx(5.0, rel=0.01)
+    assert curve.estimate(3) == pytest.approx(9.0, rel=0.01)
+    assert curve.estimate(2) == 2.0
+
+
 @pytest.mark.parametrize(("limit", "sizes"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12))])
 def test_measured_sizes_end_with_the_largest_batch(limit, sizes):
     assert batch_sizes_up_to(limit) == sizes

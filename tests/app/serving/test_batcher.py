@@ -1,6 +1,7 @@
 """What a batch holds, who is answered, and when."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -174,20 +175,39 @@ def test_an_idle_backend_waits_for_company_only_until_the_delay_or_a_full_batch(
     assert observed.batches == [(4, "full"), (1, "delay")]
 
 
-def test_failing_what_waits_spares_what_runs():
+def test_at_the_end_of_the_shutdown_time_what_waits_and_what_runs_is_refused():
     async def scenario(batcher, work, backend, observed, clock):
         backend.may_run.clear()
         running, waiting = work(1), work(2)
         batcher.submit([running])
         await asyncio.sleep(0.05)
         batcher.submit([waiting])
-        batcher.fail_waiting()
-        with pytest.raises(Draining):
-            await waiting.future
-        backend.may_run.set()
-        assert await answer(running) == [2]
+        batcher.fail_unfinished()
+        for refused in (running, waiting):
+            with pytest.raises(Draining):
+                await refused.future
 
     run(scenario)
+
+
+def test_a_backend_that_turns_slow_leaves_the_event_loop_alone_after_its_first_call():
+    threads = []
+
+    async def scenario(batcher, work, backend, observed, clock):
+        run_batch = backend.run
+
+        def slow(inputs):
+            threads.append(threading.current_thread() is threading.main_thread())
+            clock.now += 60  # estimated at 10 ms
+            return run_batch(inputs)
+
+        backend.run = slow
+        for _ in range(3):
+            batcher.submit([each := work(1, timeout_s=1000)])
+            await answer(each)
+
+    run(scenario, inline=True)
+    assert threads == [True, False, False]
 
 
 @pytest.mark.parametrize("inline", [True, False])

@@ -1,0 +1,40 @@
+"""make sets up everything, once, and says in one sentence what it cannot work with."""
+
+import subprocess
+
+import pytest
+
+from tests.support.service import ROOT
+
+
+def make(*arguments):
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", ["3.10.4", "3.14.0"])
+def test_another_python_gets_one_sentence_and_no_environment(tmp_path, version):
+    other = tmp_path / "python3"
+    other.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version}\nexit 1\n')
+    other.chmod(0o755)
+    result = make(f"PYTHON={other}", f"VENV={tmp_path / 'venv'}", "serve")
+    assert result.returncode != 0
+    [sentence] = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert sentence.startswith("Atelier needs CPython 3.11, 3.12 or 3.13; found: ")
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("stamp", ["serve", "train", "dev"])
+def test_a_second_run_has_nothing_to_install(stamp):
+    assert make("-q", f".venv/.{stamp}-installed").returncode == 0
+
+
+def test_the_locks_agree_and_name_no_index():
+    versions = {}
+    for name in ("serve", "train", "dev"):
+        text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
+        assert "http" not in text.replace("httpcore", "").replace("httptools", "").replace("httpx", "")
+        for line in text.splitlines():
+            if "==" in line and not line.startswith((" ", "#")):
+                package, version = line.split(" ;")[0].rstrip(" \\").split("==")
+                versions.setdefault((package, line.partition(";")[2]), set()).add(version)
+    assert {package for package, found in versions.items() if len(found) > 1} == set()
