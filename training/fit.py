@@ -33,7 +33,7 @@ class Trained:
     """What ``fit`` leaves behind.
 
     Attributes:
-        model: with the weights that are kept.
+        model: the finished one, with the weights that are kept.
         progressed: epochs, best epoch, history, seconds.
         kept_epoch: the epoch, from 1, whose weights ``model`` has.
         seconds: spent in finished epochs, those of the stages included.
@@ -53,12 +53,22 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     """
     tf_keras.utils.set_random_seed(recipe.fitting.seed)
     build = stage.build if stage else recipe.build
-    model = build(recipe.network, Signature(input=feed.input, classes=classes))
+    signature = Signature(input=feed.input, classes=classes)
+    return _named(recipe, build(recipe.network, signature), signature)
+
+
+def finish_model(recipe: Recipe, model: Any, feed: Feed, *, classes: int) -> Any:
+    """The model to measure and to publish, made of the trained one, whose weights it shares."""
+    signature = Signature(input=feed.input, classes=classes)
+    return _named(recipe, recipe.finish(recipe.network, model, signature), signature)
+
+
+def _named(recipe: Recipe, model: Any, signature: Signature) -> Any:
     names = (list(model.input_names), list(model.output_names))
-    if names != ([feed.input.name], [OUTPUT_NAME]):
+    if names != ([signature.input.name], [OUTPUT_NAME]):
         raise SettingRefused(
             f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
-            f"not {feed.input.name!r} and {OUTPUT_NAME!r}"
+            f"not {signature.input.name!r} and {OUTPUT_NAME!r}"
         )
     return model
 
@@ -94,7 +104,8 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     recipe.adopt(recipe.network, model, inherited)
     training = Training(recipe.optimizer, recipe.loss, recipe.fitting, None)
     trained = _train(model, training, feed, splits, directory, console)
-    return replace(trained, seconds=spent + trained.progressed.seconds)
+    finished = finish_model(recipe, trained.model, feed, classes=classes)
+    return replace(trained, model=finished, seconds=spent + trained.progressed.seconds)
 
 
 @dataclass(frozen=True)

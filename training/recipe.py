@@ -125,6 +125,11 @@ def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
             layer.set_weights(inherited[layer.name])
 
 
+def as_trained(network: Any, model: Any, signature: Signature) -> Any:
+    """The trained model itself."""
+    return model
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A training that comes before the main one, of another network, for the sake of some layers.
@@ -168,6 +173,8 @@ class Recipe:
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
         stages: trainings before the main one, in order.
         adopt: as ``Stage.adopt``, for the network itself.
+        finish: (network, trained model, signature) -> the model to measure and publish, which shares its weights;
+            for what costs too much in training. The trained model itself if left out.
         max_batch_size: batching hint for the service.
     """
 
@@ -179,6 +186,7 @@ class Recipe:
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
+    finish: Callable[[Any, Any, Signature], Any] = field(default=as_trained, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     fitting: Fitting

@@ -18,7 +18,7 @@ from training.callbacks import read_weights
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.errors import RunNotFound
 from training.evaluate import Evaluation, evaluate, predict, prediction_statistics
-from training.fit import WEIGHTS_FILE, Trained, build_model, fit
+from training.fit import WEIGHTS_FILE, Trained, build_model, finish_model, fit
 from training.pipelines import Feed
 from training.recipe import OUTPUT_NAME, Recipe
 from training.record import Phases, Plan, config_document, metrics_document, write_json
@@ -118,6 +118,7 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Evaluation:
     feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     model = build_model(recipe, feed, classes=len(splits.labels))
     model.set_weights(read_weights(path))
+    model = finish_model(recipe, model, feed, classes=len(splits.labels))
     return _measure(recipe, model, feed, splits.validation, splits.labels)
 
 

@@ -68,6 +68,20 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(pixels, scores(x))
 
 
+def average_mirrored(network: Network, model: Any, signature: Signature) -> Any:
+    """The mean of what the trained network answers to an image and to its mirror image.
+
+    Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012),
+    section 4.1, there with crops as well.
+    """
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    mirrored = layers.Lambda(lambda images: images[:, :, ::-1], name="mirror")(pixels)
+    return tf_keras.Model(pixels, layers.Average(name=OUTPUT_NAME)([model(pixels), model(mirrored)]))
+
+
 RECIPE = Recipe(
     name="cats-vs-dogs-cnn",
     description="Cat or dog in 32x32 colour images, by a convolutional network.",
@@ -99,6 +113,7 @@ RECIPE = Recipe(
     ),
     network=Network(),
     build=build,
+    finish=average_mirrored,
     optimizer=Optimizer(
         name="nesterov", learning_rate=0.05, schedule=Schedule(name="cosine", warmup=0.15), ema_momentum=0.998
     ),

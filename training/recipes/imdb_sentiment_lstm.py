@@ -51,7 +51,7 @@ class Network:
     units: int = 32
     bidirectional: bool = True
     horizon: float = 100.0
-    embedding_dropout: float = 0.4
+    embedding_dropout: float = 0.5
     output_dropout: float = 0.3
 
 
@@ -138,7 +138,7 @@ RECIPE = Recipe(
     pipeline=TextPipeline(
         vocabulary_size=20_000,
         max_length=400,
-        augmentation=TextAugmentation(word_dropout=0.1, crop=0.3, crop_maximum=150),
+        augmentation=TextAugmentation(word_dropout=0.2, crop=0.3, crop_maximum=150),
     ),
     network=Network(),
     build=build,
@@ -148,7 +148,7 @@ RECIPE = Recipe(
             build=build_words,
             hands_on=(WORDS,),
             optimizer=_adamw(0.02),
-            fitting=Fitting(epochs=6, batch_size=250, keep="last"),
+            fitting=Fitting(epochs=20, batch_size=250, keep="last"),
             max_length=1000,
         ),
         Stage(
@@ -162,6 +162,6 @@ RECIPE = Recipe(
     ),
     optimizer=_adamw(0.003),
     loss=Loss(label_smoothing=0.05),
-    fitting=Fitting(epochs=7, batch_size=64, monitor="val_loss"),
+    fitting=Fitting(epochs=4, batch_size=64, monitor="val_loss"),
     targets=Targets(test_accuracy=0.875, parameters=1_200_000, minutes=15),
 )
