@@ -8,6 +8,7 @@ from typing import Any
 
 from app.contract.model_spec import TransformStep
 from training.datasets.cifar10 import EDGE, CatsVsDogs
+from training.finishing import average_mirrored
 from training.pipelines import ImageAugmentation, ImagePipeline
 from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
 
@@ -66,20 +67,6 @@ def build(network: Network, signature: Signature) -> Any:
     x = layers.Dropout(network.dropout)(layers.GlobalAveragePooling2D()(x))
     scores = layers.Dense(signature.classes, activation="softmax", kernel_regularizer=l2, name=OUTPUT_NAME)
     return tf_keras.Model(pixels, scores(x))
-
-
-def average_mirrored(network: Network, model: Any, signature: Signature) -> Any:
-    """The mean of what the trained network answers to an image and to its mirror image.
-
-    Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012),
-    section 4.1, there with crops as well.
-    """
-    import tf_keras
-    from tf_keras import layers
-
-    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
-    mirrored = layers.Lambda(lambda images: images[:, :, ::-1], name="mirror")(pixels)
-    return tf_keras.Model(pixels, layers.Average(name=OUTPUT_NAME)([model(pixels), model(mirrored)]))
 
 
 RECIPE = Recipe(

@@ -1,0 +1,26 @@
+"""What can be made of a trained network before it is measured and published, at no cost in training."""
+
+from typing import Any
+
+from training.recipe import OUTPUT_NAME, Signature
+
+
+def average_mirrored(network: Any, model: Any, signature: Signature) -> Any:
+    """The mean of what the trained network answers to an image and to its mirror image.
+
+    For networks trained with ``flip``; the answer then does not depend on which way round the image is.
+
+    Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012),
+    section 4.1, there with crops as well.
+
+    Args:
+        network: settings, not used.
+        model: trained; takes images (batch, height, width) or (batch, height, width, channels).
+        signature: of the model.
+    """
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    mirrored = layers.Lambda(lambda images: images[:, :, ::-1], name="mirror")(pixels)
+    return tf_keras.Model(pixels, layers.Average(name=OUTPUT_NAME)([model(pixels), model(mirrored)]))
