@@ -115,7 +115,7 @@ class Fitting:
 
 
 Inherited = Mapping[str, list[Any]]
-"""Layer name -> its weights, as an earlier stage left them."""
+"""Layer name -> its weights, as an earlier stage left them; stage name -> those of its whole network."""
 
 
 def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
@@ -123,6 +123,15 @@ def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
     for layer in model.layers:
         if layer.name in inherited:
             layer.set_weights(inherited[layer.name])
+
+
+def continue_from(stage: str) -> Callable[[Any, Any, Inherited], None]:
+    """Start with all the weights that the stage of this name ended with; its network must be the same."""
+
+    def adopt(network: Any, model: Any, inherited: Inherited) -> None:
+        model.set_weights(inherited[stage])
+
+    return adopt
 
 
 def as_trained(network: Any, model: Any, signature: Signature) -> Any:
@@ -139,15 +148,17 @@ class Stage:
         build: as ``Recipe.build``.
         hands_on: names of the layers whose weights later networks may start with.
         adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
+        pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
         max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
     """
 
     name: str = field(metadata=FIXED)
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
-    hands_on: tuple[str, ...] = field(metadata=FIXED)
+    hands_on: tuple[str, ...] = field(default=(), metadata=FIXED)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     fitting: Fitting
+    pipeline: ImagePipeline | TextPipeline | None = None
     max_length: int | None = None
 
 

@@ -8,7 +8,18 @@ from typing import Any
 
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
 from training.pipelines import ImageAugmentation, ImagePipeline
-from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
+from training.recipe import (
+    OUTPUT_NAME,
+    Fitting,
+    Loss,
+    Optimizer,
+    Recipe,
+    Schedule,
+    Signature,
+    Stage,
+    Targets,
+    continue_from,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +58,37 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(pixels, probabilities)
 
 
+ROUGH = "rough"
+
 RECIPE = Recipe(
     name="fashion-mnist-cnn",
     description="Ten kinds of garment in 28x28 grey images, by a convolutional network.",
     data=FashionMnist(),
-    pipeline=ImagePipeline(
-        steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5)
-    ),
+    pipeline=ImagePipeline(steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=1, flip=True)),
     network=Network(),
     build=build,
+    stages=(
+        Stage(
+            name=ROUGH,
+            build=build,
+            pipeline=ImagePipeline(
+                steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5)
+            ),
+            optimizer=Optimizer(
+                name="adamw", learning_rate=4e-3, schedule=Schedule(name="cosine", warmup=0.1), weight_decay=0.02
+            ),
+            fitting=Fitting(epochs=40, batch_size=128),
+        ),
+    ),
+    adopt=continue_from(ROUGH),
     optimizer=Optimizer(
-        name="adamw", learning_rate=4e-3, schedule=Schedule(name="cosine", warmup=0.1), weight_decay=0.02
+        name="adamw",
+        learning_rate=5e-4,
+        schedule=Schedule(name="cosine", warmup=0.05),
+        weight_decay=0.02,
+        ema_momentum=0.999,
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=40, batch_size=128),
+    fitting=Fitting(epochs=6, batch_size=128),
     targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=45),
 )
