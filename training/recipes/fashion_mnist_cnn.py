@@ -1,6 +1,9 @@
 """Convolutional network on Fashion-MNIST.
 
 Command: python -m training run fashion-mnist-cnn --publish
+
+Two cycles of the learning rate; when the first ends, the network knows most training images by heart, so the second
+mixes them as well.
 """
 
 from dataclasses import dataclass
@@ -58,18 +61,21 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(pixels, probabilities)
 
 
-ROUGH = "rough"
+FIRST = "first_cycle"
 
 RECIPE = Recipe(
     name="fashion-mnist-cnn",
     description="Ten kinds of garment in 28x28 grey images, by a convolutional network.",
     data=FashionMnist(),
-    pipeline=ImagePipeline(steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=1, flip=True)),
+    pipeline=ImagePipeline(
+        steps=FASHION_STEPS,
+        augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5, mixup=0.25, cutmix=0.25),
+    ),
     network=Network(),
     build=build,
     stages=(
         Stage(
-            name=ROUGH,
+            name=FIRST,
             build=build,
             pipeline=ImagePipeline(
                 steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5)
@@ -80,15 +86,15 @@ RECIPE = Recipe(
             fitting=Fitting(epochs=40, batch_size=128),
         ),
     ),
-    adopt=continue_from(ROUGH),
+    adopt=continue_from(FIRST),
     optimizer=Optimizer(
         name="adamw",
-        learning_rate=5e-4,
+        learning_rate=2e-3,
         schedule=Schedule(name="cosine", warmup=0.05),
-        weight_decay=0.02,
-        ema_momentum=0.999,
+        weight_decay=0.05,
+        ema_momentum=0.998,
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=6, batch_size=128),
+    fitting=Fitting(epochs=12, batch_size=128, seed=1),
     targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=45),
 )

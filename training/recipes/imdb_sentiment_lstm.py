@@ -7,7 +7,7 @@ how much each word says by itself; an LSTM over embeddings that carry this in th
 the others; both together, with an optimiser whose large epsilon moves the embeddings of rare words but little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Network:
         bidirectional: whether a second LSTM reads from the end.
         horizon: units start by remembering for up to this many tokens.
         embedding_dropout, output_dropout: shares silenced in training, before and after the LSTM.
+        still_dropout: the former while the embedding is held still.
     """
 
     embedding: int = 32
@@ -53,6 +54,7 @@ class Network:
     horizon: float = 100.0
     embedding_dropout: float = 0.5
     output_dropout: float = 0.3
+    still_dropout: float = 0.4
 
 
 def build_words(network: Network, signature: Signature) -> Any:
@@ -108,7 +110,7 @@ def _remember(lstm: Any, network: Network) -> None:
 
 def build_still(network: Network, signature: Signature) -> Any:
     """The network, its embedding held still."""
-    model = build(network, signature)
+    model = build(replace(network, embedding_dropout=network.still_dropout), signature)
     model.get_layer(EMBEDDING).trainable = False
     return model
 
@@ -131,21 +133,26 @@ def _adamw(learning_rate: float) -> Optimizer:
     )
 
 
+def _pipeline(*, word_dropout: float) -> TextPipeline:
+    return TextPipeline(
+        vocabulary_size=20_000,
+        max_length=400,
+        augmentation=TextAugmentation(word_dropout=word_dropout, crop=0.3, crop_maximum=150),
+    )
+
+
 RECIPE = Recipe(
     name="imdb-sentiment-lstm",
     description="Negative or positive, for an English film review, by a bidirectional LSTM.",
     data=Imdb(),
-    pipeline=TextPipeline(
-        vocabulary_size=20_000,
-        max_length=400,
-        augmentation=TextAugmentation(word_dropout=0.2, crop=0.3, crop_maximum=150),
-    ),
+    pipeline=_pipeline(word_dropout=0.2),
     network=Network(),
     build=build,
     stages=(
         Stage(
             name="words",
             build=build_words,
+            pipeline=_pipeline(word_dropout=0.1),
             hands_on=(WORDS,),
             optimizer=_adamw(0.02),
             fitting=Fitting(epochs=20, batch_size=250, keep="last"),
@@ -154,14 +161,15 @@ RECIPE = Recipe(
         Stage(
             name="still",
             build=build_still,
+            pipeline=_pipeline(word_dropout=0.1),
             hands_on=(EMBEDDING, LSTM, OUTPUT_NAME),
             adopt=adopt_words,
             optimizer=_adamw(0.005),
             fitting=Fitting(epochs=2, batch_size=64, keep="last"),
         ),
     ),
-    optimizer=_adamw(0.003),
+    optimizer=_adamw(0.002),
     loss=Loss(label_smoothing=0.05),
-    fitting=Fitting(epochs=4, batch_size=64, monitor="val_loss"),
+    fitting=Fitting(epochs=2, batch_size=64, monitor="val_loss"),
     targets=Targets(test_accuracy=0.875, parameters=1_200_000, minutes=15),
 )
