@@ -98,5 +98,6 @@ def _median_seconds(backend: Backend, batch: Tensors, budget_s: float, clock: Cl
 
 
 def _fill(samples: Tensors, rows: int) -> Tensors:
-    indices: Sequence[int] = np.arange(rows) % row_count(samples)  # type: ignore[assignment]
+    """A batch of ``rows`` samples, evenly chosen and from the end: golden texts are sorted, the longest come last."""
+    indices = np.linspace(row_count(samples) - 1, 0, rows).round().astype(int)
     return {name: np.ascontiguousarray(values[indices]) for name, values in samples.items()}

@@ -38,7 +38,8 @@ def test_every_size_is_run_even_without_a_budget():
     curve = measure_curve(backend, samples, max_batch_size=4, budget_s=0, clock=FakeClock())
     assert curve.batch_sizes == (1, 2, 4)
     assert [len(batch) for batch in backend.batches] == [1, 1, 2, 2, 4, 4]
-    assert backend.batches[-1] == [0, 1, 2, 0]
+    assert backend.batches[0] == [2]
+    assert backend.batches[-1] == [2, 1, 1, 0]
 
 
 def test_a_graph_that_disagrees_with_its_contract_is_refused(tmp_path):
