@@ -99,7 +99,6 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         stage.adopt(recipe.network, model, inherited)
         stage_feed = stage.pipeline.bind(splits.train, classes=classes) if stage.pipeline else feed
         trained = _train(model, training, stage_feed, splits, stage_directory, console)
-        inherited[stage.name] = trained.model.get_weights()
         inherited |= {name: trained.model.get_layer(name).get_weights() for name in stage.hands_on}
         spent += trained.progressed.seconds
     model = build_model(recipe, feed, classes=classes)

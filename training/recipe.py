@@ -115,7 +115,7 @@ class Fitting:
 
 
 Inherited = Mapping[str, list[Any]]
-"""Layer name -> its weights, as an earlier stage left them; stage name -> those of its whole network."""
+"""Layer name -> its weights, as an earlier stage left them."""
 
 
 def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
@@ -123,15 +123,6 @@ def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
     for layer in model.layers:
         if layer.name in inherited:
             layer.set_weights(inherited[layer.name])
-
-
-def continue_from(stage: str) -> Callable[[Any, Any, Inherited], None]:
-    """Start with all the weights that the stage of this name ended with; its network must be the same."""
-
-    def adopt(network: Any, model: Any, inherited: Inherited) -> None:
-        model.set_weights(inherited[stage])
-
-    return adopt
 
 
 def as_trained(network: Any, model: Any, signature: Signature) -> Any:
@@ -154,7 +145,7 @@ class Stage:
 
     name: str = field(metadata=FIXED)
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
-    hands_on: tuple[str, ...] = field(default=(), metadata=FIXED)
+    hands_on: tuple[str, ...] = field(metadata=FIXED)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     fitting: Fitting

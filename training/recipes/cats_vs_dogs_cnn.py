@@ -1,8 +1,6 @@
 """Convolutional network that tells the cats of CIFAR-10 from its dogs.
 
 Command: python -m training run cats-vs-dogs-cnn --publish
-
-Two cycles of the learning rate; the second starts from the averaged weights of the first.
 """
 
 from dataclasses import dataclass
@@ -12,18 +10,7 @@ from app.contract.model_spec import TransformStep
 from training.datasets.cifar10 import EDGE, CatsVsDogs
 from training.finishing import average_mirrored
 from training.pipelines import ImageAugmentation, ImagePipeline
-from training.recipe import (
-    OUTPUT_NAME,
-    Fitting,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Stage,
-    Targets,
-    continue_from,
-)
+from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +69,6 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(pixels, scores(x))
 
 
-FIRST = "first_cycle"
-
 RECIPE = Recipe(
     name="cats-vs-dogs-cnn",
     description="Cat or dog in 32x32 colour images, by a convolutional network.",
@@ -115,22 +100,11 @@ RECIPE = Recipe(
     ),
     network=Network(),
     build=build,
-    stages=(
-        Stage(
-            name=FIRST,
-            build=build,
-            optimizer=Optimizer(
-                name="nesterov", learning_rate=0.05, schedule=Schedule(name="cosine", warmup=0.15), ema_momentum=0.998
-            ),
-            fitting=Fitting(epochs=130, batch_size=64, validate_every=5),
-        ),
-    ),
-    adopt=continue_from(FIRST),
     finish=average_mirrored,
     optimizer=Optimizer(
-        name="nesterov", learning_rate=0.025, schedule=Schedule(name="cosine", warmup=0.05), ema_momentum=0.998
+        name="nesterov", learning_rate=0.05, schedule=Schedule(name="cosine", warmup=0.15), ema_momentum=0.998
     ),
     loss=Loss(label_smoothing=0.1),
-    fitting=Fitting(epochs=36, batch_size=64, seed=1, validate_every=3),
+    fitting=Fitting(epochs=130, batch_size=64, validate_every=5),
     targets=Targets(test_accuracy=0.880, parameters=600_000, minutes=30),
 )
