@@ -1,6 +1,8 @@
 """Convolutional network on Fashion-MNIST.
 
-Command: python -m training run fashion-mnist-cnn --publish
+Command: python -m training run fashion-mnist-cnn --publish --force
+Result: 0.9448 on the test set (0.9442 on validation), 433,218 parameters
+Date and hardware: 2026-11-21, one core of an AMD EPYC that other work shared
 """
 
 from dataclasses import dataclass
