@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -23,6 +22,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Directory that holds <model>/<version>/.")]
 
@@ -59,9 +59,12 @@ def serve(
         timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
     )
     server = Server(config, settings)
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that the address is taken; its log line says why
+        fail(
+            f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"
+        )
 
 
 @cli.command()
@@ -90,7 +93,10 @@ def models(models_dir: ModelsDir = None) -> None:
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             answers = ", ".join(spec.postprocessing.labels[:10]) if spec.postprocessing else "tensors"
             accuracy = metrics.get("test", {}).get("accuracy")
-            table.add_row(name, str(version), f"{kind}: {inputs}", answers, f"{accuracy:.4f}" if accuracy else "-")
+            measured = f"{accuracy:.4f}" if accuracy else "-"
+            if metrics.get("dataset", {}).get("form") == "synthetic":
+                measured += " (synthetic data)"
+            table.add_row(name, str(version), f"{kind}: {inputs}", answers, measured)
     # A terminal wraps; a pipe or a file gets whole lines.
     console = Console()
     console.print(table) if console.is_terminal else Console(width=200).print(table)
@@ -108,9 +114,9 @@ def predict(
     settings = read_settings(models_dir=models_dir)
     configure_logging(level="error", form="text")
     path = Path(file_or_text)
-    data = path.read_bytes() if _is_file(path) else file_or_text.encode()
+    data = path.read_bytes() if _is_file(path) else None
     try:
-        ranked = asyncio.run(_predict(settings, model, version, data, top_k))
+        ranked = asyncio.run(_predict(settings, model, version, data, file_or_text, top_k))
     except ServingError as error:
         fail(error.message)
     for label, score in ranked:
@@ -171,7 +177,9 @@ class Server(uvicorn.Server):
         loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_unfinished)
 
 
-async def _predict(settings: Settings, name: str, version: int | None, data: bytes, top_k: int) -> Any:
+async def _predict(
+    settings: Settings, name: str, version: int | None, data: bytes | None, text: str, top_k: int
+) -> Any:
     import time
 
     from app.edge.v1 import utf8
@@ -183,7 +191,12 @@ async def _predict(settings: Settings, name: str, version: int | None, data: byt
     await registry.load_one(name, version)
     model = registry.get(name, version)
     try:
-        instance = model.instance_from_text(utf8(data, "text")) if model.tokenizer else model.instance_from_image(data)
+        if model.tokenizer is not None:
+            instance: Any = model.instance_from_text(text if data is None else utf8(data, "text"))
+        elif data is None and model.spec.preprocessing is not None:
+            fail(f"there is no file {text!r}; model {name!r} takes an image file")
+        else:
+            instance = model.instance_from_image(data or b"")
         prediction = await run(model, {model.input_for_media(): instance[None]}, clock=time.perf_counter)
         return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)[0]
     finally:

@@ -238,6 +238,13 @@ def main() -> None:
     """Run the command line: 0 done, 1 a target or a comparison failed, 2 one sentence says what was wrong."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"tensorflow", "tf_keras"}:
+            raise
+        Console(stderr=True).print(
+            f"[red]error:[/] {error.name} is not installed; run: make train-install", highlight=False
+        )
+        sys.exit(2)
     except (TrainingError, ServingError) as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

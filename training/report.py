@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.datasets.splits import SYNTHETIC
 from training.evaluate import Evaluation
 from training.recipe import Recipe
 
@@ -150,7 +151,9 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         f"| {label} | {figures['precision']:.3f} | {figures['recall']:.3f} |"
         for label, figures in evaluation["per_class"].items()
     )
-    overrides = "".join(f" --set {override}" for override in metrics["overrides"])
+    options = "".join(f" --set {override}" for override in metrics["overrides"])
+    options += " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
+    options += " --force" if metrics["gate"].endswith("--force") else ""
     return (
         f"# {recipe.name}\n\n{recipe.description}\n\n"
         f"| | |\n|---|---|\n{facts}\n\n"
@@ -158,5 +161,5 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         f"## Limits\n\nThe model knows these {len(evaluation['per_class'])} classes and nothing else: whatever it is "
         "given, it answers one of them. It was trained and measured on the data set above; inputs of another kind "
         "get answers of unknown quality. It is a demonstration, not for decisions about people.\n\n"
-        f"## Make it again\n\n```\npython -m training run {recipe.name}{overrides} --publish\n```\n"
+        f"## Make it again\n\n```\npython -m training run {recipe.name}{options} --publish\n```\n"
     )

@@ -41,14 +41,14 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
         return _rows(document, document.get("instances"), "instances", model), "row"
     if "inputs" in keys:
         return _columns(document, document.get("inputs"), model), "columnar"
-    raise InvalidInput("Missing 'inputs' or 'instances' key")
+    raise InvalidInput("Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}")
 
 
 def parse_classify(document: Document, model: LoadedModel) -> dict[str, Array]:
     """Tensors of a ``:classify`` body: ``{"examples": [{feature: value}, ...]}``.
 
     ``context`` holds features shared by all examples. A feature is an input's name; ``text`` and ``image``
-    name the input that texts and images feed.
+    name the input that texts and images feed. An example may also be a bare text, or ``{"b64": ...}``.
 
     Raises:
         InvalidInput: no examples, or an example that does not fit.
@@ -57,8 +57,10 @@ def parse_classify(document: Document, model: LoadedModel) -> dict[str, Array]:
         raise InvalidInput("Missing 'examples' key; send {\"examples\": [{feature: value}, ...]}")
     examples = plain(document.get("examples"))
     context = plain(document.get("context")) or {}
+    if isinstance(examples, list) and examples and all(_is_media(example) for example in examples):
+        return {model.input_for_media(): _media_rows(examples, "examples", model)}
     if not isinstance(examples, list) or not examples or not all(isinstance(example, dict) for example in examples):
-        raise InvalidInput("'examples' must be a list of at least one object {feature: value}")
+        raise InvalidInput("'examples' must be a list of at least one object {feature: value}, text or {\"b64\": ...}")
     if not isinstance(context, dict):
         raise InvalidInput("'context' must be an object {feature: value}")
     return _named_rows([{**context, **example} for example in examples], "examples", model)
@@ -177,6 +179,10 @@ def utf8(data: bytes, name: str) -> str:
 
 def _is_b64(value: dict[str, JsonValue]) -> bool:
     return len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _is_media(value: JsonValue) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and _is_b64(value))
 
 
 def _only_input(model: LoadedModel) -> str:

@@ -52,6 +52,8 @@ class LoadedModel:
         step = self.spec.preprocessing
         if not isinstance(step, ImagePreprocessing):
             raise InvalidInput(f"model {self.name!r} takes no images; {self.what_it_takes()}")
+        if not data:
+            raise InvalidInput("body is empty; send an image file")
         return image_to_instance(
             data, preprocessing=step, target=self.spec.input(step.input), pixel_limit=self.pixel_limit
         )

@@ -69,7 +69,9 @@ class Registry:
                 if await self._try(name, version):
                     break
         self._loaded_once = True
-        if not self._serving:
+        if self._serving:
+            log.info("ready: %d of %d models serve", len(self._serving), len(self._records))
+        else:
             log.error("no model version could be loaded")
 
     async def load_one(self, name: str, version: int | None) -> None:
@@ -136,7 +138,8 @@ class Registry:
             raise ModelNotReady(f"model {name!r} has no version that serves ({reasons.rstrip(': ')})")
         record = self._records[name].get(version)
         if record is None:
-            raise VersionNotFound(f"model {name!r} has no version {version}; it has {[r.version for r in records]}")
+            loaded = [r.version for r in records]
+            raise VersionNotFound(f"model {name!r} has no version {version} that is loaded; loaded: {loaded}")
         if record.model is None:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
         return record.model

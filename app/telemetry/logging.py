@@ -29,4 +29,5 @@ def configure_logging(*, level: str, form: str) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.getLogger("PIL").setLevel(logging.INFO)  # it tells every chunk of every image
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -144,7 +144,9 @@ def test_both_instances_and_inputs_are_refused(tiny):
 
 
 def test_neither_instances_nor_inputs_is_refused(tiny):
-    assert predict(tiny, {"pixels": [GOOD]}) == "Missing 'inputs' or 'instances' key"
+    assert predict(tiny, {"pixels": [GOOD]}) == (
+        "Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}"
+    )
 
 
 @pytest.mark.parametrize("value", ["a sentence", 5, None, {"a": 1}])
@@ -275,7 +277,7 @@ def test_an_unknown_model_lists_the_models(tiny):
 
 def test_an_unknown_version_lists_the_versions(tiny):
     error = refused(tiny, "/v1/models/words/versions/7:predict", content=b"{}", code=404)
-    assert error == "model 'words' has no version 7; it has [1]"
+    assert error == "model 'words' has no version 7 that is loaded; loaded: [1]"
 
 
 def test_an_unknown_label_is_not_found(tiny):

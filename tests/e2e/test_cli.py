@@ -64,7 +64,7 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
     [
         (("nope", "x"), "model 'nope' is not in the repository; models: brightness, fragile, words"),
         (("words", "x", "--version", "3"), "model 'words' has no version 3; it has [1]"),
-        (("brightness", "not a file"), "10 bytes are not an image; send PNG, JPEG, GIF, BMP, WEBP, TIFF"),
+        (("brightness", "not a file"), "there is no file 'not a file'; model 'brightness' takes an image file"),
         (("words", "   "), "text is empty; send at least one word"),
         (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' int32 ()"),
     ],

@@ -143,6 +143,8 @@ def test_classify_a_text_best_label_first(tiny):
         {"data": {"text": "a bad film"}},
         {"files": {"text": ("review.txt", b"a bad film")}},
         {"json": {"examples": [{"text": "a bad film"}]}},
+        {"json": {"examples": ["a bad film"]}},
+        {"json": {"examples": [{"b64": base64.b64encode(b"a bad film").decode()}]}},
         {"json": {"examples": [{"text": {"b64": base64.b64encode(b"a bad film").decode()}}]}},
         {"json": {"examples": [{"token_ids": [1, 3, 4]}]}},
         {"json": {"context": {"text": "a bad film"}, "examples": [{}]}},
