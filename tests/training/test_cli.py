@@ -142,3 +142,16 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_pa
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_without_tensorflow_one_sentence_says_what_to_run(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; sys.argv = ['training', 'run', 'fashion-mnist-mlp', "
+        f"'--dataset', 'synthetic', '--runs', {str(tmp_path)!r}]; from training.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: tensorflow is not installed; run: make train-install"
