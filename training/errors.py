@@ -6,7 +6,11 @@ TrainingError
 ├── DataMissing        a data set's file is neither on disk nor downloadable
 ├── DataDamaged        a data set's file is there but is not what its maker published
 ├── RunNotFound        there is no such run, or none that was interrupted
-└── TrainingDiverged   the loss became NaN or infinite
+├── TrainingDiverged   the loss became NaN or infinite
+├── ExportFailed       (training.export) a model cannot be written as SavedModel or ONNX
+├── PassFailed         (training.onnx_graph) a graph does not have the form that a pass needs
+├── ParityBroken       (training.parity) Keras, SavedModel and ONNX disagree
+└── GoldenIncomplete   (training.golden_search) no golden sample could be found for a class
 """
 
 
