@@ -2,7 +2,7 @@
 
 Command: python -m training run imdb-sentiment-lstm --publish
 Result: 0.8858 on the test set (0.8803 on validation), 656,770 parameters, 1.2 min
-Date and hardware: 2026-11-21, two cores of an AMD EPYC; reproduced to the last digit
+Date and hardware: 2026-11-21, two cores of an AMD EPYC; reproduced in all four digits
 
 An LSTM that starts at random learns the training reviews by heart before it learns what words mean. So three stages:
 how much each word says by itself; an LSTM over embeddings that carry this in their first number, and random ones in
