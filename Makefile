@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check format train train-install lock clean
+.PHONY: serve test check format train train-all train-install lock clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.serve-installed
@@ -27,6 +27,10 @@ format: $(VENV)/.dev-installed
 
 train: $(VENV)/.train-installed
 	$(BIN)/python -m training reproduce $(ARGS)
+
+# Every recipe that has no published version.
+train-all: $(VENV)/.train-installed
+	$(BIN)/python -m training all $(ARGS)
 
 train-install: $(VENV)/.train-installed
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import uvicorn
@@ -16,6 +16,9 @@ from app import __version__
 from app.errors import ServingError
 from app.settings import PREFIX, Settings, unknown_variables
 from app.telemetry.logging import configure_logging
+
+if TYPE_CHECKING:
+    from app.contract.model_spec import ModelSpec
 
 cli = typer.Typer(
     help="Serve published Keras models over REST: dynamically batched, verified at load.",
@@ -91,15 +94,28 @@ def models(models_dir: ModelsDir = None) -> None:
                 continue
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
-            answers = ", ".join(spec.postprocessing.labels[:10]) if spec.postprocessing else "tensors"
-            accuracy = metrics.get("test", {}).get("accuracy")
-            measured = f"{accuracy:.4f}" if accuracy else "-"
+            measured = _measured(metrics.get("test") or {})
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            table.add_row(name, str(version), f"{kind}: {inputs}", answers, measured)
+            table.add_row(name, str(version), f"{kind}: {inputs}", _answers(spec), measured)
     # A terminal wraps; a pipe or a file gets whole lines.
     console = Console()
     console.print(table) if console.is_terminal else Console(width=200).print(table)
+
+
+def _answers(spec: "ModelSpec") -> str:
+    """What the model answers with, for the table."""
+    if spec.postprocessing is None:
+        return "tensors"
+    labels = getattr(spec.postprocessing, "labels", None)
+    return ", ".join(labels[:10]) if labels else "the next word"
+
+
+def _measured(test: dict[str, float]) -> str:
+    """The figure of the test set that matters most."""
+    if "perplexity" in test:
+        return f"perplexity {test['perplexity']:.1f}"
+    return f"{test['accuracy']:.4f}" if "accuracy" in test else "-"
 
 
 @cli.command()
@@ -192,7 +208,7 @@ async def _predict(
     model = registry.get(name, version)
     try:
         if model.tokenizer is not None:
-            instance: Any = model.instance_from_text(text if data is None else utf8(data, "text"))
+            instance: Any = model.instance_from_text(text if data is None else utf8(data))
         elif data is None and model.spec.preprocessing is not None:
             fail(f"there is no file {text!r}; model {name!r} takes an image file")
         else:

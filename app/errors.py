@@ -2,7 +2,8 @@
 
 ServingError
 ├── InvalidInput          the client sent a value that breaks a rule
-│   └── TooLarge          ... a rule about size
+│   ├── TooLarge          ... a rule about size
+│   └── WrongFormat       ... bytes that are no image, or no text
 ├── NotFound
 │   ├── ModelNotFound     no such model
 │   └── VersionNotFound   the model exists, this version does not
@@ -31,6 +32,10 @@ class InvalidInput(ServingError):
 
 class TooLarge(InvalidInput):
     """A body, or an image in it, exceeds a size limit."""
+
+
+class WrongFormat(InvalidInput):
+    """Bytes that a model reads as an image or a text are none."""
 
 
 class NotFound(ServingError):

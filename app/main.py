@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import __version__
+from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
 from app.api.health import health_router
 from app.api.metrics import metrics_router
@@ -64,6 +65,8 @@ def create_app(settings: Settings | None = None) -> Atelier:
         version=__version__,
         description="Verified Keras models behind TensorFlow Serving's REST protocol.",
         lifespan=partial(_lifespan, settings=settings),
+        docs_url=None,
+        redoc_url=None,
     )
     app.registry = registry
     app.dispatch = Dispatch(
@@ -79,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Atelier:
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
     app.include_router(metrics_router(exposition))
+    add_docs_page(app)
     app.add_exception_handler(ServingError, _serving_error)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -121,10 +125,15 @@ async def _serving_error(_request: Request, error: Exception) -> Response:
     return Response(reply.body, reply.status, headers)
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException | StarletteHTTPException)
     headers = {**(error.headers or {}), "content-type": "application/json"}
-    return Response(error_body(str(error.detail)), error.status_code, headers)
+    message = str(error.detail)
+    if error.status_code == 405:
+        message += f"; use {headers.get('Allow', 'GET')}"
+        if request.url.path.startswith("/v1/models/"):
+            message += ", or POST to a path that ends in :predict or :classify"
+    return Response(error_body(message), error.status_code, headers)
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Progressed:
         history: one row per finished epoch.
         seconds: spent in finished epochs.
         finished: whether training ended by itself.
+        warnings: sentences about the training.
     """
 
     epoch: int = 0
@@ -43,6 +45,7 @@ class Progressed:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def write(self, directory: Path) -> None:
         """Replace ``directory``/state.json in one step."""
@@ -137,18 +140,26 @@ class BestWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """After each epoch, writes all that an interrupted run needs to go on: must be the last callback.
+    """Writes all that an interrupted run needs to go on, every ``checkpoint_every`` epochs: the last callback.
 
     Args:
         model: compiled, its optimiser built.
         progressed: written beside the checkpoint; names the epoch that it belongs to.
         directory: of the run.
         averaged: belongs to the checkpoint if there is one.
+        settings: epochs and checkpoint_every.
     """
 
-    def __init__(self, model: Any, progressed: Progressed, directory: Path, averaged: AveragedWeights | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        progressed: Progressed,
+        directory: Path,
+        averaged: AveragedWeights | None,
+        settings: Fitting,
+    ) -> None:
         super().__init__()
-        self.progressed, self.directory = progressed, directory
+        self.progressed, self.directory, self.settings = progressed, directory, settings
         parts: dict[str, Any] = {"model": model, "optimizer": model.optimizer}
         if averaged:
             averaged.set_model(model)
@@ -175,6 +186,8 @@ class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.progressed.seconds += seconds
         row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": learning_rate(self.model)}
         self.progressed.history.append(row | {name: float(value) for name, value in (logs or {}).items()})
+        if not (is_due(self.settings, epoch) or self.model.stop_training):
+            return
         self._manager.save(checkpoint_number=epoch + 1)
         write_history(self.directory / HISTORY_FILE, self.progressed.history)
         self.progressed.write(self.directory)
@@ -198,13 +211,13 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         console: where to print.
-        epochs: of the whole run.
+        settings: epochs of the whole run, and how many of them share one line.
         steps: batches of one epoch.
     """
 
-    def __init__(self, console: Console, *, epochs: int, steps: int) -> None:
+    def __init__(self, console: Console, settings: Fitting, *, steps: int) -> None:
         super().__init__()
-        self.epochs, self.steps, self.console = epochs, steps, console
+        self.settings, self.epochs, self.steps, self.console = settings, settings.epochs, steps, console
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
         self.progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
         self.task = self.progress.add_task("", total=steps, figures="")
@@ -219,14 +232,14 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        figures = f"loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}" if logs else ""
+        figures = _figures(logs or {})
         self.progress.update(self.task, advance=1, figures=figures)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Print the epoch's figures."""
-        figures = "  ".join(
-            f"{name.replace('val_', 'validation ')} {value:.4f}" for name, value in (logs or {}).items()
-        )
+        if not (is_due(self.settings, epoch) or self.model.stop_training):
+            return
+        figures = _figures(logs or {})
         seconds = time.monotonic() - self._started
         self.console.print(
             f"epoch {epoch + 1:3d}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True
@@ -235,6 +248,20 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
     def close(self) -> None:
         """Take the bar off the screen, also after an error."""
         self.progress.stop()
+
+
+def is_due(settings: Fitting, epoch: int) -> bool:
+    """Whether a checkpoint and a line are due after ``epoch``, counted from 0."""
+    return (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs
+
+
+def _figures(logs: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.replace('val_', 'validation ')} {_short(value)}" for name, value in logs.items())
+
+
+def _short(value: float) -> str:
+    """Four digits after the point, or as many that count where these would be noughts."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def learning_rate(model: Any) -> float:

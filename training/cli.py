@@ -1,32 +1,25 @@
-"""Command line of training: ``python -m training list | run | evaluate | reproduce``.
+"""Command line of training: ``python -m training list | run | compare | evaluate | reproduce | all``.
 
 Importing this module, ``list`` and ``--help`` do not import TensorFlow.
 """
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.errors import ServingError
 from training import environment
-from training.errors import SettingRefused, TrainingError
+from training.errors import RecipeBroken, SettingRefused, TrainingError
+from training.lesson import Lesson
 from training.overrides import apply_overrides
 from training.recipe import load_recipe, recipe_names
 from training.rundirs import new_directory, read_config, read_metrics, unfinished_directory
-
-if TYPE_CHECKING:
-    from training.run import Outcome
-
-TOLERANCE = 0.005
-"""Published and reproduced test accuracy may differ by half a point."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+from training.session import Dataset, Models, Name, Runs, keep_real_version, latest_version, train, trained_recipe, work
+from training.several import compare_optimizers, reproduce, run_all
 
 app = typer.Typer(
     name="training",
@@ -37,31 +30,36 @@ app = typer.Typer(
 )
 
 
-class Dataset(StrEnum):
-    """What to train on."""
-
-    REAL = "real"
-    SYNTHETIC = "synthetic"
-
-
-Models = Annotated[Path, typer.Option("--models", help="Directory of the published models.")]
-Runs = Annotated[Path, typer.Option("--runs", help="Directory that runs are written to.")]
-Name = Annotated[str, typer.Argument(help="Which model: a name from `python -m training list`.")]
-
-
 @app.command("list")
 def list_recipes(models: Models = Path("models")) -> None:
     """Show the recipes there are, what each must reach, and what is published."""
-    table = Table("recipe", "what it does", "target", "published")
+    table = Table(Column("recipe", no_wrap=True), "what it does", "target", "published")
+    broken = []
     for name in recipe_names():
-        recipe = load_recipe(name)
-        version = latest_version(models, name)
-        published = "-"
-        if version:
-            test = read_metrics(version).get("test") or {}
-            published = f"version {version.name}, {test.get('accuracy', float('nan')):.4f}"
-        table.add_row(name, recipe.description, f"{recipe.targets.test_accuracy:.3f}", published)
+        try:
+            recipe = load_recipe(name)
+        except RecipeBroken as error:
+            table.add_row(name, "[red]cannot be read, see below[/]", "", "")
+            broken.append(str(error))
+            continue
+        target = None if isinstance(recipe, Lesson) else recipe.targets.test_accuracy
+        table.add_row(name, recipe.description, f"{target:.3f}" if target else "", published(models, name))
     Console().print(table)
+    if broken:
+        raise RecipeBroken("; ".join(broken))
+
+
+def published(models: Path, name: str) -> str:
+    """The newest published version and how well it did, for a table."""
+    version = latest_version(models, name)
+    if version is None:
+        return ""
+    metrics = read_metrics(version)
+    test = metrics.get("test") or {}
+    figure = f", perplexity {test['perplexity']:.1f}" if "perplexity" in test else ""
+    figure = figure or (f", {test['accuracy']:.4f}" if "accuracy" in test else "")
+    synthetic = " (synthetic data)" if metrics.get("dataset", {}).get("form") == Dataset.SYNTHETIC else ""
+    return f"version {version.name}{figure}{synthetic}"
 
 
 @app.command("run")
@@ -77,7 +75,7 @@ def run_recipe(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fitting.epochs=N.")] = None,
     dataset: Annotated[
-        Dataset, typer.Option(help="Train on the real data set, or on drawings of our own.")
+        Dataset, typer.Option(help="Train on the real data set, or on drawings and sentences of our own.")
     ] = Dataset.REAL,
     test: Annotated[bool, typer.Option("--test", help="Measure on the test set at the end.")] = False,
     publish: Annotated[
@@ -100,6 +98,16 @@ def run_recipe(
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     kind = dataset.value
+    recipe = load_recipe(name)
+    if isinstance(recipe, Lesson):
+        if epochs or test or resume or dataset is Dataset.SYNTHETIC:
+            raise SettingRefused(f"{name} is a lesson: it takes --set, --publish and --run-id, and no other option")
+        asked = {"command": command, "repository": models if publish else None}
+        if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
+            raise typer.Exit(1)
+        return
+    if publish and dataset is Dataset.SYNTHETIC and not force:
+        keep_real_version(models, name)
     if resume:
         directory = unfinished_directory(runs, name, run_id)
         config = read_config(directory)
@@ -110,10 +118,9 @@ def run_recipe(
         overrides, kind = config["overrides"], config["dataset"]
         command = f"{config['command']} && {command}"
     else:
-        load_recipe(name)
         directory = new_directory(runs, name, run_id)
-    outcome = _train(
-        name,
+    outcome = train(
+        recipe,
         tuple(overrides),
         directory,
         Console(),
@@ -123,38 +130,9 @@ def run_recipe(
         force=force,
         repository=models if publish else None,
     )
-    if (test or publish) and outcome.test is None:
+    refused = (test and outcome.test is None) or (publish and outcome.version is None)
+    if refused or outcome.findings.missed:
         raise typer.Exit(1)
-
-
-def _train(name: str, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Outcome":
-    recipe = apply_overrides(load_recipe(name), overrides)
-    environment.quiet_tensorflow()
-    from training.record import Plan
-    from training.run import run
-
-    console.print(f"[bold]{name}[/] in {directory}", highlight=False)
-    asked = Plan(overrides=overrides, **plan)
-    try:
-        outcome = run(recipe, asked, directory=directory, console=console)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command with --resume goes on after the last whole epoch")
-        raise typer.Exit(INTERRUPTED) from None
-    _print_outcome(outcome, console)
-    return outcome
-
-
-def _print_outcome(outcome: "Outcome", console: Console) -> None:
-    validation, test = outcome.validation, outcome.test
-    console.print(f"validation accuracy {validation.accuracy:.4f} on {validation.rows} rows", highlight=False)
-    console.print(outcome.gate, highlight=False)
-    if test:
-        console.print(f"test accuracy {test.accuracy:.4f} on {test.rows} rows", highlight=False)
-    else:
-        console.print("the test set was not touched")
-    console.print(f"report: {outcome.directory / 'report.html'}", highlight=False)
-    if outcome.version:
-        console.print(f"published: {outcome.version}", highlight=False)
 
 
 @app.command("evaluate")
@@ -163,75 +141,29 @@ def evaluate_run(
 ) -> None:
     """Measure a run's model on its validation set again. The test set is left alone."""
     config = read_config(directory)
-    recipe = apply_overrides(load_recipe(config["recipe"]), config["overrides"])
+    recipe = apply_overrides(trained_recipe(config["recipe"]), config["overrides"])
     environment.quiet_tensorflow()
+    from training.card import HEADINGS
     from training.run import validate
 
-    evaluation = validate(recipe, config["dataset"], directory=directory)
-    table = Table("class", "precision", "recall")
-    for label, precision, recall in zip(evaluation.labels, evaluation.precision, evaluation.recall, strict=True):
-        table.add_row(label, f"{precision:.4f}", f"{recall:.4f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"validation accuracy {evaluation.accuracy:.4f} on {evaluation.rows} rows, log loss {evaluation.log_loss:.4f}, "
-        f"calibration error {evaluation.calibration_error:.4f}",
-        highlight=False,
-    )
+    measured = validate(recipe, config["dataset"], directory=directory)
+    if measured is None:
+        raise SettingRefused(f"{recipe.name} trains on all of its data and has no validation part")
+    document, console = measured.as_json(), Console()
+    if per_class := document.get("per_class"):
+        table = Table("class", "precision", "recall")
+        for label, figures in per_class.items():
+            table.add_row(label, f"{figures['precision']:.4f}", f"{figures['recall']:.4f}")
+        console.print(table)
+    figures = [
+        name.format("").strip() + " " + form.format(document[key]) for key, name, form in HEADINGS if key in document
+    ]
+    console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
-@app.command()
-def reproduce(
-    names: Annotated[list[str] | None, typer.Argument(help="Which models; default: all that are published.")] = None,
-    models: Models = Path("models"),
-    runs: Runs = Path("runs"),
-) -> None:
-    """Train published models again, into runs/ only, and compare their test accuracy with the published one.
-
-    Exit code 1 when one differs by more than half a point.
-    """
-    console = Console()
-    table = Table("model", "version", "published", "reproduced", "difference", "minutes")
-    agree = True
-    for name in names or [name for name in recipe_names() if latest_version(models, name)]:
-        version = latest_version(models, name)
-        if version is None:
-            raise SettingRefused(f"no version of {name} is published under {models}")
-        metrics = read_metrics(version)
-        synthetic = metrics["dataset"]["form"] == Dataset.SYNTHETIC
-        outcome = _train(
-            name,
-            tuple(metrics["overrides"]),
-            new_directory(runs, name, None),
-            console,
-            command=environment.command(),
-            dataset=Dataset.SYNTHETIC.value if synthetic else Dataset.REAL.value,
-            test=True,
-            force=True,
-        )
-        assert outcome.test is not None  # force tests
-        published, reproduced = metrics["test"]["accuracy"], outcome.test.accuracy
-        agree = agree and abs(reproduced - published) <= TOLERANCE
-        minutes = outcome.metrics["seconds"]["training"] / 60
-        table.add_row(
-            name,
-            version.name,
-            f"{published:.4f}",
-            f"{reproduced:.4f}",
-            f"{reproduced - published:+.4f}",
-            f"{minutes:.1f}",
-        )
-    if not table.rows:
-        raise SettingRefused(f"no recipe has a published version under {models}")
-    console.print(table)
-    if not agree:
-        raise typer.Exit(1)
-
-
-def latest_version(models: Path, name: str) -> Path | None:
-    """Directory of the highest published version of a model; None when there is none."""
-    versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+app.command()(reproduce)
+app.command("compare")(compare_optimizers)
+app.command("all")(run_all)
 
 
 def main() -> None:

@@ -37,6 +37,11 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     bins: tuple[tuple[float, float, int], ...]
 
+    @property
+    def headline(self) -> str:
+        """The accuracy."""
+        return f"accuracy {self.accuracy:.4f}"
+
     def as_json(self) -> dict[str, Any]:
         """For metrics.json: figures per class are keyed by label."""
         per_class = zip(self.labels, self.precision, self.recall, strict=True)
@@ -68,7 +73,7 @@ class Evaluation:
 
 
 def predict(model: Any, feed: Feed, examples: Examples, *, batch_size: int) -> npt.NDArray[np.float32]:
-    """Probabilities of ``examples``, in their order: float32 (rows, classes)."""
+    """What the network answers to ``examples``, in their order: float32 (rows, width)."""
     dataset, order = feed.evaluation(examples, batch_size=batch_size)
     answers = model.predict(dataset, verbose=0)
     probabilities: npt.NDArray[np.float32] = np.empty_like(answers)

@@ -107,9 +107,8 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     import tf2onnx
 
     masked = onnx_passes.has_mask(model)
-    converted = onnx_passes.without_mask(model) if masked else model
-    function = _traced(converted, spec, device="/CPU:0")
-    with _quiet():
+    function = _traced(model, spec, device="/CPU:0")
+    with _quiet(), onnx_passes.without_mask(model):
         proto, _ = tf2onnx.convert.from_function(
             function, input_signature=[_tensor_spec(tensor) for tensor in spec.inputs], opset=spec.opset
         )
@@ -117,6 +116,7 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
         if masked:
             onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
         onnx_passes.fold_scales(proto.graph)
+        onnx_passes.share_transposed(proto.graph)
         canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
     except PassFailed as error:
         raise ExportFailed(f"{spec.name}: {error}") from error

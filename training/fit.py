@@ -1,5 +1,6 @@
 """Trains the network of a recipe inside a run directory, from the start or from where it was interrupted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from training.callbacks import (
     read_weights,
     write_weights,
 )
-from training.datasets.splits import Splits
+from training.datasets.check import check_splits
+from training.datasets.splits import SYNTHETIC, Splits
 from training.errors import SettingRefused
-from training.optimizers import build_loss, build_optimizer
+from training.losses import build_loss, build_metrics
+from training.optimizers import build_optimizer
 from training.pipelines import Feed, Span
-from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Stage
+from training.recipe import Fitting, Loss, Metric, Optimizer, Recipe, Signature, Stage
+from training.watch import WatchTraining
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -49,7 +53,7 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     """The untrained network of the recipe, or of one of its stages, seeded.
 
     Returns:
-        tf_keras.Model with the input that ``feed`` gives and the output ``OUTPUT_NAME`` (batch, classes).
+        tf_keras.Model with the input that ``feed`` gives and the output that the recipe's task names.
     """
     tf_keras.utils.set_random_seed(recipe.fitting.seed)
     build = stage.build if stage else recipe.build
@@ -65,10 +69,10 @@ def finish_model(recipe: Recipe, model: Any, feed: Feed, *, classes: int) -> Any
 
 def _named(recipe: Recipe, model: Any, signature: Signature) -> Any:
     names = (list(model.input_names), list(model.output_names))
-    if names != ([signature.input.name], [OUTPUT_NAME]):
+    if names != ([signature.input.name], [recipe.task.output]):
         raise SettingRefused(
             f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
-            f"not {signature.input.name!r} and {OUTPUT_NAME!r}"
+            f"not {signature.input.name!r} and {recipe.task.output!r}"
         )
     return model
 
@@ -86,27 +90,39 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
         SettingRefused: the train part does not fill one batch.
+        DataUnusable: see ``check_splits``.
     """
+    check_splits(splits)
     classes = len(splits.labels)
     inherited: dict[str, list[Any]] = {}
     spent = 0.0
     for stage in recipe.stages:
         console.print(f"stage {stage.name}", highlight=False)
-        model = build_model(recipe, feed, classes=classes, stage=stage)
-        training = Training(stage.optimizer, recipe.loss, stage.fitting, stage.max_length)
+        stage_splits, stage_feed = _stage_data(recipe, stage, feed, splits)
+        model = build_model(recipe, stage_feed, classes=len(stage_splits.labels), stage=stage)
+        training = Training(stage.optimizer, recipe.loss, recipe.metrics, stage.fitting, stage.max_length)
         stage_directory = directory / stage.name
         stage_directory.mkdir(exist_ok=True)
         stage.adopt(recipe.network, model, inherited)
-        stage_feed = stage.pipeline.bind(splits.train, classes=classes) if stage.pipeline else feed
-        trained = _train(model, training, stage_feed, splits, stage_directory, console)
+        trained = _train(model, training, stage_feed, stage_splits, stage_directory, console)
         inherited |= {name: trained.model.get_layer(name).get_weights() for name in stage.hands_on}
         spent += trained.progressed.seconds
     model = build_model(recipe, feed, classes=classes)
     recipe.adopt(recipe.network, model, inherited)
-    training = Training(recipe.optimizer, recipe.loss, recipe.fitting, None)
+    training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
     trained = _train(model, training, feed, splits, directory, console)
     finished = finish_model(recipe, trained.model, feed, classes=classes)
     return replace(trained, model=finished, seconds=spent + trained.progressed.seconds)
+
+
+def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
+    """What a stage learns from: the recipe's data through the recipe's pipeline, unless it has its own."""
+    if stage.data:
+        splits = stage.data.synthetic() if splits.form == SYNTHETIC else stage.data.load()
+        check_splits(splits)
+    if stage.data or stage.pipeline:
+        feed = (stage.pipeline or recipe.pipeline).bind(splits.train, classes=len(splits.labels))
+    return splits, feed
 
 
 @dataclass(frozen=True)
@@ -115,65 +131,93 @@ class Training:
 
     optimizer: Optimizer
     loss: Loss
+    metrics: tuple[Metric, ...]
     fitting: Fitting
     max_length: int | None
 
 
 def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory: Path, console: Console) -> Trained:
     settings = training.fitting
-    steps = len(splits.train) // settings.batch_size
+    rows = feed.rows(splits.train)
+    batch_size = settings.rows_per_step(rows)
+    steps = rows // batch_size
     if not steps:
-        raise SettingRefused(f"fitting.batch_size {settings.batch_size} exceeds the {len(splits.train)} training rows")
+        raise SettingRefused(f"fitting.batch_size {settings.batch_size} exceeds the {rows} training rows")
     model.compile(
         optimizer=build_optimizer(training.optimizer, steps=steps * settings.epochs),
         loss=build_loss(training.loss),
-        metrics=["accuracy"],
+        metrics=build_metrics(training.metrics),
     )
     model.optimizer.build(model.trainable_variables)
     progressed = Progressed.read(directory)
     averaged = AveragedWeights(training.optimizer.ema_momentum) if training.optimizer.ema_momentum else None
-    checkpoints = Checkpoints(model, progressed, directory, averaged)
+    checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
     if progressed.epoch:
         checkpoints.restore()
         console.print(f"resuming after epoch {progressed.epoch} of {settings.epochs}", highlight=False)
     if not progressed.finished:
-        show = ShowProgress(console, epochs=settings.epochs, steps=steps)
+        span = Span(
+            first_epoch=progressed.epoch,
+            epochs=settings.epochs,
+            batch_size=batch_size,
+            seed=settings.seed,
+            max_length=training.max_length,
+        )
+        batches = feed.training(splits.train, span)
+        show = ShowProgress(console, settings, steps=steps)
         callbacks = [
             RefuseDivergence(),
             *([averaged] if averaged else []),
             BestWeights(settings, progressed, directory, averaged),
+            *([WatchTraining(batches, _warner(progressed, console))] if settings.watch else []),
             tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
             show,
             checkpoints,
         ]
         try:
-            _run_epochs(model, training, feed, splits, progressed.epoch, callbacks)
+            _run_epochs(model, settings, batches, _validation(feed, splits, settings), progressed, steps, callbacks)
         finally:
             show.close()
         progressed.finished = True
         progressed.write(directory)
-    kept = _keep(model, progressed, directory, averaged, best=settings.keep == "best")
+    best = settings.keep == "best" and len(splits.validation) > 0
+    kept = _keep(model, progressed, directory, averaged, best=best)
     return Trained(model=model, progressed=progressed, kept_epoch=kept, seconds=progressed.seconds)
 
 
+def _warner(progressed: Progressed, console: Console) -> Callable[[str], None]:
+    """Prints a sentence and keeps it for the record, once."""
+
+    def say(sentence: str) -> None:
+        if sentence not in progressed.warnings:
+            progressed.warnings.append(sentence)
+        console.print(f"[yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
+
+    return say
+
+
+def _validation(feed: Feed, splits: Splits, settings: Fitting) -> Any:
+    """tf.data.Dataset of the validation part; None if that is empty."""
+    if not len(splits.validation):
+        return None
+    return feed.watched(splits.validation, batch_size=settings.evaluation_batch_size)
+
+
 def _run_epochs(
-    model: Any, training: Training, feed: Feed, splits: Splits, first_epoch: int, callbacks: list[Any]
+    model: Any,
+    settings: Fitting,
+    batches: Any,
+    validation: Any,
+    progressed: Progressed,
+    steps: int,
+    callbacks: list[Any],
 ) -> None:
-    settings = training.fitting
-    span = Span(
-        first_epoch=first_epoch,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        max_length=training.max_length,
-    )
-    validation, _ = feed.evaluation(splits.validation, batch_size=settings.evaluation_batch_size)
     # One iterator for all epochs: a new one for each would rewrite the graph that holds the data, which takes long.
     model.fit(
-        feed.training(splits.train, span),
+        batches,
         epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=len(splits.train) // settings.batch_size,
+        initial_epoch=progressed.epoch,
+        steps_per_epoch=steps,
         validation_data=validation,
         validation_freq=_looks(settings.epochs, settings.validate_every),
         callbacks=callbacks,

@@ -4,13 +4,14 @@ Nothing here is from a data set. A class that no drawing gets is reached by grad
 comes nearest to it; in texts, by exchanging words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.contract.golden import RawSample
+from app.contract.labels import labels_of
 from app.contract.model_spec import ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer, pad
 from training.ascent import value_range
@@ -35,13 +36,14 @@ Array = npt.NDArray[Any]
 Rows = tuple[dict[str, Array], dict[str, Array], tuple[RawSample, ...]]
 
 
-def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None) -> Rows:
+def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, texts: Sequence[str] = ()) -> Rows:
     """Golden inputs for a model, the same ones for equal models.
 
     Args:
         spec: signature; its preprocessing decides between drawn images, written texts and random numbers.
         model: the trained tf_keras.Model.
         tokenizer: for text models.
+        texts: for text models: texts of their kind, none of them from a data set.
 
     Returns:
         inputs: input name -> (64, *shape); texts are padded with 0 to the spec's maximum length.
@@ -50,19 +52,20 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None) -> Row
 
     Raises:
         GoldenIncomplete: names the class that the model never gives.
-        ValueError: a text model without its tokenizer.
+        ValueError: a text model without its tokenizer or without texts.
     """
     steps = spec.preprocessing
     if isinstance(steps, ImagePreprocessing):
-        judge = Judge(spec, model, steps.input)
+        judge = Judge(spec, model, steps.input, labels_of(spec, None))
         return {steps.input: golden_images(judge)}, {}, raw_images(judge, steps)
     if isinstance(steps, TextPreprocessing):
-        if tokenizer is None:
-            raise ValueError(f"{spec.name}: a text model comes with its tokenizer")
-        judge = Judge(spec, model, steps.input)
-        rows = golden_texts(judge, tokenizer)
+        if tokenizer is None or not texts:
+            raise ValueError(f"{spec.name}: a text model comes with its tokenizer and with texts for it")
+        judge = Judge(spec, model, steps.input, labels_of(spec, tokenizer))
+        rows = golden_texts(judge, tokenizer, texts)
         lengths = np.array([len(row) for row in rows], np.int32)
-        return {steps.input: pad(rows, length=steps.max_length)}, {steps.input: lengths}, raw_texts(judge, tokenizer)
+        padded = pad(rows, length=steps.max_length)
+        return {steps.input: padded}, {steps.input: lengths}, raw_texts(judge, tokenizer, texts)
     return _random_rows(spec, model)
 
 
@@ -83,7 +86,7 @@ def _random_rows(spec: ModelSpec, model: Any) -> Rows:
                 inputs[tensor.name][row, length:] = 0
     if spec.postprocessing is not None and len(spec.inputs) == 1 and not lengths:
         [tensor] = spec.inputs
-        inputs[tensor.name] = Judge(spec, model, tensor.name).cover(_random(tensor, POOL, rng))
+        inputs[tensor.name] = Judge(spec, model, tensor.name, labels_of(spec, None)).cover(_random(tensor, POOL, rng))
     return inputs, lengths, ()
 
 

@@ -42,15 +42,16 @@ class Judge:
     """What a Keras model of one input makes of instances.
 
     Args:
-        spec: signature; without postprocessing no class is required.
+        spec: signature.
         model: tf_keras.Model.
         name: the input.
+        labels: names of the scores; none if the model gives no scores.
     """
 
-    def __init__(self, spec: ModelSpec, model: Any, name: str) -> None:
+    def __init__(self, spec: ModelSpec, model: Any, name: str, labels: Sequence[str]) -> None:
         self.spec = spec
         self.target = spec.input(name)
-        self.labels: Sequence[str] = () if spec.postprocessing is None else spec.postprocessing.labels
+        self.labels = labels
         self._model = model
         self._run = keras_runner(model, spec)
         self._output = spec.outputs[0].name if spec.postprocessing is None else spec.postprocessing.output
@@ -58,6 +59,11 @@ class Judge:
     def scores(self, batch: Array) -> Array:
         """float32 (rows, classes)."""
         return self._run({self.target.name: batch})[self._output]
+
+    @property
+    def wanted(self) -> range:
+        """The classes that golden samples must show; none if there are more than rows."""
+        return range(len(self.labels) if len(self.labels) <= ROWS else 0)
 
     def labelled(self, instances: Mapping[str, Array]) -> dict[str, str]:
         """Key -> label, of the instances, shape (*shape,), whose label is clear."""
@@ -101,7 +107,7 @@ class Judge:
 
     def check_all_given(self, given: Sequence[int] | Array) -> None:
         """Raise GoldenIncomplete if a class is not among ``given``."""
-        for label in range(len(self.labels)):
+        for label in self.wanted:
             if label not in given:
                 raise self.never(label)
 

@@ -1,24 +1,24 @@
-"""Golden texts: reviews from templates, cut to lengths from one token to the maximum, that give every class."""
+"""Golden texts: written ones, cut to lengths from one token to the maximum, that give every class."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from app.contract.golden import RawSample
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer
-from training.datasets import synthetic
 from training.golden_search import ROWS, Judge
 
 CHOICES = 8  # texts of each length to choose from
 EXCHANGES, CANDIDATES = 200, 48
-RAW_SENTENCES = (1, 3, 12)
+RAW_TEXTS = 6
 
 Ids = npt.NDArray[np.int32]
 
 
-def golden_texts(judge: Judge, tokenizer: Tokenizer) -> list[Ids]:
-    """64 texts as int32 (length,), without padding, lengths as ``spread`` gives them.
+def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
+    """64 texts as int32 (length,), without padding, lengths as ``spread`` gives them, made of pieces of ``texts``.
 
     Raises:
         GoldenIncomplete: names the class that no text, and no exchange of words, reached.
@@ -27,13 +27,13 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer) -> list[Ids]:
     rows: list[Ids] = []
     given: list[int] = []
     for length in spread(tokenizer.max_length):
-        texts = np.stack([_written(length, tokenizer, rng, positive=bool(n % 2)) for n in range(CHOICES)])
-        answers = judge.scores(texts).argmax(1)
+        choices = np.stack([_written(length, tokenizer, rng, texts) for _ in range(CHOICES)])
+        answers = judge.scores(choices).argmax(1)
         fresh = [place for place in range(CHOICES) if answers[place] not in given]
-        place = fresh[0] if fresh else len(rows) % CHOICES  # a class not yet had, else the sides in turn
-        rows.append(texts[place])
+        place = fresh[0] if fresh else len(rows) % CHOICES  # a class not yet had, else any
+        rows.append(choices[place])
         given.append(int(answers[place]))
-    for label in range(len(judge.labels)):
+    for label in judge.wanted:
         if label not in given:
             place = _dispensable(rows, given)
             rows[place], given[place] = _exchanged(label, judge, tokenizer, rng), label
@@ -41,19 +41,13 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer) -> list[Ids]:
     return rows
 
 
-def raw_texts(judge: Judge, tokenizer: Tokenizer) -> tuple[RawSample, ...]:
-    """Reviews of one to twelve sentences, and a text without any token."""
-    rng = np.random.default_rng(22)
-    texts = {
-        f"{'positive' if positive else 'negative'}-{count}.txt": " ".join(
-            synthetic.sentence(rng, positive=positive) for _ in range(count)
-        )
-        for count in RAW_SENTENCES
-        for positive in (False, True)
-    }
-    texts["no-token.txt"] = "…"
-    labels = judge.labelled({name: tokenizer.encode(text) for name, text in texts.items()})
-    return tuple(RawSample(name=name, data=texts[name].encode(), label=label) for name, label in labels.items())
+def raw_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[RawSample, ...]:
+    """Some of ``texts``, from the shortest to the longest, and a text without any token."""
+    rising = sorted(texts, key=len)
+    chosen = [rising[place] for place in np.linspace(0, len(rising) - 1, RAW_TEXTS).astype(int)]
+    samples = {f"text-{number}.txt": text for number, text in enumerate(chosen, start=1)} | {"no-token.txt": "…"}
+    labels = judge.labelled({name: tokenizer.encode(text) for name, text in samples.items()})
+    return tuple(RawSample(name=name, data=samples[name].encode(), label=label) for name, label in labels.items())
 
 
 def spread(longest: int) -> list[int]:
@@ -62,11 +56,11 @@ def spread(longest: int) -> list[int]:
     return [int(length) for pair in zip(rising[: ROWS // 2], rising[ROWS // 2 :], strict=True) for length in pair]
 
 
-def _written(length: int, tokenizer: Tokenizer, rng: np.random.Generator, *, positive: bool) -> Ids:
+def _written(length: int, tokenizer: Tokenizer, rng: np.random.Generator, texts: Sequence[str]) -> Ids:
     """A text of exactly ``length`` tokens."""
     ids = np.zeros(0, np.int32)
     while len(ids) < length:
-        ids = np.concatenate([ids, tokenizer.encode(synthetic.sentence(rng, positive=positive))])
+        ids = np.concatenate([ids, tokenizer.encode(texts[int(rng.integers(len(texts)))])])
     return ids[-length:] if tokenizer.keep == "last" else ids[:length]
 
 

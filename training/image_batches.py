@@ -40,6 +40,10 @@ class ImageFeed:
         """The pipeline's steps."""
         return ImagePreprocessing(input=self.pipeline.input_name, steps=self.pipeline.steps)
 
+    def rows(self, examples: Examples) -> int:
+        """See ``Feed.rows``."""
+        return len(examples)
+
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``."""
         images, labels = tf.constant(examples.instances), tf.constant(examples.labels)
@@ -59,11 +63,23 @@ class ImageFeed:
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
+    def watched(self, examples: Examples, *, batch_size: int) -> Any:
+        """See ``Feed.watched``."""
+        return self.evaluation(examples, batch_size=batch_size)[0]
+
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
         """See ``Feed.evaluation``."""
         targets = np.eye(self.classes, dtype=np.float32)[examples.labels]
         dataset = tf.data.Dataset.from_tensor_slices((examples.instances, targets))
         return dataset.batch(batch_size).cache().prefetch(2), np.arange(len(examples))
+
+    def truth(self, examples: Examples) -> npt.NDArray[Any]:
+        """The labels."""
+        return examples.labels
+
+    def sample(self, examples: Examples, rows: int) -> Examples:
+        """See ``Feed.sample``."""
+        return examples.take(np.arange(min(rows, len(examples))))
 
     def statistics(self, examples: Examples) -> Mapping[str, Any]:
         """Mean, standard deviation and histogram of the intensities, over all pixels and channels."""
@@ -110,6 +126,9 @@ def augment(images: Any, targets: Any, settings: ImageAugmentation, seeds: Itera
         pixels = _saturate(pixels, settings, seeds)
     if settings.contrast or settings.brightness or settings.colour:
         pixels = _recolour(pixels, settings, seeds)
+    if settings.noise:
+        noise = tf.random.stateless_normal(tf.shape(pixels), next(seeds), stddev=settings.noise)
+        pixels = tf.cast(pixels, tf.float32) + noise
     if settings.cutout:
         pixels = _cut_out(pixels, settings, seeds)
     if settings.mixup or settings.cutmix:

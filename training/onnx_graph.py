@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from app.contract.model_spec import TensorSpec
@@ -34,6 +35,14 @@ class GraphEdit:
 
         found = next((value for value in self.graph.initializer if value.name == tensor), None)
         return None if found is None else onnx.numpy_helper.to_array(found)
+
+    def same_constant(self, value: npt.NDArray[Any], other_than: str) -> str | None:
+        """Name of an initialiser with this value, other than the one named; None if there is none."""
+        for found in self.graph.initializer:
+            constant = self.constant(found.name)
+            if found.name != other_than and constant is not None and np.array_equal(constant, value):
+                return str(found.name)
+        return None
 
     def is_zero(self, tensor: str) -> bool:
         """Whether a tensor is 0 all over, seen through the ops that only repeat or reshape it."""

@@ -1,4 +1,4 @@
-"""Passes between tf2onnx and the published file: the masked LSTM, and scales that go into the weights before them.
+"""Passes between tf2onnx and the published file: the masked LSTM, scales that go into weights, weights used twice.
 
 Masked LSTM. A Keras LSTM behind ``Embedding(mask_zero=True)`` becomes an ONNX ``Loop`` that steps through the text
 one op at a time. Built without the mask, with the same weights, it becomes the fused ``LSTM`` op; fed with
@@ -31,6 +31,7 @@ into convolutions and turns channels only once on the way in and once before the
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,26 +47,24 @@ def has_mask(model: Any) -> bool:
     return any(getattr(layer, "mask_zero", False) for layer in model.submodules)
 
 
-def without_mask(model: Any) -> Any:
-    """A copy of a Sequential or functional Keras model, with the same weights, whose embeddings give no mask."""
-    import tf_keras
-
-    def unmasked(layer: Any) -> Any:
-        config = layer.get_config()
-        if config.get("mask_zero"):
-            config["mask_zero"] = False
-        return type(layer).from_config(config)
-
-    copy = tf_keras.models.clone_model(model, clone_function=unmasked)
-    copy.set_weights(model.get_weights())
-    return copy
+@contextmanager
+def without_mask(model: Any) -> Iterator[None]:
+    """Let the embeddings of a Keras model give no mask to whatever traces the model in the body."""
+    masking = [layer for layer in model.submodules if getattr(layer, "mask_zero", False)]
+    for layer in masking:
+        layer.mask_zero = False
+    try:
+        yield
+    finally:
+        for layer in masking:
+            layer.mask_zero = True
 
 
 def restore_mask(graph: Any, *, ids: str) -> None:
     """Make every LSTM op of ``graph`` stop at the end of its row, in place.
 
     Args:
-        graph: onnx.GraphProto of a model built by ``without_mask``.
+        graph: onnx.GraphProto of a model traced ``without_mask``.
         ids: name of the int32 input (batch, length), 0 for padding, which stands only after the text. A row of
             nothing but padding counts as one token, so that the answer is defined.
 
@@ -116,6 +115,22 @@ def fold_scales(graph: Any) -> None:
             continue
         dense.input[1] = edit.add_constant(weights * factors[0].reshape(1, -1))
         edit.replace(readers[0].output[0], dense.output[0])
+    edit.sort_and_prune()
+
+
+def share_transposed(graph: Any) -> None:
+    """Keep one copy of weights that are used as they are and transposed, in place.
+
+    An embedding that also gives the scores of the next token becomes ``Gather(E)`` and ``MatMul(x, E')``, with a
+    second initialiser E' for E transposed. ``Gemm(x, E)`` transposes by itself; x must have two dimensions.
+    """
+    edit = GraphEdit(graph)
+    for product in [node for node in graph.node if node.op_type == "MatMul"]:
+        weights = edit.constant(product.input[1])
+        original = None if weights is None or weights.ndim != 2 else edit.same_constant(weights.T, product.input[1])
+        if original is not None:
+            answer = edit.add("Gemm", [product.input[0], original], transB=1)
+            edit.replace(product.output[0], answer)
     edit.sort_and_prune()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from training.recipe import Loss, Optimizer, Schedule
+from training.recipe import Optimizer, Schedule
 
 ONE_CYCLE_START = 1 / 25
 
@@ -22,11 +22,6 @@ OPTIMIZERS: dict[str, Callable[[Optimizer, dict[str, Any]], Any]] = {
     ),
     "adam": lambda settings, shared: _optimizers.Adam(epsilon=settings.epsilon, **shared),
     "adamw": lambda settings, shared: _optimizers.AdamW(epsilon=settings.epsilon, **shared),
-}
-LOSSES: dict[str, Callable[[Loss], Any]] = {
-    "categorical-crossentropy": lambda loss: tf_keras.losses.CategoricalCrossentropy(
-        label_smoothing=loss.label_smoothing
-    ),
 }
 
 
@@ -70,8 +65,3 @@ def build_optimizer(settings: Optimizer, *, steps: int) -> Any:
     if settings.weight_decay or settings.name == "adamw":
         shared["weight_decay"] = settings.weight_decay
     return OPTIMIZERS[settings.name](settings, shared)
-
-
-def build_loss(settings: Loss) -> Any:
-    """The tf_keras loss of ``settings``; it takes probabilities and one-hot targets."""
-    return LOSSES[settings.name](settings)

@@ -8,6 +8,7 @@ not settings.
 import dataclasses
 import types
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from training.errors import SettingRefused
@@ -42,8 +43,8 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
     """Return ``root`` with each ``path=value`` of ``assignments`` applied in order.
 
     Raises:
-        SettingRefused: no ``=``, an unknown path (the message lists the known ones), or a value that does not
-            fit the field's type.
+        SettingRefused: no ``=``, an unknown path (the message names the nearest and lists all), or a value that
+            does not fit the field's type.
     """
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
@@ -51,9 +52,17 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
             raise SettingRefused(f"--set {assignment!r} has no '='; write --set optimizer.learning_rate=0.01")
         path = path.strip()
         if path not in (known := [name for name, _ in settings(root)]):
-            raise SettingRefused(f"--set {path!r} names no setting; there are: {', '.join(known)}")
+            near = _nearest(path, known)
+            hint = f"did you mean --set {near}={text.strip()}? " if near else ""
+            raise SettingRefused(f"{hint}{path!r} names no setting; there are: {', '.join(known)}")
         root = _replace(root, path.split("."), text.strip(), path)
     return root
+
+
+def _nearest(path: str, known: list[str]) -> str | None:
+    """The known path that is spelt most like ``path``; a path without a dot is compared with last steps only."""
+    spelt = {name if "." in path else name.rpartition(".")[2]: name for name in reversed(known)}
+    return next((spelt[match] for match in get_close_matches(path, spelt, n=1)), None)
 
 
 def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:

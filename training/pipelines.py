@@ -1,4 +1,4 @@
-"""How instances become batches: the settings of the image and of the text pipeline.
+"""How instances become batches: the settings of the image, text, and number pipelines.
 
 A pipeline is bound to a training part once (text builds its vocabulary there) and then is a ``Feed``. Importing this
 module does not import TensorFlow.
@@ -48,20 +48,47 @@ class Feed(Protocol):
     @property
     def input(self) -> TensorSpec: ...  # noqa: D102
     @property
-    def preprocessing(self) -> ImagePreprocessing | TextPreprocessing: ...  # noqa: D102
+    def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
     @property
     def tokenizer(self) -> Tokenizer | None: ...  # noqa: D102
 
+    def rows(self, examples: Examples) -> int:
+        """Rows that an epoch of ``training`` draws from."""
+        ...
+
     def training(self, examples: Examples, span: Span) -> Any:
-        """tf.data.Dataset of (inputs, one-hot float32 (batch, classes)), shuffled and augmented, epoch by epoch."""
+        """tf.data.Dataset of (inputs, targets), shuffled and augmented, epoch by epoch.
+
+        Targets of classes are one-hot float32 (batch, classes).
+        """
+        ...
+
+    def watched(self, examples: Examples, *, batch_size: int) -> Any:
+        """tf.data.Dataset of (inputs, targets) for looks at a part while training: as ``training``, but once."""
         ...
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
-        """tf.data.Dataset of (inputs, one-hot), cached, and the row of ``examples`` that each of its rows is."""
+        """tf.data.Dataset of (inputs, targets), cached, and the row of ``truth`` that each of its rows is."""
+        ...
+
+    def truth(self, examples: Examples) -> npt.NDArray[Any]:
+        """What the network should have answered, as the recipe's task wants it."""
+        ...
+
+    def sample(self, examples: Examples, rows: int) -> Examples:
+        """A part of ``examples`` that gives about ``rows`` rows of ``truth``; they are in random order already."""
         ...
 
     def statistics(self, examples: Examples) -> Mapping[str, Any]:
         """What the inputs look like, for drift detection."""
+        ...
+
+
+class Pipeline(Protocol):
+    """Settings of a pipeline."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed for a training part; ``classes`` is 0 where there are none."""
         ...
 
 
@@ -81,6 +108,7 @@ class ImageAugmentation:
         colour: each channel moves by up to this, of 255; only for colour images.
         saturation: distance from grey is multiplied by 1 -/+ this; only for colour images.
         greyscale: share of the colour images that lose their colour.
+        noise: standard deviation of the normal noise on each intensity, of 255.
         cutout: edge in pixels of a square that is painted over, centred anywhere in the image; 0 for none.
         cutout_share: share of the images it happens to.
         cutout_fill: intensity of the square.
@@ -102,6 +130,7 @@ class ImageAugmentation:
     colour: float = 0.0
     saturation: float = 0.0
     greyscale: float = 0.0
+    noise: float = 0.0
     cutout: int = 0
     cutout_share: float = 1.0
     cutout_fill: int = 0
@@ -162,7 +191,7 @@ class TextPipeline:
     """Token ids of ``contract.tokenizer``; batches hold texts of similar length.
 
     Attributes:
-        vocabulary_size: number of ids, padding and unknown included.
+        vocabulary_size: most ids, padding and unknown included.
         max_length: most tokens of a text.
         keep: which end of a longer text is kept.
         bucket: batches are padded to a multiple of this many tokens.
@@ -183,3 +212,17 @@ class TextPipeline:
         tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2)
         tokenizer = Tokenizer(tokens, max_length=self.max_length, keep=self.keep)
         return TextFeed(pipeline=self, tokenizer=tokenizer, classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPipeline:
+    """Rows of numbers, float32 in and out, unchanged."""
+
+    input_name: str = field(default="x", metadata=FIXED)
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed for rows of the width of ``train``."""
+        from training.number_batches import NumberFeed
+
+        assert isinstance(train.instances, np.ndarray)  # a recipe of numbers has a data set of numbers
+        return NumberFeed(pipeline=self, shape=train.instances.shape[1:])

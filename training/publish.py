@@ -120,10 +120,12 @@ def _check(version: Version) -> None:
         if words is None:
             raise VersionRefused(f"{version.spec.name}: a text model comes with its tokenizer")
         largest = version.spec.input(steps.input).maximum
-        if (words.max_length, words.keep, words.id_count - 1) != (steps.max_length, steps.keep, largest):
+        found = (words.scheme, words.max_length, words.keep, words.id_count - 1)
+        stated = (steps.scheme, steps.max_length, steps.keep, largest)
+        if found != stated:
             raise VersionRefused(
-                f"{version.spec.name}: the tokenizer keeps the {words.keep} {words.max_length} tokens and ids up to "
-                f"{words.id_count - 1}, the spec says {steps.keep} {steps.max_length} and {largest}"
+                f"{version.spec.name}: the tokenizer's scheme, most tokens, kept end and largest id are {found}, "
+                f"the spec says {stated}"
             )
 
 

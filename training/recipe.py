@@ -3,19 +3,37 @@
 Importing this module, or any recipe, does not import TensorFlow: networks are built inside functions.
 """
 
+import difflib
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from app.contract.model_spec import TensorSpec
-from training.datasets.splits import DataSource
-from training.errors import RecipeNotFound
-from training.overrides import FIXED, PARTS
-from training.pipelines import ImagePipeline, TextPipeline
+from rich.console import Console
 
-OUTPUT_NAME = "probabilities"
+from app.contract.model_spec import TensorSpec
+from training.datasets.splits import DataSource, Splits
+from training.errors import RecipeBroken, RecipeNotFound
+from training.findings import Findings
+from training.lesson import Lesson
+from training.overrides import FIXED, PARTS
+from training.pipelines import Feed, Pipeline
+from training.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
+
+OUTPUT_NAME = PROBABILITIES
+VALUES_NAME = VALUES
+
+Metric = Literal[
+    "accuracy",
+    "mean-squared-error",
+    "mean-absolute-error",
+    "root-mean-squared-error",
+    "cross-entropy",
+    "binary-cross-entropy",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +42,8 @@ class Signature:
 
     Attributes:
         input: name, dtype and shape of one instance; for token ids, ``maximum`` is the largest id.
-        classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``.
+        classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``; 0 for networks that do
+            not classify.
     """
 
     input: TensorSpec
@@ -86,9 +105,21 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Attributes: label_smoothing: share of the probability spread evenly over all classes."""
+    """What is made small; see ``training.losses``.
 
-    name: Literal["categorical-crossentropy"] = "categorical-crossentropy"
+    Attributes:
+        label_smoothing: share of the probability spread evenly over all classes; only for the categorical and the
+            binary cross-entropy.
+    """
+
+    name: Literal[
+        "categorical-crossentropy",
+        "sparse-categorical-crossentropy",
+        "binary-crossentropy",
+        "mean-squared-error",
+        "mean-absolute-error",
+        "root-mean-squared-error",
+    ] = "categorical-crossentropy"
     label_smoothing: float = 0.0
 
 
@@ -100,18 +131,28 @@ class Fitting:
         patience: stop after this many epochs without a better ``monitor``; None never stops early.
         keep: the weights of the best epoch by ``monitor``, or of the last one.
         validate_every: epochs between two looks at the validation set.
+        checkpoint_every: epochs between two checkpoints, and between two lines on the screen.
         minimum_delta: smallest change of ``monitor`` that counts as better.
+        descent: ``mini-batch`` takes ``batch_size`` rows a step, ``stochastic`` one row, ``batch`` all of them.
+        watch: warn in words of dead ReLUs and of vanishing or exploding gradients.
     """
 
     epochs: int
     batch_size: int
+    descent: Literal["mini-batch", "stochastic", "batch"] = "mini-batch"
     seed: int = 0
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     patience: int | None = None
     minimum_delta: float = 0.0
     keep: Literal["best", "last"] = "best"
     validate_every: int = 1
+    checkpoint_every: int = 1
     evaluation_batch_size: int = 250
+    watch: bool = True
+
+    def rows_per_step(self, rows: int) -> int:
+        """Rows of one step, of a training part of ``rows``."""
+        return {"mini-batch": self.batch_size, "stochastic": 1, "batch": rows}[self.descent]
 
 
 Inherited = Mapping[str, list[Any]]
@@ -140,6 +181,7 @@ class Stage:
         hands_on: names of the layers whose weights later networks may start with.
         adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
         pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
+        data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
         max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
     """
 
@@ -149,22 +191,55 @@ class Stage:
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     fitting: Fitting
-    pipeline: ImagePipeline | TextPipeline | None = None
+    pipeline: Pipeline | None = None
+    data: DataSource | None = None
     max_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What the published model must reach and may cost, on 2 CPU cores."""
+    """What the published model must reach and may cost, on 2 CPU cores; None where nothing is asked."""
 
-    test_accuracy: float
-    parameters: int
-    minutes: float
+    test_accuracy: float | None = None
+    parameters: int | None = None
+    minutes: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A trained model, for a study of it.
+
+    Attributes:
+        splits: the data that it learned from.
+        model: as published.
+        synthetic: whether the data set is ``--dataset synthetic``.
+        validation, test: None where the part is empty or was not read.
+        directory, console: of the run.
+    """
+
+    recipe: "Recipe"
+    splits: Splits
+    feed: Feed
+    model: Any
+    synthetic: bool
+    validation: Measured | None
+    test: Measured | None
+    directory: Path
+    console: Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoStudy:
+    """Nothing is measured besides the evaluation."""
+
+    def __call__(self, subject: Subject) -> Findings:
+        """No findings."""
+        return Findings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One model: what it learns from, what it is, how it is trained, what it must reach.
+    """One model: what it learns from, what it is for, how it is trained, what it must reach.
 
     Attributes:
         name: model name, also the directory under models/.
@@ -177,13 +252,17 @@ class Recipe:
         adopt: as ``Stage.adopt``, for the network itself.
         finish: (network, trained model, signature) -> the model to measure and publish, which shares its weights;
             for what costs too much in training. The trained model itself if left out.
+        task: what the network is for.
+        study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
+            settings, called with a ``Subject``.
+        metrics: watched in training.
         max_batch_size: batching hint for the service.
     """
 
     name: str = field(metadata=FIXED)
     description: str = field(metadata=FIXED)
     data: DataSource
-    pipeline: ImagePipeline | TextPipeline
+    pipeline: Pipeline
     network: Any
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
@@ -191,8 +270,11 @@ class Recipe:
     finish: Callable[[Any, Any, Signature], Any] = field(default=as_trained, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
+    metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
     fitting: Fitting
-    targets: Targets = field(metadata=FIXED)
+    task: Task = field(default=Classify(), metadata=FIXED)
+    study: Callable[[Subject], Findings] = NoStudy()
+    targets: Targets = field(default=Targets(), metadata=FIXED)
     max_batch_size: int = field(default=32, metadata=FIXED)
 
 
@@ -203,14 +285,31 @@ def recipe_names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(training.recipes.__path__))
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str) -> Recipe | Lesson:
     """The ``RECIPE`` of training/recipes/NAME.py.
 
     Raises:
         RecipeNotFound: names the recipes there are.
+        RecipeBroken: the file cannot be imported, or defines no RECIPE; names the file, the line and the mistake.
     """
     names = recipe_names()
     if name not in names:
-        raise RecipeNotFound(f"there is no recipe {name!r}; there are: {', '.join(names)}")
-    recipe: Recipe = importlib.import_module(f"training.recipes.{name.replace('-', '_')}").RECIPE
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise RecipeNotFound(f"there is no recipe {name!r}; {hint}there are: {', '.join(names)}")
+    module = name.replace("-", "_")
+    try:
+        recipe = importlib.import_module(f"training.recipes.{module}").RECIPE
+    except Exception as error:
+        raise RecipeBroken(f"training/recipes/{module}.py: {_where(error, module)}{error}") from error
+    if not isinstance(recipe, Recipe | Lesson):
+        raise RecipeBroken(f"training/recipes/{module}.py: RECIPE is no Recipe and no Lesson")
     return recipe
+
+
+def _where(error: Exception, module: str) -> str:
+    """The line of the recipe's file that the error came from, and its kind."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename).stem == module), None)
+    line = getattr(error, "lineno", None) or line
+    return f"line {line}: {type(error).__name__}: " if line else f"{type(error).__name__}: "

@@ -12,10 +12,11 @@ from typing import Any
 
 from training import environment
 from training.datasets.splits import Splits
-from training.evaluate import Evaluation
+from training.findings import Findings
 from training.fit import Trained
 from training.overrides import settings
 from training.recipe import Recipe
+from training.tasks import Measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,18 @@ def metrics_document(
     plan: Plan,
     splits: Splits,
     trained: Trained,
-    validation: Evaluation,
-    test: Evaluation | None,
+    validation: Measured | None,
+    test: Measured | None,
+    findings: Findings,
     gate: str,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """metrics.json: what came out, of what data, at what cost, on what machine, and how to get it again."""
-    counts = {"train": len(splits.train), "validation": validation.rows, "test": test.rows if test else None}
+    counts = {
+        "train": len(splits.train),
+        "validation": validation.rows if validation else 0,
+        "test": test.rows if test else None,
+    }
     return {
         "model": recipe.name,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -94,8 +100,10 @@ def metrics_document(
             "minutes": recipe.targets.minutes,
         },
         "gate": gate,
-        "validation": validation.as_json(),
+        "validation": validation.as_json() if validation else None,
         "test": test.as_json() if test else None,
+        "findings": [figure.as_json() for figure in findings.figures],
+        "warnings": trained.progressed.warnings,
         "parameters": int(trained.model.count_params()),
         "epochs": trained.progressed.epoch,
         "kept_epoch": trained.kept_epoch,

@@ -1,4 +1,4 @@
-"""Report of a run (curves.png, confusion.png, calibration.png, report.html) and the text of the model card."""
+"""Report of a run: its pictures as PNG files, and report.html, which holds them itself."""
 
 import base64
 import html
@@ -6,71 +6,121 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.datasets.splits import SYNTHETIC
+from training.card import facts
+from training.drawing import figure, save
 from training.evaluate import Evaluation
-from training.recipe import Recipe
+from training.findings import Findings
+from training.tasks import Measured
 
-SIZE_INCHES = (6.4, 4.4)
-RESOLUTION_DPI = 110
+REPORT_FILE = "report.html"
+MOST_CLASSES = 50
+"""A confusion matrix of more classes cannot be read."""
 
 
 def write_report(
     name: str,
-    evaluation: Evaluation,
+    measured: Measured | None,
     history: Sequence[Mapping[str, float]],
     metrics: Mapping[str, Any],
+    findings: Findings,
     *,
     directory: Path,
 ) -> Path:
-    """Draw the figures and write the HTML page, which holds them itself.
+    """Draw the figures and write the page of a trained model.
 
     Args:
         name: of the model.
-        evaluation: on the test set if it was used, else on the validation set.
+        measured: on the test set if it was used, else on the validation set.
         history: one row per epoch.
         metrics: metrics.json of the run.
+        findings: of the recipe's study.
         directory: of the run.
 
     Returns:
         Path of report.html.
     """
-    pictures = {
-        "Training": _draw_curves(history, directory / "curves.png"),
-        "Confusion matrix": _draw_confusion(evaluation, directory / "confusion.png"),
-        "Calibration": _draw_calibration(evaluation, directory / "calibration.png"),
-    }
-    path = directory / "report.html"
-    path.write_text(_page(name, evaluation, metrics, pictures), encoding="utf-8")
+    pictures = {"Training": _draw_curves(history, directory / "curves.png")}
+    tables = ""
+    if isinstance(measured, Evaluation) and len(measured.labels) <= MOST_CLASSES:
+        pictures["Confusion matrix"] = _draw_confusion(measured, directory / "confusion.png")
+        pictures["Calibration"] = _draw_calibration(measured, directory / "calibration.png")
+        tables = _class_table(measured)
+    body = _table(facts(metrics)) + _notes(findings) + tables
+    return write_page(name, body, {**findings.pictures, **pictures}, directory=directory)
+
+
+def write_lesson_report(name: str, description: str, findings: Findings, *, directory: Path) -> Path:
+    """Write the page of a lesson: every figure beside what it should be."""
+    rows = [
+        (finding.name, finding.shown, finding.wanted, {True: "yes", False: "NO", None: ""}[finding.holds])
+        for finding in findings.figures
+    ]
+    cells = "".join(f"<tr><th>{'<td>'.join(html.escape(cell) for cell in row)}" for row in rows)
+    table = f"<table><tr><th>figure<th>measured<th>wanted<th>agrees{cells}</table>"
+    body = f"<p>{html.escape(description)}</p>{table}{_notes(findings)}"
+    return write_page(name, body, findings.pictures, directory=directory)
+
+
+def write_page(name: str, body: str, pictures: Mapping[str, Path], *, directory: Path) -> Path:
+    """Write report.html: a heading, ``body`` as HTML, and the pictures under their titles."""
+    drawn = "".join(
+        f'<h2>{html.escape(title)}</h2><img alt="{html.escape(title)}" src="{_inline(path)}">'
+        for title, path in pictures.items()
+    )
+    path = directory / REPORT_FILE
+    path.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "th{text-align:left;padding-right:1.5rem;font-weight:500}td{padding-right:1.5rem}img{max-width:100%}</style>"
+        f"<h1>{html.escape(name)}</h1>{body}{drawn}</html>\n",
+        encoding="utf-8",
+    )
     return path
 
 
-def _figure() -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=SIZE_INCHES, dpi=RESOLUTION_DPI, layout="constrained")
+def _inline(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, format="png", metadata={"Software": None})
-    return path
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><th>{html.escape(key)}<td>{html.escape(value)}" for key, value in rows)
+    return f"<table>{cells}</table>"
+
+
+def _notes(findings: Findings) -> str:
+    return "".join(f"<p>{html.escape(note)}</p>" for note in findings.notes)
+
+
+def _class_table(evaluation: Evaluation) -> str:
+    rows = "".join(
+        f"<tr><th>{html.escape(label)}<td>{precision:.3f}<td>{recall:.3f}"
+        for label, precision, recall in zip(evaluation.labels, evaluation.precision, evaluation.recall, strict=True)
+    )
+    return f"<h2>Classes</h2><table><tr><th>class<th>precision<th>recall{rows}</table>"
 
 
 def _draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> Path:
-    figure = _figure()
-    panes = figure.subplots(1, 2)
-    for axes, measure in zip(panes, ("loss", "accuracy"), strict=True):
+    """Loss and each metric over the epochs, training beside validation."""
+    columns = [
+        column for column in (history[0] if history else {}) if column not in {"epoch", "seconds", "learning_rate"}
+    ]
+    measures = [column for column in columns if not column.startswith("val_")] or ["loss"]
+    drawn = figure(width=3.2 * max(2, len(measures)))
+    panes = drawn.subplots(1, len(measures), squeeze=False)[0]
+    for axes, measure in zip(panes, measures, strict=True):
         for column, label in ((measure, "training"), (f"val_{measure}", "validation")):
             points = [(row["epoch"], row[column]) for row in history if column in row]
-            axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=".", label=label)
+            if points:
+                axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=".", label=label)
         axes.set(xlabel="epoch", title=measure)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _save(figure, path)
+    return save(drawn, path)
 
 
 def _draw_confusion(evaluation: Evaluation, path: Path) -> Path:
-    figure = _figure()
-    axes = figure.subplots()
+    drawn = figure()
+    axes = drawn.subplots()
     shares = [[count / max(1, sum(row)) for count in row] for row in evaluation.confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     places = range(len(evaluation.labels))
@@ -82,12 +132,12 @@ def _draw_confusion(evaluation: Evaluation, path: Path) -> Path:
             colour = "white" if shares[row][column] > 0.5 else "black"
             count = evaluation.confusion[row][column]
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=7)
-    return _save(figure, path)
+    return save(drawn, path)
 
 
 def _draw_calibration(evaluation: Evaluation, path: Path) -> Path:
-    figure = _figure()
-    axes = figure.subplots()
+    drawn = figure()
+    axes = drawn.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
     axes.plot(
         [confidence for confidence, _, _ in evaluation.bins],
@@ -98,68 +148,4 @@ def _draw_calibration(evaluation: Evaluation, path: Path) -> Path:
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend()
-    return _save(figure, path)
-
-
-def _page(name: str, evaluation: Evaluation, metrics: Mapping[str, Any], pictures: Mapping[str, Path]) -> str:
-    rows = "".join(f"<tr><th>{html.escape(key)}<td>{html.escape(value)}" for key, value in _facts(metrics))
-    classes = "".join(
-        f"<tr><th>{html.escape(label)}<td>{precision:.3f}<td>{recall:.3f}"
-        for label, precision, recall in zip(evaluation.labels, evaluation.precision, evaluation.recall, strict=True)
-    )
-    figures = "".join(f'<h2>{title}</h2><img alt="{title}" src="{_inline(path)}">' for title, path in pictures.items())
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "th{text-align:left;padding-right:1.5rem;font-weight:500}img{max-width:100%}</style>"
-        f"<h1>{html.escape(name)}</h1><table>{rows}</table>"
-        f"<h2>Classes</h2><table><tr><th>class<th>precision<th>recall{classes}</table>{figures}</html>\n"
-    )
-
-
-def _inline(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a reader wants to know first, as (name, value)."""
-    test, validation, counts = metrics["test"], metrics["validation"], metrics["dataset"]["counts"]
-    hardware = metrics["hardware"]
-    return [
-        ("Test accuracy", f"{test['accuracy']:.4f} on {test['rows']} rows" if test else "not measured"),
-        ("Validation accuracy", f"{validation['accuracy']:.4f} on {validation['rows']} rows"),
-        ("Target", f"test accuracy {metrics['target']['test_accuracy']:.3f}"),
-        ("Test set", metrics["gate"]),
-        ("Calibration error", f"{(test or validation)['calibration_error']:.4f}"),
-        ("Log loss", f"{(test or validation)['log_loss']:.4f}"),
-        ("Trained on", f"{counts['train']} rows of {metrics['dataset']['name']} ({metrics['dataset']['form']})"),
-        ("Parameters", f"{metrics['parameters']:,}"),
-        ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
-        ("Training time", f"{metrics['seconds']['training']:.0f} s"),
-        ("Hardware", f"{hardware['cpu']}, CPU cores: {hardware['cpu_count']}"),
-        ("Date", metrics["date"]),
-        ("Command", metrics["command"]),
-        ("Overrides", ", ".join(metrics["overrides"]) or "none"),
-    ]
-
-
-def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
-    """card.md: what the model is for, how well it does, on what, and how to make it again."""
-    evaluation = metrics["test"] or metrics["validation"]
-    facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(metrics))
-    classes = "\n".join(
-        f"| {label} | {figures['precision']:.3f} | {figures['recall']:.3f} |"
-        for label, figures in evaluation["per_class"].items()
-    )
-    options = "".join(f" --set {override}" for override in metrics["overrides"])
-    options += " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
-    options += " --force" if metrics["gate"].endswith("--force") else ""
-    return (
-        f"# {recipe.name}\n\n{recipe.description}\n\n"
-        f"| | |\n|---|---|\n{facts}\n\n"
-        f"| class | precision | recall |\n|---|---|---|\n{classes}\n\n"
-        f"## Limits\n\nThe model knows these {len(evaluation['per_class'])} classes and nothing else: whatever it is "
-        "given, it answers one of them. It was trained and measured on the data set above; inputs of another kind "
-        "get answers of unknown quality. It is a demonstration, not for decisions about people.\n\n"
-        f"## Make it again\n\n```\npython -m training run {recipe.name}{options} --publish\n```\n"
-    )
+    return save(drawn, path)

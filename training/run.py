@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from app.contract.model_spec import BatchingHints, Classification, ModelSpec, TensorSpec
+from app.contract.model_spec import BatchingHints, ModelSpec
 from training.callbacks import read_weights
+from training.card import model_card
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.errors import RunNotFound
-from training.evaluate import Evaluation, evaluate, predict, prediction_statistics
+from training.evaluate import Evaluation, predict
+from training.findings import Findings
 from training.fit import WEIGHTS_FILE, Trained, build_model, finish_model, fit
 from training.pipelines import Feed
-from training.recipe import OUTPUT_NAME, Recipe
+from training.recipe import Recipe, Subject
 from training.record import Phases, Plan, config_document, metrics_document, write_json
-from training.report import model_card, write_report
+from training.report import write_report
 from training.rundirs import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
+from training.tasks import Measured
 
 MARGIN = 0.005
 """Validation must exceed the target by this before the test set is touched: half a point."""
@@ -35,14 +37,17 @@ class Outcome:
     """What came of a run.
 
     Attributes:
+        validation: None when the data set has no validation part.
         test: None when the test set was not touched; ``gate`` says why.
+        findings: of the recipe's study.
         version: the published directory.
     """
 
     directory: Path
-    validation: Evaluation
-    test: Evaluation | None
+    validation: Measured | None
+    test: Measured | None
     gate: str
+    findings: Findings
     version: Path | None
     metrics: Mapping[str, Any]
 
@@ -64,7 +69,8 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         splits = recipe.data.synthetic() if plan.dataset == SYNTHETIC else recipe.data.load()
     directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
-    console.print(f"{splits.name} ({splits.form}): {len(splits.train)} to train, {len(splits.validation)} to validate")
+    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
+    console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     trained = fit(recipe, feed, splits, directory=directory, console=console)
@@ -73,22 +79,46 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
     for sentence in exceeded(recipe, trained):
         console.print(sentence, highlight=False)
-    allowed, gate = may_test(recipe, validation.accuracy, plan)
+    allowed, gate = may_test(recipe, validation, plan)
     test = None
     if plan.test or plan.repository:
         with phases.phase("test"):
             test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
+    with phases.phase("study"):
+        findings = recipe.study(
+            Subject(
+                recipe=recipe,
+                splits=splits,
+                feed=feed,
+                model=trained.model,
+                synthetic=plan.dataset == SYNTHETIC,
+                validation=validation,
+                test=test,
+                directory=directory,
+                console=console,
+            )
+        )
     with phases.phase("baseline"):
         baseline = _baseline(recipe, trained.model, feed, splits)
-    metrics = metrics_document(recipe, plan, splits, trained, validation, test, gate, phases.seconds)
+    metrics = metrics_document(recipe, plan, splits, trained, validation, test, findings, gate, phases.seconds)
     write_json(directory / METRICS_FILE, metrics)
     write_json(directory / BASELINE_FILE, baseline)
-    card = _report(recipe, metrics, validation, test, trained, directory)
+    write_report(recipe.name, test or validation, trained.progressed.history, metrics, findings, directory=directory)
+    card = model_card(recipe.name, recipe.description, metrics)
+    (directory / CARD_FILE).write_text(card, encoding="utf-8")
     version = None
-    if plan.repository and test:
+    if plan.repository and allowed and (plan.force or not findings.missed):
         version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
         write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
-    return Outcome(directory=directory, validation=validation, test=test, gate=gate, version=version, metrics=metrics)
+    return Outcome(
+        directory=directory,
+        validation=validation,
+        test=test,
+        gate=gate,
+        findings=findings,
+        version=version,
+        metrics=metrics,
+    )
 
 
 def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
@@ -97,16 +127,16 @@ def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
     targets = recipe.targets
     return [
         f"{value} are more than the target of {limit:,g} {unit}"
-        for value, over, limit, unit in (
-            (f"{parameters:,} parameters", parameters > targets.parameters, targets.parameters, "parameters"),
-            (f"{minutes:.1f} minutes", minutes > targets.minutes, targets.minutes, "minutes"),
+        for value, amount, limit, unit in (
+            (f"{parameters:,} parameters", parameters, targets.parameters, "parameters"),
+            (f"{minutes:.1f} minutes", minutes, targets.minutes, "minutes"),
         )
-        if over
+        if limit is not None and amount > limit
     ]
 
 
-def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Evaluation:
-    """Measure the weights that a run kept on its validation set.
+def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:
+    """Measure the weights that a run kept on its validation set; None if that is empty.
 
     Raises:
         RunNotFound: the run has no weights yet.
@@ -122,39 +152,47 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Evaluation:
     return _measure(recipe, model, feed, splits.validation, splits.labels)
 
 
-def may_test(recipe: Recipe, validation_accuracy: float, plan: Plan) -> tuple[bool, str]:
+def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[bool, str]:
     """Whether the test set may be touched, and the sentence that says why."""
-    wanted = recipe.targets.test_accuracy + MARGIN
+    target = recipe.targets.test_accuracy
+    if target is None:
+        return True, "the recipe sets no target"
     if plan.dataset == SYNTHETIC:
         return True, "synthetic data: the target does not apply"
-    if validation_accuracy >= wanted:
-        return True, f"validation accuracy {validation_accuracy:.4f} reaches {wanted:.4f}, the target and half a point"
-    below = f"validation accuracy {validation_accuracy:.4f} is below {wanted:.4f}, the target and half a point"
+    assert isinstance(validation, Evaluation)  # only classes have a target, and it wants a validation part
+    wanted = target + MARGIN
+    if validation.accuracy >= wanted:
+        return True, f"validation accuracy {validation.accuracy:.4f} reaches {wanted:.4f}, the target and half a point"
+    below = f"validation accuracy {validation.accuracy:.4f} is below {wanted:.4f}, the target and half a point"
     return (True, f"{below}; tested all the same, by --force") if plan.force else (False, below)
 
 
-def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Evaluation:
-    probabilities = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)
-    return evaluate(probabilities, examples.labels, names=names)
+def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:
+    """Figures on ``examples``; None if there are none."""
+    if not len(examples):
+        return None
+    answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)
+    return recipe.task.measure(answers, feed.truth(examples), names=names)
 
 
-def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Evaluation:
-    """Measure on the test set; a run that did so before gives that result again."""
+def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Measured | None:
+    """Measure on the test set; a run that did so before gives that result again. None if the set has no test part."""
     path = directory / TEST_FILE
     if path.is_file():
-        return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return recipe.task.restore(json.loads(path.read_text(encoding="utf-8")))
     test = _measure(recipe, model, feed, splits.read_test(), splits.labels)
-    write_json(path, test.as_json())
+    if test:
+        write_json(path, test.as_json())
     return test
 
 
 def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
-    """Statistics of inputs and predictions on at most BASELINE_ROWS training rows; they are in random order already."""
-    sample = splits.train.take(np.arange(min(BASELINE_ROWS, len(splits.train))))
-    probabilities = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
+    """Statistics of inputs and predictions on about BASELINE_ROWS training rows."""
+    sample = feed.sample(splits.train, BASELINE_ROWS)
+    answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
         "inputs": {feed.input.name: dict(feed.statistics(sample))},
-        "predictions": prediction_statistics(probabilities, sample.labels, names=splits.labels),
+        "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
     }
 
 
@@ -170,8 +208,10 @@ def _publish(
 ) -> Path:
     from training.publish import Version, golden_rows, publish
 
-    spec = model_spec(recipe, feed, splits)
-    inputs, lengths, raw = golden_rows(spec, model, feed.tokenizer)
+    spec = model_spec(recipe, feed, splits, model)
+    texts = recipe.data.synthetic().train.instances
+    written = texts if isinstance(texts, tuple) else ()
+    inputs, lengths, raw = golden_rows(spec, model, feed.tokenizer, texts=written)
     version = Version(
         model=model,
         spec=spec,
@@ -186,7 +226,7 @@ def _publish(
     return publish(version, repository=repository)
 
 
-def model_spec(recipe: Recipe, feed: Feed, splits: Splits) -> ModelSpec:
+def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
     """The recipe's model.json."""
     from training.export import OPSET, framework_versions
 
@@ -194,25 +234,11 @@ def model_spec(recipe: Recipe, feed: Feed, splits: Splits) -> ModelSpec:
         name=recipe.name,
         description=recipe.description,
         inputs=(feed.input,),
-        outputs=(TensorSpec(name=OUTPUT_NAME, dtype="float32", shape=(len(splits.labels),), minimum=0.0, maximum=1.0),),
+        outputs=(recipe.task.shape(int(model.output_shape[-1])),),
         preprocessing=feed.preprocessing,
-        postprocessing=Classification(output=OUTPUT_NAME, labels=splits.labels),
+        postprocessing=recipe.task.postprocessing(splits.labels),
         batching=BatchingHints(max_batch_size=recipe.max_batch_size),
         opset=OPSET,
         trained_on=f"{splits.name} ({splits.form})" if splits.form != splits.name else splits.name,
         frameworks=framework_versions(),
     )
-
-
-def _report(
-    recipe: Recipe,
-    metrics: Mapping[str, Any],
-    validation: Evaluation,
-    test: Evaluation | None,
-    trained: Trained,
-    directory: Path,
-) -> str:
-    write_report(recipe.name, test or validation, trained.progressed.history, metrics, directory=directory)
-    card = model_card(recipe, metrics)
-    (directory / CARD_FILE).write_text(card, encoding="utf-8")
-    return card

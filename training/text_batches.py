@@ -40,6 +40,10 @@ class TextFeed:
             input=self.pipeline.input_name, max_length=self.pipeline.max_length, keep=self.pipeline.keep
         )
 
+    def rows(self, examples: Examples) -> int:
+        """See ``Feed.rows``."""
+        return len(examples)
+
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``. Each epoch is sorted by length, with some noise, cut into batches, and shuffled."""
         whole = Tokenizer(self.tokenizer.tokens, max_length=1 << 30, keep="last")
@@ -67,6 +71,10 @@ class TextFeed:
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(8)
 
+    def watched(self, examples: Examples, *, batch_size: int) -> Any:
+        """See ``Feed.watched``."""
+        return self.evaluation(examples, batch_size=batch_size)[0]
+
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
         """See ``Feed.evaluation``. Shortest first, so that little is padding."""
         rows = [self.tokenizer.encode(text) for text in examples.instances]
@@ -82,6 +90,14 @@ class TextFeed:
         dataset = tf.data.Dataset.from_generator(batches, output_signature=shapes)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(parts)))
         return dataset.cache().prefetch(2), order
+
+    def truth(self, examples: Examples) -> npt.NDArray[Any]:
+        """The labels."""
+        return examples.labels
+
+    def sample(self, examples: Examples, rows: int) -> Examples:
+        """See ``Feed.sample``."""
+        return examples.take(np.arange(min(rows, len(examples))))
 
     def statistics(self, examples: Examples) -> Mapping[str, Any]:
         """Lengths in tokens as the network sees them, and the share of tokens that the vocabulary lacks."""

@@ -4,13 +4,16 @@ Two stated deviations: ``GET /v1/models`` lists the models (KServe's form; Tenso
 wrong verb gets 405.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
+from pydantic import BeforeValidator
 
 from app.contract.model_spec import TensorSpec
-from app.errors import VersionNotFound
+from app.repository.scan import version_number
 from app.serving.registry import Registry, State, VersionRecord
+
+Version = Annotated[int, BeforeValidator(version_number)]
 
 _STATES = {
     State.LOADING: "LOADING",
@@ -34,18 +37,15 @@ def models_router(registry: Registry) -> APIRouter:
         return {"model_version_status": [_status(record) for record in registry.records(name)]}
 
     @router.get("/{name}/versions/{version}", summary="State of one version")
-    async def version_status(name: str, version: int) -> dict[str, Any]:
-        records = [record for record in registry.records(name) if record.version == version]
-        if not records:
-            raise VersionNotFound(f"Could not find version {version} of model {name}")
-        return {"model_version_status": [_status(record) for record in records]}
+    async def version_status(name: str, version: Version) -> dict[str, Any]:
+        return {"model_version_status": [_status(registry.record(name, version))]}
 
     @router.get("/{name}/metadata", summary="Signature of the version that serves")
     async def metadata(name: str) -> dict[str, Any]:
         return _metadata(registry, name, None)
 
     @router.get("/{name}/versions/{version}/metadata", summary="Signature of one version")
-    async def version_metadata(name: str, version: int) -> dict[str, Any]:
+    async def version_metadata(name: str, version: Version) -> dict[str, Any]:
         return _metadata(registry, name, version)
 
     return router

@@ -54,6 +54,21 @@ class TensorSpec(_Frozen):
         """Shape with the batch dimension in front, as Open Inference Protocol metadata prints it."""
         return (-1, *self.shape)
 
+    @property
+    def in_words(self) -> str:
+        """Name and what one instance is, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
+        return f"{self.name!r} ({self.instance_in_words})"
+
+    @property
+    def instance_in_words(self) -> str:
+        """What one instance is: ``uint8 of shape (28, 28)``."""
+        if not self.shape:
+            return f"one {self.dtype}"
+        if self.shape == (-1,):
+            return f"a list of {self.dtype}"
+        sizes = ", ".join("any" if size == -1 else str(size) for size in self.shape)
+        return f"{self.dtype} of shape ({sizes}{',' if len(self.shape) == 1 else ''})"
+
 
 class TransformStep(_Frozen):
     """One named image step of ``contract.transforms`` with its arguments."""
@@ -81,12 +96,14 @@ class TextPreprocessing(_Frozen):
     Attributes:
         input: name of the input it feeds; int32, shape (-1,): token ids, at least one, without padding.
         vocabulary: file beside model.json with one token a line; line i (from 0) has id i + 2.
+        scheme: how a text is split, see ``contract.tokenizer.split_tokens``.
         max_length: most tokens of one text.
         keep: which end of a longer text is kept.
     """
 
     kind: Literal["text"] = "text"
     input: str
+    scheme: Literal["words", "lines"] = "words"
     vocabulary: str = "vocabulary.txt"
     max_length: int = Field(ge=1)
     keep: Literal["first", "last"]
@@ -108,6 +125,20 @@ class Classification(_Frozen):
     labels: tuple[str, ...] = Field(min_length=2)
 
 
+class NextToken(_Frozen):
+    """Says that ``output`` holds the probability that a token comes next, for each id from 1 up.
+
+    Attributes:
+        output: name of a float32 output of shape (ids - 1,): padding, id 0, never comes next.
+    """
+
+    kind: Literal["next-token"] = "next-token"
+    output: str
+
+
+Postprocessing = Annotated[Classification | NextToken, Field(discriminator="kind")]
+
+
 class BatchingHints(_Frozen):
     """What training knows about batching; serving.json overrides it.
 
@@ -127,7 +158,7 @@ class ModelSpec(_Frozen):
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocessing: Preprocessing | None = None
-    postprocessing: Classification | None = None
+    postprocessing: Postprocessing | None = None
     batching: BatchingHints = BatchingHints()
     opset: int
     trained_on: str = Field(description="data set and the form it was read from")
@@ -148,13 +179,17 @@ class ModelSpec(_Frozen):
             scores = outputs.get(self.postprocessing.output)
             if scores is None:
                 raise ValueError(f"postprocessing reads {self.postprocessing.output!r}, outputs are {sorted(outputs)}")
-            labels = len(self.postprocessing.labels)
-            if scores.dtype != "float32" or scores.shape != (labels,):
-                raise ValueError(
-                    f"{labels} labels want a float32 output of shape ({labels},), "
-                    f"{scores.name!r} is {scores.dtype} {scores.shape}"
-                )
+            _check_scores(scores, self._columns(self.postprocessing))
         return self
+
+    def _columns(self, step: Classification | NextToken) -> int:
+        """How many scores the postprocessing names."""
+        if isinstance(step, Classification):
+            return len(step.labels)
+        ids = [tensor.maximum for tensor in self.inputs if tensor.is_variable and tensor.maximum is not None]
+        if not isinstance(self.preprocessing, TextPreprocessing) or len(ids) != 1:
+            raise ValueError("the next token wants a text model whose one input states its largest id")
+        return int(ids[0])
 
     def input(self, name: str) -> TensorSpec:
         """The input called ``name``; KeyError if there is none (our mistake, not a client's)."""
@@ -180,6 +215,15 @@ class ModelSpec(_Frozen):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise VersionRefused(f"{path}: {where}: {first['msg']}") from error
+
+
+def _check_scores(scores: TensorSpec, columns: int) -> None:
+    """Refuse an output that does not hold one score per label."""
+    if scores.dtype != "float32" or scores.shape != (columns,):
+        raise ValueError(
+            f"{columns} labels want a float32 output of shape ({columns},), "
+            f"{scores.name!r} is {scores.dtype} {scores.shape}"
+        )
 
 
 def _check_target(step: ImagePreprocessing | TextPreprocessing, target: TensorSpec) -> None:

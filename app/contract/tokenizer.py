@@ -16,24 +16,49 @@ PADDING_ID = 0
 UNKNOWN_ID = 1
 FIRST_WORD_ID = 2
 
+LINE_END = "<line>"
+"""The token of a line's end; no word can be spelt like this."""
+UNKNOWN = "<unknown>"
+
+Scheme = Literal["words", "lines"]
+
 _MARKUP = re.compile(r"<[^>]*>")
-_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
+_WORD = r"[^\W_]+(?:'[^\W_]+)*"
+_TOKENS = {"words": re.compile(rf"{_WORD}|[!?]"), "lines": re.compile(rf"{_WORD}|[!?.,;:]|\n")}
+_MARKS = frozenset("!?.,;:")
 
 
-def split_tokens(text: str) -> list[str]:
-    """Split text into lower-case words (inner apostrophes kept) and the marks ! and ?.
+def split_tokens(text: str, scheme: Scheme = "words") -> list[str]:
+    """Split text into lower-case words (inner apostrophes kept) and some of what stands between them.
 
     Unicode is normalised to NFKC first, so that one word has one spelling; HTML tags count as spaces.
+
+    Args:
+        text: any.
+        scheme: ``words`` also keeps the marks ! and ?; ``lines`` keeps all six marks that end or part sentences, and
+            the ends of lines, as ``LINE_END``.
     """
     plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
-    return _TOKEN.findall(plain)
+    tokens = _TOKENS[scheme].findall(plain)
+    return [LINE_END if token == "\n" else token for token in tokens] if scheme == "lines" else tokens
 
 
-def most_frequent_tokens(texts: Iterable[str], *, limit: int) -> list[str]:
+def join_tokens(tokens: Iterable[str]) -> str:
+    """Text that ``split_tokens(text, "lines")`` splits into ``tokens`` again."""
+    text = ""
+    for token in tokens:
+        if token == LINE_END:
+            text += "\n"
+        else:
+            text += token if token in _MARKS or text.endswith(("\n", " ")) or not text else f" {token}"
+    return text
+
+
+def most_frequent_tokens(texts: Iterable[str], *, limit: int, scheme: Scheme = "words") -> list[str]:
     """The ``limit`` most frequent tokens of ``texts``, by falling frequency, ties in alphabetical order."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(split_tokens(text))
+        counts.update(split_tokens(text, scheme))
     return sorted(counts, key=lambda token: (-counts[token], token))[:limit]
 
 
@@ -44,12 +69,16 @@ class Tokenizer:
         tokens: the vocabulary; token i has id i + 2.
         max_length: most ids of one text.
         keep: which end of a longer text is kept.
+        scheme: how text is split.
     """
 
-    def __init__(self, tokens: Sequence[str], *, max_length: int, keep: Literal["first", "last"]) -> None:
+    def __init__(
+        self, tokens: Sequence[str], *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words"
+    ) -> None:
         self.tokens = tuple(tokens)
         self.max_length = max_length
         self.keep = keep
+        self.scheme: Scheme = scheme
         self._ids = {token: index for index, token in enumerate(self.tokens, start=FIRST_WORD_ID)}
 
     @property
@@ -57,18 +86,23 @@ class Tokenizer:
         """Number of ids, padding and unknown included: valid ids are 0 to ``id_count - 1``."""
         return len(self.tokens) + FIRST_WORD_ID
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the ids from 1 up stand for: the unknown token, then the vocabulary."""
+        return (UNKNOWN, *self.tokens)
+
     def encode(self, text: str) -> npt.NDArray[np.int32]:
         """Token ids of ``text``: int32, shape (length,), 1 <= length <= max_length, no padding.
 
         A text that yields no token becomes one unknown token.
         """
-        ids = [self._ids.get(token, UNKNOWN_ID) for token in split_tokens(text)] or [UNKNOWN_ID]
+        ids = [self._ids.get(token, UNKNOWN_ID) for token in split_tokens(text, self.scheme)] or [UNKNOWN_ID]
         kept = ids[: self.max_length] if self.keep == "first" else ids[-self.max_length :]
         return np.array(kept, dtype=np.int32)
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ``ids``; padding is left out, id 1 reads ``<unknown>``."""
-        words = {PADDING_ID: "", UNKNOWN_ID: "<unknown>"}
+        words = {PADDING_ID: "", UNKNOWN_ID: UNKNOWN}
         named = (words[i] if i in words else self.tokens[i - FIRST_WORD_ID] for i in ids)
         return [word for word in named if word]
 
@@ -77,7 +111,7 @@ class Tokenizer:
         path.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8", newline="\n")
 
     @classmethod
-    def read(cls, path: Path, *, max_length: int, keep: Literal["first", "last"]) -> Self:
+    def read(cls, path: Path, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words") -> Self:
         """Read a vocabulary that ``write`` wrote.
 
         Raises:
@@ -94,7 +128,7 @@ class Tokenizer:
         if len(set(tokens)) != len(tokens):
             twice = Counter(tokens).most_common(1)[0][0]
             raise VersionRefused(f"{path}: token {twice!r} occurs twice")
-        return cls(tokens, max_length=max_length, keep=keep)
+        return cls(tokens, max_length=max_length, keep=keep, scheme=scheme)
 
 
 def pad(rows: Sequence[npt.NDArray[np.int32]], *, length: int | None = None) -> npt.NDArray[np.int32]:

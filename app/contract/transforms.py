@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
-from app.errors import InvalidInput, VersionRefused
+from app.errors import InvalidInput, VersionRefused, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 DEFAULT_PIXEL_LIMIT = 25_000_000
@@ -74,7 +74,8 @@ def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Imag
     """Read the first frame as mode L or RGB: EXIF orientation applied, alpha laid over white, 16 bit scaled to 8.
 
     Raises:
-        InvalidInput: not an image, truncated, or above the pixel limit.
+        WrongFormat: not an image.
+        InvalidInput: truncated, or above the pixel limit.
     """
     try:
         with warnings.catch_warnings():
@@ -88,7 +89,7 @@ def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Imag
             image.load()
             return _flatten(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"{len(data)} bytes are not an image; send {', '.join(FORMATS)}") from error
+        raise WrongFormat(f"{len(data)} bytes are no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InvalidInput(f"image is truncated or damaged: {error}") from error
 

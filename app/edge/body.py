@@ -40,7 +40,7 @@ async def read_body(receive: Receive, *, content_length: int | None, limit_bytes
         part = message.get("body", b"")
         size += len(part)
         if size > limit_bytes:
-            raise TooLarge(f"body of more than {limit_bytes} bytes; that is the limit")
+            raise TooLarge(f"body of more than {limit_bytes} bytes; at most {limit_bytes} are accepted")
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
@@ -67,9 +67,10 @@ def inflate(body: bytes, encoding: str, *, limit_bytes: int) -> bytes:
     try:
         plain = inflater.decompress(body, limit_bytes)
     except zlib.error as error:
-        raise InvalidInput(f"body is not a valid {encoding} stream: {error}") from error
+        reason = str(error).rpartition(": ")[2]
+        raise InvalidInput(f"body is not compressed as Content-Encoding says ({encoding}): {reason}") from error
     if inflater.unconsumed_tail:
-        raise TooLarge(f"body inflates to more than {limit_bytes} bytes; that is the limit")
+        raise TooLarge(f"body inflates to more than {limit_bytes} bytes; at most {limit_bytes} are accepted")
     if not inflater.eof:
-        raise InvalidInput(f"body is a truncated {encoding} stream")
+        raise InvalidInput(f"body ends before its {encoding} data does; send all of it")
     return plain

@@ -9,10 +9,12 @@ from urllib.parse import parse_qs
 
 from app.edge import media, v1
 from app.edge.body import ClientLeft, inflate, read_body
+from app.edge.hints import how_to_send
 from app.edge.json_tensor import JsonReader
 from app.edge.respond import Header, Receive, Reply, Scope, Send, error_body, error_reply, send_reply, wrong_verb
 from app.edge.routes import VERBS, Route, match
 from app.errors import InvalidInput, NotFound, ServingError
+from app.repository.scan import version_number
 from app.runtime.backend import Array
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
@@ -94,7 +96,8 @@ class Dispatch:
         model: LoadedModel | None = None
         code = 500
         try:
-            model = self._registry.get(route.name, route.version, route.label)
+            version = None if route.version is None else version_number(route.version)
+            model = self._registry.get(route.name, version, route.label)
             model.admission.check_open()
             reply = await self._infer(route, model, scope, receive, timings)
             code = reply.status
@@ -161,6 +164,8 @@ def _decode(
     """Tensors of a body of any kind."""
     if route.verb == "classify":
         model.labels()
+    if not body:
+        raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if kind != "json":
         return media.parse_media(kind, heads.content_type, body, model), "row"
     document = reader.read(body)

@@ -42,7 +42,7 @@ class JsonReader:
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
             root = self._fall_back(body, error)
         if not isinstance(root, simdjson.Object | dict):
-            raise InvalidInput(f"the JSON document is {_kind(root)}; send an object")
+            raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
         return Document(root, brackets=body.count(b"["))
 
     def _parse(self, body: bytes) -> JsonValue:
@@ -57,12 +57,16 @@ class JsonReader:
         if len(body) > self._fallback_limit_bytes:
             raise InvalidInput(f"JSON Parse error: {error}") from error
         try:
-            return json.JSONDecoder().raw_decode(body.decode("utf-8").lstrip())[0]
+            text = body.decode("utf-8")
+            return json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))[0]
         except UnicodeDecodeError as bad:
             raise InvalidInput(f"JSON Parse error: body is not UTF-8 at offset: {bad.start}") from bad
-        except (ValueError, RecursionError) as bad:
-            where = f" at offset: {bad.pos}" if isinstance(bad, json.JSONDecodeError) else ""
-            raise InvalidInput(f"JSON Parse error: {bad}{where}") from bad
+        except json.JSONDecodeError as bad:
+            raise InvalidInput(f"JSON Parse error: {bad.msg} at offset: {bad.pos}") from bad
+        except RecursionError as bad:
+            raise InvalidInput("JSON Parse error: arrays or objects are nested too deep") from bad
+        except ValueError as bad:
+            raise InvalidInput("JSON Parse error: an integer has too many digits") from bad
 
 
 class Document:
@@ -93,11 +97,11 @@ class Document:
             name: what to call it in errors.
 
         Returns:
-            float64 with the shape of the nesting; None when the array holds strings or objects,
-            for the caller to look at.
+            float64 with the shape of the nesting; None when the array holds only strings and objects, or is a
+            list with one among its elements, for the caller to look at.
 
         Raises:
-            InvalidInput: ragged, or a null, true or false where a number belongs.
+            InvalidInput: ragged, or anything but a number where a number belongs.
         """
         if isinstance(value, simdjson.Array):
             shape = _rectangle(value)
@@ -139,13 +143,12 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
             )
         shape.append(lengths[0])
         level = list(chain.from_iterable(level))
+    other = [isinstance(item, str | dict) for item in level]
+    if (other and all(other)) or (len(shape) < 2 and any(other)):
+        return None
     for index, item in enumerate(level):
-        if isinstance(item, str | dict):
-            return None
         if isinstance(item, bool) or not isinstance(item, int | float):
-            raise InvalidInput(
-                f"{name}{_place(index, shape)} is {_kind(item)}; wanted a number, as deep as its neighbours"
-            )
+            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; wanted a number")
     try:
         return np.array(level, dtype=np.float64).reshape(shape)
     except OverflowError as error:
@@ -180,7 +183,7 @@ def _place(index: int, shape: list[int]) -> str:
     return text
 
 
-def _kind(value: JsonValue) -> str:
+def kind_of_value(value: JsonValue) -> str:
     """What to call a JSON value in an error."""
     if value is None:
         return "null"

@@ -9,8 +9,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from app.contract.model_spec import ImagePreprocessing
-from app.edge.v1 import stack, utf8
-from app.errors import InvalidInput
+from app.edge.hints import how_to_send
+from app.edge.v1 import instance, stack, utf8
+from app.errors import InvalidInput, WrongFormat
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 
@@ -24,6 +25,8 @@ _BY_TYPE: dict[str, Kind] = {
     "application/octet-stream": "tensor",
 }
 _UNTYPED = {"", "application/x-www-form-urlencoded", "*/*"}
+_NAMES: dict[Kind, str] = {"image": "an image", "text": "text", "multipart": "a form", "form": "a form"}
+_FITS: dict[str, set[Kind]] = {"image": {"image", "multipart"}, "text": {"text", "multipart", "form"}}
 
 
 def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
@@ -43,10 +46,7 @@ def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
         if isinstance(model.spec.preprocessing, ImagePreprocessing):
             return "image"
         return "form" if model.tokenizer is not None and body.startswith(b"text=") else "text"
-    raise InvalidInput(
-        f"Content-Type {essence!r} is not read; send application/json, image/*, text/plain, "
-        f"multipart/form-data or application/octet-stream"
-    )
+    raise InvalidInput(f"Content-Type {essence!r} is not read; {how_to_send(model)}")
 
 
 def parse_media(kind: Kind, content_type: str, body: bytes, model: LoadedModel) -> dict[str, Array]:
@@ -57,56 +57,63 @@ def parse_media(kind: Kind, content_type: str, body: bytes, model: LoadedModel) 
     """
     if kind == "tensor":
         return _raw_tensor(body, model)
+    step = model.spec.preprocessing
+    if step is None or kind not in _FITS[step.kind]:
+        raise InvalidInput(f"the body was read as {_NAMES[kind]}; {how_to_send(model)}")
+    try:
+        return {step.input: _instances(kind, content_type, body, model)}
+    except WrongFormat as error:
+        raise InvalidInput(f"{error}; {how_to_send(model)}") from error
+
+
+def _instances(kind: Kind, content_type: str, body: bytes, model: LoadedModel) -> Array:
+    """The images or texts of a body, one row each."""
     if kind == "multipart":
-        rows = [_part(data, filename, model) for data, filename in _multipart(content_type, body)]
-        return {model.input_for_media(): stack(rows)}
-    if kind == "image":
-        return {model.input_for_media(): model.instance_from_image(body)[np.newaxis]}
+        parts = enumerate(_multipart(content_type, body), start=1)
+        return stack([_part(data, number, model) for number, data in parts])
     if kind == "form":
-        fields = parse_qs(utf8(body, "form"), keep_blank_values=True)
-        return {model.input_for_media(): stack([model.instance_from_text(text) for text in fields["text"]])}
-    return {model.input_for_media(): model.instance_from_text(utf8(body, "text"))[np.newaxis]}
+        texts = parse_qs(utf8(body), keep_blank_values=True)["text"]
+        return stack([model.instance_from_text(text) for text in texts])
+    return instance(body, model)[np.newaxis]
+
+
+def _part(data: bytes, number: int, model: LoadedModel) -> Array:
+    """One file or field of a form, counted from 1, as one instance."""
+    try:
+        return instance(data, model)
+    except InvalidInput as error:
+        raise type(error)(f"part {number} of the form: {error}") from error
 
 
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array]:
     """One or more rows of the single fixed-shape input, little-endian, one after the other."""
     if len(model.spec.inputs) != 1 or model.spec.inputs[0].is_variable:
-        raise InvalidInput(
-            f"application/octet-stream wants a model with one input of fixed shape; {model.what_it_takes()}"
-        )
+        raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     tensor = model.spec.inputs[0]
     dtype = tensor.numpy_dtype.newbyteorder("<")
     row_bytes = dtype.itemsize * int(np.prod(tensor.shape))
-    if not body or len(body) % row_bytes:
+    if len(body) % row_bytes:
         raise InvalidInput(
-            f"body of {len(body)} bytes is no whole number of instances of {row_bytes} bytes "
-            f"({tensor.name!r} {tensor.dtype} {tensor.shape})"
+            f"body of {len(body)} bytes is no whole number of instances of {tensor.in_words}, {row_bytes} bytes each"
         )
     values = np.frombuffer(body, dtype=dtype).reshape(-1, *tensor.shape)
     return {tensor.name: values.astype(tensor.numpy_dtype, copy=False)}
 
 
-def _part(data: bytes, filename: bool, model: LoadedModel) -> Array:
-    """One file or field of a form as one instance."""
-    if model.tokenizer is not None:
-        return model.instance_from_text(utf8(data, "file" if filename else "field"))
-    return model.instance_from_image(data)
-
-
-def _multipart(content_type: str, body: bytes) -> list[tuple[bytes, bool]]:
-    """Parts of a form in order: contents, and whether it is a file."""
+def _multipart(content_type: str, body: bytes) -> list[bytes]:
+    """Contents of the files and fields of a form, in order."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
-        raise InvalidInput("multipart/form-data without a boundary in its Content-Type")
-    parts: list[tuple[bytes, bool]] = []
+        raise InvalidInput("Content-Type multipart/form-data names no boundary; let the HTTP client write that header")
+    parts: list[bytes] = []
 
     def on_field(field: Any) -> None:
-        parts.append((field.value or b"", False))
+        parts.append(field.value or b"")
 
     def on_file(file: Any) -> None:
         file.file_object.seek(0)
-        parts.append((file.file_object.read(), True))
+        parts.append(file.file_object.read())
         file.close()
 
     ended: list[bool] = []

@@ -7,7 +7,7 @@ from functools import lru_cache
 VERBS = ("predict", "classify")
 
 _V1 = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?:(?P<verb>[^/:]+)",
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]*)|/labels/(?P<label>[^/:]+))?:(?P<verb>[^/:]+)",
     re.IGNORECASE,
 )
 
@@ -18,12 +18,12 @@ class Route:
 
     Attributes:
         name: model.
-        version, label: at most one of them is set.
+        version, label: as written; at most one of them is set.
         verb: what to do, in lower case; not necessarily one of VERBS.
     """
 
     name: str
-    version: int | None
+    version: str | None
     label: str | None
     verb: str
 
@@ -34,5 +34,4 @@ def match(path: str) -> Route | None:
     found = _V1.fullmatch(path)
     if found is None:
         return None
-    version, label = found["version"], found["label"]
-    return Route(found["name"], int(version) if version else None, label, found["verb"].lower())
+    return Route(found["name"], found["version"], found["label"], found["verb"].lower())

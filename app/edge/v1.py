@@ -13,14 +13,16 @@ import numpy as np
 import orjson
 
 from app.contract.tokenizer import pad
-from app.edge.json_tensor import Document, JsonValue, is_array, plain, slow_tensor
-from app.errors import InvalidInput
+from app.edge.hints import how_to_name
+from app.edge.json_tensor import Document, JsonValue, is_array, kind_of_value, plain, slow_tensor
+from app.errors import InvalidInput, WrongFormat
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 from app.serving.work import Answer
 
 Layout = Literal["row", "columnar"]
 SIGNATURE = "serving_default"
+_EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
 def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array], Layout]:
@@ -54,15 +56,23 @@ def parse_classify(document: Document, model: LoadedModel) -> dict[str, Array]:
         InvalidInput: no examples, or an example that does not fit.
     """
     if "examples" not in _check_signature(document):
-        raise InvalidInput("Missing 'examples' key; send {\"examples\": [{feature: value}, ...]}")
+        raise InvalidInput("Missing 'examples' key; send {\"examples\": [{key: value}, ...]}")
     examples = plain(document.get("examples"))
     context = plain(document.get("context")) or {}
-    if isinstance(examples, list) and examples and all(_is_media(example) for example in examples):
-        return {model.input_for_media(): _media_rows(examples, "examples", model)}
-    if not isinstance(examples, list) or not examples or not all(isinstance(example, dict) for example in examples):
-        raise InvalidInput("'examples' must be a list of at least one object {feature: value}, text or {\"b64\": ...}")
+    if not isinstance(examples, list):
+        raise InvalidInput(f"'examples' is {kind_of_value(examples)}; send a list of {_EXAMPLES}")
+    if not examples:
+        raise InvalidInput(f"'examples' is empty; send at least one of {_EXAMPLES}")
+    for index, example in enumerate(examples):
+        if not isinstance(example, str | dict):
+            raise InvalidInput(f"examples[{index}] is {kind_of_value(example)}; send {_EXAMPLES}")
     if not isinstance(context, dict):
-        raise InvalidInput("'context' must be an object {feature: value}")
+        raise InvalidInput(f"'context' is {kind_of_value(context)}; send an object {{key: value}}")
+    bare = [_is_media(example) for example in examples]
+    if all(bare):
+        return {model.input_for_media(): _media_rows(examples, "examples", model)}
+    if any(bare):
+        raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
     return _named_rows([{**context, **example} for example in examples], "examples", model)
 
 
@@ -87,7 +97,7 @@ def _check_signature(document: Document) -> set[str]:
     if "signature_name" in keys:
         name = document.get("signature_name")
         if not isinstance(name, str):
-            raise InvalidInput("'signature_name' must be a string")
+            raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
         if name not in {"", SIGNATURE}:
             raise InvalidInput(f"signature {name!r} does not exist; the model has {SIGNATURE!r}")
     return keys
@@ -95,7 +105,7 @@ def _check_signature(document: Document) -> set[str]:
 
 def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array]:
     if not is_array(rows):
-        raise InvalidInput(f"'{name}' must be a list with one value per instance")
+        raise InvalidInput(f"'{name}' is {kind_of_value(rows)}; send a list with one value per instance")
     if len(rows) == 0:
         raise InvalidInput(f"'{name}' is empty; send at least one instance")
     tensor = document.tensor(rows, name)
@@ -108,15 +118,21 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
 
 
 def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array]:
-    columns: dict[str, list[JsonValue]] = {}
+    known = {tensor.name for tensor in model.spec.inputs}
+    named = {key: _input_name(key, model) for key in rows[0]}
+    for key, tensor_name in named.items():
+        if tensor_name not in known:
+            raise InvalidInput(f"{name}[0] has the unknown key {key!r}; {how_to_name(model)}")
+    if missing := known - set(named.values()):
+        raise InvalidInput(f"{name}[0] has no key {min(missing)!r}; {how_to_name(model)}")
     for index, row in enumerate(rows):
         if row.keys() != rows[0].keys():
-            raise InvalidInput(f"{name}[{index}] has inputs {sorted(row)}, {name}[0] has {sorted(rows[0])}")
-        for key, value in row.items():
-            columns.setdefault(_input_name(key, model), []).append(value)
-    if any(len(values) != len(rows) for values in columns.values()):
-        raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}")
-    return {key: _column(values, f"{name}.{key}", model) for key, values in columns.items()}
+            raise InvalidInput(
+                f"{name}[{index}] has the keys {sorted(row)}, {name}[0] has {sorted(rows[0])}; all must have the same"
+            )
+    if len(set(named.values())) < len(named):
+        raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}; send one of them")
+    return {target: _column([row[key] for row in rows], f"{name}.{key}", model) for key, target in named.items()}
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array]:
@@ -124,12 +140,12 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
     if isinstance(named, dict) and not _is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
         for name in known - {_input_name(key, model) for key in named}:
-            raise InvalidInput(f"Missing named input: {name} in 'inputs' object.")
+            raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are no input.
         used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
         return {name: _column(item, name, model) for name, item in used.items()}
     if named is None or isinstance(named, bool):
-        raise InvalidInput("'inputs' must be a tensor or an object {name: tensor}")
+        raise InvalidInput(f"'inputs' is {kind_of_value(named)}; send a tensor or an object {{name: tensor}}")
     tensor = document.tensor(named, "inputs")
     if tensor is not None:
         return {_only_input(model): tensor}
@@ -149,17 +165,29 @@ def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Array:
 
 
 def _media_row(row: JsonValue, name: str, model: LoadedModel) -> Array:
-    if isinstance(row, str):
-        return model.instance_from_text(row)
-    if not (isinstance(row, dict) and _is_b64(row)):
-        raise InvalidInput(f'{name} is neither a number, a text nor {{"b64": ...}} like its neighbours')
+    if not (isinstance(row, dict) and _is_b64(row)) and not (isinstance(row, str) and model.tokenizer is not None):
+        raise InvalidInput(f"{name} is {kind_of_value(row)}; {how_to_name(model)}")
     try:
-        data = base64.b64decode(row["b64"], validate=True)
+        return model.instance_from_text(row) if isinstance(row, str) else instance(_decode_b64(row), model)
+    except InvalidInput as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _decode_b64(row: dict[str, JsonValue]) -> bytes:
+    try:
+        return base64.b64decode(row["b64"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput(f"{name} is not valid base64: {error}") from error
-    if model.tokenizer is None:
-        return model.instance_from_image(data)
-    return model.instance_from_text(utf8(data, name))
+        raise InvalidInput(f"'b64' is not valid base64: {error}") from error
+
+
+def instance(data: bytes, model: LoadedModel) -> Array:
+    """Bytes of an image or a text, whichever the model takes, as one instance.
+
+    Raises:
+        WrongFormat: the bytes are none.
+        InvalidInput: they break a rule of the model's.
+    """
+    return model.instance_from_image(data) if model.tokenizer is None else model.instance_from_text(utf8(data))
 
 
 def stack(rows: list[Array]) -> Array:
@@ -169,12 +197,18 @@ def stack(rows: list[Array]) -> Array:
     return pad(rows)
 
 
-def utf8(data: bytes, name: str) -> str:
-    """Bytes as text; InvalidInput with the offset if they are not UTF-8."""
+def utf8(data: bytes) -> str:
+    """Bytes as text.
+
+    Raises:
+        WrongFormat: they are not UTF-8; names the first byte that is wrong.
+    """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{name} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from error
+        raise WrongFormat(
+            f"{len(data)} bytes are no UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
+        ) from error
 
 
 def _is_b64(value: dict[str, JsonValue]) -> bool:

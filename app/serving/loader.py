@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app.contract.golden import Golden, RawSample
+from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
@@ -96,6 +97,7 @@ class Loader:
             version=version,
             spec=spec,
             tokenizer=tokenizer,
+            classes=labels_of(spec, tokenizer),
             batcher=batcher,
             admission=admission,
             curve=curve,
@@ -117,7 +119,9 @@ def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:
         check_steps(step, spec.input(step.input))
         return None
     if isinstance(step, TextPreprocessing):
-        tokenizer = Tokenizer.read(directory / step.vocabulary, max_length=step.max_length, keep=step.keep)
+        tokenizer = Tokenizer.read(
+            directory / step.vocabulary, max_length=step.max_length, keep=step.keep, scheme=step.scheme
+        )
         _check_id_range(directory, spec.input(step.input), tokenizer)
         return tokenizer
     return None
@@ -133,7 +137,7 @@ def replay_raw(golden: Golden, backend: Backend, spec: ModelSpec, tokenizer: Tok
         return
     for sample in golden.raw:
         outputs = backend.run({spec.preprocessing.input: _instance(sample, spec, tokenizer)[np.newaxis]})
-        label = spec.postprocessing.labels[int(outputs[spec.postprocessing.output][0].argmax())]
+        label = labels_of(spec, tokenizer)[int(outputs[spec.postprocessing.output][0].argmax())]
         if label != sample.label:
             raise VersionRefused(f"golden sample {sample.name}: answered {label!r}, Keras answered {sample.label!r}")
 

@@ -23,6 +23,7 @@ class LoadedModel:
         name, version: as in the repository.
         spec: the contract.
         tokenizer: for text models.
+        classes: names of the scores; empty if the model does not classify.
         batcher, admission: the queue.
         curve: latency measured at warm-up.
         golden_difference: largest difference from Keras seen by the golden gate.
@@ -35,6 +36,7 @@ class LoadedModel:
     version: int
     spec: ModelSpec
     tokenizer: Tokenizer | None
+    classes: tuple[str, ...]
     batcher: Batcher
     admission: Admission
     curve: LatencyCurve
@@ -52,8 +54,6 @@ class LoadedModel:
         step = self.spec.preprocessing
         if not isinstance(step, ImagePreprocessing):
             raise InvalidInput(f"model {self.name!r} takes no images; {self.what_it_takes()}")
-        if not data:
-            raise InvalidInput("body is empty; send an image file")
         return image_to_instance(
             data, preprocessing=step, target=self.spec.input(step.input), pixel_limit=self.pixel_limit
         )
@@ -78,7 +78,7 @@ class LoadedModel:
 
     def what_it_takes(self) -> str:
         """What to send instead, for error messages."""
-        inputs = ", ".join(f"{tensor.name!r} {tensor.dtype} {tensor.shape}" for tensor in self.spec.inputs)
+        inputs = ", ".join(tensor.in_words for tensor in self.spec.inputs)
         step = self.spec.preprocessing
         media = {"image": "images or ", "text": "text or "}[step.kind] if step is not None else ""
         return f"it takes {media}tensors: {inputs}"
@@ -97,6 +97,6 @@ class LoadedModel:
 
     def labels(self) -> tuple[str, ...]:
         """The classes; InvalidInput if the model does not classify."""
-        if self.spec.postprocessing is None:
+        if not self.classes:
             raise InvalidInput(f"model {self.name!r} does not classify; use :predict")
-        return self.spec.postprocessing.labels
+        return self.classes

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,9 +82,9 @@ class Registry:
         """
         found = await asyncio.to_thread(self._scan)
         if name not in found:
-            raise ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(found) or 'none'}")
+            raise _no_model(name, found)
         if version is not None and version not in found[name]:
-            raise VersionNotFound(f"model {name!r} has no version {version}; it has {found[name]}")
+            raise _no_version(name, version, found[name])
         for candidate in [version] if version is not None else found[name]:
             if await self._try(name, candidate):
                 break
@@ -132,14 +132,13 @@ class Registry:
             return serving
         records = self.records(name)
         if label is not None:
-            raise VersionNotFound(f"model {name!r} has no label {label!r}")
+            raise VersionNotFound(
+                f"model {name!r} has no label {label!r}; name a version: {_list(self._records[name])}"
+            )
         if version is None:
             reasons = "; ".join(f"version {r.version} is {r.state}: {r.reason}" for r in records)
             raise ModelNotReady(f"model {name!r} has no version that serves ({reasons.rstrip(': ')})")
-        record = self._records[name].get(version)
-        if record is None:
-            loaded = [r.version for r in records]
-            raise VersionNotFound(f"model {name!r} has no version {version} that is loaded; loaded: {loaded}")
+        record = self.record(name, version)
         if record.model is None:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
         return record.model
@@ -155,9 +154,19 @@ class Registry:
             ModelNotFound: there is no such model.
         """
         if name not in self._records:
-            known = ", ".join(self.names()) or "none"
-            raise ModelNotFound(f"model {name!r} is not in the repository; models: {known}")
+            raise _no_model(name, self.names())
         return sorted(self._records[name].values(), key=lambda record: -record.version)
+
+    def record(self, name: str, version: int) -> VersionRecord:
+        """One known version of a model.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+        """
+        record = self._records.get(name, {}).get(version)
+        if record is None:
+            raise _no_version(name, version, [known.version for known in self.records(name)])
+        return record
 
     @property
     def not_ready_reason(self) -> str | None:
@@ -202,3 +211,16 @@ class Registry:
     def _set(self, name: str, record: VersionRecord, state: State) -> None:
         record.state = state
         self._on_state(name, record.version, state)
+
+
+def _no_model(name: str, known: Iterable[str]) -> ModelNotFound:
+    return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
+
+
+def _no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
+    """In TensorFlow Serving's words, and which versions there are."""
+    return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {_list(known)}")
+
+
+def _list(versions: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(versions)))

@@ -43,7 +43,9 @@ def _refuse_names(inputs: Tensors, wanted: Mapping[str, TensorSpec]) -> None:
 
 
 def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
-    if values.ndim == 0 or len(values) == 0:
+    if values.ndim == 0:
+        raise InvalidInput(f"{tensor.name!r} is one number; send a list with one value per instance")
+    if len(values) == 0:
         raise InvalidInput(f"{tensor.name!r} holds no instance; send at least one")
     _check_shape(values, tensor)
     if values.dtype == tensor.numpy_dtype and tensor.minimum is None and tensor.maximum is None:
@@ -58,9 +60,10 @@ def _check_shape(values: Array, tensor: TensorSpec) -> None:
         want in {-1, have} for have, want in zip(shape, tensor.shape, strict=True)
     )
     if not agrees:
-        raise InvalidInput(f"an instance of {tensor.name!r} has shape {shape}; the signature wants {tensor.shape}")
+        sent = f"has shape {shape}" if shape else "is one number"
+        raise InvalidInput(f"an instance of {tensor.name!r} {sent}; wanted {tensor.instance_in_words}")
     if 0 in shape:
-        raise InvalidInput(f"an instance of {tensor.name!r} is empty (shape {shape})")
+        raise InvalidInput(f"an instance of {tensor.name!r} is empty; send at least one value")
 
 
 def _check_values(values: Array, tensor: TensorSpec) -> None:

@@ -1,6 +1,7 @@
 """Every bad input is answered with the value and the rule it breaks, and harms nobody else."""
 
 import base64
+import gzip
 import json
 import threading
 import time
@@ -14,6 +15,20 @@ GOOD = [[10, 20, 30, 40]] * 4
 OCTETS = {"content-type": "application/octet-stream"}
 PNG = {"content-type": "image/png"}
 TEXT = {"content-type": "text/plain"}
+
+
+BRIGHTNESS_KEYS = "model 'brightness' takes 'image' ({\"b64\": ...}) or 'pixels' (uint8 of shape (4, 4))"
+WORDS_KEYS = "model 'words' takes 'text' (a string) or 'token_ids' (a list of int32)"
+SEND_BRIGHTNESS = (
+    "model 'brightness' takes an image (image/png, image/jpeg, ...) or JSON (application/json) with "
+    "'image' ({\"b64\": ...}) or 'pixels' (uint8 of shape (4, 4))"
+)
+SEND_WORDS = (
+    "model 'words' takes text (text/plain) or JSON (application/json) with "
+    "'text' (a string) or 'token_ids' (a list of int32)"
+)
+SEND_FRAGILE = "model 'fragile' takes JSON (application/json) with 'index' (one int32)"
+NO_VERSION = "is no version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
 
 
 def refused(client, path, *, code=400, **body):
@@ -35,12 +50,17 @@ def with_pixel(value):
 
 def test_wrong_nesting_names_the_place(tiny):
     error = predict(tiny, {"instances": [[[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, [4]]]]})
-    assert error == "instances[0][3][3] is an array; wanted a number, as deep as its neighbours"
+    assert error == "instances[0][3][3] is an array; wanted a number"
 
 
 def test_too_shallow_nesting_names_both_shapes(tiny):
     error = predict(tiny, {"instances": [[1, 2, 3, 4]]})
-    assert error == "an instance of 'pixels' has shape (4,); the signature wants (4, 4)"
+    assert error == "an instance of 'pixels' has shape (4,); wanted uint8 of shape (4, 4)"
+
+
+def test_too_deep_nesting_of_token_ids_says_what_is_wanted(tiny):
+    error = predict(tiny, {"instances": [[[1, 2]]]}, "words")
+    assert error == "an instance of 'token_ids' has shape (1, 2); wanted a list of int32"
 
 
 def test_ragged_rows_name_the_odd_one(tiny):
@@ -50,19 +70,41 @@ def test_ragged_rows_name_the_odd_one(tiny):
 
 def test_wrong_shape_names_both_shapes(tiny):
     error = predict(tiny, {"instances": [[[1, 2, 3]] * 3]})
-    assert error == "an instance of 'pixels' has shape (3, 3); the signature wants (4, 4)"
+    assert error == "an instance of 'pixels' has shape (3, 3); wanted uint8 of shape (4, 4)"
 
 
-def test_text_for_an_image_model_is_the_wrong_dtype(tiny):
-    error = predict(tiny, {"instances": ["not an image"]})
-    assert error == "model 'brightness' takes no text; it takes images or tensors: 'pixels' uint8 (4, 4)"
+@pytest.mark.parametrize("body", [{"instances": [1, 2]}, {"instances": [{"text": 5}]}])
+def test_a_bare_number_as_an_instance_says_what_is_wanted(tiny, body):
+    assert predict(tiny, body, "words") == "an instance of 'token_ids' is one number; wanted a list of int32"
 
 
-@pytest.mark.parametrize(("value", "kind"), [(None, "null"), (True, "true"), (False, "false")])
-def test_a_json_constant_is_no_number(tiny, value, kind):
-    assert predict(tiny, with_pixel(value)) == (
-        f"instances[1][3][2] is {kind}; wanted a number, as deep as its neighbours"
-    )
+def test_a_bare_number_as_a_column_is_refused(tiny):
+    error = predict(tiny, {"inputs": {"text": 5}}, "words")
+    assert error == "'token_ids' is one number; send a list with one value per instance"
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"), [([["a film"]], "instances[0]"), ([{"text": ["a", "b"]}], "instances.text[0]")]
+)
+def test_a_text_in_one_array_too_many_is_refused(tiny, rows, place):
+    assert predict(tiny, {"instances": rows}, "words") == f"{place} is an array; {WORDS_KEYS}"
+
+
+def test_text_for_an_image_model_names_the_keys(tiny):
+    assert predict(tiny, {"instances": ["not an image"]}) == f"instances[0] is a string; {BRIGHTNESS_KEYS}"
+
+
+def test_text_for_a_model_of_tensors_names_its_input(tiny):
+    error = predict(tiny, {"instances": ["three"]}, "fragile")
+    assert error == "model 'fragile' takes neither images nor text; it takes tensors: 'index' (one int32)"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), (True, "true"), (False, "false"), ("7", "a string"), ({"b64": ""}, "an object"), ([], "an array")],
+)
+def test_a_pixel_that_is_no_number_is_named(tiny, value, kind):
+    assert predict(tiny, with_pixel(value)) == f"instances[1][3][2] is {kind}; wanted a number"
 
 
 def test_a_pixel_of_300_is_out_of_range(tiny):
@@ -120,25 +162,58 @@ def test_an_integer_of_a_hundred_digits_is_out_of_range(tiny):
     [
         ({"instances": []}, "'instances' is empty; send at least one instance"),
         ({"inputs": []}, "'token_ids' holds no instance; send at least one"),
-        ({"instances": [[]]}, "an instance of 'token_ids' is empty (shape (0,))"),
+        ({"instances": [[]]}, "an instance of 'token_ids' is empty; send at least one value"),
     ],
 )
 def test_empty_instances_are_refused(tiny, body, error):
     assert predict(tiny, body, "words") == error
 
 
-def test_an_unknown_input_name_lists_the_known_ones(tiny):
-    error = predict(tiny, {"instances": [{"picture": GOOD}]})
-    assert error == "unknown input 'picture'; the signature's inputs are ['pixels']"
+@pytest.mark.parametrize("value", [GOOD, "boot.png", {"b64": "***"}])
+def test_an_unknown_key_of_a_row_lists_the_known_ones(tiny, value):
+    error = predict(tiny, {"instances": [{"picture": value}]})
+    assert error == f"instances[0] has the unknown key 'picture'; {BRIGHTNESS_KEYS}"
+
+
+@pytest.mark.parametrize(("model", "keys"), [("words", WORDS_KEYS), ("brightness", BRIGHTNESS_KEYS)])
+@pytest.mark.parametrize("value", [1, "a good film", None])
+def test_an_unknown_key_of_an_example_lists_the_known_ones(tiny, model, keys, value):
+    body = json.dumps({"examples": [{"foo": value}]})
+    error = refused(tiny, f"/v1/models/{model}:classify", content=body)
+    assert error == f"examples[0] has the unknown key 'foo'; {keys}"
+
+
+def test_an_example_without_any_key_lists_the_known_ones(tiny):
+    error = refused(tiny, "/v1/models/words:classify", json={"examples": [{}]})
+    assert error == f"examples[0] has no key 'token_ids'; {WORDS_KEYS}"
+
+
+def test_an_input_under_both_of_its_names_is_refused(tiny):
+    error = predict(tiny, {"instances": [{"text": "good", "token_ids": [2]}]}, "words")
+    assert error == "instances[0] names the same input twice: ['text', 'token_ids']; send one of them"
 
 
 def test_a_missing_named_input_is_named(tiny):
-    assert predict(tiny, {"inputs": {"picture": [GOOD]}}) == "Missing named input: pixels in 'inputs' object."
+    error = predict(tiny, {"inputs": {"picture": [GOOD]}})
+    assert error == f"Missing named input: pixels in 'inputs' object; {BRIGHTNESS_KEYS}"
 
 
-def test_rows_with_different_inputs_are_refused(tiny):
+def test_rows_with_different_keys_are_refused(tiny):
     error = predict(tiny, {"instances": [{"pixels": GOOD}, {"image": GOOD}]})
-    assert error == "instances[1] has inputs ['image'], instances[0] has ['pixels']"
+    assert error == "instances[1] has the keys ['image'], instances[0] has ['pixels']; all must have the same"
+
+
+@pytest.mark.parametrize(
+    ("examples", "error"),
+    [
+        ("good", "'examples' is a string; send a list of objects {key: value}, texts or {\"b64\": ...}"),
+        ([], "'examples' is empty; send at least one of objects {key: value}, texts or {\"b64\": ...}"),
+        (["good", 3], 'examples[1] is a number; send objects {key: value}, texts or {"b64": ...}'),
+        (["good", {"text": "bad"}], "'examples' holds objects {key: value} and bare values; send all in one form"),
+    ],
+)
+def test_examples_of_the_wrong_form_are_refused(tiny, examples, error):
+    assert refused(tiny, "/v1/models/words:classify", json={"examples": examples}) == error
 
 
 def test_both_instances_and_inputs_are_refused(tiny):
@@ -151,9 +226,11 @@ def test_neither_instances_nor_inputs_is_refused(tiny):
     )
 
 
-@pytest.mark.parametrize("value", ["a sentence", 5, None, {"a": 1}])
-def test_instances_that_are_no_list_are_refused(tiny, value):
-    assert predict(tiny, {"instances": value}) == "'instances' must be a list with one value per instance"
+@pytest.mark.parametrize(
+    ("value", "kind"), [("a sentence", "a string"), (5, "a number"), (None, "null"), ({"a": 1}, "an object")]
+)
+def test_instances_that_are_no_list_are_refused(tiny, value, kind):
+    assert predict(tiny, {"instances": value}) == f"'instances' is {kind}; send a list with one value per instance"
 
 
 def test_another_signature_is_refused(tiny):
@@ -163,22 +240,30 @@ def test_another_signature_is_refused(tiny):
 
 def test_bad_base64_is_named(tiny):
     error = predict(tiny, {"instances": [{"b64": "***"}]})
-    assert error.startswith("instances[0] is not valid base64")
+    assert error.startswith("instances[0]: 'b64' is not valid base64: ")
 
 
-def test_base64_of_no_image_is_refused(tiny):
-    error = predict(tiny, {"instances": [{"b64": base64.b64encode(b"hello").decode()}]})
-    assert error == "5 bytes are not an image; send PNG, JPEG, GIF, BMP, WEBP, TIFF"
+def test_base64_of_no_image_is_refused_and_names_the_row(tiny):
+    rows = [{"b64": base64.b64encode(data).decode()} for data in (png(np.zeros((4, 4), np.uint8)), b"hello")]
+    assert predict(tiny, {"instances": rows}) == "instances[1]: 5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image"
 
 
-def test_a_mix_of_numbers_and_texts_is_refused(tiny):
-    assert "instances[1] is neither" in predict(tiny, {"instances": ["a film", 3]}, "words")
+def test_an_empty_text_in_json_names_the_row(tiny):
+    error = predict(tiny, {"instances": ["good", " "]}, "words")
+    assert error == "instances[1]: text is empty; send at least one word"
 
 
-def test_a_body_that_is_not_json_names_the_offset(tiny):
-    assert predict(tiny, b'{"instances": [1, 2') == (
-        "JSON Parse error: Expecting ',' delimiter: line 1 column 20 (char 19) at offset: 19"
-    )
+@pytest.mark.parametrize("rows", [["a film", 3], ["a film", [1, 2]], [[1, 2], "a film"]])
+def test_a_mix_of_numbers_and_texts_is_refused(tiny, rows):
+    index = 0 if isinstance(rows[0], list) else 1
+    kind = "a number" if rows[index] == 3 else "an array"
+    assert predict(tiny, {"instances": rows}, "words") == f"instances[{index}] is {kind}; {WORDS_KEYS}"
+
+
+@pytest.mark.parametrize("start", ["", "\n  "])
+def test_a_body_that_is_not_json_names_the_offset(tiny, start):
+    body = f'{start}{{"instances": [1, 2'.encode()
+    assert predict(tiny, body) == f"JSON Parse error: Expecting ',' delimiter at offset: {len(body)}"
 
 
 def test_a_json_body_that_is_not_utf8_names_the_offset(tiny):
@@ -186,16 +271,23 @@ def test_a_json_body_that_is_not_utf8_names_the_offset(tiny):
 
 
 def test_a_json_document_that_is_no_object_is_refused(tiny):
-    assert predict(tiny, b"[1, 2]") == "the JSON document is an array; send an object"
+    assert predict(tiny, b"[1, 2]") == "the JSON document is an array; send an object {key: value}"
 
 
 def test_json_nested_ten_thousand_deep_is_refused(tiny):
-    assert "JSON Parse error" in predict(tiny, b'{"instances": ' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+    error = predict(tiny, b'{"instances": ' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+    assert error == "JSON Parse error: arrays or objects are nested too deep"
 
 
-def test_a_body_that_is_not_an_image_lists_the_formats(tiny):
-    error = refused(tiny, "/v1/models/brightness:classify", content=b"hello", headers=PNG)
-    assert error == "5 bytes are not an image; send PNG, JPEG, GIF, BMP, WEBP, TIFF"
+def test_an_integer_of_five_thousand_digits_is_refused(tiny):
+    error = predict(tiny, b'{"instances": [' + b"9" * 5_000 + b"]}")
+    assert error == "JSON Parse error: an integer has too many digits"
+
+
+@pytest.mark.parametrize("headers", [PNG, {}])
+def test_a_body_that_is_not_an_image_lists_the_formats(tiny, headers):
+    error = refused(tiny, "/v1/models/brightness:classify", content=b"hello", headers=headers)
+    assert error == f"5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}"
 
 
 def test_a_truncated_image_is_refused(tiny):
@@ -209,35 +301,69 @@ def test_an_image_above_the_pixel_limit_is_refused_from_its_header(tiny):
     assert error == "image has 60000x60000 pixels; at most 25000000 pixels are accepted"
 
 
-@pytest.mark.parametrize("text", [b"", b"  \n "])
-def test_an_empty_text_is_refused(tiny, text):
-    error = refused(tiny, "/v1/models/words:classify", content=text, headers=TEXT)
+def test_a_text_of_spaces_is_refused(tiny):
+    error = refused(tiny, "/v1/models/words:classify", content=b"  \n ", headers=TEXT)
     assert error == "text is empty; send at least one word"
+
+
+@pytest.mark.parametrize("headers", [{}, TEXT, PNG, OCTETS, {"content-type": "application/json"}])
+@pytest.mark.parametrize(
+    ("model", "send"), [("words", SEND_WORDS), ("brightness", SEND_BRIGHTNESS), ("fragile", SEND_FRAGILE)]
+)
+def test_an_empty_body_is_answered_with_what_to_send(tiny, model, send, headers):
+    assert refused(tiny, f"/v1/models/{model}:predict", content=b"", headers=headers) == f"body is empty; {send}"
 
 
 def test_a_text_that_is_not_utf8_names_the_byte(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=b"caf\xe9", headers=TEXT)
-    assert error == "text is not UTF-8: byte 3 is 0xe9"
+    assert error == f"4 bytes are no UTF-8 text: byte 3 is 0xe9; {SEND_WORDS}"
+
+
+@pytest.mark.parametrize("headers", [{}, TEXT])
+def test_an_image_as_text_says_what_the_model_takes(tiny, headers):
+    image = png(np.zeros((4, 4), np.uint8))
+    error = refused(tiny, "/v1/models/words:classify", content=image, headers=headers)
+    assert error == f"{len(image)} bytes are no UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
 
 
 def test_an_image_for_a_text_model_says_what_it_takes(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=png(np.zeros((4, 4), np.uint8)), headers=PNG)
-    assert error == "model 'words' takes no images; it takes text or tensors: 'token_ids' int32 (-1,)"
+    assert error == f"the body was read as an image; {SEND_WORDS}"
 
 
-def test_an_unread_content_type_lists_those_that_are_read(tiny):
+def test_a_sentence_for_an_image_model_says_what_it_takes(tiny):
+    error = refused(tiny, "/v1/models/brightness:classify", content=b"a good film", headers=TEXT)
+    assert error == f"the body was read as text; {SEND_BRIGHTNESS}"
+
+
+@pytest.mark.parametrize(("headers", "kind"), [({}, "text"), (TEXT, "text"), (PNG, "an image")])
+def test_a_sentence_for_a_model_of_tensors_says_what_it_takes(tiny, headers, kind):
+    error = refused(tiny, "/v1/models/fragile:predict", content=b"three", headers=headers)
+    assert error == f"the body was read as {kind}; {SEND_FRAGILE}"
+
+
+def test_a_form_with_a_bad_file_names_the_part(tiny):
+    good = png(np.zeros((4, 4), np.uint8))
+    files = [("image", ("a.png", good)), ("image", ("b.png", b"hello"))]
+    error = refused(tiny, "/v1/models/brightness:classify", files=files)
+    assert error == (f"part 2 of the form: 5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}")
+
+
+def test_an_unread_content_type_is_answered_with_what_to_send(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=b"x", headers={"content-type": "application/pdf"})
-    assert error.startswith("Content-Type 'application/pdf' is not read")
+    assert error == f"Content-Type 'application/pdf' is not read; {SEND_WORDS}"
 
 
 def test_a_raw_tensor_of_the_wrong_size_names_the_row_size(tiny):
     error = refused(tiny, "/v1/models/brightness:predict", content=b"x" * 17, headers=OCTETS)
-    assert error == "body of 17 bytes is no whole number of instances of 16 bytes ('pixels' uint8 (4, 4))"
+    assert error == (
+        "body of 17 bytes is no whole number of instances of 'pixels' (uint8 of shape (4, 4)), 16 bytes each"
+    )
 
 
 def test_a_raw_tensor_for_a_variable_input_is_refused(tiny):
     error = refused(tiny, "/v1/models/words:predict", content=b"x" * 16, headers=OCTETS)
-    assert error.startswith("application/octet-stream wants a model with one input of fixed shape")
+    assert error == f"raw bytes (application/octet-stream) need one input of fixed shape; {SEND_WORDS}"
 
 
 def test_a_truncated_form_is_refused(tiny):
@@ -264,7 +390,14 @@ def test_a_top_k_below_one_is_refused(tiny, top_k):
 
 def test_a_damaged_gzip_body_is_refused(tiny):
     headers = {"content-encoding": "gzip"}
-    assert "gzip" in refused(tiny, "/v1/models/words:predict", content=b"nonsense", headers=headers)
+    error = refused(tiny, "/v1/models/words:predict", content=b"nonsense", headers=headers)
+    assert error == "body is not compressed as Content-Encoding says (gzip): incorrect header check"
+
+
+def test_a_truncated_gzip_body_is_refused(tiny):
+    headers = {"content-encoding": "gzip"}
+    error = refused(tiny, "/v1/models/words:predict", content=gzip.compress(b"{}" * 99)[:-9], headers=headers)
+    assert error == "body ends before its gzip data does; send all of it"
 
 
 def test_an_unknown_content_encoding_is_refused(tiny):
@@ -279,12 +412,27 @@ def test_an_unknown_model_lists_the_models(tiny):
 
 def test_an_unknown_version_lists_the_versions(tiny):
     error = refused(tiny, "/v1/models/words/versions/7:predict", content=b"{}", code=404)
-    assert error == "model 'words' has no version 7 that is loaded; loaded: [1]"
+    assert error == "Could not find version 7 of model words; known versions: 1"
+    assert tiny.get("/v1/models/words/versions/7").json() == {"error": error}
+    assert tiny.get("/v1/models/words/versions/7/metadata").json() == {"error": error}
+
+
+@pytest.mark.parametrize("version", ["x", "first", "", "-1", "0", "01", "1.0", "1 ", "²", "1" * 19, "9" * 400])
+def test_what_is_no_version_number_is_named(tiny, version):
+    error = refused(tiny, f"/v1/models/words/versions/{version}:predict", content=b"{}")
+    assert error == f"{version!r} {NO_VERSION}"
+    if version:
+        reply = tiny.get(f"/v1/models/words/versions/{version}")
+        assert (reply.status_code, reply.json()) == (400, {"error": error})
+
+
+def test_get_on_an_inference_path_with_a_bad_version_is_405(tiny):
+    assert tiny.get("/v1/models/words/versions/x:predict").status_code == 405
 
 
 def test_an_unknown_label_is_not_found(tiny):
     error = refused(tiny, "/v1/models/words/labels/stable:predict", content=b"{}", code=404)
-    assert error == "model 'words' has no label 'stable'"
+    assert error == "model 'words' has no label 'stable'; name a version: 1"
 
 
 def test_an_unknown_verb_is_not_found(tiny):
@@ -299,8 +447,11 @@ def test_get_on_an_inference_path_is_405_and_names_post(tiny):
 
 def test_post_on_a_status_path_is_405(tiny):
     reply = tiny.post("/v1/models/words")
-    assert reply.status_code == 405
-    assert reply.json().keys() == {"error"}
+    assert (reply.status_code, reply.headers["allow"]) == (405, "GET")
+    assert reply.json() == {
+        "error": "Method Not Allowed; use GET, or POST to a path that ends in :predict or :classify"
+    }
+    assert tiny.post("/metrics").json() == {"error": "Method Not Allowed; use GET"}
 
 
 def test_a_body_announced_above_the_limit_is_413(tiny):
@@ -310,15 +461,14 @@ def test_a_body_announced_above_the_limit_is_413(tiny):
 
 def test_a_chunked_body_above_the_limit_is_413(tiny):
     chunks = (b"x" * 2**20 for _ in range(17))
-    assert "limit" in refused(tiny, "/v1/models/words:predict", content=chunks, code=413)
+    error = refused(tiny, "/v1/models/words:predict", content=chunks, code=413)
+    assert error == f"body of more than {16 * 2**20} bytes; at most {16 * 2**20} are accepted"
 
 
 def test_a_gzip_bomb_is_413(tiny):
-    import gzip
-
     bomb = gzip.compress(b" " * (17 * 2**20))
     error = refused(tiny, "/v1/models/words:predict", content=bomb, headers={"content-encoding": "gzip"}, code=413)
-    assert "inflates" in error
+    assert error == f"body inflates to more than {16 * 2**20} bytes; at most {16 * 2**20} are accepted"
 
 
 def test_more_rows_than_the_queue_holds_are_413(tiny):

@@ -63,10 +63,11 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
     ("arguments", "error"),
     [
         (("nope", "x"), "model 'nope' is not in the repository; models: brightness, fragile, words"),
-        (("words", "x", "--version", "3"), "model 'words' has no version 3; it has [1]"),
+        (("words", "x", "--version", "3"), "Could not find version 3 of model words; known versions: 1"),
         (("brightness", "not a file"), "there is no file 'not a file'; model 'brightness' takes an image file"),
         (("words", "   "), "text is empty; send at least one word"),
-        (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' int32 ()"),
+        (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
+        (("words", ROOT / "docs/examples/boot.png"), "533 bytes are no UTF-8 text: byte 0 is 0x89"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(tiny_models, arguments, error):

@@ -15,11 +15,13 @@ from tests.training.tiny_networks import (
     mlp,
     spec_of,
 )
+from training.datasets import synthetic
 from training.export import keras_runner
 from training.golden_rows import golden_rows
 from training.golden_search import GoldenIncomplete
 from training.golden_texts import golden_texts
 
+TEXTS, _ = synthetic.sentences(200, seed=3)
 COLOUR = TensorSpec(name="pixels", dtype="uint8", shape=(12, 12, 3))
 RESIZE = TransformStep(step="resize", arguments={"width": 12, "height": 12})
 COLOUR_SPEC = spec_of("colour", COLOUR, CLASSES, ImagePreprocessing(input="pixels", steps=(RESIZE,)))
@@ -87,7 +89,7 @@ def test_a_class_that_nothing_reaches_is_named():
 
 def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
     model = masked_lstm(seed=2)
-    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER)
+    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, texts=TEXTS)
     ids, counts = inputs["token_ids"], lengths["token_ids"]
     assert ids.shape == (64, LONGEST)
     assert ids.dtype == counts.dtype == np.int32
@@ -107,6 +109,7 @@ class Stubborn:
     """A judge that finds a text positive only if more than a third of it is the last word of the vocabulary."""
 
     labels = ("negative", "positive")
+    wanted = range(2)
 
     def scores(self, batch):
         share = (batch == TOKENIZER.id_count - 1).mean(1)
@@ -121,7 +124,7 @@ class Stubborn:
 
 
 def test_a_class_that_no_written_text_gets_is_reached_by_exchanging_words():
-    rows = golden_texts(Stubborn(), TOKENIZER)
+    rows = golden_texts(Stubborn(), TOKENIZER, TEXTS)
     given = [int(Stubborn().scores(row[None]).argmax()) for row in rows]
     assert sorted(set(given)) == [0, 1]
     assert {min(map(len, rows)), max(map(len, rows))} == {1, LONGEST}
@@ -133,7 +136,7 @@ def test_a_class_that_no_exchange_of_words_reaches_is_named():
             return np.tile(np.float32([[0.9, 0.1]]), (len(batch), 1))
 
     with pytest.raises(GoldenIncomplete, match="positive"):
-        golden_texts(Deaf(), TOKENIZER)
+        golden_texts(Deaf(), TOKENIZER, TEXTS)
 
 
 def test_a_text_model_without_its_tokenizer_is_a_mistake():

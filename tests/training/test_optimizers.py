@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.optimizers import OPTIMIZERS, ScheduledRate, build_loss, build_optimizer
+from training.losses import build_loss
+from training.optimizers import OPTIMIZERS, ScheduledRate, build_optimizer
 from training.recipe import Loss, Optimizer, Schedule
 
 

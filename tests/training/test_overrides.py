@@ -33,10 +33,23 @@ def test_an_optional_setting_can_be_switched_off():
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(
-        SettingRefused, match=r"'optimizer.rate' names no setting; there are: .*optimizer.learning_rate"
-    ):
-        apply_overrides(image_recipe(), ["optimizer.rate=1"])
+    with pytest.raises(SettingRefused, match=r"^'xyz' names no setting; there are: .*optimizer.learning_rate"):
+        apply_overrides(image_recipe(), ["xyz=1"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "meant"),
+    [
+        ("optimizer.lerning_rate=1", "optimizer.learning_rate=1"),
+        ("optimiser.learning_rate = 1", "optimizer.learning_rate=1"),
+        ("learning-rate=1", "optimizer.learning_rate=1"),
+        ("network.dropuot=0.5", "network.dropout=0.5"),
+        ("epoch=2", "fitting.epochs=2"),
+    ],
+)
+def test_a_misspelt_setting_is_answered_with_the_nearest_before_the_list(assignment, meant):
+    with pytest.raises(SettingRefused, match=f"^did you mean --set {meant}[?] .* names no setting; there are: "):
+        apply_overrides(image_recipe(), [assignment])
 
 
 @pytest.mark.parametrize(

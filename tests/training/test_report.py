@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.training.tiny import image_recipe
+from training.card import model_card
 from training.evaluate import evaluate
-from training.report import model_card, write_report
+from training.findings import Findings, between
+from training.report import write_report
 
 EVALUATION = evaluate(
     np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], np.float32),
@@ -32,19 +33,24 @@ def metrics():
         "date": "2026-01-01",
         "command": "python -m training run tiny",
         "overrides": ["fitting.epochs=2"],
+        "findings": [between("f(10)", 18.98, 18.9, 19.1).as_json()],
+        "warnings": ["the gradient vanishes"],
     }
 
 
 def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
-    page = write_report("tiny", EVALUATION, HISTORY, metrics, directory=tmp_path).read_text()
+    page = write_report(
+        "tiny", EVALUATION, HISTORY, metrics, Findings(notes=("A <note>.",)), directory=tmp_path
+    ).read_text()
     assert page.count('src="data:image/png;base64,') == 3
-    for text in ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "&lt;bright&gt;", "fitting.epochs=2"):
+    facts = ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "fitting.epochs=2", "the gradient vanishes")
+    for text in (*facts, "&lt;bright&gt;", "18.98 (as wanted: between 18.9 and 19.1)", "A &lt;note&gt;."):
         assert text in page
     assert "<bright>" not in page
 
 
 def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
-    card = model_card(image_recipe(), metrics)
+    card = model_card("tiny-images", "Dark or bright.", metrics)
     assert card.startswith("# tiny-images\n\nDark or bright.")
     assert "| Test accuracy | 0.6667 on 3 rows |" in card
     assert "| dark | 0.500 | 1.000 |" in card
@@ -52,5 +58,5 @@ def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
 
 
 def test_without_a_test_the_card_says_so(metrics):
-    card = model_card(image_recipe(), metrics | {"test": None})
-    assert "| Test accuracy | not measured |" in card
+    card = model_card("tiny-images", "Dark or bright.", metrics | {"test": None})
+    assert "| Test part | not measured |" in card

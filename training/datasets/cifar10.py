@@ -1,4 +1,4 @@
-"""Cats and dogs of CIFAR-10: 5,000 + 1,000 colour images of each, 32x32.
+"""CIFAR-10: colour images of ten classes, 32x32; cats and dogs (5,000 + 1,000 of each), and the other eight.
 
 Two forms are read: the makers' ``cifar-10-binary.tar.gz``, and ``train.tar`` + ``test.tar`` whose members are
 ``CLASS/NNNN.jpg``.
@@ -8,7 +8,8 @@ Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", tec
 
 import io
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from training.datasets.splits import Examples, Splits, split_by_class, split_syn
 from training.errors import DataDamaged
 from training.overrides import FIXED
 
+# In the makers' order: the number of a class is its place.
+CIFAR_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CAT_DOG_LABELS = ("cat", "dog")
+OTHER_LABELS = tuple(label for label in CIFAR_LABELS if label not in CAT_DOG_LABELS)
 FOLDER = "cifar10"
 MAKERS = Archive(
     name="cifar-10-binary.tar.gz",
@@ -28,7 +32,6 @@ MAKERS = Archive(
 )
 
 EDGE = 32
-_MAKERS_NUMBERS = (3, 5)  # of cat and dog among the ten classes
 _RECORD_BYTES = 1 + 3 * EDGE * EDGE  # label, then the red, green and blue planes
 
 
@@ -38,59 +41,117 @@ class CatsVsDogs:
 
     Attributes:
         validation_per_class: of the 5,000 training images of each class, how many validate.
+        labelled_per_class: at most this many images of each class train, the others are left out; None takes all.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
     validation_per_class: int = 1000
+    labelled_per_class: int | None = None
     split_seed: int = 0
     synthetic_count: int = 2000
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:
         """Read whichever form is there; see ``DataSource.load``."""
-        train_tar, test_tar = find("train.tar", folder=FOLDER), find("test.tar", folder=FOLDER)
-        if train_tar and test_tar and not find(self.archive.name, folder=FOLDER):
-            form, files = "JPEG tar", checksums(train_tar, test_tar)
-            everything = read_jpeg_tar(train_tar)
-            test = test_tar
-        else:
-            path = obtain(self.archive, folder=FOLDER)
-            form, files = "makers' binary tar", checksums(path)
-            everything = read_binary_tar(path, part="data_batch_")
-            test = path
-        train, validation = split_by_class(
-            everything.labels, validation_per_class=self.validation_per_class, seed=self.split_seed
-        )
-        return Splits(
+        splits = _load(
+            self.archive,
+            CAT_DOG_LABELS,
             name="CIFAR-10 cats and dogs",
-            form=form,
-            files=files,
-            labels=CAT_DOG_LABELS,
-            train=everything.take(train),
-            validation=everything.take(validation),
-            read_test=lambda: (
-                read_jpeg_tar(test) if test.name == "test.tar" else read_binary_tar(test, part="test_batch")
-            ),
+            validation_per_class=self.validation_per_class,
+            seed=self.split_seed,
         )
+        return replace(splits, train=_most_per_class(splits.train, self.labelled_per_class))
 
     def synthetic(self) -> Splits:
         """Coloured blobs in place of animals."""
-        return split_synthetic(_draw, labels=CAT_DOG_LABELS, count=self.synthetic_count, seed=self.split_seed)
+        splits = split_synthetic(
+            partial(_draw, classes=2), labels=CAT_DOG_LABELS, count=self.synthetic_count, seed=self.split_seed
+        )
+        return replace(splits, train=_most_per_class(splits.train, self.labelled_per_class))
 
 
-def _draw(count: int, seed: int) -> Examples:
+@dataclass(frozen=True, kw_only=True)
+class EightOthers:
+    """The eight classes that are neither cat nor dog, to learn from what is not to be told apart later.
+
+    Attributes:
+        per_class: at most this many of the makers' training images of each class are used.
+        validation_per_class: how many of these validate.
+        split_seed: seed of that choice.
+        synthetic_count: size of the train part with ``--dataset synthetic``.
+    """
+
+    per_class: int = 1000
+    validation_per_class: int = 50
+    split_seed: int = 0
+    synthetic_count: int = 2000
+    archive: Archive = field(default=MAKERS, metadata=FIXED)
+
+    def load(self) -> Splits:
+        """Read whichever form is there; see ``DataSource.load``."""
+        splits = _load(
+            self.archive,
+            OTHER_LABELS,
+            name="CIFAR-10 without cats and dogs",
+            validation_per_class=self.validation_per_class,
+            seed=self.split_seed,
+        )
+        return replace(splits, train=_most_per_class(splits.train, self.per_class - self.validation_per_class))
+
+    def synthetic(self) -> Splits:
+        """Coloured blobs in place of animals and vehicles."""
+        draw = partial(_draw, classes=len(OTHER_LABELS))
+        return split_synthetic(draw, labels=OTHER_LABELS, count=self.synthetic_count, seed=self.split_seed)
+
+
+def _load(archive: Archive, labels: tuple[str, ...], *, name: str, validation_per_class: int, seed: int) -> Splits:
+    """Some classes of whichever form is there."""
+    train_tar, test_tar = find("train.tar", folder=FOLDER), find("test.tar", folder=FOLDER)
+    if train_tar and test_tar and not find(archive.name, folder=FOLDER):
+        form, files, test = "JPEG tar", checksums(train_tar, test_tar), test_tar
+        everything = read_jpeg_tar(train_tar, labels)
+    else:
+        test = obtain(archive, folder=FOLDER)
+        form, files = "makers' binary tar", checksums(test)
+        everything = read_binary_tar(test, labels, part="data_batch_")
+    train, validation = split_by_class(everything.labels, validation_per_class=validation_per_class, seed=seed)
+    return Splits(
+        name=name,
+        form=form,
+        files=files,
+        labels=labels,
+        train=everything.take(train),
+        validation=everything.take(validation),
+        read_test=lambda: (
+            read_jpeg_tar(test, labels) if test.name == "test.tar" else read_binary_tar(test, labels, part="test_batch")
+        ),
+    )
+
+
+def _most_per_class(examples: Examples, most: int | None) -> Examples:
+    """The first ``most`` of each class, in their order; all if None."""
+    if most is None:
+        return examples
+    rank = np.zeros(len(examples), np.intp)
+    for label in np.unique(examples.labels):
+        rows = np.flatnonzero(examples.labels == label)
+        rank[rows] = np.arange(len(rows))
+    return examples.take(np.flatnonzero(rank < most))
+
+
+def _draw(count: int, seed: int, *, classes: int) -> Examples:
     from training.datasets.synthetic import coloured_blobs
 
-    images, labels = coloured_blobs(count, seed=seed)
+    images, labels = coloured_blobs(count, seed=seed, classes=classes)
     return Examples(instances=images, labels=labels.astype(np.int32))
 
 
-def read_jpeg_tar(path: Path) -> Examples:
-    """Cats and dogs of a tar of ``CLASS/NNNN.jpg``, by class, then number.
+def read_jpeg_tar(path: Path, classes: tuple[str, ...]) -> Examples:
+    """The ``classes`` of a tar of ``CLASS/NNNN.jpg``, by class, then number.
 
     Raises:
-        DataDamaged: not a tar, a member that is no 32x32 image, or no cats or no dogs in it.
+        DataDamaged: not a tar, a member that is no 32x32 image, or a class without images.
     """
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -99,7 +160,7 @@ def read_jpeg_tar(path: Path) -> Examples:
             members = {member.name.removeprefix("./"): member for member in archive if member.isfile()}
             for name in sorted(members):
                 label = name.rpartition("/")[0].rpartition("/")[2]
-                if label not in CAT_DOG_LABELS or not name.endswith(".jpg"):
+                if label not in classes or not name.endswith(".jpg"):
                     continue
                 file = archive.extractfile(members[name])
                 assert file is not None  # only files are in members
@@ -107,16 +168,17 @@ def read_jpeg_tar(path: Path) -> Examples:
                 if image.shape != (EDGE, EDGE, 3):
                     raise ValueError(f"{name} has shape {image.shape}, not ({EDGE}, {EDGE}, 3)")
                 images.append(image)
-                labels.append(CAT_DOG_LABELS.index(label))
+                labels.append(classes.index(label))
     except (OSError, tarfile.TarError, UnidentifiedImageError, ValueError) as error:
         raise DataDamaged(f"{path} is not a tar of CLASS/NNNN.jpg: {error}") from error
-    if set(labels) != {0, 1}:
-        raise DataDamaged(f"{path} holds no images under cat/ or none under dog/")
+    for place, label in enumerate(classes):
+        if place not in labels:
+            raise DataDamaged(f"{path} holds no images under {label}/")
     return Examples(instances=np.stack(images), labels=np.array(labels, np.int32))
 
 
-def read_binary_tar(path: Path, *, part: str) -> Examples:
-    """Cats and dogs of the makers' binary batches whose file names begin with ``part``, in the makers' order.
+def read_binary_tar(path: Path, classes: tuple[str, ...], *, part: str) -> Examples:
+    """The ``classes`` of the makers' binary batches whose file names begin with ``part``, in the makers' order.
 
     Raises:
         DataDamaged: not a tar, no such batch, or a batch that is no whole number of records.
@@ -136,7 +198,8 @@ def read_binary_tar(path: Path, *, part: str) -> Examples:
         records = np.concatenate(batches)
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise DataDamaged(f"{path} holds no whole {part}*.bin: {error}") from error
-    records = records[np.isin(records[:, 0], _MAKERS_NUMBERS)]
+    numbers = [CIFAR_LABELS.index(label) for label in classes]
+    records = records[np.isin(records[:, 0], numbers)]
     planes = records[:, 1:].reshape(-1, 3, EDGE, EDGE)
-    labels = (records[:, 0] == _MAKERS_NUMBERS[1]).astype(np.int32)
+    labels = np.searchsorted(numbers, records[:, 0]).astype(np.int32)
     return Examples(instances=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels=labels)

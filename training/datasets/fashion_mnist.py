@@ -75,11 +75,13 @@ class FashionMnist:
 
     Attributes:
         validation_per_class: rows of each class of the makers' training set that are kept for validation.
+        validation_split: in place of that, the last share of the rows, as Keras's ``validation_split`` takes them.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
     validation_per_class: int = 500
+    validation_split: float | None = None
     split_seed: int = 0
     synthetic_count: int = 4000
     archives: Archives = field(default=MAKERS, metadata=FIXED)
@@ -89,7 +91,12 @@ class FashionMnist:
         paths = [obtain(archive, folder=FOLDER) for archive in vars(self.archives).values()]
         images, labels = read_idx(paths[0]), read_idx(paths[1]).astype(np.int32)
         everything = Examples(instances=images, labels=labels)
-        train, validation = split_by_class(labels, validation_per_class=self.validation_per_class, seed=self.split_seed)
+        if self.validation_split is None:
+            train, validation = split_by_class(
+                labels, validation_per_class=self.validation_per_class, seed=self.split_seed
+            )
+        else:
+            train, validation = np.split(np.arange(len(labels)), [round(len(labels) * (1 - self.validation_split))])
         return Splits(
             name="Fashion-MNIST",
             form="IDX gzip",

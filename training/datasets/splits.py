@@ -15,12 +15,12 @@ class Examples:
     """Instances with their labels, row by row.
 
     Attributes:
-        instances: uint8 (rows, height, width) or (rows, height, width, 3), or a tuple of texts.
-        labels: int32 (rows,), each an index into ``Splits.labels``.
+        instances: uint8 (rows, height, width) or (rows, height, width, 3), a tuple of texts, or float32 (rows, width).
+        labels: int32 (rows,), each an index into ``Splits.labels``; or float32 (rows, width), the numbers wanted.
     """
 
-    instances: npt.NDArray[np.uint8] | tuple[str, ...]
-    labels: npt.NDArray[np.int32]
+    instances: npt.NDArray[Any] | tuple[str, ...]
+    labels: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +40,8 @@ class Splits:
         name: the data set.
         form: how it lay on disk, or ``synthetic``.
         files: file name -> sha256 of what was read.
-        labels: class names in the order of the label numbers.
+        labels: class names in the order of the label numbers; empty where there are no classes.
+        validation: may be empty: then the weights of the last epoch are kept.
         read_test: reads the test part; called once, at the end of a run.
     """
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from training.datasets.fashion_mnist import FASHION_LABELS
 from training.datasets.garment_shapes import CHECKS, GRID, OUTLINES, Part
-from training.datasets.review_templates import write_review, write_sentence
+from training.datasets.review_templates import write_review
 
 OVERSAMPLING = 8  # the shapes are drawn 8 times larger and averaged, for smooth edges
 
@@ -37,18 +37,21 @@ def fashion_images(count: int, *, seed: int) -> tuple[Images, Labels]:
     return images, labels
 
 
-def coloured_blobs(count: int, *, seed: int) -> tuple[Images, Labels]:
+def coloured_blobs(count: int, *, seed: int, classes: int = 2) -> tuple[Images, Labels]:
     """Draw one soft blob a picture: class 0 warm and round, class 1 cold and long, on a noisy ground.
+
+    Further pairs of classes are these two with their channels exchanged, then with their colours inverted.
 
     Returns:
         images: uint8 (count, 32, 32, 3).
-        labels: int64 (count,), 0 or 1.
+        labels: int64 (count,), 0 to ``classes - 1``.
     """
     rng = np.random.default_rng([seed, 3])
-    labels = _balanced(rng, count, classes=2)
+    labels = _balanced(rng, count, classes=classes)
     images = np.zeros((count, 32, 32, 3), np.uint8)
     for index, label in enumerate(labels):
-        images[index] = _blob(np.random.default_rng([seed, 4, index]), cold=bool(label))
+        blob = np.roll(_blob(np.random.default_rng([seed, 4, index]), cold=bool(label % 2)), label // 2, axis=2)
+        images[index] = 255 - blob if label >= 6 else blob
     return images, labels
 
 
@@ -66,11 +69,6 @@ def sentences(count: int, *, seed: int) -> tuple[list[str], Labels]:
         for index, label in enumerate(labels)
     ]
     return texts, labels
-
-
-def sentence(rng: Generator, *, positive: bool) -> str:
-    """One sentence of such a review."""
-    return write_sentence(rng, positive=positive)
 
 
 def draw_garment(name: str, *, seed: int = 0) -> Images:

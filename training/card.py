@@ -1,0 +1,94 @@
+"""What a reader wants to know of a run first, and the model card made of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.datasets.splits import SYNTHETIC
+
+Document = Mapping[str, Any]
+
+HEADINGS = (
+    ("accuracy", "{} accuracy", "{:.4f}"),
+    ("perplexity", "{} perplexity", "{:.2f}"),
+    ("rmse", "{} root mean squared error", "{:.4g}"),
+    ("log_loss", "{} log loss", "{:.4f}"),
+    ("calibration_error", "{} calibration error", "{:.4f}"),
+)
+"""Figure of an evaluation -> its name, after the part's, and its form."""
+
+
+def facts(metrics: Document) -> list[tuple[str, str]]:
+    """(name, value) of everything about a run that fits into a line.
+
+    Args:
+        metrics: metrics.json of the run.
+    """
+    data, hardware = metrics["dataset"], metrics["hardware"]
+    target = metrics["target"]["test_accuracy"]
+    return [
+        *_measured("Test", metrics["test"]),
+        *_measured("Validation", metrics["validation"]),
+        *((finding["name"], _finding(finding)) for finding in metrics["findings"]),
+        ("Target", "none" if target is None else f"test accuracy {target:.3f}"),
+        ("Test set", metrics["gate"]),
+        ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
+        ("Parameters", f"{metrics['parameters']:,}"),
+        ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
+        ("Training time", f"{metrics['seconds']['training']:.0f} s"),
+        ("Hardware", f"{hardware['cpu']}, CPU cores: {hardware['cpu_count']}"),
+        ("Date", metrics["date"]),
+        ("Command", metrics["command"]),
+        ("Overrides", ", ".join(metrics["overrides"]) or "none"),
+        *(("Warning", sentence) for sentence in metrics["warnings"]),
+    ]
+
+
+def _measured(part: str, evaluation: Document | None) -> list[tuple[str, str]]:
+    if evaluation is None:
+        return [(f"{part} part", "not measured")]
+    found = [
+        (name.format(part), form.format(evaluation[key]))
+        for key, name, form in HEADINGS
+        if evaluation.get(key) is not None
+    ]
+    (name, value), *others = found
+    return [(name, f"{value} on {evaluation['rows']} rows"), *others]
+
+
+def _finding(finding: Document) -> str:
+    value = f"{finding['value']:.6g}" if isinstance(finding["value"], float) else str(finding["value"])
+    if finding["holds"] is None:
+        return value
+    return f"{value} ({'as' if finding['holds'] else 'NOT as'} wanted: {finding['wanted']})"
+
+
+def model_card(name: str, description: str, metrics: Document) -> str:
+    """card.md: what the model is for, how well it does, on what, and how to make it again."""
+    table = "\n".join(f"| {key} | {value} |" for key, value in facts(metrics))
+    evaluation = metrics["test"] or metrics["validation"] or {}
+    options = "".join(f" --set {override}" for override in metrics["overrides"])
+    options += " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
+    options += " --force" if metrics["gate"].endswith("--force") else ""
+    return (
+        f"# {name}\n\n{description}\n\n"
+        f"| | |\n|---|---|\n{table}\n\n"
+        f"{_classes(evaluation.get('per_class', {}))}"
+        f"## Make it again\n\n```\npython -m training run {name}{options} --publish\n```\n"
+    )
+
+
+def _classes(per_class: Mapping[str, Document]) -> str:
+    limits = (
+        "It was trained and measured on the data set above; inputs of another kind get answers of unknown quality. It "
+        "is a demonstration, not for decisions about people.\n\n"
+    )
+    if not per_class:
+        return f"## Limits\n\n{limits}"
+    rows = "\n".join(
+        f"| {label} | {figures['precision']:.3f} | {figures['recall']:.3f} |" for label, figures in per_class.items()
+    )
+    return (
+        f"| class | precision | recall |\n|---|---|---|\n{rows}\n\n"
+        f"## Limits\n\nThe model knows these {len(per_class)} classes and nothing else: whatever it is given, it "
+        f"answers one of them. {limits}"
+    )

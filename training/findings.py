@@ -1,0 +1,111 @@
+"""Figures that a run measures besides its evaluation, each with what it should be; imports no TensorFlow."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.contract.model_spec import TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One figure.
+
+    Attributes:
+        name: what it is.
+        value: what was measured.
+        wanted: what it should be, in words; empty if it is only recorded.
+        holds: whether it is; None if it is only recorded.
+    """
+
+    name: str
+    value: float | int | str
+    wanted: str = ""
+    holds: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json; a number that JSON cannot hold becomes its name."""
+        finite = not isinstance(self.value, float) or math.isfinite(self.value)
+        return {
+            "name": self.name,
+            "value": self.value if finite else str(self.value),
+            "wanted": self.wanted,
+            "holds": self.holds,
+        }
+
+    @property
+    def shown(self) -> str:
+        """The value for a table."""
+        return f"{self.value:.9g}" if isinstance(self.value, float) else str(self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servable:
+    """A model that a lesson learned and that can be published.
+
+    Attributes:
+        model: tf_keras.Model.
+        inputs, outputs: its tensors, named as the model names them.
+    """
+
+    model: Any
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that a study found.
+
+    Attributes:
+        figures: in the order of the report.
+        pictures: title -> PNG file in the run's directory.
+        notes: sentences for the report.
+        servable: for a lesson that has learned something to predict with.
+    """
+
+    figures: tuple[Finding, ...] = ()
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    servable: Servable | None = None
+
+    @property
+    def missed(self) -> tuple[Finding, ...]:
+        """The figures that are not what they should be."""
+        return tuple(figure for figure in self.figures if figure.holds is False)
+
+
+def equal(name: str, value: float | int | str, wanted: float | int | str) -> Finding:
+    """A finding that must be exactly ``wanted``."""
+    return Finding(name=name, value=value, wanted=str(wanted), holds=bool(value == wanted))
+
+
+def close(name: str, value: float, wanted: float, *, within: float) -> Finding:
+    """A finding that may differ from ``wanted`` by at most ``within``."""
+    return Finding(
+        name=name, value=float(value), wanted=f"{wanted:.9g} ± {within:.1g}", holds=bool(abs(value - wanted) <= within)
+    )
+
+
+def between(name: str, value: float, low: float, high: float) -> Finding:
+    """A finding that must lie between ``low`` and ``high``, both excluded."""
+    return Finding(
+        name=name, value=float(value), wanted=f"between {low:g} and {high:g}", holds=bool(low < value < high)
+    )
+
+
+def below(name: str, value: float, limit: float, *, of: str) -> Finding:
+    """A finding that must be smaller than ``limit``, which is the figure ``of`` something else."""
+    return Finding(name=name, value=float(value), wanted=f"below {limit:.6g}, {of}", holds=bool(value < limit))
+
+
+def above(name: str, value: float, limit: float, *, of: str) -> Finding:
+    """A finding that must be larger than ``limit``, which is the figure ``of`` something else."""
+    return Finding(name=name, value=float(value), wanted=f"above {limit:.6g}, {of}", holds=bool(value > limit))
+
+
+def recorded(name: str, value: float | int | str) -> Finding:
+    """A finding that is only written down."""
+    return Finding(name=name, value=value)

@@ -1,0 +1,107 @@
+"""One run of a lesson: worked through, written down, and published if it has learned something to serve."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.contract.model_spec import ModelSpec
+from training import environment
+from training.errors import SettingRefused
+from training.findings import Findings, Servable
+from training.lesson import Bench, Lesson
+from training.overrides import settings
+from training.record import Phases, Plan, write_json
+from training.report import write_lesson_report
+from training.rundirs import CARD_FILE, CONFIG_FILE, METRICS_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """What came of a lesson.
+
+    Attributes:
+        version: the published directory, if it was asked for and every figure is as wanted.
+    """
+
+    directory: Path
+    findings: Findings
+    version: Path | None
+
+
+def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console) -> Worked:
+    """Work the lesson through and report; publish if asked and nothing was missed.
+
+    Raises:
+        SettingRefused: it is to be published but has nothing to serve.
+    """
+    phases = Phases()
+    directory.mkdir(parents=True, exist_ok=True)
+    values = {path: list(value) if isinstance(value, tuple) else value for path, value in settings(lesson)}
+    record = {"recipe": lesson.name, "overrides": list(plan.overrides), "command": plan.command, "settings": values}
+    write_json(directory / CONFIG_FILE, record)
+    with phases.phase("training"):
+        findings = lesson.study(Bench(directory=directory, console=console))
+    metrics = {
+        "model": lesson.name,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": environment.commit(),
+        **record,
+        "findings": [figure.as_json() for figure in findings.figures],
+        "notes": list(findings.notes),
+        "test": None,
+        "dataset": {"name": "none", "form": "none", "counts": {}},
+        "seconds": phases.seconds,
+        "hardware": environment.hardware(),
+        "packages": environment.packages(),
+    }
+    write_json(directory / METRICS_FILE, metrics)
+    write_lesson_report(lesson.name, lesson.description, findings, directory=directory)
+    version = None
+    if plan.repository and not findings.missed:
+        if findings.servable is None:
+            raise SettingRefused(f"{lesson.name} is a lesson without a model; run it without --publish")
+        version = _publish(lesson, findings.servable, metrics, directory, plan.repository)
+    return Worked(directory=directory, findings=findings, version=version)
+
+
+def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], directory: Path, repository: Path) -> Path:
+    from training.export import OPSET, framework_versions
+    from training.publish import Version, golden_rows, publish
+
+    spec = ModelSpec(
+        name=lesson.name,
+        description=lesson.description,
+        inputs=servable.inputs,
+        outputs=servable.outputs,
+        opset=OPSET,
+        trained_on="the lesson itself",
+        frameworks=framework_versions(),
+    )
+    inputs, lengths, raw = golden_rows(spec, servable.model, None)
+    card = _card(lesson, metrics)
+    (directory / CARD_FILE).write_text(card, encoding="utf-8")
+    version = Version(
+        model=servable.model,
+        spec=spec,
+        golden_inputs=inputs,
+        golden_lengths=lengths,
+        raw=raw,
+        tokenizer=None,
+        metrics=metrics,
+        baseline={},
+        card=card,
+    )
+    return publish(version, repository=repository)
+
+
+def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {figure['name']} | {figure['value']} | {figure['wanted']} |" for figure in metrics["findings"])
+    options = "".join(f" --set {override}" for override in metrics["overrides"])
+    return (
+        f"# {lesson.name}\n\n{lesson.description}\n\n| figure | measured | wanted |\n|---|---|---|\n{rows}\n\n"
+        f"## Make it again\n\n```\npython -m training run {lesson.name}{options} --publish\n```\n"
+    )

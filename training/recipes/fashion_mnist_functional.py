@@ -1,0 +1,40 @@
+"""Fashion-MNIST with Keras's functional API: layers are called like functions and joined to a model.
+
+Command: python -m training run fashion-mnist-functional --test
+Result: TODO
+Date and hardware: 2026-11-21, two cores of an AMD EPYC
+
+784-64-64-10, RMSprop at Keras's default 0.001, cross-entropy, 5 epochs of batches of 64; as validation_split=0.2 does,
+the last fifth of the training images validates.
+"""
+
+from typing import Any
+
+from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
+from training.networks import Dense
+from training.pipelines import ImagePipeline
+from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Signature
+
+
+def build(network: Dense, signature: Signature) -> Any:
+    """From the input to the output, each layer called with what the one before it gives."""
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    flat = layers.Flatten()(layers.Rescaling(1 / 255)(pixels))
+    features = network(flat)
+    probabilities = layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(features)
+    return tf_keras.Model(pixels, probabilities)
+
+
+RECIPE = Recipe(
+    name="fashion-mnist-functional",
+    description="Ten kinds of garment, by two hidden layers of 64 units, written with the functional API.",
+    data=FashionMnist(validation_split=0.2),
+    pipeline=ImagePipeline(steps=FASHION_STEPS),
+    network=Dense(units=(64, 64)),
+    build=build,
+    optimizer=Optimizer(name="rmsprop", learning_rate=1e-3, momentum=0.0),
+    fitting=Fitting(epochs=5, batch_size=64, keep="last"),
+)

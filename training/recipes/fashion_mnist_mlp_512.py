@@ -1,0 +1,26 @@
+"""Fashion-MNIST as the course teaches it next: one hidden layer of 512 units.
+
+Command: python -m training run fashion-mnist-mlp-512 --test
+Result: TODO
+Date and hardware: 2026-11-21, two cores of an AMD EPYC
+
+Flatten, Dense 512 with ReLU, Dense 10 with softmax; Adam at Keras's default 0.001, cross-entropy,
+five epochs of batches of 128, all 60,000 training images, no validation part. The published fashion-mnist-mlp
+shows what the same kind of network reaches when it is trained with care.
+"""
+
+from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
+from training.networks import Dense, dense_classifier
+from training.pipelines import ImagePipeline
+from training.recipe import Fitting, Optimizer, Recipe
+
+RECIPE = Recipe(
+    name="fashion-mnist-mlp-512",
+    description="Ten kinds of garment, by one hidden layer of 512 units, as the course teaches it.",
+    data=FashionMnist(validation_per_class=0),
+    pipeline=ImagePipeline(steps=FASHION_STEPS),
+    network=Dense(units=(512,)),
+    build=dense_classifier,
+    optimizer=Optimizer(name="adam", learning_rate=1e-3),
+    fitting=Fitting(epochs=5, batch_size=128, keep="last"),
+)

@@ -1,0 +1,113 @@
+"""The smallest network there is: one unit finds the rule behind six pairs of numbers.
+
+Command: python -m training run hello-world
+Result: TODO
+Date and hardware: 2026-11-21, two cores of an AMD EPYC
+
+As taught: one Dense(1) unit, stochastic gradient descent with Keras's default learning rate 0.01, mean squared error,
+xs -1 to 4, ys 2x - 1, 500 epochs of all six pairs at once, the TensorBoard callback. From six pairs no network can be
+certain of the rule, so f(10) comes out close to 19 and not at 19.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.datasets.splits import Examples, Splits
+from training.findings import Findings, between, recorded
+from training.pipelines import NumberPipeline
+from training.recipe import VALUES_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Subject, Targets
+from training.tasks import Regress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Six points of the line y = slope x + intercept; all of them train.
+
+    Attributes:
+        first, count: x values: ``first``, ``first + 1``, ...
+    """
+
+    slope: float = 2.0
+    intercept: float = -1.0
+    first: int = -1
+    count: int = 6
+
+    def load(self) -> Splits:
+        """The points; see ``DataSource.load``."""
+        xs = np.arange(self.first, self.first + self.count, dtype=np.float32)[:, None]
+        points = Examples(instances=xs, labels=(self.slope * xs + self.intercept).astype(np.float32))
+        nothing = points.take(np.arange(0))
+        return Splits(
+            name="six points of a line",
+            form="computed",
+            files={},
+            labels=(),
+            train=points,
+            validation=nothing,
+            read_test=lambda: nothing,
+        )
+
+    def synthetic(self) -> Splits:
+        """The same points: they are computed in any case."""
+        return self.load()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Settings of the network; attributes: units: of the one layer."""
+
+    units: int = 1
+
+
+def build(network: Network, signature: Signature) -> Any:
+    """One dense layer without activation: y = weight x + bias."""
+    import tf_keras
+    from tf_keras import layers
+
+    x = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    return tf_keras.Model(x, layers.Dense(network.units, name=VALUES_NAME)(x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """Asks the trained unit for a number that it has not seen.
+
+    Attributes:
+        x: the number.
+        low, high: the answer must lie between them.
+    """
+
+    x: float = 10.0
+    low: float = 18.9
+    high: float = 19.1
+
+    def __call__(self, subject: Subject) -> Findings:
+        """f(x), and the rule that was found."""
+        answer = float(subject.model.predict(np.array([[self.x]], np.float32), verbose=0)[0, 0])
+        kernel, bias = subject.model.get_weights()
+        return Findings(
+            figures=(
+                between(f"f({self.x:g})", answer, self.low, self.high),
+                recorded("weight", float(kernel[0, 0])),
+                recorded("bias", float(bias[0])),
+            )
+        )
+
+
+RECIPE = Recipe(
+    name="hello-world",
+    description="The rule behind six pairs of numbers, y = 2x - 1, by one unit.",
+    data=Line(),
+    pipeline=NumberPipeline(),
+    network=Network(),
+    build=build,
+    task=Regress(),
+    study=Ask(),
+    optimizer=Optimizer(name="sgd", learning_rate=0.01),
+    loss=Loss(name="mean-squared-error"),
+    metrics=("mean-absolute-error", "root-mean-squared-error"),
+    fitting=Fitting(epochs=500, batch_size=6, descent="batch", keep="last", checkpoint_every=50),
+    targets=Targets(parameters=2),
+)

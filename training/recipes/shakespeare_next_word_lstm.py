@@ -1,0 +1,185 @@
+"""An LSTM foretells the next word of a play, and is measured against counting words.
+
+Command: python -m training run shakespeare-next-word-lstm --publish
+Result: TODO
+Date and hardware: 2026-11-21, two cores of an AMD EPYC
+
+In training the network foretells every word of a stretch of text at once; served, it reads a text and gives the
+probability of each word of its vocabulary, of a mark, or of a line's end, to come next. Both use the same layers: the
+embedding that reads words also scores them (Press & Wolf, arXiv:1608.05859), which halves the weights and helps where
+text is scarce.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.contract.tokenizer import FIRST_WORD_ID, Tokenizer, join_tokens
+from training.datasets.tiny_shakespeare import TinyShakespeare
+from training.findings import Findings, below, recorded
+from training.next_token import NextTokenPipeline
+from training.recipe import (
+    OUTPUT_NAME,
+    Fitting,
+    Loss,
+    Optimizer,
+    Recipe,
+    Schedule,
+    Signature,
+    Subject,
+    Targets,
+)
+from training.tasks import ForetellToken, Surprise
+from training.trigram import Trigram
+
+EMBEDDING, LSTM, NARROW = "embedding", "lstm", "narrow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Settings of the network.
+
+    Attributes:
+        embedding: numbers per token.
+        units: of the LSTM.
+        embedding_dropout, output_dropout: shares silenced in training, before and after the LSTM, each for a whole
+            stretch of text.
+    """
+
+    embedding: int = 64
+    units: int = 128
+    embedding_dropout: float = 0.3
+    output_dropout: float = 0.4
+
+
+def build(network: Network, signature: Signature) -> Any:
+    """For training: the probabilities after every token of a stretch, (batch, length, ids - 1)."""
+    import tf_keras
+    from tf_keras import layers
+
+    token_ids = layers.Input((None,), dtype=signature.input.dtype, name=signature.input.name)
+    embedding = _embedding(network, signature)
+    x = layers.SpatialDropout1D(network.embedding_dropout)(embedding(token_ids))
+    x = layers.LSTM(network.units, return_sequences=True, name=LSTM)(x)
+    x = layers.SpatialDropout1D(network.output_dropout)(x)
+    x = layers.Dense(network.embedding, name=NARROW)(x)
+    return tf_keras.Model(token_ids, _scores_by(embedding)(x))
+
+
+def last_word(network: Network, model: Any, signature: Signature) -> Any:
+    """To measure and to serve: the same layers, read after the last token, (batch, ids - 1)."""
+    import tf_keras
+    from tf_keras import layers
+
+    token_ids = layers.Input((None,), dtype=signature.input.dtype, name=signature.input.name)
+    embedding, scores = model.get_layer(EMBEDDING), model.get_layer(OUTPUT_NAME)
+    lstm = layers.LSTM(network.units, name=LSTM)
+    x = model.get_layer(NARROW)(lstm(embedding(token_ids)))
+    lstm.set_weights(model.get_layer(LSTM).get_weights())
+    return tf_keras.Model(token_ids, scores(x))
+
+
+def _embedding(network: Network, signature: Signature) -> Any:
+    from tf_keras import initializers, layers
+
+    start = initializers.RandomUniform(-0.1, 0.1)
+    return layers.Embedding(
+        signature.id_count, network.embedding, mask_zero=True, embeddings_initializer=start, name=EMBEDDING
+    )
+
+
+def _scores_by(embedding: Any) -> Any:
+    """A layer that scores each token by its own embedding: softmax(x E' + bias), without the column of padding."""
+    import tensorflow as tf
+    from tf_keras import layers
+
+    class Scores(layers.Layer):  # type: ignore[misc]
+        """Probabilities (..., ids - 1) of features (..., embedding)."""
+
+        def __init__(self) -> None:
+            super().__init__(name=OUTPUT_NAME)
+            self.embedding = embedding
+            self.supports_masking = True
+
+        def build(self, shape: Any) -> None:
+            """One bias per token."""
+            self.bias = self.add_weight("bias", (self.embedding.input_dim,), initializer="zeros")
+
+        def call(self, features: Any) -> Any:
+            """Softmax over all ids but padding."""
+            flat = tf.reshape(features, [-1, self.embedding.output_dim])
+            scores = tf.matmul(flat, self.embedding.embeddings, transpose_b=True) + self.bias
+            shape = tf.concat([tf.shape(features)[:-1], [self.embedding.input_dim - 1]], axis=0)
+            probabilities = tf.reshape(tf.nn.softmax(scores[:, 1:]), shape)
+            probabilities.set_shape([*features.shape[:-1], self.embedding.input_dim - 1])
+            return probabilities
+
+    return Scores()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstTrigram:
+    """Sets the network against a smoothed trigram model of the same words, and lets it write.
+
+    Attributes:
+        prompt: what it goes on from.
+        tokens: that it writes.
+        temperature: probabilities are raised to 1 / this; below 1 the likely becomes likelier.
+    """
+
+    prompt: str = "ROMEO:\nO, she"
+    tokens: int = 80
+    temperature: float = 0.7
+
+    def __call__(self, subject: Subject) -> Findings:
+        """Perplexity of both on the validation part, and on the test part if it was read."""
+        feed, tokenizer = subject.feed, subject.feed.tokenizer
+        assert tokenizer is not None  # the pipeline is one of texts
+        trigram = Trigram(feed.passages(subject.splits.train), vocabulary=tokenizer.id_count - 1)  # type: ignore[attr-defined]
+        figures = []
+        parts = {"validation": (subject.validation, subject.splits.validation)}
+        if subject.test:
+            parts["test"] = (subject.test, subject.splits.read_test())
+        for part, (measured, examples) in parts.items():
+            assert isinstance(measured, Surprise)
+            counted = float(np.exp(trigram.log_loss(feed.passages(examples))))  # type: ignore[attr-defined]
+            figures += [
+                recorded(f"{part} perplexity of the trigram model", counted),
+                below(f"{part} perplexity of the LSTM", measured.perplexity, counted, of="the trigram model's"),
+            ]
+        return Findings(figures=tuple(figures), notes=(self._write(subject.model, tokenizer),))
+
+    def _write(self, model: Any, tokenizer: Tokenizer) -> str:
+        """Go on from the prompt, one drawn token after the other."""
+        rng, ids = np.random.default_rng(0), list(tokenizer.encode(self.prompt))
+        for _ in range(self.tokens):
+            read = np.array([ids[-tokenizer.max_length :]], np.int32)
+            scores = np.asarray(model(read, training=False))[0].astype(np.float64)
+            scores[0] = 0.0  # not the unknown token
+            scores = scores ** (1 / self.temperature)
+            ids.append(int(rng.choice(len(scores), p=scores / scores.sum())) + FIRST_WORD_ID - 1)
+        return join_tokens(tokenizer.decode(ids))
+
+
+RECIPE = Recipe(
+    name="shakespeare-next-word-lstm",
+    description="The next word of a play in the manner of Shakespeare, by an LSTM.",
+    data=TinyShakespeare(),
+    pipeline=NextTokenPipeline(vocabulary_size=4000, max_length=64, word_dropout=0.05),
+    network=Network(),
+    build=build,
+    finish=last_word,
+    task=ForetellToken(),
+    study=AgainstTrigram(),
+    optimizer=Optimizer(
+        name="adamw",
+        learning_rate=0.004,
+        schedule=Schedule(name="cosine", warmup=0.05),
+        weight_decay=0.05,
+        clip_norm=1.0,
+    ),
+    loss=Loss(name="sparse-categorical-crossentropy"),
+    fitting=Fitting(epochs=30, batch_size=32, keep="last"),
+    targets=Targets(parameters=500_000, minutes=30),
+)

@@ -1,0 +1,217 @@
+"""What a network learned from other pictures helps it to tell cats from dogs, the more the fewer are labelled.
+
+Command: python -m training run transfer-cats-vs-dogs
+Result: TODO
+Date and hardware: 2026-11-21, two cores of an AMD EPYC
+
+Three steps: the body learns to tell the other eight classes of CIFAR-10 apart; it is frozen, and a new head learns cats
+and dogs on top of it; the whole is fine-tuned with a small learning rate. The study does this with 100 and 1,000 of the
+8,000 labelled images as well, and each time sets the same network beside it that starts from random weights and takes
+as many steps.
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.contract.model_spec import TransformStep
+from training.datasets.cifar10 import EDGE, CatsVsDogs, EightOthers
+from training.drawing import lines
+from training.evaluate import Evaluation, predict
+from training.findings import Findings, above, recorded
+from training.pipelines import ImageAugmentation, ImagePipeline
+from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Stage, Subject, Targets
+
+BODY = ("convolution_1", "convolution_2", "convolution_3", "convolution_4", "convolution_5")
+PRETRAIN, HEAD = "pretrain", "head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Settings of the network.
+
+    Attributes:
+        filters: of each 3x3 convolution; max-pooling follows the second and every later one but the last.
+        dropout: share of the features before the dense layer that are silenced in training.
+    """
+
+    filters: tuple[int, ...] = (32, 48, 64, 96, 128)
+    dropout: float = 0.3
+
+
+def build(network: Network, signature: Signature) -> Any:
+    """Convolutions with batch normalisation and ReLU, global average, dropout, softmax."""
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    x = layers.Rescaling(1 / 64, offset=-123 / 64)(pixels)  # mean and standard deviation of the training pixels
+    for name, filters in zip(BODY, network.filters, strict=True):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
+        x = layers.BatchNormalization(momentum=0.95, name=_normalisation(name))(x)
+        x = layers.ReLU()(x)
+        if name not in {BODY[0], BODY[-1]}:
+            x = layers.MaxPooling2D()(x)
+    x = layers.Dropout(network.dropout)(layers.GlobalAveragePooling2D()(x))
+    return tf_keras.Model(pixels, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+
+
+def build_frozen(network: Network, signature: Signature) -> Any:
+    """The same network, of which only the dense layer learns; batch normalisation keeps its statistics."""
+    model = build(network, signature)
+    for name in _body_layers():
+        model.get_layer(name).trainable = False
+    return model
+
+
+def _normalisation(convolution: str) -> str:
+    return convolution.replace("convolution", "normalisation")
+
+
+def _body_layers() -> tuple[str, ...]:
+    return tuple(layer for name in BODY for layer in (name, _normalisation(name)))
+
+
+def _adamw(learning_rate: float) -> Optimizer:
+    schedule = Schedule(name="cosine", warmup=0.1)
+    return Optimizer(name="adamw", learning_rate=learning_rate, schedule=schedule, weight_decay=0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstScratch:
+    """Accuracy on the validation part, transferred against started at random, at several numbers of labelled images.
+
+    Attributes:
+        labelled: numbers of images, both classes together, besides all of them.
+        steps: of each training; as many from scratch as for head and fine-tuning together.
+        scratch_rate: learning rate of the network that starts at random.
+    """
+
+    labelled: tuple[int, ...] = (100, 1000)
+    steps: int = 1500
+    scratch_rate: float = 3e-3
+
+    def __call__(self, subject: Subject) -> Findings:
+        """Train both ways at each number, and draw."""
+        everything = len(subject.splits.train)
+        sizes = [*(size for size in self.labelled if size < everything), everything]
+        transferred, scratch = [], []
+        for size in sizes:
+            if size == everything:
+                assert isinstance(subject.validation, Evaluation)
+                transferred.append(subject.validation.accuracy)
+            else:
+                transferred.append(self._train(subject, self._with_labels(subject.recipe, size), f"transfer-{size}"))
+            scratch.append(self._train(subject, self._from_scratch(subject.recipe, size), f"scratch-{size}"))
+        picture = lines(
+            {"pre-trained on the other eight classes": (sizes, transferred), "from scratch": (sizes, scratch)},
+            subject.directory / "labelled-images.png",
+            x="labelled images of cats and dogs",
+            y="accuracy on the validation part",
+            logarithmic="x",
+        )
+        figures = []
+        for size, with_transfer, without in zip(sizes, transferred, scratch, strict=True):
+            name = f"transferred, {size:,} labelled"
+            figures.append(recorded(f"from scratch, {size:,} labelled", without))
+            few = size < everything
+            figures.append(
+                above(name, with_transfer, without, of="from scratch") if few else recorded(name, with_transfer)
+            )
+        return Findings(figures=tuple(figures), pictures={"Accuracy against labelled images": picture})
+
+    def _with_labels(self, recipe: Recipe, size: int) -> Recipe:
+        """The recipe with fewer labelled images and as many steps of head and fine-tuning as ever."""
+        head = next(stage for stage in recipe.stages if stage.name == HEAD)
+        stages = tuple(
+            replace(stage, fitting=self._fitting(stage.fitting, size, self.steps // 3)) if stage is head else stage
+            for stage in recipe.stages
+        )
+        return replace(
+            recipe,
+            data=_fewer(recipe.data, size),
+            stages=stages,
+            fitting=self._fitting(recipe.fitting, size, self.steps - self.steps // 3),
+        )
+
+    def _from_scratch(self, recipe: Recipe, size: int) -> Recipe:
+        return replace(
+            recipe,
+            data=_fewer(recipe.data, size),
+            stages=(),
+            optimizer=_adamw(self.scratch_rate),
+            fitting=self._fitting(recipe.fitting, size, self.steps),
+        )
+
+    def _fitting(self, fitting: Fitting, size: int, steps: int) -> Fitting:
+        """``steps`` steps over ``size`` images, the weights of the last one kept: nothing is chosen by validation."""
+        batch = min(fitting.batch_size, size // 4)
+        epochs = max(1, round(steps * batch / size))
+        every = max(1, epochs // 5)
+        return replace(
+            fitting,
+            batch_size=batch,
+            epochs=epochs,
+            keep="last",
+            validate_every=every,
+            checkpoint_every=every,
+            watch=False,
+        )
+
+    def _train(self, subject: Subject, recipe: Recipe, name: str) -> float:
+        """Train in a subdirectory, with the body that the run has trained already; accuracy on the validation part."""
+        from training.fit import fit
+
+        directory = subject.directory / name
+        directory.mkdir(exist_ok=True)
+        if recipe.stages and not (directory / PRETRAIN).exists():
+            shutil.copytree(subject.directory / PRETRAIN, directory / PRETRAIN)
+        subject.console.print(f"study: {name}", highlight=False)
+        splits = recipe.data.synthetic() if subject.synthetic else recipe.data.load()
+        trained = fit(recipe, subject.feed, splits, directory=directory, console=subject.console)
+        answers = predict(
+            trained.model, subject.feed, splits.validation, batch_size=recipe.fitting.evaluation_batch_size
+        )
+        return float((answers.argmax(axis=1) == splits.validation.labels).mean())
+
+
+def _fewer(data: Any, size: int) -> CatsVsDogs:
+    assert isinstance(data, CatsVsDogs)
+    return replace(data, labelled_per_class=size // 2)
+
+
+RECIPE = Recipe(
+    name="transfer-cats-vs-dogs",
+    description="Cat or dog, by a network that first learned eight other classes.",
+    data=CatsVsDogs(),
+    pipeline=ImagePipeline(
+        steps=(
+            TransformStep(step="crop_square"),
+            TransformStep(step="resize", arguments={"width": EDGE, "height": EDGE}),
+        ),
+        augmentation=ImageAugmentation(shift=4, flip=True),
+    ),
+    network=Network(),
+    build=build,
+    stages=(
+        Stage(
+            name=PRETRAIN,
+            build=build,
+            data=EightOthers(),
+            hands_on=_body_layers(),
+            optimizer=_adamw(3e-3),
+            fitting=Fitting(epochs=25, batch_size=64, keep="last"),
+        ),
+        Stage(
+            name=HEAD,
+            build=build_frozen,
+            hands_on=(*_body_layers(), OUTPUT_NAME),
+            optimizer=_adamw(3e-3),
+            fitting=Fitting(epochs=4, batch_size=64, keep="last"),
+        ),
+    ),
+    optimizer=_adamw(1e-3),
+    fitting=Fitting(epochs=8, batch_size=64, keep="last"),
+    study=AgainstScratch(),
+    targets=Targets(parameters=300_000, minutes=30),
+)

@@ -1,0 +1,141 @@
+"""Warns in words of ReLUs that are dead and of gradients that vanish or explode."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+ROWS = 256
+"""Rows of the training part that are looked at, at least one batch."""
+DEAD_SHARE = 0.5
+"""A layer with more dead units than this is worth a warning."""
+VANISHING_RATIO = 1e-4
+"""Of the gradient of an early layer against that of the last one; ten sigmoid layers give 1e-6."""
+EXPLODING_NORM = 1e3
+"""Of all gradients together, for losses of order one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look at a network showed.
+
+    Attributes:
+        dead: layer -> share of its ReLU units that are 0 for all rows.
+        gradients: layer -> root mean square of its kernel's gradient, from the first layer to the last.
+        norm: of all gradients together.
+    """
+
+    dead: dict[str, float]
+    gradients: dict[str, float]
+    norm: float
+
+
+def warnings_of(look: Look) -> dict[str, str]:
+    """Kind and layer -> one sentence for each thing that is wrong."""
+    found = {}
+    for layer, share in look.dead.items():
+        if share > DEAD_SHARE:
+            found[f"dead {layer}"] = (
+                f"{share:.0%} of the ReLU units of layer {layer!r} are dead: they give 0 for every row looked at and "
+                "learn nothing; lower optimizer.learning_rate, start with he_normal, or use leaky ReLU"
+            )
+    *early, last = look.gradients.items() or [("", 0.0)]
+    for layer, size in early:
+        if size < VANISHING_RATIO * last[1]:
+            found["vanishing"] = (
+                f"vanishing gradient: that of layer {layer!r} ({size:.1e}) is {size / last[1]:.0e} of that of layer "
+                f"{last[0]!r}; use ReLU in place of sigmoid or tanh, batch normalisation, or fewer layers"
+            )
+            break
+    if not look.norm < EXPLODING_NORM:  # also true for NaN
+        found["exploding"] = (
+            f"exploding gradient: its norm is {look.norm:.3g}; lower optimizer.learning_rate, set "
+            "optimizer.clip_norm, or start with smaller weights"
+        )
+    return found
+
+
+class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Looks at the network before training and after epochs 1, 2, 4, 8, ...; says each thing once.
+
+    It looks in inference mode and draws no random number, so training goes on as if nobody had looked.
+
+    Args:
+        batches: tf.data.Dataset of training batches.
+        say: is given each new sentence.
+    """
+
+    def __init__(self, batches: Any, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.batches, self.say = batches, say
+        self.said: set[str] = set()
+        self._rows: list[tuple[Any, Any]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Take the rows to look at, and look."""
+        taken = 0
+        for inputs, targets in self.batches:
+            self._rows.append((inputs, targets))
+            taken += len(inputs)
+            if taken >= ROWS:
+                break
+        self._activations = _relu_outputs(self.model)
+        self._look()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look at rising distances."""
+        if math.log2(epoch + 1).is_integer():
+            self._look()
+
+    def _look(self) -> None:
+        for kind, sentence in warnings_of(look_at(self.model, self._activations, self._rows)).items():
+            if kind not in self.said:
+                self.said.add(kind)
+                self.say(sentence)
+
+
+def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]) -> Look:
+    """Activations on all ``rows``, gradients on the first batch of them.
+
+    Args:
+        model: compiled.
+        activations: layer -> symbolic output of its ReLU.
+        rows: batches of (inputs, targets).
+    """
+    alive: dict[str, Any] = {}
+    if activations:
+        inner = tf_keras.Model(model.inputs, activations)
+        for inputs, _ in rows:
+            for name, values in inner(inputs, training=False).items():
+                some = np.asarray(values).reshape(-1, values.shape[-1]).any(axis=0)
+                alive[name] = alive.get(name, False) | some
+    inputs, targets = rows[0]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model.loss(targets, model(inputs, training=False)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    sizes = {}
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        if gradient is not None and "kernel" in variable.name and "recurrent" not in variable.name:
+            sizes[variable.name.removesuffix(":0").removesuffix("/kernel")] = float(
+                tf.sqrt(tf.reduce_mean(tf.square(gradient)))
+            )
+    return Look(
+        dead={name: 1 - float(units.mean()) for name, units in alive.items()},
+        gradients=sizes,
+        norm=float(tf.linalg.global_norm([gradient for gradient in gradients if gradient is not None])),
+    )
+
+
+def _relu_outputs(model: Any) -> dict[str, Any]:
+    """Layer -> output of each layer that ends in a ReLU; none for a model that is no graph of layers."""
+    if not getattr(model, "inputs", None):
+        return {}
+    return {
+        layer.name: layer.output
+        for layer in model.layers
+        if isinstance(layer, tf_keras.layers.ReLU) or getattr(layer, "activation", None) is tf_keras.activations.relu
+    }
