@@ -11,6 +11,7 @@ import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from app import __version__
 from app.errors import ServingError
@@ -79,7 +80,7 @@ def models(models_dir: ModelsDir = None) -> None:
     from app.repository.scan import scan
 
     settings = read_settings(models_dir=models_dir)
-    table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "test accuracy")
+    table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "on test data")
     found = scan(settings.models_dir)
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
@@ -90,14 +91,14 @@ def models(models_dir: ModelsDir = None) -> None:
                 spec = ModelSpec.read(directory)
                 metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
             except (ServingError, OSError, ValueError) as error:
-                table.add_row(name, str(version), f"[red]unreadable: {error}[/red]", "", "")
+                table.add_row(name, str(version), Text(f"unreadable: {error}", style="red"), "", "")
                 continue
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = _measured(metrics.get("test") or {})
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            table.add_row(name, str(version), f"{kind}: {inputs}", _answers(spec), measured)
+            table.add_row(name, str(version), f"{kind}: {inputs}", Text(_answers(spec)), measured)
     # A terminal wraps; a pipe or a file gets whole lines.
     console = Console()
     console.print(table) if console.is_terminal else Console(width=200).print(table)
@@ -113,9 +114,10 @@ def _answers(spec: "ModelSpec") -> str:
 
 def _measured(test: dict[str, float]) -> str:
     """The figure of the test set that matters most."""
-    if "perplexity" in test:
-        return f"perplexity {test['perplexity']:.1f}"
-    return f"{test['accuracy']:.4f}" if "accuracy" in test else "-"
+    for name, form in (("perplexity", "perplexity {:.1f}"), ("accuracy", "accuracy {:.4f}"), ("rmse", "RMSE {:.4g}")):
+        if name in test:
+            return form.format(test[name])
+    return "-"
 
 
 @cli.command()
@@ -136,7 +138,7 @@ def predict(
     except ServingError as error:
         fail(error.message)
     for label, score in ranked:
-        Console().print(f"{score:7.4f}  {label}", highlight=False)
+        Console().print(Text(f"{score:7.4f}  {label}"))
 
 
 @cli.command()
@@ -232,7 +234,8 @@ def read_settings(**flags: Any) -> Settings:
 
 def fail(message: str) -> NoReturn:
     """Print one sentence to standard error and exit with 2."""
-    Console(stderr=True).print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
+    # A Text, not markup: a message may quote brackets that a user wrote.
+    Console(stderr=True).print(Text.assemble(("error:", "red"), f" {message}"), soft_wrap=True)
     raise typer.Exit(2)
 
 

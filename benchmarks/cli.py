@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
 from benchmarks.startup import measure_startup
 
@@ -41,6 +42,18 @@ def startup(
         table.add_row(name, *(f"{value:.2f}" for value in values.values()))
     Console().print(table)
     write_result("startup", {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]})
+
+
+@cli.command()
+def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:
+    """Masked LSTM as the fused ONNX operator, against the converter's loop. Needs `make train-install`."""
+    found = compare_lstm(repeats=repeats)
+    table = Table("network", "rows", "tokens", "loop, ms", "fused, ms", "times faster", "range")
+    for one in found:
+        figures = (f"{one.loop_ms:.2f}", f"{one.fused_ms:.2f}", f"{one.ratio:.1f}", f"{one.low:.1f} to {one.high:.1f}")
+        table.add_row(one.network, str(one.rows), str(one.tokens), *figures)
+    Console().print(table)
+    write_result("lstm", {"repeats": repeats, "comparisons": [asdict(one) for one in found]})
 
 
 def write_result(name: str, result: dict[str, object]) -> None:

@@ -19,7 +19,7 @@ from training.datasets.synthetic import draw_garment
 
 # What a test adds to a command that would else take hours or gigabytes.
 SMALL = {
-    ".venv/bin/python -m training run": " --dataset synthetic --epochs 1",
+    ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
     "make train": ' ARGS="fashion-mnist-linear"',
 }
 # make test is what runs this; the installation is the same as the checkout's.

@@ -17,7 +17,8 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
     """Gradient ascent on log p(label) from ``start``, within the input's range.
 
     Args:
-        model: Sequential or functional tf_keras.Model of one input, whose layers also take that input as float32.
+        model: Sequential or functional tf_keras.Model of one input, whose layers, and models within it, also take that
+            input as float32.
         label: class to reach.
         start: one instance, shape ``tensor.shape``.
         tensor: the input; a step ends in a value of its dtype, so that rounding cannot undo the result.
@@ -27,11 +28,9 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
         steps reach that, else one for which it just gives ``label``, or None if no step reached it.
     """
     import tensorflow as tf
-    import tf_keras
 
     with tf.device("/CPU:0"):
-        entrance = tf_keras.Input(tensor.shape, dtype="float32")
-        continuous = tf_keras.models.clone_model(model, input_tensors=entrance)
+        continuous = _continuous(model, tensor)
         continuous.set_weights(model.get_weights())
         low, high = value_range(tensor)
         span = high - low if np.isfinite(high - low) else 4.0
@@ -54,6 +53,18 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
                 break
             here = ahead
         return reached
+
+
+def _continuous(model: Any, tensor: TensorSpec) -> Any:
+    """A copy of the model, and of the models within it, that takes float32; an integer input has no gradient."""
+    import tf_keras
+
+    def copy(layer: Any) -> Any:
+        inner = isinstance(layer, tf_keras.Model)
+        return _continuous(layer, tensor) if inner else type(layer).from_config(layer.get_config())
+
+    entrance = tf_keras.Input(tensor.shape, dtype="float32")
+    return tf_keras.models.clone_model(model, input_tensors=entrance, clone_function=copy)
 
 
 def value_range(tensor: TensorSpec) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ import tf_keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.disk import replaced
 from training.errors import TrainingDiverged
 from training.recipe import Fitting
 
@@ -36,7 +36,7 @@ class Progressed:
         history: one row per finished epoch.
         seconds: spent in finished epochs.
         finished: whether training ended by itself.
-        warnings: sentences about the training.
+        warnings: kind -> a sentence about the training, said once.
     """
 
     epoch: int = 0
@@ -45,13 +45,12 @@ class Progressed:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
         """Replace ``directory``/state.json in one step."""
-        temporary = directory / f".{STATE_FILE}"
-        temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        os.replace(temporary, directory / STATE_FILE)
+        with replaced(directory / STATE_FILE) as path:
+            path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, directory: Path) -> "Progressed":
@@ -271,9 +270,8 @@ def learning_rate(model: Any) -> float:
 
 def write_weights(path: Path, weights: list[Any]) -> None:
     """Write arrays to an .npz file, in order, by one rename."""
-    temporary = path.with_name(f".{path.name}")
-    np.savez(temporary, allow_pickle=False, **{f"{index:04d}": weight for index, weight in enumerate(weights)})
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **{f"{index:04d}": weight for index, weight in enumerate(weights)})
 
 
 def read_weights(path: Path) -> list[Any]:
@@ -287,7 +285,7 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
     columns: dict[str, None] = {}
     for row in history:
         columns |= dict.fromkeys(row)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)

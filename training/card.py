@@ -1,5 +1,6 @@
 """What a reader wants to know of a run first, and the model card made of it."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,9 +65,9 @@ def _finding(finding: Document) -> str:
 
 def model_card(name: str, description: str, metrics: Document) -> str:
     """card.md: what the model is for, how well it does, on what, and how to make it again."""
-    table = "\n".join(f"| {key} | {value} |" for key, value in facts(metrics))
+    table = "\n".join(f"| {cell(key)} | {cell(value)} |" for key, value in facts(metrics))
     evaluation = metrics["test"] or metrics["validation"] or {}
-    options = "".join(f" --set {override}" for override in metrics["overrides"])
+    options = "".join(f" --set {shlex.quote(override)}" for override in metrics["overrides"])
     options += " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
     options += " --force" if metrics["gate"].endswith("--force") else ""
     return (
@@ -77,6 +78,11 @@ def model_card(name: str, description: str, metrics: Document) -> str:
     )
 
 
+def cell(value: object) -> str:
+    """A value as one cell of a Markdown table."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
 def _classes(per_class: Mapping[str, Document]) -> str:
     limits = (
         "It was trained and measured on the data set above; inputs of another kind get answers of unknown quality. It "
@@ -85,7 +91,8 @@ def _classes(per_class: Mapping[str, Document]) -> str:
     if not per_class:
         return f"## Limits\n\n{limits}"
     rows = "\n".join(
-        f"| {label} | {figures['precision']:.3f} | {figures['recall']:.3f} |" for label, figures in per_class.items()
+        f"| {cell(label)} | {figures['precision']:.3f} | {figures['recall']:.3f} |"
+        for label, figures in per_class.items()
     )
     return (
         f"| class | precision | recall |\n|---|---|---|\n{rows}\n\n"

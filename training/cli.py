@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from app.errors import ServingError
@@ -100,14 +101,12 @@ def run_recipe(
     kind = dataset.value
     recipe = load_recipe(name)
     if isinstance(recipe, Lesson):
-        if epochs or test or resume or dataset is Dataset.SYNTHETIC:
+        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
             raise SettingRefused(f"{name} is a lesson: it takes --set, --publish and --run-id, and no other option")
         asked = {"command": command, "repository": models if publish else None}
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)
         return
-    if publish and dataset is Dataset.SYNTHETIC and not force:
-        keep_real_version(models, name)
     if resume:
         directory = unfinished_directory(runs, name, run_id)
         config = read_config(directory)
@@ -119,6 +118,8 @@ def run_recipe(
         command = f"{config['command']} && {command}"
     else:
         directory = new_directory(runs, name, run_id)
+    if publish and kind == Dataset.SYNTHETIC and not force:
+        keep_real_version(models, name)
     outcome = train(
         recipe,
         tuple(overrides),
@@ -130,8 +131,8 @@ def run_recipe(
         force=force,
         repository=models if publish else None,
     )
-    refused = (test and outcome.test is None) or (publish and outcome.version is None)
-    if refused or outcome.findings.missed:
+    refused = (test and not outcome.allowed) or (publish and outcome.version is None)
+    if refused or (outcome.findings.missed and not force):
         raise typer.Exit(1)
 
 
@@ -178,5 +179,5 @@ def main() -> None:
         )
         sys.exit(2)
     except (TrainingError, ServingError) as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

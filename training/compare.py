@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from training.callbacks import Progressed
+from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC
 from training.drawing import figure, save
 from training.errors import TrainingDiverged
@@ -47,7 +48,7 @@ def compare(recipes: Mapping[str, Recipe], dataset: str, *, directory: Path, con
     """
     curves = []
     some = next(iter(recipes.values()))
-    splits = some.data.synthetic() if dataset == SYNTHETIC else some.data.load()
+    splits = read_splits(some.data, synthetic=dataset == SYNTHETIC)
     feed = some.pipeline.bind(splits.train, classes=len(splits.labels))
     for name, recipe in recipes.items():
         console.print(f"[bold]{name}[/]", highlight=False)
@@ -77,7 +78,8 @@ def _draw(curves: list[Curve], path: Path) -> None:
         for curve in curves:
             points = [(row["epoch"], row[column]) for row in curve.history if column in row]
             axes.plot([epoch for epoch, _ in points], [loss for _, loss in points], marker=".", label=curve.name)
-        axes.set(xlabel="epoch", title=title, yscale="log")
+        axes.set(xlabel="epoch", title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     save(drawn, path)

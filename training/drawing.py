@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.disk import replaced
+
 SIZE_INCHES = (6.4, 4.4)
 RESOLUTION_DPI = 110
 
@@ -17,7 +19,8 @@ def figure(*, width: float = SIZE_INCHES[0], height: float = SIZE_INCHES[1]) -> 
 
 def save(drawn: Any, path: Path) -> Path:
     """Write a figure as PNG, without a date or version in it."""
-    drawn.savefig(path, format="png", metadata={"Software": None})
+    with replaced(path) as temporary:
+        drawn.savefig(temporary, format="png", metadata={"Software": None})
     return path
 
 

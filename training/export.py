@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec, TensorSpec
 from training import onnx_passes
 from training.errors import TrainingError
 from training.onnx_graph import PassFailed, canonicalise
+from training.saved_model import drop_gradients
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later both take without a version conversion
 IR_VERSION = 8  # the file format that came with opset 17
@@ -73,6 +74,7 @@ def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
             signatures={"serving_default": function},
             options=tf.saved_model.SaveOptions(save_debug_info=False),
         )
+    drop_gradients(directory / SAVED_MODEL_FILE)
     (directory / "fingerprint.pb").unlink(missing_ok=True)
     shutil.rmtree(directory / "assets", ignore_errors=True)
 
@@ -116,7 +118,7 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
         if masked:
             onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
         onnx_passes.fold_scales(proto.graph)
-        onnx_passes.share_transposed(proto.graph)
+        onnx_passes.share_transposed(proto)
         canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
     except PassFailed as error:
         raise ExportFailed(f"{spec.name}: {error}") from error

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.contract.model_spec import TensorSpec
 
 
@@ -27,10 +29,11 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """For metrics.json; a number that JSON cannot hold becomes its name."""
-        finite = not isinstance(self.value, float) or math.isfinite(self.value)
+        value = self.value.item() if isinstance(self.value, np.generic) else self.value
+        finite = not isinstance(value, float) or math.isfinite(value)
         return {
             "name": self.name,
-            "value": self.value if finite else str(self.value),
+            "value": value if finite else str(value),
             "wanted": self.wanted,
             "holds": self.holds,
         }
@@ -75,6 +78,12 @@ class Findings:
     def missed(self) -> tuple[Finding, ...]:
         """The figures that are not what they should be."""
         return tuple(figure for figure in self.figures if figure.holds is False)
+
+    @property
+    def complaint(self) -> str:
+        """What is missed, in words."""
+        names = ", ".join(figure.name for figure in self.missed)
+        return f"{names} {'is' if len(self.missed) == 1 else 'are'} not as wanted"
 
 
 def equal(name: str, value: float | int | str, wanted: float | int | str) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 import tf_keras
 from rich.console import Console
+from rich.markup import escape
 
 from training.callbacks import (
     BEST_FILE,
@@ -19,13 +20,13 @@ from training.callbacks import (
     read_weights,
     write_weights,
 )
-from training.datasets.check import check_splits
+from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC, Splits
-from training.errors import SettingRefused
+from training.errors import RunNotFound, SettingRefused
 from training.losses import build_loss, build_metrics
 from training.optimizers import build_optimizer
 from training.pipelines import Feed, Span
-from training.recipe import Fitting, Loss, Metric, Optimizer, Recipe, Signature, Stage
+from training.recipe import Fitting, Inherited, Loss, Metric, Optimizer, Recipe, Signature, Stage
 from training.watch import WatchTraining
 
 WEIGHTS_FILE = "weights.npz"
@@ -41,12 +42,14 @@ class Trained:
         progressed: epochs, best epoch, history, seconds.
         kept_epoch: the epoch, from 1, whose weights ``model`` has.
         seconds: spent in finished epochs, those of the stages included.
+        warnings: what there was to say about the training, that of the stages included.
     """
 
     model: Any
     progressed: Progressed
     kept_epoch: int
     seconds: float
+    warnings: tuple[str, ...]
 
 
 def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None = None) -> Any:
@@ -55,16 +58,41 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     Returns:
         tf_keras.Model with the input that ``feed`` gives and the output that the recipe's task names.
     """
-    tf_keras.utils.set_random_seed(recipe.fitting.seed)
+    tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
     build = stage.build if stage else recipe.build
     signature = Signature(input=feed.input, classes=classes)
     return _named(recipe, build(recipe.network, signature), signature)
 
 
-def finish_model(recipe: Recipe, model: Any, feed: Feed, *, classes: int) -> Any:
+def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
     """The model to measure and to publish, made of the trained one, whose weights it shares."""
     signature = Signature(input=feed.input, classes=classes)
-    return _named(recipe, recipe.finish(recipe.network, model, signature), signature)
+    return _named(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
+
+
+def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path) -> Any:
+    """The model to measure and to publish of a run whose training has ended.
+
+    Raises:
+        RunNotFound: the run has no weights yet.
+    """
+    inherited: dict[str, list[Any]] = {}
+    for stage in recipe.stages:
+        stage_splits, stage_feed = _stage_data(recipe, stage, feed, splits)
+        network = build_model(recipe, stage_feed, classes=len(stage_splits.labels), stage=stage)
+        network.set_weights(read_kept(directory / stage.name))
+        inherited |= _handed_on(stage, network)
+    model = build_model(recipe, feed, classes=len(splits.labels))
+    model.set_weights(read_kept(directory))
+    return finish_model(recipe, model, feed, inherited, classes=len(splits.labels))
+
+
+def read_kept(directory: Path) -> list[Any]:
+    """The weights that a training kept; RunNotFound if it has not ended."""
+    path = directory / WEIGHTS_FILE
+    if not path.is_file():
+        raise RunNotFound(f"{directory} has no {WEIGHTS_FILE}: its training has not ended; resume it first")
+    return read_weights(path)
 
 
 def _named(recipe: Recipe, model: Any, signature: Signature) -> Any:
@@ -83,19 +111,19 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     Args:
         recipe: all settings.
         feed: the recipe's pipeline, bound to ``splits.train``.
-        splits: train and validation parts; the test part is not read.
+        splits: train and validation parts, checked; the test part is not read.
         directory: of the run; where it holds the state of an interrupted run, that run goes on.
         console: for the progress bar.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
-        SettingRefused: the train part does not fill one batch.
-        DataUnusable: see ``check_splits``.
+        SettingRefused: the train part does not fill one batch, or there is nothing to choose the best weights by.
+        DataUnusable: see ``check_splits``, for the data of a stage.
     """
-    check_splits(splits)
     classes = len(splits.labels)
     inherited: dict[str, list[Any]] = {}
     spent = 0.0
+    warnings: tuple[str, ...] = ()
     for stage in recipe.stages:
         console.print(f"stage {stage.name}", highlight=False)
         stage_splits, stage_feed = _stage_data(recipe, stage, feed, splits)
@@ -105,21 +133,25 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         stage_directory.mkdir(exist_ok=True)
         stage.adopt(recipe.network, model, inherited)
         trained = _train(model, training, stage_feed, stage_splits, stage_directory, console)
-        inherited |= {name: trained.model.get_layer(name).get_weights() for name in stage.hands_on}
-        spent += trained.progressed.seconds
+        inherited |= _handed_on(stage, trained.model)
+        spent += trained.seconds
+        warnings += tuple(f"stage {stage.name}: {sentence}" for sentence in trained.warnings)
     model = build_model(recipe, feed, classes=classes)
     recipe.adopt(recipe.network, model, inherited)
     training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
     trained = _train(model, training, feed, splits, directory, console)
-    finished = finish_model(recipe, trained.model, feed, classes=classes)
-    return replace(trained, model=finished, seconds=spent + trained.progressed.seconds)
+    finished = finish_model(recipe, trained.model, feed, inherited, classes=classes)
+    return replace(trained, model=finished, seconds=spent + trained.seconds, warnings=warnings + trained.warnings)
+
+
+def _handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
+    return {name: model.get_layer(name).get_weights() for name in stage.hands_on}
 
 
 def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
     """What a stage learns from: the recipe's data through the recipe's pipeline, unless it has its own."""
     if stage.data:
-        splits = stage.data.synthetic() if splits.form == SYNTHETIC else stage.data.load()
-        check_splits(splits)
+        splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)
     if stage.data or stage.pipeline:
         feed = (stage.pipeline or recipe.pipeline).bind(splits.train, classes=len(splits.labels))
     return splits, feed
@@ -140,9 +172,10 @@ def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory
     settings = training.fitting
     rows = feed.rows(splits.train)
     batch_size = settings.rows_per_step(rows)
+    if not 1 <= batch_size <= rows:
+        raise SettingRefused(f"fitting.batch_size {batch_size} exceeds the {rows} training rows")
     steps = rows // batch_size
-    if not steps:
-        raise SettingRefused(f"fitting.batch_size {settings.batch_size} exceeds the {rows} training rows")
+    _check_monitor(training, splits)
     model.compile(
         optimizer=build_optimizer(training.optimizer, steps=steps * settings.epochs),
         loss=build_loss(training.loss),
@@ -169,7 +202,7 @@ def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory
             RefuseDivergence(),
             *([averaged] if averaged else []),
             BestWeights(settings, progressed, directory, averaged),
-            *([WatchTraining(batches, _warner(progressed, console))] if settings.watch else []),
+            *([WatchTraining(batches, progressed.warnings, _warner(console))] if settings.watch else []),
             tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
             show,
             checkpoints,
@@ -182,18 +215,34 @@ def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory
         progressed.write(directory)
     best = settings.keep == "best" and len(splits.validation) > 0
     kept = _keep(model, progressed, directory, averaged, best=best)
-    return Trained(model=model, progressed=progressed, kept_epoch=kept, seconds=progressed.seconds)
+    return Trained(
+        model=model,
+        progressed=progressed,
+        kept_epoch=kept,
+        seconds=progressed.seconds,
+        warnings=tuple(progressed.warnings.values()),
+    )
 
 
-def _warner(progressed: Progressed, console: Console) -> Callable[[str], None]:
-    """Prints a sentence and keeps it for the record, once."""
+def _check_monitor(training: Training, splits: Splits) -> None:
+    """Refuse to stop early, or to choose the best weights, by a figure that nobody measures."""
+    settings = training.fitting
+    if not len(splits.validation):
+        if settings.patience:
+            raise SettingRefused(
+                f"fitting.patience waits for a better {settings.monitor}, but {splits.name} has no validation part"
+            )
+        return
+    measured = settings.monitor == "val_loss" or "accuracy" in training.metrics
+    if not measured and (settings.patience or settings.keep == "best"):
+        raise SettingRefused(
+            "fitting.monitor val_accuracy is not among the metrics of the recipe; set fitting.monitor=val_loss"
+        )
 
-    def say(sentence: str) -> None:
-        if sentence not in progressed.warnings:
-            progressed.warnings.append(sentence)
-        console.print(f"[yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
 
-    return say
+def _warner(console: Console) -> Callable[[str], None]:
+    """Prints a sentence."""
+    return lambda sentence: console.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def _validation(feed: Feed, splits: Splits, settings: Fitting) -> Any:

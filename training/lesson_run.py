@@ -1,6 +1,7 @@
 """One run of a lesson: worked through, written down, and published if it has learned something to serve."""
 
 import datetime
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from app.contract.model_spec import ModelSpec
 from training import environment
+from training.card import cell
+from training.disk import replaced
 from training.errors import SettingRefused
 from training.findings import Findings, Servable
 from training.lesson import Bench, Lesson
@@ -61,7 +64,9 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
     write_json(directory / METRICS_FILE, metrics)
     write_lesson_report(lesson.name, lesson.description, findings, directory=directory)
     version = None
-    if plan.repository and not findings.missed:
+    if plan.repository and findings.missed:
+        console.print(f"not published: {findings.complaint}", highlight=False)
+    elif plan.repository:
         if findings.servable is None:
             raise SettingRefused(f"{lesson.name} is a lesson without a model; run it without --publish")
         version = _publish(lesson, findings.servable, metrics, directory, plan.repository)
@@ -83,7 +88,8 @@ def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], dir
     )
     inputs, lengths, raw = golden_rows(spec, servable.model, None)
     card = _card(lesson, metrics)
-    (directory / CARD_FILE).write_text(card, encoding="utf-8")
+    with replaced(directory / CARD_FILE) as path:
+        path.write_text(card, encoding="utf-8")
     version = Version(
         model=servable.model,
         spec=spec,
@@ -99,8 +105,11 @@ def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], dir
 
 
 def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {figure['name']} | {figure['value']} | {figure['wanted']} |" for figure in metrics["findings"])
-    options = "".join(f" --set {override}" for override in metrics["overrides"])
+    rows = "\n".join(
+        f"| {cell(figure['name'])} | {cell(figure['value'])} | {cell(figure['wanted'])} |"
+        for figure in metrics["findings"]
+    )
+    options = "".join(f" --set {shlex.quote(override)}" for override in metrics["overrides"])
     return (
         f"# {lesson.name}\n\n{lesson.description}\n\n| figure | measured | wanted |\n|---|---|---|\n{rows}\n\n"
         f"## Make it again\n\n```\npython -m training run {lesson.name}{options} --publish\n```\n"

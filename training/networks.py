@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from training.activations import LEAKY_SLOPE
 from training.recipe import OUTPUT_NAME, Signature
 
 Activation = Literal["linear", "relu", "leaky_relu", "sigmoid", "tanh", "softplus"]
@@ -39,6 +40,14 @@ class Dense:
     batch_normalization: bool = False
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        if min(self.units, default=1) < 1:
+            raise ValueError("a layer has at least 1 unit")
+        if self.l2 < 0:
+            raise ValueError("l2 is 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout is a share, 0 or more and below 1")
+
     def __call__(self, x: Any) -> Any:
         """The layers on top of ``x``, a Keras tensor (batch, features), named hidden_1, hidden_2, ..."""
         for number, units in enumerate(self.units, start=1):
@@ -49,7 +58,7 @@ class Dense:
         import tf_keras
         from tf_keras import layers
 
-        activation = tf_keras.layers.LeakyReLU() if self.activation == "leaky_relu" else self.activation
+        activation = layers.LeakyReLU(alpha=LEAKY_SLOPE) if self.activation == "leaky_relu" else self.activation
         x = layers.Dense(
             units,
             activation=None if self.batch_normalization else activation,

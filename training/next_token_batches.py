@@ -46,20 +46,24 @@ class NextTokenFeed:
         return [whole.encode(text) for text in examples.instances]
 
     def rows(self, examples: Examples) -> int:
-        """Windows of one epoch."""
+        """Windows of one epoch; none where the text is too short for one that may begin anywhere."""
         tokens = sum(len(passage) for passage in self.passages(examples))
-        return (tokens - 1) // self.pipeline.max_length - 1
+        return max(0, (tokens - 1) // self.pipeline.max_length - 1)
 
     def training(self, examples: Examples, span: Span) -> Any:
-        """Windows of the joined passages as (ids (batch, length), columns (batch, length)), cut anew each epoch."""
+        """Windows of the joined passages as (ids (batch, length), columns (batch, length)), cut anew each epoch.
+
+        A span of a smaller ``max_length`` reads the beginning of each window.
+        """
         stream = tf.constant(np.concatenate(self.passages(examples)))
-        length, windows = span.max_length or self.pipeline.max_length, self.rows(examples)
+        windows, width = self.rows(examples), self.pipeline.max_length
+        length = min(span.max_length or width, width)
 
         def epoch(number: Any) -> Any:
             seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
-            offset = tf.random.stateless_uniform([], seed, maxval=length, dtype=tf.int32)
+            offset = tf.random.stateless_uniform([], seed, maxval=width, dtype=tf.int32)
             order = tf.random.experimental.stateless_shuffle(tf.range(windows), seed)
-            starts = tf.data.Dataset.from_tensor_slices(order * length + offset)
+            starts = tf.data.Dataset.from_tensor_slices(order * width + offset)
             batches = windows // span.batch_size
             return starts.batch(span.batch_size, drop_remainder=True).enumerate(number * batches)
 
@@ -74,8 +78,9 @@ class NextTokenFeed:
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(8)
 
     def watched(self, examples: Examples, *, batch_size: int) -> Any:
-        """Windows one after the other, as (ids (batch, length), columns (batch, length))."""
-        stream, length = np.concatenate(self.passages(examples)), self.pipeline.max_length
+        """Windows in order, as (ids (batch, length), columns (batch, length)); a short text is one window."""
+        stream = np.concatenate(self.passages(examples))
+        length = max(1, min(self.pipeline.max_length, len(stream) - 1))
         windows = (len(stream) - 1) // length
         read = stream[: windows * length].reshape(windows, length)
         targets = stream[1 : windows * length + 1].reshape(windows, length) - 1

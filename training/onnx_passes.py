@@ -118,19 +118,34 @@ def fold_scales(graph: Any) -> None:
     edit.sort_and_prune()
 
 
-def share_transposed(graph: Any) -> None:
+def share_transposed(proto: Any) -> None:
     """Keep one copy of weights that are used as they are and transposed, in place.
 
     An embedding that also gives the scores of the next token becomes ``Gather(E)`` and ``MatMul(x, E')``, with a
-    second initialiser E' for E transposed. ``Gemm(x, E)`` transposes by itself; x must have two dimensions.
+    second initialiser E' for E transposed. ``Gemm(x, E)`` transposes by itself, if x has two dimensions.
+
+    Args:
+        proto: onnx.ModelProto.
     """
-    edit = GraphEdit(graph)
-    for product in [node for node in graph.node if node.op_type == "MatMul"]:
-        weights = edit.constant(product.input[1])
-        original = None if weights is None or weights.ndim != 2 else edit.same_constant(weights.T, product.input[1])
+    import onnx
+
+    edit = GraphEdit(proto.graph)
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    matrices = {
+        value.name
+        for value in (*inferred.input, *inferred.value_info)
+        if value.type.tensor_type.HasField("shape") and len(value.type.tensor_type.shape.dim) == 2
+    }
+    kept: set[str] = set()
+    for product in [node for node in proto.graph.node if node.op_type == "MatMul"]:
+        x, turned = product.input
+        weights = edit.constant(turned)
+        if weights is None or weights.ndim != 2 or x not in matrices or turned in kept:
+            continue
+        original = edit.same_constant(weights.T, turned)
         if original is not None:
-            answer = edit.add("Gemm", [product.input[0], original], transB=1)
-            edit.replace(product.output[0], answer)
+            kept.add(original)  # where each is the other's transpose, the other stays as it is
+            edit.replace(product.output[0], edit.add("Gemm", [x, original], transB=1))
     edit.sort_and_prune()
 
 

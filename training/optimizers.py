@@ -17,9 +17,7 @@ OPTIMIZERS: dict[str, Callable[[Optimizer, dict[str, Any]], Any]] = {
     "momentum": lambda settings, shared: _optimizers.SGD(momentum=settings.momentum, **shared),
     "nesterov": lambda settings, shared: _optimizers.SGD(momentum=settings.momentum, nesterov=True, **shared),
     "adagrad": lambda settings, shared: _optimizers.Adagrad(epsilon=settings.epsilon, **shared),
-    "rmsprop": lambda settings, shared: _optimizers.RMSprop(
-        momentum=settings.momentum, epsilon=settings.epsilon, **shared
-    ),
+    "rmsprop": lambda settings, shared: _optimizers.RMSprop(epsilon=settings.epsilon, **shared),
     "adam": lambda settings, shared: _optimizers.Adam(epsilon=settings.epsilon, **shared),
     "adamw": lambda settings, shared: _optimizers.AdamW(epsilon=settings.epsilon, **shared),
 }

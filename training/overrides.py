@@ -35,7 +35,7 @@ def settings(root: object, *, prefix: str = "") -> Iterator[tuple[str, Any]]:
         elif field.metadata == PARTS:
             for element in value:
                 yield from settings(element, prefix=f"{path}.{element.name}.")
-        else:
+        elif not callable(value):
             yield path, value
 
 

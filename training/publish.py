@@ -18,7 +18,7 @@ from app.errors import VersionRefused
 from training import export
 from training.golden_rows import TOLERANCE, golden_rows
 from training.golden_search import keras_answers
-from training.parity import check_parity
+from training.parity import check_parity, magnitude
 from training.triton_config import CONFIG_FILE, triton_config
 from training.version_directory import add_version
 
@@ -80,11 +80,12 @@ def _write_version(version: Version, directory: Path) -> None:
     spec = version.spec
     _check(version)
     keras = export.keras_runner(version.model, spec)
+    outputs = keras_answers(keras, version.golden_inputs, version.golden_lengths)
     golden = Golden(
         inputs=version.golden_inputs,
         lengths=version.golden_lengths,
-        outputs=keras_answers(keras, version.golden_inputs, version.golden_lengths),
-        tolerance=TOLERANCE,
+        outputs=outputs,
+        tolerance={provider: tolerance * magnitude(outputs) for provider, tolerance in TOLERANCE.items()},
         raw=version.raw,
     )
     _check_outputs(spec, golden.outputs)

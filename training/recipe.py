@@ -5,6 +5,7 @@ Importing this module, or any recipe, does not import TensorFlow: networks are b
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ class Optimizer:
 
     Attributes:
         learning_rate: the peak of the schedule.
-        momentum: for momentum, nesterov and rmsprop.
+        momentum: for momentum and nesterov.
         epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps
             where gradients are rare and small, as for rare words.
         weight_decay: decoupled decay per step, times the learning rate (Loshchilov & Hutter,
@@ -101,6 +102,11 @@ class Optimizer:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     ema_momentum: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("momentum", self.momentum), ("ema_momentum", self.ema_momentum or 0.0)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +156,13 @@ class Fitting:
     evaluation_batch_size: int = 250
     watch: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError("patience is at least 1, or none")
+
     def rows_per_step(self, rows: int) -> int:
         """Rows of one step, of a training part of ``rows``."""
         return {"mini-batch": self.batch_size, "stochastic": 1, "batch": rows}[self.descent]
@@ -166,7 +179,7 @@ def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
             layer.set_weights(inherited[layer.name])
 
 
-def as_trained(network: Any, model: Any, signature: Signature) -> Any:
+def as_trained(network: Any, model: Any, signature: Signature, inherited: Inherited) -> Any:
     """The trained model itself."""
     return model
 
@@ -178,7 +191,7 @@ class Stage:
     Attributes:
         name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
         build: as ``Recipe.build``.
-        hands_on: names of the layers whose weights later networks may start with.
+        hands_on: names of the layers whose weights later networks may start with, or ``finish`` may use.
         adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
         pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
         data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
@@ -250,8 +263,8 @@ class Recipe:
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
         stages: trainings before the main one, in order.
         adopt: as ``Stage.adopt``, for the network itself.
-        finish: (network, trained model, signature) -> the model to measure and publish, which shares its weights;
-            for what costs too much in training. The trained model itself if left out.
+        finish: (network, trained model, signature, weights handed on by the stages) -> the model to measure and
+            publish, which shares its weights; for what costs too much in training. The trained model if left out.
         task: what the network is for.
         study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
             settings, called with a ``Subject``.
@@ -267,7 +280,7 @@ class Recipe:
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
-    finish: Callable[[Any, Any, Signature], Any] = field(default=as_trained, metadata=FIXED)
+    finish: Callable[[Any, Any, Signature, Inherited], Any] = field(default=as_trained, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
@@ -297,19 +310,24 @@ def load_recipe(name: str) -> Recipe | Lesson:
         nearest = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise RecipeNotFound(f"there is no recipe {name!r}; {hint}there are: {', '.join(names)}")
-    module = name.replace("-", "_")
+    module = f"training.recipes.{name.replace('-', '_')}"
+    file = f"{module.replace('.', '/')}.py"
     try:
-        recipe = importlib.import_module(f"training.recipes.{module}").RECIPE
+        recipe = getattr(importlib.import_module(module), "RECIPE", None)
     except Exception as error:
-        raise RecipeBroken(f"training/recipes/{module}.py: {_where(error, module)}{error}") from error
+        raise RecipeBroken(f"{file}: {_where(error, module)}{error}") from error
     if not isinstance(recipe, Recipe | Lesson):
-        raise RecipeBroken(f"training/recipes/{module}.py: RECIPE is no Recipe and no Lesson")
+        raise RecipeBroken(f"{file}: it defines no RECIPE that is a Recipe or a Lesson")
+    if recipe.name != name:  # its runs and versions would be taken for those of another recipe
+        raise RecipeBroken(f"{file}: RECIPE is called {recipe.name!r}, the file says {name!r}; call them alike")
     return recipe
 
 
 def _where(error: Exception, module: str) -> str:
     """The line of the recipe's file that the error came from, and its kind."""
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename).stem == module), None)
-    line = getattr(error, "lineno", None) or line
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    spec = importlib.util.find_spec(module)
+    line = next((line for file, line in reversed(places) if spec and file == spec.origin), None)
     return f"line {line}: {type(error).__name__}: " if line else f"{type(error).__name__}: "

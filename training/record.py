@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from training import environment
 from training.datasets.splits import Splits
+from training.disk import replaced
 from training.findings import Findings
 from training.fit import Trained
 from training.overrides import settings
@@ -103,7 +103,7 @@ def metrics_document(
         "validation": validation.as_json() if validation else None,
         "test": test.as_json() if test else None,
         "findings": [figure.as_json() for figure in findings.figures],
-        "warnings": trained.progressed.warnings,
+        "warnings": list(trained.warnings),
         "parameters": int(trained.model.count_params()),
         "epochs": trained.progressed.epoch,
         "kept_epoch": trained.kept_epoch,
@@ -116,6 +116,5 @@ def metrics_document(
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.card import facts
+from training.disk import replaced
 from training.drawing import figure, save
 from training.evaluate import Evaluation
 from training.findings import Findings
@@ -68,13 +69,14 @@ def write_page(name: str, body: str, pictures: Mapping[str, Path], *, directory:
         for title, path in pictures.items()
     )
     path = directory / REPORT_FILE
-    path.write_text(
+    page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
         "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "th{text-align:left;padding-right:1.5rem;font-weight:500}td{padding-right:1.5rem}img{max-width:100%}</style>"
-        f"<h1>{html.escape(name)}</h1>{body}{drawn}</html>\n",
-        encoding="utf-8",
+        f"<h1>{html.escape(name)}</h1>{body}{drawn}</html>\n"
     )
+    with replaced(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 

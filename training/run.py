@@ -13,13 +13,13 @@ from typing import Any
 from rich.console import Console
 
 from app.contract.model_spec import BatchingHints, ModelSpec
-from training.callbacks import read_weights
 from training.card import model_card
+from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC, Examples, Splits
-from training.errors import RunNotFound
+from training.disk import replaced, space_wanted
 from training.evaluate import Evaluation, predict
 from training.findings import Findings
-from training.fit import WEIGHTS_FILE, Trained, build_model, finish_model, fit
+from training.fit import Trained, fit, trained_model
 from training.pipelines import Feed
 from training.recipe import Recipe, Subject
 from training.record import Phases, Plan, config_document, metrics_document, write_json
@@ -38,7 +38,9 @@ class Outcome:
 
     Attributes:
         validation: None when the data set has no validation part.
-        test: None when the test set was not touched; ``gate`` says why.
+        test: None when the test set was not touched, or there is none.
+        gate: why the test set may be touched, or not, and what was done by force.
+        allowed: whether it may be touched, and the model published.
         findings: of the recipe's study.
         version: the published directory.
     """
@@ -47,6 +49,7 @@ class Outcome:
     validation: Measured | None
     test: Measured | None
     gate: str
+    allowed: bool
     findings: Findings
     version: Path | None
     metrics: Mapping[str, Any]
@@ -66,7 +69,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     """
     phases = Phases()
     with phases.phase("data"):
-        splits = recipe.data.synthetic() if plan.dataset == SYNTHETIC else recipe.data.load()
+        splits = read_splits(recipe.data, synthetic=plan.dataset == SYNTHETIC)
     directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
     counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
@@ -84,6 +87,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     if plan.test or plan.repository:
         with phases.phase("test"):
             test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
+        gate += "; there is no test part" if allowed and not test else ""
     with phases.phase("study"):
         findings = recipe.study(
             Subject(
@@ -98,6 +102,8 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
                 console=console,
             )
         )
+    if plan.repository and plan.force and findings.missed:
+        gate = f"{gate}; published though {findings.complaint}, by --force"
     with phases.phase("baseline"):
         baseline = _baseline(recipe, trained.model, feed, splits)
     metrics = metrics_document(recipe, plan, splits, trained, validation, test, findings, gate, phases.seconds)
@@ -105,16 +111,23 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     write_json(directory / BASELINE_FILE, baseline)
     write_report(recipe.name, test or validation, trained.progressed.history, metrics, findings, directory=directory)
     card = model_card(recipe.name, recipe.description, metrics)
-    (directory / CARD_FILE).write_text(card, encoding="utf-8")
+    with replaced(directory / CARD_FILE) as path:
+        path.write_text(card, encoding="utf-8")
     version = None
-    if plan.repository and allowed and (plan.force or not findings.missed):
-        version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
+    if plan.repository and allowed and findings.missed and not plan.force:
+        console.print(f"not published: {findings.complaint}; --force publishes all the same", highlight=False)
+    elif plan.repository and allowed:
+        with space_wanted(
+            "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
+        ):
+            version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
         write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
     return Outcome(
         directory=directory,
         validation=validation,
         test=test,
         gate=gate,
+        allowed=allowed,
         findings=findings,
         version=version,
         metrics=metrics,
@@ -141,14 +154,9 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
     Raises:
         RunNotFound: the run has no weights yet.
     """
-    path = directory / WEIGHTS_FILE
-    if not path.is_file():
-        raise RunNotFound(f"{directory} has no {WEIGHTS_FILE}: its training has not ended; resume it first")
-    splits = recipe.data.synthetic() if dataset == SYNTHETIC else recipe.data.load()
+    splits = read_splits(recipe.data, synthetic=dataset == SYNTHETIC)
     feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
-    model = build_model(recipe, feed, classes=len(splits.labels))
-    model.set_weights(read_weights(path))
-    model = finish_model(recipe, model, feed, classes=len(splits.labels))
+    model = trained_model(recipe, feed, splits, directory=directory)
     return _measure(recipe, model, feed, splits.validation, splits.labels)
 
 
@@ -159,12 +167,16 @@ def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[b
         return True, "the recipe sets no target"
     if plan.dataset == SYNTHETIC:
         return True, "synthetic data: the target does not apply"
-    assert isinstance(validation, Evaluation)  # only classes have a target, and it wants a validation part
     wanted = target + MARGIN
-    if validation.accuracy >= wanted:
-        return True, f"validation accuracy {validation.accuracy:.4f} reaches {wanted:.4f}, the target and half a point"
-    below = f"validation accuracy {validation.accuracy:.4f} is below {wanted:.4f}, the target and half a point"
-    return (True, f"{below}; tested all the same, by --force") if plan.force else (False, below)
+    if validation is None:
+        short = f"no validation part says whether {wanted:.4f} is reached, the target and half a point"
+    else:
+        assert isinstance(validation, Evaluation)  # only classes have a target
+        if validation.accuracy >= wanted:
+            reached = f"validation accuracy {validation.accuracy:.4f} reaches {wanted:.4f}"
+            return True, f"{reached}, the target and half a point"
+        short = f"validation accuracy {validation.accuracy:.4f} is below {wanted:.4f}, the target and half a point"
+    return (True, f"{short}; tested all the same, by --force") if plan.force else (False, short)
 
 
 def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:

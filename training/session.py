@@ -1,8 +1,5 @@
 """One run as a command starts it: trained or worked through, with what came of it printed. Imports no TensorFlow."""
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +10,8 @@ from rich.table import Table
 
 from training import environment
 from training.datasets.splits import SYNTHETIC
-from training.errors import DiskFull, SettingRefused
+from training.disk import space_wanted
+from training.errors import SettingRefused
 from training.findings import Findings
 from training.lesson import Lesson
 from training.overrides import apply_overrides
@@ -51,7 +49,8 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
     asked = Plan(overrides=overrides, **plan)
     try:
         with space_wanted(
-            f"{directory} is as it was after its last checkpoint: free some space, and go on with --resume"
+            "a checkpoint or a log of the run",
+            f"{directory} is as it was after its last checkpoint: free some space, and go on with --resume",
         ):
             outcome = run(recipe, asked, directory=directory, console=console)
     except KeyboardInterrupt:
@@ -59,21 +58,6 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
         raise typer.Exit(INTERRUPTED) from None
     print_outcome(outcome, console)
     return outcome
-
-
-@contextmanager
-def space_wanted(advice: str) -> Iterator[None]:
-    """Turn the error of a full disk, from Python or from TensorFlow, into a sentence that ends with ``advice``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise DiskFull(f"no space is left for {error.filename or 'a file of the run'}; {advice}") from error
-    except Exception as error:
-        if "No space left on device" not in str(error):
-            raise
-        raise DiskFull(f"no space is left for a checkpoint or a log of the run; {advice}") from error
 
 
 def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Worked":
@@ -84,7 +68,7 @@ def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: C
     from training.record import Plan
 
     console.print(f"[bold]{lesson.name}[/] in {directory}", highlight=False)
-    with space_wanted("free some space, and run the lesson again"):
+    with space_wanted("a file of the lesson", "free some space, and run the lesson again"):
         worked = run_lesson(lesson, Plan(overrides=overrides, **plan), directory=directory, console=console)
     print_findings(worked.findings, console)
     console.print(f"report: {directory / 'report.html'}", highlight=False)
@@ -119,7 +103,7 @@ def print_findings(findings: Findings, console: Console) -> None:
         table.add_row(figure.name, figure.shown, figure.wanted, signs[figure.holds])
     console.print(table)
     for note in findings.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
 
 
 def keep_real_version(models: Path, name: str) -> None:

@@ -7,6 +7,7 @@ section 3: interpolated, with three discounts for counts of 1, 2, and 3 or more 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +43,14 @@ class Trigram:
 
     def __init__(self, passages: Sequence[Ids], *, vocabulary: int) -> None:
         self.vocabulary = vocabulary
-        counts: Counter[Gram] = Counter()
+        trigrams: Counter[Gram] = Counter()
+        pairs: set[Gram] = set()
         for passage in passages:
             tokens = [int(token) for token in passage]
-            counts.update(zip(tokens, tokens[1:], tokens[2:], strict=False))
-        orders = [counts]
-        for _ in range(2):
-            orders.append(Counter(gram[1:] for gram in orders[-1]))
-        self._orders = [_order(grams) for grams in orders]
+            trigrams.update(zip(tokens, tokens[1:], tokens[2:], strict=False))
+            pairs.update(pairwise(tokens))
+        lower = (Counter(gram[1:] for gram in grams) for grams in (trigrams, pairs))
+        self._orders = [_order(grams) for grams in (trigrams, *lower)]
 
     def probability(self, token: int, before: Gram) -> float:
         """P(token | before); ``before`` holds at most two tokens, oldest first."""
@@ -90,9 +91,9 @@ def _order(counts: Counter[Gram]) -> _Order:
 
 
 def _discounts(counts: Counter[Gram]) -> tuple[float, float, float]:
-    """Chen & Goodman's equation 26; each at least 0 and below its count, also where counts of 1 to 4 are missing."""
+    """Chen & Goodman's equation 26; each above 0 and below its count, whichever counts of 1 to 4 are missing."""
     n = Counter(min(count, 5) for count in counts.values())
     share = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.5
     found = [number - (number + 1) * share * n[number + 1] / n[number] if n[number] else 0.5 for number in (1, 2, 3)]
-    one, two, three = (min(max(value, 0.0), limit - 0.01) for limit, value in zip((1, 2, 3), found, strict=True))
+    one, two, three = (min(max(value, 0.01), limit - 0.01) for limit, value in zip((1, 2, 3), found, strict=True))
     return one, two, three

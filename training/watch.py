@@ -1,7 +1,7 @@
 """Warns in words of ReLUs that are dead and of gradients that vanish or explode."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,14 @@ def warnings_of(look: Look) -> dict[str, str]:
                 f"{share:.0%} of the ReLU units of layer {layer!r} are dead: they give 0 for every row looked at and "
                 "learn nothing; lower optimizer.learning_rate, start with he_normal, or use leaky ReLU"
             )
+    if not look.norm < EXPLODING_NORM:  # also true for NaN
+        found["exploding"] = (
+            f"exploding gradient: its norm is {look.norm:.3g}{_largest(look.gradients)}; lower "
+            "optimizer.learning_rate, set optimizer.clip_norm, or start with smaller weights"
+        )
+        return found  # beside one that explodes any other looks small
+    if 1.0 in look.dead.values():  # no gradient passes a layer that is dead as a whole, which is said already
+        return found
     *early, last = look.gradients.items() or [("", 0.0)]
     for layer, size in early:
         if size < VANISHING_RATIO * last[1]:
@@ -51,12 +59,13 @@ def warnings_of(look: Look) -> dict[str, str]:
                 f"{last[0]!r}; use ReLU in place of sigmoid or tanh, batch normalisation, or fewer layers"
             )
             break
-    if not look.norm < EXPLODING_NORM:  # also true for NaN
-        found["exploding"] = (
-            f"exploding gradient: its norm is {look.norm:.3g}; lower optimizer.learning_rate, set "
-            "optimizer.clip_norm, or start with smaller weights"
-        )
     return found
+
+
+def _largest(gradients: Mapping[str, float]) -> str:
+    """Names the layer with the largest gradient, or the first with NaN or infinity."""
+    sizes = {layer: size if math.isfinite(size) else math.inf for layer, size in gradients.items()}
+    return f", largest in layer {max(sizes, key=sizes.__getitem__)!r}" if sizes else ""
 
 
 class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
@@ -66,13 +75,13 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         batches: tf.data.Dataset of training batches.
+        said: kind and layer -> sentence of all that has been said, also before an interruption; grows.
         say: is given each new sentence.
     """
 
-    def __init__(self, batches: Any, say: Callable[[str], None]) -> None:
+    def __init__(self, batches: Any, said: dict[str, str], say: Callable[[str], None]) -> None:
         super().__init__()
-        self.batches, self.say = batches, say
-        self.said: set[str] = set()
+        self.batches, self.said, self.say = batches, said, say
         self._rows: list[tuple[Any, Any]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -94,7 +103,7 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
     def _look(self) -> None:
         for kind, sentence in warnings_of(look_at(self.model, self._activations, self._rows)).items():
             if kind not in self.said:
-                self.said.add(kind)
+                self.said[kind] = sentence
                 self.say(sentence)
 
 

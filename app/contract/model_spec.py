@@ -186,10 +186,11 @@ class ModelSpec(_Frozen):
         """How many scores the postprocessing names."""
         if isinstance(step, Classification):
             return len(step.labels)
-        ids = [tensor.maximum for tensor in self.inputs if tensor.is_variable and tensor.maximum is not None]
-        if not isinstance(self.preprocessing, TextPreprocessing) or len(ids) != 1:
+        text = self.preprocessing
+        largest = self.input(text.input).maximum if isinstance(text, TextPreprocessing) else None
+        if largest is None or not largest.is_integer():
             raise ValueError("the next token wants a text model whose one input states its largest id")
-        return int(ids[0])
+        return int(largest)
 
     def input(self, name: str) -> TensorSpec:
         """The input called ``name``; KeyError if there is none (our mistake, not a client's)."""

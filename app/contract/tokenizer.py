@@ -24,7 +24,8 @@ Scheme = Literal["words", "lines"]
 
 _MARKUP = re.compile(r"<[^>]*>")
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
-_TOKENS = {"words": re.compile(rf"{_WORD}|[!?]"), "lines": re.compile(rf"{_WORD}|[!?.,;:]|\n")}
+_TOKENS = {"words": re.compile(rf"{_WORD}|[!?]"), "lines": re.compile(rf"{_WORD}|[!?.,;:]|\r\n?|\n")}
+_LINE_ENDS = frozenset({"\n", "\r\n", "\r"})
 _MARKS = frozenset("!?.,;:")
 
 
@@ -36,11 +37,11 @@ def split_tokens(text: str, scheme: Scheme = "words") -> list[str]:
     Args:
         text: any.
         scheme: ``words`` also keeps the marks ! and ?; ``lines`` keeps all six marks that end or part sentences, and
-            the ends of lines, as ``LINE_END``.
+            the ends of lines, as ``LINE_END``, whether they are written \\n, \\r\\n or \\r.
     """
     plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
     tokens = _TOKENS[scheme].findall(plain)
-    return [LINE_END if token == "\n" else token for token in tokens] if scheme == "lines" else tokens
+    return [LINE_END if token in _LINE_ENDS else token for token in tokens] if scheme == "lines" else tokens
 
 
 def join_tokens(tokens: Iterable[str]) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import app
+from app.contract.manifest import write_manifest
 from tests.support.images import png
 from tests.support.service import ROOT
+from tests.support.tiny_models import write_brightness_model
 
 
 def run(*arguments, **environment):
@@ -59,6 +61,27 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
     assert text.split() == ["0.7311", "negative"]
 
 
+def test_labels_with_brackets_are_printed_as_they_are(tmp_path):
+    directory = write_brightness_model(tmp_path)
+    path = directory / "model.json"
+    path.write_text(path.read_text().replace('"dark"', '"[dark] :cat: [/b]"'))
+    write_manifest(directory)
+    picture = tmp_path / "dark.png"
+    picture.write_bytes(png(np.full((4, 4), 5, np.uint8)))
+    printed = run("predict", "brightness", picture, "--top-k", 1, "--models-dir", tmp_path)
+    assert printed.stdout == " 1.0000  [dark] :cat: [/b]\n"
+    assert "│ [dark] :cat: [/b], bright │" in run("models", "--models-dir", tmp_path).stdout
+
+
+def test_models_says_which_file_can_not_be_read(tmp_path):
+    directory = write_brightness_model(tmp_path)
+    (directory / "metrics.json").unlink()
+    result = run("models", "--models-dir", tmp_path)
+    assert result.returncode == 0
+    assert "unreadable" in result.stdout
+    assert "No such file" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -66,6 +89,8 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
         (("words", "x", "--version", "3"), "Could not find version 3 of model words; known versions: 1"),
         (("brightness", "not a file"), "there is no file 'not a file'; model 'brightness' takes an image file"),
         (("words", "   "), "text is empty; send at least one word"),
+        (("brightness", "[a] [/b]"), "there is no file '[a] [/b]'; model 'brightness' takes an image file"),
+        (("[red]", ":king:"), "model '[red]' is not in the repository; models: brightness, fragile, words"),
         (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
         (("words", ROOT / "docs/examples/boot.png"), "533 bytes are no UTF-8 text: byte 0 is 0x89"),
     ],

@@ -1,7 +1,9 @@
 """Complete model versions of a few weights, written without TensorFlow, for tests of the service."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,16 +17,30 @@ from app.contract.model_spec import (
     Classification,
     ImagePreprocessing,
     ModelSpec,
+    NextToken,
     TensorSpec,
     TextPreprocessing,
     TransformStep,
 )
-from app.contract.tokenizer import Tokenizer, pad
+from app.contract.tokenizer import LINE_END, Tokenizer, pad
 
 OPSET = 17
 SIDE = 4
 COLOURS = ("dark", "bright")
 WORDS = ("good", "bad", "film")
+VERSE = (LINE_END, "king", "the", ",")
+# Score of each token of the vocabulary, the unknown one first, to come after each id from 0 up.
+FOLLOWS = np.array(
+    [
+        [0, 0, 0, 0, 0],  # padding
+        [0, 1, 2, 3, 4],  # the unknown token
+        [1, 0, 2, 4, 3],  # the end of a line
+        [1, 4, 0, 2, 3],  # king
+        [2, 0, 4, 1, 3],  # the
+        [3, 2, 1, 4, 0],  # comma
+    ],
+    np.float32,
+)
 TYPES = {"uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
 
 
@@ -98,6 +114,63 @@ def write_words_model(models: Path, *, name: str = "words", version: int = 1) ->
     return write_version(models, version, spec, graph, golden)
 
 
+def write_verse_model(
+    models: Path, *, name: str = "verse", version: int = 1, scores: np.ndarray = FOLLOWS, label: str = "king"
+) -> Path:
+    """Texts split into lines; the next token by the last one alone, wherever padding begins."""
+    tokenizer = Tokenizer(VERSE, max_length=16, keep="last", scheme="lines")
+    nodes = [
+        helper.make_node("Cast", ["token_ids"], ["present"], to=TensorProto.BOOL),
+        helper.make_node("Cast", ["present"], ["ones"], to=TensorProto.INT32),
+        helper.make_node("ReduceSum", ["ones", "axis"], ["lengths"], keepdims=1),
+        helper.make_node("Sub", ["lengths", "one"], ["place"]),
+        helper.make_node("GatherElements", ["token_ids", "place"], ["last"], axis=1),
+        helper.make_node("Squeeze", ["last", "axis"], ["id"]),
+        helper.make_node("Gather", ["scores", "id"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=tokenizer.id_count - 1),),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(len(tokenizer.names),)),),
+        preprocessing=TextPreprocessing(input="token_ids", max_length=16, keep="last", scheme="lines"),
+        postprocessing=NextToken(output="probabilities"),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(1, tokenizer.id_count, 1 + i % 16).astype(np.int32) for i in range(64)]
+    golden = Golden(
+        inputs={"token_ids": pad(rows)},
+        lengths={"token_ids": np.array([len(row) for row in rows], np.int32)},
+        outputs={"probabilities": softmax(FOLLOWS[[row[-1] for row in rows]])},
+        tolerance={"default": 1e-5},
+        raw=(RawSample(name="the.txt", data=b"Long live\r\nthe", label=label),),
+    )
+    weights = {"scores": scores, "axis": np.array([1], np.int64), "one": np.array(1, np.int32)}
+    directory = models / name / str(version)
+    directory.mkdir(parents=True)
+    tokenizer.write(directory / "vocabulary.txt")
+    graph = _graph(spec, nodes, weights)
+    return write_version(models, version, spec, graph, golden, test={"rows": 9, "perplexity": 3.14159, "accuracy": 0.5})
+
+
+def write_rule_model(models: Path, *, name: str = "rule", version: int = 1) -> Path:
+    """Numbers in and out, y = 2x - 1: no labels, nothing but tensors."""
+    nodes = [helper.make_node("Gemm", ["x", "slope", "intercept"], ["values"])]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1,)),),
+        outputs=(TensorSpec(name="values", dtype="float32", shape=(1,)),),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    x = np.linspace(-3, 3, 64, dtype=np.float32)[:, None]
+    golden = Golden(inputs={"x": x}, outputs={"values": 2 * x - 1}, tolerance={"default": 1e-6})
+    graph = _graph(spec, nodes, {"slope": np.array([[2]], np.float32), "intercept": np.array([-1], np.float32)})
+    return write_version(models, version, spec, graph, golden, test={"rows": 9, "mae": 0.1, "mse": 0.04, "rmse": 0.2})
+
+
 def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1) -> Path:
     """Answers the square of an index below 10; a larger one makes ONNX Runtime's Gather fail the whole batch."""
     table = (np.arange(10, dtype=np.float32) ** 2).reshape(10, 1)
@@ -158,11 +231,20 @@ def _rest() -> onnx.GraphProto:
     return helper.make_graph(nodes, "rest", [], [helper.make_tensor_value_info("rested", TensorProto.FLOAT, [])])
 
 
-def write_version(models: Path, version: int, spec: ModelSpec, graph: onnx.ModelProto, golden: Golden) -> Path:
+def write_version(
+    models: Path,
+    version: int,
+    spec: ModelSpec,
+    graph: onnx.ModelProto,
+    golden: Golden,
+    *,
+    test: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a version; ``test`` are the figures of metrics.json, an accuracy if left out."""
     directory = models / spec.name / str(version)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ONNX_FILE).write_bytes(graph.SerializeToString())
-    (directory / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
+    (directory / "metrics.json").write_text(json.dumps({"test": {"accuracy": 0.5} if test is None else test}))
     spec.write(directory)
     golden.write(directory)
     write_manifest(directory)

@@ -1,6 +1,10 @@
-"""TensorFlow without its start-up noise, and a console that remembers what was printed."""
+"""TensorFlow without its start-up noise, a console that remembers what was printed, recipes and commands of a test."""
 
+import importlib
 import io
+import sys
+from dataclasses import dataclass
+from textwrap import dedent
 
 import pytest
 from rich.console import Console
@@ -24,3 +28,48 @@ def data_directory(tmp_path, monkeypatch):
     directory.mkdir()
     monkeypatch.setenv("ATELIER_DATA_DIR", str(directory))
     return directory
+
+
+@pytest.fixture
+def write_recipe(tmp_path, monkeypatch):
+    """Writes recipes, which are then the only ones there are."""
+    import training.recipes
+
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    monkeypatch.setattr(training.recipes, "__path__", [str(folder)])
+    before = set(sys.modules)
+
+    def write(file, text):
+        (folder / file).write_text(dedent(text))
+        importlib.invalidate_caches()
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("training.recipes."):
+            del sys.modules[name]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs ``python -m training ...`` in this process, in ``tmp_path``."""
+    from training.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["training", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(ended.value.code or 0, *capsys.readouterr())
+
+    return run

@@ -3,6 +3,8 @@ import pytest
 
 from tests.training.tiny_networks import PIXELS, cnn, mlp, pictures
 from training.ascent import climb
+from training.finishing import mean_over_mirror
+from training.recipe import Signature
 
 
 @pytest.mark.parametrize("build", [mlp, cnn], ids=["sequential", "functional"])
@@ -22,3 +24,13 @@ def test_an_instance_that_is_there_already_is_returned_as_it_is():
     model, start = mlp(), pictures(1)["pixels"][0]
     label = int(model(start[None], training=False).numpy().argmax())
     np.testing.assert_array_equal(climb(model, label=label, start=start, tensor=PIXELS), start)
+
+
+def test_a_mean_of_several_networks_can_be_climbed():
+    signature = Signature(input=PIXELS, classes=3)
+    model = mean_over_mirror([mlp(seed=1), mlp(seed=2)], signature)
+    start = np.full(PIXELS.shape, 100, np.uint8)
+    for label in range(3):
+        reached = climb(model, label=label, start=start, tensor=PIXELS)
+        assert reached is not None
+        assert model(reached[None]).numpy()[0].argmax() == label

@@ -89,8 +89,9 @@ def test_evaluate_measures_a_run_again(published):
     folder, done = published
     again = training("evaluate", "runs/fashion-mnist-mlp/first", cwd=folder)
     assert again.returncode == 0
-    line = next(line for line in done.stdout.splitlines() if line.startswith("validation accuracy"))
-    assert line in again.stdout
+    printed = next(line for line in done.stdout.splitlines() if line.startswith("validation accuracy"))
+    accuracy, rows = printed.split(" on ")
+    assert any(line.startswith(f"{accuracy}, log loss ") and line.endswith(rows) for line in again.stdout.splitlines())
     assert "Ankle boot" in again.stdout
 
 
@@ -109,7 +110,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
                 break
         rest = process.stdout.read()
         assert process.wait() == 130
-    assert "--resume goes on after the last whole epoch" in rest
+    assert "interrupted; the same command with --resume goes on after the last checkpoint" in rest
     other = training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
     assert other.returncode == 2
     assert "--resume takes no other settings" in other.stderr
@@ -129,7 +130,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("run", "mlp"), "there is no recipe 'mlp'; there are: cats-vs-dogs-cnn"),
+        (("run", "mlp"), "there is no recipe 'mlp'; there are: activations, backprop-by-hand, cats-vs-dogs-cnn"),
         (("run", "fashion-mnist-mlp", "--set", "epochs=2"), "'epochs' names no setting; there are: data."),
         (("run", "fashion-mnist-mlp", "--set", "fitting.epochs=x"), "fitting.epochs=x: wants a whole number"),
         (("run", "fashion-mnist-mlp", "--resume"), "start one without --resume"),
@@ -142,6 +143,50 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_pa
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+SYNTHETIC = """
+from dataclasses import replace
+from tests.training.tiny import TinyData, bright_images, image_recipe
+class Data(TinyData):
+    def synthetic(self):
+        return replace(self.load(), name="synthetic", form="synthetic")
+RECIPE = image_recipe(epochs=1, target=0.1, data=Data(draw=bright_images))
+"""
+
+
+def test_synthetic_data_do_not_take_the_place_of_a_version_of_real_data_but_by_force(write_recipe, command, tmp_path):
+    write_recipe("tiny_images.py", SYNTHETIC)
+    models, synthetic = tmp_path / "models" / "tiny-images", ("run", "tiny-images", "--dataset", "synthetic")
+    assert command("run", "tiny-images", "--publish").code == 0
+    refused = command(*synthetic, "--publish")
+    assert refused.code == 2
+    assert refused.err.startswith("error: models/tiny-images/1 was trained on real data and would no longer be the ")
+    assert "--force, or choose another directory with --models" in refused.err
+    assert command(*synthetic, "--run-id", "later").code == 0  # trained, not published
+    resumed = command("run", "tiny-images", "--resume", "--run-id", "later", "--publish")
+    assert resumed.code == 2
+    assert "was trained on real data" in resumed.err
+    assert not (models / "2").exists()
+    forced = command("run", "tiny-images", "--resume", "--run-id", "later", "--publish", "--force")
+    assert forced.code == 0
+    assert json.loads((models / "2" / "metrics.json").read_text())["dataset"]["form"] == "synthetic"
+    assert command(*synthetic, "--publish", "--run-id", "more").code == 0  # over synthetic data it may
+
+
+def test_a_target_without_a_validation_part_leaves_the_test_set_alone(write_recipe, command, tmp_path):
+    none = "data=Given(train=bright_images(64, 1), validation=bright_images(0, 2), test=bright_images(16, 3), labels=L)"
+    write_recipe(
+        "tiny_images.py",
+        f"from tests.training.tiny import *\nL = ('dark', 'bright')\nRECIPE = image_recipe(epochs=1, {none})\n",
+    )
+    ended = command("run", "tiny-images", "--publish")
+    assert ended.code == 1
+    assert "no validation part says whether 0.9050 is reached, the target and half a point" in ended.out
+    assert "the test set was not touched" in ended.out
+    forced = command("run", "tiny-images", "--resume", "--publish", "--force")
+    assert forced.code == 0
+    assert "tested all the same, by --force" in (tmp_path / "models/tiny-images/1/card.md").read_text()
 
 
 def test_without_tensorflow_one_sentence_says_what_to_run(tmp_path):

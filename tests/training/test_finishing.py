@@ -39,7 +39,7 @@ def test_the_finished_model_answers_the_mean_over_both_directions(finished):
 
 def test_it_goes_into_onnx_as_it_is(finished, tmp_path):
     recipe, feed, splits, model = finished
-    spec = model_spec(recipe, feed, splits)
+    spec = model_spec(recipe, feed, splits, model)
     path = tmp_path / "model.onnx"
     export_onnx(model, spec, path)
     pixels = images()

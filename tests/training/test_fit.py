@@ -100,6 +100,20 @@ def test_a_batch_larger_than_the_training_part_is_refused(tmp_path, console):
         train(image_recipe(fitting=Fitting(epochs=1, batch_size=500)), tmp_path, console)
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"descent": "batch"}, 1),
+        ({"descent": "stochastic"}, 128),
+        ({"descent": "mini-batch", "batch_size": 16}, 8),
+        ({"descent": "mini-batch", "batch_size": 50}, 2),  # whole batches only
+    ],
+)
+def test_an_epoch_has_as_many_steps_as_the_descent_says(settings, steps, tmp_path, console):
+    trained = train(image_recipe(fitting=Fitting(**({"epochs": 2, "batch_size": 1000} | settings))), tmp_path, console)
+    assert int(trained.model.optimizer.iterations) == 2 * steps
+
+
 def test_averaged_weights_are_validated_and_kept(tmp_path, console):
     recipe = image_recipe(
         optimizer=Optimizer(name="sgd", learning_rate=0.5, ema_momentum=0.99),

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from app.contract.model_spec import TensorSpec
+from app.contract.model_spec import ModelSpec, NextToken, TensorSpec, TextPreprocessing
 from tests.training.tiny_networks import (
     IMAGE_SPEC,
     LONGEST,
@@ -20,8 +20,10 @@ from tests.training.tiny_networks import (
     texts,
 )
 from training import onnx_passes
-from training.export import ExportFailed, export_onnx, keras_runner, onnx_runner
+from training.export import OPSET, ExportFailed, export_onnx, keras_runner, onnx_runner
 from training.onnx_graph import PassFailed, canonicalise
+from training.recipe import Signature
+from training.recipes.shakespeare_next_word_lstm import EMBEDDING, Network, build, last_word
 
 STATES = spec_of("states", TEXT_SPEC.inputs[0], tuple("abcdefgh"))
 KINDS = {
@@ -189,3 +191,192 @@ def test_a_graph_that_does_not_have_the_specs_outputs_is_refused():
     wrong = TensorSpec(name="scores", dtype="float32", shape=())
     with pytest.raises(PassFailed, match=r"outputs are \['y'\], the spec names \['scores'\]"):
         canonicalise(onnx.helper.make_model(graph), name="m", inputs=[tensor], outputs=[wrong])
+
+
+def run(model, feeds):
+    onnx.checker.check_model(model, full_check=True)
+    return ReferenceEvaluator(model).run([value.name for value in model.graph.output], feeds)
+
+
+def model_of(nodes, inputs, outputs, constants):
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(*node, **options) for *node, options in nodes],
+        "g",
+        [onnx.helper.make_tensor_value_info(name, dtype, shape) for name, (dtype, shape) in inputs.items()],
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
+
+
+def tied(*, width=4, ids=7):
+    """Gather(E) and MatMul(x, E'): the scores of every id for the vector of each id."""
+    table = np.random.default_rng(0).normal(size=(ids, width)).astype(np.float32)
+    return model_of(
+        [("Gather", ["e", "ids"], ["vectors"], {}), ("MatMul", ["vectors", "turned"], ["scores"], {})],
+        {"ids": (onnx.TensorProto.INT64, ["n"])},
+        {"scores": ["n", ids]},
+        {"e": table, "turned": np.ascontiguousarray(table.T)},
+    )
+
+
+def sizes(model):
+    return sorted(tuple(value.dims) for value in model.graph.initializer)
+
+
+def test_weights_that_are_used_as_they_are_and_transposed_are_kept_once():
+    ids = np.array([3, 0, 6])
+    model = tied()
+    before = run(model, {"ids": ids})
+    onnx_passes.share_transposed(model)
+    assert sizes(model) == [(7, 4)]
+    np.testing.assert_allclose(run(model, {"ids": ids}), before, rtol=1e-6)  # float32, another order of summation
+
+
+def test_two_products_with_each_other_s_transpose_end_with_one_copy():
+    table = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    model = model_of(
+        [("MatMul", ["x", "w"], ["wide"], {}), ("MatMul", ["wide", "back"], ["y"], {})],
+        {"x": (onnx.TensorProto.FLOAT, ["n", 3])},
+        {"y": ["n", 3]},
+        {"w": table, "back": np.ascontiguousarray(table.T)},
+    )
+    x = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    before = run(model, {"x": x})
+    onnx_passes.share_transposed(model)
+    assert len(model.graph.initializer) == 1
+    np.testing.assert_allclose(run(model, {"x": x}), before, rtol=1e-5, atol=1e-6)  # float32
+
+
+@pytest.mark.parametrize("shape", [["n", "t", 3], [3]])
+def test_a_product_of_what_is_no_matrix_stays(shape):
+    """A dense layer of zeros after one of zeros, on every step of a text: each is the other's transpose."""
+    model = model_of(
+        [("MatMul", ["x", "w"], ["wide"], {}), ("MatMul", ["wide", "back"], ["y"], {})],
+        {"x": (onnx.TensorProto.FLOAT, shape)},
+        {"y": shape},
+        {"w": np.zeros((3, 5), np.float32), "back": np.zeros((5, 3), np.float32)},
+    )
+    onnx_passes.share_transposed(model)
+    assert [node.op_type for node in model.graph.node] == ["MatMul", "MatMul"]
+    x = np.ones([2 if isinstance(size, str) else size for size in shape], np.float32)
+    assert run(model, {"x": x})[0].shape == x.shape
+
+
+def test_weights_that_are_no_transposes_stay():
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    model = model_of(
+        [("MatMul", ["x", "w"], ["wide"], {}), ("MatMul", ["wide", "back"], ["y"], {})],
+        {"x": (onnx.TensorProto.FLOAT, ["n", 2])},
+        {"y": ["n", 2]},
+        {"w": table, "back": table.T + np.float32(1e-6)},
+    )
+    onnx_passes.share_transposed(model)
+    assert [node.op_type for node in model.graph.node] == ["MatMul", "MatMul"]
+    assert sizes(model) == [(2, 3), (3, 2)]
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_the_mask_is_back_after_the_body_even_if_that_fails(error):
+    model = masked_lstm()
+    ids = texts()[0]["token_ids"]
+    before = model(ids).numpy()
+
+    def body():
+        with onnx_passes.without_mask(model):
+            assert not onnx_passes.has_mask(model)
+            if error:
+                raise error
+
+    if error:
+        with pytest.raises(error):
+            body()
+    else:
+        body()
+    assert onnx_passes.has_mask(model)
+    np.testing.assert_array_equal(model(ids).numpy(), before)
+
+
+def test_a_layer_that_never_masked_does_not_begin_to():
+    import tf_keras
+    from tf_keras import layers
+
+    ids = layers.Input((None,), dtype="int32")
+    x = layers.Concatenate()([layers.Embedding(9, 2, mask_zero=True, name="a")(ids), layers.Embedding(9, 2)(ids)])
+    model = tf_keras.Model(ids, x)
+    with onnx_passes.without_mask(model):
+        pass
+    assert [layer.mask_zero for layer in model.layers if isinstance(layer, layers.Embedding)] == [True, False]
+
+
+IDS = 30
+NEXT_TOKEN = ModelSpec(
+    name="tiny-plays",
+    inputs=(TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=IDS - 1),),
+    outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(IDS - 1,)),),
+    preprocessing=TextPreprocessing(input="token_ids", scheme="lines", max_length=LONGEST, keep="last"),
+    postprocessing=NextToken(output="probabilities"),
+    opset=OPSET,
+    trained_on="nothing",
+)
+
+
+@pytest.fixture(scope="module")
+def next_word(tmp_path_factory):
+    """(model that reads every step, model that reads the last, path of the second's ONNX graph)."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    network, signature = Network(embedding=5, units=6), Signature(input=NEXT_TOKEN.inputs[0], classes=0)
+    every = build(network, signature)
+    rng = np.random.default_rng(0)
+    every.set_weights([rng.normal(0, 0.7, weight.shape).astype(weight.dtype) for weight in every.get_weights()])
+    last = last_word(network, every, signature, {})
+    path = tmp_path_factory.mktemp("next-word") / "model.onnx"
+    export_onnx(last, NEXT_TOKEN, path)
+    return every, last, path
+
+
+def contexts():
+    inputs, lengths = texts()
+    return {"token_ids": inputs["token_ids"] % (IDS - 1) + (inputs["token_ids"] > 0)}, lengths
+
+
+def test_an_embedding_that_also_scores_is_in_the_file_once(next_word):
+    _, last, path = next_word
+    graph = onnx.load(path).graph
+    embedding = last.get_layer(EMBEDDING).get_weights()[0]
+    copies = [
+        value.name
+        for value in graph.initializer
+        if np.array_equal(onnx.numpy_helper.to_array(value), embedding)
+        or np.array_equal(onnx.numpy_helper.to_array(value), embedding.T)
+    ]
+    assert len(copies) == 1
+    readers = {node.op_type for node in graph.node if copies[0] in node.input}
+    assert readers == {"Gather", "Gemm"}
+    assert path.stat().st_size < 4 * last.count_params() + 4000  # the weights and the graph, nothing twice
+
+
+def test_the_next_word_of_padded_rows_is_keras_s_and_bit_for_bit_that_of_each_row_alone(next_word):
+    _, last, path = next_word
+    inputs, lengths = contexts()
+    onnx_run = onnx_runner(path, NEXT_TOKEN)
+    together = onnx_run(inputs)["probabilities"]
+    assert together.shape == (64, IDS - 1)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)  # float32 softmax
+    np.testing.assert_allclose(together, keras_runner(last, NEXT_TOKEN)(inputs)["probabilities"], rtol=0, atol=1e-5)
+    for row, length in enumerate(lengths["token_ids"]):
+        alone = inputs["token_ids"][row : row + 1, :length]
+        np.testing.assert_array_equal(together[row], onnx_run({"token_ids": alone})["probabilities"][0])
+    assert np.abs(together[0] - together[1]).max() > 1e-2
+
+
+def test_the_served_network_answers_what_the_trained_one_does_after_the_last_token(next_word):
+    every, last, _ = next_word
+    inputs, lengths = contexts()
+    steps = every(inputs["token_ids"]).numpy()
+    assert steps.shape == (64, LONGEST, IDS - 1)
+    wanted = steps[np.arange(64), lengths["token_ids"] - 1]
+    np.testing.assert_allclose(last(inputs["token_ids"]).numpy(), wanted, rtol=0, atol=1e-6)  # float32
+    assert last.count_params() == every.count_params()

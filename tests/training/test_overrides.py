@@ -64,6 +64,14 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_before_the_list(assignm
         ("network.pair=1,2,3", "wants 2 values separated by commas"),
         ("network.pair=1,x", "wants a whole number"),
         ("fitting.epochs", "has no '='"),
+        ("fitting.epochs=0", "epochs is at least 1"),
+        ("fitting.batch_size=0", "batch_size is at least 1"),
+        ("fitting.validate_every=0", "validate_every is at least 1"),
+        ("fitting.checkpoint_every=-1", "checkpoint_every is at least 1"),
+        ("fitting.evaluation_batch_size=0", "evaluation_batch_size is at least 1"),
+        ("fitting.patience=0", "patience is at least 1, or none"),
+        ("optimizer.momentum=1.5", "momentum is a share, from 0 to 1"),
+        ("optimizer.ema_momentum=-0.1", "ema_momentum is a share, from 0 to 1"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
@@ -75,6 +83,13 @@ def test_what_a_recipe_is_cannot_be_overridden():
     for path in ("name", "build", "targets.test_accuracy", "pipeline.steps"):
         with pytest.raises(SettingRefused, match="names no setting"):
             apply_overrides(image_recipe(), [f"{path}=1"])
+
+
+def test_a_function_in_the_place_of_a_dataclass_is_no_setting():
+    recipe = image_recipe(study=lambda subject: None)
+    assert "study" not in dict(settings(recipe))
+    with pytest.raises(SettingRefused, match="'study' names no setting"):
+        apply_overrides(recipe, ["study=1"])
 
 
 def test_a_stage_is_found_by_its_name():

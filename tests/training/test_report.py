@@ -60,3 +60,10 @@ def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
 def test_without_a_test_the_card_says_so(metrics):
     card = model_card("tiny-images", "Dark or bright.", metrics | {"test": None})
     assert "| Test part | not measured |" in card
+
+
+def test_a_setting_of_several_values_is_quoted_for_the_shell_and_a_bar_for_the_table(metrics):
+    metrics |= {"overrides": ["network.widths=(8, 8)"], "warnings": ["either | or"]}
+    card = model_card("tiny-images", "Dark or bright.", metrics)
+    assert "run tiny-images --set 'network.widths=(8, 8)' --publish" in card
+    assert "| Warning | either \\| or |" in card

@@ -1,15 +1,30 @@
-"""Recipes small enough to train in a second: brightness decides between two classes."""
+"""Recipes small enough to train in a second: brightness or words decide between two classes, or a plane is found."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from app.contract.model_spec import TransformStep
+from app.contract.model_spec import TensorSpec, TransformStep
 from training.datasets.splits import Examples, Splits
+from training.drawing import lines
+from training.findings import Findings, Servable, close, equal, recorded
+from training.lesson import Bench, Lesson
 from training.overrides import FIXED
-from training.pipelines import ImagePipeline, TextPipeline
-from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Targets
+from training.pipelines import ImagePipeline, NumberPipeline, TextPipeline
+from training.recipe import (
+    OUTPUT_NAME,
+    VALUES_NAME,
+    Fitting,
+    Loss,
+    Optimizer,
+    Recipe,
+    Schedule,
+    Signature,
+    Subject,
+    Targets,
+)
+from training.tasks import Regress
 
 WORDS = (("bad", "dull", "poor"), ("good", "fine", "great"))
 
@@ -124,3 +139,101 @@ def text_recipe(**changes: Any) -> Recipe:
         "targets": Targets(test_accuracy=0.6, parameters=10_000, minutes=1),
     }
     return Recipe(**(settings | changes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A source of these very parts."""
+
+    train: Examples = field(metadata=FIXED)
+    validation: Examples = field(metadata=FIXED)
+    test: Examples = field(metadata=FIXED)
+    labels: tuple[str, ...] = field(default=(), metadata=FIXED)
+
+    def load(self) -> Splits:
+        return Splits(
+            name="given",
+            form="drawn",
+            files={},
+            labels=self.labels,
+            train=self.train,
+            validation=self.validation,
+            read_test=lambda: self.test,
+        )
+
+    def synthetic(self) -> Splits:
+        return self.load()
+
+
+def plane_points(count: int, seed: int, *, scale: float = 1.0) -> Examples:
+    """y = scale (x1 - 2 x2 + 0.5)"""
+    xs = np.random.default_rng(seed).uniform(-1, 1, (count, 2)).astype(np.float32)
+    ys = scale * (xs @ np.array([[1.0], [-2.0]]) + 0.5)
+    return Examples(instances=xs, labels=ys.astype(np.float32))
+
+
+def build_plane(network: Network, signature: Signature) -> Any:
+    import tf_keras
+    from tf_keras import layers
+
+    x = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    return tf_keras.Model(x, layers.Dense(1, name=VALUES_NAME)(x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedAtZero:
+    """What the network answers to zeros."""
+
+    wanted: float = 0.5
+
+    def __call__(self, subject: Subject) -> Findings:
+        answer = subject.model.predict(np.zeros((1, 2), np.float32), verbose=0)[0, 0]
+        rows = recorded("rows", np.int64(len(subject.splits.train)))
+        return Findings(figures=(close("f(0, 0)", answer, self.wanted, within=0.1), rows), notes=("Asked once.",))
+
+
+def number_recipe(**changes: Any) -> Recipe:
+    """Without validation and test part."""
+    nothing = plane_points(0, 0)
+    settings: dict[str, Any] = {
+        "name": "tiny-numbers",
+        "description": "A plane.",
+        "data": Given(train=plane_points(64, 1), validation=nothing, test=nothing),
+        "pipeline": NumberPipeline(),
+        "network": Network(),
+        "build": build_plane,
+        "task": Regress(),
+        "optimizer": Optimizer(name="sgd", learning_rate=0.3),
+        "loss": Loss(name="mean-squared-error"),
+        "metrics": ("mean-absolute-error",),
+        "fitting": Fitting(epochs=5, batch_size=16, monitor="val_loss"),
+    }
+    return Recipe(**(settings | changes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubling:
+    """Knows what twice three is; ``taught`` gives a model that doubles."""
+
+    factor: float = 2.0
+    taught: bool = True
+
+    def __call__(self, bench: Bench) -> Findings:
+        import tf_keras
+
+        picture = lines({"double": ([0, 1], [0, self.factor])}, bench.directory / "double.png", x="x", y="y")
+        x = tf_keras.layers.Input((1,), name="x")
+        dense = tf_keras.layers.Dense(1, use_bias=False, name="y")
+        model = tf_keras.Model(x, dense(x))
+        model.set_weights([np.float32([[self.factor]])])
+        tensors = [TensorSpec(name=name, dtype="float32", shape=(1,)) for name in ("x", "y")]
+        return Findings(
+            figures=(equal("f(3) | exact", 3 * self.factor, 6.0), recorded("factor", np.float32(self.factor))),
+            pictures={"Doubles": picture},
+            notes=("Twice [is] <twice>.",),
+            servable=Servable(model=model, inputs=(tensors[0],), outputs=(tensors[1],)) if self.taught else None,
+        )
+
+
+def tiny_lesson(**settings: Any) -> Lesson:
+    return Lesson(name="tiny-lesson", description="Doubles.", study=Doubling(**settings))

@@ -1,29 +1,56 @@
 """Refuses data that nothing can be learned from, before anything is trained."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from training.datasets.splits import Examples, Splits
+from training.datasets.splits import DataSource, Examples, Splits
 from training.errors import DataUnusable
+
+
+def read_splits(source: DataSource, *, synthetic: bool) -> Splits:
+    """Read a data set and check it; its test part is checked when it is read.
+
+    Raises:
+        DataUnusable: see ``check_splits``; and what ``DataSource.load`` raises.
+    """
+    splits = source.synthetic() if synthetic else source.load()
+    check_splits(splits)
+
+    def read_test() -> Examples:
+        examples = splits.read_test()
+        _check_part(splits, "test", examples)
+        return examples
+
+    return replace(splits, read_test=read_test)
 
 
 def check_splits(splits: Splits) -> None:
     """Check the train and the validation part.
 
     Raises:
-        DataUnusable: the train part is empty, has one class only, or holds NaN or infinity; or a label names no
-            class. Says which part, which row and which value.
+        DataUnusable: the train part is empty or has one class only; or a part has not as many labels as instances,
+            holds NaN or infinity, or a label that names no class. Says which part, which row and which value.
     """
     if not len(splits.train):
         raise DataUnusable(f"{splits.name}: the training part is empty")
     for part, examples in (("training", splits.train), ("validation", splits.validation)):
-        _check_numbers(splits.name, part, examples)
-        if splits.labels and len(examples):
-            _check_labels(splits, part, examples)
+        _check_part(splits, part, examples)
     if len(splits.labels) > 1 and len(present := np.unique(splits.train.labels)) == 1:
         raise DataUnusable(
             f"{splits.name}: all {len(splits.train)} training rows are of the class "
             f"{splits.labels[int(present[0])]!r}; there is nothing to tell apart"
         )
+
+
+def _check_part(splits: Splits, part: str, examples: Examples) -> None:
+    if len(examples.instances) != len(examples.labels):
+        raise DataUnusable(
+            f"{splits.name}: the {part} part has {len(examples.instances)} instances and {len(examples.labels)} labels"
+        )
+    _check_numbers(splits.name, part, examples)
+    if splits.labels:
+        _check_labels(splits, part, examples)
 
 
 def _check_labels(splits: Splits, part: str, examples: Examples) -> None:
@@ -39,6 +66,10 @@ def _check_numbers(name: str, part: str, examples: Examples) -> None:
     for what, values in (("instance", examples.instances), ("target", examples.labels)):
         if isinstance(values, tuple) or not len(values) or not np.issubdtype(values.dtype, np.floating):
             continue
+        if values.ndim == 1:  # against answers (rows, 1) it would be spread to (rows, rows)
+            raise DataUnusable(
+                f"{name}: the {what}s of the {part} part have shape {values.shape}; (rows, width) is meant"
+            )
         wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if len(wrong):
             bad = values[wrong[0]].ravel()

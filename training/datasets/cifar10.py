@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from training.datasets.archive import Archive, checksums, find, obtain
+from training.datasets.check import stack_images
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic
 from training.errors import DataDamaged
 from training.overrides import FIXED
@@ -151,9 +152,11 @@ def read_jpeg_tar(path: Path, classes: tuple[str, ...]) -> Examples:
     """The ``classes`` of a tar of ``CLASS/NNNN.jpg``, by class, then number.
 
     Raises:
-        DataDamaged: not a tar, a member that is no 32x32 image, or a class without images.
+        DataDamaged: not a tar, a member that is no image, images that are not 32x32, or a class without any.
+        DataUnusable: images of several sizes.
     """
     images: list[np.ndarray] = []
+    names: list[str] = []
     labels: list[int] = []
     try:
         with tarfile.open(path) as archive:
@@ -164,17 +167,18 @@ def read_jpeg_tar(path: Path, classes: tuple[str, ...]) -> Examples:
                     continue
                 file = archive.extractfile(members[name])
                 assert file is not None  # only files are in members
-                image = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
-                if image.shape != (EDGE, EDGE, 3):
-                    raise ValueError(f"{name} has shape {image.shape}, not ({EDGE}, {EDGE}, 3)")
-                images.append(image)
+                images.append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB")))
+                names.append(name)
                 labels.append(classes.index(label))
     except (OSError, tarfile.TarError, UnidentifiedImageError, ValueError) as error:
         raise DataDamaged(f"{path} is not a tar of CLASS/NNNN.jpg: {error}") from error
     for place, label in enumerate(classes):
         if place not in labels:
             raise DataDamaged(f"{path} holds no images under {label}/")
-    return Examples(instances=np.stack(images), labels=np.array(labels, np.int32))
+    instances = stack_images(images, names, name=str(path))
+    if instances.shape[1:] != (EDGE, EDGE, 3):
+        raise DataDamaged(f"{path}: the images have shape {instances.shape[1:]}, not ({EDGE}, {EDGE}, 3)")
+    return Examples(instances=instances, labels=np.array(labels, np.int32))
 
 
 def read_binary_tar(path: Path, classes: tuple[str, ...], *, part: str) -> Examples:

@@ -7,7 +7,7 @@ arXiv:1708.07747; MIT licence.
 import gzip
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class FashionMnist:
                 labels, validation_per_class=self.validation_per_class, seed=self.split_seed
             )
         else:
-            train, validation = np.split(np.arange(len(labels)), [round(len(labels) * (1 - self.validation_split))])
+            train, validation = np.split(np.arange(len(labels)), [int(len(labels) * (1 - self.validation_split))])
         return Splits(
             name="Fashion-MNIST",
             form="IDX gzip",
@@ -108,8 +108,11 @@ class FashionMnist:
         )
 
     def synthetic(self) -> Splits:
-        """Drawn garments in place of photographs."""
-        return split_synthetic(_draw, labels=FASHION_LABELS, count=self.synthetic_count, seed=self.split_seed)
+        """Drawn garments in place of photographs; none validate where no photograph would."""
+        splits = split_synthetic(_draw, labels=FASHION_LABELS, count=self.synthetic_count, seed=self.split_seed)
+        if self.validation_split or (self.validation_split is None and self.validation_per_class):
+            return splits
+        return replace(splits, validation=splits.validation.take(np.arange(0)))
 
 
 def _draw(count: int, seed: int) -> Examples:

@@ -31,7 +31,7 @@ class TinyShakespeare:
         speeches: of one passage.
         validation_share, test_share: of the passages, at least one of each.
         split_seed: seed of the choice.
-        synthetic_count: passages of the train part with ``--dataset synthetic``.
+        synthetic_count: passages of all parts together with ``--dataset synthetic``.
     """
 
     speeches: int = 40

@@ -35,6 +35,6 @@ RECIPE = Recipe(
     pipeline=ImagePipeline(steps=FASHION_STEPS),
     network=Dense(units=(64, 64)),
     build=build,
-    optimizer=Optimizer(name="rmsprop", learning_rate=1e-3, momentum=0.0),
+    optimizer=Optimizer(name="rmsprop", learning_rate=1e-3),
     fitting=Fitting(epochs=5, batch_size=64, keep="last"),
 )

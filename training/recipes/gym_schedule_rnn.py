@@ -1,7 +1,7 @@
 """A recurrent network knows today's exercise from the days before, also after days that were missed.
 
 Command: python -m training run gym-schedule-rnn --publish
-Result: TODO
+Result: 1.0000 on 2,000 test diaries, also after 1 to 7 missed days; feed-forward 1.0 and then 0.32 to 0.37; 15 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 The course's example: shoulder, biceps and cardio take turns, one a day; whoever missed some days must go on with what
@@ -182,6 +182,6 @@ RECIPE = Recipe(
     build=build,
     study=CompareWithFeedForward(),
     optimizer=Optimizer(name="adam", learning_rate=0.01, schedule=Schedule(name="cosine", warmup=0.05), clip_norm=1.0),
-    fitting=Fitting(epochs=15, batch_size=64),
+    fitting=Fitting(epochs=8, batch_size=64, monitor="val_loss"),
     targets=Targets(test_accuracy=0.99, parameters=2_000),
 )

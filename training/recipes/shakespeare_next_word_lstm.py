@@ -1,7 +1,8 @@
 """An LSTM foretells the next word of a play, and is measured against counting words.
 
 Command: python -m training run shakespeare-next-word-lstm --publish
-Result: TODO
+Result: perplexity 51.96 on the test passages, trigram model 70.13 (51.74 and 71.21 on validation), 367,072 parameters,
+7.9 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 In training the network foretells every word of a stretch of text at once; served, it reads a text and gives the
@@ -22,6 +23,7 @@ from training.next_token import NextTokenPipeline
 from training.recipe import (
     OUTPUT_NAME,
     Fitting,
+    Inherited,
     Loss,
     Optimizer,
     Recipe,
@@ -67,7 +69,7 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(token_ids, _scores_by(embedding)(x))
 
 
-def last_word(network: Network, model: Any, signature: Signature) -> Any:
+def last_word(network: Network, model: Any, signature: Signature, inherited: Inherited) -> Any:
     """To measure and to serve: the same layers, read after the last token, (batch, ids - 1)."""
     import tf_keras
     from tf_keras import layers

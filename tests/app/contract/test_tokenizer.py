@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.contract.tokenizer import PADDING_ID, UNKNOWN_ID, Tokenizer, most_frequent_tokens, pad, split_tokens
+from app.contract.tokenizer import (
+    LINE_END,
+    PADDING_ID,
+    UNKNOWN,
+    UNKNOWN_ID,
+    Tokenizer,
+    join_tokens,
+    most_frequent_tokens,
+    pad,
+    split_tokens,
+)
 from app.errors import VersionRefused
 
 TOKENS = ("the", "film", "don't", "!")
@@ -28,6 +38,64 @@ def test_how_text_is_split(text, tokens):
     assert split_tokens(text) == tokens
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("ROMEO:\nO, she", ["romeo", ":", LINE_END, "o", ",", "she"]),
+        ("Who's there?\n\n", ["who's", "there", "?", LINE_END, LINE_END]),
+        ("one\r\ntwo", ["one", LINE_END, "two"]),
+        ("one\rtwo", ["one", LINE_END, "two"]),
+        ("one\r\n\r\ntwo\n\rthree", ["one", LINE_END, LINE_END, "two", LINE_END, LINE_END, "three"]),
+        ("a; b: c. d! e? f,", ["a", ";", "b", ":", "c", ".", "d", "!", "e", "?", "f", ","]),
+        ("no <br /> end <line> here", ["no", "end", "here"]),
+        ("<p>one</p>\n<p>two</p>", ["one", LINE_END, "two"]),
+        ("love ＜i＞thee﹖", ["love", "thee", "?"]),
+        ("tabs\tand — dashes", ["tabs", "and", "dashes"]),
+        ("3.14", ["3", ".", "14"]),
+        ("(—)", []),
+    ],
+)
+def test_how_lines_are_split(text, tokens):
+    assert split_tokens(text, "lines") == tokens
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_ends_of_lines_and_four_of_the_marks_are_none_of_the_words(end):
+    assert split_tokens(f"One, two;{end}three: four. Five!{end}Six?") == [
+        *("one", "two", "three", "four", "five", "!", "six", "?")
+    ]
+
+
+def test_tokens_are_joined_as_they_are_written():
+    tokens = ["romeo", ":", LINE_END, "o", ",", "who's", "there", "?", LINE_END, LINE_END, "!", "come"]
+    assert join_tokens(tokens) == "romeo:\no, who's there?\n\n! come"
+    assert join_tokens([]) == ""
+
+
+@given(st.text(max_size=200))
+def test_joined_tokens_of_any_text_are_split_into_the_same_tokens(text):
+    tokens = split_tokens(text, "lines")
+    assert split_tokens(join_tokens(tokens), "lines") == tokens
+
+
+PIECES = st.sampled_from([LINE_END, *"!?.,;:", "o", "who's", "14", "straße", "l'an'née"])
+
+
+@given(
+    st.lists(PIECES | st.text(max_size=8).flatmap(lambda text: st.sampled_from(split_tokens(text, "lines") or ["a"])))
+)
+def test_tokens_in_any_order_are_split_into_themselves_once_joined(tokens):
+    assert split_tokens(join_tokens(tokens), "lines") == tokens
+
+
+@given(st.text(max_size=200))
+def test_a_line_end_is_the_only_token_in_angle_brackets(text):
+    for scheme in ("words", "lines"):
+        tokens = split_tokens(text, scheme)
+        assert not any("<" in token or ">" in token or not token for token in tokens if token != LINE_END)
+        assert scheme == "lines" or LINE_END not in tokens
+
+
 def test_known_and_unknown_words():
     tokenizer = Tokenizer(TOKENS, max_length=10, keep="first")
     assert tokenizer.encode("The film, nobody don't").tolist() == [2, 3, UNKNOWN_ID, 4]
@@ -42,6 +110,19 @@ def test_any_text_gives_one_to_max_length_ids_without_padding(text):
     assert PADDING_ID not in ids
 
 
+def test_ids_from_1_up_have_the_names_of_the_unknown_token_and_of_the_vocabulary():
+    tokenizer = Tokenizer((LINE_END, "king"), max_length=10, keep="last", scheme="lines")
+    assert tokenizer.names == (UNKNOWN, LINE_END, "king")
+    assert len(tokenizer.names) == tokenizer.id_count - 1
+    ids = tokenizer.encode("The king\n")
+    assert [tokenizer.names[i - 1] for i in ids] == tokenizer.decode(ids) == [UNKNOWN, "king", LINE_END]
+
+
+def test_padding_is_left_out_of_what_ids_stand_for():
+    tokenizer = Tokenizer((LINE_END, "king"), max_length=10, keep="last", scheme="lines")
+    assert tokenizer.decode([3, 2, PADDING_ID, PADDING_ID]) == ["king", LINE_END]
+
+
 def test_which_end_of_a_long_text_is_kept():
     text = "the film the !"
     assert Tokenizer(TOKENS, max_length=2, keep="first").encode(text).tolist() == [2, 3]
@@ -50,12 +131,23 @@ def test_which_end_of_a_long_text_is_kept():
 
 def test_frequent_tokens_first_and_ties_in_alphabetical_order():
     assert most_frequent_tokens(["b a", "b c", "a d"], limit=3) == ["a", "b", "c"]
+    assert most_frequent_tokens(["b\na\n", "b, c"], limit=3, scheme="lines") == [LINE_END, "b", ","]
 
 
 def test_a_vocabulary_survives_the_disk(tmp_path):
     Tokenizer(TOKENS, max_length=5, keep="last").write(tmp_path / "vocabulary.txt")
     again = Tokenizer.read(tmp_path / "vocabulary.txt", max_length=5, keep="last")
     assert again.tokens == TOKENS
+
+
+def test_a_vocabulary_with_the_end_of_a_line_survives_the_disk(tmp_path):
+    path = tmp_path / "vocabulary.txt"
+    tokens = (LINE_END, ",", "who's", "straße")
+    Tokenizer(tokens, max_length=5, keep="last", scheme="lines").write(path)
+    assert path.read_bytes() == "<line>\n,\nwho's\nstraße\n".encode()
+    again = Tokenizer.read(path, max_length=5, keep="last", scheme="lines")
+    assert again.tokens == tokens
+    assert again.encode("Who's,\r\n").tolist() == [4, 3, 2]
 
 
 @pytest.mark.parametrize(("content", "rule"), [(b"a\na\n", "'a' occurs twice"), (b"", "one token"), (b"\xff", "utf-8")])

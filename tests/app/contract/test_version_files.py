@@ -32,7 +32,10 @@ def test_a_spec_survives_the_disk(version, tmp_path):
         ({"inputs": []}, "inputs"),
         ({"preprocessing": {"kind": "text", "input": "pixels", "max_length": 5, "keep": "last"}}, "int32 input"),
         ({"preprocessing": {"kind": "image", "input": "nope", "steps": []}}, "'nope'"),
-        ({"postprocessing": {"kind": "classification", "output": "probabilities", "labels": ["a", "b", "c"]}}, "3 labels"),
+        (
+            {"postprocessing": {"kind": "classification", "output": "probabilities", "labels": ["a", "b", "c"]}},
+            "3 labels",
+        ),
         ({"postprocessing": {"kind": "classification", "output": "nope", "labels": ["a", "b"]}}, "'nope'"),
     ],
 )

@@ -46,6 +46,43 @@ def test_the_makers_files_are_read_and_split(data_directory):
     assert splits.read_test().labels.tolist() == [*range(10), *range(10)]
 
 
+def intensities(part) -> list[int]:
+    return part.instances[:, 0, 0].tolist()
+
+
+def test_a_validation_split_takes_the_last_rows_as_keras_does(data_directory):
+    splits = FashionMnist(validation_split=0.2, archives=write_makers_files(data_directory)).load()
+    assert intensities(splits.train) == list(range(48))
+    assert intensities(splits.validation) == list(range(48, 60))
+    for part in (splits.train, splits.validation):
+        assert part.labels.tolist() == [number % 10 for number in intensities(part)]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.109, 0.12, 0.2, 0.375, 0.98])
+def test_a_share_that_is_no_whole_number_of_rows_is_cut_where_keras_cuts_it(data_directory, share):
+    from tf_keras.src.engine.data_adapter import train_validation_split
+
+    splits = FashionMnist(validation_split=share, archives=write_makers_files(data_directory)).load()
+    (train,), (validation,) = train_validation_split((np.arange(60),), validation_split=share)
+    assert intensities(splits.train) == train.tolist()
+    assert intensities(splits.validation) == validation.tolist()
+
+
+def test_with_no_row_of_a_class_validating_every_row_trains(data_directory):
+    splits = FashionMnist(validation_per_class=0, archives=write_makers_files(data_directory)).load()
+    assert len(splits.validation) == 0
+    assert splits.validation.instances.shape == (0, 28, 28)
+    assert sorted(intensities(splits.train)) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"), [({}, 10), ({"validation_split": 0.5}, 10), ({"validation_per_class": 0}, 0)]
+)
+def test_drawn_garments_validate_only_where_images_would(settings, rows):
+    splits = FashionMnist(synthetic_count=40, **settings).synthetic()
+    assert [len(part) for part in (splits.train, splits.validation, splits.read_test())] == [40, rows, 10]
+
+
 def test_a_missing_file_is_named(data_directory):
     archives = write_makers_files(data_directory)
     (data_directory / "t10k-labels-idx1-ubyte.gz").unlink()

@@ -1,36 +1,49 @@
 import numpy as np
 import pytest
 
-from app.contract.model_spec import TensorSpec
-from training.recipe import OUTPUT_NAME, Signature, load_recipe, recipe_names
+from training.overrides import apply_overrides, settings
+from training.recipe import Recipe, Signature, load_recipe, recipe_names
 
-SIGNATURES = {
-    "fashion-mnist-mlp": Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(28, 28)), classes=10),
-    "fashion-mnist-cnn": Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(28, 28)), classes=10),
-    "cats-vs-dogs-cnn": Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(32, 32, 3)), classes=2),
-    "imdb-sentiment-lstm": Signature(
-        input=TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=19_999), classes=2
-    ),
-}
+TRAINED = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]
+FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_a_network_takes_raw_input_gives_probabilities_and_costs_no_more_than_its_target(name):
-    recipe, signature = load_recipe(name), SIGNATURES[name]
+def signature_of(recipe: Recipe) -> tuple[Signature, int]:
+    """The signature with as many ids as the vocabulary may have, and the width of the network's answer."""
+    known = {f"{path}=" for path, _ in settings(recipe)}
+    small = apply_overrides(recipe, [few for few in FEW if few[: few.index("=") + 1] in known])
+    splits = small.data.synthetic()
+    tensor = recipe.pipeline.bind(splits.train, classes=len(splits.labels)).input
+    if tensor.is_variable:
+        tensor = tensor.model_copy(update={"maximum": recipe.pipeline.vocabulary_size - 1})
+    signature = Signature(input=tensor, classes=len(splits.labels))
+    if recipe.task.output == "values":
+        return signature, splits.train.labels.shape[1]
+    return signature, signature.classes or signature.id_count - 1
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_network_takes_raw_input_answers_its_task_and_costs_no_more_than_its_target(name):
+    recipe = load_recipe(name)
+    signature, width = signature_of(recipe)
     model = recipe.build(recipe.network, signature)
-    assert (model.input_names, model.output_names) == ([signature.input.name], [OUTPUT_NAME])
-    assert model.count_params() <= recipe.targets.parameters
+    model = recipe.finish(recipe.network, model, signature, {})
+    assert (model.input_names, model.output_names) == ([signature.input.name], [recipe.task.output])
+    if recipe.targets.parameters is not None:
+        assert model.count_params() <= recipe.targets.parameters
     shape = (3, *(9 if size == -1 else size for size in signature.input.shape))
-    rows = np.random.default_rng(0).integers(1, 255, shape).astype(signature.input.dtype)
-    probabilities = model(rows).numpy()
-    assert probabilities.shape == (3, signature.classes)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)  # float32 softmax
+    largest = min(signature.input.maximum or 255, 255)
+    rows = np.random.default_rng(0).integers(1, largest, shape).astype(signature.input.dtype)
+    answers = model(rows).numpy()
+    assert answers.shape == (3, width)
+    assert answers.dtype == np.float32
+    if recipe.task.output == "probabilities":
+        np.testing.assert_allclose(answers.sum(axis=1), 1.0, atol=1e-5)  # float32 softmax
 
 
 @pytest.mark.parametrize("name", ["cats-vs-dogs-cnn", "imdb-sentiment-lstm"])  # one with all augmentations, one staged
 def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
     from training.fit import fit
-    from training.overrides import apply_overrides
 
     recipe = load_recipe(name)
     small = ["data.synthetic_count=128", "fitting.epochs=1", "fitting.batch_size=64"]
@@ -47,7 +60,7 @@ def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
 
 def test_padding_does_not_change_what_the_review_classifier_says():
     recipe = load_recipe("imdb-sentiment-lstm")
-    model = recipe.build(recipe.network, SIGNATURES["imdb-sentiment-lstm"])
+    model = recipe.build(recipe.network, signature_of(recipe)[0])
     row = np.random.default_rng(1).integers(1, 19_999, (1, 12)).astype(np.int32)
     padded = np.pad(row, ((0, 0), (0, 20)))
     np.testing.assert_allclose(model(row).numpy(), model(padded).numpy(), atol=1e-6)  # float32, other batch shape
@@ -57,7 +70,7 @@ def test_the_review_classifier_s_embeddings_start_with_what_words_say_by_themsel
     from training.recipes.imdb_sentiment_lstm import EMBEDDING, WORDS, adopt_words, build_still
 
     recipe = load_recipe("imdb-sentiment-lstm")
-    model = build_still(recipe.network, SIGNATURES["imdb-sentiment-lstm"])
+    model = build_still(recipe.network, signature_of(recipe)[0])
     weights = np.random.default_rng(2).normal(size=(20_000, 1)).astype(np.float32)
     before = model.get_layer(EMBEDDING).get_weights()[0]
     adopt_words(recipe.network, model, {WORDS: [weights]})

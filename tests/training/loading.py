@@ -1,0 +1,23 @@
+"""Loads a published version as the service does, and lets it go again."""
+
+import time
+from pathlib import Path
+
+from app.runtime.onnx_backend import OnnxBackend
+from app.serving.loader import Loader
+from app.serving.model import LoadedModel
+from tests.support.fakes import Observed
+
+
+def load(models: Path, name: str, version: int = 1) -> LoadedModel:
+    loader = Loader(
+        models_dir=models,
+        make_backend=lambda path, spec: OnnxBackend(path, spec, threads=1),
+        observer_for=lambda name, version: Observed(),
+        inline_below_s=0.0,
+        pixel_limit=1_000_000,
+        clock=time.perf_counter,
+    )
+    loaded = loader.load(name, version)
+    loaded.batcher.close()
+    return loaded

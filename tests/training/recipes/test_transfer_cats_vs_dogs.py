@@ -1,0 +1,146 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from app.contract.model_spec import TensorSpec
+from training.callbacks import read_weights
+from training.datasets.cifar10 import OTHER_LABELS
+from training.fit import WEIGHTS_FILE
+from training.overrides import apply_overrides
+from training.recipe import OUTPUT_NAME, Signature
+from training.recipes.transfer_cats_vs_dogs import HEAD, PRETRAIN, RECIPE, build, build_frozen
+from training.record import Plan
+from training.run import run
+
+TINY = apply_overrides(
+    RECIPE,
+    [
+        "network.filters=3,3,4,4,5",
+        "data.synthetic_count=64",
+        "stages.pretrain.data.synthetic_count=64",
+        "stages.pretrain.fitting.epochs=2",
+        "stages.pretrain.fitting.batch_size=16",
+        "stages.head.fitting.epochs=2",
+        "stages.head.fitting.batch_size=16",
+        "fitting.epochs=1",
+        "fitting.batch_size=16",
+        "optimizer.learning_rate=0",  # what the head stage leaves behind stays visible
+        "study.labelled=16",
+        "study.steps=12",
+    ],
+)
+SIGNATURES = {
+    classes: Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(32, 32, 3)), classes=classes)
+    for classes in (2, 8)
+}
+CONVOLUTIONS = [f"convolution_{number}" for number in range(1, 6)]
+NORMALISATIONS = [f"normalisation_{number}" for number in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """The three steps and the study, a few steps each."""
+    directory = tmp_path_factory.mktemp("transfer")
+    return run(TINY, Plan(dataset="synthetic"), directory=directory, console=Console(file=io.StringIO(), width=200))
+
+
+def trained(directory, *, classes, make=build):
+    """Layer name -> weights that a training in ``directory`` kept."""
+    model = make(TINY.network, SIGNATURES[classes])
+    model.set_weights(read_weights(directory / WEIGHTS_FILE))
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
+
+
+def equal(some, others, names) -> bool:
+    return all(np.array_equal(a, b) for name in names for a, b in zip(some[name], others[name], strict=True))
+
+
+def state(directory):
+    return json.loads((directory / "state.json").read_text())
+
+
+def steps(directory, *, rows, batch_size) -> int:
+    return state(directory)["epoch"] * (rows // batch_size)
+
+
+def test_what_was_learned_on_eight_classes_arrives_at_the_head_and_does_not_move_there(outcome):
+    before = trained(outcome.directory / PRETRAIN, classes=8)
+    after = trained(outcome.directory / HEAD, classes=2, make=build_frozen)
+    assert before[OUTPUT_NAME][0].shape == (5, len(OTHER_LABELS))
+    assert equal(before, after, [*CONVOLUTIONS, *NORMALISATIONS])
+    start = build(TINY.network, SIGNATURES[8])
+    assert not equal(before, {layer.name: layer.get_weights() for layer in start.layers}, CONVOLUTIONS)
+    # The statistics of the pictures were learned on the eight classes as well.
+    assert all(np.abs(before[name][2]).max() > 0 for name in NORMALISATIONS)
+
+
+def test_only_the_new_layer_learns_at_the_head():
+    frozen, free = build_frozen(TINY.network, SIGNATURES[2]), build(TINY.network, SIGNATURES[2])
+    assert [weight.shape.as_list() for weight in frozen.trainable_weights] == [[5, 2], [2]]
+    assert len(free.trainable_weights) == 2 + 5 + 2 * 5
+    assert frozen.count_params() == free.count_params()
+
+
+def test_the_head_learns(outcome):
+    losses = [row["loss"] for row in state(outcome.directory / HEAD)["history"]]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+
+
+def test_fine_tuning_starts_from_the_body_and_the_head_and_may_move_both(outcome):
+    head = trained(outcome.directory / HEAD, classes=2, make=build_frozen)
+    last = trained(outcome.directory, classes=2)
+    assert equal(head, last, [*CONVOLUTIONS, OUTPUT_NAME])
+    # The learning rate is 0 here, but the batch statistics follow the cats and dogs.
+    assert not equal(head, last, NORMALISATIONS)
+
+
+def test_each_number_of_labels_starts_from_the_same_body_and_takes_as_many_steps_as_from_scratch(outcome):
+    few, scratch = outcome.directory / "transfer-16", outcome.directory / "scratch-16"
+    assert (few / PRETRAIN / WEIGHTS_FILE).read_bytes() == (outcome.directory / PRETRAIN / WEIGHTS_FILE).read_bytes()
+    body = trained(outcome.directory / PRETRAIN, classes=8)
+    assert equal(body, trained(few / HEAD, classes=2, make=build_frozen), [*CONVOLUTIONS, *NORMALISATIONS])
+    assert sorted(path.name for path in scratch.iterdir() if path.is_dir()) == ["checkpoint", "tensorboard"]
+    assert not equal(body, trained(scratch, classes=2), CONVOLUTIONS[:1])
+    taken = steps(few / HEAD, rows=16, batch_size=4) + steps(few, rows=16, batch_size=4)
+    assert taken == steps(scratch, rows=16, batch_size=4) == 12
+
+
+def test_the_pre_training_is_done_once_for_all_numbers_of_labels(outcome):
+    assert state(outcome.directory / "transfer-16" / PRETRAIN) == state(outcome.directory / PRETRAIN)
+
+
+def test_both_ways_are_set_against_each_other_at_each_number_of_labels(outcome):
+    found = {figure.name: figure for figure in outcome.findings.figures}
+    assert set(found) == {
+        "from scratch, 16 labelled",
+        "from scratch, 64 labelled",
+        "transferred, 16 labelled",
+        "transferred, 64 labelled",
+    }
+    assert found["transferred, 64 labelled"].value == outcome.validation.accuracy
+    assert all(0 <= figure.value <= 1 for figure in found.values())
+    few = found["transferred, 16 labelled"]
+    assert few.holds == (few.value > found["from scratch, 16 labelled"].value)
+    assert all(figure.holds is None for figure in found.values() if figure is not few)
+    [picture] = outcome.findings.pictures.values()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(100, 25), (1000, 64), (8000, 64)])
+def test_as_published_every_number_of_labels_gets_as_many_steps(size, batch_size):
+    study, recipe = RECIPE.study, RECIPE
+    with_labels, scratch = study._with_labels(recipe, size), study._from_scratch(recipe, size)
+    fittings = [with_labels.stages[1].fitting, with_labels.fitting, scratch.fitting]
+    assert [fitting.batch_size for fitting in fittings] == [batch_size] * 3
+    head, tuning, alone = (fitting.epochs * (size // batch_size) for fitting in fittings)
+    assert head + tuning == alone == pytest.approx(1500, rel=0.05)
+    if size == 8000:
+        main = (recipe.stages[1].fitting.epochs + recipe.fitting.epochs) * (size // recipe.fitting.batch_size)
+        assert main == alone
+    assert with_labels.stages[0] == recipe.stages[0]
+    assert scratch.stages == ()
+    assert with_labels.data.labelled_per_class == scratch.data.labelled_per_class == size // 2
