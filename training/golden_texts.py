@@ -45,7 +45,7 @@ def raw_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple
     """Some of ``texts``, from the shortest to the longest, and a text without any token."""
     rising = sorted(texts, key=len)
     chosen = [rising[place] for place in np.linspace(0, len(rising) - 1, RAW_TEXTS).astype(int)]
-    samples = {f"text-{number}.txt": text for number, text in enumerate(chosen, start=1)} | {"no-token.txt": "…"}
+    samples = {f"text-{number}.txt": text for number, text in enumerate(chosen, start=1)} | {"no-token.txt": "—"}
     labels = judge.labelled({name: tokenizer.encode(text) for name, text in samples.items()})
     return tuple(RawSample(name=name, data=samples[name].encode(), label=label) for name, label in labels.items())
 

@@ -1,7 +1,7 @@
 """Fashion-MNIST with Keras's functional API: layers are called like functions and joined to a model.
 
 Command: python -m training run fashion-mnist-functional --test
-Result: TODO
+Result: 0.8593 on the test set (0.8701 on validation), 55,050 parameters, 7 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 784-64-64-10, RMSprop at Keras's default 0.001, cross-entropy, 5 epochs of batches of 64; as validation_split=0.2 does,

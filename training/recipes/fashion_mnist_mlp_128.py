@@ -1,7 +1,7 @@
 """Fashion-MNIST as the course teaches it first: one hidden layer of 128 units.
 
 Command: python -m training run fashion-mnist-mlp-128 --test
-Result: TODO
+Result: 0.8825 on the test set, 101,770 parameters, 37 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 Flatten, Dense 128 with ReLU, Dense 10 with softmax; Adam at Keras's default 0.001, cross-entropy,

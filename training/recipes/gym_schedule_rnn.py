@@ -46,6 +46,10 @@ class GymSchedule:
     longest_gap: int = 7
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.longest <= self.longest_gap:
+            raise ValueError(f"data.longest {self.longest} leaves no day before {self.longest_gap} missed ones")
+
     def load(self) -> Splits:
         """Write the diaries; see ``DataSource.load``."""
         return Splits(

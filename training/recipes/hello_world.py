@@ -56,9 +56,9 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Settings of the network; attributes: units: of the one layer."""
+    """Settings of the network; attributes: bias: whether the unit has one."""
 
-    units: int = 1
+    bias: bool = True
 
 
 def build(network: Network, signature: Signature) -> Any:
@@ -67,7 +67,7 @@ def build(network: Network, signature: Signature) -> Any:
     from tf_keras import layers
 
     x = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
-    return tf_keras.Model(x, layers.Dense(network.units, name=VALUES_NAME)(x))
+    return tf_keras.Model(x, layers.Dense(1, use_bias=network.bias, name=VALUES_NAME)(x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +86,12 @@ class Ask:
     def __call__(self, subject: Subject) -> Findings:
         """f(x), and the rule that was found."""
         answer = float(subject.model.predict(np.array([[self.x]], np.float32), verbose=0)[0, 0])
-        kernel, bias = subject.model.get_weights()
+        weights = subject.model.get_weights()
         return Findings(
             figures=(
                 between(f"f({self.x:g})", answer, self.low, self.high),
-                recorded("weight", float(kernel[0, 0])),
-                recorded("bias", float(bias[0])),
+                recorded("weight", float(weights[0][0, 0])),
+                *(recorded("bias", float(bias[0])) for bias in weights[1:]),
             )
         )
 

@@ -134,6 +134,10 @@ class AgainstTrigram:
     tokens: int = 80
     temperature: float = 0.7
 
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError("study.temperature is a number above 0")
+
     def __call__(self, subject: Subject) -> Findings:
         """Perplexity of both on the validation part, and on the test part if it was read."""
         feed, tokenizer = subject.feed, subject.feed.tokenizer

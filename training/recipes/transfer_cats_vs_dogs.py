@@ -1,7 +1,8 @@
 """What a network learned from other pictures helps it to tell cats from dogs, the more the fewer are labelled.
 
 Command: python -m training run transfer-cats-vs-dogs
-Result: TODO
+Result: on validation 0.6525 against 0.6180 from scratch with 100 labelled images, 0.7555 against 0.7485 with 1,000,
+0.7920 against 0.7960 with 8,000; 0.8145 on the test set; 13 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 Three steps: the body learns to tell the other eight classes of CIFAR-10 apart; it is frozen, and a new head learns cats
@@ -24,6 +25,8 @@ from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, S
 
 BODY = ("convolution_1", "convolution_2", "convolution_3", "convolution_4", "convolution_5")
 PRETRAIN, HEAD = "pretrain", "head"
+FEWEST = 8
+"""Labelled images; four batches an epoch are wanted, and batch normalisation wants two images in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,12 @@ class Network:
 
     filters: tuple[int, ...] = (32, 48, 64, 96, 128)
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if len(self.filters) != len(BODY):
+            raise ValueError(
+                f"network.filters holds {len(self.filters)} numbers; the network has {len(BODY)} convolutions"
+            )
 
 
 def build(network: Network, signature: Signature) -> Any:
@@ -90,6 +99,10 @@ class AgainstScratch:
     labelled: tuple[int, ...] = (100, 1000)
     steps: int = 1500
     scratch_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        if any(size < FEWEST for size in self.labelled):
+            raise ValueError(f"study.labelled holds {min(self.labelled)}; {FEWEST} images or more make a batch")
 
     def __call__(self, subject: Subject) -> Findings:
         """Train both ways at each number, and draw."""
@@ -165,7 +178,8 @@ class AgainstScratch:
         directory = subject.directory / name
         directory.mkdir(exist_ok=True)
         if recipe.stages and not (directory / PRETRAIN).exists():
-            shutil.copytree(subject.directory / PRETRAIN, directory / PRETRAIN)
+            copied = shutil.copytree(subject.directory / PRETRAIN, directory / f".{PRETRAIN}", dirs_exist_ok=True)
+            copied.rename(directory / PRETRAIN)
         subject.console.print(f"study: {name}", highlight=False)
         splits = recipe.data.synthetic() if subject.synthetic else recipe.data.load()
         trained = fit(recipe, subject.feed, splits, directory=directory, console=subject.console)

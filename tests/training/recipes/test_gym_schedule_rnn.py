@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from training.errors import SettingRefused
 from training.overrides import apply_overrides
 from training.recipes.gym_schedule_rnn import EXERCISES, LUCK, MISSED, RECIPE, GymSchedule
 from training.record import Plan
@@ -74,3 +75,8 @@ def test_the_recurrent_network_counts_missed_days_and_the_feed_forward_one_guess
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["dataset"]["form"] == "computed"
     assert metrics["parameters"] <= 2000
+
+
+def test_a_diary_too_short_for_its_gap_is_refused():
+    with pytest.raises(SettingRefused, match=r"data.longest=5: data.longest 5 leaves no day before 7 missed ones"):
+        apply_overrides(RECIPE, ["data.longest=5"])

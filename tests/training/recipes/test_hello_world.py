@@ -2,11 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from app.contract.golden import Golden
 from app.contract.model_spec import ModelSpec
 from training.datasets.splits import Examples
 from training.export import onnx_runner
+from training.overrides import apply_overrides
 from training.pipelines import NumberPipeline
 from training.recipe import Signature
 from training.recipes.hello_world import RECIPE, Line
@@ -18,8 +20,6 @@ from training.run import run
 def outcome(tmp_path_factory):
     """The recipe as it is, trained and published."""
     import io
-
-    from rich.console import Console
 
     directory = tmp_path_factory.mktemp("hello-world")
     plan = Plan(test=True, repository=directory / "models")
@@ -102,3 +102,10 @@ def test_the_published_unit_takes_and_gives_one_number(outcome):
     metrics = json.loads((outcome.version / "metrics.json").read_text())
     assert (metrics["validation"], metrics["test"], metrics["parameters"]) == (None, None, 2)
     assert [figure["holds"] for figure in metrics["findings"]] == [True, None, None]
+
+
+def test_a_unit_without_a_bias_has_one_figure_less(tmp_path):
+    console = Console(quiet=True)
+    recipe = apply_overrides(RECIPE, ["network.bias=false", "fitting.epochs=50"])
+    outcome = run(recipe, Plan(), directory=tmp_path, console=console)
+    assert [figure.name for figure in outcome.findings.figures] == ["f(10)", "weight"]

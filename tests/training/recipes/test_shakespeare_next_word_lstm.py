@@ -11,6 +11,7 @@ from app.contract.golden import Golden
 from app.contract.model_spec import ModelSpec, NextToken
 from app.contract.tokenizer import LINE_END, Tokenizer, split_tokens
 from tests.support.service import ROOT
+from training.errors import SettingRefused
 from training.export import keras_runner, onnx_runner
 from training.overrides import apply_overrides
 from training.recipes.shakespeare_next_word_lstm import EMBEDDING, RECIPE
@@ -147,3 +148,8 @@ def test_the_command_line_foretells_with_it(outcome):
     scores = onnx_runner(outcome.version / "model.onnx", spec)({"token_ids": tokenizer.encode("The king\n")[None]})
     best = scores["probabilities"][0].argsort()[::-1][:2]
     assert [line.split()[1] for line in done.stdout.splitlines()] == [tokenizer.names[column] for column in best]
+
+
+def test_a_temperature_of_nothing_is_refused():
+    with pytest.raises(SettingRefused, match=r"study\.temperature is a number above 0"):
+        apply_overrides(RECIPE, ["study.temperature=0"])

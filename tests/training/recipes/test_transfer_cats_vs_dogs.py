@@ -8,6 +8,7 @@ from rich.console import Console
 from app.contract.model_spec import TensorSpec
 from training.callbacks import read_weights
 from training.datasets.cifar10 import OTHER_LABELS
+from training.errors import SettingRefused
 from training.fit import WEIGHTS_FILE
 from training.overrides import apply_overrides
 from training.recipe import OUTPUT_NAME, Signature
@@ -144,3 +145,12 @@ def test_as_published_every_number_of_labels_gets_as_many_steps(size, batch_size
     assert with_labels.stages[0] == recipe.stages[0]
     assert scratch.stages == ()
     assert with_labels.data.labelled_per_class == scratch.data.labelled_per_class == size // 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [("study.labelled=4,100", "8 images or more"), ("network.filters=8,16", "the network has 5 convolutions")],
+)
+def test_settings_that_would_fail_after_the_training_are_refused_before_it(setting, sentence):
+    with pytest.raises(SettingRefused, match=sentence):
+        apply_overrides(RECIPE, [setting])
