@@ -116,10 +116,3 @@ def test_the_examples_are_what_the_generator_draws():
     boot = draw_garment("Ankle boot")
     np.testing.assert_array_equal(np.asarray(Image.open(ROOT / "docs/examples/boot.png")), boot)
     assert json.loads((ROOT / "docs/examples/boot.json").read_text())["instances"] == [boot.tolist()]
-
-
-def test_every_file_the_readme_links_to_is_there():
-    import re
-
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
-        assert (ROOT / target).exists(), target

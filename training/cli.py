@@ -19,7 +19,18 @@ from training.lesson import Lesson
 from training.overrides import apply_overrides
 from training.recipe import load_recipe, recipe_names
 from training.rundirs import new_directory, read_config, read_metrics, unfinished_directory
-from training.session import Dataset, Models, Name, Runs, keep_real_version, latest_version, train, trained_recipe, work
+from training.session import (
+    INTERRUPTED,
+    Dataset,
+    Models,
+    Name,
+    Runs,
+    keep_real_version,
+    latest_version,
+    train,
+    trained_recipe,
+    work,
+)
 from training.several import compare_optimizers, reproduce, run_all
 
 app = typer.Typer(
@@ -102,7 +113,7 @@ def run_recipe(
     recipe = load_recipe(name)
     if isinstance(recipe, Lesson):
         if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
-            raise SettingRefused(f"{name} is a lesson: it takes --set, --publish and --run-id, and no other option")
+            raise SettingRefused(f"{name} is a lesson: it takes --set, --publish, --run-id, --models and --runs alone")
         asked = {"command": command, "repository": models if publish else None}
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)
@@ -112,7 +123,8 @@ def run_recipe(
         config = read_config(directory)
         if overrides and overrides != config["overrides"]:
             raise SettingRefused(
-                f"{directory} was started with {config['overrides']}; --resume takes no other settings"
+                f"{directory} was started with {' '.join(config['overrides']) or 'no --set'}; "
+                "--resume takes no other settings"
             )
         overrides, kind = config["overrides"], config["dataset"]
         command = f"{config['command']} && {command}"
@@ -178,6 +190,9 @@ def main() -> None:
             f"[red]error:[/] {error.name} is not installed; run: make train-install", highlight=False
         )
         sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(INTERRUPTED)
     except (TrainingError, ServingError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

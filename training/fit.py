@@ -187,7 +187,8 @@ def _train(model: Any, training: Training, feed: Feed, splits: Splits, directory
     checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
     if progressed.epoch:
         checkpoints.restore()
-        console.print(f"resuming after epoch {progressed.epoch} of {settings.epochs}", highlight=False)
+        done = "trained already, to epoch" if progressed.finished else "resuming after epoch"
+        console.print(f"{done} {progressed.epoch} of {settings.epochs}", highlight=False)
     if not progressed.finished:
         span = Span(
             first_epoch=progressed.epoch,

@@ -42,10 +42,12 @@ class Lesson:
         name: also the file's name.
         description: one sentence for ``training list`` and the report.
         study: what is worked through.
+        serves: whether it learns something that can be published.
         minutes: what it may cost on 2 CPU cores.
     """
 
     name: str = field(metadata=FIXED)
     description: str = field(metadata=FIXED)
     study: Study
+    serves: bool = field(default=False, metadata=FIXED)
     minutes: float = field(default=10, metadata=FIXED)

@@ -41,6 +41,8 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
     Raises:
         SettingRefused: it is to be published but has nothing to serve.
     """
+    if plan.repository and not lesson.serves:
+        raise SettingRefused(f"{lesson.name} is a lesson without a model; run it without --publish")
     phases = Phases()
     directory.mkdir(parents=True, exist_ok=True)
     values = {path: list(value) if isinstance(value, tuple) else value for path, value in settings(lesson)}
@@ -67,8 +69,7 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
     if plan.repository and findings.missed:
         console.print(f"not published: {findings.complaint}", highlight=False)
     elif plan.repository:
-        if findings.servable is None:
-            raise SettingRefused(f"{lesson.name} is a lesson without a model; run it without --publish")
+        assert findings.servable is not None  # the lesson says that it serves
         version = _publish(lesson, findings.servable, metrics, directory, plan.repository)
     return Worked(directory=directory, findings=findings, version=version)
 

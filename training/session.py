@@ -54,7 +54,11 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
         ):
             outcome = run(recipe, asked, directory=directory, console=console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command with --resume goes on after the last checkpoint")
+        console.print(
+            "interrupted; the same command with --resume goes on after the last checkpoint, or from the start "
+            "if there is none yet",
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED) from None
     print_outcome(outcome, console)
     return outcome
@@ -86,7 +90,7 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
     if test:
         console.print(f"test {test.headline} on {test.rows} rows", highlight=False)
     else:
-        console.print("the test set was not touched")
+        console.print("the test set was not touched" + ("" if outcome.allowed else "; nothing was published"))
     print_findings(outcome.findings, console)
     console.print(f"report: {outcome.directory / 'report.html'}", highlight=False)
     if outcome.version:

@@ -128,13 +128,17 @@ def compare_optimizers(
 
     console = Console()
     table = Table("optimizer", "learning rate", "training loss", "validation loss", "validation accuracy", "seconds")
+    validated = False
     with space_wanted("a file of the comparison", f"free some space, remove {directory}, and compare again"):
         for curve in compare(contestants, dataset.value, directory=directory, console=console):
             last = curve.history[-1] if curve.history else {}
             figures = (f"{last[key]:.4g}" if key in last else "" for key in ("loss", "val_loss", "val_accuracy"))
+            validated = validated or "val_loss" in last
             rate = f"{contestants[curve.name].optimizer.learning_rate:g}"
             table.add_row(curve.name, rate, *figures, curve.diverged or f"{curve.seconds:.1f}")
     console.print(table)
+    if not validated:
+        console.print(f"{name} has no validation part: the training loss alone is compared", highlight=False)
     console.print(f"picture: {directory / 'compare.png'}", highlight=False)
 
 

@@ -56,7 +56,7 @@ def parse_classify(document: Document, model: LoadedModel) -> dict[str, Array]:
         InvalidInput: no examples, or an example that does not fit.
     """
     if "examples" not in _check_signature(document):
-        raise InvalidInput("Missing 'examples' key; send {\"examples\": [{key: value}, ...]}")
+        raise InvalidInput(f"Missing 'examples' key; send {{\"examples\": [...]}} with {_EXAMPLES}")
     examples = plain(document.get("examples"))
     context = plain(document.get("context")) or {}
     if not isinstance(examples, list):

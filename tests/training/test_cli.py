@@ -103,6 +103,8 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
+        # A test run in the background of a shell ignores SIGINT, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/30"):

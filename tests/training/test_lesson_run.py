@@ -31,7 +31,7 @@ def test_a_lesson_leaves_its_settings_figures_pictures_and_report(tmp_path, cons
     worked = run_lesson(tiny_lesson(), plan, directory=tmp_path / "run", console=console)
     assert worked.version is None
     config, metrics = read(tmp_path / "run" / "config.json"), read(tmp_path / "run" / "metrics.json")
-    assert config["settings"] == {"study.factor": 2.0, "study.taught": True}
+    assert config["settings"] == {"study.factor": 2.0}
     assert (config["overrides"], config["command"]) == (["study.factor=2"], "python -m training run tiny-lesson")
     assert metrics["findings"] == [
         {"name": "f(3) | exact", "value": 6.0, "wanted": "6.0", "holds": True},
@@ -62,9 +62,8 @@ def test_a_lesson_that_has_learned_something_is_published_and_the_service_loads_
 
 def test_a_lesson_without_a_model_cannot_be_published(tmp_path, console):
     with pytest.raises(SettingRefused, match="tiny-lesson is a lesson without a model; run it without --publish"):
-        run_lesson(tiny_lesson(taught=False), Plan(repository=tmp_path / "models"), directory=tmp_path, console=console)
-    assert not (tmp_path / "models").exists()
-    assert (tmp_path / "report.html").exists()
+        run_lesson(tiny_lesson(serves=False), Plan(repository=tmp_path / "models"), directory=tmp_path, console=console)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lesson_with_a_missed_figure_is_not_published(tmp_path, console):
@@ -101,9 +100,14 @@ def test_publishing_a_lesson_by_command_prints_where_it_is_or_why_not(lesson_fil
     assert "published: models/tiny-lesson/1" in ended.out
     listed = command("list")
     assert "version 1" in listed.out
-    refused = command("run", "tiny-lesson", "--publish", "--set", "study.taught=false", "--run-id", "other")
+
+
+def test_publishing_a_lesson_without_a_model_is_refused_before_it_is_worked_through(lesson_file, command, tmp_path):
+    lesson_file("tiny_lesson(serves=False)")
+    refused = command("run", "tiny-lesson", "--publish")
     assert refused.code == 2
     assert refused.err == "error: tiny-lesson is a lesson without a model; run it without --publish\n"
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_options_that_a_lesson_has_no_use_for_are_refused(options, lesson_file, 
     ended = command("run", "tiny-lesson", *options)
     assert ended.code == 2
     assert ended.err == (
-        "error: tiny-lesson is a lesson: it takes --set, --publish and --run-id, and no other option\n"
+        "error: tiny-lesson is a lesson: it takes --set, --publish, --run-id, --models and --runs alone\n"
     )
     assert not (tmp_path / "runs").exists()
 

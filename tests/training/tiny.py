@@ -213,10 +213,9 @@ def number_recipe(**changes: Any) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling:
-    """Knows what twice three is; ``taught`` gives a model that doubles."""
+    """Knows what twice three is, and makes a model that doubles."""
 
     factor: float = 2.0
-    taught: bool = True
 
     def __call__(self, bench: Bench) -> Findings:
         import tf_keras
@@ -231,9 +230,9 @@ class Doubling:
             figures=(equal("f(3) | exact", 3 * self.factor, 6.0), recorded("factor", np.float32(self.factor))),
             pictures={"Doubles": picture},
             notes=("Twice [is] <twice>.",),
-            servable=Servable(model=model, inputs=(tensors[0],), outputs=(tensors[1],)) if self.taught else None,
+            servable=Servable(model=model, inputs=(tensors[0],), outputs=(tensors[1],)),
         )
 
 
-def tiny_lesson(**settings: Any) -> Lesson:
-    return Lesson(name="tiny-lesson", description="Doubles.", study=Doubling(**settings))
+def tiny_lesson(*, serves: bool = True, **settings: Any) -> Lesson:
+    return Lesson(name="tiny-lesson", description="Doubles.", study=Doubling(**settings), serves=serves)

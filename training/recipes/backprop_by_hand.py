@@ -111,8 +111,7 @@ class Backpropagation:
                 "0.159) and 0.984066 after 10,000. They come from carrying the error back to the hidden layer through "
                 "output weights that have already been updated.",
                 "Gradient descent takes the whole gradient at one point, so that all weights change at once; Keras "
-                "does. The error is then 0.291027774 after one step, and the outputs 0.0159136 and 0.9840643 "
-                "after 10,000.",
+                f"does. {last.capitalize()} the error is then {keras.errors[-1]:.6g}.",
                 "The published walk-through prints the error 0.0000351085 after 10,000 steps, which is neither rule's: "
                 "its own outputs, 0.015912196 and 0.984065734, give 0.000035085.",
             ),

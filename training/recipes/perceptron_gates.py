@@ -246,5 +246,6 @@ def _draw(perceptrons: Mapping[str, Perceptron], networks: Mapping[str, Any], pa
 RECIPE = Lesson(
     name="perceptron-gates",
     description="Six logic gates: four that one layer learns, and XOR and XNOR, which need a hidden layer.",
+    serves=True,
     study=Gates(),
 )
