@@ -5,19 +5,8 @@ one op at a time. Built without the mask, with the same weights, it becomes the 
 ``sequence_lens`` = number of non-zero ids, and read through ``Y_h`` (the state after each row's own last token),
 that op gives exactly what the mask gives, as long as padding stands after the text.
 
-Measured, ONNX Runtime 1.31.1, one thread of an AMD EPYC, 2026-11-21; medians of runs in random order, on a machine
-with other work, so only the ratios count. Vocabulary 20,002, embedding 32; Loop against this pass:
-
-======  ======  ==============  ======================
-rows    tokens  LSTM, 64 units  bidirectional, 2 x 32
-======  ======  ==============  ======================
-1       16      8.1 times       15 times
-1       128     10 times        24 times
-1       256     11 times        20 to 47 times
-8       128     4.8 times       8 to 16 times
-32      128     1.8 times       3.6 to 4.3 times
-32      256     1.7 times       3.1 to 3.4 times
-======  ======  ==============  ======================
+``python -m benchmarks lstm`` measures the pass against the loop; docs/performance.md has its table. Of its parts, and
+of another pass, on ONNX Runtime 1.31.1, one thread, medians of runs in random order:
 
 - Leaving the zero initial states out, instead of computing them from the batch size: 3 to 15 % less for one row.
 - Folding a batch normalisation after a dense layer into its weights (``fold_scales``), because tf2onnx leaves it as
