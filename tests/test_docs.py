@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.readme import ROOT
-from training.recipe import recipe_names
+from training.catalogue import recipe_names
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 

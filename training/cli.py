@@ -14,10 +14,10 @@ from rich.table import Column, Table
 
 from app.errors import ServingError
 from training import environment
+from training.catalogue import load_recipe, recipe_names
 from training.errors import RecipeBroken, SettingRefused, TrainingError
 from training.lesson import Lesson
 from training.overrides import apply_overrides
-from training.recipe import load_recipe, recipe_names
 from training.rundirs import new_directory, read_config, read_metrics, unfinished_directory
 from training.session import (
     INTERRUPTED,

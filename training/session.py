@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from training import environment
+from training.catalogue import load_recipe
 from training.datasets.splits import SYNTHETIC
 from training.disk import space_wanted
 from training.errors import SettingRefused
 from training.findings import Findings
 from training.lesson import Lesson
 from training.overrides import apply_overrides
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe
 from training.rundirs import read_metrics
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from training import environment
+from training.catalogue import load_recipe, recipe_names
 from training.disk import space_wanted
 from training.errors import SettingRefused, TrainingError
 from training.lesson import Lesson
 from training.overrides import apply_overrides
-from training.recipe import load_recipe, recipe_names
 from training.rundirs import new_directory, read_metrics
 from training.session import Dataset, Models, Name, Runs, latest_version, train, trained_recipe, work
 

@@ -8,11 +8,12 @@ import pytest
 
 from app.contract.model_spec import TensorSpec
 from tests.training.datasets.test_fashion_mnist import write_makers_files
+from training.catalogue import load_recipe
 from training.fit import fit
 from training.optimizers import build_optimizer
 from training.overrides import apply_overrides
 from training.pipelines import Span
-from training.recipe import Signature, load_recipe
+from training.recipe import Signature
 from training.record import Plan
 from training.run import run
 

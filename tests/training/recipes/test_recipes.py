@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from training.catalogue import load_recipe, recipe_names
 from training.overrides import apply_overrides, settings
-from training.recipe import Recipe, Signature, load_recipe, recipe_names
+from training.recipe import Recipe, Signature
 
 TRAINED = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]
 FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from training.catalogue import load_recipe, recipe_names
 from training.errors import RecipeBroken, RecipeNotFound
-from training.recipe import load_recipe, recipe_names
 
 TINY = "from tests.training.tiny import image_recipe\nRECIPE = image_recipe()\n"
 
@@ -76,7 +76,7 @@ def test_the_list_shows_the_other_recipes_beside_a_broken_one(write_recipe, comm
 
 def test_reading_all_recipes_does_not_import_tensorflow():
     code = (
-        "import sys, training.cli; from training.recipe import *; [load_recipe(name) for name in recipe_names()]; "
+        "import sys, training.cli; from training.catalogue import *; [load_recipe(name) for name in recipe_names()]; "
         "sys.exit('tensorflow' in sys.modules or 'tf_keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
