@@ -36,13 +36,20 @@ class SkipGuard:
     def __init__(self) -> None:
         lines = (Path(__file__).parent / "allowed-skips.txt").read_text(encoding="utf-8").splitlines()
         self.allowed = {line for line in lines if line and not line.startswith("#")}
+        self.skipped: dict[str, str] = {}
         self.unexpected: list[str] = []
 
     def pytest_runtest_logreport(self, report):
-        if report.skipped and report.nodeid not in self.allowed:
-            self.unexpected.append(report.nodeid)
+        if report.skipped:
+            self.skipped[report.nodeid] = (
+                report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected failure"
+            )
+            if report.nodeid not in self.allowed:
+                self.unexpected.append(report.nodeid)
 
     def pytest_terminal_summary(self, terminalreporter):
+        for node, reason in self.skipped.items():
+            terminalreporter.write_line(f"skipped {node}: {reason}")
         for node in self.unexpected:
             terminalreporter.write_line(f"SKIPPED WITHOUT LEAVE {node}: mend it, or name it in tests/allowed-skips.txt")
 

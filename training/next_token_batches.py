@@ -47,7 +47,9 @@ class NextTokenFeed:
 
     def rows(self, examples: Examples) -> int:
         """Windows of one epoch; none where the text is too short for one that may begin anywhere."""
-        tokens = sum(len(passage) for passage in self.passages(examples))
+        return self._windows(sum(len(passage) for passage in self.passages(examples)))
+
+    def _windows(self, tokens: int) -> int:
         return max(0, (tokens - 1) // self.pipeline.max_length - 1)
 
     def training(self, examples: Examples, span: Span) -> Any:
@@ -56,7 +58,7 @@ class NextTokenFeed:
         A span of a smaller ``max_length`` reads the beginning of each window.
         """
         stream = tf.constant(np.concatenate(self.passages(examples)))
-        windows, width = self.rows(examples), self.pipeline.max_length
+        windows, width = self._windows(len(stream)), self.pipeline.max_length
         length = min(span.max_length or width, width)
 
         def epoch(number: Any) -> Any:
