@@ -1,7 +1,7 @@
 """What a reader wants to know of a run first, and the model card made of it."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.datasets.splits import SYNTHETIC
@@ -67,15 +67,20 @@ def model_card(name: str, description: str, metrics: Document) -> str:
     """card.md: what the model is for, how well it does, on what, and how to make it again."""
     table = "\n".join(f"| {cell(key)} | {cell(value)} |" for key, value in facts(metrics))
     evaluation = metrics["test"] or metrics["validation"] or {}
-    options = "".join(f" --set {shlex.quote(override)}" for override in metrics["overrides"])
-    options += " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
+    options = " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
     options += " --force" if metrics["gate"].endswith("--force") else ""
     return (
         f"# {name}\n\n{description}\n\n"
         f"| | |\n|---|---|\n{table}\n\n"
         f"{_classes(evaluation.get('per_class', {}))}"
-        f"## Make it again\n\n```\npython -m training run {name}{options} --publish\n```\n"
+        f"{how_again(name, metrics['overrides'], options)}"
     )
+
+
+def how_again(name: str, overrides: Sequence[str], options: str = "") -> str:
+    """The last section of a card: the command that makes and publishes the version."""
+    settings = "".join(f" --set {shlex.quote(override)}" for override in overrides)
+    return f"## Make it again\n\n```\npython -m training run {name}{settings}{options} --publish\n```\n"
 
 
 def cell(value: object) -> str:

@@ -1,7 +1,6 @@
 """One run of a lesson: worked through, written down, and published if it has learned something to serve."""
 
 import datetime
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from app.contract.model_spec import ModelSpec
 from training import environment
-from training.card import cell
+from training.card import cell, how_again
 from training.disk import replaced
 from training.errors import SettingRefused
 from training.findings import Findings, Servable
@@ -76,7 +75,7 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
 
 def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], directory: Path, repository: Path) -> Path:
     from training.export import OPSET, framework_versions
-    from training.publish import Version, golden_rows, publish
+    from training.publish import publish_model
 
     spec = ModelSpec(
         name=lesson.name,
@@ -87,22 +86,10 @@ def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], dir
         trained_on="the lesson itself",
         frameworks=framework_versions(),
     )
-    inputs, lengths, raw = golden_rows(spec, servable.model, None)
     card = _card(lesson, metrics)
     with replaced(directory / CARD_FILE) as path:
         path.write_text(card, encoding="utf-8")
-    version = Version(
-        model=servable.model,
-        spec=spec,
-        golden_inputs=inputs,
-        golden_lengths=lengths,
-        raw=raw,
-        tokenizer=None,
-        metrics=metrics,
-        baseline={},
-        card=card,
-    )
-    return publish(version, repository=repository)
+    return publish_model(servable.model, spec, metrics=metrics, baseline={}, card=card, repository=repository)
 
 
 def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:
@@ -110,8 +97,7 @@ def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:
         f"| {cell(figure['name'])} | {cell(figure['value'])} | {cell(figure['wanted'])} |"
         for figure in metrics["findings"]
     )
-    options = "".join(f" --set {shlex.quote(override)}" for override in metrics["overrides"])
     return (
         f"# {lesson.name}\n\n{lesson.description}\n\n| figure | measured | wanted |\n|---|---|---|\n{rows}\n\n"
-        f"## Make it again\n\n```\npython -m training run {lesson.name}{options} --publish\n```\n"
+        f"{how_again(lesson.name, metrics['overrides'])}"
     )

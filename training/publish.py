@@ -1,7 +1,7 @@
 """Publish a model version: exported twice, compared with Keras, described, hashed, then there in one step."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,6 @@ from training.version_directory import add_version
 
 if TYPE_CHECKING:
     import tf_keras
-
-__all__ = ["Version", "golden_rows", "publish"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +51,37 @@ class Version:
     metrics: Mapping[str, Any]
     baseline: Mapping[str, Any]
     card: str
+
+
+def publish_model(
+    model: "tf_keras.Model",
+    spec: ModelSpec,
+    *,
+    tokenizer: Tokenizer | None = None,
+    texts: Sequence[str] = (),
+    metrics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    card: str,
+    repository: Path,
+) -> Path:
+    """Find golden samples for a trained model and ``publish`` it.
+
+    Args:
+        texts: for text models, see ``golden_rows``; the others as in ``Version`` and ``publish``.
+    """
+    inputs, lengths, raw = golden_rows(spec, model, tokenizer, texts=texts)
+    version = Version(
+        model=model,
+        spec=spec,
+        golden_inputs=inputs,
+        golden_lengths=lengths,
+        raw=raw,
+        tokenizer=tokenizer,
+        metrics=metrics,
+        baseline=baseline,
+        card=card,
+    )
+    return publish(version, repository=repository)
 
 
 def publish(version: Version, *, repository: Path) -> Path:

@@ -219,24 +219,19 @@ def _publish(
     card: str,
     repository: Path,
 ) -> Path:
-    from training.publish import Version, golden_rows, publish
+    from training.publish import publish_model
 
-    spec = model_spec(recipe, feed, splits, model)
     texts = recipe.data.synthetic().train.instances
-    written = texts if isinstance(texts, tuple) else ()
-    inputs, lengths, raw = golden_rows(spec, model, feed.tokenizer, texts=written)
-    version = Version(
-        model=model,
-        spec=spec,
-        golden_inputs=inputs,
-        golden_lengths=lengths,
-        raw=raw,
+    return publish_model(
+        model,
+        model_spec(recipe, feed, splits, model),
         tokenizer=feed.tokenizer,
+        texts=texts if isinstance(texts, tuple) else (),
         metrics=metrics,
         baseline=baseline,
         card=card,
+        repository=repository,
     )
-    return publish(version, repository=repository)
 
 
 def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
