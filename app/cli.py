@@ -200,7 +200,7 @@ async def _predict(
 ) -> Any:
     import time
 
-    from app.edge.v1 import utf8
+    from app.edge.instances import utf8
     from app.main import build_registry
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics

@@ -9,9 +9,12 @@ ServingError
 │   └── VersionNotFound   the model exists, this version does not
 ├── Unavailable           try again: nothing is wrong with the request
 │   ├── QueueFull         ... as many rows or bytes wait as the limits allow
+│   ├── DeadlineOutOfReach ... so much waits that the answer would come after the deadline
 │   ├── Draining          ... the process is stopping
 │   └── ModelNotReady     ... the version is loading, unloading or was refused
 ├── DeadlineExceeded      the answer would come too late
+├── Forbidden             the route is for administrators, and the request is not one of theirs
+├── Unsupported           the protocol knows the wish, this service does not fulfil it
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
 └── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples)
 """
@@ -67,6 +70,10 @@ class QueueFull(Unavailable):
     """As many rows or bytes wait as ``max_queue_rows`` or ``max_queue_bytes`` allow."""
 
 
+class DeadlineOutOfReach(Unavailable):
+    """By the measured latency the answer would come after the request's deadline, so it is not begun."""
+
+
 class Draining(Unavailable):
     """The process received SIGTERM and takes no new work."""
 
@@ -77,6 +84,14 @@ class ModelNotReady(Unavailable):
 
 class DeadlineExceeded(ServingError):
     """The request's deadline passed before its answer was there."""
+
+
+class Forbidden(ServingError):
+    """An admin route was called without the right to."""
+
+
+class Unsupported(ServingError):
+    """A part of the protocol that this service leaves out."""
 
 
 class BackendFailed(ServingError):

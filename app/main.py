@@ -16,14 +16,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import __version__
+from app.api.admin import AdminGuard
 from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
 from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
+from app.api.oip import oip_router
+from app.api.repository import repository_router
+from app.api.statistics import statistics_router
 from app.edge.dispatch import Dispatch, EdgeLimits
 from app.edge.respond import error_body, error_reply
 from app.errors import ServingError
+from app.repository.policy import ServingPolicy
 from app.repository.scan import scan
 from app.runtime.devices import cpu_threads
 from app.runtime.onnx_backend import OnnxBackend
@@ -63,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Atelier:
     app = Atelier(
         title="Atelier",
         version=__version__,
-        description="Verified Keras models behind TensorFlow Serving's REST protocol.",
+        description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
         lifespan=partial(_lifespan, settings=settings),
         docs_url=None,
         redoc_url=None,
@@ -81,6 +86,10 @@ def create_app(settings: Settings | None = None) -> Atelier:
         collector(registry=exposition)
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
+    app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
+    app.include_router(oip_router(registry))
+    guard = AdminGuard(key=settings.admin_key, host=settings.host)
+    app.include_router(repository_router(registry, guard, unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(metrics_router(exposition))
     add_docs_page(app)
     app.add_exception_handler(ServingError, _serving_error)
@@ -101,7 +110,12 @@ def build_registry(settings: Settings, metrics: Metrics) -> Registry:
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
     )
-    return Registry(scan=partial(scan, settings.models_dir), load=loader.load, on_state=metrics.set_state)
+    return Registry(
+        scan=partial(scan, settings.models_dir),
+        policy=lambda name: ServingPolicy.read(settings.models_dir / name),
+        load=loader.load,
+        on_state=metrics.set_state,
+    )
 
 
 @asynccontextmanager
@@ -129,10 +143,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException | StarletteHTTPException)
     headers = {**(error.headers or {}), "content-type": "application/json"}
     message = str(error.detail)
+    if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
+        # In TensorFlow Serving's words and with its code.
+        both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
+        rule = "; a version and a label cannot be supplied together" if both else ""
+        message = f"Malformed request: {request.method} {request.url.path}{rule}"
+        return Response(error_body(message), 400, headers)
     if error.status_code == 405:
         message += f"; use {headers.get('Allow', 'GET')}"
         if request.url.path.startswith("/v1/models/"):
-            message += ", or POST to a path that ends in :predict or :classify"
+            message += ", or POST to a path that ends in :predict, :classify or :regress"
     return Response(error_body(message), error.status_code, headers)
 
 

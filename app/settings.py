@@ -23,6 +23,11 @@ class Settings(BaseSettings):
     models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    admin_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="Key that load, unload and other admin routes ask for; without one they answer on loopback only.",
+    )
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
     )

@@ -36,6 +36,25 @@ _CLASSIFY_EXAMPLES = {
     "text": {"summary": "Texts", "value": {"examples": [{"text": "A wonderful film."}]}},
     "image": {"summary": "Encoded images", "value": {"examples": [{"image": {"b64": "iVBORw0KGgo..."}}]}},
 }
+_REGRESS_EXAMPLES = {"numbers": {"summary": "Numbers by input", "value": {"examples": [{"x": [10.0]}]}}}
+_INFER_EXAMPLES = {
+    "text": {
+        "summary": "Texts",
+        "value": {
+            "inputs": [{"name": "token_ids", "datatype": "BYTES", "shape": [1], "data": ["A wonderful film."]}],
+            "outputs": [{"name": "probabilities", "parameters": {"classification": 1}}],
+        },
+    },
+    "ids": {
+        "summary": "A tensor",
+        "value": {"inputs": [{"name": "token_ids", "datatype": "INT32", "shape": [1, 3], "data": [2, 3, 4]}]},
+    },
+}
+_INFERRED = {
+    "model_name": "imdb-sentiment-lstm",
+    "model_version": "1",
+    "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 1], "data": ["0.98:1:positive"]}],
+}
 _NAME = {
     "name": "name",
     "in": "path",
@@ -49,6 +68,30 @@ _TOP_K = {
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "default": 10},
     "description": "Most labels per example",
+}
+_LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
+_JSON_LENGTH = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Bytes of the JSON in front of binary tensors; 0 says that the body is one instance's bytes",
+}
+_INFER = {
+    "tags": ["inference"],
+    "summary": "Outputs of the model as named tensors",
+    "description": "Open Inference Protocol's infer, with Triton's extensions: binary tensors, classification, "
+    "priority and timeout. A text model's input also takes texts as BYTES, an image model's encoded images.",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object"}, "examples": _INFER_EXAMPLES},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "responses": {
+        "200": {"description": "One row per instance", "content": {"application/json": {"example": _INFERRED}}}
+    }
+    | _ERRORS,
 }
 
 
@@ -73,13 +116,26 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         _CLASSIFY_EXAMPLES,
         {"results": [[["positive", 0.98], ["negative", 0.02]]]},
     )
+    regress = _operation(
+        "One number per example",
+        "TensorFlow Serving's regress, for models whose one output holds one number per instance.",
+        _REGRESS_EXAMPLES,
+        {"results": [18.98]},
+    )
     paths = document.setdefault("paths", {})
     for prefix, parameters in (
         ("/v1/models/{name}", [_NAME]),
         ("/v1/models/{name}/versions/{version}", [_NAME, _VERSION]),
+        ("/v1/models/{name}/labels/{label}", [_NAME, _LABEL]),
     ):
         paths[f"{prefix}:predict"] = {"post": {**predict, "parameters": parameters}}
         paths[f"{prefix}:classify"] = {"post": {**classify, "parameters": [*parameters, _TOP_K]}}
+        paths[f"{prefix}:regress"] = {"post": {**regress, "parameters": parameters}}
+    for prefix, parameters in (
+        ("/v2/models/{name}", [_NAME]),
+        ("/v2/models/{name}/versions/{version}", [_NAME, _VERSION]),
+    ):
+        paths[f"{prefix}/infer"] = {"post": {**_INFER, "parameters": [*parameters, _JSON_LENGTH]}}
     return document
 
 

@@ -40,6 +40,15 @@ def models_router(registry: Registry) -> APIRouter:
     async def version_status(name: str, version: Version) -> dict[str, Any]:
         return {"model_version_status": [_status(registry.record(name, version))]}
 
+    @router.get("/{name}/labels/{label}", summary="State of the version that has a label")
+    async def label_status(name: str, label: str) -> dict[str, Any]:
+        version = registry.labelled(name, label)
+        return {"model_version_status": [_status(registry.record(name, version))]}
+
+    @router.get("/{name}/labels/{label}/metadata", summary="Signature of the version that has a label")
+    async def label_metadata(name: str, label: str) -> dict[str, Any]:
+        return _metadata(registry, name, registry.labelled(name, label))
+
     @router.get("/{name}/metadata", summary="Signature of the version that serves")
     async def metadata(name: str) -> dict[str, Any]:
         return _metadata(registry, name, None)

@@ -16,6 +16,7 @@ ONNX_FILE = "model.onnx"
 SAVED_MODEL_FILE = "saved_model.pb"
 
 DType = Literal["uint8", "int32", "float32"]
+_OIP_DATATYPES: dict[DType, str] = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 
 
 class _Frozen(BaseModel):
@@ -31,6 +32,7 @@ class TensorSpec(_Frozen):
         shape: shape of one instance, without the batch; -1 stands for a length that varies.
         minimum, maximum: inclusive range of every element; None means that of the dtype (all finite
             values for float32).
+        finite: whether NaN and infinity are refused; only float32 inputs may allow them.
     """
 
     name: str = Field(min_length=1)
@@ -38,6 +40,7 @@ class TensorSpec(_Frozen):
     shape: tuple[int, ...]
     minimum: float | None = None
     maximum: float | None = None
+    finite: bool = True
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -45,9 +48,19 @@ class TensorSpec(_Frozen):
         return np.dtype(self.dtype)
 
     @property
+    def oip_datatype(self) -> str:
+        """The dtype as the Open Inference Protocol names it."""
+        return _OIP_DATATYPES[self.dtype]
+
+    @property
     def is_variable(self) -> bool:
         """Whether one dimension of an instance varies from request to request."""
         return -1 in self.shape
+
+    @property
+    def has_range(self) -> bool:
+        """Whether an element may be out of range though the dtype can hold it."""
+        return self.minimum is not None or self.maximum is not None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -1,11 +1,7 @@
-"""Reading a request body under a limit, compressed or not."""
-
-import zlib
+"""Reading a request body under a limit."""
 
 from app.edge.respond import Receive
-from app.errors import InvalidInput, TooLarge
-
-_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+from app.errors import TooLarge
 
 
 class ClientLeft(Exception):
@@ -45,32 +41,3 @@ async def read_body(receive: Receive, *, content_length: int | None, limit_bytes
         if not message.get("more_body", False):
             return b"".join(parts)
         message = await receive()
-
-
-def inflate(body: bytes, encoding: str, *, limit_bytes: int) -> bytes:
-    """Undo ``Content-Encoding``.
-
-    Args:
-        body: as received.
-        encoding: "gzip", "deflate", "identity" or empty.
-        limit_bytes: most bytes after inflating; a bomb is stopped there.
-
-    Raises:
-        InvalidInput: another encoding, or a damaged stream.
-        TooLarge: inflates beyond the limit.
-    """
-    if encoding in {"", "identity"}:
-        return body
-    if encoding not in _WINDOW_BITS:
-        raise InvalidInput(f"Content-Encoding {encoding!r} is not supported; send {', '.join(_WINDOW_BITS)} or none")
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        plain = inflater.decompress(body, limit_bytes)
-    except zlib.error as error:
-        reason = str(error).rpartition(": ")[2]
-        raise InvalidInput(f"body is not compressed as Content-Encoding says ({encoding}): {reason}") from error
-    if inflater.unconsumed_tail:
-        raise TooLarge(f"body inflates to more than {limit_bytes} bytes; at most {limit_bytes} are accepted")
-    if not inflater.eof:
-        raise InvalidInput(f"body ends before its {encoding} data does; send all of it")
-    return plain

@@ -1,4 +1,4 @@
-"""JSON documents and the tensors in them, without a Python object per number.
+"""JSON documents and the tensors in them, without a Python object per number; and tensors to JSON.
 
 simdjson gives the numbers of an array as one flat buffer and forgets the nesting, so the nesting is checked apart:
 every array is walked down to the rows, and the number of brackets in the document proves that nothing else is nested.
@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import orjson
 import simdjson
 
 from app.errors import InvalidInput
@@ -105,7 +106,7 @@ class Document:
         """
         if isinstance(value, simdjson.Array):
             shape = _rectangle(value)
-            if shape is not None and self._brackets == 1 + sum(prod(shape[:i]) for i in range(1, len(shape))):
+            if shape is not None and self._brackets == _brackets(shape):
                 try:
                     flat = np.frombuffer(value.as_buffer(of_type="d"), dtype=np.float64)
                 except (TypeError, ValueError):
@@ -113,6 +114,38 @@ class Document:
                 else:
                     return flat.reshape(shape)
         return slow_tensor(plain(value), name)
+
+    def flat_or_nested(self, value: JsonValue, shape: tuple[int, ...], name: str, *, other_brackets: int) -> Array:
+        """The numbers of an array of stated shape, whether it is nested like that or flat.
+
+        Args:
+            value: a member of this document.
+            shape: of the result.
+            name: what to call it in errors.
+            other_brackets: number of ``[`` in the document outside ``value``; -1 when that is not known.
+
+        Returns:
+            float64 of that shape.
+
+        Raises:
+            InvalidInput: another number of values, ragged, or anything but a number where a number belongs.
+        """
+        forms = ((prod(shape),), shape)
+        found = _rectangle(value) if isinstance(value, simdjson.Array) else None
+        if found in forms and self._brackets == other_brackets + _brackets(found):
+            try:
+                return np.frombuffer(value.as_buffer(of_type="d"), dtype=np.float64).reshape(shape)
+            except (TypeError, ValueError):
+                pass
+        tensor = slow_tensor(plain(value), name)
+        if tensor is None or tensor.ndim == 0:
+            raise InvalidInput(f"{name} does not hold numbers only; wanted {prod(shape)} numbers, flat or nested")
+        if tensor.shape not in forms:
+            raise InvalidInput(
+                f"{name} holds {tensor.size} values, nested as {list(tensor.shape)}; "
+                f"shape {list(shape)} wants {prod(shape)}, flat or nested like that"
+            )
+        return tensor.reshape(shape)
 
 
 def is_array(value: JsonValue) -> bool:
@@ -174,6 +207,11 @@ def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
             return None
 
 
+def _brackets(shape: tuple[int, ...]) -> int:
+    """Number of ``[`` in an array nested like that."""
+    return 1 + sum(prod(shape[:i]) for i in range(1, len(shape)))
+
+
 def _place(index: int, shape: list[int]) -> str:
     """Flat index to ``[i][j]``."""
     text = ""
@@ -194,3 +232,20 @@ def kind_of_value(value: JsonValue) -> str:
     if isinstance(value, str):
         return "a string"
     return "an array" if is_array(value) else "an object"
+
+
+def dump(value: dict[str, JsonValue]) -> bytes:
+    """A document whose values may hold arrays.
+
+    Floats are written in the shortest form that gives the same float32 again, NaN and Infinity as bare tokens.
+    """
+    if all(np.isfinite(array).all() for array in _arrays(value)):
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    return json.dumps(value, default=lambda array: array.tolist()).encode()
+
+
+def _arrays(value: JsonValue) -> list[Array]:
+    if isinstance(value, np.ndarray):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [array for item in items for array in _arrays(item)]

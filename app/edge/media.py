@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 
 from app.contract.model_spec import ImagePreprocessing
 from app.edge.hints import how_to_send
-from app.edge.v1 import instance, stack, utf8
+from app.edge.instances import instance, stack, utf8
 from app.errors import InvalidInput, WrongFormat
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel

@@ -9,12 +9,15 @@ import orjson
 from app.errors import (
     BackendFailed,
     DeadlineExceeded,
+    DeadlineOutOfReach,
+    Forbidden,
     InvalidInput,
     NotFound,
     QueueFull,
     ServingError,
     TooLarge,
     Unavailable,
+    Unsupported,
     VersionRefused,
 )
 
@@ -28,10 +31,13 @@ Header = tuple[bytes, bytes]
 STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (TooLarge, 413),
     (InvalidInput, 400),
+    (Forbidden, 403),
     (NotFound, 404),
     (QueueFull, 429),
+    (DeadlineOutOfReach, 429),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
+    (Unsupported, 501),
     (BackendFailed, 500),
     (VersionRefused, 500),
 )

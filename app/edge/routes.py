@@ -1,13 +1,25 @@
-"""Paths of the inference routes: ``/v1/models/{name}[/versions/{n}|/labels/{l}]:{verb}``."""
+"""Paths of the inference routes.
+
+TensorFlow Serving: ``/v1/models/{name}[/versions/{n}|/labels/{l}]:{verb}``, in any case.
+Open Inference Protocol: ``/v2/models/{name}[/versions/{n}]/{verb}``.
+"""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
-VERBS = ("predict", "classify")
+V1_VERBS = ("predict", "classify", "regress")
+V2_VERBS = ("infer",)
 
 _V1 = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]*)|/labels/(?P<label>[^/:]+))?:(?P<verb>[^/:]+)",
+    re.IGNORECASE,
+)
+_V2 = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<verb>{'|'.join(V2_VERBS)})")
+# The words of TensorFlow Serving's paths; names and labels between them keep their case.
+_V1_STATUS = re.compile(
+    r"/v1/models(?P<rest>/(?P<name>[^/:]+)(?:/(?P<kind>versions|labels)/(?P<which>[^/:]+))?(?P<metadata>/metadata)?)?",
     re.IGNORECASE,
 )
 
@@ -17,21 +29,38 @@ class Route:
     """What an inference path names.
 
     Attributes:
+        api: which protocol.
         name: model.
         version, label: as written; at most one of them is set.
-        verb: what to do, in lower case; not necessarily one of VERBS.
+        verb: what to do, in lower case; for TensorFlow Serving not necessarily one of V1_VERBS.
     """
 
+    api: Literal["v1", "v2"]
     name: str
     version: str | None
     label: str | None
     verb: str
 
+    @property
+    def protocol(self) -> str:
+        """Protocol and verb, as metrics name them: ``v1:predict``."""
+        return f"{self.api}:{self.verb}"
+
 
 @lru_cache(maxsize=1024)
 def match(path: str) -> Route | None:
     """The route of a decoded path; None if it is no inference path."""
-    found = _V1.fullmatch(path)
-    if found is None:
-        return None
-    return Route(found["name"], found["version"], found["label"], found["verb"].lower())
+    if (found := _V1.fullmatch(path)) is not None:
+        return Route("v1", found["name"], found["version"], found["label"], found["verb"].lower())
+    if (found := _V2.fullmatch(path)) is not None:
+        return Route("v2", found["name"], found["version"], None, found["verb"])
+    return None
+
+
+def canonical(path: str) -> str:
+    """A path of TensorFlow Serving's status routes with its fixed words in lower case; any other path as it is."""
+    if path[:4] not in {"/v1/", "/V1/"} or (found := _V1_STATUS.fullmatch(path)) is None:
+        return path
+    place = f"/{found['kind'].lower()}/{found['which']}" if found["kind"] else ""
+    name = f"/{found['name']}" if found["name"] else ""
+    return f"/v1/models{name}{place}{'/metadata' if found['metadata'] else ''}"

@@ -1,26 +1,26 @@
-"""TensorFlow Serving's REST: bodies of ``:predict`` and ``:classify`` to tensors, and tensors to replies.
+"""TensorFlow Serving's REST: bodies of ``:predict``, ``:classify`` and ``:regress`` to tensors, and tensors to replies.
 
-Source: TensorFlow Serving, RESTful API (predict, classify and their row and columnar formats).
+Source: TensorFlow Serving, RESTful API (predict, classify, regress and their row and columnar formats).
 """
 
 import base64
 import binascii
-import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-import numpy as np
 import orjson
 
-from app.contract.tokenizer import pad
 from app.edge.hints import how_to_name
-from app.edge.json_tensor import Document, JsonValue, is_array, kind_of_value, plain, slow_tensor
-from app.errors import InvalidInput, WrongFormat
+from app.edge.instances import instance, stack
+from app.edge.json_tensor import Document, JsonValue, dump, is_array, kind_of_value, plain, slow_tensor
+from app.edge.respond import Reply
+from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 from app.serving.work import Answer
 
 Layout = Literal["row", "columnar"]
+Print = Callable[[Answer], Reply]
 SIGNATURE = "serving_default"
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
@@ -46,8 +46,8 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
     raise InvalidInput("Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}")
 
 
-def parse_classify(document: Document, model: LoadedModel) -> dict[str, Array]:
-    """Tensors of a ``:classify`` body: ``{"examples": [{feature: value}, ...]}``.
+def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array]:
+    """Tensors of a ``:classify`` or ``:regress`` body: ``{"examples": [{feature: value}, ...]}``.
 
     ``context`` holds features shared by all examples. A feature is an input's name; ``text`` and ``image``
     name the input that texts and images feed. An example may also be a bare text, or ``{"b64": ...}``.
@@ -80,16 +80,21 @@ def print_predict(outputs: Answer, layout: Layout) -> bytes:
     """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name."""
     single = next(iter(outputs.values())) if len(outputs) == 1 else None
     if layout == "columnar":
-        return _dump({"outputs": outputs if single is None else single})
+        return dump({"outputs": outputs if single is None else single})
     if single is not None:
-        return _dump({"predictions": single})
+        return dump({"predictions": single})
     rows = len(next(iter(outputs.values())))
-    return _dump({"predictions": [{name: values[row] for name, values in outputs.items()} for row in range(rows)]})
+    return dump({"predictions": [{name: values[row] for name, values in outputs.items()} for row in range(rows)]})
 
 
 def print_classify(ranked: Sequence[Sequence[tuple[str, float]]]) -> bytes:
     """Body of a ``:classify`` reply: per example the labels with their scores, best first."""
     return orjson.dumps({"results": ranked}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def print_regress(values: Array) -> bytes:
+    """Body of a ``:regress`` reply: one number per example."""
+    return dump({"results": values.reshape(-1)})
 
 
 def _check_signature(document: Document) -> set[str]:
@@ -180,37 +185,6 @@ def _decode_b64(row: dict[str, JsonValue]) -> bytes:
         raise InvalidInput(f"'b64' is not valid base64: {error}") from error
 
 
-def instance(data: bytes, model: LoadedModel) -> Array:
-    """Bytes of an image or a text, whichever the model takes, as one instance.
-
-    Raises:
-        WrongFormat: the bytes are none.
-        InvalidInput: they break a rule of the model's.
-    """
-    return model.instance_from_image(data) if model.tokenizer is None else model.instance_from_text(utf8(data))
-
-
-def stack(rows: list[Array]) -> Array:
-    """Instances to one tensor; token ids of different length are padded after their end."""
-    if len({row.shape for row in rows}) == 1:
-        return np.stack(rows)
-    return pad(rows)
-
-
-def utf8(data: bytes) -> str:
-    """Bytes as text.
-
-    Raises:
-        WrongFormat: they are not UTF-8; names the first byte that is wrong.
-    """
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise WrongFormat(
-            f"{len(data)} bytes are no UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
-        ) from error
-
-
 def _is_b64(value: dict[str, JsonValue]) -> bool:
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
@@ -229,17 +203,3 @@ def _only_input(model: LoadedModel) -> str:
 def _input_name(key: str, model: LoadedModel) -> str:
     step = model.spec.preprocessing
     return step.input if step is not None and key == step.kind else key
-
-
-def _dump(value: dict[str, Any]) -> bytes:
-    """Floats in the shortest form that gives the same float32 again; NaN and Infinity as bare tokens."""
-    if all(np.isfinite(array).all() for array in _arrays(value)):
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return json.dumps(value, default=lambda array: array.tolist()).encode()
-
-
-def _arrays(value: Any) -> list[Array]:
-    if isinstance(value, np.ndarray):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value
-    return [array for item in items for array in _arrays(item)]

@@ -1,9 +1,10 @@
 """serving.json: the mutable serving policy of one model, beside its version directories."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from app.errors import VersionRefused
 
@@ -14,11 +15,18 @@ class BatchingPolicy(BaseModel):
     """How requests for one model version share backend calls.
 
     Attributes:
-        max_batch_size: most instances in one backend call; None takes the hint in model.json.
+        max_batch_size: most instances in one backend call; None takes the measured size from which on larger
+            batches no longer pay, at most the hint in model.json.
         max_queue_delay_us: microseconds the oldest instance may wait for company while the backend is
             idle; 0 never waits, batches then grow from what arrives while the backend is busy.
         max_queue_rows: most instances waiting; further requests get 429.
         max_queue_bytes: most bytes of inputs waiting; further requests get 429.
+        allowed_batch_sizes: increasing, the last one is max_batch_size; a batch is padded with rows up to the next
+            of them. Empty allows every size.
+        length_buckets: increasing token counts; only texts up to the same one of them share a batch. None takes the
+            ones that the measured latency favours, an empty list lets all texts share.
+        priority_levels: number of priority levels; 1 is the highest.
+        default_priority_level: level of requests that name none, or one beyond the levels.
         default_timeout_ms: milliseconds until the answer of a request that names no timeout is no longer wanted.
     """
 
@@ -27,13 +35,101 @@ class BatchingPolicy(BaseModel):
     max_queue_delay_us: int = Field(default=0, ge=0)
     max_queue_rows: int = Field(default=4096, ge=1)
     max_queue_bytes: int = Field(default=64 * 2**20, ge=1)
+    allowed_batch_sizes: tuple[PositiveInt, ...] = ()
+    length_buckets: tuple[PositiveInt, ...] | None = None
+    priority_levels: int = Field(default=3, ge=1, le=100)
+    default_priority_level: int = Field(default=2, ge=1)
     default_timeout_ms: int = Field(default=30_000, ge=1)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for name in ("allowed_batch_sizes", "length_buckets"):
+            values = getattr(self, name) or ()
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{name} is {list(values)}; its values must increase")
+        if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
+            raise ValueError(
+                f"allowed_batch_sizes ends with {self.allowed_batch_sizes[-1]}, max_batch_size is "
+                f"{self.max_batch_size}; both must be the same"
+            )
+        if self.default_priority_level > self.priority_levels:
+            raise ValueError(
+                f"default_priority_level is {self.default_priority_level}, there are {self.priority_levels} levels"
+            )
+        return self
+
+
+class Latest(BaseModel):
+    """The newest versions that load.
+
+    Attributes:
+        num_versions: how many of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    num_versions: int = Field(default=1, ge=1)
+
+
+class Specific(BaseModel):
+    """These versions only.
+
+    Attributes:
+        versions: their numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    versions: tuple[int, ...] = Field(min_length=1)
+
+
+class VersionPolicy(BaseModel):
+    """Which versions serve; at most one of the three. Words of Triton's and TensorFlow Serving's version policies.
+
+    Attributes:
+        latest: the newest ones; one of them if nothing is said.
+        all: every version, when true.
+        specific: a list of versions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    latest: Latest | None = None
+    all: bool = False
+    specific: Specific | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Self:
+        if (self.latest is not None) + self.all + (self.specific is not None) > 1:
+            raise ValueError("state one of 'latest', 'all' and 'specific'")
+        return self
+
+    def choose(self, versions: Sequence[int]) -> tuple[list[int], int]:
+        """Which of the versions at hand may serve.
+
+        Args:
+            versions: newest first.
+
+        Returns:
+            Candidates, newest first, and how many of them are to serve: one that is refused makes room for the next.
+        """
+        if self.all:
+            return list(versions), len(versions)
+        if self.specific is not None:
+            chosen = [version for version in versions if version in self.specific.versions]
+            return chosen, len(chosen)
+        return list(versions), (self.latest or Latest()).num_versions
 
 
 class ServingPolicy(BaseModel):
-    """The whole of serving.json; every part has a default, unknown keys are refused."""
+    """The whole of serving.json; every part has a default, unknown keys are refused.
+
+    Attributes:
+        version_policy: which versions serve; the newest of them answers requests that name none.
+        version_labels: names for versions, as ``/v1/models/{m}/labels/{l}`` uses them.
+        batching: how requests share backend calls.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    version_policy: VersionPolicy = VersionPolicy()
+    version_labels: dict[str, int] = {}
     batching: BatchingPolicy = BatchingPolicy()
 
     @classmethod

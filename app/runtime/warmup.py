@@ -7,52 +7,76 @@ from statistics import median
 
 import numpy as np
 
-from app.runtime.backend import Backend, Tensors, row_count
+from app.runtime.backend import Array, Backend, Tensors, row_count
 
 Clock = Callable[[], float]
 
 
 class LatencyCurve:
-    """Seconds of one backend call per batch size: measured at warm-up, refined by every call since.
+    """Seconds of one backend call by batch size and length: measured at warm-up, refined by every call since.
 
     Args:
         batch_sizes: increasing.
-        seconds: of a call with that many rows.
+        seconds: of a call with that many rows; for several lengths one sequence per length.
+        lengths: increasing; (0,) for models whose instances all have one shape.
     """
 
-    # A call moves the figure of its size by this share of the difference: the last dozen calls count most.
+    # A call moves the figures beside it by this share of the difference: the last dozen calls count most.
     _WEIGHT = 0.1
 
-    def __init__(self, batch_sizes: Sequence[int], seconds: Sequence[float]) -> None:
+    def __init__(
+        self, batch_sizes: Sequence[int], seconds: Sequence[Sequence[float]], *, lengths: Sequence[int] = (0,)
+    ) -> None:
         self.batch_sizes = tuple(batch_sizes)
-        self._seconds = list(seconds)
+        self.lengths = tuple(lengths)
+        self._seconds = [list(row) for row in seconds]
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """The figure of each batch size."""
-        return tuple(self._seconds)
+        """The figure of each batch size, at the greatest length."""
+        return tuple(self._seconds[-1])
 
-    def estimate(self, rows: int) -> float:
-        """Seconds of a call with ``rows`` rows: linear between the sizes, proportional beyond the last."""
-        sizes, seconds = self.batch_sizes, self._seconds
-        index = bisect_left(sizes, rows)
-        if index == len(sizes):
-            return seconds[-1] * rows / sizes[-1]
-        if index == 0 or sizes[index] == rows:
-            return seconds[index]
-        left, right = sizes[index - 1], sizes[index]
-        share = (rows - left) / (right - left)
-        return seconds[index - 1] + share * (seconds[index] - seconds[index - 1])
+    @property
+    def table(self) -> tuple[tuple[float, ...], ...]:
+        """All figures: one row per length, one column per batch size."""
+        return tuple(map(tuple, self._seconds))
 
-    def observe(self, rows: int, seconds: float) -> None:
-        """Refine the figure of the next size above ``rows`` by a call that took ``seconds``."""
-        index = min(bisect_left(self.batch_sizes, rows), len(self._seconds) - 1)
-        change = self._WEIGHT * (seconds - self.estimate(rows))
-        self._seconds[index] = max(self._seconds[index] + change, 0.0)
+    def estimate(self, rows: int, length: int = 0) -> float:
+        """Seconds of a call with ``rows`` rows of ``length``: linear between the figures, proportional beyond."""
+        if len(self.lengths) == 1:
+            return _interpolate(self.batch_sizes, self._seconds[0], rows)
+        index = bisect_left(self.lengths, length)
+        if index == 0:
+            return _interpolate(self.batch_sizes, self._seconds[0], rows)
+        last = len(self.lengths) - 1
+        if index > last:
+            return _interpolate(self.batch_sizes, self._seconds[last], rows) * length / self.lengths[last]
+        shorter, longer = self.lengths[index - 1], self.lengths[index]
+        share = (length - shorter) / (longer - shorter)
+        below = _interpolate(self.batch_sizes, self._seconds[index - 1], rows)
+        above = _interpolate(self.batch_sizes, self._seconds[index], rows)
+        return below + share * (above - below)
+
+    def per_row(self, rows: int, length: int = 0) -> float:
+        """Seconds that one row costs in a call with ``rows`` of them."""
+        return self.estimate(rows, length) / rows
+
+    def observe(self, rows: int, seconds: float, length: int = 0) -> None:
+        """Refine the figure of the next size and length above by a call that took ``seconds``."""
+        column = min(bisect_left(self.batch_sizes, rows), len(self.batch_sizes) - 1)
+        row = min(bisect_left(self.lengths, length), len(self.lengths) - 1)
+        change = self._WEIGHT * (seconds - self.estimate(rows, length))
+        self._seconds[row][column] = max(self._seconds[row][column] + change, 0.0)
 
 
 def measure_curve(
-    backend: Backend, samples: Tensors, *, max_batch_size: int, budget_s: float, clock: Clock
+    backend: Backend,
+    samples: Tensors,
+    *,
+    max_batch_size: int,
+    budget_s: float,
+    clock: Clock,
+    sequence: str | None = None,
 ) -> LatencyCurve:
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
@@ -62,10 +86,17 @@ def measure_curve(
         max_batch_size: largest batch that will be asked for.
         budget_s: seconds to spend in all; every size is run at least twice, whatever that takes.
         clock: monotonic seconds.
+        sequence: the input (rows, length) whose length varies, zeros after a row's end; it is then measured at
+            several lengths. None measures one shape.
     """
     sizes = batch_sizes_up_to(max_batch_size)
-    share = budget_s / len(sizes)
-    return LatencyCurve(sizes, tuple(_median_seconds(backend, _fill(samples, size), share, clock) for size in sizes))
+    lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
+    share = budget_s / len(sizes) / len(lengths)
+    seconds = []
+    for length in lengths:
+        rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
+        seconds.append([_median_seconds(backend, _fill(rows, size), share, clock) for size in sizes])
+    return LatencyCurve(sizes, seconds, lengths=lengths)
 
 
 def batch_sizes_up_to(limit: int) -> tuple[int, ...]:
@@ -97,7 +128,29 @@ def _median_seconds(backend: Backend, batch: Tensors, budget_s: float, clock: Cl
     return median(times)
 
 
+def _lengths_to_measure(ids: Array) -> tuple[int, ...]:
+    """The longest row, and a quarter and a sixteenth of it."""
+    longest = int((ids != 0).sum(axis=1).max())
+    return tuple(sorted({max(1, longest // 16), max(1, longest // 4), longest}))
+
+
+def _of_length(ids: Array, length: int) -> Array:
+    """The rows that are at least that long, cut there."""
+    return ids[(ids != 0).sum(axis=1) >= length, :length]
+
+
+def _interpolate(sizes: Sequence[int], seconds: Sequence[float], rows: int) -> float:
+    index = bisect_left(sizes, rows)
+    if index == len(sizes):
+        return seconds[-1] * rows / sizes[-1]
+    if index == 0 or sizes[index] == rows:
+        return seconds[index]
+    left, right = sizes[index - 1], sizes[index]
+    share = (rows - left) / (right - left)
+    return seconds[index - 1] + share * (seconds[index] - seconds[index - 1])
+
+
 def _fill(samples: Tensors, rows: int) -> Tensors:
-    """A batch of ``rows`` samples, evenly chosen and from the end: golden texts are sorted, the longest come last."""
+    """A batch of ``rows`` samples, evenly chosen and from the end."""
     indices = np.linspace(row_count(samples) - 1, 0, rows).round().astype(int)
     return {name: np.ascontiguousarray(values[indices]) for name, values in samples.items()}

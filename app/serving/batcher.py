@@ -5,37 +5,20 @@ that is measured to be cheaper than a hop to the worker thread runs on the event
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-
-from app.contract.tokenizer import PADDING_ID
 from app.errors import BackendFailed, DeadlineExceeded, Draining, ServingError
-from app.runtime.backend import Array, Backend, Tensors, take_rows
+from app.runtime.backend import Backend
 from app.runtime.warmup import Clock, LatencyCurve
 from app.serving.admission import Admission
-from app.serving.queue import seconds_to_wait, take_batch
-from app.serving.work import Answer, Batch, BatchObserver, Work
+from app.serving.batch_run import Outcome, padding_ratio, run_works
+from app.serving.queue import WorkQueue, seconds_to_wait
+from app.serving.rules import BatchRules
+from app.serving.work import Batch, BatchObserver, BatchTimes, Work
 
-Outcome = Answer | ServingError
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchRules:
-    """How batches close.
-
-    Attributes:
-        max_batch_size: most instances in one backend call.
-        max_queue_delay_s: how long an idle backend may wait for company of the oldest work.
-        inline_below_s: batches estimated to be faster run on the event loop.
-    """
-
-    max_batch_size: int
-    max_queue_delay_s: float
-    inline_below_s: float
+log = logging.getLogger("atelier.batcher")
 
 
 class Batcher:
@@ -66,55 +49,60 @@ class Batcher:
         self._admission = admission
         self._observer = observer
         self._clock = clock
-        self._queue: deque[Work] = deque()
+        self._queue = WorkQueue(
+            max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
+        )
         self._running: Batch | None = None
+        self._free_at = 0.0
         self._wakeup: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backend")
 
     @property
-    def max_batch_size(self) -> int:
-        """Most instances in one work."""
-        return self._rules.max_batch_size
-
-    def seconds_per_row(self) -> float:
-        """Measured seconds a row costs in a full batch."""
-        return self._curve.estimate(self.max_batch_size) / self.max_batch_size
+    def rules(self) -> BatchRules:
+        """When a batch closes and where it runs."""
+        return self._rules
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue the works of one request, all or none.
 
         Raises:
-            TooLarge, QueueFull, Draining: see ``Admission.admit``.
+            TooLarge, QueueFull, Draining, DeadlineOutOfReach: see ``Admission.admit``.
         """
-        self._admission.admit(
-            rows=sum(work.rows for work in works),
-            nbytes=sum(work.nbytes for work in works),
-            seconds_per_row=self.seconds_per_row(),
-        )
-        self._queue.extend(works)
+        now = works[0].enqueued_at
+        size = self._rules.max_batch_size
+        for work in works:
+            work.cost_s = work.rows * self._curve.per_row(size, work.length)
+        running_s = None if self._running is None else max(0.0, self._free_at - now)
+        self._admission.admit(works, running_s=running_s, now=now)
+        for work in works:
+            self._queue.push(work)
         self._idle.clear()
-        full = self._admission.rows >= self.max_batch_size
-        if self._running is None and (self._wakeup is None or full):
-            if self._wakeup is not None:  # waiting out a delay that a full batch need not wait for
-                self._wakeup.cancel()
-            # After the requests that are already readable on other connections, so that they share the batch.
-            self._wakeup = asyncio.get_running_loop().call_soon(self._next)
+        if self._running is None:
+            if self._wakeup is None:
+                # After the requests that are already readable on other connections, so that they share the batch.
+                self._wake_soon()
+            elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= size:
+                self._wakeup.cancel()  # waiting out a delay that a full batch need not wait for
+                self._wake_soon()
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
 
     async def drained(self) -> None:
         """Return once nothing waits and nothing runs."""
         await self._idle.wait()
 
-    def fail_unfinished(self) -> None:
-        """Answer everything that waits or runs with Draining; what a call in progress still gives is discarded."""
-        error = Draining("the service shut down before this request was answered")
+    def fail_unfinished(self, error: ServingError | None = None) -> None:
+        """Answer everything that waits or runs with ``error``; what a call in progress still gives is discarded.
+
+        Args:
+            error: Draining if left out.
+        """
+        error = error or Draining("the service shut down before this request was answered")
         for work in self._running.works if self._running else ():
             _settle(work, error)
-        while self._queue:
-            work = self._queue.popleft()
-            self._leave(work)
+        for work in self._queue.drain():
+            self._admission.release(work)
             _settle(work, error)
         self._rest_if_empty()
 
@@ -126,135 +114,106 @@ class Batcher:
         self._executor.shutdown(wait=True)
         self._backend.close()
 
+    def _wake_soon(self) -> None:
+        self._wakeup = asyncio.get_running_loop().call_soon(self._guarded, self._next)
+
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take a step; if our own code fails in it, fail who waits and go on with the next request."""
+        try:
+            step(*arguments)
+        except Exception as error:
+            log.exception("the batcher failed; everything that waited is answered with an error")
+            self.fail_unfinished(BackendFailed(f"the batcher failed: {error}"))
+            self._running = self._wakeup = None
+            self._rest_if_empty()
+
     def _next(self) -> None:
         """Run what waits, now or as soon as the delay is over. Runs on the event loop while the backend is free."""
         self._wakeup = None
-        loop = asyncio.get_running_loop()
+        waited_for = "idle"
         if self._queue and self._rules.max_queue_delay_s:
-            wait_s = seconds_to_wait(
+            wait_s, waited_for = seconds_to_wait(
                 self._queue,
-                rows=self._admission.rows,
-                max_batch_size=self.max_batch_size,
+                max_batch_size=self._rules.max_batch_size,
                 max_queue_delay_s=self._rules.max_queue_delay_s,
+                compute_s=self._curve.estimate(self._admission.rows, self._queue.oldest().length),
                 now=self._clock(),
             )
             if wait_s > 0:
-                self._wakeup = loop.call_later(wait_s, self._next)
+                self._wakeup = asyncio.get_running_loop().call_later(wait_s, self._guarded, self._next)
                 return
-        taken = take_batch(self._queue, max_batch_size=self.max_batch_size, now=self._clock())
+        taken = self._queue.take_batch(now=self._clock())
         for work in taken.cancelled:
             self._drop(work, "cancelled")
         for work in taken.expired:
             self._drop(work, "expired")
             _settle(work, DeadlineExceeded("the deadline passed while the request waited in the queue"))
-        batch = taken.batch
-        if batch is None:
+        if taken.batch is None:
             self._rest_if_empty()
             return
-        if batch.reason == "idle" and self._rules.max_queue_delay_s:
-            batch.reason = "delay"
+        if taken.batch.reason != "full" and waited_for != "idle":
+            taken.batch.reason = waited_for
+        self._start(taken.batch)
+
+    def _start(self, batch: Batch) -> None:
+        """Run a batch on the event loop if that is cheaper than a worker thread, else in the worker thread."""
         for work in batch.works:
-            self._leave(work)
+            self._admission.release(work)
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
         self._running = batch
-        if self._curve.estimate(batch.rows) < self._rules.inline_below_s:
-            self._finish(batch, self._run(batch))
-        else:
-            future = loop.run_in_executor(self._executor, self._run, batch)
-            future.add_done_callback(lambda done: self._finish(batch, done.result()))
+        estimate_s = self._curve.estimate(batch.rows, batch.length)
+        if estimate_s < self._rules.inline_below_s:
+            self._finish(batch, *self._run(batch))
+            return
+        self._free_at = self._clock() + estimate_s
+        loop = asyncio.get_running_loop()
 
-    def _run(self, batch: Batch) -> list[Outcome]:
-        """One outcome per work. Blocks; never raises."""
+        def ran(done: Future[tuple[list[Outcome], BatchTimes]]) -> None:
+            loop.call_soon_threadsafe(self._guarded, lambda: self._finish(batch, *done.result()))
+
+        self._executor.submit(self._run, batch).add_done_callback(ran)
+
+    def _run(self, batch: Batch) -> tuple[list[Outcome], BatchTimes]:
+        """One outcome per work, and what they took. Blocks; never raises."""
+        times = BatchTimes()
         started_at = self._clock()
-        outcomes = run_works(self._backend, batch.works)
+        outcomes = run_works(
+            self._backend,
+            batch.works,
+            times,
+            clock=self._clock,
+            allowed_batch_sizes=self._rules.allowed_batch_sizes,
+        )
         finished_at = self._clock()
         for work in batch.works:
             work.started_at, work.finished_at = started_at, finished_at
-        return outcomes
+        return outcomes, times
 
-    def _finish(self, batch: Batch, outcomes: list[Outcome]) -> None:
+    def _finish(self, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
         """Hand the rows back and go on with what came in meanwhile. Runs on the event loop."""
         self._running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
             _settle(work, outcome)
-        compute_s = batch.works[0].finished_at - batch.works[0].started_at
-        self._curve.observe(batch.rows, compute_s)
-        self._observer.batch_closed(
+        self._curve.observe(batch.rows, times.input_s + times.infer_s + times.output_s, batch.length)
+        self._observer.batch_done(
             rows=batch.rows,
             reason=batch.reason,
-            compute_s=compute_s,
-            padding=padding_ratio(batch.works),
+            times=times,
+            padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
         )
         if self._queue:
-            self._wakeup = asyncio.get_running_loop().call_soon(self._next)
+            self._wake_soon()
         else:
             self._rest_if_empty()
 
-    def _leave(self, work: Work) -> None:
-        self._admission.release(rows=work.rows, nbytes=work.nbytes)
-
     def _drop(self, work: Work, reason: str) -> None:
-        self._leave(work)
+        self._admission.release(work)
         self._observer.work_dropped(rows=work.rows, reason=reason)
 
     def _rest_if_empty(self) -> None:
         if not self._queue and self._running is None:
             self._idle.set()
             self._observer.queue_changed(rows=0, nbytes=0)
-
-
-def run_works(backend: Backend, works: Sequence[Work]) -> list[Outcome]:
-    """Run works as one batch; bisect it if it fails, so that one bad row cannot fail its neighbours.
-
-    Returns:
-        For each work its outputs, or the error that running it alone gave.
-    """
-    try:
-        outputs = backend.run(_stack([work.inputs for work in works]))
-    except Exception as error:  # noqa: BLE001 - the boundary of a batch: whatever went wrong becomes its answer
-        if len(works) > 1:
-            middle = len(works) // 2
-            return run_works(backend, works[:middle]) + run_works(backend, works[middle:])
-        return [error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")]
-    answers: list[Outcome] = []
-    start = 0
-    for work in works:
-        answers.append(take_rows(outputs, start, start + work.rows))
-        start += work.rows
-    return answers
-
-
-def padding_ratio(works: Sequence[Work]) -> float:
-    """Share of a batch's elements that pad shorter rows to the longest, 0 to 1."""
-    if len(works) == 1:
-        return 0.0
-    given = whole = 0
-    for name in works[0].inputs:
-        arrays = [work.inputs[name] for work in works]
-        width = max(array[0].size for array in arrays)
-        given += sum(array.size for array in arrays)
-        whole += width * sum(len(array) for array in arrays)
-    return 1 - given / whole if whole else 0.0
-
-
-def _stack(parts: Sequence[Tensors]) -> Tensors:
-    """All rows in one batch; rows of variable length are padded after their end with id 0."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _concatenate(arrays: list[Array]) -> Array:
-    shapes = {array.shape[1:] for array in arrays}
-    if len(shapes) == 1:
-        return np.concatenate(arrays)
-    width = max(array.shape[1] for array in arrays)
-    batch = np.full((sum(map(len, arrays)), width), PADDING_ID, dtype=arrays[0].dtype)
-    start = 0
-    for array in arrays:
-        batch[start : start + len(array), : array.shape[1]] = array
-        start += len(array)
-    return batch
 
 
 def _settle(work: Work, outcome: Outcome) -> None:

@@ -18,8 +18,9 @@ from app.repository.policy import ServingPolicy
 from app.runtime.backend import Array, Backend
 from app.runtime.warmup import Clock, measure_curve
 from app.serving.admission import Admission
-from app.serving.batcher import Batcher, BatchRules
+from app.serving.batcher import Batcher
 from app.serving.model import LoadedModel
+from app.serving.rules import resolve
 from app.serving.work import BatchObserver
 
 WARMUP_BUDGET_S = 0.1
@@ -59,34 +60,32 @@ class Loader:
         tokenizer = read_preprocessing(directory, spec)
         policy = ServingPolicy.read(directory.parent).batching
         golden = Golden.read(directory)
-        max_batch_size = policy.max_batch_size or spec.batching.max_batch_size
+        largest = policy.max_batch_size or spec.batching.max_batch_size
         backend = self.make_backend(directory / ONNX_FILE, spec)
         try:
             difference = replay(
                 golden,
                 backend.run,
-                batch_size=max_batch_size,
+                batch_size=largest,
                 tolerance=golden.tolerance_for(backend.provider),
             )
             replay_raw(golden, backend, spec, tokenizer)
             curve = measure_curve(
                 backend,
                 golden.inputs,
-                max_batch_size=max_batch_size,
+                max_batch_size=largest,
                 budget_s=WARMUP_BUDGET_S,
                 clock=self.clock,
+                sequence=spec.preprocessing.input if isinstance(spec.preprocessing, TextPreprocessing) else None,
             )
         except BaseException:
             backend.close()
             raise
-        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes)
+        rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s)
+        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels)
         batcher = Batcher(
             backend=backend,
-            rules=BatchRules(
-                max_batch_size=max_batch_size,
-                max_queue_delay_s=policy.max_queue_delay_us / 1e6,
-                inline_below_s=self.inline_below_s,
-            ),
+            rules=rules,
             curve=curve,
             admission=admission,
             observer=self.observer_for(name, version),

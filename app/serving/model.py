@@ -1,18 +1,48 @@
 """A loaded model version: its contract, its batcher and the way from an image or a text to an instance."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import ImagePreprocessing, ModelSpec
+from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
-from app.runtime.backend import Array
+from app.runtime.backend import Array, Tensors
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
+
+# Up to this many classes, sorting all of them is cheaper than looking for the best.
+_FEW = 128
+
+
+class Leases:
+    """Counts the requests that hold a version, from its path to its reply: none may lose it in between.
+
+    Used as a context manager by each request; only on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    async def ended(self) -> None:
+        """Return once no request holds the version."""
+        await self._none.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +60,7 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
+        leases: the requests that hold it.
     """
 
     name: str
@@ -44,6 +75,20 @@ class LoadedModel:
     provider: str
     default_timeout_s: float
     pixel_limit: int
+    leases: Leases = field(default_factory=Leases)
+
+    @property
+    def sequence(self) -> str | None:
+        """The input whose rows have a length of their own and may be padded; None for models that take no texts."""
+        step = self.spec.preprocessing
+        alone = len(self.spec.inputs) == 1
+        return step.input if isinstance(step, TextPreprocessing) and alone else None
+
+    def shape_key(self, inputs: Tensors) -> Hashable:
+        """Equal for inputs that may be stacked: padding is exact for texts only, so other shapes must be equal."""
+        if self.sequence is not None or not any(tensor.is_variable for tensor in self.spec.inputs):
+            return None
+        return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 
     def instance_from_image(self, data: bytes) -> npt.NDArray[np.uint8]:
         """One instance of the image input from an encoded image.
@@ -86,8 +131,8 @@ class LoadedModel:
     def ranked(self, scores: Array, *, top_k: int) -> list[list[tuple[str, float]]]:
         """Labels with their scores, best first, for each row of (rows, classes)."""
         labels = self.labels()
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-        return [[(labels[i], scores[row, i]) for i in best] for row, best in enumerate(order)]
+        best = best_classes(scores, min(top_k, scores.shape[1]))
+        return [[(labels[i], scores[row, i]) for i in top] for row, top in enumerate(best)]
 
     def score_output(self) -> str:
         """Name of the output that holds one probability per label; InvalidInput if the model does not classify."""
@@ -95,8 +140,38 @@ class LoadedModel:
         assert self.spec.postprocessing is not None
         return self.spec.postprocessing.output
 
+    def value_output(self) -> str:
+        """Name of the output that holds one number per instance; InvalidInput if the model does not regress."""
+        outputs = self.spec.outputs
+        if self.classes or len(outputs) > 1 or outputs[0].shape not in {(), (1,)}:
+            does = "use :classify" if self.classes else "use :predict"
+            raise InvalidInput(f"model {self.name!r} does not answer with one number per instance; {does}")
+        return outputs[0].name
+
     def labels(self) -> tuple[str, ...]:
         """The classes; InvalidInput if the model does not classify."""
         if not self.classes:
             raise InvalidInput(f"model {self.name!r} does not classify; use :predict")
         return self.classes
+
+
+def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
+    """Indices of the highest scores, best first; of equal scores the lower index comes first.
+
+    Args:
+        scores: (rows, classes), no NaN.
+        count: 1 to classes.
+
+    Returns:
+        (rows, count).
+    """
+    rows, classes = scores.shape
+    if classes <= _FEW or count * 2 > classes:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    # Of many classes only those that can be among the best are sorted: all that reach the count-th highest score.
+    least = np.partition(scores, classes - count, axis=1)[:, classes - count]
+    best = np.empty((rows, count), np.intp)
+    for row in range(rows):
+        candidates = np.flatnonzero(scores[row] >= least[row])
+        best[row] = candidates[np.argsort(-scores[row, candidates], kind="stable")[:count]]
+    return best

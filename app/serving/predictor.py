@@ -5,19 +5,23 @@ import asyncio
 import numpy as np
 
 from app.errors import BackendFailed
-from app.runtime.backend import Array, Tensors, join_rows, row_count, take_rows
+from app.runtime.backend import Tensors, row_count
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
+from app.serving.split import Split, split
 from app.serving.validation import conform
-from app.serving.work import Answer, Prediction, Work
+from app.serving.work import DEFAULT_OPTIONS, Answer, Prediction, RequestOptions, Work
 
 
-async def predict(model: LoadedModel, inputs: Tensors, *, clock: Clock) -> Prediction:
+async def predict(
+    model: LoadedModel, inputs: Tensors, options: RequestOptions = DEFAULT_OPTIONS, *, clock: Clock
+) -> Prediction:
     """Answer one request.
 
     Args:
         model: the version that answers, held by the caller until the reply is out.
         inputs: input name -> (rows, *shape) as decoded from the wire.
+        options: priority and timeout.
         clock: monotonic seconds.
 
     Returns:
@@ -27,21 +31,23 @@ async def predict(model: LoadedModel, inputs: Tensors, *, clock: Clock) -> Predi
     Raises:
         InvalidInput: the inputs break a rule of the signature.
         TooLarge, QueueFull, Draining: no room.
-        DeadlineExceeded: the model's default timeout passed in the queue.
+        DeadlineOutOfReach: too much waits to answer before the deadline.
+        DeadlineExceeded: the request's timeout, or the model's, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a probability is not a number.
     """
     tensors = conform(inputs, model.spec)
-    works = _split(tensors, model, now=clock())
+    request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
+    works = _works(request, model, options, now=clock())
     model.batcher.submit(works)
     try:
         if len(works) == 1:
-            parts = [await works[0].future]
+            answers = [await works[0].future]
         else:
-            parts = await asyncio.gather(*(work.future for work in works))
+            answers = await asyncio.gather(*(work.future for work in works))
     finally:
         for work in works:  # of a request that failed or whose client left, nothing more need run
             work.future.cancel()
-    outputs = join_rows(parts)
+    outputs = request.join(answers)
     _check_scores(outputs, model)
     return Prediction(
         outputs=outputs,
@@ -51,25 +57,25 @@ async def predict(model: LoadedModel, inputs: Tensors, *, clock: Clock) -> Predi
     )
 
 
-def _split(tensors: dict[str, Array], model: LoadedModel, *, now: float) -> list[Work]:
-    """Works of at most ``max_batch_size`` rows each: that limit bounds a backend call, never a request."""
-    rows, size = row_count(tensors), model.batcher.max_batch_size
-    deadline = now + model.default_timeout_s
+def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: float) -> list[Work]:
+    """The queue entries of a request."""
+    deadline = now + (model.default_timeout_s if options.timeout_s is None else options.timeout_s)
+    level = model.batcher.rules.level(options.priority)
     loop = asyncio.get_running_loop()
-    works = []
-    for start in range(0, rows, size):
-        part = tensors if rows <= size else take_rows(tensors, start, start + size)
-        works.append(
-            Work(
-                inputs=part,
-                rows=row_count(part),
-                nbytes=sum(values.nbytes for values in part.values()),
-                enqueued_at=now,
-                deadline=deadline,
-                future=loop.create_future(),
-            )
+    return [
+        Work(
+            inputs=part.inputs,
+            rows=row_count(part.inputs),
+            nbytes=sum(values.nbytes for values in part.inputs.values()),
+            enqueued_at=now,
+            deadline=deadline,
+            future=loop.create_future(),
+            level=level,
+            length=part.length,
+            shape_key=model.shape_key(part.inputs),
         )
-    return works
+        for part in request.parts
+    ]
 
 
 def _check_scores(outputs: Answer, model: LoadedModel) -> None:

@@ -48,9 +48,8 @@ def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
     if len(values) == 0:
         raise InvalidInput(f"{tensor.name!r} holds no instance; send at least one")
     _check_shape(values, tensor)
-    if values.dtype == tensor.numpy_dtype and tensor.minimum is None and tensor.maximum is None:
-        return np.ascontiguousarray(values)
-    _check_values(values, tensor)
+    if values.dtype != tensor.numpy_dtype or tensor.dtype == "float32" or tensor.has_range:
+        _check_values(values, tensor)
     return np.ascontiguousarray(values, dtype=tensor.numpy_dtype)
 
 
@@ -69,14 +68,16 @@ def _check_shape(values: Array, tensor: TensorSpec) -> None:
 def _check_values(values: Array, tensor: TensorSpec) -> None:
     integral = np.issubdtype(tensor.numpy_dtype, np.integer)
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
+        if (tensor.finite or integral) and not np.isfinite(values).all():
             _refuse_first(values, ~np.isfinite(values), tensor, "is not a finite number")
         if integral and (fractional := values != np.floor(values)).any():
             hint = "; send 0-255, scaling is inside the model" if tensor.dtype == "uint8" else ""
             _refuse_first(values, fractional, tensor, f"is not a whole number{hint}")
     low, high = value_range(tensor)
-    if values.dtype != tensor.numpy_dtype or tensor.minimum is not None or tensor.maximum is not None:
+    if values.dtype != tensor.numpy_dtype or tensor.has_range:
         outside = (values < low) | (values > high)
+        if not tensor.finite:
+            outside &= np.isfinite(values)
         if outside.any():
             _refuse_first(values, outside, tensor, f"is outside {low:g} to {high:g}")
 

@@ -1,12 +1,29 @@
 """Work, Batch and the times they keep."""
 
 import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.runtime.backend import Array, Tensors
 
 Answer = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What a request asks for beside its answer.
+
+    Attributes:
+        priority: 1 is the highest; 0 takes the model's default.
+        timeout_s: seconds after which the answer is no longer wanted; None takes the model's default.
+    """
+
+    priority: int = 0
+    timeout_s: float | None = None
+
+
+DEFAULT_OPTIONS = RequestOptions()
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +36,11 @@ class Work:
         nbytes: bytes of the inputs.
         enqueued_at, deadline: monotonic seconds.
         future: where the answer goes. Done before the answer is there means that the client left.
+        level: priority level, 1 is the highest.
+        length: steps of the longest row of a sequence; 0 where all instances have one shape.
+        shape_key: equal for works that may share a batch as far as their shapes go.
+        cost_s: estimated seconds of the backend, as part of a full batch.
+        arrival: number in the order of arrival, given by the queue.
         started_at, finished_at: monotonic seconds of the backend call; 0 until then.
     """
 
@@ -28,6 +50,11 @@ class Work:
     enqueued_at: float
     deadline: float
     future: asyncio.Future[Answer]
+    level: int = 1
+    length: int = 0
+    shape_key: Hashable = None
+    cost_s: float = 0.0
+    arrival: int = 0
     started_at: float = 0.0
     finished_at: float = 0.0
 
@@ -39,12 +66,27 @@ class Batch:
     Attributes:
         works: oldest first.
         rows: instances of all of them.
-        reason: why the batch closed: "idle" (all that waited), "full" or "delay".
+        reason: why the batch closed: "full"; "idle" (it holds all that waited); "bucket" (what still waits has another
+            length); "delay" (the oldest had waited long enough); "deadline" (a deadline allowed no longer wait).
     """
 
     works: list[Work]
     rows: int
     reason: str
+
+    @property
+    def length(self) -> int:
+        """Steps of the longest row."""
+        return max(work.length for work in self.works)
+
+
+@dataclass(slots=True)
+class BatchTimes:
+    """Seconds of one batch: stacking the inputs, the backend's calls, taking the outputs apart."""
+
+    input_s: float = 0.0
+    infer_s: float = 0.0
+    output_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -61,8 +103,8 @@ class Timings:
 class BatchObserver(Protocol):
     """Is told what happens in a model's queue; ``telemetry.metrics`` implements it."""
 
-    def batch_closed(self, *, rows: int, reason: str, compute_s: float, padding: float) -> None:
-        """A backend call ended: its instances, why it closed, its seconds, its share of padding (0 to 1)."""
+    def batch_done(self, *, rows: int, reason: str, times: BatchTimes, padding: float) -> None:
+        """A batch ran: its instances, why it closed, its seconds, its share of padding (0 to 1)."""
         ...
 
     def work_dropped(self, *, rows: int, reason: str) -> None:

@@ -3,9 +3,11 @@
 ``prometheus_client``'s own ``observe`` costs about a microsecond each, too much for ten of them in a request.
 """
 
+import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,7 +15,7 @@ from prometheus_client.registry import Collector
 from app import __version__
 from app.serving.model import LoadedModel
 from app.serving.registry import State
-from app.serving.work import Timings
+from app.serving.work import BatchTimes, Timings
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
@@ -52,6 +54,26 @@ class Histogram:
 
 
 @dataclass(slots=True)
+class Duration:
+    """A count and the seconds that all of it took."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.count += 1
+        self.seconds += seconds
+
+    def as_statistics(self) -> dict[str, int]:
+        """In Triton's form: count and nanoseconds."""
+        return {"count": self.count, "ns": round(self.seconds * 1e9)}
+
+
+BATCH_STAGES = ("compute_input", "compute_infer", "compute_output")
+
+
+@dataclass(slots=True)
 class VersionMetrics:
     """Counts of one model version; implements ``serving.work.BatchObserver``."""
 
@@ -65,13 +87,25 @@ class VersionMetrics:
     dropped: dict[str, int] = field(default_factory=dict)
     queued_rows: int = 0
     queued_bytes: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    # Batch size -> seconds of BATCH_STAGES.
+    by_batch_size: dict[int, tuple[Duration, Duration, Duration]] = field(default_factory=dict)
+    last_inference_s: float = 0.0
 
-    def batch_closed(self, *, rows: int, reason: str, compute_s: float, padding: float) -> None:
-        """Count a backend call."""
+    def batch_done(self, *, rows: int, reason: str, times: BatchTimes, padding: float) -> None:
+        """Count a batch."""
         self.batch_rows.observe(rows)
-        self.batch_seconds.observe(compute_s)
+        self.batch_seconds.observe(times.input_s + times.infer_s + times.output_s)
         self.padding_ratio.observe(padding)
         self.closed[reason] = self.closed.get(reason, 0) + 1
+        stages = self.by_batch_size.get(rows)
+        if stages is None:
+            stages = self.by_batch_size[rows] = (Duration(), Duration(), Duration())
+        stages[0].add(times.input_s)
+        stages[1].add(times.infer_s)
+        stages[2].add(times.output_s)
 
     def work_dropped(self, *, rows: int, reason: str) -> None:
         """Count instances that left the queue unrun."""
@@ -81,14 +115,49 @@ class VersionMetrics:
         """Note what waits."""
         self.queued_rows, self.queued_bytes = rows, nbytes
 
+    def statistics(self) -> dict[str, Any]:
+        """In the form of Triton's statistics extension."""
+        executions = sum(stages[0].count for stages in self.by_batch_size.values())
+        totals = {
+            name: Duration(executions, sum(stages[i].seconds for stages in self.by_batch_size.values()))
+            for i, name in enumerate(BATCH_STAGES)
+        }
+        durations = {"success": self.success, "fail": self.fail, "queue": self.queue, **totals}
+        nothing = Duration()
+        return {
+            "last_inference": round(self.last_inference_s * 1e3),
+            "inference_count": sum(rows * stages[0].count for rows, stages in self.by_batch_size.items()),
+            "execution_count": executions,
+            "inference_stats": {
+                name: duration.as_statistics()
+                for name, duration in {**durations, "cache_hit": nothing, "cache_miss": nothing}.items()
+            },
+            "response_stats": {},
+            "batch_stats": [
+                {"batch_size": rows}
+                | {name: stage.as_statistics() for name, stage in zip(BATCH_STAGES, stages, strict=True)}
+                for rows, stages in sorted(self.by_batch_size.items())
+            ],
+            "memory_usage": [],
+        }
+
 
 class Metrics(Collector):
-    """All metrics of the process; register it with a CollectorRegistry."""
+    """All metrics of the process; register it with a CollectorRegistry.
 
-    def __init__(self) -> None:
+    Args:
+        wall_clock: seconds since 1970, for the time of the last inference.
+    """
+
+    def __init__(self, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
         self._versions: dict[tuple[str, str], VersionMetrics] = {}
         self._states: dict[tuple[str, str], State] = {}
         self._unknown: dict[tuple[str, int], int] = {}
+
+    def statistics(self, name: str, version: int) -> dict[str, Any]:
+        """Counts of one version; implements ``api.statistics.Statistics``."""
+        return self.for_version(name, version).statistics()
 
     def for_version(self, name: str, version: int) -> VersionMetrics:
         """The counts of a model version; the same object every time."""
@@ -99,16 +168,21 @@ class Metrics(Collector):
         self._states[(name, str(version))] = state
 
     def request_done(
-        self, *, model: LoadedModel | None, verb: str, code: int, seconds: float, timings: Timings
+        self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
     ) -> None:
         """Count an inference request; implements ``edge.dispatch.RequestObserver``."""
         if model is None:  # the name came from the client: never a label
-            self._unknown[verb, code] = self._unknown.get((verb, code), 0) + 1
+            self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + 1
             return
         counts = self.for_version(model.name, model.version)
-        counts.requests[verb, code] = counts.requests.get((verb, code), 0) + 1
+        counts.requests[protocol, code] = counts.requests.get((protocol, code), 0) + 1
         counts.request_seconds.observe(seconds)
-        if code == 200:
+        if code != 200:
+            counts.fail.add(seconds)
+        else:
+            counts.last_inference_s = self._wall_clock()
+            counts.success.add(seconds)
+            counts.queue.add(timings.queue)
             stages = counts.stage_seconds
             stages["read"].observe(timings.read)
             stages["decode"].observe(timings.decode)
@@ -139,11 +213,11 @@ class Metrics(Collector):
             "Instances that left the queue without being run.",
             labels=[*VERSION_LABELS, "reason"],
         )
-        for (verb, code), count in sorted(self._unknown.items()):
-            requests.add_metric(["", "", f"v1:{verb}", str(code)], count)
+        for (protocol, code), count in sorted(self._unknown.items()):
+            requests.add_metric(["", "", protocol, str(code)], count)
         for labels, counts in self._each():
-            for (verb, code), count in sorted(counts.requests.items()):
-                requests.add_metric([*labels, f"v1:{verb}", str(code)], count)
+            for (protocol, code), count in sorted(counts.requests.items()):
+                requests.add_metric([*labels, protocol, str(code)], count)
             for reason, count in sorted(counts.closed.items()):
                 closed.add_metric([*labels, reason], count)
             for reason, count in sorted(counts.dropped.items()):

@@ -402,7 +402,7 @@ def test_a_truncated_gzip_body_is_refused(tiny):
 
 def test_an_unknown_content_encoding_is_refused(tiny):
     headers = {"content-encoding": "br"}
-    assert "'br'" in refused(tiny, "/v1/models/words:predict", content=b"nonsense", headers=headers)
+    assert "'br'" in refused(tiny, "/v1/models/words:predict", content=b"nonsense", headers=headers, code=501)
 
 
 def test_an_unknown_model_lists_the_models(tiny):
@@ -432,11 +432,25 @@ def test_get_on_an_inference_path_with_a_bad_version_is_405(tiny):
 
 def test_an_unknown_label_is_not_found(tiny):
     error = refused(tiny, "/v1/models/words/labels/stable:predict", content=b"{}", code=404)
-    assert error == "model 'words' has no label 'stable'; name a version: 1"
+    assert error == "model 'words' has no label 'stable'; it has versions: 1"
 
 
-def test_an_unknown_verb_is_not_found(tiny):
-    assert tiny.post("/v1/models/words:guess", content=b"{}").status_code == 404
+@pytest.mark.parametrize("path", ["/v1/models/words:guess", "/v1/models/words/versions/1:Guess"])
+def test_an_unknown_verb_is_a_malformed_request_as_in_tensorflow_serving(tiny, path):
+    error = refused(tiny, path, content=b"{}")
+    assert error == f"Malformed request: POST {path}; use :predict or :classify or :regress"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/words/versions", "/v1/x", "/v1/models/words/labels/"])
+def test_an_unknown_path_below_v1_is_a_malformed_request(tiny, path):
+    reply = tiny.get(path)
+    assert (reply.status_code, reply.json()) == (400, {"error": f"Malformed request: GET {path}"})
+
+
+def test_a_version_and_a_label_together_are_refused(tiny):
+    path = "/v1/models/words/versions/1/labels/stable:predict"
+    error = refused(tiny, path, content=b"{}")
+    assert error == f"Malformed request: POST {path}; a version and a label cannot be supplied together"
 
 
 def test_get_on_an_inference_path_is_405_and_names_post(tiny):
@@ -449,7 +463,7 @@ def test_post_on_a_status_path_is_405(tiny):
     reply = tiny.post("/v1/models/words")
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET")
     assert reply.json() == {
-        "error": "Method Not Allowed; use GET, or POST to a path that ends in :predict or :classify"
+        "error": "Method Not Allowed; use GET, or POST to a path that ends in :predict, :classify or :regress"
     }
     assert tiny.post("/metrics").json() == {"error": "Method Not Allowed; use GET"}
 

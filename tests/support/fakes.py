@@ -7,7 +7,8 @@ import numpy as np
 from app.errors import BackendFailed
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
-from app.serving.batcher import Batcher, BatchRules
+from app.serving.batcher import Batcher
+from app.serving.rules import BatchRules
 from app.serving.work import Work
 
 
@@ -53,7 +54,7 @@ class Observed:
         self.dropped: list[tuple[int, str]] = []
         self.queued = (0, 0)
 
-    def batch_closed(self, *, rows, reason, compute_s, padding):
+    def batch_done(self, *, rows, reason, times, padding):
         self.batches.append((rows, reason))
 
     def work_dropped(self, *, rows, reason):
@@ -63,20 +64,28 @@ class Observed:
         self.queued = (rows, nbytes)
 
 
-def make_batcher(backend, *, clock, observed, inline=False, max_batch_size=4, delay_s=0.0, rows=100) -> Batcher:
+def make_batcher(
+    backend, *, clock, observed, inline=False, max_batch_size=4, delay_s=0.0, rows=100, row_s=0.01, **rules
+) -> Batcher:
+    rules = BatchRules(
+        max_batch_size=max_batch_size,
+        max_queue_delay_s=delay_s,
+        inline_below_s=1.0 if inline else 0.0,
+        **{"priority_levels": 3, "default_priority_level": 2, **rules},
+    )
     return Batcher(
         backend=backend,
-        rules=BatchRules(
-            max_batch_size=max_batch_size, max_queue_delay_s=delay_s, inline_below_s=1.0 if inline else 0.0
-        ),
-        curve=LatencyCurve((1,), (0.01,)),
-        admission=Admission(rows, 10**6),
+        rules=rules,
+        curve=LatencyCurve((1,), [(row_s,)]),
+        admission=Admission(rows, 10**6, rules.priority_levels),
         observer=observed,
         clock=clock,
     )
 
 
-def make_work(loop, *values: float, now: float = 100.0, timeout_s: float = 10.0) -> Work:
+def make_work(
+    loop, *values: float, now: float = 100.0, timeout_s: float = 10.0, level: int = 2, length: int = 0
+) -> Work:
     """Work of one row per value."""
     array = np.array(values, np.float32).reshape(-1, 1)
     return Work(
@@ -86,4 +95,6 @@ def make_work(loop, *values: float, now: float = 100.0, timeout_s: float = 10.0)
         enqueued_at=now,
         deadline=now + timeout_s,
         future=loop.create_future(),
+        level=level,
+        length=length,
     )

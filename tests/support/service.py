@@ -3,15 +3,62 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 ROOT = Path(__file__).parents[2]
+
+
+def own_environment() -> dict[str, str]:
+    """The environment without settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+
+
+def address_of_this_machine() -> str:
+    """An address of a network interface other than loopback; no packet is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+
+
+@contextmanager
+def start_uvicorn(models: Path, *, host: str) -> Iterator[int]:
+    """The application under plain uvicorn, without our command line; yields its port once it is ready."""
+    with socket.socket() as free:
+        free.bind((host, 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--host", host, "--port", str(port)],
+        cwd=ROOT,
+        env={**own_environment(), "ATELIER_MODELS_DIR": str(models)},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(port):
+            assert process.poll() is None, "uvicorn ended"
+            assert time.monotonic() < deadline, "uvicorn did not become ready"
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 class Service:
@@ -21,10 +68,13 @@ class Service:
         models: models directory.
         arguments: further flags.
         wait_ready: return only once /v2/health/ready answers 200.
+        environment: further variables.
     """
 
-    def __init__(self, models: Path, *arguments: str, wait_ready: bool = True) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+    def __init__(
+        self, models: Path, *arguments: str, wait_ready: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
+        environment = {**own_environment(), **(environment or {})}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
             cwd=ROOT,

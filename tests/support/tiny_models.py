@@ -155,12 +155,12 @@ def write_verse_model(
     return write_version(models, version, spec, graph, golden, test={"rows": 9, "perplexity": 3.14159, "accuracy": 0.5})
 
 
-def write_rule_model(models: Path, *, name: str = "rule", version: int = 1) -> Path:
-    """Numbers in and out, y = 2x - 1: no labels, nothing but tensors."""
+def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, finite: bool = True) -> Path:
+    """Numbers in and out, y = 2x - 1: no labels, nothing but tensors; unless ``finite``, of NaN and infinity too."""
     nodes = [helper.make_node("Gemm", ["x", "slope", "intercept"], ["values"])]
     spec = ModelSpec(
         name=name,
-        inputs=(TensorSpec(name="x", dtype="float32", shape=(1,)),),
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1,), finite=finite),),
         outputs=(TensorSpec(name="values", dtype="float32", shape=(1,)),),
         opset=OPSET,
         trained_on="nothing",

@@ -13,12 +13,12 @@ from tests.support.tiny_models import write_brightness_model, write_fragile_mode
 
 
 def test_the_curve_is_linear_between_and_proportional_beyond():
-    curve = LatencyCurve((1, 2, 4), (1.0, 2.0, 3.0))
+    curve = LatencyCurve((1, 2, 4), [(1.0, 2.0, 3.0)])
     assert [curve.estimate(rows) for rows in (1, 2, 3, 4, 8)] == [1.0, 2.0, 2.5, 3.0, 6.0]
 
 
 def test_calls_that_take_longer_than_at_warm_up_move_the_curve():
-    curve = LatencyCurve((1, 2, 4), (1.0, 2.0, 3.0))
+    curve = LatencyCurve((1, 2, 4), [(1.0, 2.0, 3.0)])
     for _ in range(100):
         curve.observe(1, 5.0)
         curve.observe(3, 9.0)

@@ -1,0 +1,56 @@
+"""A version's signature, batching and measured latency as Triton's ModelConfig.
+
+Source: Triton, model configuration extension; model_config.proto for the names.
+"""
+
+from typing import Any
+
+from app.contract.model_spec import ONNX_FILE, TensorSpec
+from app.serving.model import LoadedModel
+
+_TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
+
+
+def describe(model: LoadedModel) -> dict[str, Any]:
+    """The configuration in force: what serving.json left open is filled in with what was chosen for it."""
+    rules = model.batcher.rules
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "default_model_filename": ONNX_FILE,
+        "max_batch_size": rules.max_batch_size,
+        "input": [_tensor(tensor) for tensor in model.spec.inputs],
+        "output": [_tensor(tensor) for tensor in model.spec.outputs],
+        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
+        "dynamic_batching": {
+            "preferred_batch_size": list(rules.allowed_batch_sizes),
+            "max_queue_delay_microseconds": round(rules.max_queue_delay_s * 1e6),
+            "preserve_ordering": False,
+            "priority_levels": rules.priority_levels,
+            "default_priority_level": rules.default_priority_level,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": round(model.default_timeout_s * 1e6),
+                "allow_timeout_override": True,
+                "max_queue_size": model.admission.max_queue_rows,
+            },
+        },
+        "model_transaction_policy": {"decoupled": False},
+        "response_cache": {"enable": False},
+        "parameters": {
+            "max_queue_bytes": {"string_value": str(model.admission.max_queue_bytes)},
+            "length_buckets": {"string_value": ",".join(map(str, rules.length_buckets))},
+            "inline_below_us": {"string_value": f"{rules.inline_below_s * 1e6:.0f}"},
+            "execution_provider": {"string_value": model.provider},
+        },
+        "latency_curve": {
+            "batch_sizes": list(model.curve.batch_sizes),
+            "lengths": list(model.curve.lengths) if model.sequence is not None else [],
+            "microseconds": [[round(seconds * 1e6, 1) for seconds in row] for row in model.curve.table],
+        },
+    }
+
+
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "data_type": _TYPES[tensor.dtype], "dims": list(tensor.shape)}

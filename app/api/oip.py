@@ -1,0 +1,84 @@
+"""Open Inference Protocol, all but health and inference: server and model metadata, readiness, configuration.
+
+Source: Open Inference Protocol REST; Triton's model configuration extension.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BeforeValidator
+
+from app import __version__
+from app.api.model_config import describe
+from app.contract.model_spec import TensorSpec
+from app.repository.scan import version_number
+from app.serving.registry import Registry, State
+
+Version = Annotated[int, BeforeValidator(version_number)]
+
+EXTENSIONS = [
+    "classification",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+]
+PLATFORM = "onnxruntime_onnx"
+
+
+def oip_router(registry: Registry) -> APIRouter:
+    """Routes under /v2."""
+    router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+    @router.get("", summary="Name, version and extensions of the service")
+    async def server() -> dict[str, Any]:
+        return {"name": "atelier", "version": __version__, "extensions": EXTENSIONS}
+
+    @router.get("/models", summary="Names of all models")
+    async def models() -> dict[str, list[str]]:
+        return {"models": registry.names()}
+
+    @router.get("/models/{name}", summary="Inputs and outputs of the version that serves")
+    async def metadata(name: str) -> dict[str, Any]:
+        return _metadata(registry, name, None)
+
+    @router.get("/models/{name}/versions/{version}", summary="Inputs and outputs of one version")
+    async def version_metadata(name: str, version: Version) -> dict[str, Any]:
+        return _metadata(registry, name, version)
+
+    @router.get("/models/{name}/ready", summary="A version of the model serves")
+    async def ready(name: str) -> dict[str, Any]:
+        return {"name": registry.get(name).name, "ready": True}
+
+    @router.get("/models/{name}/versions/{version}/ready", summary="The version serves")
+    async def version_ready(name: str, version: Version) -> dict[str, Any]:
+        return {"name": registry.get(name, version).name, "ready": True}
+
+    @router.get("/models/{name}/config", summary="Signature, batching and measured latency of the version that serves")
+    async def config(name: str) -> dict[str, Any]:
+        return describe(registry.get(name))
+
+    @router.get("/models/{name}/versions/{version}/config", summary="Signature, batching and latency of one version")
+    async def version_config(name: str, version: Version) -> dict[str, Any]:
+        return describe(registry.get(name, version))
+
+    return router
+
+
+def _metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
+    model = registry.get(name, version)
+    serving = [record.version for record in registry.records(name) if record.state is State.READY]
+    return {
+        "name": name,
+        "versions": [str(number) for number in sorted(serving)],
+        "platform": PLATFORM,
+        "inputs": [_tensor(tensor) for tensor in model.spec.inputs],
+        "outputs": [_tensor(tensor) for tensor in model.spec.outputs],
+    }
+
+
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.oip_datatype, "shape": list(tensor.batch_shape)}

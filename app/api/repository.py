@@ -1,0 +1,85 @@
+"""Triton's model repository extension: index, load, unload."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.api.admin import AdminGuard
+from app.errors import InvalidInput, TooLarge, Unsupported
+from app.serving.registry import Registry, State
+
+BODY_LIMIT_BYTES = 65_536
+
+
+def repository_router(registry: Registry, guard: AdminGuard, *, unload_timeout_s: float) -> APIRouter:
+    """Routes under /v2/repository; load and unload are for administrators."""
+    router = APIRouter(prefix="/v2/repository", tags=["repository"])
+    admin = [Depends(guard)]
+
+    @router.post("/index", summary="Every version of every model with its state")
+    async def index(request: Request) -> list[dict[str, str]]:
+        document = await _document(request)
+        ready = document.get("ready", False)
+        if not isinstance(ready, bool):
+            raise InvalidInput(f"'ready' is {ready!r}; send true or false")
+        entries = []
+        for name, records in await registry.index():
+            for record in records:
+                if not ready or record.state is State.READY:
+                    entry = {"name": name, "version": str(record.version), "state": str(record.state)}
+                    entries.append(entry | ({"reason": record.reason} if record.reason else {}))
+        return entries
+
+    @router.post("/models/{name}/load", summary="Load what serving.json asks for", dependencies=admin)
+    async def load(name: str, request: Request) -> Response:
+        parameters = await _parameters(request)
+        if parameters:
+            raise Unsupported(
+                f"parameter {min(parameters)!r} of load is not supported: a model is published under the models "
+                "directory, its settings lie in serving.json"
+            )
+        await registry.load(name)
+        return Response()
+
+    @router.post("/models/{name}/unload", summary="Stop serving a model until it is loaded again", dependencies=admin)
+    async def unload(name: str, request: Request) -> Response:
+        for parameter, value in (await _parameters(request)).items():
+            # No model depends on another, so both values mean the same.
+            if parameter != "unload_dependents" or not isinstance(value, bool):
+                raise InvalidInput(f"parameter {parameter!r} is {value!r}; unload takes 'unload_dependents', a boolean")
+        await registry.unload(name, timeout_s=unload_timeout_s)
+        return Response()
+
+    @router.post("/{repository}/index", include_in_schema=False)
+    @router.post("/{repository}/models/{name}/load", include_in_schema=False)
+    @router.post("/{repository}/models/{name}/unload", include_in_schema=False)
+    async def named_repository(repository: str) -> None:
+        raise Unsupported(f"'repository_name' specification is not supported; leave {repository!r} out of the path")
+
+    return router
+
+
+async def _parameters(request: Request) -> dict[str, Any]:
+    parameters = (await _document(request)).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"'parameters' is {parameters!r}; send an object {{key: value}}")
+    return parameters
+
+
+async def _document(request: Request) -> dict[str, Any]:
+    """The body, whatever its Content-Type: clients send none, or a form's. An empty one counts as {}."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_LIMIT_BYTES:
+            raise TooLarge(f"body of more than {BODY_LIMIT_BYTES} bytes; this route takes a few settings only")
+    if not body:
+        return {}
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    if not isinstance(document, dict):
+        raise InvalidInput("the JSON document is no object; send an object {key: value}")
+    return document

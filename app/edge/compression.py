@@ -1,0 +1,75 @@
+"""Content-Encoding of bodies, both ways: gzip and deflate."""
+
+import zlib
+from dataclasses import replace
+
+from app.edge.respond import Reply
+from app.errors import InvalidInput, TooLarge, Unsupported
+
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+ENCODINGS = tuple(_WINDOW_BITS)
+# A smaller reply fits one packet anyway.
+COMPRESS_FROM_BYTES = 1_024
+_FASTEST = 1
+
+
+def inflate(body: bytes, encoding: str, *, limit_bytes: int) -> bytes:
+    """Undo ``Content-Encoding``.
+
+    Args:
+        body: as received.
+        encoding: "gzip", "deflate", "identity" or empty.
+        limit_bytes: most bytes after inflating; a bomb is stopped there.
+
+    Raises:
+        Unsupported: another encoding.
+        InvalidInput: a damaged stream.
+        TooLarge: inflates beyond the limit.
+    """
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in _WINDOW_BITS:
+        raise Unsupported(f"Content-Encoding {encoding!r} is not supported; send {', '.join(ENCODINGS)} or none")
+    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        plain = inflater.decompress(body, limit_bytes)
+    except zlib.error as error:
+        reason = str(error).rpartition(": ")[2]
+        raise InvalidInput(f"body is not compressed as Content-Encoding says ({encoding}): {reason}") from error
+    if inflater.unconsumed_tail:
+        raise TooLarge(f"body inflates to more than {limit_bytes} bytes; at most {limit_bytes} are accepted")
+    if not inflater.eof:
+        raise InvalidInput(f"body ends before its {encoding} data does; send all of it")
+    return plain
+
+
+def accepted_encoding(accept_encoding: str) -> str | None:
+    """The encoding that an Accept-Encoding header likes best; None if it likes none of ours.
+
+    Source: RFC 9110, section 12.5.3; of equal weights gzip comes first.
+    """
+    weights: dict[str, float] = {}
+    for part in accept_encoding.split(","):
+        coding, _, weight = part.partition(";")
+        weights[coding.strip()] = _weight(weight)
+    everything = weights.get("*", 0.0)
+    best = max(ENCODINGS, key=lambda coding: weights.get(coding, everything))
+    return best if weights.get(best, everything) > 0 else None
+
+
+def compress(reply: Reply, encoding: str) -> Reply:
+    """The same reply with its body compressed. Inference-Header-Content-Length goes on counting plain bytes."""
+    compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _WINDOW_BITS[encoding])
+    body = compressor.compress(reply.body) + compressor.flush()
+    headers = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return replace(reply, body=body, headers=(*reply.headers, *headers))
+
+
+def _weight(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

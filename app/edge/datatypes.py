@@ -1,0 +1,77 @@
+"""Datatypes of the Open Inference Protocol, and raw bytes to arrays and back.
+
+Source: Open Inference Protocol, tensor data types; Triton, binary tensor data extension.
+"""
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+
+from app.contract.model_spec import DType
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+
+BYTES = "BYTES"
+NUMPY: dict[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+BINARY_ONLY = {"FP16"}
+# What a signature's element type takes beside itself: types whose every value it holds exactly.
+WIDENS: dict[DType, frozenset[str]] = {
+    "uint8": frozenset(),
+    "int32": frozenset({"INT8", "INT16", "UINT8", "UINT16"}),
+    "float32": frozenset({"FP16"}),
+}
+
+_LENGTH = struct.Struct("<I")
+
+
+def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) -> Array:
+    """A tensor from its little-endian, row-major bytes, without a copy where its address allows.
+
+    Args:
+        data: exactly the bytes of the tensor.
+        datatype: a key of ``NUMPY``.
+        shape: of the whole tensor.
+    """
+    values = np.frombuffer(data, dtype=NUMPY[datatype]).reshape(shape)
+    return values if values.flags.aligned else values.copy()
+
+
+def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:
+    """Elements of a BYTES tensor: each is its length (uint32, little-endian) and that many bytes.
+
+    Raises:
+        InvalidInput: an element reaches beyond the end.
+    """
+    elements: list[bytes] = []
+    start = 0
+    while start < len(data):
+        begin = start + _LENGTH.size
+        if begin > len(data):
+            raise InvalidInput(f"input {name!r}: element {len(elements)} ends in the middle of its length")
+        end = begin + _LENGTH.unpack_from(data, start)[0]
+        if end > len(data):
+            raise InvalidInput(
+                f"input {name!r}: element {len(elements)} announces {end - begin} bytes, {len(data) - begin} follow"
+            )
+        elements.append(bytes(data[begin:end]))
+        start = end
+    return elements
+
+
+def join_bytes(elements: Iterable[bytes]) -> bytes:
+    """The raw form of a BYTES tensor."""
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)

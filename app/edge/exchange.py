@@ -1,0 +1,71 @@
+"""What a wire format makes of a body, and the head that came with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.edge.respond import Reply, Scope
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+from app.serving.work import DEFAULT_OPTIONS, Answer, RequestOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request as tensors, and how its answer is to be printed.
+
+    Attributes:
+        inputs: input name -> (rows, *shape), as decoded.
+        reply: prints the outputs in the form that the request asked for.
+        options: priority and timeout, where the protocol has them.
+    """
+
+    inputs: dict[str, Array]
+    reply: Callable[[Answer], Reply]
+    options: RequestOptions = DEFAULT_OPTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The request headers that inference reads.
+
+    Attributes:
+        content_type, content_encoding, accept_encoding: as sent, in lower case where case means nothing.
+        content_length: bytes of the body; None if the head does not say.
+        json_length: bytes of the JSON in front of binary tensors; None if there are none.
+    """
+
+    content_type: str = ""
+    content_encoding: str = ""
+    accept_encoding: str = ""
+    content_length: int | None = None
+    json_length: int | None = None
+
+
+def read_heads(scope: Scope) -> Heads:
+    """The headers of a request.
+
+    Raises:
+        InvalidInput: Inference-Header-Content-Length is no whole number.
+    """
+    content_type = content_encoding = accept_encoding = ""
+    content_length = json_length = None
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            content_type = value.decode("latin-1")
+        elif name == b"content-length":
+            content_length = int(value)
+        elif name == b"content-encoding":
+            content_encoding = value.decode("latin-1").strip().lower()
+        elif name == b"accept-encoding":
+            accept_encoding = value.decode("latin-1").lower()
+        elif name == b"inference-header-content-length":
+            json_length = _json_length(value)
+    return Heads(content_type, content_encoding, accept_encoding, content_length, json_length)
+
+
+def _json_length(value: bytes) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        text = value.decode("latin-1")
+        raise InvalidInput(f"Unable to parse Inference-Header-Content-Length, got: {text}") from None

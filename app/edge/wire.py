@@ -1,0 +1,108 @@
+"""The one place that picks the wire format of a request: by its path, its headers and how its body starts."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from app.edge import media, v1, v2
+from app.edge.exchange import Exchange, Heads
+from app.edge.hints import how_to_send
+from app.edge.json_tensor import JsonReader
+from app.edge.respond import Reply
+from app.edge.routes import Route
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+from app.serving.model import LoadedModel
+from app.serving.work import Answer
+
+DEFAULT_TOP_K = 10
+# Larger bodies are decoded in a worker thread, so that one of them does not hold up everybody else's.
+INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "text": 16_384, "form": 16_384, "image": 4_096, "multipart": 4_096}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All of a request but its model.
+
+    Attributes:
+        route: from its path.
+        heads: from its headers.
+        query: after the question mark.
+        body: inflated.
+    """
+
+    route: Route
+    heads: Heads
+    query: bytes
+    body: bytes
+
+
+def is_small(request: Request, model: LoadedModel) -> bool:
+    """Whether decoding costs less than handing it to a worker thread would."""
+    return len(request.body) <= INLINE_BYTES[_kind(request, model)]
+
+
+def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
+    """A request of any protocol as tensors.
+
+    Raises:
+        InvalidInput: which value breaks which rule.
+    """
+    verb = request.route.verb
+    if verb == "classify":
+        reply = _classify(request, model)
+    elif verb == "regress":
+        reply = _regress(model)
+    if not request.body:
+        raise InvalidInput(f"body is empty; {how_to_send(model)}")
+    if verb == "infer":
+        return v2.parse_infer(request.body, request.heads.json_length, model, reader)
+    kind = _kind(request, model)
+    if verb == "predict":
+        inputs, layout = _v1_predict(request, kind, model, reader)
+        return Exchange(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
+    if kind == "json":
+        return Exchange(v1.parse_examples(reader.read(request.body), model), reply)
+    return Exchange(media.parse_media(kind, request.heads.content_type, request.body, model), reply)
+
+
+def _kind(request: Request, model: LoadedModel) -> media.Kind:
+    if request.route.api == "v2":
+        return "json" if request.heads.json_length is None else "tensor"
+    return media.kind_of(request.heads.content_type, request.body, model)
+
+
+def _v1_predict(
+    request: Request, kind: media.Kind, model: LoadedModel, reader: JsonReader
+) -> tuple[dict[str, Array], v1.Layout]:
+    if kind == "json":
+        return v1.parse_predict(reader.read(request.body), model)
+    return media.parse_media(kind, request.heads.content_type, request.body, model), "row"
+
+
+def _classify(request: Request, model: LoadedModel) -> v1.Print:
+    name, top_k = model.score_output(), min(_top_k(request.query), len(model.labels()))
+
+    def reply(answer: Answer) -> Reply:
+        return Reply(200, v1.print_classify(model.ranked(answer[name], top_k=top_k)))
+
+    return reply
+
+
+def _regress(model: LoadedModel) -> v1.Print:
+    name = model.value_output()
+
+    def reply(answer: Answer) -> Reply:
+        return Reply(200, v1.print_regress(answer[name]))
+
+    return reply
+
+
+def _top_k(query: bytes) -> int:
+    """``?top_k=``: most labels a row of ``:classify`` answers with."""
+    fields = parse_qs(query.decode("latin-1"))
+    if unknown := fields.keys() - {"top_k"}:
+        raise InvalidInput(f"query parameter {min(unknown)!r} is unknown; :classify takes top_k")
+    text = fields.get("top_k", [str(DEFAULT_TOP_K)])[-1]
+    if not text.isascii() or not text.isdigit() or not int(text[:9]) >= 1:
+        raise InvalidInput(f"top_k is {text!r}; send a whole number of at least 1")
+    return int(text[:9])

@@ -1,0 +1,109 @@
+"""Runs one batch: stacks the works, calls the backend, takes the answer apart; bisects a batch that fails."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.contract.tokenizer import PADDING_ID
+from app.errors import BackendFailed, ServingError
+from app.runtime.backend import Array, Backend, Tensors, row_count, take_rows
+from app.runtime.warmup import Clock
+from app.serving.work import Answer, BatchTimes, Work
+
+Outcome = Answer | ServingError
+
+
+def run_works(
+    backend: Backend, works: Sequence[Work], times: BatchTimes, *, clock: Clock, allowed_batch_sizes: Sequence[int] = ()
+) -> list[Outcome]:
+    """Run works as one batch; bisect it if it fails, so that one bad row cannot fail its neighbours.
+
+    Args:
+        backend: blocks.
+        works: at least one.
+        times: what the batch took is added here.
+        clock: monotonic seconds.
+        allowed_batch_sizes: see ``BatchRules``.
+
+    Returns:
+        For each work its outputs, or the error that running it alone gave.
+    """
+    begin = clock()
+    try:
+        inputs = stack([work.inputs for work in works])
+        if allowed_batch_sizes:
+            inputs = _pad_rows(inputs, allowed_batch_sizes)
+        stacked = clock()
+        outputs = backend.run(inputs)
+    except Exception as error:  # noqa: BLE001 - the boundary of a batch: whatever went wrong becomes its answer
+        times.infer_s += clock() - begin
+        if len(works) > 1:
+            middle = len(works) // 2
+            return [
+                outcome
+                for half in (works[:middle], works[middle:])
+                for outcome in run_works(backend, half, times, clock=clock, allowed_batch_sizes=allowed_batch_sizes)
+            ]
+        return [error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")]
+    ran = clock()
+    answers: list[Outcome] = []
+    if len(works) == 1 and not allowed_batch_sizes:
+        answers.append(outputs)
+    else:
+        start = 0
+        for work in works:
+            answers.append(take_rows(outputs, start, start + work.rows))
+            start += work.rows
+    times.input_s += stacked - begin
+    times.infer_s += ran - stacked
+    times.output_s += clock() - ran
+    return answers
+
+
+def padding_ratio(works: Sequence[Work], *, allowed_batch_sizes: Sequence[int] = ()) -> float:
+    """Share of a batch's elements that are padding, after shorter rows or as further rows; 0 to 1."""
+    if len(works) == 1 and not allowed_batch_sizes:
+        return 0.0
+    rows = _allowed(sum(work.rows for work in works), allowed_batch_sizes)
+    given = whole = 0
+    for name in works[0].inputs:
+        arrays = [work.inputs[name] for work in works]
+        width = max(array[0].size for array in arrays)
+        given += sum(array.size for array in arrays)
+        whole += width * rows
+    return 1 - given / whole if whole else 0.0
+
+
+def stack(parts: Sequence[Tensors]) -> Tensors:
+    """All rows in one batch; rows of variable length are padded after their end with id 0."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _concatenate(arrays: list[Array]) -> Array:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) == 1:
+        return np.concatenate(arrays)
+    width = max(array.shape[1] for array in arrays)
+    batch = np.full((sum(map(len, arrays)), width), PADDING_ID, dtype=arrays[0].dtype)
+    start = 0
+    for array in arrays:
+        batch[start : start + len(array), : array.shape[1]] = array
+        start += len(array)
+    return batch
+
+
+def _pad_rows(inputs: Tensors, allowed: Sequence[int]) -> Tensors:
+    """Repeat the last row up to the next allowed size."""
+    rows = row_count(inputs)
+    missing = _allowed(rows, allowed) - rows
+    if not missing:
+        return inputs
+    return {name: np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) for name, values in inputs.items()}
+
+
+def _allowed(rows: int, allowed: Sequence[int]) -> int:
+    index = bisect_left(allowed, rows)
+    return allowed[index] if index < len(allowed) else rows

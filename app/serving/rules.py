@@ -1,0 +1,103 @@
+"""How the batches of one model version close: what serving.json states, else what the warm-up measured."""
+
+from dataclasses import dataclass
+
+from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.repository.policy import BatchingPolicy
+from app.runtime.warmup import LatencyCurve
+
+# A larger batch must make a row cheaper by this share to be worth the latency that it costs.
+WORTH = 0.05
+# Ratios of neighbouring length buckets that are compared.
+RATIOS = (1.19, 1.41, 2.0, 4.0)
+SHORTEST_BUCKET = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRules:
+    """Settings of one version's batching, resolved.
+
+    Attributes:
+        max_batch_size: most instances in one backend call.
+        inline_below_s: batches estimated to be faster run on the event loop.
+        max_queue_delay_s: how long an idle backend may wait for company of the oldest work.
+        allowed_batch_sizes: increasing; a batch is padded with rows up to the next of them. Empty allows all.
+        length_buckets: increasing; only texts up to the same one of them share a batch. Empty lets all.
+        priority_levels: number of levels; 1 is the highest.
+        default_priority_level: of requests that name none, or one that does not exist.
+    """
+
+    max_batch_size: int
+    inline_below_s: float
+    max_queue_delay_s: float = 0.0
+    allowed_batch_sizes: tuple[int, ...] = ()
+    length_buckets: tuple[int, ...] = ()
+    priority_levels: int = 1
+    default_priority_level: int = 1
+
+    def level(self, priority: int) -> int:
+        """The level of a request's priority. Source: Triton, schedule policy extension."""
+        return priority if 1 <= priority <= self.priority_levels else self.default_priority_level
+
+
+def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inline_below_s: float) -> BatchRules:
+    """The rules of a version.
+
+    Args:
+        policy: of serving.json; what it leaves open is derived from ``curve``.
+        spec: says whether the instances are texts.
+        curve: measured up to the largest batch that is possible.
+        inline_below_s: see ``BatchRules``.
+    """
+    max_batch_size = policy.max_batch_size or worthwhile_batch_size(curve)
+    buckets = policy.length_buckets
+    if buckets is None:
+        text = spec.preprocessing
+        sequence = isinstance(text, TextPreprocessing)
+        buckets = worthwhile_buckets(curve, max_batch_size) if sequence else ()
+    return BatchRules(
+        max_batch_size=max_batch_size,
+        inline_below_s=inline_below_s,
+        max_queue_delay_s=policy.max_queue_delay_us / 1e6,
+        allowed_batch_sizes=policy.allowed_batch_sizes,
+        length_buckets=buckets,
+        priority_levels=policy.priority_levels,
+        default_priority_level=policy.default_priority_level,
+    )
+
+
+def worthwhile_batch_size(curve: LatencyCurve) -> int:
+    """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``."""
+    best = min(curve.per_row(size, curve.lengths[-1]) for size in curve.batch_sizes)
+    return next(size for size in curve.batch_sizes if curve.per_row(size, curve.lengths[-1]) * (1 - WORTH) <= best)
+
+
+def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, ...]:
+    """Limits whose neighbours have the ratio at which a full queue is answered soonest, by the curve.
+
+    Wide buckets fill batches, narrow ones waste less on padding; which matters more is the model's and the device's
+    affair. The queue is taken to hold one batch of texts of every length.
+    """
+    longest = curve.lengths[-1]
+    return min(
+        (bucket_limits(ratio, longest) for ratio in RATIOS),
+        key=lambda limits: _seconds_for_all(curve, limits, max_batch_size),
+    )
+
+
+def bucket_limits(ratio: float, longest: int) -> tuple[int, ...]:
+    """Lengths from ``SHORTEST_BUCKET`` to ``longest``, each about ``ratio`` times the one before."""
+    limits = [float(longest)]
+    while limits[-1] / ratio >= SHORTEST_BUCKET:
+        limits.append(limits[-1] / ratio)
+    return tuple(sorted({round(limit) for limit in limits}))
+
+
+def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], rows: int) -> float:
+    """Seconds to answer ``rows`` texts of evenly spread lengths, one batch per bucket."""
+    seconds, shorter = 0.0, 0
+    for limit in limits:
+        share = max(1, round(rows * (limit - shorter) / limits[-1]))
+        seconds += curve.estimate(share, limit) * (rows * (limit - shorter) / limits[-1]) / share
+        shorter = limit
+    return seconds

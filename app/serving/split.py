@@ -1,0 +1,92 @@
+"""A request as works, and the answers of its works as one: every work fits one batch."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.tokenizer import PADDING_ID
+from app.runtime.backend import Array, join_rows, row_count
+from app.serving.rules import BatchRules
+from app.serving.work import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a request that run in one batch.
+
+    Attributes:
+        inputs: input name -> (rows, *shape).
+        length: steps of the longest row of a sequence; 0 where all instances have one shape.
+    """
+
+    inputs: dict[str, Array]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of a request.
+
+    Attributes:
+        parts: in the order in which they run.
+        order: for each row of the joined parts its place in the request; None if that is the same.
+    """
+
+    parts: list[Part]
+    order: npt.NDArray[np.intp] | None = None
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """The answers of the parts as the answer to the request, row by row as it was sent."""
+        joined = join_rows(list(answers))
+        if self.order is None:
+            return joined
+        back = np.argsort(self.order)
+        return {name: values[back] for name, values in joined.items()}
+
+
+def split(tensors: dict[str, Array], *, sequence: str | None, rules: BatchRules) -> Split:
+    """Cut a request into parts of at most ``max_batch_size`` rows: that limit bounds a batch, never a request.
+
+    Texts are sorted by length first and cut where the length bucket changes, so that a long one does not make the
+    short ones of its request pay for padding.
+
+    Args:
+        tensors: validated; input name -> (rows, *shape).
+        sequence: the one input whose rows have a length of their own, padded after their end; None if there is none.
+        rules: of the model version.
+    """
+    rows, size = row_count(tensors), rules.max_batch_size
+    if sequence is None:
+        if rows <= size:
+            return Split([Part(tensors, 0)])
+        starts = range(0, rows, size)
+        return Split([Part({name: v[start : start + size] for name, v in tensors.items()}, 0) for start in starts])
+    ids = tensors[sequence]
+    lengths = (ids != PADDING_ID).sum(axis=1)
+    longest = int(lengths.max())
+    if rows == 1 or (rows <= size and _bucket(rules, int(lengths.min())) == _bucket(rules, longest)):
+        return Split([Part({sequence: _cut(ids, longest)}, longest)])
+    order = np.argsort(lengths, kind="stable")
+    parts: list[Part] = []
+    start = 0
+    while start < rows:
+        bucket = _bucket(rules, int(lengths[order[start]]))
+        end = start + 1
+        while end < rows and end - start < size and _bucket(rules, int(lengths[order[end]])) == bucket:
+            end += 1
+        chosen = order[start:end]
+        length = int(lengths[chosen[-1]])
+        parts.append(Part({sequence: _cut(ids[chosen], length)}, length))
+        start = end
+    return Split(parts, order)
+
+
+def _bucket(rules: BatchRules, length: int) -> int:
+    return bisect_left(rules.length_buckets, length)
+
+
+def _cut(ids: Array, length: int) -> Array:
+    return ids if ids.shape[1] == length else np.ascontiguousarray(ids[:, :length])

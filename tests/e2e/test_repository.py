@@ -1,0 +1,249 @@
+"""Triton's model repository extension: index, load, unload; and who may call it."""
+
+import shutil
+
+import httpx
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+from tests.e2e.test_v2_http import PIXELS, expected, pixels
+from tests.support.images import png
+from tests.support.service import Service, address_of_this_machine, start_uvicorn
+from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
+
+KEY = "s3cret"
+
+
+@pytest.fixture
+def models(tmp_path):
+    write_brightness_model(tmp_path)
+    write_words_model(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def service(models):
+    service = Service(models)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def client(service):
+    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+def serving_version(service):
+    return service.client.get("/v2/models/brightness").json().get("versions")
+
+
+def test_the_index_lists_every_version_with_its_state(client):
+    want = [
+        {"name": "brightness", "version": "1", "state": "READY"},
+        {"name": "words", "version": "1", "state": "READY"},
+    ]
+    assert client.get_model_repository_index() == want
+
+
+def test_an_unloaded_model_stays_unloaded_until_it_is_loaded(client, service):
+    client.unload_model("brightness")
+    assert not client.is_model_ready("brightness")
+    assert client.is_server_ready()
+    assert client.get_model_repository_index()[0] == {
+        "name": "brightness",
+        "version": "1",
+        "state": "UNAVAILABLE",
+        "reason": "unloaded",
+    }
+    reply = service.client.post("/v2/models/brightness/infer", json={})
+    assert reply.status_code == 503
+    assert reply.json()["error"] == "model 'brightness' has no version that serves (version 1 is UNAVAILABLE: unloaded)"
+    client.load_model("words")
+    assert not client.is_model_ready("brightness")
+    client.load_model("brightness")
+    assert client.is_model_ready("brightness")
+    assert (client.infer("brightness", pixels()).as_numpy("probabilities").round(3) == expected(PIXELS).round(3)).all()
+
+
+def test_the_index_of_ready_models_only(client, service):
+    client.unload_model("brightness")
+    reply = service.client.post("/v2/repository/index", json={"ready": True})
+    assert [entry["name"] for entry in reply.json()] == ["words"]
+
+
+def test_load_takes_a_version_that_was_published_meanwhile_and_retires_the_old_one(client, service, models):
+    write_brightness_model(models, version=2, bias=50.0)
+    assert serving_version(service) == ["1"]
+    entry = {"name": "brightness", "version": "2", "state": "UNAVAILABLE", "reason": "not loaded"}
+    assert entry in client.get_model_repository_index()
+    client.load_model("brightness")
+    assert serving_version(service) == ["2"]
+    assert client.infer("brightness", pixels()).get_response()["model_version"] == "2"
+    assert not client.is_model_ready("brightness", "1")
+
+
+def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, service, models):
+    flip_one_weight(write_brightness_model(models, version=2), "weights")
+    with pytest.raises(InferenceServerException) as caught:
+        client.load_model("brightness")
+    assert caught.value.status() == "500"
+    assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
+    assert caught.value.message().endswith("; version 1 serves")
+    assert serving_version(service) == ["1"]
+
+
+def test_load_and_unload_of_an_unknown_model(client):
+    for call in (client.load_model, client.unload_model):
+        with pytest.raises(InferenceServerException, match="model 'nope' is not in the repository") as caught:
+            call("nope")
+        assert caught.value.status() == "404"
+
+
+def test_load_with_a_configuration_or_files_is_not_supported(client):
+    with pytest.raises(InferenceServerException, match="parameter 'config' of load is not supported") as caught:
+        client.load_model("brightness", config="{}", files={"file:1/model.onnx": b"x"})
+    assert caught.value.status() == "501"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "error"),
+    [
+        ("index", '{"ready": 1}', 400, "'ready' is 1; send true or false"),
+        ("index", "[1]", 400, "the JSON document is no object; send an object {key: value}"),
+        ("index", "{", 400, None),
+        ("models/words/load", '{"parameters": 1}', 400, "'parameters' is 1; send an object {key: value}"),
+        ("models/words/load", " " * 70_000, 413, "body of more than 65536 bytes; this route takes a few settings only"),
+        (
+            "models/words/unload",
+            '{"parameters": {"unload_dependents": 1}}',
+            400,
+            "parameter 'unload_dependents' is 1; unload takes 'unload_dependents', a boolean",
+        ),
+        ("other/index", "", 501, "'repository_name' specification is not supported; leave 'other' out of the path"),
+    ],
+)
+def test_bad_bodies(tiny, path, body, code, error):
+    reply = tiny.post(f"/v2/repository/{path}", content=body)
+    assert reply.status_code == code, reply.text
+    assert error is None or reply.json() == {"error": error}
+
+
+def test_policy_all_serves_every_version_and_labels_name_them(models):
+    write_brightness_model(models, version=2, bias=50.0)
+    (models / "brightness" / "serving.json").write_text(
+        '{"version_policy": {"all": true}, "version_labels": {"stable": 1, "canary": 2, "next": 3}}'
+    )
+    service = Service(models)
+    client = service.client
+    try:
+        assert serving_version(service) == ["1", "2"]
+        image = {"content": png(PIXELS[0]), "headers": {"content-type": "image/png"}}
+
+        def answer(place):
+            reply = client.post(f"/v1/models/brightness{place}:predict", **image)
+            assert reply.status_code == 200, reply.text
+            return reply.json()
+
+        assert answer("/labels/stable") == answer("/versions/1")
+        assert answer("/labels/canary") == answer("/versions/2") == answer("")
+        assert answer("/versions/1") != answer("/versions/2")
+        assert client.get("/v1/models/brightness/labels/stable").json()["model_version_status"][0]["version"] == "1"
+        metadata = client.get("/v1/models/brightness/labels/canary/metadata").json()
+        assert metadata["model_spec"]["version"] == "2"
+        gone = client.post("/v1/models/brightness/labels/next:predict", **image)
+        assert (gone.status_code, gone.json()["error"]) == (
+            404,
+            "Could not find version 3 of model brightness; known versions: 1, 2",
+        )
+        unknown = client.get("/v1/models/brightness/labels/old")
+        assert (unknown.status_code, unknown.json()["error"]) == (
+            404,
+            "model 'brightness' has no label 'old'; it has labels: stable, canary, next",
+        )
+    finally:
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "serves"),
+    [('{"latest": {"num_versions": 2}}', ["2", "3"]), ('{"specific": {"versions": [1, 3]}}', ["1", "3"])],
+)
+def test_policies_choose_versions(models, policy, serves):
+    for version in (2, 3):
+        write_brightness_model(models, version=version)
+    (models / "brightness" / "serving.json").write_text('{"version_policy": ' + policy + "}")
+    service = Service(models)
+    try:
+        assert serving_version(service) == serves
+    finally:
+        assert service.stop() == 0
+
+
+def test_a_broken_policy_is_the_reason_in_the_index_and_does_not_stop_other_models(models):
+    (models / "brightness" / "serving.json").write_text('{"batching": {"length_buckets": [8, 4]}}')
+    service = Service(models)
+    try:
+        index = service.client.post("/v2/repository/index").json()
+        assert index[0]["state"] == "UNAVAILABLE"
+        assert "length_buckets is [8, 4]; its values must increase" in index[0]["reason"]
+        assert index[1]["state"] == "READY"
+        shutil.copy(models / "brightness" / "serving.json", models / "words" / "serving.json")
+        reply = service.client.post("/v2/repository/models/words/load")
+        assert reply.status_code == 500
+        assert "length_buckets" in reply.json()["error"]
+        assert service.client.get("/v2/models/words/ready").status_code == 200
+    finally:
+        assert service.stop() == 0
+
+
+def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
+    service = Service(models, "--host", "0.0.0.0")
+    try:
+        for call in ("load", "unload"):
+            reply = service.client.post(f"/v2/repository/models/words/{call}")
+            assert reply.status_code == 403
+            assert reply.json()["error"] == (
+                f"/v2/repository/models/words/{call} is closed, because the service listens beyond this machine and "
+                "has no admin key; set ATELIER_ADMIN_KEY"
+            )
+        assert service.client.post("/v2/repository/index").status_code == 200
+        assert service.client.get("/v2/models/words/ready").status_code == 200
+    finally:
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_with_a_key_admin_routes_ask_for_it_everywhere(models, monkeypatch, host):
+    service = Service(models, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
+    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
+    try:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
+            with pytest.raises(InferenceServerException, match="wants the admin key") as caught:
+                client.unload_model("words", headers=headers)
+            assert caught.value.status() == "403"
+        assert client.is_model_ready("words")
+        client.unload_model("words", headers={"Authorization": f"Bearer {KEY}"})
+        assert not client.is_model_ready("words")
+        assert KEY not in service.log
+    finally:
+        client.close()
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}])
+def test_a_page_of_another_site_cannot_unload(tiny, headers):
+    reply = tiny.post("/v2/repository/models/words/unload", headers=headers)
+    assert reply.status_code == 403
+    assert "closed to other sites" in reply.json()["error"]
+    assert tiny.get("/v2/models/words/ready").status_code == 200
+
+
+def test_uvicorns_own_address_counts_when_it_was_started_without_ours(models):
+    """``uvicorn --factory app.main:create_app --host 0.0.0.0`` leaves the setting at its default."""
+    with start_uvicorn(models, host="0.0.0.0") as port:
+        near = httpx.post(f"http://127.0.0.1:{port}/v2/repository/models/words/load")
+        far = httpx.post(f"http://{address_of_this_machine()}:{port}/v2/repository/models/words/load")
+    assert (near.status_code, far.status_code) == (200, 403)
