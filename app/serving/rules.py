@@ -11,6 +11,8 @@ WORTH = 0.05
 # Ratios of neighbouring length buckets that are compared.
 RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
+# So many texts are taken to wait when ratios are compared.
+WAITING = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, .
     """Limits whose neighbours have the ratio at which a full queue is answered soonest, by the curve.
 
     Wide buckets fill batches, narrow ones waste less on padding; which matters more is the model's and the device's
-    affair. The queue is taken to hold one batch of texts of every length.
+    affair. The queue is taken to hold ``WAITING`` texts of evenly spread lengths.
     """
     longest = curve.lengths[-1]
     return min(
@@ -93,11 +95,12 @@ def bucket_limits(ratio: float, longest: int) -> tuple[int, ...]:
     return tuple(sorted({round(limit) for limit in limits}))
 
 
-def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], rows: int) -> float:
-    """Seconds to answer ``rows`` texts of evenly spread lengths, one batch per bucket."""
+def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_size: int) -> float:
+    """Seconds to answer ``WAITING`` texts of evenly spread lengths, bucket by bucket."""
     seconds, shorter = 0.0, 0
     for limit in limits:
-        share = max(1, round(rows * (limit - shorter) / limits[-1]))
-        seconds += curve.estimate(share, limit) * (rows * (limit - shorter) / limits[-1]) / share
+        rows = WAITING * (limit - shorter) / limits[-1]
+        size = min(max_batch_size, max(1, round(rows)))
+        seconds += curve.estimate(size, limit) * rows / size
         shorter = limit
     return seconds

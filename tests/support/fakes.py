@@ -51,11 +51,13 @@ class Observed:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, str]] = []
+        self.paddings: list[float] = []
         self.dropped: list[tuple[int, str]] = []
         self.queued = (0, 0)
 
     def batch_done(self, *, rows, reason, times, padding):
         self.batches.append((rows, reason))
+        self.paddings.append(padding)
 
     def work_dropped(self, *, rows, reason):
         self.dropped.append((rows, reason))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from app.errors import BackendFailed, DeadlineExceeded, Draining, QueueFull, TooLarge
+from app.errors import BackendFailed, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
 from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
 
 
@@ -228,3 +228,67 @@ def test_many_clients_at_random_moments_all_get_their_own_answer(inline):
 
     _, observed = run(scenario, inline=inline, rows=10_000)
     assert all(rows <= 4 for rows, _ in observed.batches)
+
+
+def test_a_batch_is_padded_with_rows_to_an_allowed_size_and_the_padding_answers_nobody():
+    async def scenario(batcher, work, backend, observed, clock):
+        works = [work(1, 2), work(3)]
+        for each in works:
+            batcher.submit([each])
+        assert [await answer(each) for each in works] == [[2, 4], [6]]
+
+    backend, observed = run(scenario, allowed_batch_sizes=(2, 4))
+    assert backend.batches == [[1, 2, 3, 3]]
+    assert observed.batches == [(3, "idle")]
+    assert observed.paddings == [0.25]
+
+
+def test_a_delay_ends_in_time_for_the_deadline():
+    async def scenario(batcher, work, backend, observed, clock):
+        hurried = work(1, timeout_s=0.06)
+        batcher.submit([hurried])
+        await asyncio.sleep(0.02)
+        assert backend.batches == []
+        clock.now += 0.055
+        assert await answer(hurried) == [2]
+
+    _, observed = run(scenario, delay_s=60.0)
+    assert observed.batches == [(1, "deadline")]
+
+
+def test_what_a_running_batch_leaves_no_time_for_is_refused_at_once():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        running = work(1, 2, 3, 4)
+        batcher.submit([running])
+        await asyncio.sleep(0.05)
+        with pytest.raises(DeadlineOutOfReach, match="would take about 50.0 ms"):
+            batcher.submit([work(5, timeout_s=0.045)])
+        patient = work(6, timeout_s=0.055)
+        batcher.submit([patient])
+        backend.may_run.set()
+        assert await answer(patient) == [12]
+
+    backend, _ = run(scenario)
+    assert backend.batches == [[1, 2, 3, 4], [6]]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_when_our_own_code_fails_who_waits_is_told_and_the_next_request_is_answered(inline, caplog):
+    async def scenario(batcher, work, backend, observed, clock):
+        def broken(**_):
+            observed.batch_done = type(observed).batch_done.__get__(observed)
+            raise RuntimeError("a bug of ours")
+
+        observed.batch_done = broken
+        first, second = work(1, 2, 3, 4), work(5)
+        batcher.submit([first])
+        batcher.submit([second])
+        assert await answer(first) == [2, 4, 6, 8]
+        with pytest.raises(BackendFailed, match="the batcher failed: a bug of ours"):
+            await asyncio.wait_for(second.future, 10)
+        batcher.submit([again := work(6)])
+        assert await answer(again) == [12]
+
+    run(scenario, inline=inline)
+    assert "the batcher failed" in caplog.text
