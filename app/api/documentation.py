@@ -55,6 +55,12 @@ _INFERRED = {
     "model_version": "1",
     "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 1], "data": ["0.98:1:positive"]}],
 }
+_GENERATE_EXAMPLE = {"text_input": "My lord,", "parameters": {"max_tokens": 20, "temperature": 0.8, "seed": 1}}
+_TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "1", "text_output": " I have"}
+_GENERATED: dict[str, dict[str, Any]] = {
+    "generate": {"application/json": {"example": _TEXT_OUTPUT}},
+    "generate_stream": {"text/event-stream": {"schema": {"type": "string"}}},
+}
 _NAME = {
     "name": "name",
     "in": "path",
@@ -135,8 +141,24 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         ("/v2/models/{name}", [_NAME]),
         ("/v2/models/{name}/versions/{version}", [_NAME, _VERSION]),
     ):
+        for verb, reply in _GENERATED.items():
+            paths[f"{prefix}/{verb}"] = {"post": {**_generate(verb, reply), "parameters": parameters}}
         paths[f"{prefix}/infer"] = {"post": {**_INFER, "parameters": [*parameters, _JSON_LENGTH]}}
     return document
+
+
+def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tags": ["inference"],
+        "summary": "A text gone on with" + (", piece by piece as server-sent events" if "stream" in verb else ""),
+        "description": "Triton's generate extension, for models that foretell the next token. Parameters: max_tokens, "
+        "temperature, top_k, seed, stop, priority, timeout (microseconds).",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}, "example": _GENERATE_EXAMPLE}},
+        },
+        "responses": {"200": {"description": "Text", "content": reply}} | _ERRORS,
+    }
 
 
 def _operation(summary: str, text: str, examples: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:

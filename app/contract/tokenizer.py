@@ -48,11 +48,15 @@ def join_tokens(tokens: Iterable[str]) -> str:
     """Text that ``split_tokens(text, "lines")`` splits into ``tokens`` again."""
     text = ""
     for token in tokens:
-        if token == LINE_END:
-            text += "\n"
-        else:
-            text += token if token in _MARKS or text.endswith(("\n", " ")) or not text else f" {token}"
+        text += continuation(text, token)
     return text
+
+
+def continuation(text: str, token: str) -> str:
+    """What ``token`` adds to ``text``: itself, after a space where one belongs between the two."""
+    if token == LINE_END:
+        return "\n"
+    return token if token in _MARKS or not text or text[-1].isspace() else f" {token}"
 
 
 def most_frequent_tokens(texts: Iterable[str], *, limit: int, scheme: Scheme = "words") -> list[str]:

@@ -2,20 +2,34 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from app.edge import wire
 from app.edge.body import ClientLeft, read_body
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress, inflate
 from app.edge.exchange import Exchange, Heads, read_heads
+from app.edge.generate import EVENT_STREAM, event, events, parse_generate, print_text
 from app.edge.json_tensor import JsonReader
-from app.edge.respond import Header, Receive, Reply, Scope, Send, error_body, error_reply, send_reply, wrong_verb
+from app.edge.respond import (
+    Header,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    error_body,
+    error_reply,
+    send_reply,
+    status_of,
+    wrong_verb,
+)
 from app.edge.routes import V1_VERBS, Route, canonical, match
 from app.errors import InvalidInput, ServingError
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
+from app.serving.generation import generate
 from app.serving.model import LoadedModel
 from app.serving.predictor import predict
 from app.serving.registry import Registry
@@ -91,7 +105,11 @@ class Dispatch:
             model = self._registry.get(route.name, version, route.label)
             with model.leases:
                 model.admission.check_open()
-                reply = await self._infer(route, model, scope, receive, timings)
+                if route.verb == "generate_stream":
+                    code = await self._stream(model, scope, receive, send, timings)
+                    return
+                ask = self._generate if route.verb == "generate" else partial(self._infer, route)
+                reply = await ask(model, scope, receive, timings)
             code = reply.status
             await send_reply(reply, send, (_server_timing(timings),))
         except ServingError as error:
@@ -135,6 +153,49 @@ class Dispatch:
             reply = await _compressed(reply, heads.accept_encoding)
         timings.encode = self._clock() - answered
         return reply
+
+    async def _generate(self, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> Reply:
+        """Read, decode, generate all of the text, encode."""
+        pieces = await self._pieces(model, scope, receive, timings)
+        watch = _Watch(receive)
+        try:
+            return print_text("".join([piece async for piece in pieces]), model)
+        finally:
+            watch.stop()
+
+    async def _stream(self, model: LoadedModel, scope: Scope, receive: Receive, send: Send, timings: Timings) -> int:
+        """Send the text in events as it is generated; the status code, which the first event decides."""
+        pieces = await self._pieces(model, scope, receive, timings)
+        watch = _Watch(receive)
+        started = False
+        try:
+            async for data in events(pieces, model):
+                if not started:
+                    await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
+                    started = True
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except ServingError as error:
+            if not started:
+                raise
+            log.warning("generate_stream of model %s ended early: %s", model.name, error.message)
+            await send({"type": "http.response.body", "body": event(error_body(error.message))})
+            return status_of(error)
+        finally:
+            watch.stop()
+        if not started:  # nothing to say: the text ends where it begins
+            await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
+        await send({"type": "http.response.body", "body": b""})
+        return 200
+
+    async def _pieces(self, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> AsyncIterator[str]:
+        """Read and decode a generate request; the pieces of its text, still to be generated."""
+        heads = read_heads(scope)
+        began = self._clock()
+        body = await self._read(heads, receive)
+        have_body = self._clock()
+        text, sampling, options = parse_generate(body, self._reader)
+        timings.read, timings.decode = have_body - began, self._clock() - have_body
+        return generate(model, text, sampling, options, timings, clock=self._clock)
 
     async def _read(self, heads: Heads, receive: Receive) -> bytes:
         limit = self._limits.body_limit_bytes

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 V1_VERBS = ("predict", "classify", "regress")
-V2_VERBS = ("infer",)
+V2_VERBS = ("infer", "generate", "generate_stream")
 
 _V1 = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]*)|/labels/(?P<label>[^/:]+))?:(?P<verb>[^/:]+)",

@@ -1,0 +1,139 @@
+"""Text from a model that foretells the next token: one token a step, each step through the model's batcher."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.contract.model_spec import NextToken
+from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, continuation
+from app.errors import DeadlineExceeded, InvalidInput
+from app.runtime.backend import Array
+from app.runtime.warmup import Clock
+from app.serving.model import LoadedModel
+from app.serving.predictor import predict
+from app.serving.work import RequestOptions, Timings
+
+DEFAULT_MAX_TOKENS = 64
+LARGEST_MAX_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        max_tokens: most tokens to add.
+        temperature: exponent 1 / temperature on the probabilities; 0 always takes the likeliest token.
+        top_k: only the likeliest so many tokens are drawn from; 0 takes all.
+        seed: of the random numbers; the same seed gives the same text again. None draws another every time.
+        stop: the text ends before the first of these strings.
+    """
+
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    temperature: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+async def generate(
+    model: LoadedModel, text: str, sampling: Sampling, options: RequestOptions, timings: Timings, *, clock: Clock
+) -> AsyncIterator[str]:
+    """Go on with a text, token by token.
+
+    The unknown token is never drawn. With a seed the answer does not depend on who shares the batches.
+
+    Args:
+        model: a text model with a next-token output.
+        text: what to go on from; its last tokens count, as many as the model takes.
+        sampling: how tokens are drawn.
+        options: priority of every step; the timeout is that of the whole text.
+        timings: seconds in the queue and in the backend are added here.
+        clock: monotonic seconds.
+
+    Yields:
+        What each token adds to the text, in order; joined they are the continuation.
+
+    Raises:
+        InvalidInput: the model does not foretell tokens, or the text is empty.
+        DeadlineExceeded: the timeout passed before the text was complete.
+        ServingError: as ``predict`` raises them.
+    """
+    tokenizer, output = _next_token(model)
+    ids = model.instance_from_text(text)
+    random = np.random.default_rng(sampling.seed)
+    deadline = None if options.timeout_s is None else clock() + options.timeout_s
+    written, held = text, ""
+    for _ in range(sampling.max_tokens):
+        left_s = None if deadline is None else deadline - clock()
+        if left_s is not None and left_s <= 0:
+            raise DeadlineExceeded("the timeout passed before the text was complete")
+        step = RequestOptions(priority=options.priority, timeout_s=left_s)
+        prediction = await predict(model, {model.input_for_media(): ids[np.newaxis]}, step, clock=clock)
+        timings.queue += prediction.queue_s
+        timings.compute += prediction.compute_s
+        token_id = draw(prediction.outputs[output][0], sampling, random)
+        piece = continuation(written, tokenizer.names[token_id - UNKNOWN_ID])
+        written += piece
+        ids = np.append(ids, np.int32(token_id))[-tokenizer.max_length :]
+        held += piece
+        if (end := _first(held, sampling.stop)) is not None:
+            if end:
+                yield held[:end]
+            return
+        keep = _may_begin(held, sampling.stop)
+        if len(held) > keep:
+            yield held[: len(held) - keep]
+            held = held[len(held) - keep :]
+    if held:
+        yield held
+
+
+def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) -> int:
+    """The id of the next token.
+
+    Args:
+        probabilities: float32 (ids - 1,), of the ids from 1 up; id 1, the unknown token, is left out.
+        sampling: temperature and top_k.
+        random: source of the random numbers; one is taken per token, none at temperature 0.
+
+    Source: temperature and top-k sampling, Fan et al., Hierarchical Neural Story Generation, arXiv:1805.04833.
+    """
+    known = probabilities[1:].astype(np.float64)
+    first_id = UNKNOWN_ID + 1
+    if sampling.temperature == 0:
+        return first_id + int(known.argmax())
+    if sampling.top_k and sampling.top_k < len(known):
+        least = np.partition(known, -sampling.top_k)[-sampling.top_k]
+        known[known < least] = 0.0
+    # In logarithms, so that a low temperature cannot overflow.
+    with np.errstate(divide="ignore"):
+        scores = np.log(known) / sampling.temperature
+    weights = np.exp(scores - scores.max())
+    places = np.cumsum(weights)
+    return first_id + int(np.searchsorted(places, random.random() * places[-1], side="right"))
+
+
+def _next_token(model: LoadedModel) -> tuple[Tokenizer, str]:
+    step = model.spec.postprocessing
+    if not isinstance(step, NextToken) or model.tokenizer is None:
+        raise InvalidInput(f"model {model.name!r} does not generate text: its output is not that of a next token")
+    return model.tokenizer, step.output
+
+
+def _first(text: str, stops: tuple[str, ...]) -> int | None:
+    """Where the first stop string begins; None if there is none."""
+    found = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return min(found) if found else None
+
+
+def _may_begin(text: str, stops: tuple[str, ...]) -> int:
+    """Length of the longest end of ``text`` that a stop string may begin with: it must not be sent yet."""
+    longest = 0
+    for stop in stops:
+        for length in range(min(len(stop) - 1, len(text)), longest, -1):
+            if text.endswith(stop[:length]):
+                longest = length
+                break
+    return longest

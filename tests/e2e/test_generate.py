@@ -1,0 +1,212 @@
+"""Text token by token: Triton's generate and generate_stream on a model that foretells the next word."""
+
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.contract.tokenizer import split_tokens
+from tests.e2e.test_status_and_metrics import sample
+from tests.support.service import Service
+from tests.support.tiny_models import write_brightness_model, write_verse_model
+
+SHAKESPEARE = "shakespeare-next-word-lstm"
+PUBLISHED = Path(__file__).parents[2] / "models" / SHAKESPEARE
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    models = tmp_path_factory.mktemp("texts")
+    write_verse_model(models)
+    write_brightness_model(models)
+    (models / SHAKESPEARE).symlink_to(PUBLISHED)
+    service = Service(models)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    return service.client
+
+
+def generate(client, text, *, model="verse", **parameters):
+    reply = client.post(f"/v2/models/{model}/generate", json={"text_input": text, "parameters": parameters})
+    assert reply.status_code == 200, reply.text
+    document = reply.json()
+    assert (document["model_name"], document["model_version"]) == (model, "1")
+    return document["text_output"]
+
+
+def stream(client, text, *, model="verse", **parameters):
+    body = {"text_input": text, "parameters": parameters}
+    with client.stream("POST", f"/v2/models/{model}/generate_stream", json=body) as reply:
+        assert reply.status_code == 200
+        assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+        lines = list(reply.iter_lines())
+    events = [line.removeprefix("data: ") for line in lines if line]
+    assert lines == [part for event in events for part in (f"data: {event}", "")]
+    return [json.loads(event)["text_output"] for event in events]
+
+
+def test_temperature_zero_takes_the_likeliest_token_each_time(client):
+    # After "the" comes "king", after "king" the end of the line, after that "the": see FOLLOWS.
+    assert generate(client, "Long live the", temperature=0, max_tokens=5) == " king\nthe king\n"
+
+
+def test_the_stream_holds_the_same_text_in_pieces(client):
+    assert stream(client, "Long live the", temperature=0, max_tokens=5) == [" king", "\n", "the", " king", "\n"]
+
+
+def test_top_k_of_one_is_the_likeliest_token_too(client):
+    assert generate(client, "the", top_k=1, max_tokens=4, seed=3) == " king\nthe king"
+
+
+def test_parameters_may_stand_beside_the_text(client):
+    body = {"text_input": "the", "max_tokens": 2, "temperature": 0, "stream": False}
+    assert client.post("/v2/models/verse/generate", json=body).json()["text_output"] == " king\n"
+
+
+def test_a_version_in_the_path(client):
+    body = {"text_input": "the", "max_tokens": 1, "temperature": 0}
+    assert client.post("/v2/models/verse/versions/1/generate", json=body).json()["text_output"] == " king"
+    assert client.post("/v2/models/verse/versions/2/generate", json=body).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("stop", "text", "pieces"),
+    [("\n", " king", [" king"]), (["g\nthe"], " kin", [" kin"]), ([" king"], "", []), ("never", None, None)],
+)
+def test_a_stop_string_ends_the_text_and_is_not_part_of_it(client, stop, text, pieces):
+    whole = generate(client, "the", temperature=0, max_tokens=6)
+    want = whole if text is None else text
+    assert generate(client, "the", temperature=0, max_tokens=6, stop=stop) == want
+    streamed = stream(client, "the", temperature=0, max_tokens=6, stop=stop)
+    assert "".join(streamed) == want
+    assert pieces is None or streamed == pieces
+
+
+def test_a_seed_gives_the_same_text_again_and_another_seed_another(client):
+    texts = {generate(client, "First Citizen:", model=SHAKESPEARE, seed=seed, max_tokens=20) for seed in (1, 1, 2, 3)}
+    assert len(texts) == 3
+
+
+def test_without_a_seed_texts_differ(client):
+    assert len({generate(client, "My lord,", model=SHAKESPEARE, max_tokens=20) for _ in range(3)}) == 3
+
+
+def test_many_streams_share_batches_and_each_gets_the_text_that_it_gets_alone(client, service):
+    prompts = [("Speak,", 11), ("My gracious lord", 12), ("What is the", 13), ("O", 14)] * 4
+    alone = [generate(client, text, model=SHAKESPEARE, seed=seed, max_tokens=40) for text, seed in prompts[:4]] * 4
+    before = client.get(f"/v2/models/{SHAKESPEARE}/stats").json()["model_stats"][0]
+
+    def ask(prompt):
+        text, seed = prompt
+        with httpx.Client(base_url=service.url, timeout=60) as own:
+            return "".join(stream(own, text, model=SHAKESPEARE, seed=seed, max_tokens=40))
+
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        together = list(pool.map(ask, prompts))
+    after = client.get(f"/v2/models/{SHAKESPEARE}/stats").json()["model_stats"][0]
+    assert together == alone
+    rows = after["inference_count"] - before["inference_count"]
+    runs = after["execution_count"] - before["execution_count"]
+    assert rows == 16 * 40
+    assert runs < rows / 1.5
+
+
+def test_the_unknown_token_is_never_written_and_the_text_splits_into_its_tokens_again(client):
+    text = generate(client, "ROMEO:", model=SHAKESPEARE, seed=5, max_tokens=200)
+    assert "<unknown>" not in text
+    assert len(split_tokens("ROMEO:" + text, "lines")) == 2 + 200
+
+
+def test_a_client_that_leaves_ends_the_generation(client, service):
+    before = sample(client, "atelier_requests_total", protocol="v2:generate_stream", code="499")
+    body = {"text_input": "the", "parameters": {"max_tokens": 1000}}
+    with httpx.stream("POST", f"{service.url}/v2/models/{SHAKESPEARE}/generate_stream", json=body) as reply:
+        next(reply.iter_lines())
+    deadline = time.monotonic() + 10
+    while sample(client, "atelier_requests_total", protocol="v2:generate_stream", code="499") == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    rows = client.get(f"/v2/models/{SHAKESPEARE}/stats").json()["model_stats"][0]["inference_count"]
+    time.sleep(0.2)
+    assert client.get(f"/v2/models/{SHAKESPEARE}/stats").json()["model_stats"][0]["inference_count"] == rows
+
+
+def test_a_timeout_is_that_of_the_whole_text(client):
+    body = {"text_input": "the", "parameters": {"max_tokens": 1000, "timeout": 20_000}}
+    reply = client.post(f"/v2/models/{SHAKESPEARE}/generate", json=body)
+    assert reply.status_code in {504, 429}
+    with client.stream("POST", f"/v2/models/{SHAKESPEARE}/generate_stream", json=body) as streamed:
+        assert streamed.status_code == 200
+        events = [json.loads(line.removeprefix("data: ")) for line in streamed.iter_lines() if line]
+    assert "text_output" in events[0]
+    assert events[-1].keys() == {"error"}
+
+
+def test_curl_shows_the_pieces(service):
+    body = json.dumps({"text_input": "the", "temperature": 0, "max_tokens": 2})
+    done = subprocess.run(
+        ["curl", "-sN", "-d", body, f"{service.url}/v2/models/verse/generate_stream"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout == (
+        'data: {"model_name":"verse","model_version":"1","text_output":" king"}\n\n'
+        'data: {"model_name":"verse","model_version":"1","text_output":"\\n"}\n\n'
+    )
+
+
+@pytest.mark.parametrize("verb", ["generate", "generate_stream"])
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({}, "'text_input' is null; send a string"),
+        ({"text_input": 7}, "'text_input' is a number; send a string"),
+        ({"text_input": " "}, "text is empty; send at least one word"),
+        ({"text_input": "a", "parameters": 3}, "'parameters' is a number; send an object {key: value}"),
+        (
+            {"text_input": "a", "max_tokens": 0},
+            "parameter 'max_tokens' is 0; send a whole number from 1 to 1024",
+        ),
+        (
+            {"text_input": "a", "parameters": {"max_tokens": 1025}},
+            "parameter 'max_tokens' is 1025; send a whole number from 1 to 1024",
+        ),
+        ({"text_input": "a", "temperature": -1}, "parameter 'temperature' is -1; send a number from 0 to 100"),
+        ({"text_input": "a", "temperature": "hot"}, "parameter 'temperature' is 'hot'; send a number from 0 to 100"),
+        ({"text_input": "a", "top_k": 1.5}, "parameter 'top_k' is 1.5; send a whole number from 0 to 2147483647"),
+        (
+            {"text_input": "a", "seed": True},
+            "parameter 'seed' is True; send a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            {"text_input": "a", "stop": [""]},
+            "parameter 'stop' is ['']; send a string or a list of at most 16, none empty",
+        ),
+        (
+            {"text_input": "a", "top_p": 0.9},
+            "parameter 'top_p' is unknown; generate takes id, max_tokens, priority, seed, stop, stream, temperature, "
+            "timeout, top_k",
+        ),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_before_the_first_event(client, verb, body, error):
+    reply = client.post(f"/v2/models/verse/{verb}", json=body)
+    assert (reply.status_code, reply.json()) == (400, {"error": error})
+    assert reply.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("verb", ["generate", "generate_stream"])
+def test_a_model_that_does_not_foretell_words_says_so(client, verb):
+    reply = client.post(f"/v2/models/brightness/{verb}", json={"text_input": "a"})
+    error = "model 'brightness' does not generate text: its output is not that of a next token"
+    assert (reply.status_code, reply.json()) == (400, {"error": error})
