@@ -1,6 +1,7 @@
-"""The command line: ``python -m app serve | models | predict | devices`` (also installed as ``atelier``)."""
+"""The command line: ``python -m app serve | models | predict | autotune | devices`` (also installed as ``atelier``)."""
 
 import asyncio
+import math
 import signal
 from pathlib import Path
 from types import FrameType
@@ -10,6 +11,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -19,7 +21,10 @@ from app.settings import PREFIX, Settings, unknown_variables
 from app.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
+    from app.autotune.measure import Load
+    from app.autotune.run import Tuning
     from app.contract.model_spec import ModelSpec
+    from app.serving.model import LoadedModel
 
 cli = typer.Typer(
     help="Serve published Keras models over REST: dynamically batched, verified at load.",
@@ -35,6 +40,9 @@ ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Directory 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one [default: 8000].")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
+    ] = None,
     models_dir: ModelsDir = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
@@ -54,8 +62,9 @@ def serve(
     flags = {name: value for name, value in locals().items() if name != "create_app"}
     settings = read_settings(**flags)
     configure_logging(level=settings.log_level, form=settings.log_format)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -66,6 +75,8 @@ def serve(
     try:
         server.run()
     except SystemExit:  # uvicorn's way to say that the address is taken; its log line says why
+        if app.startup_error is not None:
+            raise typer.Exit(2) from None
         fail(
             f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"
         )
@@ -99,7 +110,11 @@ def models(models_dir: ModelsDir = None) -> None:
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
             table.add_row(name, str(version), f"{kind}: {inputs}", Text(_answers(spec)), measured)
-    # A terminal wraps; a pipe or a file gets whole lines.
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    """A terminal wraps; a pipe or a file gets whole lines."""
     console = Console()
     console.print(table) if console.is_terminal else Console(width=200).print(table)
 
@@ -142,6 +157,59 @@ def predict(
 
 
 @cli.command()
+def autotune(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    p99_ms: Annotated[float, typer.Option("--p99-ms", help="Largest p99 in milliseconds, without HTTP.")],
+    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Clients, each waiting for its answer before it asks again.")] = 32,
+    seconds: Annotated[float, typer.Option(help="Seconds measured per setting.")] = 2.0,
+    models_dir: ModelsDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table and write nothing.")] = False,
+) -> None:
+    """Measure batching settings of one model and write the best into its serving.json.
+
+    The figures are of the model and its batcher alone, without HTTP. The best setting answers the most instances per
+    second with a p99 of at most --p99-ms; of those within 3 % of it the simplest is taken.
+    """
+    from app.autotune.choice import choose
+    from app.autotune.measure import Load
+    from app.autotune.report import batching_keys, doubt_about, table_of
+    from app.autotune.serving_file import write_batching
+
+    settings = read_settings(models_dir=models_dir)
+    for flag, value in (("--p99-ms", p99_ms), ("--concurrency", concurrency), ("--seconds", seconds)):
+        if not 0 < value < math.inf:
+            fail(f"{flag} is {value}; it must be a number above 0")
+    if not settings.models_dir.is_dir():
+        fail(f"{settings.models_dir} is no directory that can be read; name the one that holds <model>/<version>/")
+    configure_logging(level="error", form="text")
+    load = Load(concurrency=concurrency, seconds=seconds)
+    try:
+        # On the event loop that the service runs on: a faster loop batches differently.
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+            loaded, tuning = runner.run(_autotune(settings, model, version, load, p99_ms))
+        best = choose(tuning.measurements, p99_ms=p99_ms)
+        _print_table(table_of(tuning, best, model=loaded, load=load, p99_ms=p99_ms))
+        if best is None:
+            least = min(each.p99_ms for each in tuning.measurements)
+            fail(f"no setting has a p99 of at most {p99_ms:g} ms; the best reached {least:.3g} ms", code=1)
+        if doubt := doubt_about(best):
+            Console(stderr=True).print(Text.assemble(("warning:", "yellow"), f" {doubt}"), soft_wrap=True)
+        keys = batching_keys(best.setting, loaded)
+        chosen = ", ".join(f"{name} {value}" for name, value in keys.items())
+        if dry_run:
+            line = f"chosen: {chosen}; nothing was written"
+        else:
+            path = write_batching(settings.models_dir / model, keys)
+            line = f"wrote {path}: {chosen}; in force when the model is loaded next"
+    except ServingError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"{error.filename or settings.models_dir}: {error.strerror or error}")
+    Console(soft_wrap=True).print(Text(line))
+
+
+@cli.command()
 def devices() -> None:
     """Show every compute device that was found, and why models run on it or not."""
     from app.runtime.devices import probe_devices
@@ -165,7 +233,7 @@ def version_flag(
 class Server(uvicorn.Server):
     """uvicorn with the shutdown order of a service behind a load balancer.
 
-    On SIGTERM: ready turns false; after ``drain_delay_s`` the socket closes; queued and running work finishes
+    On SIGTERM: ready turns false; after ``drain_delay_s`` the sockets close; queued and running work finishes
     within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends at once.
     """
 
@@ -185,9 +253,19 @@ class Server(uvicorn.Server):
         if registry.draining or self._loop is None:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT or self.force_exit
+            if (
+                self.force_exit and self._loop is not None
+            ):  # uvicorn waits for no connection now; gRPC waits for its work
+                self._loop.call_soon_threadsafe(registry.fail_unfinished)
             return
         registry.start_draining()
         self._loop.call_soon_threadsafe(self._leave, registry)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop listening, for HTTP and gRPC at once, and finish what is under way."""
+        if (grpc := self.config.app.grpc) is not None:  # type: ignore[union-attr]
+            grpc.begin_stop()
+        await super().shutdown(sockets)
 
     def _leave(self, registry: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -221,6 +299,37 @@ async def _predict(
         await registry.drain(0)
 
 
+async def _autotune(
+    settings: Settings, name: str, version: int | None, load: "Load", p99_ms: float
+) -> "tuple[LoadedModel, Tuning]":
+    import time
+
+    from app.autotune.run import tune
+    from app.main import build_registry
+    from app.repository.policy import ServingPolicy
+    from app.telemetry.metrics import Metrics
+
+    ServingPolicy.read(settings.models_dir / name)  # an invalid one is said in its own words, before anything runs
+    registry = build_registry(settings, Metrics())
+    await registry.load_one(name, version)
+    try:
+        model = registry.get(name, version)
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"measuring {name}")
+            tuning = await tune(
+                model,
+                settings.models_dir,
+                load,
+                p99_ms=p99_ms,
+                clock=time.perf_counter,
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        await registry.drain(0)
+    return model, tuning
+
+
 def read_settings(**flags: Any) -> Settings:
     """Settings from flags and environment; ends the program with one sentence per mistake."""
     if unknown := unknown_variables():
@@ -232,11 +341,11 @@ def read_settings(**flags: Any) -> Settings:
         fail("\n".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors()))
 
 
-def fail(message: str) -> NoReturn:
-    """Print one sentence to standard error and exit with 2."""
+def fail(message: str, *, code: int = 2) -> NoReturn:
+    """Print one sentence to standard error and exit with ``code``."""
     # A Text, not markup: a message may quote brackets that a user wrote.
     Console(stderr=True).print(Text.assemble(("error:", "red"), f" {message}"), soft_wrap=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 def _is_file(path: Path) -> bool:

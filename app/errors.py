@@ -16,6 +16,7 @@ ServingError
 ├── Forbidden             the route is for administrators, and the request is not one of theirs
 ├── Unsupported           the protocol knows the wish, this service does not fulfil it
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
+├── CannotListen          an address is taken or is none of this machine's
 └── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples)
 """
 
@@ -100,3 +101,7 @@ class BackendFailed(ServingError):
 
 class VersionRefused(ServingError):
     """A version directory breaks the on-disk contract; the message says which file and which rule."""
+
+
+class CannotListen(ServingError):
+    """The service was told to listen on an address that it does not get."""

@@ -1,19 +1,20 @@
 """Wires the service. ``uvicorn --factory app.main:create_app`` works as well as ``python -m app serve``."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app import __version__
 from app.api.admin import AdminGuard
@@ -27,16 +28,24 @@ from app.api.repository import repository_router
 from app.api.statistics import statistics_router
 from app.edge.dispatch import Dispatch, EdgeLimits
 from app.edge.respond import error_body, error_reply
-from app.errors import ServingError
+from app.errors import CannotListen, ServingError
 from app.repository.policy import ServingPolicy
 from app.repository.scan import scan
 from app.runtime.devices import cpu_threads
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.warmup import measure_thread_hop
+from app.serving.administration import AdminRule
 from app.serving.loader import Loader
 from app.serving.registry import Registry
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.edge.grpc.server import GrpcServer
+
+# A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
+# the answer once, and its switches of threads cost the processor as much again on either side.
+INLINE_HOPS = 4
 
 
 class Atelier(FastAPI):
@@ -44,10 +53,21 @@ class Atelier(FastAPI):
 
     registry: Registry
     dispatch: Dispatch
+    grpc: "GrpcServer | None" = None
+    # Why the application did not start, if that is nobody's mistake in the code.
+    startup_error: CannotListen | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if scope["type"] == "lifespan":
+            send = partial(self._send_reason, send)
         await self.dispatch(scope, receive, send, super().__call__)
+
+    async def _send_reason(self, send: Send, message: Message) -> None:
+        """Starlette sends the traceback of what stopped the start; an address that is taken is said in a sentence."""
+        if message["type"] == "lifespan.startup.failed" and self.startup_error is not None:
+            message["message"] = self.startup_error.message
+        await send(message)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document with the inference routes added."""
@@ -69,7 +89,7 @@ def create_app(settings: Settings | None = None) -> Atelier:
         title="Atelier",
         version=__version__,
         description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
-        lifespan=partial(_lifespan, settings=settings),
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
         docs_url=None,
         redoc_url=None,
     )
@@ -88,8 +108,8 @@ def create_app(settings: Settings | None = None) -> Atelier:
     app.include_router(models_router(registry))
     app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
     app.include_router(oip_router(registry))
-    guard = AdminGuard(key=settings.admin_key, host=settings.host)
-    app.include_router(repository_router(registry, guard, unload_timeout_s=settings.shutdown_timeout_s))
+    admin = AdminRule(key=settings.admin_key, host=settings.host)
+    app.include_router(repository_router(registry, AdminGuard(admin), unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(metrics_router(exposition))
     add_docs_page(app)
     app.add_exception_handler(ServingError, _serving_error)
@@ -104,9 +124,10 @@ def build_registry(settings: Settings, metrics: Metrics) -> Registry:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
     loader = Loader(
         models_dir=settings.models_dir,
-        make_backend=partial(OnnxBackend, threads=cpu_threads()),
+        make_backend=OnnxBackend,
+        threads=cpu_threads(),
         observer_for=metrics.for_version,
-        inline_below_s=hop_s,
+        inline_below_s=INLINE_HOPS * hop_s,
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
     )
@@ -119,17 +140,52 @@ def build_registry(settings: Settings, metrics: Metrics) -> Registry:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
     loading = asyncio.create_task(app.registry.load_all())
     try:
+        if settings.grpc_port is not None:
+            app.grpc = await _start_grpc(app, settings, metrics)
         yield
     finally:
         app.registry.start_draining()
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
+        if app.grpc is not None:
+            await app.grpc.stop()
         await app.registry.drain(settings.shutdown_timeout_s)
+
+
+async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "GrpcServer":
+    """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
+    # Its C core writes to standard error past our log; what matters of that raises as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from app.edge.grpc.server import GrpcServer
+    from app.edge.grpc.servicer import InferenceServicer
+
+    assert settings.grpc_port is not None
+    servicer = InferenceServicer(
+        registry=app.registry,
+        statistics=metrics,
+        observer=metrics,
+        admin=AdminRule(key=settings.admin_key, host=settings.host),
+        unload_timeout_s=settings.shutdown_timeout_s,
+        clock=time.perf_counter,
+    )
+    server = GrpcServer(
+        servicer,
+        registry=app.registry,
+        host=settings.host,
+        message_limit_bytes=settings.body_limit_bytes,
+        stop_timeout_s=settings.shutdown_timeout_s,
+    )
+    try:
+        await server.start(settings.grpc_port)
+    except CannotListen as error:
+        app.startup_error = error
+        raise
+    return server
 
 
 async def _serving_error(_request: Request, error: Exception) -> Response:

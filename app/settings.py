@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    grpc_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port to listen on for gRPC; 0 picks a free one, none is off."
+    )
     admin_key: str | None = Field(
         default=None,
         repr=False,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -54,6 +55,37 @@ def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.
         table.add_row(one.network, str(one.rows), str(one.tokens), *figures)
     Console().print(table)
     write_result("lstm", {"repeats": repeats, "comparisons": [asdict(one) for one in found]})
+
+
+@cli.command()
+def serving(
+    only: Annotated[str, typer.Option(help="Servers, between commas, e.g. atelier,floor [default: all].")] = "",
+    workloads: Annotated[str, typer.Option(help="Workloads, between commas [default: all].")] = "",
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything, in another order each time.")] = 3,
+    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    name: Annotated[str, typer.Option(help="Of the results: benchmarks/results/NAME.json and NAME.png.")] = "serving",
+) -> None:
+    """Atelier beside other model servers, as ratios to a bare ASGI application. Needs wrk and two cores.
+
+    The first run installs the peers, each in its own environment under runs/benchmarks/ (2 GB). Servers get the first
+    core, load generators the second.
+    """
+    from benchmarks.serving.command import run_serving
+    from benchmarks.serving.errors import Unavailable
+
+    try:
+        run_serving(
+            only=only,
+            workloads=workloads,
+            seconds=seconds,
+            repeats=repeats,
+            models=models,
+            picture=RESULTS / f"{name}.png",
+            write=partial(write_result, name),
+        )
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def write_result(name: str, result: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,26 +38,29 @@ class Checkout:
 
     def __init__(self, directory):
         self.directory = directory
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.service = None
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
         self.environment = {**environment, "COLUMNS": "200"}
+
+    def with_own_ports(self, text):
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b8001\b", str(self.grpc_port), text))
 
     def run(self, line):
         for start, addition in SMALL.items():
             if line.startswith(start):
                 line += addition
-        line = line.replace("localhost:8000", f"localhost:{self.port}").replace("curl ", "curl -sS ", 1)
+        line = self.with_own_ports(line).replace("curl ", "curl -sS ", 1)
         result = subprocess.run(
             line, shell=True, cwd=self.directory, env=self.environment, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
         return result.stdout
 
-    def serve(self):
+    def serve(self, arguments=""):
         self.stop()
         self.service = subprocess.Popen(
-            ["make", "serve", f"PORT={self.port}"],
+            ["make", "serve", f"PORT={self.port}", f"ARGS={self.with_own_ports(arguments)}"],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -105,11 +109,21 @@ def test_every_command_prints_what_the_readme_shows(checkout):
     for command in listed:
         if command.line in NOT_RUN_HERE:
             continue
-        if command.line == "make serve":
-            checkout.serve()
+        if command.line.startswith("make serve"):
+            checkout.serve(*re.findall('ARGS="(.*)"', command.line))
             continue
         printed = checkout.run(command.line)
         assert agree(printed, command.output, tolerance=0.002) or not command.output, f"{command.line}\n{printed}"
+
+
+@pytest.mark.parametrize("client", [text for text in code("python") if "tritonclient" in text])
+def test_a_client_prints_what_the_readme_shows(checkout, client):
+    checkout.serve("--grpc-port 8001")
+    promised = "".join(line.removeprefix("# ") for line in client.splitlines(keepends=True) if line.startswith("# "))
+    (checkout.directory / "client.py").write_text(checkout.with_own_ports(client), encoding="utf-8")
+    printed = checkout.run(".venv/bin/python client.py")
+    assert promised
+    assert agree(printed, promised, tolerance=0.002), printed
 
 
 def test_the_examples_are_what_the_generator_draws():

@@ -8,25 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
-from app import __version__
-from app.api.model_config import describe
-from app.contract.model_spec import TensorSpec
 from app.repository.scan import version_number
-from app.serving.registry import Registry, State
+from app.serving.describe import model_metadata, server_metadata
+from app.serving.model_config import model_config
+from app.serving.registry import Registry
 
 Version = Annotated[int, BeforeValidator(version_number)]
-
-EXTENSIONS = [
-    "classification",
-    "model_repository",
-    "model_repository(unload_dependents)",
-    "schedule_policy",
-    "model_configuration",
-    "binary_tensor_data",
-    "parameters",
-    "statistics",
-]
-PLATFORM = "onnxruntime_onnx"
 
 
 def oip_router(registry: Registry) -> APIRouter:
@@ -35,7 +22,7 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("", summary="Name, version and extensions of the service")
     async def server() -> dict[str, Any]:
-        return {"name": "atelier", "version": __version__, "extensions": EXTENSIONS}
+        return server_metadata()
 
     @router.get("/models", summary="Names of all models")
     async def models() -> dict[str, list[str]]:
@@ -43,11 +30,11 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("/models/{name}", summary="Inputs and outputs of the version that serves")
     async def metadata(name: str) -> dict[str, Any]:
-        return _metadata(registry, name, None)
+        return model_metadata(registry, name, None)
 
     @router.get("/models/{name}/versions/{version}", summary="Inputs and outputs of one version")
     async def version_metadata(name: str, version: Version) -> dict[str, Any]:
-        return _metadata(registry, name, version)
+        return model_metadata(registry, name, version)
 
     @router.get("/models/{name}/ready", summary="A version of the model serves")
     async def ready(name: str) -> dict[str, Any]:
@@ -59,26 +46,10 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("/models/{name}/config", summary="Signature, batching and measured latency of the version that serves")
     async def config(name: str) -> dict[str, Any]:
-        return describe(registry.get(name))
+        return model_config(registry.get(name))
 
     @router.get("/models/{name}/versions/{version}/config", summary="Signature, batching and latency of one version")
     async def version_config(name: str, version: Version) -> dict[str, Any]:
-        return describe(registry.get(name, version))
+        return model_config(registry.get(name, version))
 
     return router
-
-
-def _metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
-    model = registry.get(name, version)
-    serving = [record.version for record in registry.records(name) if record.state is State.READY]
-    return {
-        "name": name,
-        "versions": [str(number) for number in sorted(serving)],
-        "platform": PLATFORM,
-        "inputs": [_tensor(tensor) for tensor in model.spec.inputs],
-        "outputs": [_tensor(tensor) for tensor in model.spec.outputs],
-    }
-
-
-def _tensor(tensor: TensorSpec) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": tensor.oip_datatype, "shape": list(tensor.batch_shape)}

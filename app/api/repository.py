@@ -6,8 +6,10 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.admin import AdminGuard
-from app.errors import InvalidInput, TooLarge, Unsupported
-from app.serving.registry import Registry, State
+from app.errors import InvalidInput, TooLarge
+from app.serving.administration import check_load_parameters, check_unload_parameters, refuse_repository_name
+from app.serving.describe import repository_index
+from app.serving.registry import Registry
 
 BODY_LIMIT_BYTES = 65_536
 
@@ -23,31 +25,17 @@ def repository_router(registry: Registry, guard: AdminGuard, *, unload_timeout_s
         ready = document.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidInput(f"'ready' is {ready!r}; send true or false")
-        entries = []
-        for name, records in await registry.index():
-            for record in records:
-                if not ready or record.state is State.READY:
-                    entry = {"name": name, "version": str(record.version), "state": str(record.state)}
-                    entries.append(entry | ({"reason": record.reason} if record.reason else {}))
-        return entries
+        return await repository_index(registry, ready=ready)
 
     @router.post("/models/{name}/load", summary="Load what serving.json asks for", dependencies=admin)
     async def load(name: str, request: Request) -> Response:
-        parameters = await _parameters(request)
-        if parameters:
-            raise Unsupported(
-                f"parameter {min(parameters)!r} of load is not supported: a model is published under the models "
-                "directory, its settings lie in serving.json"
-            )
+        check_load_parameters(await _parameters(request))
         await registry.load(name)
         return Response()
 
     @router.post("/models/{name}/unload", summary="Stop serving a model until it is loaded again", dependencies=admin)
     async def unload(name: str, request: Request) -> Response:
-        for parameter, value in (await _parameters(request)).items():
-            # No model depends on another, so both values mean the same.
-            if parameter != "unload_dependents" or not isinstance(value, bool):
-                raise InvalidInput(f"parameter {parameter!r} is {value!r}; unload takes 'unload_dependents', a boolean")
+        check_unload_parameters(await _parameters(request))
         await registry.unload(name, timeout_s=unload_timeout_s)
         return Response()
 
@@ -55,7 +43,7 @@ def repository_router(registry: Registry, guard: AdminGuard, *, unload_timeout_s
     @router.post("/{repository}/models/{name}/load", include_in_schema=False)
     @router.post("/{repository}/models/{name}/unload", include_in_schema=False)
     async def named_repository(repository: str) -> None:
-        raise Unsupported(f"'repository_name' specification is not supported; leave {repository!r} out of the path")
+        refuse_repository_name(repository, place="path")
 
     return router
 

@@ -3,6 +3,7 @@
 Training writes it, the service reads it; both through the classes below, which refuse unknown keys.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -42,7 +43,7 @@ class TensorSpec(_Frozen):
     maximum: float | None = None
     finite: bool = True
 
-    @property
+    @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype as numpy's own."""
         return np.dtype(self.dtype)
@@ -57,7 +58,7 @@ class TensorSpec(_Frozen):
         """Whether one dimension of an instance varies from request to request."""
         return -1 in self.shape
 
-    @property
+    @cached_property
     def has_range(self) -> bool:
         """Whether an element may be out of range though the dtype can hold it."""
         return self.minimum is not None or self.maximum is not None

@@ -26,6 +26,7 @@ from app.edge.respond import (
     wrong_verb,
 )
 from app.edge.routes import V1_VERBS, Route, canonical, match
+from app.edge.watch import DisconnectWatch
 from app.errors import InvalidInput, ServingError
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
@@ -39,8 +40,6 @@ log = logging.getLogger("atelier.edge")
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Watching for a client's disconnect costs a task, so only requests that take longer than this get one.
-WATCH_AFTER_S = 0.005
 # Larger replies are compressed in a worker thread.
 COMPRESS_INLINE_BYTES = 16_384
 CLIENT_CLOSED_REQUEST = 499
@@ -80,6 +79,7 @@ class Dispatch:
         self._observer = observer
         self._clock = clock
         self._reader = JsonReader(fallback_limit_bytes=limits.json_fallback_limit_bytes)
+        self._watch = DisconnectWatch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
         """Answer an inference request; hand anything else to ``fallback``."""
@@ -136,15 +136,16 @@ class Dispatch:
         began = self._clock()
         body = await self._read(heads, receive)
         have_body = self._clock()
-        exchange = await self._decode(wire.Request(route, heads, scope["query_string"], body), model)
+        kind = wire.kind_of(route, heads, body, model)
+        exchange = await self._decode(wire.Request(route, heads, scope["query_string"], body, kind), model)
         decoded = self._clock()
         timings.read, timings.decode = have_body - began, decoded - have_body
 
-        watch = _Watch(receive)
+        watched = self._watch.watch(receive)
         try:
             prediction = await predict(model, exchange.inputs, exchange.options, clock=self._clock)
         finally:
-            watch.stop()
+            watched.stop()
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
 
         answered = self._clock()
@@ -157,16 +158,16 @@ class Dispatch:
     async def _generate(self, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> Reply:
         """Read, decode, generate all of the text, encode."""
         pieces = await self._pieces(model, scope, receive, timings)
-        watch = _Watch(receive)
+        watched = self._watch.watch(receive)
         try:
             return print_text("".join([piece async for piece in pieces]), model)
         finally:
-            watch.stop()
+            watched.stop()
 
     async def _stream(self, model: LoadedModel, scope: Scope, receive: Receive, send: Send, timings: Timings) -> int:
         """Send the text in events as it is generated; the status code, which the first event decides."""
         pieces = await self._pieces(model, scope, receive, timings)
-        watch = _Watch(receive)
+        watched = self._watch.watch(receive)
         started = False
         try:
             async for data in events(pieces, model):
@@ -181,7 +182,7 @@ class Dispatch:
             await send({"type": "http.response.body", "body": event(error_body(error.message))})
             return status_of(error)
         finally:
-            watch.stop()
+            watched.stop()
         if not started:  # nothing to say: the text ends where it begins
             await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
         await send({"type": "http.response.body", "body": b""})
@@ -203,7 +204,7 @@ class Dispatch:
         return inflate(body, heads.content_encoding, limit_bytes=limit) if heads.content_encoding else body
 
     async def _decode(self, request: wire.Request, model: LoadedModel) -> Exchange:
-        if wire.is_small(request, model):
+        if request.is_small:
             return wire.parse(request, model, self._reader)
         reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
         return await asyncio.get_running_loop().run_in_executor(None, wire.parse, request, model, reader)
@@ -225,35 +226,13 @@ def _malformed(scope: Scope) -> InvalidInput:
     return InvalidInput(f"Malformed request: {scope['method']} {scope['path']}; use :{verbs}")
 
 
-class _Watch:
-    """Cancels the request's own task when its client disconnects while it is still being answered."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._owner = asyncio.current_task()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._until_disconnect())
-
-    async def _until_disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._owner is not None:
-            self._owner.cancel()
-
-
 def _server_timing(timings: Timings) -> Header:
     """Seconds per stage as the Server-Timing header, in milliseconds. Source: W3C Server Timing."""
-    value = (
-        f"read;dur={timings.read * 1e3:.3f}, decode;dur={timings.decode * 1e3:.3f}, "
-        f"queue;dur={timings.queue * 1e3:.3f}, compute;dur={timings.compute * 1e3:.3f}, "
-        f"encode;dur={timings.encode * 1e3:.3f}"
+    value = b"read;dur=%.3f, decode;dur=%.3f, queue;dur=%.3f, compute;dur=%.3f, encode;dur=%.3f" % (
+        timings.read * 1e3,
+        timings.decode * 1e3,
+        timings.queue * 1e3,
+        timings.compute * 1e3,
+        timings.encode * 1e3,
     )
-    return (b"server-timing", value.encode())
+    return (b"server-timing", value)

@@ -239,9 +239,16 @@ def dump(value: dict[str, JsonValue]) -> bytes:
 
     Floats are written in the shortest form that gives the same float32 again, NaN and Infinity as bare tokens.
     """
-    if all(np.isfinite(array).all() for array in _arrays(value)):
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return json.dumps(value, default=lambda array: array.tolist()).encode()
+    body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" not in body or all(np.isfinite(array).all() for array in _arrays(value)):
+        return body
+    return json.dumps(value, default=_shortest).encode()  # orjson writes NaN and infinity as null
+
+
+def _shortest(array: Array) -> list[JsonValue]:
+    """Numbers whose text is as short as that of the array's own dtype."""
+    values: list[JsonValue] = (array.astype("U").astype(np.float64) if array.dtype.kind == "f" else array).tolist()
+    return values
 
 
 def _arrays(value: JsonValue) -> list[Array]:

@@ -7,23 +7,26 @@ policy and parameters.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import orjson
 
 from app.edge import v2_output
-from app.edge.datatypes import BINARY_ONLY, BYTES, NUMPY, array_from_bytes, split_bytes
+from app.edge.datatypes import BYTES, array_from_bytes, split_bytes
 from app.edge.exchange import Exchange
-from app.edge.json_tensor import Document, JsonReader, JsonValue, is_array, kind_of_value, plain
+from app.edge.json_tensor import Document, JsonReader, JsonValue, kind_of_value, plain
 from app.edge.respond import Reply
-from app.edge.v2_input import Declared, media_rows, read_options, refuse_count, wanted_input
+from app.edge.v2_input import Declared, media_rows
 from app.edge.v2_output import Requested
+from app.edge.v2_plan import Plan, read_plan
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 
-_NO_PARAMETERS: dict[str, JsonValue] = {}
+_NO_DOCUMENT = Document({}, brackets=0)
+# Heads of requests that a model version remembers: clients send the same one with every request.
+MEMO_ENTRIES = 256
+MEMO_BYTES = 1_024
 
 
 def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader) -> Exchange:
@@ -41,16 +44,20 @@ def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader
     if json_length == 0:
         return _raw(body, model)
     if json_length is None:
-        return _parse(reader.read(body), _Tail(b"", model.name), model)
+        document = reader.read(body)
+        return _exchange(read_plan(document, model), document, _Tail(b"", model.name), model)
     if not 0 < json_length <= len(body):
         raise InvalidInput(f"inference header size should be in range (0, {len(body)}), got: {json_length}")
-    try:
-        root = orjson.loads(memoryview(body)[:json_length])
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
-    if not isinstance(root, dict):
-        raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
-    return _parse(Document(root, brackets=0), _Tail(memoryview(body)[json_length:], model.name), model)
+    head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)
+    if (known := model.memo.get(head)) is not None:
+        return _exchange(known, _NO_DOCUMENT, tail, model)
+    document = Document(_object(head), brackets=0)
+    plan = read_plan(document, model)
+    if plan.reusable and len(head) <= MEMO_BYTES:
+        if len(model.memo) >= MEMO_ENTRIES:
+            model.memo.clear()
+        model.memo[head] = plan
+    return _exchange(plan, document, tail, model)
 
 
 @dataclass(slots=True)
@@ -80,33 +87,31 @@ class _Tail:
             )
 
 
-def _parse(document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
-    entries = document.get("inputs")
-    if not is_array(entries):
-        raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
-    if len(entries) != len(model.spec.inputs):
-        refuse_count(len(entries), model)
-    outputs = document.get("outputs")
-    # Of one input everything outside its data is known: the lists of inputs and outputs, and its shape.
-    other_brackets = 2 + (outputs is not None) if len(entries) == 1 else -1
+def _object(head: bytes) -> dict[str, JsonValue]:
+    try:
+        root = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    if not isinstance(root, dict):
+        raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
+    return root
+
+
+def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
+    """The tensors of a request whose JSON is understood."""
     inputs: dict[str, Array] = {}
-    for index in range(len(entries)):
-        fields = _fields(entries[index], f"inputs[{index}]")
-        declared = _declared(fields, f"inputs[{index}]")
-        if declared.name in inputs:
-            raise InvalidInput(f"input {declared.name!r} is given twice")
-        inputs[declared.name] = _tensor(declared, fields, document, tail, model, other_brackets)
+    for index, (declared, size) in enumerate(plan.inputs):
+        if size is not None:
+            inputs[declared.name] = _binary(declared, tail.take(size, declared.name), model)
+        else:
+            data = document.get("inputs")[index]["data"]
+            inputs[declared.name] = _json(declared, data, document, plan.other_brackets, model)
     tail.check_used_up()
-    parameters = _parameters(document.get("parameters"), "'parameters'")
-    requested = _requested(plain(outputs), parameters, model)
-    request_id = document.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise InvalidInput(f"'id' is {kind_of_value(request_id)}; send a string")
 
     def reply(answer: Mapping[str, Array]) -> Reply:
-        return v2_output.print_infer(answer, requested, model, request_id or "")
+        return v2_output.print_infer(answer, plan.requested, model, plan.request_id)
 
-    return Exchange(inputs, reply, read_options(parameters))
+    return Exchange(inputs, reply, plan.options)
 
 
 def _raw(body: bytes, model: LoadedModel) -> Exchange:
@@ -130,43 +135,17 @@ def _raw(body: bytes, model: LoadedModel) -> Exchange:
     return Exchange({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
 
 
-def _tensor(
-    declared: Declared,
-    fields: Mapping[str, JsonValue],
-    document: Document,
-    tail: _Tail,
-    model: LoadedModel,
-    other_brackets: int,
-) -> Array:
-    """One input's tensor, from the bytes after the JSON or from ``data``."""
-    name, datatype, shape = declared.name, declared.datatype, declared.shape
-    spec = wanted_input(declared, model)
-    size = _parameters(fields.get("parameters"), f"'parameters' of input {name!r}").get("binary_data_size")
-    if size is None:
-        if "data" not in fields:
-            raise InvalidInput(f"input {name!r} has neither 'data' nor the parameter 'binary_data_size'")
-        if datatype == BYTES:
-            return media_rows(_texts(plain(fields["data"]), name), declared, model)
-        if datatype in BINARY_ONLY:
-            raise InvalidInput(
-                f"input {name!r} has datatype {datatype}, which JSON cannot hold; send it as binary data"
-            )
-        return document.flat_or_nested(
-            fields["data"], tuple(shape), f"'data' of input {name!r}", other_brackets=other_brackets
-        )
-    if "data" in fields:
-        raise InvalidInput(f"input {name!r} has both 'data' and the parameter 'binary_data_size'; send one of them")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise InvalidInput(f"'binary_data_size' of input {name!r} is {size!r}; send a whole number of bytes")
-    if datatype == BYTES:
-        return media_rows(split_bytes(tail.take(size, name), name), declared, model)
-    wanted = NUMPY[datatype].itemsize * prod(shape)
-    if size != wanted:
-        raise InvalidInput(
-            f"'binary_data_size' of input {name!r} is {size}; {datatype} of shape {shape} has {wanted} bytes"
-        )
-    assert spec is not None
-    return array_from_bytes(tail.take(size, name), datatype, shape)
+def _binary(declared: Declared, data: bytes | memoryview, model: LoadedModel) -> Array:
+    if declared.datatype == BYTES:
+        return media_rows(split_bytes(data, declared.name), declared, model)
+    return array_from_bytes(data, declared.datatype, declared.shape)
+
+
+def _json(declared: Declared, data: JsonValue, document: Document, other_brackets: int, model: LoadedModel) -> Array:
+    if declared.datatype == BYTES:
+        return media_rows(_texts(plain(data), declared.name), declared, model)
+    name = f"'data' of input {declared.name!r}"
+    return document.flat_or_nested(data, tuple(declared.shape), name, other_brackets=other_brackets)
 
 
 def _texts(data: JsonValue, name: str) -> list[bytes]:
@@ -178,59 +157,3 @@ def _texts(data: JsonValue, name: str) -> list[bytes]:
         if not isinstance(element, str):
             raise InvalidInput(f"'data' of input {name!r}: element {index} is {kind_of_value(element)}; send strings")
     return [element.encode() for element in elements]
-
-
-def _fields(entry: JsonValue, place: str) -> dict[str, JsonValue]:
-    """The members of an input, its data still unread."""
-    if not hasattr(entry, "keys"):
-        raise InvalidInput(f"{place} is {kind_of_value(entry)}; send an object with name, shape, datatype and data")
-    return {key: entry[key] for key in entry.keys()}  # noqa: SIM118 - the proxy has no `in`
-
-
-def _declared(fields: Mapping[str, JsonValue], place: str) -> Declared:
-    name, datatype, shape = fields.get("name"), fields.get("datatype"), plain(fields.get("shape"))
-    if not isinstance(name, str):
-        raise InvalidInput(f"{place} has no 'name'; send a string")
-    if not isinstance(datatype, str):
-        raise InvalidInput(f"input {name!r} has no 'datatype'; send one of {', '.join([*NUMPY, BYTES])}")
-    if datatype != BYTES and datatype not in NUMPY:
-        raise InvalidInput(f"input {name!r} has the unknown datatype {datatype!r}; use {', '.join([*NUMPY, BYTES])}")
-    if not isinstance(shape, list) or not all(
-        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
-    ):
-        raise InvalidInput(f"input {name!r} has shape {shape!r}; send a list of whole numbers from 0")
-    return Declared(name, datatype, shape)
-
-
-def _parameters(value: JsonValue, place: str) -> dict[str, Any]:
-    parameters = plain(value)
-    if parameters is None:
-        return _NO_PARAMETERS
-    if not isinstance(parameters, dict):
-        raise InvalidInput(f"{place} is {kind_of_value(parameters)}; send an object {{key: value}}")
-    return parameters
-
-
-def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedModel) -> list[Requested]:
-    """Which outputs the reply holds, in which order and form."""
-    everywhere = _flag(parameters, "binary_data_output", default=False)
-    if outputs is None or outputs == []:
-        return [Requested(tensor.name, binary=everywhere) for tensor in model.spec.outputs]
-    if not isinstance(outputs, list):
-        raise InvalidInput(f"Unable to parse 'outputs': it is {kind_of_value(outputs)}; send a list of objects")
-    requested: list[Requested] = []
-    for index, entry in enumerate(outputs):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise InvalidInput(f"outputs[{index}] has no 'name'; send an object {{\"name\": string}}")
-        own = _parameters(entry.get("parameters"), f"'parameters' of output {entry['name']!r}")
-        binary = _flag(own, "binary_data", default=everywhere)
-        requested.append(Requested(entry["name"], binary=binary, class_count=own.get("classification", 0)))
-    v2_output.check_requested(requested, model)
-    return requested
-
-
-def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise InvalidInput(f"parameter {name!r} is {value!r}; send true or false")
-    return value

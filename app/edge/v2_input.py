@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from app.contract.model_spec import TensorSpec
-from app.edge.datatypes import BYTES, WIDENS
+from app.edge.datatypes import BYTES, NUMPY, WIDENS
 from app.edge.instances import instance, stack
 from app.errors import InvalidInput
 from app.runtime.backend import Array
@@ -28,6 +28,29 @@ class Declared:
     name: str
     datatype: str
     shape: list[int]
+
+
+def declare(name: object, datatype: object, shape: object, place: str) -> Declared:
+    """What a request says of one input, if it says it as the protocol wants it.
+
+    Args:
+        name, datatype, shape: as decoded; None where the request has none.
+        place: the input's place in the request, as long as it has no name.
+
+    Raises:
+        InvalidInput: one of them is missing, or is nothing that the protocol knows.
+    """
+    if not isinstance(name, str):
+        raise InvalidInput(f"{place} has no 'name'; send a string")
+    if not isinstance(datatype, str):
+        raise InvalidInput(f"input {name!r} has no 'datatype'; send one of {', '.join([*NUMPY, BYTES])}")
+    if datatype != BYTES and datatype not in NUMPY:
+        raise InvalidInput(f"input {name!r} has the unknown datatype {datatype!r}; use {', '.join([*NUMPY, BYTES])}")
+    if not isinstance(shape, list) or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
+    ):
+        raise InvalidInput(f"input {name!r} has shape {shape!r}; send a list of whole numbers from 0")
+    return Declared(name, datatype, shape)
 
 
 def wanted_input(declared: Declared, model: LoadedModel) -> TensorSpec:

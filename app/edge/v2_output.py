@@ -123,4 +123,5 @@ def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel
 
 def _class(score: np.generic, index: int, labels: Sequence[str]) -> str:
     """``<value>:<index>[:<label>]``. Source: Triton, classification extension."""
-    return f"{score}:{index}:{labels[index]}" if labels else f"{score}:{index}"
+    value = str(score)  # as short as float32 allows; a format would print it as a double
+    return f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}"

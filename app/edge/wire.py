@@ -28,17 +28,30 @@ class Request:
         heads: from its headers.
         query: after the question mark.
         body: inflated.
+        kind: what the body is.
     """
 
     route: Route
     heads: Heads
     query: bytes
     body: bytes
+    kind: media.Kind
+
+    @property
+    def is_small(self) -> bool:
+        """Whether decoding costs less than handing it to a worker thread would."""
+        return len(self.body) <= INLINE_BYTES[self.kind]
 
 
-def is_small(request: Request, model: LoadedModel) -> bool:
-    """Whether decoding costs less than handing it to a worker thread would."""
-    return len(request.body) <= INLINE_BYTES[_kind(request, model)]
+def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> media.Kind:
+    """What the body is.
+
+    Raises:
+        InvalidInput: a Content-Type that no route reads.
+    """
+    if route.api == "v2":
+        return "json" if heads.json_length is None else "tensor"
+    return media.kind_of(heads.content_type, body, model)
 
 
 def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
@@ -56,27 +69,18 @@ def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb == "infer":
         return v2.parse_infer(request.body, request.heads.json_length, model, reader)
-    kind = _kind(request, model)
     if verb == "predict":
-        inputs, layout = _v1_predict(request, kind, model, reader)
+        inputs, layout = _v1_predict(request, model, reader)
         return Exchange(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
-    if kind == "json":
+    if request.kind == "json":
         return Exchange(v1.parse_examples(reader.read(request.body), model), reply)
-    return Exchange(media.parse_media(kind, request.heads.content_type, request.body, model), reply)
+    return Exchange(media.parse_media(request.kind, request.heads.content_type, request.body, model), reply)
 
 
-def _kind(request: Request, model: LoadedModel) -> media.Kind:
-    if request.route.api == "v2":
-        return "json" if request.heads.json_length is None else "tensor"
-    return media.kind_of(request.heads.content_type, request.body, model)
-
-
-def _v1_predict(
-    request: Request, kind: media.Kind, model: LoadedModel, reader: JsonReader
-) -> tuple[dict[str, Array], v1.Layout]:
-    if kind == "json":
+def _v1_predict(request: Request, model: LoadedModel, reader: JsonReader) -> tuple[dict[str, Array], v1.Layout]:
+    if request.kind == "json":
         return v1.parse_predict(reader.read(request.body), model)
-    return media.parse_media(kind, request.heads.content_type, request.body, model), "row"
+    return media.parse_media(request.kind, request.heads.content_type, request.body, model), "row"
 
 
 def _classify(request: Request, model: LoadedModel) -> v1.Print:

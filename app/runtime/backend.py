@@ -43,6 +43,14 @@ def row_count(tensors: Tensors) -> int:
     return len(next(iter(tensors.values())))
 
 
+def byte_count(tensors: Tensors) -> int:
+    """Bytes of all tensors."""
+    nbytes = 0
+    for values in tensors.values():
+        nbytes += values.nbytes
+    return nbytes
+
+
 def take_rows(tensors: Tensors, start: int, stop: int) -> dict[str, Array]:
     """Rows ``start`` to ``stop`` (exclusive) of every tensor, as views."""
     return {name: values[start:stop] for name, values in tensors.items()}

@@ -26,7 +26,7 @@ class OnnxBackend:
         VersionRefused: ONNX Runtime cannot load the graph, or it disagrees with the contract.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, *, threads: int) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

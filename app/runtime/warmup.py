@@ -95,7 +95,7 @@ def measure_curve(
     seconds = []
     for length in lengths:
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
-        seconds.append([_median_seconds(backend, _fill(rows, size), share, clock) for size in sizes])
+        seconds.append([median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock) for size in sizes])
     return LatencyCurve(sizes, seconds, lengths=lengths)
 
 
@@ -117,7 +117,8 @@ def measure_thread_hop(executor: Executor, *, repeats: int = 50, clock: Clock) -
     return median(times)
 
 
-def _median_seconds(backend: Backend, batch: Tensors, budget_s: float, clock: Clock) -> float:
+def median_seconds(backend: Backend, batch: Tensors, *, budget_s: float, clock: Clock) -> float:
+    """Median seconds of a call, after one call that does not count; at least one, at most 20, within the budget."""
     deadline = clock() + budget_s
     backend.run(batch)
     times: list[float] = []

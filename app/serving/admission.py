@@ -59,7 +59,11 @@ class Admission:
             DeadlineOutOfReach: even in full batches, what is ahead takes until after the deadline. An idle backend
                 takes any request, so that a wrong estimate is corrected.
         """
-        rows, nbytes = sum(work.rows for work in works), sum(work.nbytes for work in works)
+        rows, nbytes, cost_s = 0, 0, 0.0
+        for work in works:
+            rows += work.rows
+            nbytes += work.nbytes
+            cost_s += work.cost_s
         if rows > self.max_queue_rows or nbytes > self.max_queue_bytes:
             raise TooLarge(
                 f"request holds {rows} instances ({nbytes} bytes); "
@@ -73,7 +77,6 @@ class Admission:
                 f"or max_queue_bytes={self.max_queue_bytes}; try again",
                 retry_after_s=self._backlog_s(),
             )
-        cost_s = sum(work.cost_s for work in works)
         level = works[0].level
         if running_s is not None or self.rows:
             ahead_s = (running_s or 0.0) + sum(self.seconds[:level])

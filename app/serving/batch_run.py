@@ -15,7 +15,13 @@ Outcome = Answer | ServingError
 
 
 def run_works(
-    backend: Backend, works: Sequence[Work], times: BatchTimes, *, clock: Clock, allowed_batch_sizes: Sequence[int] = ()
+    backend: Backend,
+    works: Sequence[Work],
+    times: BatchTimes,
+    *,
+    clock: Clock,
+    allowed_batch_sizes: Sequence[int] = (),
+    finite_output: str | None = None,
 ) -> list[Outcome]:
     """Run works as one batch; bisect it if it fails, so that one bad row cannot fail its neighbours.
 
@@ -25,6 +31,7 @@ def run_works(
         times: what the batch took is added here.
         clock: monotonic seconds.
         allowed_batch_sizes: see ``BatchRules``.
+        finite_output: output that must hold no NaN or infinity: scores that are none never leave the house.
 
     Returns:
         For each work its outputs, or the error that running it alone gave.
@@ -43,22 +50,42 @@ def run_works(
             return [
                 outcome
                 for half in (works[:middle], works[middle:])
-                for outcome in run_works(backend, half, times, clock=clock, allowed_batch_sizes=allowed_batch_sizes)
+                for outcome in run_works(
+                    backend,
+                    half,
+                    times,
+                    clock=clock,
+                    allowed_batch_sizes=allowed_batch_sizes,
+                    finite_output=finite_output,
+                )
             ]
         return [error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")]
     ran = clock()
-    answers: list[Outcome] = []
-    if len(works) == 1 and not allowed_batch_sizes:
-        answers.append(outputs)
-    else:
-        start = 0
-        for work in works:
-            answers.append(take_rows(outputs, start, start + work.rows))
-            start += work.rows
+    answers = _take_apart(outputs, works)
+    if finite_output is not None and not np.isfinite(outputs[finite_output]).all():
+        answers = [_finite(answer, finite_output) for answer in answers]
     times.input_s += stacked - begin
     times.infer_s += ran - stacked
     times.output_s += clock() - ran
     return answers
+
+
+def _take_apart(outputs: Answer, works: Sequence[Work]) -> list[Outcome]:
+    """The rows of each work."""
+    if len(works) == 1 and row_count(outputs) == works[0].rows:
+        return [outputs]
+    answers: list[Outcome] = []
+    start = 0
+    for work in works:
+        answers.append(take_rows(outputs, start, start + work.rows))
+        start += work.rows
+    return answers
+
+
+def _finite(answer: Outcome, name: str) -> Outcome:
+    if isinstance(answer, dict) and not np.isfinite(answer[name]).all():
+        return BackendFailed(f"output {name!r} holds NaN or infinity")
+    return answer
 
 
 def padding_ratio(works: Sequence[Work], *, allowed_batch_sizes: Sequence[int] = ()) -> float:

@@ -31,6 +31,7 @@ class Batcher:
         admission: counts what waits.
         observer: is told of every batch.
         clock: monotonic seconds.
+        finite_output: output that must hold no NaN or infinity; None allows them.
     """
 
     def __init__(  # the parts are given once, by the loader
@@ -42,6 +43,7 @@ class Batcher:
         admission: Admission,
         observer: BatchObserver,
         clock: Clock,
+        finite_output: str | None = None,
     ) -> None:
         self._backend = backend
         self._rules = rules
@@ -49,6 +51,7 @@ class Batcher:
         self._admission = admission
         self._observer = observer
         self._clock = clock
+        self._finite_output = finite_output
         self._queue = WorkQueue(
             max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
         )
@@ -58,6 +61,23 @@ class Batcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backend")
+
+    @property
+    def backend(self) -> Backend:
+        """What runs a batch; this batcher closes it."""
+        return self._backend
+
+    def sibling(self, *, backend: Backend, rules: BatchRules, curve: LatencyCurve, admission: Admission) -> "Batcher":
+        """Another batcher like this one, but for these four; it closes the backend that it is given."""
+        return Batcher(
+            backend=backend,
+            rules=rules,
+            curve=curve,
+            admission=admission,
+            observer=self._observer,
+            clock=self._clock,
+            finite_output=self._finite_output,
+        )
 
     @property
     def rules(self) -> BatchRules:
@@ -183,6 +203,7 @@ class Batcher:
             times,
             clock=self._clock,
             allowed_batch_sizes=self._rules.allowed_batch_sizes,
+            finite_output=self._finite_output,
         )
         finished_at = self._clock()
         for work in batch.works:

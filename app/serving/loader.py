@@ -15,8 +15,8 @@ from app.contract.transforms import check_steps, image_to_instance
 from app.errors import VersionRefused
 from app.repository.golden_gate import replay
 from app.repository.policy import ServingPolicy
-from app.runtime.backend import Array, Backend
-from app.runtime.warmup import Clock, measure_curve
+from app.runtime.backend import Array, Backend, take_rows
+from app.runtime.warmup import Clock, measure_curve, median_seconds
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.model import LoadedModel
@@ -24,6 +24,11 @@ from app.serving.rules import resolve
 from app.serving.work import BatchObserver
 
 WARMUP_BUDGET_S = 0.1
+# All threads are used for models that take at least that long for so many rows with one thread, if the others cut the
+# time to this share.
+THREADS_FROM_S = 0.001
+THREADS_ROWS = 8
+THREADS_GAIN = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,8 @@ class Loader:
 
     Attributes:
         models_dir: holds <model>/<version>/.
-        make_backend: opens a graph for a contract.
+        make_backend: opens a graph for a contract, with that many threads.
+        threads: that the machine has for one backend call.
         observer_for: who is told of the batches of a model version.
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
@@ -40,7 +46,8 @@ class Loader:
     """
 
     models_dir: Path
-    make_backend: Callable[[Path, ModelSpec], Backend]
+    make_backend: Callable[[Path, ModelSpec, int], Backend]
+    threads: int
     observer_for: Callable[[str, int], BatchObserver]
     inline_below_s: float
     pixel_limit: int
@@ -61,7 +68,7 @@ class Loader:
         policy = ServingPolicy.read(directory.parent).batching
         golden = Golden.read(directory)
         largest = policy.max_batch_size or spec.batching.max_batch_size
-        backend = self.make_backend(directory / ONNX_FILE, spec)
+        backend = self._open(directory / ONNX_FILE, spec, golden)
         try:
             difference = replay(
                 golden,
@@ -90,6 +97,7 @@ class Loader:
             admission=admission,
             observer=self.observer_for(name, version),
             clock=self.clock,
+            finite_output=spec.postprocessing.output if spec.postprocessing is not None else None,
         )
         return LoadedModel(
             name=name,
@@ -105,6 +113,30 @@ class Loader:
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
         )
+
+    def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:
+        """The graph with one thread, or with all of them where that is measured to be worth it.
+
+        To wake further threads costs more than a small model's call, and while they compute they are missing
+        elsewhere: for the event loop, and for other models.
+        """
+        single = self.make_backend(path, spec, 1)
+        if self.threads == 1:
+            return single
+        try:
+            batch = take_rows(golden.inputs, max(0, golden.rows - THREADS_ROWS), golden.rows)
+            single_s = median_seconds(single, batch, budget_s=0.0, clock=self.clock)
+            if single_s < THREADS_FROM_S:
+                return single
+            several = self.make_backend(path, spec, self.threads)
+        except BaseException:
+            single.close()
+            raise
+        several_s = median_seconds(several, batch, budget_s=5 * single_s, clock=self.clock)
+        single_s = median_seconds(single, batch, budget_s=5 * single_s, clock=self.clock)
+        chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
+        other.close()
+        return chosen
 
 
 def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +63,7 @@ class LoadedModel:
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
         leases: the requests that hold it.
+        memo: what the edge remembers for this version, and forgets with it.
     """
 
     name: str
@@ -76,17 +79,22 @@ class LoadedModel:
     default_timeout_s: float
     pixel_limit: int
     leases: Leases = field(default_factory=Leases)
+    memo: dict[bytes, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def sequence(self) -> str | None:
         """The input whose rows have a length of their own and may be padded; None for models that take no texts."""
         step = self.spec.preprocessing
         alone = len(self.spec.inputs) == 1
         return step.input if isinstance(step, TextPreprocessing) and alone else None
 
+    @cached_property
+    def _shapes_vary(self) -> bool:
+        return self.sequence is None and any(tensor.is_variable for tensor in self.spec.inputs)
+
     def shape_key(self, inputs: Tensors) -> Hashable:
         """Equal for inputs that may be stacked: padding is exact for texts only, so other shapes must be equal."""
-        if self.sequence is not None or not any(tensor.is_variable for tensor in self.spec.inputs):
+        if not self._shapes_vary:
             return None
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 

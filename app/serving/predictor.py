@@ -2,15 +2,12 @@
 
 import asyncio
 
-import numpy as np
-
-from app.errors import BackendFailed
-from app.runtime.backend import Tensors, row_count
+from app.runtime.backend import Tensors, byte_count, row_count
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
 from app.serving.split import Split, split
 from app.serving.validation import conform
-from app.serving.work import DEFAULT_OPTIONS, Answer, Prediction, RequestOptions, Work
+from app.serving.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
 
 
 async def predict(
@@ -33,7 +30,7 @@ async def predict(
         TooLarge, QueueFull, Draining: no room.
         DeadlineOutOfReach: too much waits to answer before the deadline.
         DeadlineExceeded: the request's timeout, or the model's, passed in the queue.
-        BackendFailed: the runtime failed on these rows, or a probability is not a number.
+        BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
     tensors = conform(inputs, model.spec)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
@@ -47,10 +44,8 @@ async def predict(
     finally:
         for work in works:  # of a request that failed or whose client left, nothing more need run
             work.future.cancel()
-    outputs = request.join(answers)
-    _check_scores(outputs, model)
     return Prediction(
-        outputs=outputs,
+        outputs=request.join(answers),
         rows=row_count(tensors),
         queue_s=max(work.started_at - work.enqueued_at for work in works),
         compute_s=max(work.finished_at - work.started_at for work in works),
@@ -66,7 +61,7 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
         Work(
             inputs=part.inputs,
             rows=row_count(part.inputs),
-            nbytes=sum(values.nbytes for values in part.inputs.values()),
+            nbytes=byte_count(part.inputs),
             enqueued_at=now,
             deadline=deadline,
             future=loop.create_future(),
@@ -76,10 +71,3 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
         )
         for part in request.parts
     ]
-
-
-def _check_scores(outputs: Answer, model: LoadedModel) -> None:
-    """Probabilities that are not numbers are the model's fault and never leave the house."""
-    step = model.spec.postprocessing
-    if step is not None and not np.isfinite(outputs[step.output]).all():
-        raise BackendFailed(f"model {model.name!r} version {model.version} answered NaN or infinity")

@@ -47,10 +47,32 @@ def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
         raise InvalidInput(f"{tensor.name!r} is one number; send a list with one value per instance")
     if len(values) == 0:
         raise InvalidInput(f"{tensor.name!r} holds no instance; send at least one")
-    _check_shape(values, tensor)
-    if values.dtype != tensor.numpy_dtype or tensor.dtype == "float32" or tensor.has_range:
+    if values.shape[1:] != tensor.shape:
+        _check_shape(values, tensor)
+    cast = _cast(values, tensor)
+    if cast is None:
         _check_values(values, tensor)
-    return np.ascontiguousarray(values, dtype=tensor.numpy_dtype)
+        cast = values.astype(tensor.numpy_dtype)
+    return np.ascontiguousarray(cast)
+
+
+def _cast(values: Array, tensor: TensorSpec) -> Array | None:
+    """The values in the signature's dtype; None if one of them does not survive that, or is not allowed.
+
+    Takes one pass over the values instead of one per rule; which rule was broken is looked for afterwards.
+    """
+    dtype = tensor.numpy_dtype
+    cast = values
+    if values.dtype != dtype:
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = values.astype(dtype)
+        if dtype.kind != "f" and not (cast == values).all():
+            return None
+    if dtype.kind == "f" and not np.isfinite(cast).all():
+        return None
+    if tensor.has_range and (cast.min() < value_range(tensor)[0] or cast.max() > value_range(tensor)[1]):
+        return None
+    return cast
 
 
 def _check_shape(values: Array, tensor: TensorSpec) -> None:

@@ -29,5 +29,6 @@ def configure_logging(*, level: str, form: str) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.getLogger("PIL").setLevel(logging.INFO)  # it tells every chunk of every image
+    for chatty in ("PIL", "grpc"):  # they tell every chunk of every image, every look at the event loop
+        logging.getLogger(chatty).setLevel(logging.INFO)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -28,7 +28,7 @@ def run(*arguments, **environment):
 
 def test_help_names_every_command():
     text = run("--help").stdout
-    assert all(command in text for command in ("serve", "models", "predict", "devices"))
+    assert all(command in text for command in ("serve", "models", "predict", "autotune", "devices"))
 
 
 def test_no_arguments_show_help():

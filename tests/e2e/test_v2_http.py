@@ -174,6 +174,7 @@ def test_class_count_answers_the_best_classes_with_their_labels(client):
     assert best[1:] == ["1", "bright"]
     assert worst[1:] == ["0", "dark"]
     assert float(best[0]) == pytest.approx(0.7310586, abs=1e-6)
+    assert str(np.float32(best[0])) == best[0]
 
 
 def test_class_count_beyond_the_classes_answers_all_of_them_as_json(client):

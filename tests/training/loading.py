@@ -12,7 +12,8 @@ from tests.support.fakes import Observed
 def load(models: Path, name: str, version: int = 1) -> LoadedModel:
     loader = Loader(
         models_dir=models,
-        make_backend=lambda path, spec: OnnxBackend(path, spec, threads=1),
+        make_backend=OnnxBackend,
+        threads=1,
         observer_for=lambda name, version: Observed(),
         inline_below_s=0.0,
         pixel_limit=1_000_000,

@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from training import environment
 
 
@@ -29,3 +31,40 @@ def test_an_error_after_the_quiet_start_is_still_heard():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "heard\n"
+
+
+TRAIN_A_CONVOLUTION = """
+import os, sys
+os.sched_setaffinity(0, [sorted(os.sched_getaffinity(0))[i] for i in range(int(sys.argv[1]))])
+from training.environment import quiet_tensorflow
+quiet_tensorflow()
+import hashlib, numpy as np, tf_keras
+from tf_keras import layers
+tf_keras.utils.set_random_seed(1)
+network = tf_keras.Sequential([
+    layers.Input((32, 32, 3)), layers.Conv2D(16, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(),
+    layers.Conv2D(32, 3), layers.GlobalAveragePooling2D(), layers.Dense(2),
+])
+network.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+random = np.random.default_rng(1)
+images = random.normal(size=(256, 32, 32, 3)).astype(np.float32)
+network.fit(images, random.integers(0, 2, 256), batch_size=64, epochs=2, shuffle=False, verbose=0)
+print(hashlib.sha256(b"".join(weights.tobytes() for weights in network.get_weights())).hexdigest())
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
+def test_a_convolution_trains_to_the_same_bits_on_one_core_and_on_two():
+    hashes = {
+        cores: subprocess.run(
+            [sys.executable, "-c", TRAIN_A_CONVOLUTION, str(cores)], capture_output=True, text=True, check=True
+        ).stdout
+        for cores in (1, 2)
+    }
+    assert len(hashes[1]) == 65
+    assert hashes[1] == hashes[2]
+    one_thread = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
+    other = subprocess.run(
+        [sys.executable, "-c", TRAIN_A_CONVOLUTION, "2"], capture_output=True, text=True, check=True, env=one_thread
+    ).stdout
+    assert other != hashes[2]  # so the number of threads is what decides

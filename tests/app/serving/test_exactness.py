@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,18 @@ NAMES = sorted(scan(MODELS))
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def loaded(request):
+def loaded(request, tmp_path_factory):
     """A published model whose batches all run in the worker thread, its golden rows, and each row's answer alone."""
     metrics = Metrics()
+    models = tmp_path_factory.mktemp("models")
+    (models / request.param).mkdir()
+    for version in scan(MODELS)[request.param]:
+        (models / request.param / str(version)).symlink_to(MODELS / request.param / str(version))
+    (models / request.param / "serving.json").write_text('{"batching": {"max_batch_size": 8}}')
     loader = Loader(
-        models_dir=MODELS,
-        make_backend=partial(OnnxBackend, threads=2),
+        models_dir=models,
+        make_backend=OnnxBackend,
+        threads=2,
         observer_for=metrics.for_version,
         inline_below_s=0.0,
         pixel_limit=10**6,

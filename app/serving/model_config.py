@@ -8,15 +8,17 @@ from typing import Any
 from app.contract.model_spec import ONNX_FILE, TensorSpec
 from app.serving.model import LoadedModel
 
+PLATFORM = "onnxruntime_onnx"
+
 _TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 
 
-def describe(model: LoadedModel) -> dict[str, Any]:
+def model_config(model: LoadedModel) -> dict[str, Any]:
     """The configuration in force: what serving.json left open is filled in with what was chosen for it."""
     rules = model.batcher.rules
     return {
         "name": model.name,
-        "platform": "onnxruntime_onnx",
+        "platform": PLATFORM,
         "backend": "onnxruntime",
         "default_model_filename": ONNX_FILE,
         "max_batch_size": rules.max_batch_size,

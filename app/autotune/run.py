@@ -1,0 +1,94 @@
+"""One model from its loaded state to measured settings: the order of the steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.autotune.choice import Measurement, Setting, candidates, finalists, largest_size
+from app.autotune.measure import REPEATS, Bench, Load
+from app.contract.golden import Golden
+from app.repository.policy import ServingPolicy
+from app.runtime.warmup import Clock, measure_curve
+from app.serving.model import LoadedModel
+from app.serving.rules import worthwhile_buckets
+
+# Spent on the latency curve, which chooses the length buckets: more than at a start, because the choice stays.
+CURVE_BUDGET_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What was measured.
+
+    Attributes:
+        now: the setting that the service runs with today.
+        measurements: one per setting.
+    """
+
+    now: Setting
+    measurements: list[Measurement]
+
+
+async def tune(
+    model: LoadedModel,
+    models_dir: Path,
+    load: Load,
+    *,
+    p99_ms: float,
+    clock: Clock,
+    on_progress: Callable[[int, int], None],
+) -> Tuning:
+    """Measure the settings that are worth trying on a model, and those that may turn out the best once more.
+
+    Args:
+        model: loaded, at rest.
+        models_dir: holds <model>/<version>/.
+        load: clients and seconds per setting.
+        p99_ms: largest p99 that is acceptable.
+        clock: monotonic seconds.
+        on_progress: called with the slices done and all there are.
+
+    Raises:
+        VersionRefused: serving.json or the golden samples cannot be read.
+        BackendFailed: the runtime failed on a golden sample.
+    """
+    policy = ServingPolicy.read(models_dir / model.name).batching
+    golden = Golden.read(models_dir / model.name / str(model.version))
+    hint, allowed, rules = model.spec.batching.max_batch_size, policy.allowed_batch_sizes, model.batcher.rules
+    curve = measure_curve(  # blocks the event loop, on which nothing else runs
+        model.batcher.backend,
+        golden.inputs,
+        max_batch_size=max(largest_size(hint, allowed), rules.max_batch_size),
+        budget_s=CURVE_BUDGET_S,
+        clock=clock,
+        sequence=model.sequence,
+    )
+
+    def buckets_for(size: int) -> tuple[int, ...]:
+        return worthwhile_buckets(curve, size)
+
+    derived = model.sequence is not None and policy.length_buckets is None
+    now = Setting(
+        max_batch_size=rules.max_batch_size,
+        max_queue_delay_us=policy.max_queue_delay_us,
+        length_buckets=buckets_for(rules.max_batch_size) if derived else rules.length_buckets,
+    )
+    settings = candidates(
+        hint=hint,
+        now=now,
+        allowed_batch_sizes=allowed,
+        buckets_for=None if model.sequence is None else buckets_for,
+    )
+    bench = Bench(model, golden, load, curve=curve, clock=clock)
+    done, total = 0, len(settings) * REPEATS
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, total)
+
+    measured = {each.setting: each for each in await bench.measure(settings, on_slice=one_more)}
+    best = finalists(list(measured.values()), p99_ms=p99_ms)
+    total += len(best) * REPEATS
+    measured |= {each.setting: each for each in await bench.measure(best, on_slice=one_more)}
+    return Tuning(now=now, measurements=list(measured.values()))

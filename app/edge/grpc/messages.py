@@ -1,0 +1,181 @@
+"""Messages of ``ModelInfer`` to tensors, and outputs to its reply.
+
+Source: Open Inference Protocol, gRPC; what it and Triton's classification and schedule policy extensions leave to the
+protocol is as over REST.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from app.edge.datatypes import BYTES, NUMPY, array_from_bytes, split_bytes
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.v2_input import Declared, declare, media_rows, read_options, refuse_count, wanted_input
+from app.edge.v2_output import Requested, check_requested, printed_outputs
+from app.edge.wire import INLINE_BYTES
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+from app.serving.model import LoadedModel
+from app.serving.work import Answer, RequestOptions
+
+# The field of InferTensorContents that holds the values of a datatype. None holds FP16.
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+_ELEMENT_TYPES = {
+    "bool_contents": np.dtype("?"),
+    "int_contents": np.dtype("i4"),
+    "int64_contents": np.dtype("i8"),
+    "uint_contents": np.dtype("u4"),
+    "uint64_contents": np.dtype("u8"),
+    "fp32_contents": np.dtype("f4"),
+    "fp64_contents": np.dtype("f8"),
+}
+# More typed values are turned into an array in a worker thread: each of them becomes a Python object on the way.
+INLINE_VALUES = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A request of ``ModelInfer`` as tensors.
+
+    Attributes:
+        inputs: input name -> (rows, *shape), as decoded.
+        requested: outputs of the reply, in its order.
+        options: priority and timeout.
+    """
+
+    inputs: dict[str, Array]
+    requested: list[Requested]
+    options: RequestOptions
+
+
+def is_small(request: pb.ModelInferRequest, model: LoadedModel) -> bool:
+    """Whether decoding costs less than handing it to a worker thread would. Raw numbers are used as they lie."""
+    values = media_bytes = 0
+    for index, tensor in enumerate(request.inputs):
+        if tensor.HasField("contents"):
+            values += max(len(getattr(tensor.contents, field)) for field in _ELEMENT_TYPES)
+            media_bytes += sum(len(element) for element in tensor.contents.bytes_contents)
+        if tensor.datatype == BYTES and index < len(request.raw_input_contents):
+            media_bytes += len(request.raw_input_contents[index])
+    return values <= INLINE_VALUES and media_bytes <= INLINE_BYTES["image" if model.tokenizer is None else "text"]
+
+
+def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
+    """Tensors of a request.
+
+    Raises:
+        InvalidInput: names the input, the value and the rule it breaks, in the words of the REST interface.
+    """
+    if len(request.inputs) != len(model.spec.inputs):
+        refuse_count(len(request.inputs), model)
+    raw: list[bytes] = list(request.raw_input_contents)
+    inputs: dict[str, Array] = {}
+    for index, tensor in enumerate(request.inputs):
+        # What is not sent is empty here; the rules know it as None.
+        declared = declare(tensor.name or None, tensor.datatype or None, list(tensor.shape), f"inputs[{index}]")
+        if declared.name in inputs:
+            raise InvalidInput(f"input {declared.name!r} is given twice")
+        wanted_input(declared, model)
+        if not raw:
+            inputs[declared.name] = _typed(declared, tensor, model)
+        elif tensor.HasField("contents"):
+            raise InvalidInput(
+                f"contents field must not be specified when using raw_input_contents for {declared.name!r} "
+                f"for model {model.name!r}"
+            )
+        elif len(raw) != len(request.inputs):
+            raise InvalidInput(
+                f"expected {len(request.inputs)} raw_input_contents, one for each input, but got {len(raw)} "
+                f"for model {model.name!r}"
+            )
+        else:
+            inputs[declared.name] = _raw(declared, raw[index], model)
+    return Inference(inputs, _requested(request, model), read_options(plain_parameters(request.parameters)))
+
+
+def print_infer(
+    answer: Answer, requested: list[Requested], model: LoadedModel, request_id: str
+) -> pb.ModelInferResponse:
+    """The reply: the tensors' heads, and their bytes in ``raw_output_contents``."""
+    printed = [output for _, output in printed_outputs(answer, requested, model)]
+    return pb.ModelInferResponse(
+        model_name=model.name,
+        model_version=str(model.version),
+        id=request_id,
+        outputs=[
+            pb.ModelInferResponse.InferOutputTensor(name=output.name, datatype=output.datatype, shape=output.shape)
+            for output in printed
+        ],
+        raw_output_contents=[output.raw() for output in printed],
+    )
+
+
+def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array:
+    """One input's tensor from its bytes."""
+    if declared.datatype == BYTES:
+        return media_rows(split_bytes(data, declared.name), declared, model)
+    wanted = NUMPY[declared.datatype].itemsize * prod(declared.shape)
+    if len(data) != wanted:
+        raise InvalidInput(
+            f"raw_input_contents of input {declared.name!r} have {len(data)} bytes; {declared.datatype} of shape "
+            f"{declared.shape} has {wanted} bytes"
+        )
+    return array_from_bytes(data, declared.datatype, declared.shape)
+
+
+def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, model: LoadedModel) -> Array:
+    """One input's tensor from its typed values."""
+    name, datatype, shape = declared.name, declared.datatype, declared.shape
+    if not tensor.HasField("contents"):
+        raise InvalidInput(f"input {name!r} has neither raw_input_contents nor contents")
+    if datatype not in CONTENTS:
+        raise InvalidInput(
+            f"input {name!r} has datatype {datatype}, which contents cannot hold; send raw_input_contents"
+        )
+    wanted = CONTENTS[datatype]
+    for descriptor, _ in tensor.contents.ListFields():
+        if descriptor.name != wanted:
+            raise InvalidInput(f"input {name!r} of datatype {datatype} has {descriptor.name}; send {wanted}")
+    values = getattr(tensor.contents, wanted)
+    if datatype == BYTES:
+        return media_rows(list(values), declared, model)
+    if len(values) != prod(shape):
+        raise InvalidInput(f"{wanted} of input {name!r} hold {len(values)} values; shape {shape} wants {prod(shape)}")
+    return np.fromiter(values, _ELEMENT_TYPES[wanted], count=len(values)).reshape(shape)
+
+
+def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Requested]:
+    """Which outputs the reply holds, in which order and form."""
+    if not request.outputs:
+        return [Requested(tensor.name) for tensor in model.spec.outputs]
+    requested = [
+        Requested(output.name, class_count=plain_parameters(output.parameters).get("classification", 0))
+        for output in request.outputs
+    ]
+    check_requested(requested, model)
+    return requested
+
+
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of any message as Python values; None for one that holds nothing."""
+    plain = {}
+    for name, parameter in parameters.items():
+        which = parameter.WhichOneof("parameter_choice")
+        plain[name] = None if which is None else getattr(parameter, which)
+    return plain

@@ -1,0 +1,93 @@
+"""The gRPC server: listening, limits, and the end."""
+
+import asyncio
+import logging
+
+import grpc
+
+from app.edge.grpc.inference_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from app.errors import CannotListen
+from app.serving.registry import Registry
+
+log = logging.getLogger("atelier.grpc")
+
+# Calls that were failed at the end of the time to finish get their answers out within this long.
+LAST_WORDS_S = 1.0
+
+
+class GrpcServer:
+    """Listens for gRPC calls from ``start`` to ``stop``, on the event loop that runs it.
+
+    Args:
+        servicer: answers the calls.
+        registry: whose work is failed when it does not finish in time.
+        host: address to listen on.
+        message_limit_bytes: largest request; a larger one is answered RESOURCE_EXHAUSTED by gRPC itself.
+        stop_timeout_s: seconds for calls under way to finish.
+    """
+
+    def __init__(
+        self,
+        servicer: GRPCInferenceServiceServicer,
+        *,
+        registry: Registry,
+        host: str,
+        message_limit_bytes: int,
+        stop_timeout_s: float,
+    ) -> None:
+        self._servicer = servicer
+        self._registry = registry
+        self._host = f"[{host}]" if ":" in host else host
+        self._message_limit_bytes = message_limit_bytes
+        self._stop_timeout_s = stop_timeout_s
+        self._server: grpc.aio.Server | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen.
+
+        Args:
+            port: 0 picks a free one; the log says which.
+
+        Raises:
+            CannotListen: the address is taken, or is none of this machine's.
+        """
+        options = [
+            ("grpc.max_receive_message_length", self._message_limit_bytes),
+            # Else a second service would share the port instead of being refused.
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.aio.server(options=options)
+        add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
+        try:
+            port = server.add_insecure_port(f"{self._host}:{port}")
+        except RuntimeError as error:
+            raise CannotListen(
+                f"cannot listen on {self._host}:{port} for gRPC; choose another port with --grpc-port"
+            ) from error
+        await server.start()
+        self._server = server
+        log.info("gRPC listens on %s:%d", self._host, port)
+
+    def begin_stop(self) -> None:
+        """Take no new call from here on; calls under way go on."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+
+    async def stop(self) -> None:
+        """Take no new call, and return when those under way are answered: in time, or then with Draining."""
+        self.begin_stop()
+        assert self._stopping is not None
+        await self._stopping
+
+    async def _stop(self) -> None:
+        if self._server is None:
+            return
+        fail = asyncio.get_running_loop().call_later(self._stop_timeout_s, self._registry.fail_unfinished)
+        try:
+            await self._server.stop(self._stop_timeout_s + LAST_WORDS_S)
+        finally:
+            fail.cancel()

@@ -1,0 +1,268 @@
+"""The methods of GRPCInferenceService: each asks the same code as its REST route does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from google.protobuf.json_format import ParseDict
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+
+from app.edge.dispatch import CLIENT_CLOSED_REQUEST, RequestObserver
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
+from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
+from app.edge.grpc.status import code_of, details_of
+from app.edge.respond import status_of
+from app.errors import NotFound, ServingError, Unavailable
+from app.repository.scan import version_number
+from app.runtime.warmup import Clock
+from app.serving import describe
+from app.serving.administration import (
+    AdminRule,
+    check_load_parameters,
+    check_unload_parameters,
+    is_loopback,
+    refuse_repository_name,
+)
+from app.serving.model import LoadedModel
+from app.serving.model_config import model_config
+from app.serving.predictor import predict
+from app.serving.registry import Registry
+from app.serving.work import RequestOptions, Timings
+
+log = logging.getLogger("atelier.grpc")
+
+PROTOCOL = "grpc:infer"
+
+Servicer = TypeVar("Servicer")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Message = TypeVar("Message")
+Method = Callable[[Servicer, Request, ServicerContext], Awaitable[Response]]
+
+
+def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
+    """A method whose errors go out as status codes; one that is not ours as INTERNAL, its traceback to the log only."""
+
+    @wraps(method)
+    async def answer(servicer: Servicer, request: Request, context: ServicerContext) -> Response:
+        try:
+            return await method(servicer, request, context)
+        except ServingError as error:
+            code, details = code_of(error), details_of(error)
+            if status_of(error) >= 500:
+                log.error("%s failed with %s: %s", method.__name__, code.name, error.message)
+            else:
+                log.debug("%s refused with %s: %s", method.__name__, code.name, error.message)
+        except Exception:
+            log.exception("%s failed", method.__name__)
+            code, details = StatusCode.INTERNAL, "internal error; see the service's log"
+        await context.abort(code, details)
+        raise AssertionError("abort raises, always")
+
+    return answer
+
+
+class InferenceServicer(GRPCInferenceServiceServicer):
+    """Answers gRPC calls.
+
+    Args:
+        registry: finds the model version.
+        statistics: counts of the versions.
+        observer: is told of every inference.
+        admin: who may load and unload.
+        unload_timeout_s: requests of a model that is unloaded may take that long to finish.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        statistics: describe.Statistics,
+        observer: RequestObserver,
+        admin: AdminRule,
+        unload_timeout_s: float,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._statistics = statistics
+        self._observer = observer
+        self._admin = admin
+        self._unload_timeout_s = unload_timeout_s
+        self._clock = clock
+
+    @answers_errors
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: ServicerContext) -> pb.ServerLiveResponse:
+        """The process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    @answers_errors
+    async def ServerReady(self, request: pb.ServerReadyRequest, context: ServicerContext) -> pb.ServerReadyResponse:
+        """A model serves and the process is not stopping."""
+        return pb.ServerReadyResponse(ready=self._registry.not_ready_reason is None)
+
+    @answers_errors
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: ServicerContext) -> pb.ModelReadyResponse:
+        """A version serves; one that does not exist is not ready, as in Triton, and no error."""
+        try:
+            self._registry.get(request.name, _version(request.version))
+        except (NotFound, Unavailable):
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    @answers_errors
+    async def ServerMetadata(
+        self, request: pb.ServerMetadataRequest, context: ServicerContext
+    ) -> pb.ServerMetadataResponse:
+        """Name, version and extensions of the service."""
+        return _filled(pb.ServerMetadataResponse(), describe.server_metadata())
+
+    @answers_errors
+    async def ModelMetadata(
+        self, request: pb.ModelMetadataRequest, context: ServicerContext
+    ) -> pb.ModelMetadataResponse:
+        """Inputs and outputs."""
+        metadata = describe.model_metadata(self._registry, request.name, _version(request.version))
+        return _filled(pb.ModelMetadataResponse(), metadata)
+
+    @answers_errors
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: ServicerContext) -> pb.ModelConfigResponse:
+        """Signature and batching. The latency curve has no place in the message: REST tells it."""
+        config = model_config(self._registry.get(request.name, _version(request.version)))
+        del config["latency_curve"]
+        return _filled(pb.ModelConfigResponse(), {"config": config})
+
+    @answers_errors
+    async def ModelStatistics(
+        self, request: pb.ModelStatisticsRequest, context: ServicerContext
+    ) -> pb.ModelStatisticsResponse:
+        """What every version has done since it was loaded first."""
+        entries = describe.model_statistics(
+            self._registry, self._statistics, request.name or None, _version(request.version)
+        )
+        return _filled(pb.ModelStatisticsResponse(), {"model_stats": entries})
+
+    @answers_errors
+    async def RepositoryIndex(
+        self, request: pb.RepositoryIndexRequest, context: ServicerContext
+    ) -> pb.RepositoryIndexResponse:
+        """Every version of every model with its state."""
+        _check_repository(request.repository_name)
+        entries = await describe.repository_index(self._registry, ready=request.ready)
+        return _filled(pb.RepositoryIndexResponse(), {"models": entries})
+
+    @answers_errors
+    async def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: ServicerContext
+    ) -> pb.RepositoryModelLoadResponse:
+        """Load what serving.json asks for."""
+        self._check_admin("RepositoryModelLoad", context)
+        _check_repository(request.repository_name)
+        check_load_parameters(plain_parameters(request.parameters))
+        await self._registry.load(request.model_name)
+        return pb.RepositoryModelLoadResponse()
+
+    @answers_errors
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: ServicerContext
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Stop serving a model until it is loaded again."""
+        self._check_admin("RepositoryModelUnload", context)
+        _check_repository(request.repository_name)
+        check_unload_parameters(plain_parameters(request.parameters))
+        await self._registry.unload(request.model_name, timeout_s=self._unload_timeout_s)
+        return pb.RepositoryModelUnloadResponse()
+
+    async def ModelStreamInfer(self, request: AsyncIterator[pb.ModelInferRequest], context: ServicerContext) -> None:
+        """Not offered."""
+        await context.abort(
+            StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not supported; send each request to ModelInfer"
+        )
+
+    @answers_errors
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: ServicerContext) -> pb.ModelInferResponse:
+        """Answer an inference request; counted with the status code that it would have over REST."""
+        start = self._clock()
+        timings = Timings()
+        model: LoadedModel | None = None
+        code = 500
+        try:
+            model = self._registry.get(request.model_name, _version(request.model_version))
+            with model.leases:
+                model.admission.check_open()
+                response = await self._infer(request, model, context, timings)
+            code = 200
+        except ServingError as error:
+            code = status_of(error)
+            raise
+        except asyncio.CancelledError:
+            code = CLIENT_CLOSED_REQUEST
+            raise
+        finally:
+            self._observer.request_done(
+                model=model, protocol=PROTOCOL, code=code, seconds=self._clock() - start, timings=timings
+            )
+        return response
+
+    async def _infer(
+        self, request: pb.ModelInferRequest, model: LoadedModel, context: ServicerContext, timings: Timings
+    ) -> pb.ModelInferResponse:
+        """Decode, predict, encode. gRPC has read the request before, so that stage stays 0."""
+        began = self._clock()
+        inference = await _decode(request, model)
+        options = _until(context.time_remaining(), inference.options, model)
+        timings.decode = self._clock() - began
+        prediction = await predict(model, inference.inputs, options, clock=self._clock)
+        timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
+        answered = self._clock()
+        response = print_infer(prediction.outputs, inference.requested, model, request.id)
+        timings.encode = self._clock() - answered
+        return response
+
+    def _check_admin(self, call: str, context: ServicerContext) -> None:
+        given = dict(context.invocation_metadata() or ()).get("authorization", "")
+        self._admin.check(call, authorization=given, how="the metadata authorization", near=_is_near(context.peer()))
+
+
+async def _decode(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
+    if is_small(request, model):
+        return parse_infer(request, model)
+    return await asyncio.get_running_loop().run_in_executor(None, parse_infer, request, model)
+
+
+def _until(remaining_s: float | None, options: RequestOptions, model: LoadedModel) -> RequestOptions:
+    """The request's options, its timeout cut to the time for which the client waits: nobody reads a later answer."""
+    timeout_s = model.default_timeout_s if options.timeout_s is None else options.timeout_s
+    if remaining_s is None or remaining_s >= timeout_s:
+        return options
+    return replace(options, timeout_s=remaining_s)
+
+
+def _version(text: str) -> int | None:
+    """The version that a message names; None if it names none."""
+    return version_number(text) if text else None
+
+
+def _check_repository(name: str) -> None:
+    if name:
+        refuse_repository_name(name, place="message")
+
+
+def _is_near(peer: str) -> bool:
+    """Whether gRPC's name of a client is that of one on this machine: ``ipv4:127.0.0.1:5``, ``ipv6:%5B::1%5D:5``."""
+    family, _, place = unquote(peer).partition(":")
+    if family == "unix":
+        return True
+    return is_loopback(place.rpartition(":")[0].strip("[]"))
+
+
+def _filled(message: Message, content: dict[str, Any]) -> Message:
+    """The message with the names and values that REST answers with as JSON."""
+    ParseDict(content, message)
+    return message

@@ -1,0 +1,43 @@
+"""Errors over gRPC: the one table from error to status code, and how much of a message fits."""
+
+from grpc import StatusCode
+
+from app.errors import (
+    DeadlineExceeded,
+    DeadlineOutOfReach,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    QueueFull,
+    ServingError,
+    Unavailable,
+    Unsupported,
+)
+
+# The first class that matches decides, so subclasses stand before their base; what is not in it is INTERNAL. TooLarge
+# is an InvalidInput here too: RESOURCE_EXHAUSTED invites to try the same again, which would never succeed.
+STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
+    (InvalidInput, StatusCode.INVALID_ARGUMENT),
+    (Forbidden, StatusCode.PERMISSION_DENIED),
+    (NotFound, StatusCode.NOT_FOUND),
+    (QueueFull, StatusCode.RESOURCE_EXHAUSTED),
+    (DeadlineOutOfReach, StatusCode.RESOURCE_EXHAUSTED),
+    (Unavailable, StatusCode.UNAVAILABLE),
+    (DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),
+    (Unsupported, StatusCode.UNIMPLEMENTED),
+)
+# Messages travel in the trailers, of which clients take 8 KiB; a byte may become three there.
+MESSAGE_LIMIT_BYTES = 2_048
+
+
+def code_of(error: ServingError) -> StatusCode:
+    """gRPC status code of an error."""
+    return next((code for kind, code in STATUS if isinstance(error, kind)), StatusCode.INTERNAL)
+
+
+def details_of(error: ServingError) -> str:
+    """The error's message, cut where it is longer than trailers may be: a client's own value may be quoted in it."""
+    data = error.message.encode()
+    if len(data) <= MESSAGE_LIMIT_BYTES:
+        return error.message
+    return data[:MESSAGE_LIMIT_BYTES].decode(errors="ignore") + " ..."

@@ -1,0 +1,66 @@
+"""Watches for clients that leave while their request is being answered."""
+
+import asyncio
+from collections import deque
+
+from app.edge.respond import Receive
+
+# Watching costs a task, so only requests that take longer than this get one.
+WATCH_AFTER_S = 0.005
+
+
+class Watched:
+    """One request; its own task is cancelled when the client disconnects."""
+
+    __slots__ = ("_done", "_owner", "_receive", "_task", "since")
+
+    def __init__(self, receive: Receive, since: float) -> None:
+        self.since = since
+        self._receive = receive
+        self._owner = asyncio.current_task()
+        self._task: asyncio.Task[None] | None = None
+        self._done = False
+
+    def stop(self) -> None:
+        """The request has been answered."""
+        self._done = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def begin(self) -> None:
+        """The request takes long: watch from now on."""
+        if not self._done:
+            self._task = asyncio.get_running_loop().create_task(self._until_disconnect())
+
+    async def _until_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._owner is not None:
+            self._owner.cancel()
+
+
+class DisconnectWatch:
+    """All requests that are being answered, behind one timer: one each would cost more than most answers."""
+
+    def __init__(self) -> None:
+        self._young: deque[Watched] = deque()
+        self._armed = False
+
+    def watch(self, receive: Receive) -> Watched:
+        """Watch the request of the running task until its ``stop``."""
+        loop = asyncio.get_running_loop()
+        watched = Watched(receive, loop.time())
+        self._young.append(watched)
+        if not self._armed:
+            self._armed = True
+            loop.call_later(WATCH_AFTER_S, self._sweep)
+        return watched
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._young and self._young[0].since + WATCH_AFTER_S <= now:
+            self._young.popleft().begin()
+        self._armed = bool(self._young)
+        if self._armed:
+            loop.call_later(max(self._young[0].since + WATCH_AFTER_S - now, 0.001), self._sweep)

@@ -1,0 +1,127 @@
+"""What a load generator measured, and the two generators: wrk, closed loop, and ``open_loop``."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.serving.errors import Unavailable
+from benchmarks.serving.forms import Post
+
+OPEN_LOOP_CONNECTIONS = 64
+
+_SCRIPT = """
+local bodies, requests, turn = {bodies}, {{}}, 0
+function init(args)
+  for number, path in ipairs(bodies) do
+    local file = io.open(path, "rb")
+    requests[number] = wrk.format("POST", {path}, {{{headers}}}, file:read("*a"))
+    file:close()
+  end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+function done(summary, latency, _)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  local form = '"rate_per_s": %.6f, "p50_ms": %.6f, "p99_ms": %.6f, "errors": %d, "requests": %d'
+  local rate = (summary.requests - errors.status) / summary.duration * 1e6
+  local p50, p99 = latency:percentile(50) / 1e3, latency:percentile(99) / 1e3
+  io.write("\\nRESULT {{" .. string.format(form, rate, p50, p99, failed, summary.requests) .. "}}\\n")
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One measurement.
+
+    Attributes:
+        rate_per_s: good answers a second.
+        p50_ms, p99_ms: latency; in an open loop, from the moment at which the request was to be sent.
+        errors: answers other than 2xx, connections and answers lost.
+        requests: answers.
+        asked_per_s: rate of an open loop; None for wrk.
+        late_p99_ms: how late the open loop itself was in sending while it had a free connection.
+    """
+
+    rate_per_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    requests: int
+    asked_per_s: float | None = None
+    late_p99_ms: float | None = None
+
+
+def require_wrk() -> str:
+    """What ``wrk`` says it is.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise Unavailable("wrk is not installed: apt-get install wrk")
+    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
+    return " ".join(said.split()[:2])
+
+
+def closed_loop(posts: Sequence[Post], *, port: int, connections: int, seconds: float, core: int) -> Load:
+    """``wrk`` with one thread on ``core``: each connection sends its next request once it has its answer.
+
+    wrk cycles through the bodies; path and headers are those of the first post, which all of them must share.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "requests.lua")
+        script.write_text(_lua(posts, Path(folder)), encoding="utf-8")
+        wrk = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+        command = ["taskset", "--cpu-list", str(core), *wrk, "-s", str(script), f"http://127.0.0.1:{port}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
+    if result is None:
+        raise Unavailable(f"wrk gave no result: {(done.stderr or done.stdout).strip()[-300:]}")
+    return Load(**json.loads(result.removeprefix("RESULT ").replace("nan", "0").replace("inf", "0")))
+
+
+def open_loop(posts: Sequence[Post], *, port: int, rate_per_s: float, seconds: float, core: int) -> Load:
+    """Requests at a constant rate, whether or not answers come; latency counts from the intended moment."""
+    plan = {
+        "port": port,
+        "rate_per_s": rate_per_s,
+        "seconds": seconds,
+        "connections": OPEN_LOOP_CONNECTIONS,
+        "requests": [wire(post, port).hex() for post in posts],
+    }
+    command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.serving.open_loop"]
+    done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"the open loop failed: {done.stderr.strip()[-300:]}")
+    return Load(**json.loads(done.stdout))
+
+
+def wire(post: Post, port: int) -> bytes:
+    """A request as it goes over the wire."""
+    headers = {"Host": f"127.0.0.1:{port}", **post.headers, "Content-Length": str(len(post.body))}
+    lines = [f"POST {post.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + post.body
+
+
+def as_record(load: Load) -> dict[str, float | int | None]:
+    """For the results file, to a sensible number of digits."""
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(load).items()}
+
+
+def _lua(posts: Sequence[Post], folder: Path) -> str:
+    files = []
+    for number, post in enumerate(posts):
+        file = folder / f"{number}.body"
+        file.write_bytes(post.body)
+        files.append(json.dumps(str(file)))
+    headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in posts[0].headers.items())
+    return _SCRIPT.format(bodies="{" + ", ".join(files) + "}", path=json.dumps(posts[0].path), headers=headers)

@@ -1,0 +1,117 @@
+"""What the servers are asked, and what they must answer: drawn garments and sentences of random words, no data set's.
+
+The peers serve the published network for images. For texts they serve what the converter makes of the same SavedModel
+without the project's own graph pass: a masked LSTM as an ONNX ``Loop``.
+"""
+
+import hashlib
+import io
+import re
+import subprocess
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serving.errors import Unavailable
+
+IMAGE_MODEL, TEXT_MODEL = "fashion-mnist-mlp", "imdb-sentiment-lstm"
+DISTINCT = 64
+"""Different bodies that a load generator cycles through."""
+SHORTEST_TOKENS, LONGEST_TOKENS = 5, 250
+LARGE_BATCH = 256
+
+
+class Samples:
+    """Inputs and their expected outputs.
+
+    Args:
+        models: directory of the published models.
+        work: where files that can be made again are kept.
+    """
+
+    def __init__(self, models: Path, work: Path) -> None:
+        self.models = models
+        self.image_model = models / IMAGE_MODEL / "1" / "model.onnx"
+        self._text_version = models / TEXT_MODEL / "1"
+        self.vocabulary = self._text_version / "vocabulary.txt"
+        self._work = work
+
+    @cached_property
+    def images(self) -> Any:
+        """uint8 (LARGE_BATCH, 28, 28)."""
+        from training.datasets.synthetic import fashion_images
+
+        return fashion_images(LARGE_BATCH, seed=11)[0]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Sentences of evenly spread lengths, in random order; every word is known to the model."""
+        words = self.vocabulary.read_text(encoding="utf-8").split("\n")
+        plain = [word for word in words if re.fullmatch("[a-z]+", word)]
+        rng = np.random.default_rng(12)
+        lengths = rng.permutation(np.linspace(SHORTEST_TOKENS, LONGEST_TOKENS, DISTINCT).round().astype(int))
+        # Frequent words more often, as in any text.
+        return [" ".join(plain[int(len(plain) * draw**3)] for draw in rng.random(length)) for length in lengths]
+
+    @cached_property
+    def image_answers(self) -> Any:
+        """float32 (LARGE_BATCH, 10), row by row as ONNX Runtime gives them."""
+        return _session(self.image_model).run(None, {"pixels": self.images})[0]
+
+    @cached_property
+    def text_answers(self) -> Any:
+        """float32 (DISTINCT, 2), each text alone."""
+        from app.contract.tokenizer import Tokenizer
+
+        tokenizer = Tokenizer.read(self.vocabulary, max_length=400, keep="last")
+        session = _session(self._text_version / "model.onnx")
+        rows = [session.run(None, {"token_ids": tokenizer.encode(text)[np.newaxis]})[0] for text in self.texts]
+        return np.concatenate(rows)
+
+    def loop_model(self) -> Path:
+        """The network for texts as tf2onnx makes it of the SavedModel; converted once.
+
+        Raises:
+            Unavailable: the training tools are not installed, or the converter makes no ``Loop`` any more.
+        """
+        digest = hashlib.sha256((self._text_version / "saved_model.pb").read_bytes()).hexdigest()[:12]
+        path = self._work / f"{TEXT_MODEL}-loop-{digest}.onnx"
+        if not path.exists():
+            _convert(self._text_version, path)
+        return path
+
+
+def png(image: Any) -> bytes:
+    """A picture file of one image."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, sess_options=options, providers=["CPUExecutionProvider"])
+
+
+def _convert(version: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    command = ["-m", "tf2onnx.convert", "--saved-model", str(version), "--opset", "17", "--output", str(fresh)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Unavailable(f"the Loop export of {TEXT_MODEL} needs `make train-install`: {last}")
+    import onnx
+
+    if "Loop" not in {node.op_type for node in onnx.load(fresh).graph.node}:
+        raise Unavailable("the converter makes no Loop any more: there is nothing to compare with")
+    fresh.rename(path)

@@ -1,0 +1,220 @@
+"""What is measured, on which servers, and what Atelier should come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks.serving import forms
+from benchmarks.serving.forms import Form
+from benchmarks.serving.many_models import FIRST
+from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, TEXT_MODEL, png
+
+ATELIER, FLOOR, IN_PROCESS, MANY = "atelier", "floor", "in-process", "atelier-20x2"
+BEST_PEER = "best peer"
+ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
+CONNECTIONS = 32
+OPEN_LOOP_SHARE = 0.8
+"""Of a server's own maximum rate."""
+
+Figure = Literal["rate", "p50", "tail"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a ratio of Atelier should come to.
+
+    Attributes:
+        against: server by name, the best peer, or None for a figure of Atelier alone.
+        figure: ``rate``: requests a second, Atelier's divided by the other's. ``p50``: latencies, likewise.
+            ``tail``: p99 divided by p50.
+        at_least, at_most: limit; None for a figure that is only reported.
+    """
+
+    against: str | None
+    figure: Figure = "rate"
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of load.
+
+    Attributes:
+        kind: which network.
+        forms: server -> how it is asked; servers that are not in it cannot take this load.
+        rows: instances in a request.
+        connections: of a closed loop.
+        open_loop_of: name of the workload whose maximum rate this one takes ``OPEN_LOOP_SHARE`` of; None: closed loop.
+        peers_of: other workloads whose peers count for the best peer too.
+    """
+
+    name: str
+    title: str
+    kind: Literal["image", "text"]
+    forms: Mapping[str, Form]
+    targets: tuple[Target, ...]
+    rows: int = 1
+    connections: int = CONNECTIONS
+    open_loop_of: str | None = None
+    peers_of: tuple[str, ...] = ()
+
+
+_V1_IMAGE = forms.json_list(f"/v1/models/{IMAGE_MODEL}:predict", "instances", "predictions")
+_RAW = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True)
+_V2_IMAGE = forms.v2_binary(IMAGE_MODEL)
+_PNG = forms.picture(f"/v1/models/{IMAGE_MODEL}:classify", png)
+_TEXT = forms.json_list(f"/v1/models/{TEXT_MODEL}:predict", "instances", "predictions")
+_FASTAPI = "/predict"
+
+_IMAGE_JSON: dict[str, Form] = {
+    FLOOR: forms.constant(f"/{ANSWER_BYTES}", _V1_IMAGE),
+    "fastapi": forms.constant(_FASTAPI, _V1_IMAGE),
+    "fastapi-onnx": forms.json_list(_FASTAPI, "instances", "predictions"),
+    "litserve": forms.json_single("/predict", "image", "probabilities"),
+    "bentoml": forms.json_list("/predict", "images", None),
+    "mlserver": forms.v2_json("peer"),
+    "ray": forms.json_single("/predict", "image", "probabilities"),
+    "pytriton": forms.v2_json("peer"),
+    ATELIER: _V1_IMAGE,
+}
+_IMAGE_RAW: dict[str, Form] = {
+    FLOOR: forms.constant(f"/{ANSWER_BYTES}", _RAW),
+    "fastapi": forms.constant(_FASTAPI, _RAW),
+    "fastapi-onnx": forms.raw("/raw", "predictions", rows=True),
+    "ray": forms.raw("/predict", "probabilities", rows=False),
+    "pytriton": forms.v2_raw("peer"),
+    ATELIER: _RAW,
+}
+_TEXTS: dict[str, Form] = {
+    FLOOR: forms.constant(f"/{TEXT_ANSWER_BYTES}", _TEXT),
+    "fastapi-onnx": forms.json_list("/texts", "instances", "predictions"),
+    "litserve": forms.json_single("/predict", "text", "probabilities"),
+    "bentoml": forms.json_list("/texts", "texts", None),
+    "mlserver": forms.v2_json("peer"),
+    "ray": forms.json_single("/predict", "text", "probabilities"),
+    "pytriton": forms.v2_json("peer"),
+    ATELIER: _TEXT,
+}
+
+
+def _without(found: Mapping[str, Form], *names: str) -> dict[str, Form]:
+    return {name: form for name, form in found.items() if name not in names}
+
+
+_TAIL = (Target(None, "tail", at_most=5),)
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "image-json",
+            "one 28x28 image, JSON integers",
+            "image",
+            _IMAGE_JSON,
+            (
+                Target(FLOOR, at_least=0.40),
+                Target(BEST_PEER, at_least=3),
+                Target("litserve", at_least=8),
+                Target("bentoml", at_least=8),
+                Target("mlserver", at_least=8),
+            ),
+        ),
+        Workload(
+            "image-raw",
+            "one image, raw bytes",
+            "image",
+            _IMAGE_RAW,
+            (Target(FLOOR, at_least=0.60), Target(BEST_PEER, at_least=4)),
+            peers_of=("image-v2",),
+        ),
+        Workload(
+            "image-v2",
+            "one image, V2 binary tensors both ways",
+            "image",
+            {
+                FLOOR: forms.constant(f"/{V2_ANSWER_BYTES}", _V2_IMAGE),
+                "pytriton": forms.v2_binary("peer"),
+                ATELIER: _V2_IMAGE,
+            },
+            (Target(FLOOR, at_least=0.60), Target(BEST_PEER, at_least=4)),
+            peers_of=("image-raw",),
+        ),
+        Workload(
+            "image-png",
+            "one PNG, :classify",
+            "image",
+            {FLOOR: forms.constant(f"/{LABELS_BYTES}", _PNG), ATELIER: _PNG},
+            (Target(FLOOR, at_least=0.30),),
+        ),
+        Workload(
+            "latency",
+            "one image, raw bytes, one connection",
+            "image",
+            _IMAGE_RAW,
+            (Target(FLOOR, "p50", at_most=1.5),),
+            connections=1,
+        ),
+        Workload(
+            "sentences",
+            "one sentence of 5 to 250 tokens, JSON",
+            "text",
+            _TEXTS,
+            (Target(FLOOR), Target(BEST_PEER, at_least=3)),
+        ),
+        Workload(
+            "tail-image",
+            "one image, JSON integers, open loop at 80 % of the own maximum",
+            "image",
+            _without(_IMAGE_JSON, FLOOR, "fastapi"),
+            _TAIL,
+            open_loop_of="image-json",
+        ),
+        Workload(
+            "tail-sentences",
+            "one sentence, open loop at 80 % of the own maximum",
+            "text",
+            _without(_TEXTS, FLOOR),
+            _TAIL,
+            open_loop_of="sentences",
+        ),
+        Workload(
+            "batch-256",
+            "256 images in one V2 binary request, one connection",
+            "image",
+            {
+                FLOOR: forms.constant(f"/{LARGE_ANSWER_BYTES}", _V2_IMAGE),
+                "pytriton": forms.v2_binary("peer"),
+                ATELIER: _V2_IMAGE,
+            },
+            (Target(IN_PROCESS, "p50"), Target(FLOOR, "p50")),
+            rows=LARGE_BATCH,
+            connections=1,
+        ),
+        Workload(
+            "many-models",
+            "one image, raw bytes, to one of 20 models with 2 versions each",
+            "image",
+            {
+                FLOOR: _IMAGE_RAW[FLOOR],
+                ATELIER: _RAW,
+                MANY: forms.raw(f"/v1/models/{FIRST}:predict", "predictions", rows=True),
+            },
+            (Target(MANY),),
+        ),
+    )
+}
+
+
+def expected(workload: Workload, samples: Any) -> tuple[list[Any], list[Any]]:
+    """Instances of each distinct request, and the answers to them."""
+    if workload.kind == "text":
+        rows = range(len(samples.texts))
+        return [samples.texts[row : row + 1] for row in rows], [samples.text_answers[row : row + 1] for row in rows]
+    if workload.rows > 1:
+        return [samples.images], [samples.image_answers]
+    from benchmarks.serving.samples import DISTINCT
+
+    return [samples.images[row : row + 1] for row in range(DISTINCT)], [
+        samples.image_answers[row : row + 1] for row in range(DISTINCT)
+    ]

@@ -1,0 +1,91 @@
+"""inference.proto speaks the wire format of Triton's clients, and the modules beside it are made from it."""
+
+import base64
+import re
+import subprocess
+import sys
+
+import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from tests.support.service import ROOT
+
+# In a process of its own: Triton's client registers the same names.
+PRINT = """
+import base64
+from app.edge.grpc.inference_pb2 import DESCRIPTOR
+print(base64.b64encode(DESCRIPTOR.serialized_pb).decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def ours():
+    done = subprocess.run([sys.executable, "-c", PRINT], cwd=ROOT, capture_output=True, text=True, check=True)
+    return FileDescriptorProto.FromString(base64.b64decode(done.stdout))
+
+
+def theirs():
+    files = [FileDescriptorProto(), FileDescriptorProto()]
+    service_pb2.DESCRIPTOR.CopyToProto(files[0])
+    model_config_pb2.DESCRIPTOR.CopyToProto(files[1])
+    return files
+
+
+def fields(messages, place=""):
+    """What decides the bytes of a message: per field its number, type, message type, whether it repeats, its oneof."""
+    found = {}
+    for message in messages:
+        name = f"{place}.{message.name}"
+        found[name] = "message"
+        for field in message.field:
+            oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
+            found[f"{name}.{field.name}"] = (field.number, field.type, field.type_name, field.label, oneof)
+        found |= fields(message.nested_type, name)
+        found |= enums(message.enum_type, name)
+    return found
+
+
+def enums(found, place=""):
+    return {f"{place}.{each.name}.{value.name}": value.number for each in found for value in each.value}
+
+
+def methods(file):
+    (service,) = file.service
+    return {
+        each.name: (each.input_type, each.output_type, each.client_streaming, each.server_streaming)
+        for each in service.method
+    }
+
+
+def test_every_field_has_the_number_and_the_type_that_clients_use(ours):
+    service, config = theirs()
+    want = fields(service.message_type) | fields(config.message_type) | enums(config.enum_type)
+    have = fields(ours.message_type) | enums(ours.enum_type)
+    assert len(have) > 150
+    assert {name: want.get(name) for name in have} == have
+
+
+def test_every_method_is_one_of_the_clients(ours):
+    want = methods(theirs()[0])
+    assert ours.package == "inference"
+    assert ours.service[0].name == "GRPCInferenceService"
+    assert {name: want.get(name) for name in methods(ours)} == methods(ours)
+
+
+def test_the_generated_module_holds_what_the_proto_file_says(ours):
+    source = (ROOT / "app/edge/grpc/inference.proto").read_text(encoding="utf-8")
+    code = re.sub(r"//.*", "", source)
+    said = set(re.findall(r"(?:message|enum|rpc) (\w+)", code)) | set(re.findall(r"(\w+) = \d+;", code))
+    held = {method.name for method in ours.service[0].method} | names(ours.message_type, ours.enum_type)
+    assert said == held
+
+
+def names(messages, enum_types):
+    found = {each.name for each in enum_types} | {value.name for each in enum_types for value in each.value}
+    for message in messages:
+        if not message.options.map_entry:
+            assert isinstance(message, DescriptorProto)
+            found |= {message.name, *(field.name for field in message.field)}
+            found |= names(message.nested_type, message.enum_type)
+    return found

@@ -1,0 +1,810 @@
+"""The Open Inference Protocol over gRPC, driven by Triton's own client."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from prometheus_client.parser import text_string_to_metric_families
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+from tritonclient.utils import InferenceServerException
+
+from app import __version__
+from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
+from tests.support.images import png
+from tests.support.service import ROOT, Service, address_of_this_machine, own_environment
+from tests.support.tiny_models import (
+    SIDE,
+    write_brightness_model,
+    write_fragile_model,
+    write_rule_model,
+    write_slow_model,
+    write_words_model,
+)
+
+KEY = "s3cret"
+
+
+class GrpcService(Service):
+    """A service that listens for gRPC as well, with Triton's client and a plain stub of it."""
+
+    def __init__(self, models, *arguments, **options):
+        super().__init__(models, "--grpc-port", "0", *arguments, **options)
+        found = re.search(r"gRPC listens on (\S+):(\d+)", self.log)
+        assert found, self.log
+        self.grpc_port = int(found[2])
+        self.triton = triton.InferenceServerClient(f"127.0.0.1:{self.grpc_port}")
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+        self.stub = GRPCInferenceServiceStub(self.channel)
+
+    def stop(self, *arguments):
+        code = super().stop(*arguments)
+        if hasattr(self, "channel"):
+            self.triton.close()
+            self.channel.close()
+        return code
+
+    def metric(self, name, **labels):
+        """The value of the one sample of that name with those labels; 0 if there is none."""
+        for family in text_string_to_metric_families(self.client.get("/metrics").text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return sample.value
+        return 0.0
+
+    def requests(self, model, code):
+        return self.metric("atelier_requests_total", model=model, protocol="grpc:infer", code=str(code))
+
+    def queued(self):
+        return self.metric("atelier_queued_rows", model="slow")
+
+    def dropped(self, reason):
+        return self.metric("atelier_dropped_rows_total", model="slow", reason=reason)
+
+
+def wait_until(happened):
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A service over four models; tests leave it as it was."""
+    models = tmp_path_factory.mktemp("grpc-models")
+    write_brightness_model(models)
+    write_words_model(models)
+    write_fragile_model(models)
+    write_rule_model(models)
+    service = GrpcService(models, "--log-level", "debug")
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def client(service):
+    return service.triton
+
+
+@pytest.fixture
+def start():
+    """Starts services and sees that they end with 0."""
+    services = []
+
+    def begin(*arguments, **options):
+        services.append(GrpcService(*arguments, **options))
+        return services[-1]
+
+    yield begin
+    for service in services:
+        if service.process.returncode is None:
+            assert service.stop() == 0
+
+
+@pytest.fixture
+def slow(tmp_path, start):
+    """A service whose model takes some tenths of a second for each row, and which has found out that it does."""
+    write_slow_model(tmp_path)
+    service = start(tmp_path)
+    service.triton.infer("slow", busy())
+    return service
+
+
+def tensor(name, values, datatype, *, api=triton):
+    given = api.InferInput(name, list(values.shape), datatype)
+    given.set_data_from_numpy(values)
+    return given
+
+
+def pixels(values=PIXELS, *, api=triton):
+    return [tensor("pixels", values, "UINT8", api=api)]
+
+
+def busy():
+    """A row that keeps the slow model busy."""
+    return [tensor("x", np.array([1], np.int32), "INT32")]
+
+
+def request(name="pixels", datatype="UINT8", shape=(1, SIDE, SIDE), *, model="brightness", raw=(), **contents):
+    """A plain message of one input."""
+    message = pb.ModelInferRequest(model_name=model, raw_input_contents=raw)
+    given = message.inputs.add(name=name, datatype=datatype, shape=shape)
+    for field, values in contents.items():
+        getattr(given.contents, field).extend(values)
+    return message
+
+
+def good():
+    return request(raw=[bytes(16)])
+
+
+def with_parameter(message, name, **value):
+    message.parameters[name].CopyFrom(pb.InferParameter(**value))
+    return message
+
+
+def with_outputs(message, *names, classification=None):
+    for name in names:
+        output = message.outputs.add(name=name)
+        if classification is not None:
+            output.parameters["classification"].int64_param = classification
+    return message
+
+
+def numbers_of(response, index=0):
+    output = response.outputs[index]
+    return np.frombuffer(response.raw_output_contents[index], np.float32).reshape(output.shape)
+
+
+def refusal(call, *arguments, **options):
+    """Status code and message of a call that fails."""
+    with pytest.raises((grpc.RpcError, InferenceServerException)) as caught:
+        call(*arguments, **options)
+    error = caught.value
+    if isinstance(error, grpc.RpcError):
+        return error.code().name, error.details()
+    return error.status().removeprefix("StatusCode."), error.message()
+
+
+def test_live_and_ready(client):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+
+
+def test_readiness_of_models_and_versions(client):
+    assert client.is_model_ready("brightness")
+    assert client.is_model_ready("brightness", "1")
+    assert not client.is_model_ready("brightness", "2")
+    assert not client.is_model_ready("nope")
+    assert refusal(client.is_model_ready, "brightness", "01")[0] == "INVALID_ARGUMENT"
+
+
+def test_server_metadata_is_that_of_rest(client, service):
+    metadata = client.get_server_metadata()
+    assert (metadata.name, metadata.version) == ("atelier", __version__)
+    assert list(metadata.extensions) == service.client.get("/v2").json()["extensions"]
+
+
+@pytest.mark.parametrize("model", ["brightness", "words", "rule"])
+def test_model_metadata_is_that_of_rest(client, service, model):
+    def tensors(found):
+        return [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in found]
+
+    for version in ("", "1"):
+        metadata = client.get_model_metadata(model, version)
+        assert {
+            "name": metadata.name,
+            "versions": list(metadata.versions),
+            "platform": metadata.platform,
+            "inputs": tensors(metadata.inputs),
+            "outputs": tensors(metadata.outputs),
+        } == service.client.get(f"/v2/models/{model}").json()
+
+
+def test_model_config_is_that_of_rest(client, service):
+    config = client.get_model_config("words").config
+    want = service.client.get("/v2/models/words/config").json()
+    assert (config.name, config.platform, config.backend) == (want["name"], want["platform"], want["backend"])
+    assert config.max_batch_size == want["max_batch_size"]
+    for found, tensors in ((config.input, want["input"]), (config.output, want["output"])):
+        assert [
+            {"name": each.name, "data_type": DataType.Name(each.data_type), "dims": list(each.dims)} for each in found
+        ] == tensors
+    assert config.dynamic_batching.priority_levels == want["dynamic_batching"]["priority_levels"]
+    assert config.dynamic_batching.default_queue_policy.default_timeout_microseconds == 30_000_000
+    assert {name: {"string_value": each.string_value} for name, each in config.parameters.items()} == want["parameters"]
+    assert not config.model_transaction_policy.decoupled
+
+
+def test_infer_answers_what_rest_answers(client, service):
+    result = client.infer("brightness", pixels())
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)
+    body = {"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": list(PIXELS.shape), "data": PIXELS.tolist()}]}
+    rest = service.client.post("/v2/models/brightness/infer", content=json.dumps(body)).json()
+    same = np.array(rest["outputs"][0]["data"], np.float32).reshape(5, 2)
+    assert (result.as_numpy("probabilities") == same).all()
+    response = result.get_response()
+    assert (response.model_name, response.model_version, response.id) == ("brightness", "1", "")
+    assert not response.outputs[0].HasField("contents")
+
+
+def test_typed_contents_answer_like_raw_ones(service):
+    typed = service.stub.ModelInfer(request(shape=PIXELS.shape, uint_contents=PIXELS.reshape(-1).tolist()))
+    raw = service.stub.ModelInfer(request(shape=PIXELS.shape, raw=[PIXELS.tobytes()]))
+    assert typed == raw
+    np.testing.assert_allclose(numbers_of(typed), expected(PIXELS), atol=1e-6)
+
+
+def test_many_typed_values_at_once(service):
+    response = service.stub.ModelInfer(request(shape=(1000, SIDE, SIDE), uint_contents=[7] * 16_000))
+    np.testing.assert_allclose(numbers_of(response), expected(np.full((1000, SIDE, SIDE), 7)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("datatype", "shape"), [("INT32", (2, 2)), ("INT16", (2, 2)), ("INT8", (2, 2))])
+def test_token_ids_of_typed_contents(service, datatype, shape):
+    message = request("token_ids", datatype, shape, model="words", int_contents=[2, 4, 3, 3])
+    assert numbers_of(service.stub.ModelInfer(message)).argmax(axis=1).tolist() == [1, 0]
+
+
+def test_single_precision_typed_and_half_precision_raw(client, service):
+    message = request("x", "FP32", (2, 1), model="rule", fp32_contents=[0.5, -2])
+    assert numbers_of(service.stub.ModelInfer(message)).tolist() == [[0.0], [-5.0]]
+    half = client.infer("rule", [tensor("x", np.array([[0.5], [-2]], np.float16), "FP16")])
+    assert half.as_numpy("values").tolist() == [[0.0], [-5.0]]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_texts_as_bytes_are_tokenised_by_the_models_own_contract(client, service, shape):
+    texts = [text.encode() for text in TEXTS]
+    raw = client.infer("words", [tensor("token_ids", np.array(texts, object).reshape(shape), "BYTES")])
+    typed = service.stub.ModelInfer(request("token_ids", "BYTES", shape, model="words", bytes_contents=texts))
+    ids = np.array([[1, 2, 4, 0, 0], [3, 0, 0, 0, 0], [2, 2, 3, 4, 4]], np.int32)
+    same = client.infer("words", [tensor("token_ids", ids, "INT32")]).as_numpy("probabilities")
+    assert (raw.as_numpy("probabilities") == same).all()
+    assert (numbers_of(typed) == same).all()
+
+
+def test_images_as_bytes_go_through_the_models_own_steps(client):
+    images = [png(image) for image in PIXELS]
+    result = client.infer("brightness", [tensor("pixels", np.array(images, object), "BYTES")])
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)
+
+
+def test_class_count_answers_the_best_classes_with_their_labels(client):
+    outputs = [triton.InferRequestedOutput("probabilities", class_count=2)]
+    result = client.infer("brightness", pixels(np.full((1, SIDE, SIDE), 128, np.uint8)), outputs=outputs)
+    best, worst = (text.decode().split(":") for text in result.as_numpy("probabilities")[0])
+    assert best[1:] == ["1", "bright"]
+    assert worst[1:] == ["0", "dark"]
+    assert float(best[0]) == pytest.approx(0.7310586, abs=1e-6)  # sigmoid(1), to float32's last digits
+
+
+def test_the_id_comes_back(client):
+    assert client.infer("brightness", pixels(), request_id="17-b").get_response().id == "17-b"
+
+
+def test_a_version_in_the_message(client):
+    assert client.infer("brightness", pixels(), model_version="1").get_response().model_version == "1"
+    assert refusal(client.infer, "brightness", pixels(), model_version="7") == (
+        "NOT_FOUND",
+        "Could not find version 7 of model brightness; known versions: 1",
+    )
+    assert refusal(client.infer, "brightness", pixels(), model_version="x")[0] == "INVALID_ARGUMENT"
+
+
+def test_priority_timeout_and_parameters_of_the_clients_own(client):
+    result = client.infer("brightness", pixels(), priority=1, timeout=2_000_000, parameters={"trace": "abc"})
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compressed_requests(client, algorithm):
+    result = client.infer("brightness", pixels(MANY), compression_algorithm=algorithm)
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected(MANY), atol=1e-6)
+
+
+def test_an_unknown_model_is_not_found(client, service):
+    error = "model 'nope' is not in the repository; models: brightness, fragile, rule, words"
+    for call in (
+        partial(client.infer, "nope", pixels()),
+        partial(client.get_model_metadata, "nope"),
+        partial(client.get_model_config, "nope"),
+        partial(client.get_inference_statistics, "nope"),
+        partial(client.load_model, "nope"),
+        partial(client.unload_model, "nope"),
+    ):
+        assert refusal(call) == ("NOT_FOUND", error)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (
+            request("picture", raw=[bytes(16)]),
+            "unexpected inference input 'picture' for model 'brightness'; it has 'pixels'",
+        ),
+        (request("", raw=[bytes(16)]), "inputs[0] has no 'name'; send a string"),
+        (
+            request(datatype="FP32", raw=[bytes(64)]),
+            "inference input 'pixels' data-type is 'FP32', but model 'brightness' expects 'UINT8'",
+        ),
+        (
+            request(datatype="FLOAT", raw=[bytes(64)]),
+            "input 'pixels' has the unknown datatype 'FLOAT'; use BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, "
+            "INT32, INT64, FP16, FP32, FP64, BYTES",
+        ),
+        (
+            request(datatype="", raw=[bytes(16)]),
+            "input 'pixels' has no 'datatype'; send one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, "
+            "INT64, FP16, FP32, FP64, BYTES",
+        ),
+        (
+            request(shape=(1, 3, 4), raw=[bytes(12)]),
+            "unexpected shape for input 'pixels' for model 'brightness'. Expected [-1,4,4], got [1,3,4]",
+        ),
+        (
+            request(shape=(-1, 4, 4), raw=[bytes(16)]),
+            "input 'pixels' has shape [-1, 4, 4]; send a list of whole numbers from 0",
+        ),
+        (request(shape=(0, 4, 4), raw=[b""]), "'pixels' holds no instance; send at least one"),
+        (request(shape=(2**62, 4, 4), raw=[bytes(16)]), None),
+        (request(shape=(2**62, 4, 4), uint_contents=[1]), None),
+        (
+            pb.ModelInferRequest(model_name="brightness"),
+            "expected 1 inputs but got 0 inputs for model 'brightness'; it has 'pixels'",
+        ),
+        (
+            pb.ModelInferRequest(model_name="brightness", inputs=[*good().inputs] * 2),
+            "expected 1 inputs but got 2 inputs for model 'brightness'; it has 'pixels'",
+        ),
+        (request(), "input 'pixels' has neither raw_input_contents nor contents"),
+        (
+            request(raw=[bytes(16)], uint_contents=[1] * 16),
+            "contents field must not be specified when using raw_input_contents for 'pixels' for model 'brightness'",
+        ),
+        (
+            request(raw=[bytes(16)] * 2),
+            "expected 1 raw_input_contents, one for each input, but got 2 for model 'brightness'",
+        ),
+        (
+            request(raw=[bytes(20)]),
+            "raw_input_contents of input 'pixels' have 20 bytes; UINT8 of shape [1, 4, 4] has 16 bytes",
+        ),
+        (
+            request(raw=[bytes(3)]),
+            "raw_input_contents of input 'pixels' have 3 bytes; UINT8 of shape [1, 4, 4] has 16 bytes",
+        ),
+        (
+            request(uint_contents=[1, 2, 3]),
+            "uint_contents of input 'pixels' hold 3 values; shape [1, 4, 4] wants 16",
+        ),
+        (request(int_contents=[1] * 16), "input 'pixels' of datatype UINT8 has int_contents; send uint_contents"),
+        (
+            request("x", "FP16", (1, 1), model="rule", fp32_contents=[1]),
+            "input 'x' has datatype FP16, which contents cannot hold; send raw_input_contents",
+        ),
+        (request(uint_contents=[300] * 16), "instance 0 of 'pixels': value 300 at [0, 0] is outside 0 to 255"),
+        (
+            request("x", "FP32", (1, 1), model="rule", fp32_contents=[float("nan")]),
+            "instance 0 of 'x': value nan at [0] is not a finite number",
+        ),
+        (
+            request("index", "BYTES", (1,), model="fragile", bytes_contents=[b"a"]),
+            "inference input 'index' data-type is 'BYTES', but model 'fragile' expects 'INT32'",
+        ),
+        (
+            request("token_ids", "BYTES", (2,), model="words", bytes_contents=[b"a"]),
+            "input 'token_ids' holds 1 elements, its shape [2] says 2",
+        ),
+        (
+            request("token_ids", "BYTES", (1, 2), model="words", bytes_contents=[b"a", b"b"]),
+            "unexpected shape for input 'token_ids' for model 'words'. Expected [-1] or [-1,1], got [1,2]",
+        ),
+        (
+            request("token_ids", "BYTES", (2,), model="words", bytes_contents=[b"good", b" "]),
+            "input 'token_ids', element 1: text is empty; send at least one word",
+        ),
+        (
+            request("token_ids", "BYTES", (1,), model="words", raw=[struct.pack("<I", 9) + b"good"]),
+            "input 'token_ids': element 0 announces 9 bytes, 4 follow",
+        ),
+        (
+            with_outputs(good(), "nope"),
+            "unexpected inference output 'nope' for model 'brightness'; it has 'probabilities'",
+        ),
+        (with_outputs(good(), "probabilities", "probabilities"), "output 'probabilities' is requested twice"),
+        (
+            with_outputs(good(), "probabilities", classification=-1),
+            "'classification' of output 'probabilities' is -1; send a whole number of classes",
+        ),
+        (
+            with_parameter(good(), "priority", int64_param=-1),
+            "parameter 'priority' is -1; send a whole number from 0 to 2^64 - 1",
+        ),
+        (
+            with_parameter(good(), "timeout", double_param=1.5),
+            "parameter 'timeout' is 1.5; send a whole number from 0 to 2^64 - 1",
+        ),
+        (
+            with_parameter(good(), "timeout"),
+            "parameter 'timeout' is None; send a whole number from 0 to 2^64 - 1",
+        ),
+        (
+            with_parameter(good(), "triton_x", bool_param=True),
+            "parameter 'triton_x' is reserved: names must not begin with 'triton_'",
+        ),
+    ],
+)
+def test_a_value_that_breaks_a_rule_is_named_in_the_words_of_rest(service, message, error):
+    code, found = refusal(service.stub.ModelInfer, message)
+    assert code == "INVALID_ARGUMENT"
+    assert error is None or found == error
+    np.testing.assert_allclose(numbers_of(service.stub.ModelInfer(good())), expected(PIXELS[:1] * 0), atol=1e-6)
+
+
+def test_a_clients_own_long_value_does_not_break_the_reply(service):
+    code, found = refusal(service.stub.ModelInfer, request("ä\n" * 50_000, raw=[bytes(16)]))
+    assert code == "INVALID_ARGUMENT"
+    assert found.startswith("unexpected inference input 'ä")
+    assert found.endswith(" ...")
+    assert len(found) < 2100
+
+
+def test_a_message_over_the_limit_is_refused_by_its_size(tiny_models, start):
+    service = start(tiny_models, environment={"ATELIER_BODY_LIMIT_BYTES": "2000"})
+    code, found = refusal(service.triton.infer, "brightness", pixels(MANY))
+    assert code == "RESOURCE_EXHAUSTED"
+    assert found.endswith("vs. 2000)")
+    assert service.triton.infer("brightness", pixels(PIXELS)).as_numpy("probabilities").shape == (5, 2)
+
+
+def test_more_rows_than_the_queue_ever_holds_are_an_invalid_argument(tmp_path, start):
+    directory = write_brightness_model(tmp_path)
+    (directory.parent / "serving.json").write_text('{"batching": {"max_queue_rows": 4}}')
+    code, found = refusal(start(tmp_path).triton.infer, "brightness", pixels())
+    assert code == "INVALID_ARGUMENT"
+    assert found.startswith("request holds 5 instances")
+
+
+def test_a_failing_row_fails_its_own_request_only_and_shows_no_traceback(client, service):
+    def ask(index):
+        return client.infer("fragile", [tensor("index", np.array([index], np.int32), "INT32")])
+
+    code, found = refusal(ask, 99)
+    assert code == "INTERNAL"
+    assert "Traceback" not in found
+    assert ask(3).as_numpy("square").tolist() == [[9.0]]
+
+
+def test_streams_are_not_implemented(service):
+    code, found = refusal(lambda: list(service.stub.ModelStreamInfer(iter([good()]))))
+    assert (code, found) == ("UNIMPLEMENTED", "ModelStreamInfer is not supported; send each request to ModelInfer")
+
+
+def test_shared_memory_is_not_implemented(client):
+    assert refusal(client.get_system_shared_memory_status)[0] == "UNIMPLEMENTED"
+
+
+def test_a_hundred_requests_at_once(client):
+    answers = {}
+    done = threading.Semaphore(0)
+
+    def keep(index, result, error):
+        answers[index] = error or result.as_numpy("probabilities")
+        done.release()
+
+    for index in range(100):
+        client.async_infer("brightness", pixels(MANY[index : index + 1]), callback=partial(keep, index))
+    for _ in range(100):
+        assert done.acquire(timeout=30)
+    found = np.concatenate([answers[index] for index in range(100)])
+    np.testing.assert_allclose(found, expected(MANY[:100]), atol=1e-6)
+
+
+def test_the_aio_client_goes_on_after_an_error(service):
+    async def main():
+        async with triton_aio.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as client:
+            assert await client.is_server_live()
+            assert await client.is_server_ready()
+            with pytest.raises(InferenceServerException, match="unexpected inference input"):
+                await client.infer("brightness", [tensor("wrong", MANY, "UINT8", api=triton_aio)])
+            given = pixels(api=triton_aio)
+            results = await asyncio.gather(*(client.infer("brightness", given) for _ in range(100)))
+            return [result.as_numpy("probabilities") for result in results]
+
+    for answer in asyncio.run(main()):
+        np.testing.assert_allclose(answer, expected(PIXELS), atol=1e-6)
+
+
+def test_statistics_count_rows_runs_and_failures(tiny_models, start):
+    service = start(tiny_models)
+    for rows in (1, 3):
+        service.triton.infer("brightness", pixels(PIXELS[:rows]))
+    refusal(service.triton.infer, "brightness", [tensor("wrong", PIXELS, "UINT8")])
+    (entry,) = service.triton.get_inference_statistics("brightness", "1").model_stats
+    assert (entry.name, entry.version, entry.inference_count, entry.execution_count) == ("brightness", "1", 4, 2)
+    assert (entry.inference_stats.success.count, entry.inference_stats.fail.count) == (2, 1)
+    assert 0 < entry.inference_stats.compute_infer.ns < entry.inference_stats.success.ns
+    assert [(each.batch_size, each.compute_infer.count) for each in entry.batch_stats] == [(1, 1), (3, 1)]
+    assert entry.last_inference > 1_700_000_000_000
+    names = [each.name for each in service.triton.get_inference_statistics().model_stats]
+    assert names == ["brightness", "fragile", "words"]
+    for code, count in ((200, 2), (400, 1)):
+        assert service.requests("brightness", code) == count
+
+
+def test_the_index_and_loading_and_unloading(tmp_path, start):
+    write_brightness_model(tmp_path)
+    write_words_model(tmp_path)
+    service = start(tmp_path)
+    client = service.triton
+
+    def index(**options):
+        message = service.stub.RepositoryIndex(pb.RepositoryIndexRequest(**options))
+        return [(each.name, each.version, each.state, each.reason) for each in message.models]
+
+    assert index() == [("brightness", "1", "READY", ""), ("words", "1", "READY", "")]
+    client.unload_model("brightness")
+    assert not client.is_model_ready("brightness")
+    assert client.is_server_ready()
+    assert index()[0] == ("brightness", "1", "UNAVAILABLE", "unloaded")
+    assert index(ready=True) == [("words", "1", "READY", "")]
+    assert refusal(client.infer, "brightness", pixels()) == (
+        "UNAVAILABLE",
+        "model 'brightness' has no version that serves (version 1 is UNAVAILABLE: unloaded)",
+    )
+    client.load_model("brightness")
+    np.testing.assert_allclose(
+        client.infer("brightness", pixels()).as_numpy("probabilities"), expected(PIXELS), atol=1e-6
+    )
+
+
+def test_what_load_and_unload_do_not_take(client, service):
+    code, found = refusal(client.load_model, "words", config="{}", files={"file:1/model.onnx": b"x"})
+    assert (code, found.split(":")[0]) == ("UNIMPLEMENTED", "parameter 'config' of load is not supported")
+    message = pb.RepositoryModelUnloadRequest(model_name="words")
+    message.parameters["unload_dependents"].int64_param = 1
+    assert refusal(service.stub.RepositoryModelUnload, message) == (
+        "INVALID_ARGUMENT",
+        "parameter 'unload_dependents' is 1; unload takes 'unload_dependents', a boolean",
+    )
+    assert refusal(service.stub.RepositoryIndex, pb.RepositoryIndexRequest(repository_name="other")) == (
+        "UNIMPLEMENTED",
+        "'repository_name' specification is not supported; leave 'other' out of the message",
+    )
+    assert client.is_model_ready("words")
+
+
+def test_admin_calls_are_closed_beyond_this_machine_without_a_key(tiny_models, start):
+    service = start(tiny_models, "--host", "0.0.0.0")
+    for name, call in (("Load", service.triton.load_model), ("Unload", service.triton.unload_model)):
+        assert refusal(call, "words") == (
+            "PERMISSION_DENIED",
+            f"RepositoryModel{name} is closed, because the service listens beyond this machine and has no admin key; "
+            "set ATELIER_ADMIN_KEY",
+        )
+    assert service.triton.is_model_ready("words")
+    with triton.InferenceServerClient(f"{address_of_this_machine()}:{service.grpc_port}") as far:
+        assert far.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
+    write_words_model(tmp_path)
+    service = start(tmp_path, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
+        assert refusal(service.triton.unload_model, "words", headers=headers) == (
+            "PERMISSION_DENIED",
+            "RepositoryModelUnload wants the admin key; send the metadata authorization: Bearer KEY",
+        )
+    assert service.triton.is_model_ready("words")
+    service.triton.unload_model("words", headers={"authorization": f"Bearer {KEY}"})
+    assert not service.triton.is_model_ready("words")
+    assert KEY not in service.log
+
+
+def test_a_timeout_out_of_reach_is_refused_at_once(slow):
+    running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(2)]
+    wait_until(lambda: slow.queued() == 1)
+    code, found = refusal(slow.triton.infer, "slow", busy(), timeout=10_000)
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "the timeout leaves 10.0 ms" in found
+    for call in running:
+        call.cancel()
+
+
+def test_the_deadline_of_the_call_is_a_timeout_too(slow):
+    """Refused at once as out of reach, although the request's own timeout and the model's would allow it."""
+    running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(6)]
+    wait_until(lambda: slow.queued() == 5)
+
+    def refused():
+        code, _ = refusal(slow.triton.infer, "slow", busy(), client_timeout=0.1, timeout=20_000_000)
+        # The refusal may lose the race with the deadline, on its way to the client or before.
+        assert code in {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+        return slow.requests("slow", 429) > 0
+
+    wait_until(refused)
+    for call in running:
+        call.cancel()
+
+
+def test_a_call_whose_deadline_passes_while_it_runs(slow):
+    code, _ = refusal(slow.triton.infer, "slow", busy(), client_timeout=0.05)
+    assert code == "DEADLINE_EXCEEDED"
+    wait_until(lambda: slow.requests("slow", 499) == 1)
+
+
+def test_a_cancelled_call_leaves_the_queue(slow):
+    calls = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(4)]
+    wait_until(lambda: slow.queued() == 3)
+    for call in calls[1:]:
+        call.cancel()
+    wait_until(lambda: slow.requests("slow", 499) == 3)
+    wait_until(lambda: slow.dropped("cancelled") == 3)
+    wait_until(lambda: slow.requests("slow", 200) == 2)
+
+
+def ignore(result, error):
+    pass
+
+
+class Answers:
+    """Collects what calls under way are answered."""
+
+    def __init__(self, service, count):
+        self.found = []
+        self._left = threading.Semaphore(0)
+        self._count = count
+        for _ in range(count):
+            service.triton.async_infer("slow", busy(), callback=self._keep)
+        wait_until(lambda: service.queued() == count - 1)
+
+    def _keep(self, result, error):
+        self.found.append((error.status(), error.message()) if error else result.as_numpy("y").tolist())
+        self._left.release()
+
+    def wait(self):
+        for _ in range(self._count):
+            assert self._left.acquire(timeout=10)
+        return self.found
+
+
+SHUT_DOWN = ("StatusCode.UNAVAILABLE", "the service shut down before this request was answered")
+
+
+def test_calls_under_way_at_sigterm_are_answered(slow):
+    answers = Answers(slow, 2)
+    assert Service.stop(slow) == 0
+    assert answers.wait() == [[1.0], [1.0]]
+
+
+def test_work_that_outlasts_the_shutdown_time_is_answered_unavailable(tmp_path, start):
+    write_slow_model(tmp_path, multiplications=20)
+    service = start(tmp_path, "--shutdown-timeout-s", "1")
+    service.triton.infer("slow", busy())
+    answers = Answers(service, 8)
+    assert Service.stop(service) == 0
+    assert SHUT_DOWN in answers.wait()
+    assert all(answer in ([1.0], SHUT_DOWN) for answer in answers.found)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_calls(slow):
+    answers = Answers(slow, 8)
+    slow.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "Shutting down" in slow.log)
+    assert Service.stop(slow, signal.SIGINT) == 0
+    assert answers.wait().count(SHUT_DOWN) > 4
+
+
+def test_ready_turns_false_before_the_port_closes(tiny_models, start):
+    service = start(tiny_models, "--drain-delay-s", "1")
+    service.process.terminate()
+    deadline = time.monotonic() + 5
+    while service.triton.is_server_ready():
+        assert time.monotonic() < deadline
+    assert service.triton.is_server_live()
+    assert service.triton.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
+    assert service.stop() == 0
+
+
+def test_a_port_in_use_ends_with_one_sentence(tiny_models):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_service(tiny_models, "--grpc-port", str(port))
+    assert done.returncode == 2
+    assert done.stderr.count(f"cannot listen on 127.0.0.1:{port} for gRPC; choose another port with --grpc-port\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "bind" not in done.stderr
+
+
+def test_two_services_do_not_share_a_port(tiny_models, service):
+    done = run_service(tiny_models, "--grpc-port", str(service.grpc_port))
+    assert done.returncode == 2
+    assert "choose another port with --grpc-port" in done.stderr
+
+
+def run_service(models, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
+        cwd=ROOT,
+        env=own_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_plain_uvicorn_listens_for_grpc_too(tiny_models):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", "0"],
+        cwd=ROOT,
+        env={**own_environment(), "ATELIER_MODELS_DIR": str(tiny_models), "ATELIER_GRPC_PORT": str(port)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            deadline = time.monotonic() + 30
+            while not ready(client):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert client.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def ready(client):
+    try:
+        return client.is_server_ready()
+    except InferenceServerException:
+        return False
+
+
+WITHOUT_GRPC = """
+import asyncio, sys
+from app.main import create_app
+from app.settings import Settings
+
+async def main():
+    app = create_app(Settings(models_dir=sys.argv[1]))
+    async with app.router.lifespan_context(app):
+        pass
+
+asyncio.run(main())
+print([name for name in ("grpc", "google.protobuf") if name in sys.modules])
+"""
+
+
+def test_without_the_port_nobody_waits_for_grpc_to_be_imported(tiny_models):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GRPC, str(tiny_models)],
+        cwd=ROOT,
+        env=own_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
