@@ -4,6 +4,7 @@ Training writes it, the service reads it; both through the classes below, which 
 """
 
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -47,6 +48,16 @@ class TensorSpec(_Frozen):
     def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype as numpy's own."""
         return np.dtype(self.dtype)
+
+    @cached_property
+    def wire_dtype(self) -> np.dtype[Any]:
+        """The dtype in little-endian order, as raw bytes hold it."""
+        return self.numpy_dtype.newbyteorder("<")
+
+    @cached_property
+    def instance_bytes(self) -> int:
+        """Bytes of one instance of fixed shape."""
+        return self.numpy_dtype.itemsize * prod(self.shape)
 
     @property
     def oip_datatype(self) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from app.edge import wire
@@ -108,8 +107,10 @@ class Dispatch:
                 if route.verb == "generate_stream":
                     code = await self._stream(model, scope, receive, send, timings)
                     return
-                ask = self._generate if route.verb == "generate" else partial(self._infer, route)
-                reply = await ask(model, scope, receive, timings)
+                if route.verb == "generate":
+                    reply = await self._generate(model, scope, receive, timings)
+                else:
+                    reply = await self._infer(route, model, scope, receive, timings)
             code = reply.status
             await send_reply(reply, send, (_server_timing(timings),))
         except ServingError as error:
@@ -136,8 +137,11 @@ class Dispatch:
         began = self._clock()
         body = await self._read(heads, receive)
         have_body = self._clock()
-        kind = wire.kind_of(route, heads, body, model)
-        exchange = await self._decode(wire.Request(route, heads, scope["query_string"], body, kind), model)
+        request = wire.Request(route, heads, scope["query_string"], body, wire.kind_of(route, heads, body, model))
+        if request.is_small:
+            exchange = wire.parse(request, model, self._reader)
+        else:
+            exchange = await self._parse_aside(request, model)
         decoded = self._clock()
         timings.read, timings.decode = have_body - began, decoded - have_body
 
@@ -203,9 +207,8 @@ class Dispatch:
         body = await read_body(receive, content_length=heads.content_length, limit_bytes=limit)
         return inflate(body, heads.content_encoding, limit_bytes=limit) if heads.content_encoding else body
 
-    async def _decode(self, request: wire.Request, model: LoadedModel) -> Exchange:
-        if request.is_small:
-            return wire.parse(request, model, self._reader)
+    async def _parse_aside(self, request: wire.Request, model: LoadedModel) -> Exchange:
+        """In a worker thread, with a parser of its own."""
         reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
         return await asyncio.get_running_loop().run_in_executor(None, wire.parse, request, model, reader)
 

@@ -9,7 +9,7 @@ from app.runtime.backend import Array
 from app.serving.work import DEFAULT_OPTIONS, Answer, RequestOptions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one, and every request makes one
 class Exchange:
     """A request as tensors, and how its answer is to be printed.
 
@@ -24,7 +24,7 @@ class Exchange:
     options: RequestOptions = DEFAULT_OPTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Heads:
     """The request headers that inference reads.
 

@@ -87,17 +87,15 @@ def _part(data: bytes, number: int, model: LoadedModel) -> Array:
 
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array]:
     """One or more rows of the single fixed-shape input, little-endian, one after the other."""
-    if len(model.spec.inputs) != 1 or model.spec.inputs[0].is_variable:
-        raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     tensor = model.spec.inputs[0]
-    dtype = tensor.numpy_dtype.newbyteorder("<")
-    row_bytes = dtype.itemsize * int(np.prod(tensor.shape))
-    if len(body) % row_bytes:
+    if len(model.spec.inputs) != 1 or tensor.is_variable:
+        raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
+    if len(body) % tensor.instance_bytes:
         raise InvalidInput(
-            f"body of {len(body)} bytes is no whole number of instances of {tensor.in_words}, {row_bytes} bytes each"
+            f"body of {len(body)} bytes is no whole number of instances of {tensor.in_words}, "
+            f"{tensor.instance_bytes} bytes each"
         )
-    values = np.frombuffer(body, dtype=dtype).reshape(-1, *tensor.shape)
-    return {tensor.name: values.astype(tensor.numpy_dtype, copy=False)}
+    return {tensor.name: np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)}
 
 
 def _multipart(content_type: str, body: bytes) -> list[bytes]:

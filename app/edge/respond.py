@@ -45,7 +45,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
 JSON: Header = (b"content-type", b"application/json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """Status, body and headers of one answer."""
 

@@ -33,6 +33,7 @@ class Route:
         name: model.
         version, label: as written; at most one of them is set.
         verb: what to do, in lower case; for TensorFlow Serving not necessarily one of V1_VERBS.
+        protocol: protocol and verb, as metrics name them: ``v1:predict``.
     """
 
     api: Literal["v1", "v2"]
@@ -40,20 +41,17 @@ class Route:
     version: str | None
     label: str | None
     verb: str
-
-    @property
-    def protocol(self) -> str:
-        """Protocol and verb, as metrics name them: ``v1:predict``."""
-        return f"{self.api}:{self.verb}"
+    protocol: str
 
 
 @lru_cache(maxsize=1024)
 def match(path: str) -> Route | None:
     """The route of a decoded path; None if it is no inference path."""
     if (found := _V1.fullmatch(path)) is not None:
-        return Route("v1", found["name"], found["version"], found["label"], found["verb"].lower())
+        verb = found["verb"].lower()
+        return Route("v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}")
     if (found := _V2.fullmatch(path)) is not None:
-        return Route("v2", found["name"], found["version"], None, found["verb"])
+        return Route("v2", found["name"], found["version"], None, found["verb"], f"v2:{found['verb']}")
     return None
 
 

@@ -19,7 +19,7 @@ DEFAULT_TOP_K = 10
 INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "text": 16_384, "form": 16_384, "image": 4_096, "multipart": 4_096}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """All of a request but its model.
 

@@ -76,6 +76,12 @@ def _take_apart(outputs: Answer, works: Sequence[Work]) -> list[Outcome]:
         return [outputs]
     answers: list[Outcome] = []
     start = 0
+    if len(outputs) == 1:
+        ((name, values),) = outputs.items()
+        for work in works:
+            answers.append({name: values[start : start + work.rows]})
+            start += work.rows
+        return answers
     for work in works:
         answers.append(take_rows(outputs, start, start + work.rows))
         start += work.rows
@@ -90,7 +96,7 @@ def _finite(answer: Outcome, name: str) -> Outcome:
 
 def padding_ratio(works: Sequence[Work], *, allowed_batch_sizes: Sequence[int] = ()) -> float:
     """Share of a batch's elements that are padding, after shorter rows or as further rows; 0 to 1."""
-    if len(works) == 1 and not allowed_batch_sizes:
+    if not allowed_batch_sizes and (len(works) == 1 or not any(work.length for work in works)):
         return 0.0
     rows = _allowed(sum(work.rows for work in works), allowed_batch_sizes)
     given = whole = 0

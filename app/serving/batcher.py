@@ -57,6 +57,7 @@ class Batcher:
         )
         self._running: Batch | None = None
         self._free_at = 0.0
+        self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -91,9 +92,8 @@ class Batcher:
             TooLarge, QueueFull, Draining, DeadlineOutOfReach: see ``Admission.admit``.
         """
         now = works[0].enqueued_at
-        size = self._rules.max_batch_size
         for work in works:
-            work.cost_s = work.rows * self._curve.per_row(size, work.length)
+            work.cost_s = work.rows * self._row_seconds(work.length)
         running_s = None if self._running is None else max(0.0, self._free_at - now)
         self._admission.admit(works, running_s=running_s, now=now)
         for work in works:
@@ -103,10 +103,18 @@ class Batcher:
             if self._wakeup is None:
                 # After the requests that are already readable on other connections, so that they share the batch.
                 self._wake_soon()
-            elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= size:
+            elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= self._rules.max_batch_size:
                 self._wakeup.cancel()  # waiting out a delay that a full batch need not wait for
                 self._wake_soon()
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
+
+    def _row_seconds(self, length: int) -> float:
+        """Estimated seconds of a row of that length in a full batch."""
+        if length:
+            return self._curve.per_row(self._rules.max_batch_size, length)
+        if self._fixed_row_s is None:
+            self._fixed_row_s = self._curve.per_row(self._rules.max_batch_size)
+        return self._fixed_row_s
 
     async def drained(self) -> None:
         """Return once nothing waits and nothing runs."""
@@ -215,6 +223,7 @@ class Batcher:
         self._running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
             _settle(work, outcome)
+        self._fixed_row_s = None
         self._curve.observe(batch.rows, times.input_s + times.infer_s + times.output_s, batch.length)
         self._observer.batch_done(
             rows=batch.rows,

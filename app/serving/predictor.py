@@ -43,12 +43,13 @@ async def predict(
             answers = await asyncio.gather(*(work.future for work in works))
     finally:
         for work in works:  # of a request that failed or whose client left, nothing more need run
-            work.future.cancel()
+            if not work.future.done():
+                work.future.cancel()
     return Prediction(
         outputs=request.join(answers),
         rows=row_count(tensors),
-        queue_s=max(work.started_at - work.enqueued_at for work in works),
-        compute_s=max(work.finished_at - work.started_at for work in works),
+        queue_s=max([work.started_at - work.enqueued_at for work in works]),
+        compute_s=max([work.finished_at - work.started_at for work in works]),
     )
 
 

@@ -11,6 +11,8 @@ WORTH = 0.05
 # Ratios of neighbouring length buckets that are compared.
 RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
+# What a batch costs beside its call: stacking, taking apart, going once more around the event loop.
+BATCH_OVERHEAD_S = 60e-6
 # So many texts are taken to wait when ratios are compared.
 WAITING = 32
 
@@ -69,9 +71,13 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
 
 
 def worthwhile_batch_size(curve: LatencyCurve) -> int:
-    """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``."""
-    best = min(curve.per_row(size, curve.lengths[-1]) for size in curve.batch_sizes)
-    return next(size for size in curve.batch_sizes if curve.per_row(size, curve.lengths[-1]) * (1 - WORTH) <= best)
+    """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``.
+
+    Of several lengths the middle one decides: few texts are as long as the longest.
+    """
+    length = curve.lengths[len(curve.lengths) // 2]
+    costs = [(curve.estimate(size, length) + BATCH_OVERHEAD_S) / size for size in curve.batch_sizes]
+    return next(size for size, cost in zip(curve.batch_sizes, costs, strict=True) if cost * (1 - WORTH) <= min(costs))
 
 
 def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, ...]:
@@ -101,6 +107,6 @@ def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_siz
     for limit in limits:
         rows = WAITING * (limit - shorter) / limits[-1]
         size = min(max_batch_size, max(1, round(rows)))
-        seconds += curve.estimate(size, limit) * rows / size
+        seconds += (curve.estimate(size, limit) + BATCH_OVERHEAD_S) * rows / size
         shorter = limit
     return seconds

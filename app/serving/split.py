@@ -13,7 +13,7 @@ from app.serving.rules import BatchRules
 from app.serving.work import Answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
     """Rows of a request that run in one batch.
 
@@ -26,7 +26,7 @@ class Part:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Split:
     """The parts of a request.
 
@@ -40,7 +40,7 @@ class Split:
 
     def join(self, answers: Sequence[Answer]) -> Answer:
         """The answers of the parts as the answer to the request, row by row as it was sent."""
-        joined = join_rows(list(answers))
+        joined = answers[0] if len(answers) == 1 else join_rows(list(answers))
         if self.order is None:
             return joined
         back = np.argsort(self.order)

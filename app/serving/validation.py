@@ -1,6 +1,6 @@
 """Tensors as decoded from a request to tensors as the signature wants them, or the reason why not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,15 +23,25 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
     """
-    wanted = {tensor.name: tensor for tensor in spec.inputs}
-    if inputs.keys() != wanted.keys():
-        _refuse_names(inputs, wanted)
-    conformed = {name: _conform_tensor(inputs[name], tensor) for name, tensor in wanted.items()}
+    wanted = spec.inputs
+    if len(inputs) == len(wanted) == 1 and wanted[0].name in inputs:  # nearly every request
+        name = wanted[0].name
+        conformed = {name: _conform_tensor(inputs[name], wanted[0])}
+    else:
+        conformed = _conform_several(inputs, wanted)
+    if isinstance(spec.preprocessing, TextPreprocessing):
+        _check_text(conformed[spec.preprocessing.input], spec.preprocessing)
+    return conformed
+
+
+def _conform_several(inputs: Tensors, wanted: Sequence[TensorSpec]) -> dict[str, Array]:
+    by_name = {tensor.name: tensor for tensor in wanted}
+    if inputs.keys() != by_name.keys():
+        _refuse_names(inputs, by_name)
+    conformed = {name: _conform_tensor(inputs[name], tensor) for name, tensor in by_name.items()}
     counts = {name: len(values) for name, values in conformed.items()}
     if len(set(counts.values())) > 1:
         raise InvalidInput(f"inputs differ in their number of instances: {counts}")
-    if isinstance(spec.preprocessing, TextPreprocessing):
-        _check_text(conformed[spec.preprocessing.input], spec.preprocessing)
     return conformed
 
 
@@ -53,7 +63,7 @@ def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
     if cast is None:
         _check_values(values, tensor)
         cast = values.astype(tensor.numpy_dtype)
-    return np.ascontiguousarray(cast)
+    return cast if cast.flags.c_contiguous else np.ascontiguousarray(cast)
 
 
 def _cast(values: Array, tensor: TensorSpec) -> Array | None:

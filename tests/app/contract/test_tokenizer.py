@@ -1,11 +1,15 @@
 """Text to ids."""
 
+import unicodedata
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.contract.tokenizer import (
+    _MARKUP,
+    _TOKENS,
     LINE_END,
     PADDING_ID,
     UNKNOWN,
@@ -162,3 +166,15 @@ def test_padding_follows_the_text():
     rows = [np.array([2, 3], np.int32), np.array([4], np.int32)]
     assert pad(rows).tolist() == [[2, 3], [4, 0]]
     assert pad(rows, length=3).tolist() == [[2, 3, 0], [4, 0, 0]]
+
+
+ODD = st.sampled_from(
+    ["'", "''", "<", ">", "<br />", "!", "?", "_", "-", " ", "\n", "\t", "\x1c", "\x0b", "A", "z9", "don't", "’"]
+)
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.text(st.characters(max_codepoint=127)), st.lists(ODD).map("".join)))
+def test_the_fast_way_splits_ascii_as_the_regular_expression_does(text):
+    plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
+    assert split_tokens(text) == _TOKENS["words"].findall(plain)
