@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
 from benchmarks.startup import measure_startup
@@ -86,6 +87,21 @@ def serving(
         )
     except Unavailable as error:
         raise typer.BadParameter(str(error)) from error
+
+
+@cli.command(name="hot-path")
+def hot_path(
+    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything, after one that does not count.")] = 5,
+) -> None:
+    """Microseconds of one request inside the application, by form and stage; no sockets."""
+    budgets = measure_hot_path(models, repeats=repeats)
+    table = Table("one request as", "concurrency", "processor, µs", *(f"{stage}, µs" for stage in STAGES))
+    for one in budgets:
+        stages = (f"{value:.1f}" for value in one.stages.values())
+        table.add_row(one.form, str(one.concurrency), f"{one.total:.1f}", *stages)
+    Console(width=120).print(table)
+    write_result("hot-path", {"repeats": repeats, "budgets": [asdict(one) for one in budgets]})
 
 
 def write_result(name: str, result: dict[str, object]) -> None:

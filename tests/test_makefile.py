@@ -32,7 +32,7 @@ def test_the_locks_agree_and_name_no_index():
     versions = {}
     for name in ("serve", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
-        assert "http" not in text.replace("httpcore", "").replace("httptools", "").replace("httpx", "")
+        assert "://" not in text
         for line in text.splitlines():
             if "==" in line and not line.startswith((" ", "#")):
                 package, version = line.split(" ;")[0].rstrip(" \\").split("==")

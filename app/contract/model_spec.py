@@ -221,6 +221,14 @@ class ModelSpec(_Frozen):
         """The input called ``name``; KeyError if there is none (our mistake, not a client's)."""
         return next(tensor for tensor in self.inputs if tensor.name == name)
 
+    def output(self, name: str) -> TensorSpec:
+        """The output called ``name``; KeyError if there is none."""
+        return self._outputs_by_name[name]
+
+    @cached_property
+    def _outputs_by_name(self) -> dict[str, TensorSpec]:
+        return {tensor.name: tensor for tensor in self.outputs}
+
     def write(self, directory: Path) -> None:
         """Write model.json into ``directory``."""
         (directory / SPEC_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

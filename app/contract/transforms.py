@@ -67,7 +67,7 @@ def image_to_instance(
     height, width, channels = *target.shape[:2], target.shape[2] if len(target.shape) == 3 else 1
     if image.size != (width, height) or len(image.getbands()) != channels:
         image = apply_steps(image, preprocessing.steps)
-    return np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
+    return np.asarray(_in_mode(image, "L" if channels == 1 else "RGB"), dtype=np.uint8)
 
 
 def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Image.Image:
@@ -87,7 +87,8 @@ def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Imag
                     f"image has {image.width}x{image.height} pixels; at most {pixel_limit} pixels are accepted"
                 )
             image.load()
-            return _flatten(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _flatten(image)
     except UnidentifiedImageError as error:
         raise WrongFormat(f"{len(data)} bytes are no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
@@ -109,9 +110,12 @@ def _flatten(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, layer).convert("L" if grey else "RGB")
-    if image.mode in {"1", "L"}:
-        return image.convert("L")
-    return image.convert("RGB")
+    return _in_mode(image, "L" if image.mode in {"1", "L"} else "RGB")
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image in that mode; itself, not a copy, if it has it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def apply_steps(image: Image.Image, steps: tuple[TransformStep, ...]) -> Image.Image:

@@ -17,6 +17,8 @@ import simdjson
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 
+_LONG = 1_000
+
 JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
 
 
@@ -156,7 +158,8 @@ def is_array(value: JsonValue) -> bool:
 def plain(value: JsonValue) -> JsonValue:
     """A value as ordinary Python objects."""
     if isinstance(value, simdjson.Array):
-        return value.as_list()
+        # One call for all of a long array would hold the interpreter, and with it the event loop, until its end.
+        return value.as_list() if len(value) <= _LONG else [plain(item) for item in value]
     if isinstance(value, simdjson.Object):
         return value.as_dict()
     return value

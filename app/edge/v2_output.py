@@ -32,7 +32,7 @@ class Requested:
     class_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Printed:
     """One output, ready to be written.
 
@@ -81,8 +81,7 @@ def printed_outputs(
     answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel
 ) -> list[tuple[Requested, Printed]]:
     """The outputs that were asked for, each in the form that was asked for."""
-    specs = {tensor.name: tensor for tensor in model.spec.outputs}
-    return [(one, _printed(answer[one.name], one, specs[one.name], model)) for one in requested]
+    return [(one, _printed(answer[one.name], one, model.spec.output(one.name), model)) for one in requested]
 
 
 def print_infer(

@@ -138,6 +138,7 @@ class Registry:
             model = model or await self._try(name, version)
             if model is not None:
                 ready.append(model)
+                self._serving.setdefault(name, model)  # others may take a while to load
             if len(ready) == wanted:
                 break
         if not ready:
@@ -235,8 +236,8 @@ class Registry:
         if label is not None:
             version = self.labelled(name, label)
         if version is None:
-            reasons = "; ".join(f"version {r.version} is {r.state}: {r.reason}" for r in records)
-            raise ModelNotReady(f"model {name!r} has no version that serves ({reasons.rstrip(': ')})")
+            states = "; ".join(f"version {r.version} is {r.state}: {r.reason}".rstrip(": ") for r in records)
+            raise ModelNotReady(f"model {name!r} has no version that serves ({states})")
         record = self.record(name, version)
         if record.model is None:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))

@@ -1,0 +1,137 @@
+"""What one request costs inside the application: no sockets, no HTTP parsing, no client; stage by stage."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+from benchmarks.serving.samples import IMAGE_MODEL, TEXT_MODEL, Samples, png
+
+STAGES = ("read", "decode", "queue", "compute", "encode")
+CONCURRENCY = (1, 32)
+REQUESTS = 4_000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Microseconds of one request in one form, at one concurrency.
+
+    Attributes:
+        total: of processor time, all threads, per request.
+        stages: elapsed, median; queue and compute are those of the request's batch, which others share.
+    """
+
+    form: str
+    concurrency: int
+    total: float
+    stages: dict[str, float]
+
+
+class Stages:
+    """Notes the stages of every request; takes the place of the metrics."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def request_done(self, *, model: Any, protocol: str, code: int, seconds: float, timings: Any) -> None:
+        """Count a request; every one must have been answered."""
+        if code != 200:
+            raise RuntimeError(f"{protocol} answered {code}")
+        self.seen.append(timings)
+
+
+def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
+    """Ask the ASGI application itself, on uvicorn's event loop; medians over the repeats."""
+    import uvloop
+
+    return uvloop.run(_measure(models, repeats))
+
+
+async def _measure(models: Path, repeats: int) -> list[Budget]:
+    from app.edge.dispatch import Dispatch, EdgeLimits
+    from app.main import create_app
+    from app.settings import Settings
+
+    settings = Settings(models_dir=models)
+    registry = create_app(settings).registry
+    for name in (IMAGE_MODEL, TEXT_MODEL):
+        await registry.load_one(name, None)
+    stages = Stages()
+    limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
+    dispatch = Dispatch(registry=registry, limits=limits, observer=stages, clock=perf_counter)
+    budgets = []
+    try:
+        for form, requests in _forms(Samples(models, Path("runs/benchmarks"))).items():
+            for concurrency in CONCURRENCY:
+                times = [await _total(dispatch, requests, concurrency) for _ in range(repeats + 1)][1:]
+                medians = {name: 1e6 * median([getattr(seen, name) for seen in stages.seen]) for name in STAGES}
+                stages.seen.clear()
+                budgets.append(Budget(form, concurrency, 1e6 * median(times), medians))
+    finally:
+        await registry.drain(1)
+    return budgets
+
+
+async def _total(dispatch: Any, requests: list[tuple[dict[str, Any], bytes]], concurrency: int) -> float:
+    """Seconds of processor time per request."""
+
+    async def client(number: int) -> None:
+        for i in range(number, REQUESTS, concurrency):
+            await _ask(dispatch, *requests[i % len(requests)])
+
+    began = process_time()
+    await asyncio.gather(*(client(number) for number in range(concurrency)))
+    return (process_time() - began) / REQUESTS
+
+
+async def _ask(dispatch: Any, scope: dict[str, Any], body: bytes) -> None:
+    given = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal given
+        if given:
+            await asyncio.Event().wait()  # the client stays
+        given = True
+        return {"type": "http.request", "body": body}
+
+    async def send(_message: dict[str, Any]) -> None:
+        pass
+
+    await dispatch(scope, receive, send, _nothing)
+
+
+async def _nothing(*_: Any) -> None:
+    raise RuntimeError("no inference path")
+
+
+def _forms(samples: Samples) -> dict[str, list[tuple[dict[str, Any], bytes]]]:
+    """Requests by form: ASGI scopes and bodies."""
+    images = samples.images[:64]
+    head = {
+        "inputs": [
+            {"name": "pixels", "shape": [1, 28, 28], "datatype": "UINT8", "parameters": {"binary_data_size": 784}}
+        ],
+        "parameters": {"binary_data_output": True},
+    }
+    v2 = json.dumps(head).encode()
+    length = (b"inference-header-content-length", str(len(v2)).encode())
+    v1, octets = f"/v1/models/{IMAGE_MODEL}", (b"content-type", b"application/octet-stream")
+    as_json = (b"content-type", b"application/json")
+    texts = [json.dumps({"instances": [text]}).encode() for text in samples.texts]
+    return {
+        "raw bytes": [_request(f"{v1}:predict", image.tobytes(), octets) for image in images],
+        "V2 binary": [_request(f"/v2/models/{IMAGE_MODEL}/infer", v2 + image.tobytes(), length) for image in images],
+        "V1 JSON": [
+            _request(f"{v1}:predict", json.dumps({"instances": [image.tolist()]}).encode(), as_json) for image in images
+        ],
+        "PNG, :classify": [_request(f"{v1}:classify", png(image), (b"content-type", b"image/png")) for image in images],
+        "sentence": [_request(f"/v1/models/{TEXT_MODEL}:predict", text, as_json) for text in texts],
+    }
+
+
+def _request(path: str, body: bytes, header: tuple[bytes, bytes]) -> tuple[dict[str, Any], bytes]:
+    headers = [(b"host", b"localhost"), header, (b"content-length", str(len(body)).encode())]
+    return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}, body
