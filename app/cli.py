@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.serving.model import LoadedModel
 
 cli = typer.Typer(
-    help="Serve published Keras models over REST: dynamically batched, verified at load.",
+    help="Serve published Keras models over REST and gRPC: dynamically batched, verified at load.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,6 +61,10 @@ def serve(
 
     flags = {name: value for name, value in locals().items() if name != "create_app"}
     settings = read_settings(**flags)
+    if not settings.models_dir.is_dir():
+        fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
+    if settings.port and settings.port == settings.grpc_port:
+        fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
     configure_logging(level=settings.log_level, form=settings.log_format)
     app = create_app(settings)
     config = uvicorn.Config(
@@ -227,7 +231,7 @@ def devices() -> None:
 def version_flag(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    """Serve published Keras models over REST: dynamically batched, verified at load."""
+    """Serve published Keras models over REST and gRPC: dynamically batched, verified at load."""
     if version:
         Console().print(__version__)
         raise typer.Exit

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -43,6 +44,8 @@ from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from app.edge.grpc.server import GrpcServer
+
+log = logging.getLogger("atelier.main")
 
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
 # the answer once, and its switches of threads cost the processor as much again on either side.
@@ -114,6 +117,10 @@ def create_app(settings: Settings | None = None) -> Atelier:
     app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
     app.include_router(oip_router(registry))
     admin = AdminRule(key=settings.admin_key, host=settings.host)
+    if admin.is_closed:
+        log.warning(
+            "load and unload are closed: %s is not this machine alone, and ATELIER_ADMIN_KEY is not set", settings.host
+        )
     app.include_router(repository_router(registry, AdminGuard(admin), unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(metrics_router(exposition))
     add_docs_page(app)

@@ -64,7 +64,7 @@ def _status(record: VersionRecord) -> dict[str, Any]:
     return {
         "version": str(record.version),
         "state": _STATES[record.state],
-        "status": {"error_code": "FAILED_PRECONDITION" if record.reason else "OK", "error_message": record.reason},
+        "status": {"error_code": "FAILED_PRECONDITION" if record.refused else "OK", "error_message": record.reason},
     }
 
 

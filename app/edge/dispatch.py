@@ -26,7 +26,7 @@ from app.edge.respond import (
 )
 from app.edge.routes import V1_VERBS, Route, canonical, match
 from app.edge.watch import DisconnectWatch
-from app.errors import InvalidInput, ServingError
+from app.errors import InvalidInput, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
 from app.serving.generation import generate
@@ -116,7 +116,7 @@ class Dispatch:
         except ServingError as error:
             reply = error_reply(error)
             code = reply.status
-            if code >= 500:
+            if code >= 500 and not isinstance(error, Unavailable):
                 log.error("%s of model %s failed with %d: %s", route.verb, route.name, code, error.message)
             else:
                 log.debug("%s of model %s refused with %d: %s", route.verb, route.name, code, error.message)

@@ -36,7 +36,7 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
     Raises:
         InvalidInput: names the parameter, its value and the rule it breaks.
     """
-    document = reader.read(body)
+    document = reader.read(body, strict=True)
     members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - no dict
     text = members.pop(_TEXT, None)
     if not isinstance(text, str):

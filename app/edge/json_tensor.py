@@ -34,8 +34,12 @@ class JsonReader:
         self._fallback_limit_bytes = fallback_limit_bytes
         self._parser = simdjson.Parser()
 
-    def read(self, body: bytes) -> "Document":
+    def read(self, body: bytes, *, strict: bool = False) -> "Document":
         """Parse ``body``, which must hold a JSON object.
+
+        Args:
+            body: UTF-8.
+            strict: refuse what TensorFlow Serving reads all the same: bytes after the document.
 
         Raises:
             InvalidInput: not JSON (with the offset), not UTF-8, or not an object.
@@ -43,7 +47,7 @@ class JsonReader:
         try:
             root = self._parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-            root = self._fall_back(body, error)
+            root = self._fall_back(body, error, strict=strict)
         if not isinstance(root, simdjson.Object | dict):
             raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
         return Document(root, brackets=body.count(b"["))
@@ -56,12 +60,15 @@ class JsonReader:
             self._parser = simdjson.Parser()
             return self._parser.parse(body)
 
-    def _fall_back(self, body: bytes, error: Exception) -> JsonValue:
+    def _fall_back(self, body: bytes, error: Exception, *, strict: bool) -> JsonValue:
         if len(body) > self._fallback_limit_bytes:
             raise InvalidInput(f"JSON Parse error: {error}") from error
         try:
             text = body.decode("utf-8")
-            return json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))[0]
+            root, end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))
+            if strict and text[end:].strip():
+                raise InvalidInput(f"JSON Parse error: unexpected content after the document at offset: {end}")
+            return root
         except UnicodeDecodeError as bad:
             raise InvalidInput(f"JSON Parse error: body is not UTF-8 at offset: {bad.start}") from bad
         except json.JSONDecodeError as bad:

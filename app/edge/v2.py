@@ -18,7 +18,7 @@ from app.edge.json_tensor import Document, JsonReader, JsonValue, kind_of_value,
 from app.edge.respond import Reply
 from app.edge.v2_input import Declared, media_rows
 from app.edge.v2_output import Requested
-from app.edge.v2_plan import Plan, read_plan
+from app.edge.v2_plan import HOW_TO_INFER, Plan, read_plan
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
@@ -43,9 +43,16 @@ def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader
     """
     if json_length == 0:
         return _raw(body, model)
+    if not body:
+        raise InvalidInput(f"body is empty; {HOW_TO_INFER}")
     if json_length is None:
-        document = reader.read(body)
-        return _exchange(read_plan(document, model), document, _Tail(b"", model.name), model)
+        document = reader.read(body, strict=True)
+        plan = read_plan(document, model)
+        if any(size for _, size in plan.inputs):
+            raise InvalidInput(
+                "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
+            )
+        return _exchange(plan, document, _Tail(b"", model.name), model)
     if not 0 < json_length <= len(body):
         raise InvalidInput(f"inference header size should be in range (0, {len(body)}), got: {json_length}")
     head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)

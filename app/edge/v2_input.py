@@ -128,16 +128,17 @@ def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
     for name in parameters:
         if name.startswith(RESERVED_PREFIX):
             raise InvalidInput(f"parameter {name!r} is reserved: names must not begin with {RESERVED_PREFIX!r}")
-    priority, timeout_us = _unsigned(parameters, "priority"), _unsigned(parameters, "timeout")
+    priority = _unsigned(parameters, "priority", "a level from 1, the highest, or 0 for the model's default")
+    timeout_us = _unsigned(parameters, "timeout", "whole microseconds, or 0 for the model's default")
     if not priority and not timeout_us:
         return DEFAULT_OPTIONS
     return RequestOptions(priority=priority, timeout_s=timeout_us / 1e6 if timeout_us else None)
 
 
-def _unsigned(parameters: Mapping[str, Any], name: str) -> int:
+def _unsigned(parameters: Mapping[str, Any], name: str, meaning: str) -> int:
     value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_UINT64:
-        raise InvalidInput(f"parameter {name!r} is {value!r}; send a whole number from 0 to 2^64 - 1")
+        raise InvalidInput(f"parameter {name!r} is {value!r}; send {meaning}")
     return value
 
 

@@ -14,6 +14,7 @@ from app.errors import InvalidInput
 from app.serving.model import LoadedModel
 from app.serving.work import RequestOptions
 
+HOW_TO_INFER = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], "data": [...]}]}'
 _NO_PARAMETERS: dict[str, JsonValue] = {}
 
 
@@ -49,6 +50,9 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         InvalidInput: names the input, the output or the parameter, its value and the rule it breaks.
     """
     entries = document.get("inputs")
+    if entries is None:
+        keys = ", ".join(map(repr, sorted(document.keys()))) or "no key"
+        raise InvalidInput(f"missing 'inputs'; the document has {keys}; {HOW_TO_INFER}")
     if not is_array(entries):
         raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
     if len(entries) != len(model.spec.inputs):

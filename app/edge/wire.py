@@ -65,10 +65,10 @@ def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
         reply = _classify(request, model)
     elif verb == "regress":
         reply = _regress(model)
-    if not request.body:
-        raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb == "infer":
         return v2.parse_infer(request.body, request.heads.json_length, model, reader)
+    if not request.body:
+        raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb == "predict":
         inputs, layout = _v1_predict(request, model, reader)
         return Exchange(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))

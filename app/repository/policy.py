@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from app.errors import VersionRefused
 
@@ -30,7 +31,7 @@ class BatchingPolicy(BaseModel):
         default_timeout_ms: milliseconds until the answer of a request that names no timeout is no longer wanted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     max_batch_size: int | None = Field(default=None, ge=1)
     max_queue_delay_us: int = Field(default=0, ge=0)
     max_queue_rows: int = Field(default=4096, ge=1)
@@ -48,9 +49,10 @@ class BatchingPolicy(BaseModel):
             if list(values) != sorted(set(values)):
                 raise ValueError(f"{name} is {list(values)}; its values must increase")
         if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
+            stated = "is not stated" if self.max_batch_size is None else f"is {self.max_batch_size}"
             raise ValueError(
-                f"allowed_batch_sizes ends with {self.allowed_batch_sizes[-1]}, max_batch_size is "
-                f"{self.max_batch_size}; both must be the same"
+                f"allowed_batch_sizes ends with {self.allowed_batch_sizes[-1]} and max_batch_size {stated}; "
+                f"state max_batch_size {self.allowed_batch_sizes[-1]}"
             )
         if self.default_priority_level > self.priority_levels:
             raise ValueError(
@@ -66,7 +68,7 @@ class Latest(BaseModel):
         num_versions: how many of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     num_versions: int = Field(default=1, ge=1)
 
 
@@ -77,7 +79,7 @@ class Specific(BaseModel):
         versions: their numbers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     versions: tuple[int, ...] = Field(min_length=1)
 
 
@@ -90,7 +92,7 @@ class VersionPolicy(BaseModel):
         specific: a list of versions.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     latest: Latest | None = None
     all: bool = False
     specific: Specific | None = None
@@ -127,7 +129,7 @@ class ServingPolicy(BaseModel):
         batching: how requests share backend calls.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     version_policy: VersionPolicy = VersionPolicy()
     version_labels: dict[str, int] = {}
     batching: BatchingPolicy = BatchingPolicy()
@@ -147,5 +149,25 @@ class ServingPolicy(BaseModel):
         except OSError as error:
             raise VersionRefused(f"{path}: {error.strerror}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            raise VersionRefused(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise VersionRefused(f"{path}: {_in_words(cls, error.errors()[0])}") from error
+
+
+def _in_words(policy: type[BaseModel], error: ErrorDetails) -> str:
+    """The first mistake in one sentence: which key, what it is, which rule it breaks."""
+    where = [part for part in error["loc"] if isinstance(part, str)]
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error['ctx']['error']}"
+    if error["type"] == "extra_forbidden":
+        place, keys = f" in {'.'.join(where[:-1])}" if where[:-1] else "", _keys(policy, where[:-1])
+        return f"unknown key {where[-1]!r}{place}; known: {', '.join(keys)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{'.'.join(where) or 'the document'} is {error['input']!r}: {error['msg']}"
+
+
+def _keys(policy: type[BaseModel], path: list[str]) -> list[str]:
+    """Keys of the part of the policy at ``path``."""
+    for name in path:
+        kinds = [policy.model_fields[name].annotation, *get_args(policy.model_fields[name].annotation)]
+        policy = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(policy.model_fields)

@@ -30,6 +30,11 @@ class AdminRule:
         """Whether a key decides."""
         return bool(self._key)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let through: the service listens beyond this machine, and there is no key."""
+        return not self._key and not self._local
+
     def check(self, call: str, *, authorization: str, how: str, near: bool) -> None:
         """Check one call.
 

@@ -175,7 +175,8 @@ class Batcher:
             self._drop(work, "cancelled")
         for work in taken.expired:
             self._drop(work, "expired")
-            _settle(work, DeadlineExceeded("the deadline passed while the request waited in the queue"))
+            timeout_ms = (work.deadline - work.enqueued_at) * 1e3
+            _settle(work, DeadlineExceeded(f"the timeout of {timeout_ms:g} ms passed while the request waited"))
         if taken.batch is None:
             self._rest_if_empty()
             return

@@ -68,7 +68,9 @@ async def generate(
     for _ in range(sampling.max_tokens):
         left_s = None if deadline is None else deadline - clock()
         if left_s is not None and left_s <= 0:
-            raise DeadlineExceeded("the timeout passed before the text was complete")
+            raise DeadlineExceeded(
+                f"the timeout of {(options.timeout_s or 0) * 1e3:g} ms passed before the text was complete"
+            )
         step = RequestOptions(priority=options.priority, timeout_s=left_s)
         prediction = await predict(model, {model.input_for_media(): ids[np.newaxis]}, step, clock=clock)
         timings.queue += prediction.queue_s

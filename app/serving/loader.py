@@ -112,6 +112,7 @@ class Loader:
             provider=backend.provider,
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
+            batching=policy,
         )
 
     def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:

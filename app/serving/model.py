@@ -13,6 +13,7 @@ from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreproces
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
+from app.repository.policy import BatchingPolicy
 from app.runtime.backend import Array, Tensors
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
@@ -62,6 +63,7 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
+        batching: the settings of serving.json that it was loaded with.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
     """
@@ -78,6 +80,7 @@ class LoadedModel:
     provider: str
     default_timeout_s: float
     pixel_limit: int
+    batching: BatchingPolicy = field(default_factory=BatchingPolicy)
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import Draining, ModelNotFound, ModelNotReady, ServingError, VersionNotFound, VersionRefused
-from app.repository.policy import ServingPolicy
+from app.repository.policy import BatchingPolicy, ServingPolicy
 from app.serving.model import LoadedModel
 
 log = logging.getLogger("atelier.registry")
@@ -35,12 +35,14 @@ class VersionRecord:
         version: its number.
         state: where it stands.
         reason: why it is unavailable; empty otherwise.
+        refused: it is unavailable because it cannot be loaded.
         model: set while READY.
     """
 
     version: int
     state: State
     reason: str = ""
+    refused: bool = False
     model: LoadedModel | None = None
 
 
@@ -51,7 +53,7 @@ class Registry:
         scan: lists model name -> versions, newest first.
         policy: serving.json of a model.
         load: loads one version; blocks.
-        on_state: is told of every change of state (model, version, state).
+        on_state: is told of every change of state (model, version, state); None says that the version is gone.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Registry:
         scan: Callable[[], Mapping[str, list[int]]],
         policy: Callable[[str], ServingPolicy],
         load: Callable[[str, int], LoadedModel],
-        on_state: Callable[[str, int, State], None],
+        on_state: Callable[[str, int, State | None], None],
     ) -> None:
         self._scan = scan
         self._policy = policy
@@ -83,12 +85,13 @@ class Registry:
         if self._serving:
             log.info("ready: %d of %d models serve", len(self._serving), len(self._records))
         else:
-            log.error("no model version could be loaded")
+            log.error("no model version could be loaded: %s", self._why_none())
 
     async def load(self, name: str) -> None:
         """Load what the policy of one model asks for, from what is on disk now; versions that serve stay loaded.
 
-        New versions serve before those that the policy no longer wants stop.
+        New versions serve before those that the policy no longer wants stop; versions whose batching serving.json has
+        changed are loaded anew and take the place of the old ones likewise.
 
         Raises:
             ModelNotFound: it is not in the repository.
@@ -101,8 +104,7 @@ class Registry:
         if name not in found:
             raise _no_model(name, found)
         async with self._locks[name]:
-            await self._follow_policy(name, found[name])
-            newest = self.records(name)[0]
+            newest = await self._follow_policy(name, found[name])
             if newest.state is not State.READY:
                 serving = self._serving.get(name)
                 instead = f"version {serving.version} serves" if serving is not None else "no version serves"
@@ -119,61 +121,106 @@ class Registry:
         async with self._locks[name]:
             records = self.records(name)
             self._serving.pop(name, None)
-            await asyncio.gather(*(self._retire(name, record, timeout_s) for record in records))
+            reason = f"unloaded; POST /v2/repository/models/{name}/load loads it"
+            await asyncio.gather(*(self._retire(name, record, reason, timeout_s) for record in records))
 
-    async def _follow_policy(self, name: str, versions: list[int]) -> None:
-        """Load what is wanted and not there, then retire what is there and not wanted; raises if the policy breaks."""
+    async def _follow_policy(self, name: str, versions: list[int]) -> VersionRecord:
+        """Load what is wanted and not there, then retire what is there and not wanted.
+
+        Returns:
+            The newest version that is wanted, loaded or refused.
+
+        Raises:
+            VersionRefused: serving.json is broken, or wants only versions that are not there.
+        """
+        self._forget(name, versions)
         try:
             policy = await asyncio.to_thread(self._policy, name)
+            candidates, wanted = policy.version_policy.choose(versions)
+            if not candidates:
+                raise VersionRefused(
+                    f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
+                    f"repository: {_list(versions)}"
+                )
         except VersionRefused as error:
             log.error("model %s: %s", name, error.message)
             for version in versions:
                 self._refuse(name, version, error.message)
             raise
-        candidates, wanted = policy.version_policy.choose(versions)
         ready: list[LoadedModel] = []
         for version in candidates:
-            known = self._records.get(name, {}).get(version)
-            model = known.model if known is not None else None
-            model = model or await self._try(name, version)
+            model = await self._load_or_keep(name, version, policy.batching)
             if model is not None:
                 ready.append(model)
                 self._serving.setdefault(name, model)  # others may take a while to load
             if len(ready) == wanted:
                 break
-        if not ready:
-            return
+        if ready:
+            self._serving[name] = ready[0]
+            chosen = {model.version for model in ready}
+            surplus = [record for record in self.records(name) if record.model and record.version not in chosen]
+            reason = "unloaded: version_policy asks for other versions"
+            await asyncio.gather(*(self._retire(name, record, reason, RETIRE_TIMEOUT_S) for record in surplus))
         self._labels[name] = policy.version_labels
-        self._serving[name] = ready[0]
-        chosen = {model.version for model in ready}
-        surplus = [record for record in self.records(name) if record.model and record.version not in chosen]
-        await asyncio.gather(*(self._retire(name, record, RETIRE_TIMEOUT_S) for record in surplus))
+        for label, version in policy.version_labels.items():
+            if all(model.version != version for model in ready):
+                log.warning("model %s: label %r names version %d, which does not serve", name, label, version)
+        return self._records[name][candidates[0]]
 
-    async def _retire(self, name: str, record: VersionRecord, timeout_s: float) -> None:
+    def _forget(self, name: str, versions: list[int]) -> None:
+        """Drop what is known of versions that neither serve nor lie on the disk any more."""
+        known = self._records.get(name, {})
+        for version in [v for v, record in known.items() if v not in versions and record.model is None]:
+            del known[version]
+            self._on_state(name, version, None)
+
+    async def _load_or_keep(self, name: str, version: int, batching: BatchingPolicy) -> LoadedModel | None:
+        """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
+        known = self._records.get(name, {}).get(version)
+        old = known.model if known is not None else None
+        if old is None:
+            return await self._try(name, version)
+        if old.batching == batching:
+            return old
+        try:
+            new = await asyncio.to_thread(self._load, name, version)
+        except ServingError as error:
+            log.error("model %s version %d goes on as it was: %s", name, version, error.message)
+            raise VersionRefused(f"{error.message}; version {version} goes on serving as it was") from error
+        assert known is not None
+        known.model = new
+        if self._serving.get(name) is old:
+            self._serving[name] = new
+        await self._free(name, old, RETIRE_TIMEOUT_S)
+        log.info("model %s version %d loaded anew: its batching has changed", name, version)
+        return new
+
+    async def _retire(self, name: str, record: VersionRecord, reason: str, timeout_s: float) -> None:
         """Let the requests that hold a version finish, then free it."""
         model = record.model
         if model is None:
-            if record.state is State.READY:
-                self._set(name, record, State.UNAVAILABLE)
             return
         record.model = None
         record.reason = "unloading"
         self._set(name, record, State.UNLOADING)
+        await self._free(name, model, timeout_s)
+        record.reason = reason
+        self._set(name, record, State.UNAVAILABLE)
+        log.info("model %s version %d unloaded", name, record.version)
+
+    async def _free(self, name: str, model: LoadedModel, timeout_s: float) -> None:
         try:
             await asyncio.wait_for(model.leases.ended(), timeout_s)
         except TimeoutError:
-            log.warning("model %s version %d: requests did not finish within %g s", name, record.version, timeout_s)
+            log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         model.admission.draining = True
         model.batcher.fail_unfinished()
         await asyncio.to_thread(model.batcher.close)
-        record.reason = "unloaded"
-        self._set(name, record, State.UNAVAILABLE)
-        log.info("model %s version %d unloaded", name, record.version)
 
     def _refuse(self, name: str, version: int, reason: str) -> None:
         record = self._records.setdefault(name, {}).setdefault(version, VersionRecord(version, State.UNAVAILABLE))
         if record.model is None:
-            record.reason = reason
+            record.reason, record.refused = reason, True
             self._set(name, record, State.UNAVAILABLE)
 
     async def load_one(self, name: str, version: int | None) -> None:
@@ -205,6 +252,7 @@ class Registry:
             record.reason = f"loading failed: {error}"
             log.exception("model %s version %d failed to load", name, version)
         if record.model is None:
+            record.refused = True
             self._set(name, record, State.UNAVAILABLE)
             return None
         self._set(name, record, State.READY)
@@ -252,8 +300,12 @@ class Registry:
         versions = [record.version for record in self.records(name)]
         labels = self._labels.get(name, {})
         if label not in labels:
-            known = f"labels: {', '.join(labels)}" if labels else f"versions: {_list(versions)}"
+            known = f"labels: {', '.join(labels)}" if labels else "no labels: version_labels in serving.json sets them"
             raise VersionNotFound(f"model {name!r} has no label {label!r}; it has {known}")
+        if labels[label] not in versions:
+            raise VersionNotFound(
+                f"label {label!r} of model {name!r} names version {labels[label]}; known versions: {_list(versions)}"
+            )
         return labels[label]
 
     async def index(self) -> list[tuple[str, list[VersionRecord]]]:
@@ -301,6 +353,10 @@ class Registry:
         if not self._serving:
             return "no model version could be loaded; see the log"
         return None
+
+    def _why_none(self) -> str:
+        reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
+        return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
     def start_draining(self) -> None:
         """Report not ready from now on; requests that arrive all the same are still answered."""

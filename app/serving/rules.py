@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.errors import VersionRefused
 from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 
@@ -52,13 +53,17 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
         spec: says whether the instances are texts.
         curve: measured up to the largest batch that is possible.
         inline_below_s: see ``BatchRules``.
+
+    Raises:
+        VersionRefused: length buckets for a model that takes no texts.
     """
     max_batch_size = policy.max_batch_size or worthwhile_batch_size(curve)
+    texts = isinstance(spec.preprocessing, TextPreprocessing)
     buckets = policy.length_buckets
+    if buckets and not texts:
+        raise VersionRefused(f"length_buckets is {list(buckets)}, and model {spec.name!r} takes no texts")
     if buckets is None:
-        text = spec.preprocessing
-        sequence = isinstance(text, TextPreprocessing)
-        buckets = worthwhile_buckets(curve, max_batch_size) if sequence else ()
+        buckets = worthwhile_buckets(curve, max_batch_size) if texts else ()
     return BatchRules(
         max_batch_size=max_batch_size,
         inline_below_s=inline_below_s,

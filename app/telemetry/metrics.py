@@ -198,9 +198,12 @@ class Metrics(Collector):
             found = self._versions[key] = VersionMetrics()
         return found
 
-    def set_state(self, name: str, version: int, state: State) -> None:
-        """Note the state of a version."""
-        self._states[(name, str(version))] = state
+    def set_state(self, name: str, version: int, state: State | None) -> None:
+        """Note the state of a version; None says that it is gone."""
+        if state is None:
+            self._states.pop((name, str(version)), None)
+        else:
+            self._states[(name, str(version))] = state
 
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings

@@ -238,10 +238,10 @@ def test_the_file_keeps_its_mode_and_a_link_stays_a_link(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "not JSON: "),
         ('{"batching": {"max_batch_size": 0}}', "batching.max_batch_size"),
-        ('{"batching": {"max_batch": 1}}', "batching.max_batch"),
-        ('{"batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]}}', "both must be the same"),
+        ('{"batching": {"max_batch": 1}}', "unknown key 'max_batch' in batching"),
+        ('{"batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]}}', "state max_batch_size 4"),
     ],
 )
 def test_a_file_that_is_invalid_or_would_be_is_left_as_it_is(tmp_path, text, error):

@@ -61,7 +61,7 @@ def test_an_invalid_serving_json_is_reported_and_left_as_it_is(tmp_path):
     path = directory / "serving.json"
     path.write_text('{"batching": {"max_batch_size": 0}}')
     result = run("autotune", "brightness", "--p99-ms", ALWAYS, *QUICK, "--models-dir", tmp_path)
-    rule = "batching.max_batch_size: Input should be greater than or equal to 1"
+    rule = "batching.max_batch_size is 0: Input should be greater than or equal to 1"
     assert (result.returncode, result.stderr.strip()) == (2, f"error: {path}: {rule}")
     assert path.read_text() == '{"batching": {"max_batch_size": 0}}'
 

@@ -432,7 +432,7 @@ def test_get_on_an_inference_path_with_a_bad_version_is_405(tiny):
 
 def test_an_unknown_label_is_not_found(tiny):
     error = refused(tiny, "/v1/models/words/labels/stable:predict", content=b"{}", code=404)
-    assert error == "model 'words' has no label 'stable'; it has versions: 1"
+    assert error == "model 'words' has no label 'stable'; it has no labels: version_labels in serving.json sets them"
 
 
 @pytest.mark.parametrize("path", ["/v1/models/words:guess", "/v1/models/words/versions/1:Guess"])

@@ -121,3 +121,18 @@ def test_the_service_imports_no_tensorflow():
     imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {"app", "onnxruntime"} <= set(imported.split())
     assert not {"tensorflow", "tf_keras", "keras", "training"} & set(imported.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--models-dir", "/no/such"), "the models directory is '/no/such', and there is no such directory"),
+        (
+            ("--port", 9103, "--grpc-port", 9103),
+            "--port and --grpc-port are both 9103; choose another one for one of them",
+        ),
+    ],
+)
+def test_serve_does_not_start_with_what_cannot_work(arguments, error):
+    result = run("serve", *arguments)
+    assert (result.returncode, result.stderr) == (2, f"error: {error}\n")

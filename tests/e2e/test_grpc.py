@@ -37,6 +37,7 @@ from tests.support.tiny_models import (
 )
 
 KEY = "s3cret"
+UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
 
 
 class GrpcService(Service):
@@ -434,15 +435,15 @@ def test_an_unknown_model_is_not_found(client, service):
         ),
         (
             with_parameter(good(), "priority", int64_param=-1),
-            "parameter 'priority' is -1; send a whole number from 0 to 2^64 - 1",
+            "parameter 'priority' is -1; send a level from 1, the highest, or 0 for the model's default",
         ),
         (
             with_parameter(good(), "timeout", double_param=1.5),
-            "parameter 'timeout' is 1.5; send a whole number from 0 to 2^64 - 1",
+            "parameter 'timeout' is 1.5; send whole microseconds, or 0 for the model's default",
         ),
         (
             with_parameter(good(), "timeout"),
-            "parameter 'timeout' is None; send a whole number from 0 to 2^64 - 1",
+            "parameter 'timeout' is None; send whole microseconds, or 0 for the model's default",
         ),
         (
             with_parameter(good(), "triton_x", bool_param=True),
@@ -562,11 +563,11 @@ def test_the_index_and_loading_and_unloading(tmp_path, start):
     client.unload_model("brightness")
     assert not client.is_model_ready("brightness")
     assert client.is_server_ready()
-    assert index()[0] == ("brightness", "1", "UNAVAILABLE", "unloaded")
+    assert index()[0] == ("brightness", "1", "UNAVAILABLE", UNLOADED)
     assert index(ready=True) == [("words", "1", "READY", "")]
     assert refusal(client.infer, "brightness", pixels()) == (
         "UNAVAILABLE",
-        "model 'brightness' has no version that serves (version 1 is UNAVAILABLE: unloaded)",
+        f"model 'brightness' has no version that serves (version 1 is UNAVAILABLE: {UNLOADED})",
     )
     client.load_model("brightness")
     np.testing.assert_allclose(

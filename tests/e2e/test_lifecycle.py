@@ -123,7 +123,7 @@ def test_an_unknown_key_in_serving_json_is_refused(tmp_path, start):
     directory = write_brightness_model(tmp_path)
     (directory.parent / "serving.json").write_text('{"batching": {"max_batch_siez": 4}}')
     write_fragile_model(tmp_path)
-    assert "batching.max_batch_siez" in status(start(tmp_path))["1"][1]
+    assert "unknown key 'max_batch_siez' in batching" in status(start(tmp_path))["1"][1]
 
 
 def test_without_any_model_the_service_lives_and_is_not_ready(tmp_path, start):

@@ -1,6 +1,7 @@
 """Triton's model repository extension: index, load, unload; and who may call it."""
 
 import shutil
+import threading
 
 import httpx
 import pytest
@@ -56,11 +57,14 @@ def test_an_unloaded_model_stays_unloaded_until_it_is_loaded(client, service):
         "name": "brightness",
         "version": "1",
         "state": "UNAVAILABLE",
-        "reason": "unloaded",
+        "reason": "unloaded; POST /v2/repository/models/brightness/load loads it",
     }
     reply = service.client.post("/v2/models/brightness/infer", json={})
     assert reply.status_code == 503
-    assert reply.json()["error"] == "model 'brightness' has no version that serves (version 1 is UNAVAILABLE: unloaded)"
+    assert reply.json()["error"] == (
+        "model 'brightness' has no version that serves (version 1 is UNAVAILABLE: unloaded; "
+        "POST /v2/repository/models/brightness/load loads it)"
+    )
     client.load_model("words")
     assert not client.is_model_ready("brightness")
     client.load_model("brightness")
@@ -156,7 +160,7 @@ def test_policy_all_serves_every_version_and_labels_name_them(models):
         gone = client.post("/v1/models/brightness/labels/next:predict", **image)
         assert (gone.status_code, gone.json()["error"]) == (
             404,
-            "Could not find version 3 of model brightness; known versions: 1, 2",
+            "label 'next' of model 'brightness' names version 3; known versions: 1, 2",
         )
         unknown = client.get("/v1/models/brightness/labels/old")
         assert (unknown.status_code, unknown.json()["error"]) == (
@@ -199,6 +203,104 @@ def test_a_broken_policy_is_the_reason_in_the_index_and_does_not_stop_other_mode
         assert service.stop() == 0
 
 
+def test_a_refused_version_that_was_removed_is_forgotten(client, service, models):
+    flip_one_weight(write_brightness_model(models, version=2), "weights")
+    with pytest.raises(InferenceServerException, match="version 2 refused"):
+        client.load_model("brightness")
+    shutil.rmtree(models / "brightness" / "2")
+    client.load_model("brightness")
+    assert [entry["version"] for entry in client.get_model_repository_index() if entry["name"] == "brightness"] == ["1"]
+    assert 'version="2",state' not in service.client.get("/metrics").text
+
+
+def test_a_policy_that_names_only_missing_versions_says_so_and_what_serves_goes_on(client, service, models):
+    policy = models / "brightness" / "serving.json"
+    policy.write_text('{"version_policy": {"specific": {"versions": [7]}}}')
+    with pytest.raises(InferenceServerException) as caught:
+        client.load_model("brightness")
+    assert caught.value.message() == (
+        "serving.json of model 'brightness': version_policy.specific names none of the versions in the repository: 1"
+    )
+    assert serving_version(service) == ["1"]
+    policy.unlink()
+    client.load_model("brightness")
+    assert client.is_model_ready("brightness")
+
+
+def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, service, models):
+    def configured():
+        return client.get_model_config("brightness")["max_batch_size"]
+
+    (models / "brightness" / "serving.json").write_text('{"batching": {"max_batch_size": 3}}')
+    answers, done = [], threading.Event()
+
+    def ask():
+        with httpx.Client(base_url=service.url) as own:
+            while not done.is_set():
+                answers.append(
+                    own.post("/v1/models/brightness:predict", json={"instances": PIXELS.tolist()}).status_code
+                )
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for each in clients:
+        each.start()
+    try:
+        client.load_model("brightness")
+        assert configured() == 3
+        (models / "brightness" / "serving.json").write_text(
+            '{"batching": {"max_batch_size": 5, "length_buckets": [4]}}'
+        )
+        with pytest.raises(InferenceServerException, match="takes no texts; version 1 goes on serving as it was"):
+            client.load_model("brightness")
+        assert configured() == 3
+    finally:
+        done.set()
+        for each in clients:
+            each.join()
+    assert len(answers) > 10
+    assert set(answers) == {200}
+
+
+@pytest.mark.parametrize(
+    ("policy", "error"),
+    [
+        (
+            '{"batching": {"max_batchsize": 3}}',
+            "unknown key 'max_batchsize' in batching; known: max_batch_size, max_queue_delay_us, max_queue_rows, "
+            "max_queue_bytes, allowed_batch_sizes, length_buckets, priority_levels, default_priority_level, "
+            "default_timeout_ms",
+        ),
+        ('{"baching": {}}', "unknown key 'baching'; known: version_policy, version_labels, batching"),
+        (
+            '{"version_policy": {"latest": {"versions": 1}}}',
+            "unknown key 'versions' in version_policy.latest; known: num_versions",
+        ),
+        (
+            '{"batching": {"max_batch_size": 0}}',
+            "batching.max_batch_size is 0: Input should be greater than or equal to 1",
+        ),
+        ('{"batching": {"max_batch_size": "16"}}', "batching.max_batch_size is '16': Input should be a valid integer"),
+        (
+            '{"batching": {"allowed_batch_sizes": [2, 4]}}',
+            "allowed_batch_sizes ends with 4 and max_batch_size is not stated; state max_batch_size 4",
+        ),
+        (
+            '{"version_policy": {"all": true, "latest": {}}}',
+            "state one of 'latest', 'all' and 'specific'",
+        ),
+        ("[]", "the document is []: "),
+        ("", "not JSON: "),
+        ("{", "not JSON: "),
+    ],
+)
+def test_a_mistake_in_serving_json_is_said_in_words(client, models, policy, error):
+    path = models / "brightness" / "serving.json"
+    path.write_text(policy)
+    with pytest.raises(InferenceServerException) as caught:
+        client.load_model("brightness")
+    assert caught.value.message().startswith(f"{path}: {error}")
+
+
 def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
     service = Service(models, "--host", "0.0.0.0")
     try:
@@ -211,6 +313,7 @@ def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
             )
         assert service.client.post("/v2/repository/index").status_code == 200
         assert service.client.get("/v2/models/words/ready").status_code == 200
+        assert "load and unload are closed: 0.0.0.0 is not this machine alone" in service.log
     finally:
         assert service.stop() == 0
 

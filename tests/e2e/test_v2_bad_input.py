@@ -11,6 +11,7 @@ from tests.e2e.test_bad_input import refused
 from tests.support.tiny_models import SIDE
 
 INFER = "/v2/models/brightness/infer"
+HOW = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], "data": [...]}]}'
 ROW = np.arange(SIDE * SIDE, dtype=np.uint8)
 GOOD = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE], "data": ROW.tolist()}
 
@@ -88,7 +89,8 @@ def binary(size, **changes):
         ({"inputs": [GOOD, GOOD]}, "expected 1 inputs but got 2 inputs for model 'brightness'; it has 'pixels'"),
         ({"inputs": [7]}, "inputs[0] is a number; send an object with name, shape, datatype and data"),
         ({"inputs": GOOD}, "Unable to parse 'inputs': it is an object; send a list of tensors"),
-        ({}, "Unable to parse 'inputs': it is null; send a list of tensors"),
+        ({"input": []}, f"missing 'inputs'; the document has 'input'; {HOW}"),
+        ({}, f"missing 'inputs'; the document has no key; {HOW}"),
         ({"inputs": [GOOD], "id": 7}, "'id' is a number; send a string"),
         ({"inputs": [GOOD], "outputs": 3}, "Unable to parse 'outputs': it is a number; send a list of objects"),
         ({"inputs": [GOOD], "outputs": [{}]}, "outputs[0] has no 'name'; send an object {\"name\": string}"),
@@ -110,11 +112,11 @@ def binary(size, **changes):
         ),
         (
             {"inputs": [GOOD], "parameters": {"priority": -1}},
-            "parameter 'priority' is -1; send a whole number from 0 to 2^64 - 1",
+            "parameter 'priority' is -1; send a level from 1, the highest, or 0 for the model's default",
         ),
         (
             {"inputs": [GOOD], "parameters": {"timeout": 1.5}},
-            "parameter 'timeout' is 1.5; send a whole number from 0 to 2^64 - 1",
+            "parameter 'timeout' is 1.5; send whole microseconds, or 0 for the model's default",
         ),
         (
             {"inputs": [GOOD], "parameters": {"triton_x": 1}},
@@ -213,7 +215,14 @@ def test_binary_and_json_data_at_once(tiny):
 
 def test_binary_tensors_without_the_header_that_announces_them(tiny):
     error = infer(tiny, binary(16))
-    assert error == "unexpected size for input 'pixels', expecting 16 additional bytes for model 'brightness'"
+    assert error == "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/words/generate"])
+def test_bytes_after_the_document_are_refused(tiny, path):
+    body = json.dumps({"inputs": [GOOD], "text_input": "x"}).encode()
+    error = refused(tiny, path, content=body + b" garbage")
+    assert error == f"JSON Parse error: unexpected content after the document at offset: {len(body)}"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +246,7 @@ def test_what_is_no_json_object(tiny, body):
 
 
 def test_an_empty_body(tiny):
-    assert infer(tiny, b"").startswith("body is empty; model 'brightness' takes")
+    assert infer(tiny, b"") == f"body is empty; {HOW}"
 
 
 def test_an_unknown_content_encoding_is_not_implemented(tiny):

@@ -55,7 +55,7 @@ def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servic
             return await method(servicer, request, context)
         except ServingError as error:
             code, details = code_of(error), details_of(error)
-            if status_of(error) >= 500:
+            if status_of(error) >= 500 and not isinstance(error, Unavailable):
                 log.error("%s failed with %s: %s", method.__name__, code.name, error.message)
             else:
                 log.debug("%s refused with %s: %s", method.__name__, code.name, error.message)
