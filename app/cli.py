@@ -57,9 +57,9 @@ def serve(
 
     Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
     """
+    flags = dict(locals())
     from app.main import create_app
 
-    flags = {name: value for name, value in locals().items() if name != "create_app"}
     settings = read_settings(**flags)
     if not settings.models_dir.is_dir():
         fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")

@@ -24,10 +24,9 @@ from app.serving.rules import resolve
 from app.serving.work import BatchObserver
 
 WARMUP_BUDGET_S = 0.1
-# All threads are used for models that take at least that long for so many rows with one thread, if the others cut the
-# time to this share.
+# All threads are used for models that take at least that long for one row with one thread, if the others cut the time
+# to this share.
 THREADS_FROM_S = 0.001
-THREADS_ROWS = 8
 THREADS_GAIN = 0.75
 
 
@@ -125,16 +124,16 @@ class Loader:
         if self.threads == 1:
             return single
         try:
-            batch = take_rows(golden.inputs, max(0, golden.rows - THREADS_ROWS), golden.rows)
-            single_s = median_seconds(single, batch, budget_s=0.0, clock=self.clock)
+            row = take_rows(golden.inputs, golden.rows - 1, golden.rows)
+            single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
             if single_s < THREADS_FROM_S:
                 return single
             several = self.make_backend(path, spec, self.threads)
         except BaseException:
             single.close()
             raise
-        several_s = median_seconds(several, batch, budget_s=5 * single_s, clock=self.clock)
-        single_s = median_seconds(single, batch, budget_s=5 * single_s, clock=self.clock)
+        several_s = median_seconds(several, row, budget_s=5 * single_s, clock=self.clock)
+        single_s = median_seconds(single, row, budget_s=5 * single_s, clock=self.clock)
         chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
         other.close()
         return chosen
