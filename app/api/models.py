@@ -11,7 +11,8 @@ from pydantic import BeforeValidator
 
 from app.contract.model_spec import TensorSpec
 from app.repository.scan import version_number
-from app.serving.registry import Registry, State, VersionRecord
+from app.serving.registry import Registry
+from app.serving.versions import State, VersionRecord
 
 Version = Annotated[int, BeforeValidator(version_number)]
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from app import __version__
 from app.contract.model_spec import TensorSpec
 from app.serving.model_config import PLATFORM
-from app.serving.registry import Registry, State
+from app.serving.registry import Registry
+from app.serving.versions import State
 
 EXTENSIONS = [
     "classification",

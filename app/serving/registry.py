@@ -3,47 +3,18 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 
-from app.errors import Draining, ModelNotFound, ModelNotReady, ServingError, VersionNotFound, VersionRefused
+from app.errors import Draining, ModelNotReady, ServingError, VersionNotFound, VersionRefused
 from app.repository.policy import BatchingPolicy, ServingPolicy
 from app.serving.model import LoadedModel
+from app.serving.versions import State, VersionRecord, listed, no_model, no_version
 
 log = logging.getLogger("atelier.registry")
 
 # A version that the policy no longer wants may finish the requests that hold it for this long.
 RETIRE_TIMEOUT_S = 60.0
-
-
-class State(StrEnum):
-    """State of a version; words of Triton's repository extension."""
-
-    LOADING = "LOADING"
-    READY = "READY"
-    UNLOADING = "UNLOADING"
-    UNAVAILABLE = "UNAVAILABLE"
-
-
-@dataclass(slots=True)
-class VersionRecord:
-    """One version that the registry knows of.
-
-    Attributes:
-        version: its number.
-        state: where it stands.
-        reason: why it is unavailable; empty otherwise.
-        refused: it is unavailable because it cannot be loaded.
-        model: set while READY.
-    """
-
-    version: int
-    state: State
-    reason: str = ""
-    refused: bool = False
-    model: LoadedModel | None = None
 
 
 class Registry:
@@ -102,7 +73,7 @@ class Registry:
             raise Draining("the service is shutting down")
         found = await asyncio.to_thread(self._scan)
         if name not in found:
-            raise _no_model(name, found)
+            raise no_model(name, found)
         async with self._locks[name]:
             newest = await self._follow_policy(name, found[name])
             if newest.state is not State.READY:
@@ -140,7 +111,7 @@ class Registry:
             if not candidates:
                 raise VersionRefused(
                     f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
-                    f"repository: {_list(versions)}"
+                    f"repository: {listed(versions)}"
                 )
         except VersionRefused as error:
             log.error("model %s: %s", name, error.message)
@@ -231,9 +202,9 @@ class Registry:
         """
         found = await asyncio.to_thread(self._scan)
         if name not in found:
-            raise _no_model(name, found)
+            raise no_model(name, found)
         if version is not None and version not in found[name]:
-            raise _no_version(name, version, found[name])
+            raise no_version(name, version, found[name])
         for candidate in [version] if version is not None else found[name]:
             if (model := await self._try(name, candidate)) is not None:
                 self._serving[name] = model
@@ -304,7 +275,7 @@ class Registry:
             raise VersionNotFound(f"model {name!r} has no label {label!r}; it has {known}")
         if labels[label] not in versions:
             raise VersionNotFound(
-                f"label {label!r} of model {name!r} names version {labels[label]}; known versions: {_list(versions)}"
+                f"label {label!r} of model {name!r} names version {labels[label]}; known versions: {listed(versions)}"
             )
         return labels[label]
 
@@ -329,7 +300,7 @@ class Registry:
             ModelNotFound: there is no such model.
         """
         if name not in self._records:
-            raise _no_model(name, self.names())
+            raise no_model(name, self.names())
         return sorted(self._records[name].values(), key=lambda record: -record.version)
 
     def record(self, name: str, version: int) -> VersionRecord:
@@ -340,7 +311,7 @@ class Registry:
         """
         record = self._records.get(name, {}).get(version)
         if record is None:
-            raise _no_version(name, version, [known.version for known in self.records(name)])
+            raise no_version(name, version, [known.version for known in self.records(name)])
         return record
 
     @property
@@ -390,16 +361,3 @@ class Registry:
     def _set(self, name: str, record: VersionRecord, state: State) -> None:
         record.state = state
         self._on_state(name, record.version, state)
-
-
-def _no_model(name: str, known: Iterable[str]) -> ModelNotFound:
-    return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
-
-
-def _no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
-    """In TensorFlow Serving's words, and which versions there are."""
-    return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {_list(known)}")
-
-
-def _list(versions: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(versions)))

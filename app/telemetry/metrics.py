@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from app import __version__
 from app.serving.model import LoadedModel
-from app.serving.registry import State
+from app.serving.versions import State
 from app.serving.work import BatchTimes, Timings
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

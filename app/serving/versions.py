@@ -1,0 +1,51 @@
+"""Versions as the registry knows them: their states, and the words for what does not exist."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.errors import ModelNotFound, VersionNotFound
+from app.serving.model import LoadedModel
+
+
+class State(StrEnum):
+    """State of a version; words of Triton's repository extension."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(slots=True)
+class VersionRecord:
+    """One version that the registry knows of.
+
+    Attributes:
+        version: its number.
+        state: where it stands.
+        reason: why it is unavailable; empty otherwise.
+        refused: it is unavailable because it cannot be loaded.
+        model: set while READY.
+    """
+
+    version: int
+    state: State
+    reason: str = ""
+    refused: bool = False
+    model: LoadedModel | None = None
+
+
+def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
+    """There is no model of that name, and which there are."""
+    return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
+
+
+def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
+    """In TensorFlow Serving's words, and which versions there are."""
+    return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {listed(known)}")
+
+
+def listed(versions: Iterable[int]) -> str:
+    """Version numbers for a message, the lowest first."""
+    return ", ".join(map(str, sorted(versions)))
