@@ -2,9 +2,7 @@
 
 import asyncio
 import math
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +15,7 @@ from rich.text import Text
 
 from app import __version__
 from app.errors import ServingError
+from app.server import Server
 from app.settings import PREFIX, Settings, unknown_variables
 from app.telemetry.logging import configure_logging
 
@@ -235,49 +234,6 @@ def version_flag(
     if version:
         Console().print(__version__)
         raise typer.Exit
-
-
-class Server(uvicorn.Server):
-    """uvicorn with the shutdown order of a service behind a load balancer.
-
-    On SIGTERM: ready turns false; after ``drain_delay_s`` the sockets close; queued and running work finishes
-    within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends at once.
-    """
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def serve(self, sockets: Any = None) -> None:
-        """Run until a signal ends it."""
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
-        registry = self.config.app.registry  # type: ignore[union-attr]
-        if registry.draining or self._loop is None:
-            self.should_exit = True
-            self.force_exit = sig == signal.SIGINT or self.force_exit
-            if (
-                self.force_exit and self._loop is not None
-            ):  # uvicorn waits for no connection now; gRPC waits for its work
-                self._loop.call_soon_threadsafe(registry.fail_unfinished)
-            return
-        registry.start_draining()
-        self._loop.call_soon_threadsafe(self._leave, registry)
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """Stop listening, for HTTP and gRPC at once, and finish what is under way."""
-        if (grpc := self.config.app.grpc) is not None:  # type: ignore[union-attr]
-            grpc.begin_stop()
-        await super().shutdown(sockets)
-
-    def _leave(self, registry: Any) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
-        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_unfinished)
 
 
 async def _predict(
