@@ -198,7 +198,11 @@ class Dispatch:
         began = self._clock()
         body = await self._read(heads, receive)
         have_body = self._clock()
-        text, sampling, options = parse_generate(body, self._reader)
+        if len(body) <= wire.INLINE_BYTES["text"]:
+            text, sampling, options = parse_generate(body, self._reader)
+        else:
+            reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
+            text, sampling, options = await asyncio.to_thread(parse_generate, body, reader)
         timings.read, timings.decode = have_body - began, self._clock() - have_body
         return generate(model, text, sampling, options, timings, clock=self._clock)
 

@@ -12,8 +12,8 @@ import orjson
 from app.edge.json_tensor import JsonReader, JsonValue, kind_of_value, plain
 from app.edge.respond import Header, Reply
 from app.edge.v2_input import read_options
-from app.errors import InvalidInput
-from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
+from app.errors import InvalidInput, TooLarge
+from app.serving.generation import LARGEST_MAX_TOKENS, LARGEST_TEXT_CHARACTERS, Sampling
 from app.serving.model import LoadedModel
 from app.serving.work import RequestOptions
 
@@ -41,6 +41,8 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
     text = members.pop(_TEXT, None)
     if not isinstance(text, str):
         raise InvalidInput(f"'{_TEXT}' is {kind_of_value(text)}; send a string")
+    if len(text) > LARGEST_TEXT_CHARACTERS:
+        raise TooLarge(f"'{_TEXT}' has {len(text)} characters; at most {LARGEST_TEXT_CHARACTERS} are accepted")
     parameters = members.pop("parameters", None) or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")

@@ -16,6 +16,8 @@ from app.serving.work import RequestOptions, Timings
 
 DEFAULT_MAX_TOKENS = 64
 LARGEST_MAX_TOKENS = 1024
+# Only the last tokens of a text count, and to find them in a longer one would hold up everybody else.
+LARGEST_TEXT_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ async def generate(
     ids = model.instance_from_text(text)
     random = np.random.default_rng(sampling.seed)
     deadline = None if options.timeout_s is None else clock() + options.timeout_s
-    written, held = text, ""
+    before, held = text[-1:], ""
     for _ in range(sampling.max_tokens):
         left_s = None if deadline is None else deadline - clock()
         if left_s is not None and left_s <= 0:
@@ -76,8 +78,8 @@ async def generate(
         timings.queue += prediction.queue_s
         timings.compute += prediction.compute_s
         token_id = draw(prediction.outputs[output][0], sampling, random)
-        piece = continuation(written, tokenizer.names[token_id - UNKNOWN_ID])
-        written += piece
+        piece = continuation(before, tokenizer.names[token_id - UNKNOWN_ID])
+        before = piece
         ids = np.append(ids, np.int32(token_id))[-tokenizer.max_length :]
         held += piece
         if (end := _first(held, sampling.stop)) is not None:

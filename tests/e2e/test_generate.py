@@ -210,3 +210,14 @@ def test_a_model_that_does_not_foretell_words_says_so(client, verb):
     reply = client.post(f"/v2/models/brightness/{verb}", json={"text_input": "a"})
     error = "model 'brightness' does not generate text: its output is not that of a next token"
     assert (reply.status_code, reply.json()) == (400, {"error": error})
+
+
+@pytest.mark.parametrize("verb", ["generate", "generate_stream"])
+def test_a_text_of_more_characters_than_could_count_is_refused(client, verb):
+    reply = client.post(f"/v2/models/verse/{verb}", json={"text_input": "x" * 100_001})
+    error = "'text_input' has 100001 characters; at most 100000 are accepted"
+    assert (reply.status_code, reply.json()) == (413, {"error": error})
+    longest = {"text_input": "the king, " * 9_999 + "the", "parameters": {"temperature": 0, "max_tokens": 2}}
+    reply = client.post(f"/v2/models/verse/{verb}", json=longest)
+    assert reply.status_code == 200
+    assert " king" in reply.text
