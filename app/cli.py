@@ -57,6 +57,7 @@ def serve(
     Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
     """
     flags = dict(locals())
+    from app.edge.http_protocol import InferenceProtocol
     from app.main import create_app
 
     settings = read_settings(**flags)
@@ -70,6 +71,7 @@ def serve(
         app,
         host=settings.host,
         port=settings.port,
+        http=InferenceProtocol,
         log_config=None,
         access_log=False,
         # Nothing here asks who the client is, and both would cost every request some microseconds.

@@ -21,12 +21,12 @@ async def read_body(receive: Receive, *, content_length: int | None, limit_bytes
         ClientLeft: the connection closed first.
     """
     if content_length is not None and content_length > limit_bytes:
-        raise TooLarge(f"body of {content_length} bytes; at most {limit_bytes} are accepted")
+        raise too_large(content_length, limit_bytes)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
         if len(body) > limit_bytes:
-            raise TooLarge(f"body of {len(body)} bytes; at most {limit_bytes} are accepted")
+            raise too_large(len(body), limit_bytes)
         return body
     parts: list[bytes] = []
     size = 0
@@ -41,3 +41,8 @@ async def read_body(receive: Receive, *, content_length: int | None, limit_bytes
         if not message.get("more_body", False):
             return b"".join(parts)
         message = await receive()
+
+
+def too_large(size: int, limit_bytes: int) -> TooLarge:
+    """The refusal of a body of ``size`` bytes."""
+    return TooLarge(f"body of {size} bytes; at most {limit_bytes} are accepted")

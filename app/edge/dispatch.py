@@ -1,4 +1,4 @@
-"""The ASGI callable in front of FastAPI: inference paths are answered here, everything else goes on."""
+"""Answers inference requests, as the ASGI callable in front of FastAPI or straight from the connection."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.edge import wire
-from app.edge.body import ClientLeft, read_body
+from app.edge.body import ClientLeft, read_body, too_large
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress, inflate
 from app.edge.exchange import Exchange, Heads, read_heads
 from app.edge.generate import EVENT_STREAM, event, events, parse_generate, print_text
@@ -25,7 +25,7 @@ from app.edge.respond import (
     wrong_verb,
 )
 from app.edge.routes import V1_VERBS, Route, canonical, match
-from app.edge.watch import DisconnectWatch
+from app.edge.watch import DisconnectWatch, Watched
 from app.errors import InvalidInput, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
@@ -62,6 +62,27 @@ class EdgeLimits:
     json_fallback_limit_bytes: int
 
 
+@dataclass(slots=True)
+class Incoming:
+    """An inference request as it comes in.
+
+    Attributes:
+        route: from its path.
+        headers: names in lower case.
+        query: after the question mark.
+        body: all of it; None if it is still to be read from ``receive``.
+        receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
+        send: ASGI, for replies that come in parts.
+    """
+
+    route: Route
+    headers: list[Header]
+    query: bytes
+    body: bytes | None = None
+    receive: Receive | None = None
+    send: Send | None = None
+
+
 class Dispatch:
     """Answers inference requests.
 
@@ -92,10 +113,15 @@ class Dispatch:
         elif route.api == "v1" and route.verb not in V1_VERBS:
             await send_reply(error_reply(_malformed(scope)), send)
         else:
-            await self._answer(route, scope, receive, send)
+            incoming = Incoming(route, scope["headers"], scope["query_string"], receive=receive, send=send)
+            reply = await self.answer(incoming)
+            if reply is not None:
+                await send_reply(reply, send)
 
-    async def _answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, incoming: Incoming) -> Reply | None:
+        """The reply to an inference request; None if it is sent already or nobody waits for it any more."""
         start = self._clock()
+        route = incoming.route
         timings = Timings()
         model: LoadedModel | None = None
         code = 500
@@ -105,14 +131,13 @@ class Dispatch:
             with model.leases:
                 model.admission.check_open()
                 if route.verb == "generate_stream":
-                    code = await self._stream(model, scope, receive, send, timings)
-                    return
+                    code = await self._stream(model, incoming, timings)
+                    return None
                 if route.verb == "generate":
-                    reply = await self._generate(model, scope, receive, timings)
+                    reply = await self._generate(model, incoming, timings)
                 else:
-                    reply = await self._infer(route, model, scope, receive, timings)
-            code = reply.status
-            await send_reply(reply, send, (_server_timing(timings),))
+                    reply = await self._infer(model, incoming, timings)
+            reply.headers = (*reply.headers, _server_timing(timings))
         except ServingError as error:
             reply = error_reply(error)
             code = reply.status
@@ -120,24 +145,28 @@ class Dispatch:
                 log.error("%s of model %s failed with %d: %s", route.verb, route.name, code, error.message)
             else:
                 log.debug("%s of model %s refused with %d: %s", route.verb, route.name, code, error.message)
-            await send_reply(reply, send)
         except (ClientLeft, asyncio.CancelledError):
             code = CLIENT_CLOSED_REQUEST
+            return None
         except Exception:
             log.exception("%s of model %s failed", route.verb, route.name)
-            await send_reply(Reply(500, error_body("internal error; see the service's log")), send)
+            reply = Reply(500, error_body("internal error; see the service's log"))
+        else:
+            code = reply.status
         finally:
             self._observer.request_done(
                 model=model, protocol=route.protocol, code=code, seconds=self._clock() - start, timings=timings
             )
+        return reply
 
-    async def _infer(self, route: Route, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> Reply:
+    async def _infer(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> Reply:
         """Read, decode, predict, encode."""
-        heads = read_heads(scope)
+        heads = read_heads(incoming.headers)
         began = self._clock()
-        body = await self._read(heads, receive)
+        body = await self._read(heads, incoming)
         have_body = self._clock()
-        request = wire.Request(route, heads, scope["query_string"], body, wire.kind_of(route, heads, body, model))
+        route = incoming.route
+        request = wire.Request(route, heads, incoming.query, body, wire.kind_of(route, heads, body, model))
         if request.is_small:
             exchange = wire.parse(request, model, self._reader)
         else:
@@ -145,11 +174,12 @@ class Dispatch:
         decoded = self._clock()
         timings.read, timings.decode = have_body - began, decoded - have_body
 
-        watched = self._watch.watch(receive)
+        watched = self._watched(incoming)
         try:
             prediction = await predict(model, exchange.inputs, exchange.options, clock=self._clock)
         finally:
-            watched.stop()
+            if watched is not None:
+                watched.stop()
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
 
         answered = self._clock()
@@ -159,19 +189,25 @@ class Dispatch:
         timings.encode = self._clock() - answered
         return reply
 
-    async def _generate(self, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> Reply:
+    def _watched(self, incoming: Incoming) -> Watched | None:
+        return None if incoming.receive is None else self._watch.watch(incoming.receive)
+
+    async def _generate(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> Reply:
         """Read, decode, generate all of the text, encode."""
-        pieces = await self._pieces(model, scope, receive, timings)
-        watched = self._watch.watch(receive)
+        pieces = await self._pieces(model, incoming, timings)
+        watched = self._watched(incoming)
         try:
             return print_text("".join([piece async for piece in pieces]), model)
         finally:
-            watched.stop()
+            if watched is not None:
+                watched.stop()
 
-    async def _stream(self, model: LoadedModel, scope: Scope, receive: Receive, send: Send, timings: Timings) -> int:
+    async def _stream(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> int:
         """Send the text in events as it is generated; the status code, which the first event decides."""
-        pieces = await self._pieces(model, scope, receive, timings)
-        watched = self._watch.watch(receive)
+        assert incoming.send is not None
+        send = incoming.send
+        pieces = await self._pieces(model, incoming, timings)
+        watched = self._watched(incoming)
         started = False
         try:
             async for data in events(pieces, model):
@@ -186,17 +222,18 @@ class Dispatch:
             await send({"type": "http.response.body", "body": event(error_body(error.message))})
             return status_of(error)
         finally:
-            watched.stop()
+            if watched is not None:
+                watched.stop()
         if not started:  # nothing to say: the text ends where it begins
             await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
         await send({"type": "http.response.body", "body": b""})
         return 200
 
-    async def _pieces(self, model: LoadedModel, scope: Scope, receive: Receive, timings: Timings) -> AsyncIterator[str]:
+    async def _pieces(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> AsyncIterator[str]:
         """Read and decode a generate request; the pieces of its text, still to be generated."""
-        heads = read_heads(scope)
+        heads = read_heads(incoming.headers)
         began = self._clock()
-        body = await self._read(heads, receive)
+        body = await self._read(heads, incoming)
         have_body = self._clock()
         if len(body) <= wire.INLINE_BYTES["text"]:
             text, sampling, options = parse_generate(body, self._reader)
@@ -206,9 +243,13 @@ class Dispatch:
         timings.read, timings.decode = have_body - began, self._clock() - have_body
         return generate(model, text, sampling, options, timings, clock=self._clock)
 
-    async def _read(self, heads: Heads, receive: Receive) -> bytes:
-        limit = self._limits.body_limit_bytes
-        body = await read_body(receive, content_length=heads.content_length, limit_bytes=limit)
+    async def _read(self, heads: Heads, incoming: Incoming) -> bytes:
+        limit, body = self._limits.body_limit_bytes, incoming.body
+        if body is None:
+            assert incoming.receive is not None
+            body = await read_body(incoming.receive, content_length=heads.content_length, limit_bytes=limit)
+        elif len(body) > limit:
+            raise too_large(len(body), limit)
         return inflate(body, heads.content_encoding, limit_bytes=limit) if heads.content_encoding else body
 
     async def _parse_aside(self, request: wire.Request, model: LoadedModel) -> Exchange:

@@ -1,9 +1,9 @@
 """What a wire format makes of a body, and the head that came with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from app.edge.respond import Reply, Scope
+from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.work import DEFAULT_OPTIONS, Answer, RequestOptions
@@ -41,15 +41,15 @@ class Heads:
     json_length: int | None = None
 
 
-def read_heads(scope: Scope) -> Heads:
-    """The headers of a request.
+def read_heads(headers: Iterable[Header]) -> Heads:
+    """The headers of a request, names in lower case.
 
     Raises:
         InvalidInput: Inference-Header-Content-Length is no whole number.
     """
     content_type = content_encoding = accept_encoding = ""
     content_length = json_length = None
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"content-type":
             content_type = value.decode("latin-1")
         elif name == b"content-length":

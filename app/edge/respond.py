@@ -77,8 +77,8 @@ def wrong_verb(allowed: str) -> Reply:
     return Reply(405, error_body(f"Method Not Allowed; use {allowed}"), (JSON, (b"allow", allowed.encode())))
 
 
-async def send_reply(reply: Reply, send: Send, extra: tuple[Header, ...] = ()) -> None:
+async def send_reply(reply: Reply, send: Send) -> None:
     """Write a reply in one go."""
-    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode()), *extra]
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

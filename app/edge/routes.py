@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import unquote
 
 V1_VERBS = ("predict", "classify", "regress")
 V2_VERBS = ("infer", "generate", "generate_stream")
@@ -34,6 +35,7 @@ class Route:
         version, label: as written; at most one of them is set.
         verb: what to do, in lower case; for TensorFlow Serving not necessarily one of V1_VERBS.
         protocol: protocol and verb, as metrics name them: ``v1:predict``.
+        is_inference: whether it is answered with tensors in one piece.
     """
 
     api: Literal["v1", "v2"]
@@ -42,6 +44,7 @@ class Route:
     label: str | None
     verb: str
     protocol: str
+    is_inference: bool
 
 
 @lru_cache(maxsize=1024)
@@ -49,9 +52,10 @@ def match(path: str) -> Route | None:
     """The route of a decoded path; None if it is no inference path."""
     if (found := _V1.fullmatch(path)) is not None:
         verb = found["verb"].lower()
-        return Route("v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}")
+        return Route("v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}", verb in V1_VERBS)
     if (found := _V2.fullmatch(path)) is not None:
-        return Route("v2", found["name"], found["version"], None, found["verb"], f"v2:{found['verb']}")
+        verb = found["verb"]
+        return Route("v2", found["name"], found["version"], None, verb, f"v2:{verb}", verb == "infer")
     return None
 
 
@@ -62,3 +66,11 @@ def canonical(path: str) -> str:
     place = f"/{found['kind'].lower()}/{found['which']}" if found["kind"] else ""
     name = f"/{found['name']}" if found["name"] else ""
     return f"/v1/models{name}{place}{'/metadata' if found['metadata'] else ''}"
+
+
+@lru_cache(maxsize=1024)
+def match_target(target: bytes) -> tuple[Route, bytes] | None:
+    """The route and the query of a request target as it stands in the request line; None if it is no inference path."""
+    path, _, query = target.partition(b"?")
+    found = match(unquote(path.decode("latin-1")))
+    return None if found is None else (found, query)

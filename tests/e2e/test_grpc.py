@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.model_config_pb2 import DataType
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
@@ -26,7 +25,7 @@ from tritonclient.utils import InferenceServerException
 from app import __version__
 from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
-from tests.support.service import ROOT, Service, address_of_this_machine, own_environment
+from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, wait_until
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -59,14 +58,6 @@ class GrpcService(Service):
             self.channel.close()
         return code
 
-    def metric(self, name, **labels):
-        """The value of the one sample of that name with those labels; 0 if there is none."""
-        for family in text_string_to_metric_families(self.client.get("/metrics").text):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    return sample.value
-        return 0.0
-
     def requests(self, model, code):
         return self.metric("atelier_requests_total", model=model, protocol="grpc:infer", code=str(code))
 
@@ -75,13 +66,6 @@ class GrpcService(Service):
 
     def dropped(self, reason):
         return self.metric("atelier_dropped_rows_total", model="slow", reason=reason)
-
-
-def wait_until(happened):
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,20 @@
 """HTTP itself, byte for byte over a socket: what a client that is no library would see."""
 
+import signal
 import socket
 import subprocess
+import time
+from contextlib import contextmanager
 
 import pytest
 
-from tests.support.tiny_models import SIDE
+from tests.support.service import Service, wait_until
+from tests.support.tiny_models import SIDE, write_slow_model
 
 PATH = "/v1/models/brightness:predict"
 BODY = bytes(SIDE * SIDE)
 OCTETS = "Content-Type: application/octet-stream\r\n"
+JSON = "Content-Type: application/json\r\n"
 
 
 def request(extra="", *, method="POST", path=PATH, version="1.1", body=BODY):
@@ -17,12 +22,31 @@ def request(extra="", *, method="POST", path=PATH, version="1.1", body=BODY):
     return head.encode() + body
 
 
+@contextmanager
+def connect(url):
+    """A connection, as a file."""
+    with socket.create_connection((url.host, url.port), timeout=10) as plain, plain.makefile("rwb") as file:
+        yield file
+
+
 @pytest.fixture
 def connection(tiny):
-    """A connection, as a file."""
-    address = (tiny.base_url.host, tiny.base_url.port)
-    with socket.create_connection(address, timeout=10) as plain, plain.makefile("rwb") as file:
+    with connect(tiny.base_url) as file:
         yield file
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A service whose model takes some tenths of a second for each row, and which has found out that it does."""
+    write_slow_model(tmp_path)
+    service = Service(tmp_path)
+    assert service.client.post("/v1/models/slow:predict", content=b'{"instances": [1]}').status_code == 200
+    yield service
+    if service.process.returncode is None:
+        assert service.stop() == 0
+
+
+BUSY = request(JSON, path="/v1/models/slow:predict", body=b'{"instances": [1]}')
 
 
 def reply(connection):
@@ -125,3 +149,90 @@ def test_curl_sends_a_large_body_after_asking(tiny):
         timeout=30,
     )
     assert done.stdout.count(b"[") == 1001
+
+
+def test_a_body_that_comes_in_pieces(connection):
+    whole = request(OCTETS)
+    for place in range(0, len(whole), 7):
+        send(connection, whole[place : place + 7])
+        time.sleep(0.001)
+    assert reply(connection)[0] == 200
+
+
+def spacious(size):
+    """A JSON body of ``size`` bytes, most of them spaces."""
+    return b'{"instances": [%s]}' % str([[0] * SIDE] * SIDE).encode().ljust(size - 17)
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 500_000])
+def test_small_and_large_bodies_on_one_connection(connection, size):
+    for body, expected in ((spacious(size), 200), (spacious(100), 200), (spacious(size)[:-1], 400)):
+        send(connection, request(JSON, body=body))
+        assert reply(connection)[0] == expected
+
+
+def test_a_large_body_and_the_next_request_at_once(connection):
+    send(connection, request(JSON, body=spacious(300_000)), request(OCTETS), request(OCTETS, body=BODY * 3000))
+    assert [reply(connection)[2].count(b"[") for _ in range(3)] == [2, 2, 3001]
+
+
+def test_a_body_announced_too_large_is_refused_before_it_comes(connection):
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{OCTETS}Content-Length: 99999999999\r\n\r\n"
+    send(connection, head.encode() + bytes(100_000))
+    status, _, body = reply(connection)
+    assert (status, b"99999999999 bytes" in body) == (413, True)
+
+
+def test_a_path_in_percent_signs(connection):
+    send(connection, request(OCTETS, path="/v1/models/bright%6Eess%3Apredict"))
+    assert reply(connection)[0] == 200
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not(connection, tiny):
+    with connect(tiny.base_url) as busy:
+        send(connection, request(OCTETS))
+        assert reply(connection)[0] == 200
+        idle_since = time.monotonic()
+        while time.monotonic() < idle_since + 6:
+            send(busy, request(OCTETS))
+            assert reply(busy)[0] == 200
+            time.sleep(0.5)
+        assert connection.read() == b""
+        send(busy, request(OCTETS))
+        assert reply(busy)[0] == 200
+
+
+def test_a_request_that_takes_its_time_to_arrive_is_waited_for(connection):
+    send(connection, request(OCTETS))
+    assert reply(connection)[0] == 200
+    whole = request(OCTETS)
+    send(connection, whole[:30])
+    time.sleep(6)
+    send(connection, whole[30:])
+    assert reply(connection)[0] == 200
+
+
+def test_who_leaves_takes_the_request_out_of_the_queue(slow):
+    with connect(slow.client.base_url) as first:
+        send(first, BUSY)
+        wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") == 0)
+        for _ in range(3):
+            with connect(slow.client.base_url) as leaving:
+                send(leaving, BUSY)
+                wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") > 0)
+        wait_until(lambda: slow.metric("atelier_requests_total", model="slow", code="499") == 3)
+        wait_until(lambda: slow.metric("atelier_dropped_rows_total", model="slow", reason="cancelled") == 3)
+        assert reply(first)[0] == 200
+
+
+def test_requests_under_way_at_sigterm_are_answered_and_their_connections_closed(slow):
+    with connect(slow.client.base_url) as one, connect(slow.client.base_url) as idle:
+        send(idle, request(method="GET", path="/v2/health/live", body=b""))
+        assert reply(idle)[0] == 200
+        send(one, BUSY)
+        wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") == 0)
+        slow.process.send_signal(signal.SIGTERM)
+        assert idle.read() == b""
+        status, headers, _ = reply(one)
+        assert (status, headers["connection"], one.read()) == (200, "close", b"")
+        assert slow.stop() == 0

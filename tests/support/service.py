@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +62,14 @@ def _answers(port: int) -> bool:
         return False
 
 
+def wait_until(happened: Callable[[], object]) -> None:
+    """Return once ``happened`` gives something true; fail after 30 s."""
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 class Service:
     """``python -m app serve`` as an operator starts it.
 
@@ -106,6 +115,14 @@ class Service:
         while self.client.get("/v2/health/ready").status_code != 200:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of the one sample of that name with those labels; 0 if there is none."""
+        for family in text_string_to_metric_families(self.client.get("/metrics").text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return 0.0
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
