@@ -59,6 +59,8 @@ class Batcher:
         self._free_at = 0.0
         self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
+        # Remembered: Python 3.11 asks the kernel for the process's number each time it is asked for the running loop.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backend")
@@ -84,6 +86,13 @@ class Batcher:
     def rules(self) -> BatchRules:
         """When a batch closes and where it runs."""
         return self._rules
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the batcher lives on: the one that runs when it is first asked for."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue the works of one request, all or none.
@@ -143,7 +152,7 @@ class Batcher:
         self._backend.close()
 
     def _wake_soon(self) -> None:
-        self._wakeup = asyncio.get_running_loop().call_soon(self._guarded, self._next)
+        self._wakeup = self.loop.call_soon(self._guarded, self._next)
 
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
         """Take a step; if our own code fails in it, fail who waits and go on with the next request."""
@@ -168,7 +177,7 @@ class Batcher:
                 now=self._clock(),
             )
             if wait_s > 0:
-                self._wakeup = asyncio.get_running_loop().call_later(wait_s, self._guarded, self._next)
+                self._wakeup = self.loop.call_later(wait_s, self._guarded, self._next)
                 return
         taken = self._queue.take_batch(now=self._clock())
         for work in taken.cancelled:
@@ -195,7 +204,7 @@ class Batcher:
             self._finish(batch, *self._run(batch))
             return
         self._free_at = self._clock() + estimate_s
-        loop = asyncio.get_running_loop()
+        loop = self.loop
 
         def ran(done: Future[tuple[list[Outcome], BatchTimes]]) -> None:
             loop.call_soon_threadsafe(self._guarded, lambda: self._finish(batch, *done.result()))

@@ -57,7 +57,7 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
     """The queue entries of a request."""
     deadline = now + (model.default_timeout_s if options.timeout_s is None else options.timeout_s)
     level = model.batcher.rules.level(options.priority)
-    loop = asyncio.get_running_loop()
+    loop = model.batcher.loop
     return [
         Work(
             inputs=part.inputs,

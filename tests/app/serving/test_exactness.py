@@ -21,8 +21,15 @@ MODELS = Path(__file__).parents[3] / "models"
 NAMES = sorted(scan(MODELS))
 
 
+@pytest.fixture(scope="module")
+def loop():
+    """A batcher lives on one event loop."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
 @pytest.fixture(scope="module", params=NAMES)
-def loaded(request, tmp_path_factory):
+def loaded(request, tmp_path_factory, loop):
     """A published model whose batches all run in the worker thread, its golden rows, and each row's answer alone."""
     metrics = Metrics()
     models = tmp_path_factory.mktemp("models")
@@ -43,7 +50,7 @@ def loaded(request, tmp_path_factory):
     model = loader.load(name, version)
     golden = Golden.read(MODELS / name / str(version)).inputs
     rows = [{key: values[i : i + 1] for key, values in golden.items()} for i in range(len(next(iter(golden.values()))))]
-    alone = asyncio.run(one_by_one(model, rows))
+    alone = loop.run(one_by_one(model, rows))
     yield model, rows, alone, metrics.for_version(name, version)
     model.batcher.close()
 
@@ -74,18 +81,18 @@ async def all_at_once(model, rows, requests):
         max_size=40,
     )
 )
-def test_random_interleavings_give_the_bits_of_single_requests(loaded, requests):
+def test_random_interleavings_give_the_bits_of_single_requests(loaded, loop, requests):
     model, rows, alone, _ = loaded
-    answers = asyncio.run(all_at_once(model, rows, requests))
+    answers = loop.run(all_at_once(model, rows, requests))
     for (_, _, chosen), answer in zip(requests, answers, strict=True):
         for name, values in answer.items():
             want = np.concatenate([alone[i][name] for i in chosen])
             assert values.tobytes() == want.tobytes()
 
 
-def test_the_batches_of_these_tests_were_shared_indeed(loaded):
+def test_the_batches_of_these_tests_were_shared_indeed(loaded, loop):
     model, rows, alone, metrics = loaded
-    answers = asyncio.run(all_at_once(model, rows, [(0, 0, [i]) for i in range(64)]))
+    answers = loop.run(all_at_once(model, rows, [(0, 0, [i]) for i in range(64)]))
     assert all(
         answer[name].tobytes() == alone[i][name].tobytes() for i, answer in enumerate(answers) for name in answer
     )
