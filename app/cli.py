@@ -1,4 +1,4 @@
-"""The command line: ``python -m app serve | models | predict | autotune | devices`` (also installed as ``atelier``)."""
+"""The command line, ``python -m app`` (also installed as ``atelier``)."""
 
 import asyncio
 import math
@@ -20,9 +20,12 @@ from app.settings import PREFIX, Settings, unknown_variables
 from app.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.autotune.measure import Load
     from app.autotune.run import Tuning
     from app.contract.model_spec import ModelSpec
+    from app.repository.serving_file import Promotion
     from app.serving.model import LoadedModel
 
 cli = typer.Typer(
@@ -43,6 +46,9 @@ def serve(
         int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
     ] = None,
     models_dir: ModelsDir = None,
+    watch: Annotated[
+        str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
     drain_delay_s: Annotated[
@@ -182,7 +188,7 @@ def autotune(
     from app.autotune.choice import choose
     from app.autotune.measure import Load
     from app.autotune.report import batching_keys, doubt_about, table_of
-    from app.autotune.serving_file import write_batching
+    from app.repository.serving_file import write_batching
 
     settings = read_settings(models_dir=models_dir)
     for flag, value in (("--p99-ms", p99_ms), ("--concurrency", concurrency), ("--seconds", seconds)):
@@ -218,6 +224,52 @@ def autotune(
 
 
 @cli.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    version: Annotated[int, typer.Argument(help="Version that is to answer requests that name none.")],
+    models_dir: ModelsDir = None,
+) -> None:
+    """Let a version answer the requests that name none: it gets the label "stable" in serving.json.
+
+    A running service follows within seconds; if the version does not load, the one before goes on serving.
+    """
+    from app.repository.serving_file import promote as write
+
+    _relabel(models_dir, model, lambda directory, versions: write(directory, version, versions=versions))
+
+
+@cli.command()
+def rollback(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")], models_dir: ModelsDir = None
+) -> None:
+    """Undo the last promotion, or go back to the next older version if there was none."""
+    from app.repository.serving_file import rollback as write
+
+    _relabel(models_dir, model, lambda directory, versions: write(directory, versions=versions))
+
+
+def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[int]], Promotion]") -> None:
+    """Change who is stable, with the versions that lie on the disk, and say what has changed."""
+    from app.repository.scan import scan
+    from app.serving.versions import no_model
+
+    settings = read_settings(models_dir=models_dir)
+    directory = settings.models_dir / model
+    try:
+        found = scan(settings.models_dir)
+        if model not in found:
+            raise no_model(model, found)
+        promotion = write(directory, found[model])
+    except ServingError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"{error.filename or directory}: {error.strerror or error}")
+    line = f"{model}: version {promotion.version} is stable"
+    before = f", before it was {promotion.before}" if promotion.before not in {None, promotion.version} else ""
+    Console(soft_wrap=True).print(Text(f"{line}{before}; a running service follows within seconds"))
+
+
+@cli.command()
 def devices() -> None:
     """Show every compute device that was found, and why models run on it or not."""
     from app.runtime.devices import probe_devices
@@ -244,12 +296,13 @@ async def _predict(
     import time
 
     from app.edge.instances import utf8
-    from app.main import build_registry
+    from app.main import build_lifecycle
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics
 
-    registry = build_registry(settings, Metrics())
-    await registry.load_one(name, version)
+    lifecycle = build_lifecycle(settings, Metrics())
+    registry = lifecycle.registry
+    await lifecycle.load_one(name, version)
     model = registry.get(name, version)
     try:
         if model.tokenizer is not None:
@@ -270,13 +323,14 @@ async def _autotune(
     import time
 
     from app.autotune.run import tune
-    from app.main import build_registry
+    from app.main import build_lifecycle
     from app.repository.policy import ServingPolicy
     from app.telemetry.metrics import Metrics
 
     ServingPolicy.read(settings.models_dir / name)  # an invalid one is said in its own words, before anything runs
-    registry = build_registry(settings, Metrics())
-    await registry.load_one(name, version)
+    lifecycle = build_lifecycle(settings, Metrics())
+    registry = lifecycle.registry
+    await lifecycle.load_one(name, version)
     try:
         model = registry.get(name, version)
         console = Console(stderr=True)

@@ -11,32 +11,34 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app import __version__
 from app.api.admin import AdminGuard
 from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
+from app.error_handlers import add_error_handlers
 from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.oip import oip_router
 from app.api.repository import repository_router
+from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
 from app.edge.dispatch import Dispatch, EdgeLimits
-from app.edge.respond import error_body, error_reply
-from app.errors import CannotListen, ServingError
+from app.errors import CannotListen
 from app.repository.policy import ServingPolicy
-from app.repository.scan import scan
+from app.repository.scan import fingerprint, scan, snapshot
+from app.repository.serving_file import halt, promote, rollback, rollback_target
+from app.repository.watch import changes
 from app.runtime.devices import cpu_threads
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.warmup import measure_thread_hop
 from app.serving.administration import AdminRule
+from app.serving.follower import Follower
+from app.serving.lifecycle import Lifecycle, Repository
 from app.serving.loader import Loader
 from app.serving.registry import Registry
 from app.settings import Settings
@@ -60,6 +62,7 @@ class Atelier(FastAPI):
     """A FastAPI application whose inference paths are answered before FastAPI sees them."""
 
     registry: Registry
+    lifecycle: Lifecycle
     dispatch: Dispatch
     grpc: "GrpcServer | None" = None
     # Why the application did not start, if that is nobody's mistake in the code.
@@ -92,7 +95,8 @@ def create_app(settings: Settings | None = None) -> Atelier:
     """
     settings = settings or Settings()
     metrics = Metrics()
-    registry = build_registry(settings, metrics)
+    lifecycle = build_lifecycle(settings, metrics)
+    registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
         version=__version__,
@@ -101,7 +105,8 @@ def create_app(settings: Settings | None = None) -> Atelier:
         docs_url=None,
         redoc_url=None,
     )
-    app.registry = registry
+    app.registry, app.lifecycle = registry, lifecycle
+    metrics.rollouts = registry.rollouts
     app.dispatch = Dispatch(
         registry=registry,
         limits=EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes),
@@ -115,28 +120,29 @@ def create_app(settings: Settings | None = None) -> Atelier:
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
     app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
+    app.include_router(shadow_router(registry))
     app.include_router(oip_router(registry))
     admin = AdminRule(key=settings.admin_key, host=settings.host)
     if admin.is_closed:
         log.warning(
             "load and unload are closed: %s is not this machine alone, and ATELIER_ADMIN_KEY is not set", settings.host
         )
-    app.include_router(repository_router(registry, AdminGuard(admin), unload_timeout_s=settings.shutdown_timeout_s))
+    guard = AdminGuard(admin)
+    app.include_router(repository_router(registry, lifecycle, guard, unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(metrics_router(exposition))
     add_docs_page(app)
-    app.add_exception_handler(ServingError, _serving_error)
-    app.add_exception_handler(StarletteHTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
+    add_error_handlers(app)
     return app
 
 
-def build_registry(settings: Settings, metrics: Metrics) -> Registry:
-    """The registry over the models directory; nothing is loaded yet."""
+def build_lifecycle(settings: Settings, metrics: Metrics) -> Lifecycle:
+    """The registry over the models directory and what fills it; nothing is loaded yet."""
+    models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
     threads = cpu_threads()
     loader = Loader(
-        models_dir=settings.models_dir,
+        models_dir=models_dir,
         make_backend=OnnxBackend,
         threads=threads,
         observer_for=metrics.for_version,
@@ -144,19 +150,26 @@ def build_registry(settings: Settings, metrics: Metrics) -> Registry:
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
     )
-    return Registry(
-        scan=partial(scan, settings.models_dir),
-        policy=lambda name: ServingPolicy.read(settings.models_dir / name),
+    repository = Repository(
+        scan=partial(scan, models_dir),
+        snapshot=partial(snapshot, models_dir),
+        policy=lambda name: ServingPolicy.read(models_dir / name),
+        fingerprint=lambda name, version: fingerprint(models_dir / name / str(version)),
         load=loader.load,
-        on_state=metrics.set_state,
+        promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
+        rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
+        halt=lambda name, reason: halt(models_dir / name, reason),
+        rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
     )
+    registry = Registry(scan=repository.scan, on_state=metrics.set_state)
+    return Lifecycle(registry, repository, on_load=metrics.load_done)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
-    loading = asyncio.create_task(_load(app.registry))
+    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings))
     try:
         if settings.grpc_port is not None:
             app.grpc = await _start_grpc(app, settings, metrics)
@@ -170,16 +183,19 @@ async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> As
         await app.registry.drain(settings.shutdown_timeout_s)
 
 
-async def _load(registry: Registry) -> None:
-    """Load all models, then spare the garbage collector what stays for good.
+async def _load_and_follow(lifecycle: Lifecycle, settings: Settings) -> None:
+    """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
 
     A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
     take two. Frozen objects are not walked, and requests leave no cycles behind, so collections may be rare.
     """
-    await registry.load_all()
+    follower = Follower(lifecycle)
+    await follower.remember()
+    await lifecycle.load_all()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
+    await follower.run(changes(settings.models_dir, settings.watch))
 
 
 async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "GrpcServer":
@@ -192,6 +208,7 @@ async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "Gr
     assert settings.grpc_port is not None
     servicer = InferenceServicer(
         registry=app.registry,
+        lifecycle=app.lifecycle,
         statistics=metrics,
         observer=metrics,
         admin=AdminRule(key=settings.admin_key, host=settings.host),
@@ -211,35 +228,3 @@ async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "Gr
         app.startup_error = error
         raise
     return server
-
-
-async def _serving_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServingError)
-    reply = error_reply(error)
-    headers = {name.decode(): value.decode() for name, value in reply.headers}
-    return Response(reply.body, reply.status, headers)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException | StarletteHTTPException)
-    headers = {**(error.headers or {}), "content-type": "application/json"}
-    message = str(error.detail)
-    if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
-        # In TensorFlow Serving's words and with its code.
-        both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
-        rule = "; a version and a label cannot be supplied together" if both else ""
-        message = f"Malformed request: {request.method} {request.url.path}{rule}"
-        return Response(error_body(message), 400, headers)
-    if error.status_code == 405:
-        message += f"; use {headers.get('Allow', 'GET')}"
-        if request.url.path.startswith("/v1/models/"):
-            message += ", or POST to a path that ends in :predict, :classify or :regress"
-    return Response(error_body(message), error.status_code, headers)
-
-
-async def _validation_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = " ".join(str(part) for part in first["loc"])
-    message = f"{where} is {first.get('input')!r}: {first['msg']}"
-    return Response(error_body(message), 400, {"content-type": "application/json"})

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     pixel_limit: int = Field(
         default=25_000_000, ge=1, description="Most pixels (width x height) of an image in a body."
     )
+    watch: Literal["auto", "poll", "off"] = Field(
+        default="auto",
+        description="How changes below the models directory are noticed: by events, by looking, or not at all.",
+    )
     drain_delay_s: float = Field(
         default=0, ge=0, description="Seconds between not ready and no longer listening; 5 behind a load balancer."
     )

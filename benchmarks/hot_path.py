@@ -56,9 +56,10 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
     from app.settings import Settings
 
     settings = Settings(models_dir=models)
-    registry = create_app(settings).registry
+    lifecycle = create_app(settings).lifecycle
+    registry = lifecycle.registry
     for name in (IMAGE_MODEL, TEXT_MODEL):
-        await registry.load_one(name, None)
+        await lifecycle.load_one(name, None)
     stages = Stages()
     limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     dispatch = Dispatch(registry=registry, limits=limits, observer=stages, clock=perf_counter)

@@ -33,6 +33,7 @@ from app.serving.generation import generate
 from app.serving.model import LoadedModel
 from app.serving.predictor import predict
 from app.serving.registry import Registry
+from app.serving.rollout import Rollout
 from app.serving.work import Timings
 
 log = logging.getLogger("atelier.edge")
@@ -124,10 +125,15 @@ class Dispatch:
         route = incoming.route
         timings = Timings()
         model: LoadedModel | None = None
+        rollout: Rollout | None = None
         code = 500
         try:
             version = None if route.version is None else version_number(route.version)
             model = self._registry.get(route.name, version, route.label)
+            if version is None and route.label is None:
+                rollout = self._registry.rollout(route.name)
+                if rollout is not None and rollout.splits:
+                    model = rollout.choose(await self._key(incoming, rollout.sticky_header))
             with model.leases:
                 model.admission.check_open()
                 if route.verb == "generate_stream":
@@ -136,7 +142,7 @@ class Dispatch:
                 if route.verb == "generate":
                     reply = await self._generate(model, incoming, timings)
                 else:
-                    reply = await self._infer(model, incoming, timings)
+                    reply = await self._infer(model, incoming, timings, rollout)
             reply.headers = (*reply.headers, _server_timing(timings))
         except ServingError as error:
             reply = error_reply(error)
@@ -154,12 +160,29 @@ class Dispatch:
         else:
             code = reply.status
         finally:
+            if rollout is not None and model is not None:
+                rollout.answered(model, code)
             self._observer.request_done(
                 model=model, protocol=route.protocol, code=code, seconds=self._clock() - start, timings=timings
             )
         return reply
 
-    async def _infer(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> Reply:
+    async def _key(self, incoming: Incoming, header: str | None) -> bytes:
+        """What decides whether a request goes to the canary: the value of the header, or else the whole body."""
+        if header is not None:
+            wanted = header.encode("latin-1", "replace")
+            for name, value in incoming.headers:
+                if name == wanted:
+                    return value
+        if incoming.body is None:
+            assert incoming.receive is not None
+            heads = read_heads(incoming.headers)
+            incoming.body = await read_body(
+                incoming.receive, content_length=heads.content_length, limit_bytes=self._limits.body_limit_bytes
+            )
+        return incoming.body
+
+    async def _infer(self, model: LoadedModel, incoming: Incoming, timings: Timings, rollout: Rollout | None) -> Reply:
         """Read, decode, predict, encode."""
         heads = read_heads(incoming.headers)
         began = self._clock()
@@ -181,6 +204,8 @@ class Dispatch:
             if watched is not None:
                 watched.stop()
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
+        if rollout is not None and model is rollout.stable:
+            rollout.copy(exchange.inputs, prediction)
 
         answered = self._clock()
         reply = exchange.reply(prediction.outputs)

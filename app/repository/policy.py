@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"
+STABLE, CANARY = "stable", "canary"
 
 
 class BatchingPolicy(BaseModel):
@@ -120,19 +121,94 @@ class VersionPolicy(BaseModel):
         return list(versions), (self.latest or Latest()).num_versions
 
 
+class CanaryPolicy(BaseModel):
+    """A share of the requests that name no version goes to the canary.
+
+    Attributes:
+        percent: of these requests.
+        sticky_header: requests with the same value in this header go to the same version; those without it, and all if
+            it is None, are spread by a hash of what they ask.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    percent: float = Field(ge=0, le=100)
+    sticky_header: str | None = Field(default=None, min_length=1)
+
+
+class ShadowPolicy(BaseModel):
+    """Copies of what the stable version was asked go to the canary, whose answers are compared and thrown away.
+
+    Attributes:
+        percent: of the requests that the stable version answers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    percent: float = Field(default=100.0, ge=0, le=100)
+
+
+class RollbackPolicy(BaseModel):
+    """When the canary gets no more requests, neither real ones nor copies.
+
+    Attributes:
+        max_error_rate: share of its requests and copies that it may fail; None allows all.
+        max_disagreement: share of the compared instances that it may answer otherwise than stable; None allows all.
+        min_requests: nothing is concluded from fewer requests, or instances.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    max_error_rate: float | None = Field(default=None, ge=0, le=1)
+    max_disagreement: float | None = Field(default=None, ge=0, le=1)
+    min_requests: int = Field(default=100, ge=1)
+
+
+class RolloutPolicy(BaseModel):
+    """How the version with the label "canary" is tried beside the stable one.
+
+    Attributes:
+        canary: its share of the real requests; None gives it none.
+        shadow: its share of copies; None gives it none.
+        rollback: when that ends by itself.
+        halted: why it has ended, written by the service; promote, rollback and removing the key clear it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    canary: CanaryPolicy | None = None
+    shadow: ShadowPolicy | None = None
+    rollback: RollbackPolicy = RollbackPolicy()
+    halted: str | None = None
+
+
 class ServingPolicy(BaseModel):
     """The whole of serving.json; every part has a default, unknown keys are refused.
 
     Attributes:
-        version_policy: which versions serve; the newest of them answers requests that name none.
-        version_labels: names for versions, as ``/v1/models/{m}/labels/{l}`` uses them.
+        version_policy: which versions serve; the newest of them answers requests that name none, unless a version has
+            the label "stable".
+        version_labels: names for versions, as ``/v1/models/{m}/labels/{l}`` uses them; these serve as well. "stable"
+            answers requests that name no version, "canary" is the candidate to follow it.
+        rollout: how the canary is tried.
+        promoted: versions that were stable before, the last one last; ``rollback`` goes back to it.
         batching: how requests share backend calls.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     version_policy: VersionPolicy = VersionPolicy()
     version_labels: dict[str, int] = {}
+    rollout: RolloutPolicy = RolloutPolicy()
+    promoted: tuple[int, ...] = ()
     batching: BatchingPolicy = BatchingPolicy()
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        stable, canary = self.version_labels.get(STABLE), self.version_labels.get(CANARY)
+        if stable is not None and stable == canary:
+            raise ValueError(f"version_labels: stable and canary both name version {stable}; they must differ")
+        return self
+
+    def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
+        """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""
+        others = [version for version in versions if version != self.version_labels.get(CANARY)]
+        return self.version_policy.choose(others or versions)
 
     @classmethod
     def read(cls, model_directory: Path) -> Self:

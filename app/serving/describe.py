@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from app import __version__
 from app.contract.model_spec import TensorSpec
+from app.errors import VersionNotFound
 from app.serving.model_config import PLATFORM
 from app.serving.registry import Registry
 from app.serving.versions import State
@@ -85,6 +86,41 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
                 entry = {"name": name, "version": str(record.version), "state": str(record.state)}
                 entries.append(entry | ({"reason": record.reason} if record.reason else {}))
     return entries
+
+
+def describe_rollout(registry: Registry, name: str) -> dict[str, Any]:
+    """What is known of a model's canary: its shares, requests, copies, agreement and latency beside stable.
+
+    Raises:
+        ModelNotFound: there is no such model.
+        VersionNotFound: it has no canary that serves.
+    """
+    registry.records(name)
+    rollout = registry.rollout(name)
+    if rollout is None:
+        raise VersionNotFound(
+            f"model {name!r} has no canary that serves beside a stable version; version_labels.canary in serving.json "
+            "names one"
+        )
+    seen, policy = rollout.comparison, rollout.policy
+    ran = seen.copies - seen.copy_errors
+    return {
+        "model": name,
+        "stable": str(rollout.stable.version),
+        "canary": str(rollout.canary.version),
+        "state": "halted" if rollout.reason is not None else "running",
+        "reason": rollout.reason or "",
+        "canary_percent": policy.canary.percent if policy.canary is not None else 0,
+        "shadow_percent": policy.shadow.percent if policy.shadow is not None else 0,
+        "requests": {"count": seen.requests, "errors": seen.errors},
+        "copies": {"count": seen.copies, "errors": seen.copy_errors, "dropped": seen.dropped},
+        "instances": {"compared": seen.rows, "agreed": seen.agreed},
+        "score_distance": {"mean": seen.distance_sum / seen.rows if seen.rows else 0.0, "max": seen.distance_max},
+        "compute_ms": {
+            "stable": seen.stable_s / ran * 1e3 if ran else 0.0,
+            "canary": seen.canary_s / ran * 1e3 if ran else 0.0,
+        },
+    }
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Versions as the registry knows them: their states, and the words for what does not exist."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +27,10 @@ class VersionRecord:
         reason: why it is unavailable; empty otherwise.
         refused: it is unavailable because it cannot be loaded.
         model: set while READY.
+        fingerprint: of its files when it was tried last.
+        failures: attempts to load it since it last served.
+        tried_at: monotonic seconds of the last failure.
+        retry_at: monotonic seconds from which on it may be tried again; None: when its files change.
     """
 
     version: int
@@ -34,6 +38,10 @@ class VersionRecord:
     reason: str = ""
     refused: bool = False
     model: LoadedModel | None = None
+    fingerprint: Hashable = None
+    failures: int = 0
+    tried_at: float = 0.0
+    retry_at: float | None = None
 
 
 def no_model(name: str, known: Iterable[str]) -> ModelNotFound:

@@ -29,6 +29,7 @@ def configure_logging(*, level: str, form: str) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    for chatty in ("PIL", "grpc"):  # they tell every chunk of every image, every look at the event loop
-        logging.getLogger(chatty).setLevel(logging.INFO)
+    # They tell every chunk of every image, every look at the event loop, every changed file.
+    for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
+        logging.getLogger(chatty).setLevel(least)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -10,10 +10,10 @@ import pytest
 
 from app.autotune.choice import Measurement, Setting, candidates, choose, finalists
 from app.autotune.measure import REPEATS, Bench, Load
-from app.autotune.serving_file import write_batching
 from app.contract.golden import Golden
 from app.errors import BackendFailed, VersionRefused
 from app.repository.policy import ServingPolicy
+from app.repository.serving_file import write_batching
 from app.runtime.warmup import LatencyCurve
 from app.serving.loader import Loader
 from tests.support.fakes import Observed

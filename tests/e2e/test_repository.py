@@ -26,7 +26,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def service(models):
-    service = Service(models)
+    service = Service(models, "--watch", "off")
     yield service
     assert service.stop() == 0
 
@@ -152,8 +152,8 @@ def test_policy_all_serves_every_version_and_labels_name_them(models):
             assert reply.status_code == 200, reply.text
             return reply.json()
 
-        assert answer("/labels/stable") == answer("/versions/1")
-        assert answer("/labels/canary") == answer("/versions/2") == answer("")
+        assert answer("/labels/stable") == answer("/versions/1") == answer("")
+        assert answer("/labels/canary") == answer("/versions/2")
         assert answer("/versions/1") != answer("/versions/2")
         assert client.get("/v1/models/brightness/labels/stable").json()["model_version_status"][0]["version"] == "1"
         metadata = client.get("/v1/models/brightness/labels/canary/metadata").json()
@@ -279,7 +279,10 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
             "max_queue_bytes, allowed_batch_sizes, length_buckets, priority_levels, default_priority_level, "
             "default_timeout_ms",
         ),
-        ('{"baching": {}}', "unknown key 'baching'; known: version_policy, version_labels, batching"),
+        (
+            '{"baching": {}}',
+            "unknown key 'baching'; known: version_policy, version_labels, rollout, promoted, batching",
+        ),
         (
             '{"version_policy": {"latest": {"versions": 1}}}',
             "unknown key 'versions' in version_policy.latest; known: num_versions",

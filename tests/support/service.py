@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,14 +78,20 @@ class Service:
         arguments: further flags.
         wait_ready: return only once /v2/health/ready answers 200.
         environment: further variables.
+        through: a command that starts the command given to it.
     """
 
     def __init__(
-        self, models: Path, *arguments: str, wait_ready: bool = True, environment: Mapping[str, str] | None = None
+        self,
+        models: Path,
+        *arguments: str,
+        wait_ready: bool = True,
+        environment: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> None:
         environment = {**own_environment(), **(environment or {})}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
+            [*through, sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
             cwd=ROOT,
             env=environment,
             stderr=subprocess.PIPE,

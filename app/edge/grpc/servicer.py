@@ -29,10 +29,12 @@ from app.serving.administration import (
     is_loopback,
     refuse_repository_name,
 )
+from app.serving.lifecycle import Lifecycle
 from app.serving.model import LoadedModel
 from app.serving.model_config import model_config
 from app.serving.predictor import predict
 from app.serving.registry import Registry
+from app.serving.rollout import Rollout
 from app.serving.work import RequestOptions, Timings
 
 log = logging.getLogger("atelier.grpc")
@@ -73,6 +75,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
 
     Args:
         registry: finds the model version.
+        lifecycle: loads and unloads.
         statistics: counts of the versions.
         observer: is told of every inference.
         admin: who may load and unload.
@@ -84,6 +87,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self,
         *,
         registry: Registry,
+        lifecycle: Lifecycle,
         statistics: describe.Statistics,
         observer: RequestObserver,
         admin: AdminRule,
@@ -91,6 +95,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         clock: Clock,
     ) -> None:
         self._registry = registry
+        self._lifecycle = lifecycle
         self._statistics = statistics
         self._observer = observer
         self._admin = admin
@@ -165,7 +170,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._check_admin("RepositoryModelLoad", context)
         _check_repository(request.repository_name)
         check_load_parameters(plain_parameters(request.parameters))
-        await self._registry.load(request.model_name)
+        await self._lifecycle.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     @answers_errors
@@ -176,7 +181,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._check_admin("RepositoryModelUnload", context)
         _check_repository(request.repository_name)
         check_unload_parameters(plain_parameters(request.parameters))
-        await self._registry.unload(request.model_name, timeout_s=self._unload_timeout_s)
+        await self._lifecycle.unload(request.model_name, timeout_s=self._unload_timeout_s)
         return pb.RepositoryModelUnloadResponse()
 
     async def ModelStreamInfer(self, request: AsyncIterator[pb.ModelInferRequest], context: ServicerContext) -> None:
@@ -191,12 +196,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         start = self._clock()
         timings = Timings()
         model: LoadedModel | None = None
+        rollout: Rollout | None = None
         code = 500
         try:
             model = self._registry.get(request.model_name, _version(request.model_version))
+            if not request.model_version:
+                rollout = self._registry.rollout(request.model_name)
+                if rollout is not None and rollout.splits:
+                    model = rollout.choose(_key(request, context, rollout.sticky_header))
             with model.leases:
                 model.admission.check_open()
-                response = await self._infer(request, model, context, timings)
+                response = await self._infer(request, model, context, timings, rollout)
             code = 200
         except ServingError as error:
             code = status_of(error)
@@ -205,13 +215,20 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             code = CLIENT_CLOSED_REQUEST
             raise
         finally:
+            if rollout is not None and model is not None:
+                rollout.answered(model, code)
             self._observer.request_done(
                 model=model, protocol=PROTOCOL, code=code, seconds=self._clock() - start, timings=timings
             )
         return response
 
     async def _infer(
-        self, request: pb.ModelInferRequest, model: LoadedModel, context: ServicerContext, timings: Timings
+        self,
+        request: pb.ModelInferRequest,
+        model: LoadedModel,
+        context: ServicerContext,
+        timings: Timings,
+        rollout: Rollout | None,
     ) -> pb.ModelInferResponse:
         """Decode, predict, encode. gRPC has read the request before, so that stage stays 0."""
         began = self._clock()
@@ -220,6 +237,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         timings.decode = self._clock() - began
         prediction = await predict(model, inference.inputs, options, clock=self._clock)
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
+        if rollout is not None and model is rollout.stable:
+            rollout.copy(inference.inputs, prediction)
         answered = self._clock()
         response = print_infer(prediction.outputs, inference.requested, model, request.id)
         timings.encode = self._clock() - answered
@@ -228,6 +247,15 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     def _check_admin(self, call: str, context: ServicerContext) -> None:
         given = dict(context.invocation_metadata() or ()).get("authorization", "")
         self._admin.check(call, authorization=given, how="the metadata authorization", near=_is_near(context.peer()))
+
+
+def _key(request: pb.ModelInferRequest, context: ServicerContext, header: str | None) -> bytes:
+    """What decides whether a request goes to the canary: the metadata of that name, or else all that was sent."""
+    given = dict(context.invocation_metadata() or ()).get(header) if header is not None else None
+    if given is not None:
+        return given if isinstance(given, bytes) else given.encode()
+    raw = request.raw_input_contents
+    return b"".join(raw) if raw else request.SerializeToString()
 
 
 async def _decode(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:

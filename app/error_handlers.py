@@ -1,0 +1,48 @@
+"""Errors of the FastAPI routes in the one form of every error."""
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
+
+from app.edge.respond import error_body, error_reply
+from app.errors import ServingError
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer errors of our own, of Starlette's routing and of FastAPI's checks as ``{"error": message}``."""
+    app.add_exception_handler(ServingError, _serving)
+    app.add_exception_handler(StarletteHTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+
+
+async def _serving(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    reply = error_reply(error)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException | StarletteHTTPException)
+    headers = {**(error.headers or {}), "content-type": "application/json"}
+    message = str(error.detail)
+    if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
+        # In TensorFlow Serving's words and with its code.
+        both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
+        rule = "; a version and a label cannot be supplied together" if both else ""
+        message = f"Malformed request: {request.method} {request.url.path}{rule}"
+        return Response(error_body(message), 400, headers)
+    if error.status_code == 405:
+        message += f"; use {headers.get('Allow', 'GET')}"
+        if request.url.path.startswith("/v1/models/"):
+            message += ", or POST to a path that ends in :predict, :classify or :regress"
+    return Response(error_body(message), error.status_code, headers)
+
+
+async def _validation(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = " ".join(str(part) for part in first["loc"])
+    message = f"{where} is {first.get('input')!r}: {first['msg']}"
+    return Response(error_body(message), 400, {"content-type": "application/json"})

@@ -1,0 +1,213 @@
+"""A canary beside the stable version of a model: who gets which requests, and when that ends."""
+
+import asyncio
+import logging
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.errors import ServingError
+from app.repository.policy import RolloutPolicy
+from app.runtime.backend import Tensors, row_count
+from app.runtime.warmup import Clock
+from app.serving.model import LoadedModel
+from app.serving.predictor import predict
+from app.serving.work import Answer, Prediction, RequestOptions
+
+log = logging.getLogger("atelier.rollout")
+
+# Copies that wait for a quiet moment; what comes beyond is not copied.
+MOST_COPIES = 256
+COPIES_AT_ONCE = 32
+# Numbers that are no scores agree if they differ by less than this share, or than this at all.
+RELATIVE, ABSOLUTE = 1e-2, 1e-3
+_PARTS = 1_000_000
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What is known of a canary beside the stable version.
+
+    Attributes:
+        requests, errors: real requests that it answered, and those of them that it failed (status 500 and above).
+        copies, copy_errors, dropped: copied requests that it ran, that it failed, and that were not run at all.
+        rows, agreed: instances compared, and those with the same answer.
+        distance_sum, distance_max: of the instances' scores; the distance of one is its largest difference.
+        stable_s, canary_s: seconds of computing the compared requests.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    copies: int = 0
+    copy_errors: int = 0
+    dropped: int = 0
+    rows: int = 0
+    agreed: int = 0
+    distance_sum: float = 0.0
+    distance_max: float = 0.0
+    stable_s: float = 0.0
+    canary_s: float = 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Share of real and copied requests that failed."""
+        asked = self.requests + self.copies
+        return (self.errors + self.copy_errors) / asked if asked else 0.0
+
+    @property
+    def disagreement(self) -> float:
+        """Share of compared instances that were answered otherwise."""
+        return 1 - self.agreed / self.rows if self.rows else 0.0
+
+    def add(self, stable: Answer, canary: Answer, scores: str | None) -> None:
+        """Compare the answers to one request.
+
+        Args:
+            stable: output name -> (rows, *shape).
+            canary: likewise.
+            scores: output with one score per class, whose best one is the answer; None compares all numbers.
+        """
+        names = [scores] if scores is not None else list(stable)
+        rows = row_count(stable)
+        agreed, distance = np.ones(rows, bool), np.zeros(rows)
+        for name in names:
+            one = np.asarray(stable[name], np.float64).reshape(rows, -1)
+            other = np.asarray(canary[name], np.float64).reshape(rows, -1)
+            distance = np.maximum(distance, np.abs(one - other).max(axis=1))
+            if scores is not None:
+                agreed &= one.argmax(axis=1) == other.argmax(axis=1)
+            else:
+                agreed &= np.isclose(other, one, rtol=RELATIVE, atol=ABSOLUTE).all(axis=1)
+        self.rows += rows
+        self.agreed += int(agreed.sum())
+        self.distance_sum += float(distance.sum())
+        self.distance_max = max(self.distance_max, float(distance.max()))
+
+
+@dataclass(eq=False)
+class Rollout:
+    """One canary beside one stable version; on the event loop.
+
+    Attributes:
+        policy: shares and limits.
+        stable, canary: the versions.
+        halt: is called once, with the reason, when a limit is passed.
+        clock: monotonic seconds.
+        comparison: what is known so far.
+        reason: why it has ended; None while it goes on.
+    """
+
+    policy: RolloutPolicy
+    stable: LoadedModel
+    canary: LoadedModel
+    halt: Callable[[str], None]
+    clock: Clock
+    comparison: Comparison = field(default_factory=Comparison)
+    reason: str | None = None
+    _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
+    _pump: asyncio.Task[None] | None = None
+
+    @property
+    def sticky_header(self) -> str | None:
+        """Name of the header whose value decides, in lower case; None if there is none."""
+        name = self.policy.canary.sticky_header if self.policy.canary is not None else None
+        return name.lower() if name is not None else None
+
+    @property
+    def splits(self) -> bool:
+        """Whether some real requests go to the canary."""
+        return self.reason is None and self.policy.canary is not None and self.policy.canary.percent > 0
+
+    def choose(self, key: bytes) -> LoadedModel:
+        """The version that answers a request; the same for the same key, and for another model another choice."""
+        if not self.splits:
+            return self.stable
+        assert self.policy.canary is not None
+        return self.canary if _share(self.stable.name, key) < self.policy.canary.percent / 100 else self.stable
+
+    def answered(self, model: LoadedModel, code: int) -> None:
+        """A real request was answered."""
+        if model is self.canary:
+            self.comparison.requests += 1
+            self.comparison.errors += code >= 500
+            self._check()
+
+    def copy(self, inputs: Tensors, prediction: Prediction) -> None:
+        """Let the canary answer what the stable version has answered, when there is nothing else to do."""
+        shadow = self.policy.shadow
+        if shadow is None or self.reason is not None:
+            return
+        if shadow.percent < 100 and _share("copy", next(iter(inputs.values())).tobytes()) >= shadow.percent / 100:
+            return
+        if len(self._copies) >= MOST_COPIES:
+            self.comparison.dropped += 1
+            return
+        self._copies.append((inputs, prediction))
+        if self._pump is None:
+            self._pump = asyncio.get_running_loop().create_task(self._run_copies())
+
+    def end(self) -> None:
+        """Copy nothing any more."""
+        if self._pump is not None:
+            self._pump.cancel()
+        self._copies.clear()
+
+    async def _run_copies(self) -> None:
+        try:
+            while self._copies and self.reason is None:
+                await self.stable.batcher.drained()  # real requests come first
+                some = [self._copies.popleft() for _ in range(min(COPIES_AT_ONCE, len(self._copies)))]
+                with self.canary.leases:
+                    await asyncio.gather(*(self._run_copy(*each) for each in some))
+        except Exception:
+            log.exception("model %s: the comparison with version %d failed", self.canary.name, self.canary.version)
+        finally:
+            self._pump = None
+
+    async def _run_copy(self, inputs: Tensors, prediction: Prediction) -> None:
+        self.comparison.copies += 1
+        lowest = RequestOptions(priority=self.canary.batcher.rules.priority_levels)
+        try:
+            copied = await predict(self.canary, inputs, lowest, clock=self.clock)
+            scores = self.stable.spec.postprocessing.output if self.stable.classes else None  # type: ignore[union-attr]
+            self.comparison.add(prediction.outputs, copied.outputs, scores)
+            self.comparison.stable_s += prediction.compute_s
+            self.comparison.canary_s += copied.compute_s
+        except (ServingError, KeyError, ValueError):  # it refuses the input, fails, or answers with other tensors
+            self.comparison.copy_errors += 1
+        self._check()
+
+    def _check(self) -> None:
+        """End it if a limit is passed."""
+        if self.reason is None and (reason := verdict(self.policy, self.comparison)) is not None:
+            self.reason = reason
+            self._copies.clear()
+            self.halt(reason)
+
+
+def verdict(policy: RolloutPolicy, seen: Comparison) -> str | None:
+    """Which limit of the policy is passed, in words; None if none is."""
+    limits = policy.rollback
+    asked = seen.requests + seen.copies
+    if limits.max_error_rate is not None and asked >= limits.min_requests and seen.error_rate > limits.max_error_rate:
+        failed = seen.errors + seen.copy_errors
+        return f"{failed} of {asked} requests failed, more than max_error_rate {limits.max_error_rate:g} allows"
+    if (
+        limits.max_disagreement is not None
+        and seen.rows >= limits.min_requests
+        and seen.disagreement > limits.max_disagreement
+    ):
+        other = seen.rows - seen.agreed
+        return (
+            f"{other} of {seen.rows} instances were answered otherwise than by stable, "
+            f"more than max_disagreement {limits.max_disagreement:g} allows"
+        )
+    return None
+
+
+def _share(salt: str, key: bytes) -> float:
+    """0 to 1, spread evenly over keys."""
+    return zlib.crc32(key, zlib.crc32(salt.encode())) % _PARTS / _PARTS
