@@ -19,7 +19,6 @@ from app import __version__
 from app.api.admin import AdminGuard
 from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
-from app.error_handlers import add_error_handlers
 from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
@@ -28,6 +27,7 @@ from app.api.repository import repository_router
 from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
 from app.edge.dispatch import Dispatch, EdgeLimits
+from app.error_handlers import add_error_handlers
 from app.errors import CannotListen
 from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint, scan, snapshot
