@@ -215,7 +215,7 @@ def autotune(
             line = f"chosen: {chosen}; nothing was written"
         else:
             path = write_batching(settings.models_dir / model, keys)
-            line = f"wrote {path}: {chosen}; in force when the model is loaded next"
+            line = f"wrote {path}: {chosen}; a running service follows within seconds"
     except ServingError as error:
         fail(error.message)
     except OSError as error:
