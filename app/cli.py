@@ -102,6 +102,7 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.model_spec import ModelSpec
+    from app.repository.policy import ServingPolicy
     from app.repository.scan import scan
 
     settings = read_settings(models_dir=models_dir)
@@ -110,6 +111,11 @@ def models(models_dir: ModelsDir = None) -> None:
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
+        try:
+            labels = ServingPolicy.read(settings.models_dir / name).version_labels
+        except ServingError as error:
+            Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
+            labels = {}
         for version in versions:
             directory = settings.models_dir / name / str(version)
             try:
@@ -121,9 +127,11 @@ def models(models_dir: ModelsDir = None) -> None:
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = _measured(metrics.get("test") or {})
+            named = ", ".join(label for label, number in labels.items() if number == version)
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            table.add_row(name, str(version), f"{kind}: {inputs}", Text(_answers(spec)), measured)
+            marked = f"{version} ({named})" if named else str(version)
+            table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
     _print_table(table)
 
 

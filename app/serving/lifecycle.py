@@ -200,17 +200,23 @@ class Lifecycle:
         return promotion
 
     async def load_one(self, name: str, version: int | None) -> None:
-        """Load one model only: ``version``, or the newest that is not refused.
+        """Load one model only: ``version``, or what would answer requests that name none.
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
+            VersionRefused: serving.json is broken.
         """
         found = await asyncio.to_thread(self.repository.scan)
         if name not in found:
             raise no_model(name, found)
         if version is not None and version not in found[name]:
             raise no_version(name, version, found[name])
-        for candidate in [version] if version is not None else found[name]:
+        wanted = [version] if version is not None else []
+        if version is None:
+            policy = await self._policy(name, found[name])
+            wanted = [policy.version_labels[STABLE]] if policy.version_labels.get(STABLE) in found[name] else []
+            wanted += policy.candidates(found[name])[0]
+        for candidate in wanted:
             if (model := await self._try(name, candidate)) is not None:
                 self.registry.serve(name, model)
                 break

@@ -118,10 +118,10 @@ def test_large_bodies_and_other_protocols_are_split_too(start, models):
 
 
 def test_copies_are_compared_and_nobody_notices(start, models):
-    publish(models, 2)  # 50 grey values brighter count as bright
+    publish(models, 2)  # only what is brighter by 50 grey values is bright
     write_policy(models, {"shadow": {}})
     service = start(models)
-    for level in (0, 255, 150, 100):  # 100 is dark for version 1 and bright for version 2
+    for level in (0, 255, 150, 100):  # 150 is bright for version 1 and dark for version 2
         for _ in range(5):
             assert ask(service.client, image(level)) == "1"
     wait_until(lambda: shadow(service)["instances"]["compared"] == 20)
@@ -153,7 +153,7 @@ def test_a_share_of_copies(start, models):
 
 
 def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(start, models):
-    publish(models, 2, bias=500.0)  # everything is bright
+    publish(models, 2, bias=500.0)  # everything is dark
     rollout = {"canary": {"percent": 50}, "shadow": {}, "rollback": {"max_disagreement": 0.2, "min_requests": 40}}
     write_policy(models, rollout)
     service = start(models)
