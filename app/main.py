@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> Atelier:
         redoc_url=None,
     )
     app.registry, app.lifecycle = registry, lifecycle
-    metrics.rollouts = registry.rollouts
+    metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.dispatch = Dispatch(
         registry=registry,
         limits=EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes),

@@ -178,23 +178,24 @@ class Registry:
     async def drain(self, timeout_s: float) -> None:
         """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
         self.start_draining()
-        for model in self._models():
+        for model in self.loaded():
             model.admission.draining = True
-        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._models()]
+        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self.loaded()]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=timeout_s)
             for task in late:
                 task.cancel()
-        for model in self._models():
+        for model in self.loaded():
             model.batcher.close()
 
     def fail_unfinished(self) -> None:
         """Answer all work that waits or runs with Draining."""
-        for model in self._models():
+        for model in self.loaded():
             model.admission.draining = True
             model.batcher.fail_unfinished()
 
-    def _models(self) -> Iterator[LoadedModel]:
+    def loaded(self) -> Iterator[LoadedModel]:
+        """Every version that is ready."""
         for records in self._records.values():
             for record in records.values():
                 if record.model is not None:

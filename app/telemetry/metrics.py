@@ -1,7 +1,7 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -32,8 +32,9 @@ class Metrics(Collector):
         self._states: dict[tuple[str, str], State] = {}
         self._unknown: dict[tuple[str, int], int] = {}
         self._loads: dict[tuple[str, str], Duration] = {}
-        # The canaries that are tried; set by who wires the service.
+        # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
+        self.loaded: Callable[[], Iterable[LoadedModel]] = tuple
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``serving.describe.Statistics``."""
@@ -186,6 +187,14 @@ class Metrics(Collector):
             rows.add_metric(labels, counts.queued_rows)
             nbytes.add_metric(labels, counts.queued_bytes)
         yield from (rows, nbytes)
+        golden = GaugeMetricFamily(
+            "atelier_golden_difference",
+            "Largest difference from Keras that the golden samples showed when the version was loaded.",
+            labels=VERSION_LABELS,
+        )
+        for model in self.loaded():
+            golden.add_metric([model.name, str(model.version)], model.golden_difference)
+        yield golden
         states = GaugeMetricFamily(
             "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
         )
