@@ -1,14 +1,16 @@
 """The process that runs a SavedModel: ``python -m app.runtime.savedmodel_worker DIRECTORY THREADS``.
 
 Standard input is a stream socket. The worker loads the model and sends one frame with the signature, or with the error
-that stopped it. Then it answers every frame of inputs with one of outputs or with an error, until the socket closes: it
-ends with the process that started it. TensorFlow is imported here and nowhere else in the service.
+that stopped it. Then it answers every frame of inputs with one of outputs or with an error. It ends as soon as the
+socket closes, and so with the process that started it. TensorFlow is imported here and nowhere else in the service.
 """
 
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=sys.stdin.fileno()) as channel:
+        threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
         try:
             try:
                 signature, run = loads()
@@ -62,6 +65,14 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                     send_frame(channel, {}, outputs)
         except (EOFError, OSError):
             return  # who asked is gone
+
+
+def _end_with(channel: socket.socket) -> None:
+    """End the process once the other end hangs up, also in the midst of a load or a batch."""
+    hang_up = select.poll()
+    hang_up.register(channel, 0)
+    hang_up.poll()
+    os._exit(0)
 
 
 def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
