@@ -46,6 +46,9 @@ def serve(
         int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
     ] = None,
     models_dir: ModelsDir = None,
+    backend: Annotated[
+        str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+    ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
     ] = None,

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.repository.policy import BackendName
+
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
@@ -21,6 +23,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
+    backend: BackendName = Field(
+        default="onnx",
+        description="What runs models whose serving.json names no backend: ONNX Runtime or a TensorFlow SavedModel.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     grpc_port: int | None = Field(

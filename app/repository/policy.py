@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -11,6 +11,7 @@ from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"
 STABLE, CANARY = "stable", "canary"
+BackendName = Literal["onnx", "savedmodel"]
 
 
 class BatchingPolicy(BaseModel):
@@ -189,6 +190,7 @@ class ServingPolicy(BaseModel):
         rollout: how the canary is tried.
         promoted: versions that were stable before, the last one last; ``rollback`` goes back to it.
         batching: how requests share backend calls.
+        backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -197,6 +199,7 @@ class ServingPolicy(BaseModel):
     rollout: RolloutPolicy = RolloutPolicy()
     promoted: tuple[int, ...] = ()
     batching: BatchingPolicy = BatchingPolicy()
+    backend: BackendName | None = None
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.errors import Draining, ServingError, VersionRefused
-from app.repository.policy import CANARY, STABLE, BatchingPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
 from app.repository.serving_file import Promotion
 from app.serving.model import LoadedModel
 from app.serving.registry import Registry
@@ -92,8 +92,8 @@ class Lifecycle:
     async def load(self, name: str) -> None:
         """Load what the policy of one model asks for, from what is on disk now; versions that serve stay loaded.
 
-        New versions serve before those that the policy no longer wants stop; versions whose batching serving.json has
-        changed are loaded anew and take the place of the old ones likewise.
+        New versions serve before those that the policy no longer wants stop; versions whose batching or backend
+        serving.json has changed are loaded anew and take the place of the old ones likewise.
 
         Raises:
             ModelNotFound: it is not in the repository.
@@ -245,7 +245,7 @@ class Lifecycle:
 
         async def loads(version: int) -> bool:
             if version not in tried:
-                tried[version] = model = await self._load_or_keep(name, version, policy.batching, retry=retry)
+                tried[version] = model = await self._load_or_keep(name, version, policy, retry=retry)
                 if model is not None and registry.live(name) is None and version != labels.get(CANARY):
                     registry.serve(name, model)  # the others may take a while to load
             return tried[version] is not None
@@ -332,15 +332,13 @@ class Lifecycle:
                 if record.version not in versions and record.model is None:
                     self.registry.forget(name, record.version)
 
-    async def _load_or_keep(
-        self, name: str, version: int, batching: BatchingPolicy, *, retry: bool
-    ) -> LoadedModel | None:
+    async def _load_or_keep(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
         """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
         known = self.registry.enter(name, version)
         old = known.model
         if old is None:
             return await self._try(name, version) if retry or await self._is_worth_a_try(name, known) else None
-        if old.batching == batching:
+        if (old.batching, old.backend) == (policy.batching, policy.backend):
             return old
         try:
             new = await self._load(name, version)
@@ -351,7 +349,7 @@ class Lifecycle:
         if self.registry.live(name) is old:
             self.registry.serve(name, new)
         await self._free(name, old, RETIRE_TIMEOUT_S)
-        log.info("model %s version %d loaded anew: its batching has changed", name, version)
+        log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
         return new
 
     async def _is_worth_a_try(self, name: str, record: VersionRecord) -> bool:

@@ -9,13 +9,21 @@ import numpy as np
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
-from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.model_spec import (
+    ONNX_FILE,
+    SAVED_MODEL_FILE,
+    ImagePreprocessing,
+    ModelSpec,
+    TensorSpec,
+    TextPreprocessing,
+)
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps, image_to_instance
 from app.errors import VersionRefused
 from app.repository.golden_gate import replay
-from app.repository.policy import ServingPolicy
+from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Array, Backend, take_rows
+from app.runtime.savedmodel_backend import SavedModelBackend
 from app.runtime.warmup import Clock, measure_curve, median_seconds
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
@@ -42,6 +50,8 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
+        default_backend: runs models whose serving.json names none.
+        make_savedmodel: as ``make_backend``, for a saved_model.pb.
     """
 
     models_dir: Path
@@ -51,6 +61,8 @@ class Loader:
     inline_below_s: float
     pixel_limit: int
     clock: Clock
+    default_backend: BackendName = "onnx"
+    make_savedmodel: Callable[[Path, ModelSpec, int], Backend] = SavedModelBackend
 
     def load(self, name: str, version: int) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -64,10 +76,16 @@ class Loader:
         if spec.name != name:
             raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
         tokenizer = read_preprocessing(directory, spec)
-        policy = ServingPolicy.read(directory.parent).batching
+        asked = ServingPolicy.read(directory.parent)
+        policy = asked.batching
         golden = Golden.read(directory)
         largest = policy.max_batch_size or spec.batching.max_batch_size
-        backend = self._open(directory / ONNX_FILE, spec, golden)
+        inline_below_s = self.inline_below_s
+        if (asked.backend or self.default_backend) == "savedmodel":
+            backend = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
+            inline_below_s = 0.0  # a call may have to start a process first, which the event loop cannot wait for
+        else:
+            backend = self._open(directory / ONNX_FILE, spec, golden)
         try:
             difference = replay(
                 golden,
@@ -87,7 +105,7 @@ class Loader:
         except BaseException:
             backend.close()
             raise
-        rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s)
+        rules = resolve(policy, spec, curve, inline_below_s=inline_below_s)
         admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels)
         batcher = Batcher(
             backend=backend,
@@ -112,6 +130,7 @@ class Loader:
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
             batching=policy,
+            backend=asked.backend,
         )
 
     def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:

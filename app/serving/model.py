@@ -13,7 +13,7 @@ from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreproces
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
-from app.repository.policy import BatchingPolicy
+from app.repository.policy import BackendName, BatchingPolicy
 from app.runtime.backend import Array, Tensors
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
@@ -63,7 +63,7 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
-        batching: the settings of serving.json that it was loaded with.
+        batching, backend: the settings of serving.json that it was loaded with.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
     """
@@ -81,6 +81,7 @@ class LoadedModel:
     default_timeout_s: float
     pixel_limit: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
+    backend: BackendName | None = None
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
 
