@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.errors import Draining, ServingError, VersionRefused
-from app.repository.policy import CANARY, STABLE, BatchingPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
 from app.repository.serving_file import Promotion
 from app.serving.model import LoadedModel
 from app.serving.registry import Registry
@@ -239,7 +239,7 @@ class Lifecycle:
 
         async def loads(version: int) -> bool:
             if version not in tried:
-                tried[version] = model = await self._load_or_keep(name, version, policy.batching, retry=retry)
+                tried[version] = model = await self._load_or_keep(name, version, policy, retry=retry)
                 if model is not None and registry.live(name) is None and version != labels.get(CANARY):
                     registry.serve(name, model)  # the others may take a while to load
             return tried[version] is not None
@@ -326,15 +326,13 @@ class Lifecycle:
                 if record.version not in versions and record.model is None:
                     self.registry.forget(name, record.version)
 
-    async def _load_or_keep(
-        self, name: str, version: int, batching: BatchingPolicy, *, retry: bool
-    ) -> LoadedModel | None:
+    async def _load_or_keep(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
         """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
         known = self.registry.enter(name, version)
         old = known.model
         if old is None:
             return await self._try(name, version) if retry or await self._is_worth_a_try(name, known) else None
-        if old.batching == batching:
+        if (old.batching, old.device_settings) == (policy.batching, policy.device_settings):
             return old
         try:
             new = await self._load(name, version)
@@ -345,7 +343,7 @@ class Lifecycle:
         if self.registry.live(name) is old:
             self.registry.serve(name, new)
         await self._free(name, old, RETIRE_TIMEOUT_S)
-        log.info("model %s version %d loaded anew: its batching has changed", name, version)
+        log.info("model %s version %d loaded anew: its batching or its device has changed", name, version)
         return new
 
     async def _is_worth_a_try(self, name: str, record: VersionRecord) -> bool:
@@ -381,12 +379,13 @@ class Lifecycle:
         record.failures = 0
         self.registry.set(name, record, State.READY)
         log.info(
-            "model %s version %d ready on %s, golden difference %.2g, %.0f us alone",
+            "model %s version %d ready on %s, golden difference %.2g, %.0f us alone; %s",
             name,
             version,
-            record.model.provider,
+            record.model.placement.device,
             record.model.golden_difference,
             record.model.curve.seconds[0] * 1e6,
+            record.model.placement.reason,
         )
         return record.model
 

@@ -15,6 +15,8 @@ from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
 from app.repository.policy import BatchingPolicy
 from app.runtime.backend import Array, Tensors
+from app.runtime.failover import Condition
+from app.runtime.placement import ON_CPU, Placement
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
@@ -63,7 +65,9 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
-        batching: the settings of serving.json that it was loaded with.
+        batching, device_settings: the settings of serving.json that it was loaded with.
+        placement: the device that it runs on, and why.
+        condition: whether that device works.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
     """
@@ -81,6 +85,9 @@ class LoadedModel:
     default_timeout_s: float
     pixel_limit: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
+    device_settings: tuple[str | None, int | None] = (None, None)
+    placement: Placement = ON_CPU
+    condition: Condition = field(default_factory=Condition)
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
 

@@ -194,6 +194,10 @@ class Registry:
             model.admission.draining = True
             model.batcher.fail_unfinished()
 
+    def loaded(self) -> list[LoadedModel]:
+        """Every version that is loaded, whether it answers requests that name none or not."""
+        return sorted(self._models(), key=lambda model: (model.name, model.version))
+
     def _models(self) -> Iterator[LoadedModel]:
         for records in self._records.values():
             for record in records.values():

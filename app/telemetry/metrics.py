@@ -34,6 +34,8 @@ class Metrics(Collector):
         self._loads: dict[tuple[str, str], Duration] = {}
         # The canaries that are tried; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
+        # The versions that are loaded; set likewise.
+        self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``serving.describe.Statistics``."""
@@ -193,6 +195,26 @@ class Metrics(Collector):
             for state in State:
                 states.add_metric([*version, state], float(state is current))
         yield states
+        yield from self._devices()
+
+    def _devices(self) -> Iterator[Metric]:
+        device = GaugeMetricFamily(
+            "atelier_model_device", "1 for the device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
+        )
+        degraded = GaugeMetricFamily(
+            "atelier_model_degraded",
+            "1 while a version does not run as placed, because its device fails.",
+            labels=VERSION_LABELS,
+        )
+        faults = CounterMetricFamily(
+            "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
+        )
+        for model in self.loaded():
+            labels = [model.name, str(model.version)]
+            device.add_metric([*labels, model.placement.device], 1)
+            degraded.add_metric(labels, float(bool(model.condition.degraded)))
+            faults.add_metric(labels, model.condition.faults)
+        yield from (device, degraded, faults)
 
     def _each(self) -> Iterator[tuple[list[str], VersionMetrics]]:
         for (name, version), counts in sorted(self._versions.items()):
