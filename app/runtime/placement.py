@@ -68,6 +68,10 @@ class Placer:
                 self._versions[placement.device] += 1
             return placement
 
+    def versions_on(self, device: str) -> int:
+        """How many of our versions a GPU has."""
+        return self._versions[device]
+
     def release(self, placement: Placement) -> None:
         """A version no longer runs there."""
         with self._lock:
