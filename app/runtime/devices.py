@@ -44,7 +44,7 @@ class Gpu:
 
 
 def probe_devices() -> list[Device]:
-    """The CPU and every GPU that the NVIDIA driver reports. Where there is one, the CUDA libraries are loaded: seconds.
+    """The CPU and every GPU that the NVIDIA driver reports. Where CUDA sees one, its libraries are loaded: seconds.
 
     ``onnxruntime.get_available_providers()`` lists what was compiled in, not what works, so GPUs are
     counted by the driver's own library.
@@ -58,7 +58,9 @@ def probe_devices() -> list[Device]:
             reason="ONNX Runtime's CPU provider is always there",
         )
     ]
-    return devices + describe_gpus(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"), why_no_cuda()) if gpus else devices
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hindrance = why_no_cuda() if visible_order(gpus, visible) else ""
+    return devices + describe_gpus(gpus, visible, hindrance)
 
 
 def why_no_cuda() -> str:

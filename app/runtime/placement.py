@@ -119,5 +119,6 @@ def _announce(devices: Sequence[Device]) -> None:
     for gpu in gpus:
         if gpu.used:
             log.info("%s (%s) is used: %s", gpu.name, gpu.description, gpu.reason)
-        else:
-            log.warning("%s (%s) is not used: %s", gpu.name, gpu.description, gpu.reason)
+        else:  # worth a warning unless it was hidden on purpose
+            level = logging.WARNING if gpu.name.startswith(CUDA) else logging.INFO
+            log.log(level, "%s (%s) is not used: %s", gpu.name, gpu.description, gpu.reason)

@@ -152,6 +152,19 @@ def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_and_says_which_
     assert service.stop() == 0
 
 
+def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path):
+    write_words_model(tmp_path)
+    service = Service(tmp_path, "--watch", "off")
+    [before] = service.client.get("/v2/devices").json()["models"]
+    assert before["reason"].startswith("device is 'auto'")
+    (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
+    assert service.client.post("/v2/repository/models/words/load").status_code == 200
+    [after] = service.client.get("/v2/devices").json()["models"]
+    assert after["reason"] == "device is 'cpu'"
+    assert "model words version 1 loaded anew: its batching or its device has changed" in service.log
+    assert service.stop() == 0
+
+
 def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_models):
     service = Service(tiny_models, environment={"CUDA_VISIBLE_DEVICES": ""})
     if len(service.client.get("/v2/devices").json()["devices"]) == 1:

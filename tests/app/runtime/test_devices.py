@@ -121,6 +121,17 @@ def test_auto_falls_back_to_the_cpu_and_says_why(devices, reason):
     assert choose("auto", devices, Counter()) == Placement("cpu", reason)
 
 
+def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_is_no_reason_to_warn(monkeypatch, caplog):
+    monkeypatch.setattr(module, "missing_libraries", lambda: pytest.fail("seconds of loading for nothing"))
+    monkeypatch.setattr(module, "_gpus", lambda: GPUS[:1])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with caplog.at_level(logging.INFO, "atelier.devices"):
+        placement = Placer(module.probe_devices).place("auto")
+    why = "CUDA_VISIBLE_DEVICES is '' and hides it"
+    assert placement == Placement("cpu", f"device is 'auto', and gpu 0 cannot be used: {why}")
+    assert [(r.levelname, r.message) for r in caplog.records] == [("INFO", f"gpu 0 (A, 8 GiB) is not used: {why}")]
+
+
 @pytest.mark.parametrize(
     ("wanted", "devices", "error"),
     [
