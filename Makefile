@@ -1,6 +1,8 @@
 # Daily commands; CONTRIBUTING.md explains them. Each target does its own set-up.
 PORT ?= 8000
 ARGS ?=
+# 1 also installs the CUDA libraries, for a machine with an NVIDIA GPU.
+GPU ?=
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
@@ -9,7 +11,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 .PHONY: serve test check format train train-all train-install lock clean
 .DEFAULT_GOAL := serve
 
-serve: $(VENV)/.serve-installed
+serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev-installed
@@ -34,7 +36,7 @@ train-all: $(VENV)/.train-installed
 
 train-install: $(VENV)/.train-installed
 
-# Resolves pyproject.toml anew. dev is the widest set, the other two take their versions from it.
+# Resolves pyproject.toml anew. dev is the widest set, the others take their versions from it; gpu adds CUDA's libraries.
 lock: $(VENV)/.dev-installed
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -43,6 +45,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url pyproject.toml --group build --extra train -c requirements/dev.txt -o requirements/train.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url pyproject.toml --group build -c requirements/dev.txt -o requirements/serve.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra gpu -c requirements/dev.txt -o requirements/gpu.txt
 
 clean:
 	rm -rf $(VENV)
@@ -50,6 +54,7 @@ clean:
 # A stamp is newer than its lock file once that lock is installed, so a second run installs nothing. The locks agree
 # with one another, and a larger set covers the smaller ones.
 COVERS_serve := serve
+COVERS_gpu := gpu serve
 COVERS_train := train serve
 COVERS_dev := dev train serve
 

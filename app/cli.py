@@ -22,6 +22,8 @@ from app.telemetry.logging import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic_core import ErrorDetails
+
     from app.autotune.measure import Load
     from app.autotune.run import Tuning
     from app.contract.model_spec import ModelSpec
@@ -48,6 +50,10 @@ def serve(
     models_dir: ModelsDir = None,
     backend: Annotated[
         str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
     ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
@@ -282,13 +288,20 @@ def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[i
 
 @cli.command()
 def devices() -> None:
-    """Show every compute device that was found, and why models run on it or not."""
+    """Show every compute device that was found, why models run on it or not, and where "auto" puts them."""
+    from collections import Counter
+
+    from app.contract.device import AUTO
     from app.runtime.devices import probe_devices
+    from app.runtime.placement import choose
 
     table = Table("device", "what it is", "used", "why")
-    for device in probe_devices():
+    found = probe_devices()
+    for device in found:
         table.add_row(device.name, device.description, "yes" if device.used else "no", device.reason)
     Console().print(table)
+    placement = choose(AUTO, found, Counter())
+    Console(soft_wrap=True).print(Text(f"models run on {placement.device}: {placement.reason}"))
 
 
 @cli.callback(invoke_without_command=True)
@@ -368,7 +381,14 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        fail("\n".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors()))
+        fail("\n".join(map(_in_words, error.errors())))
+
+
+def _in_words(error: "ErrorDetails") -> str:
+    """One mistake in one sentence: a rule of ours says all of it itself."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {error['msg']}"
 
 
 def fail(message: str, *, code: int = 2) -> NoReturn:

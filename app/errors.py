@@ -16,6 +16,7 @@ ServingError
 ├── Forbidden             the route is for administrators, and the request is not one of theirs
 ├── Unsupported           the protocol knows the wish, this service does not fulfil it
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
+│   └── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
 ├── CannotListen          an address is taken or is none of this machine's
 └── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples)
 """
@@ -97,6 +98,10 @@ class Unsupported(ServingError):
 
 class BackendFailed(ServingError):
     """The runtime raised, or an output has the wrong batch size or holds NaN."""
+
+
+class DeviceFault(BackendFailed):
+    """The device failed or has no memory left; the model and the inputs are not at fault."""
 
 
 class VersionRefused(ServingError):

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import __version__
 from app.api.admin import AdminGuard
+from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
 from app.api.health import health_router
@@ -33,9 +34,12 @@ from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint, scan, snapshot
 from app.repository.serving_file import halt, promote, rollback, rollback_target
 from app.repository.watch import changes
-from app.runtime.devices import cpu_threads
+from app.runtime.devices import cpu_threads, probe_devices
+from app.runtime.io_binding import BoundBackend, open_on_gpu
 from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.placement import Placer
 from app.runtime.warmup import measure_thread_hop
+from app.serving.accelerated import Accelerators, GpuRequest
 from app.serving.administration import AdminRule
 from app.serving.follower import Follower
 from app.serving.lifecycle import Lifecycle, Repository
@@ -95,7 +99,8 @@ def create_app(settings: Settings | None = None) -> Atelier:
     """
     settings = settings or Settings()
     metrics = Metrics()
-    lifecycle = build_lifecycle(settings, metrics)
+    placer = Placer(probe_devices)
+    lifecycle = build_lifecycle(settings, metrics, placer)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
@@ -119,6 +124,7 @@ def create_app(settings: Settings | None = None) -> Atelier:
         collector(registry=exposition)
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
+    app.include_router(devices_router(registry, placer))
     app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
     app.include_router(shadow_router(registry))
     app.include_router(oip_router(registry))
@@ -135,8 +141,14 @@ def create_app(settings: Settings | None = None) -> Atelier:
     return app
 
 
-def build_lifecycle(settings: Settings, metrics: Metrics) -> Lifecycle:
-    """The registry over the models directory and what fills it; nothing is loaded yet."""
+def build_lifecycle(settings: Settings, metrics: Metrics, placer: Placer | None = None) -> Lifecycle:
+    """The registry over the models directory and what fills it; nothing is loaded yet.
+
+    Args:
+        settings: of the process.
+        metrics: count what is loaded and run.
+        placer: knows the devices; None makes one.
+    """
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
@@ -150,6 +162,12 @@ def build_lifecycle(settings: Settings, metrics: Metrics) -> Lifecycle:
         inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
+        accelerators=Accelerators(
+            placer=placer or Placer(probe_devices),
+            default_device=settings.device,
+            open_gpu=_open_gpu,
+            clock=time.perf_counter,
+        ),
     )
     repository = Repository(
         scan=partial(scan, models_dir),
@@ -164,6 +182,16 @@ def build_lifecycle(settings: Settings, metrics: Metrics) -> Lifecycle:
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)
     return Lifecycle(registry, repository, on_load=metrics.load_done)
+
+
+def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:
+    return open_on_gpu(
+        request.path,
+        request.spec,
+        device,
+        gpu_mem_limit_mb=request.gpu_mem_limit_mb,
+        max_batch_size=request.max_batch_size,
+    )
 
 
 @asynccontextmanager

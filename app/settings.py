@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.contract.device import AUTO, DeviceName
 from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
@@ -47,6 +48,9 @@ class Settings(BaseSettings):
     )
     pixel_limit: int = Field(
         default=25_000_000, ge=1, description="Most pixels (width x height) of an image in a body."
+    )
+    device: DeviceName = Field(
+        default=AUTO, description="Device of models whose serving.json names none: auto, cpu, cuda or cuda:N."
     )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto",

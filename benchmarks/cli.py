@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
 from benchmarks.reload import SETTLED_AFTER, measure_reloads
 from benchmarks.startup import measure_startup
+
+if TYPE_CHECKING:
+    from benchmarks.gpu import Comparison
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -135,6 +138,63 @@ def hot_path(
         table.add_row(one.form, str(one.concurrency), f"{one.total:.1f}", *stages)
     Console(width=120).print(table)
     write_result("hot-path", {"repeats": repeats, "budgets": [asdict(one) for one in budgets]})
+
+
+@cli.command()
+def gpu(
+    device: Annotated[str, typer.Option(help="cuda, cuda:N, or cpu: the same on the CPU, to try this out.")] = "cuda",
+    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    max_batch_size: Annotated[int, typer.Option(min=1, help="Largest batch.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Of each measurement.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each measurement of throughput.")] = 5,
+) -> None:
+    """Published models on a GPU: golden samples, latency beside the CPU's, and what IO binding gains.
+
+    Ends with 1 if a model answers otherwise than Keras did, and with 2 if there is no GPU.
+    """
+    from app.contract.device import CPU, check_device
+    from app.errors import ServingError
+    from app.runtime.devices import probe_devices
+    from app.runtime.placement import Placer
+    from benchmarks.gpu import compare_all
+
+    try:
+        placed = Placer(probe_devices).place(check_device(device)).device
+        console = Console(stderr=True)
+        found = compare_all(
+            models,
+            placed,
+            max_batch_size=max_batch_size,
+            seconds=seconds,
+            repeats=repeats,
+            done=lambda model: console.print(f"measured: {model}"),
+        )
+    except (ServingError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    _print_gpu(found, placed)
+    if placed != CPU:
+        write_result("gpu", {"device": placed, "comparisons": [asdict(one) for one in found]})
+    for one in found:
+        if one.mismatch:
+            typer.echo(f"error: {one.model}: {one.mismatch}", err=True)
+    if any(one.mismatch for one in found):
+        raise typer.Exit(1)
+
+
+def _print_gpu(found: "list[Comparison]", device: str) -> None:
+    answers = Table("model", "largest difference", "tolerance", "as Keras", title=f"golden samples on {device}")
+    latency = Table("model", "on", *(f"{size} rows, ms" for size in found[0].batch_sizes), title="one call")
+    rates = Table("model", "rows/s of ONNX Runtime alone", "our backend", "with bound buffers", title=f"on {device}")
+    for one in found:
+        answers.add_row(one.model, f"{one.difference:.2g}", f"{one.tolerance:g}", "no" if one.mismatch else "yes")
+        latency.add_row(one.model, "cpu", *(f"{value:.3f}" for value in one.cpu_ms))
+        latency.add_row("", device, *(f"{value:.3f}" for value in one.device_ms))
+        shares = (f"{one.share(way):.2f}" for way in ("unbound", "bound"))
+        rates.add_row(one.model, f"{one.rows_per_s['bare']:.0f}", *shares)
+    console = Console(width=140)
+    for table in (answers, latency, rates):
+        console.print(table)
 
 
 def write_result(name: str, result: dict[str, object]) -> None:

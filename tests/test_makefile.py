@@ -30,7 +30,7 @@ def test_a_second_run_has_nothing_to_install(stamp):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "train", "dev"):
+    for name in ("serve", "gpu", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -38,3 +38,22 @@ def test_the_locks_agree_and_name_no_index():
                 package, version = line.split(" ;")[0].rstrip(" \\").split("==")
                 versions.setdefault((package, line.partition(";")[2]), set()).add(version)
     assert {package for package, found in versions.items() if len(found) > 1} == set()
+
+
+@pytest.mark.parametrize(("gpu", "lock"), [("", "serve"), ("GPU=0", "serve"), ("GPU=1", "gpu")])
+def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
+    printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *([gpu] if gpu else [])).stdout
+    assert f"-r requirements/{lock}.txt" in printed
+    assert f"touch {tmp_path}/venv/.{lock}-installed" in printed
+    assert f"{tmp_path}/venv/.serve-installed" in printed
+
+
+def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
+    def packages(name):
+        lines = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8").splitlines()
+        return {line.split("==")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
+
+    more = packages("gpu") - packages("serve")
+    assert packages("serve") <= packages("gpu")
+    assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-curand"} <= more
+    assert all(name.startswith("nvidia-") for name in more)

@@ -7,6 +7,7 @@ from typing import Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from app.contract.device import DeviceName
 from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"
@@ -191,6 +192,8 @@ class ServingPolicy(BaseModel):
         promoted: versions that were stable before, the last one last; ``rollback`` goes back to it.
         batching: how requests share backend calls.
         backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
+        device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
+        gpu_mem_limit_mb: most MiB of GPU memory that each version may take for its tensors; None sets no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -200,6 +203,8 @@ class ServingPolicy(BaseModel):
     promoted: tuple[int, ...] = ()
     batching: BatchingPolicy = BatchingPolicy()
     backend: BackendName | None = None
+    device: DeviceName | None = None
+    gpu_mem_limit_mb: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -207,6 +212,11 @@ class ServingPolicy(BaseModel):
         if stable is not None and stable == canary:
             raise ValueError(f"version_labels: stable and canary both name version {stable}; they must differ")
         return self
+
+    @property
+    def load_settings(self) -> tuple[object, ...]:
+        """What a version is loaded with: one for which it changes is loaded anew."""
+        return self.batching, self.backend, self.device, self.gpu_mem_limit_mb
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
         """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""

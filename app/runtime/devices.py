@@ -1,14 +1,16 @@
 """What this machine can compute on, and why each device is used or not."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime as ort
 import pynvml
 
+from app.contract.device import CPU
+from app.runtime.cuda import cuda_version, missing_libraries
+
 CPU_PROVIDER = "CPUExecutionProvider"
-CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,9 @@ class Device:
     """One compute device.
 
     Attributes:
-        name: "cpu", "cuda:0", ...
+        name: "cpu", "cuda:0", ...; "gpu 0" for one that CUDA_VISIBLE_DEVICES hides.
         description: model name and size.
-        used: whether models run on it.
+        used: whether models may run on it.
         reason: one sentence: why, or why not.
     """
 
@@ -28,28 +30,91 @@ class Device:
     reason: str
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as the driver reports it.
+
+    Attributes:
+        uuid: "GPU-..."; empty if the driver does not say.
+        description: model name and memory.
+    """
+
+    uuid: str
+    description: str
+
+
 def probe_devices() -> list[Device]:
-    """The CPU and every GPU that the NVIDIA driver reports.
+    """The CPU and every GPU that the NVIDIA driver reports. Where CUDA sees one, its libraries are loaded: seconds.
 
     ``onnxruntime.get_available_providers()`` lists what was compiled in, not what works, so GPUs are
     counted by the driver's own library.
     """
+    gpus = _gpus()
     devices = [
         Device(
-            "cpu",
+            CPU,
             f"{cpu_threads()} of {os.cpu_count() or 1} CPU threads",
             used=True,
             reason="ONNX Runtime's CPU provider is always there",
         )
     ]
-    compiled_in = CUDA_PROVIDER in ort.get_available_providers()
-    reason = (
-        "this release of Atelier runs models on the CPU"
-        if compiled_in
-        else "the installed ONNX Runtime was built without CUDA"
-    )
-    devices += [Device(f"cuda:{i}", text, used=False, reason=reason) for i, text in enumerate(_gpus())]
-    return devices
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hindrance = why_no_cuda() if visible_order(gpus, visible) else ""
+    return devices + describe_gpus(gpus, visible, hindrance)
+
+
+def why_no_cuda() -> str:
+    """What keeps models from any GPU, in one sentence; empty if nothing does."""
+    if not cuda_version():
+        return "the installed ONNX Runtime was built without CUDA"
+    if missing := missing_libraries():
+        return f"the CUDA libraries are incomplete, {' and '.join(missing)} missing: `make serve GPU=1` installs them"
+    return ""
+
+
+def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> list[Device]:
+    """GPUs under the names that CUDA gives them, then those that it does not see.
+
+    Args:
+        gpus: in the driver's order.
+        visible: CUDA_VISIBLE_DEVICES; None if it is not set.
+        hindrance: why none can be used; empty if they can.
+    """
+    order = visible_order(gpus, visible)
+    seen = [
+        Device(
+            f"cuda:{number}",
+            gpus[index].description,
+            used=not hindrance,
+            reason=hindrance or "the driver and the CUDA libraries are there",
+        )
+        for number, index in enumerate(order)
+    ]
+    hidden = [
+        Device(f"gpu {index}", gpu.description, used=False, reason=f"CUDA_VISIBLE_DEVICES is {visible!r} and hides it")
+        for index, gpu in enumerate(gpus)
+        if index not in order
+    ]
+    return seen + hidden
+
+
+def visible_order(gpus: Sequence[Gpu], visible: str | None) -> list[int]:
+    """Indices of the GPUs that CUDA sees, in its order: numbers or beginnings of UUIDs, up to the first wrong one.
+
+    Source: CUDA C++ Programming Guide, environment variables, CUDA_VISIBLE_DEVICES.
+    """
+    if visible is None:
+        return list(range(len(gpus)))
+    order: list[int] = []
+    for entry in (part.strip() for part in visible.split(",")):
+        if entry.isascii() and entry.isdigit():
+            found = [int(entry)] if int(entry) < len(gpus) else []
+        else:
+            found = [i for i, gpu in enumerate(gpus) if entry and gpu.uuid.startswith(entry)]
+        if len(found) != 1 or found[0] in order:
+            break
+        order += found
+    return order
 
 
 def cpu_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -74,8 +139,8 @@ def _quota(cgroup: Path) -> float | None:
     return microseconds / period_us if microseconds > 0 else None
 
 
-def _gpus() -> list[str]:
-    """Name and memory of each NVIDIA GPU; empty without a driver."""
+def _gpus() -> list[Gpu]:
+    """Each NVIDIA GPU; empty without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -85,9 +150,10 @@ def _gpus() -> list[str]:
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             memory_gib = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
-            found.append(f"{pynvml.nvmlDeviceGetName(handle)}, {memory_gib:.0f} GiB")
+            description = f"{pynvml.nvmlDeviceGetName(handle)}, {memory_gib:.0f} GiB"
+            found.append(Gpu(str(pynvml.nvmlDeviceGetUUID(handle)), description))
         return found
     except pynvml.NVMLError as error:
-        return [f"GPU that the driver cannot describe: {error}"]
+        return [Gpu("", f"GPU that the driver cannot describe: {error}")]
     finally:
         pynvml.nvmlShutdown()

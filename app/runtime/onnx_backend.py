@@ -1,5 +1,6 @@
 """ONNX Runtime as a backend."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import onnxruntime as ort
 from app.contract.model_spec import ModelSpec, TensorSpec
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Array, Tensors, row_count
+from app.runtime.cuda import CUDA_PROVIDER
+from app.runtime.devices import CPU_PROVIDER
 
 # ONNX Runtime's names for the element types that a signature can have.
 _TYPES = {"uint8": "tensor(uint8)", "int32": "tensor(int32)", "float32": "tensor(float)"}
@@ -15,18 +18,20 @@ _ERRORS_ONLY = 3
 
 
 class OnnxBackend:
-    """One ONNX graph in one inference session on the CPU.
+    """One ONNX graph in one inference session, on the CPU or on a GPU.
 
     Args:
         path: the graph.
         spec: its contract; names, element types and ranks must agree.
-        threads: intra-op threads of the session.
+        threads: intra-op threads of the session, for what runs on the CPU.
+        cuda: options of the CUDA execution provider; None runs all of it on the CPU.
 
     Raises:
-        VersionRefused: ONNX Runtime cannot load the graph, or it disagrees with the contract.
+        VersionRefused: ONNX Runtime cannot load the graph, it disagrees with the contract, or the GPU that was
+            asked for does not run it.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, threads: int, *, cuda: Mapping[str, str] | None = None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -34,12 +39,22 @@ class OnnxBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            # Without its own fallback, which runs a model on the CPU and says so only on standard output.
+            self._session: Any = ort.InferenceSession(str(path), options, providers=_providers(cuda), enable_fallback=0)
         except Exception as error:
             raise VersionRefused(f"{path}: ONNX Runtime cannot load the graph: {error}") from error
+        if cuda is not None and self.provider != CUDA_PROVIDER:
+            raise VersionRefused(
+                f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"
+            )
         _agree(path, "input", spec.inputs, self._session.get_inputs())
         _agree(path, "output", spec.outputs, self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
+
+    @property
+    def session(self) -> Any:
+        """The ``onnxruntime.InferenceSession``."""
+        return self._session
 
     @property
     def provider(self) -> str:
@@ -61,6 +76,11 @@ class OnnxBackend:
     def close(self) -> None:
         """Drop the session and its memory."""
         self._session = None
+
+
+def _providers(cuda: Mapping[str, str] | None) -> list[Any]:
+    """In order of precedence: what CUDA has no kernel for runs on the CPU."""
+    return [CPU_PROVIDER] if cuda is None else [(CUDA_PROVIDER, dict(cuda)), CPU_PROVIDER]
 
 
 def _agree(path: Path, kind: str, wanted: tuple[TensorSpec, ...], found: list[Any]) -> None:

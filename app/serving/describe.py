@@ -3,11 +3,13 @@
 Source: Open Inference Protocol, metadata; Triton's statistics and model repository extensions.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from app import __version__
 from app.contract.model_spec import TensorSpec
 from app.errors import VersionNotFound
+from app.runtime.devices import Device
 from app.serving.model_config import platform
 from app.serving.registry import Registry
 from app.serving.versions import State
@@ -120,6 +122,28 @@ def describe_rollout(registry: Registry, name: str) -> dict[str, Any]:
             "stable": seen.stable_s / ran * 1e3 if ran else 0.0,
             "canary": seen.canary_s / ran * 1e3 if ran else 0.0,
         },
+    }
+
+
+def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str, Any]:
+    """The devices of this machine, and for each loaded version where it runs, why, and whether that device works."""
+    return {
+        "devices": [
+            {"name": device.name, "description": device.description, "used": device.used, "reason": device.reason}
+            for device in devices
+        ],
+        "models": [
+            {
+                "name": model.name,
+                "version": str(model.version),
+                "device": model.placement.device,
+                "provider": model.provider,
+                "reason": model.placement.reason,
+                "degraded": model.condition.degraded,
+                "faults": model.condition.faults,
+            }
+            for model in registry.loaded()
+        ],
     }
 
 

@@ -338,7 +338,7 @@ class Lifecycle:
         old = known.model
         if old is None:
             return await self._try(name, version) if retry or await self._is_worth_a_try(name, known) else None
-        if (old.batching, old.backend) == (policy.batching, policy.backend):
+        if old.load_settings == policy.load_settings:
             return old
         try:
             new = await self._load(name, version)
@@ -385,12 +385,14 @@ class Lifecycle:
         record.failures = 0
         self.registry.set(name, record, State.READY)
         log.info(
-            "model %s version %d ready on %s, golden difference %.2g, %.0f us alone",
+            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
             name,
             version,
+            record.model.placement.device,
             record.model.provider,
             record.model.golden_difference,
             record.model.curve.seconds[0] * 1e6,
+            record.model.placement.reason,
         )
         return record.model
 

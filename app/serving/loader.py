@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.contract.device import CPU
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
@@ -23,8 +24,10 @@ from app.errors import VersionRefused
 from app.repository.golden_gate import replay
 from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Array, Backend, take_rows
-from app.runtime.savedmodel_backend import SavedModelBackend
+from app.runtime.placement import ON_CPU, Placement
+from app.runtime.savedmodel_backend import TENSORFLOW, SavedModelBackend
 from app.runtime.warmup import Clock, measure_curve, median_seconds
+from app.serving.accelerated import Accelerators, GpuRequest, Opened, Verified, sequence_of
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.model import LoadedModel
@@ -52,6 +55,7 @@ class Loader:
         clock: monotonic seconds.
         default_backend: runs models whose serving.json names none.
         make_savedmodel: as ``make_backend``, for a saved_model.pb.
+        accelerators: the GPUs; None loads everything on the CPU.
     """
 
     models_dir: Path
@@ -63,6 +67,7 @@ class Loader:
     clock: Clock
     default_backend: BackendName = "onnx"
     make_savedmodel: Callable[[Path, ModelSpec, int], Backend] = SavedModelBackend
+    accelerators: Accelerators | None = None
 
     def load(self, name: str, version: int) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -76,36 +81,53 @@ class Loader:
         if spec.name != name:
             raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
         tokenizer = read_preprocessing(directory, spec)
-        asked = ServingPolicy.read(directory.parent)
-        policy = asked.batching
+        serving = ServingPolicy.read(directory.parent)
+        policy = serving.batching
         golden = Golden.read(directory)
         largest = policy.max_batch_size or spec.batching.max_batch_size
-        inline_below_s = self.inline_below_s
-        if (asked.backend or self.default_backend) == "savedmodel":
-            backend = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
-            inline_below_s = 0.0  # a call may have to start a process first, which the event loop cannot wait for
+        path = directory / ONNX_FILE
+
+        def verify(backend: Backend) -> Verified:
+            """Golden samples, raw samples, latency; a backend that does not pass is closed."""
+            try:
+                tolerance = golden.tolerance_for(backend.provider)
+                difference = replay(golden, backend.run, batch_size=largest, tolerance=tolerance)
+                replay_raw(golden, backend, spec, tokenizer)
+                curve = measure_curve(
+                    backend,
+                    golden.inputs,
+                    max_batch_size=largest,
+                    budget_s=WARMUP_BUDGET_S,
+                    clock=self.clock,
+                    sequence=sequence_of(spec),
+                )
+            except BaseException:
+                backend.close()
+                raise
+            return Verified(backend=backend, difference=difference, curve=curve)
+
+        def open_cpu() -> Backend:
+            return self._open(path, spec, golden)
+
+        if (serving.backend or self.default_backend) == "savedmodel":
+            savedmodel = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
+            opened = Opened.of(verify(savedmodel), Placement(CPU, "backend is 'savedmodel', which runs on the CPU"))
+        elif self.accelerators is None:
+            opened = Opened.of(verify(open_cpu()), ON_CPU)
         else:
-            backend = self._open(directory / ONNX_FILE, spec, golden)
+            request = GpuRequest(
+                path=path, spec=spec, gpu_mem_limit_mb=serving.gpu_mem_limit_mb, max_batch_size=largest
+            )
+            opened = self.accelerators.open(request, serving.device, open_cpu=open_cpu, verify=verify)
+        backend, curve = opened.backend, opened.curve
+        # What a GPU or another process does, and whether it still answers, is waited for in a worker thread.
+        inline = opened.placement.device == CPU and backend.provider != TENSORFLOW
+        inline_below_s = self.inline_below_s if inline else 0.0
         try:
-            difference = replay(
-                golden,
-                backend.run,
-                batch_size=largest,
-                tolerance=golden.tolerance_for(backend.provider),
-            )
-            replay_raw(golden, backend, spec, tokenizer)
-            curve = measure_curve(
-                backend,
-                golden.inputs,
-                max_batch_size=largest,
-                budget_s=WARMUP_BUDGET_S,
-                clock=self.clock,
-                sequence=spec.preprocessing.input if isinstance(spec.preprocessing, TextPreprocessing) else None,
-            )
+            rules = resolve(policy, spec, curve, inline_below_s=inline_below_s)
         except BaseException:
             backend.close()
             raise
-        rules = resolve(policy, spec, curve, inline_below_s=inline_below_s)
         admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels)
         batcher = Batcher(
             backend=backend,
@@ -125,12 +147,14 @@ class Loader:
             batcher=batcher,
             admission=admission,
             curve=curve,
-            golden_difference=difference,
+            golden_difference=opened.difference,
             provider=backend.provider,
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
             batching=policy,
-            backend=asked.backend,
+            load_settings=serving.load_settings,
+            placement=opened.placement,
+            condition=opened.condition,
         )
 
     def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:

@@ -13,8 +13,10 @@ from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreproces
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
-from app.repository.policy import BackendName, BatchingPolicy
+from app.repository.policy import BatchingPolicy
 from app.runtime.backend import Array, Tensors
+from app.runtime.failover import Condition
+from app.runtime.placement import ON_CPU, Placement
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
@@ -63,7 +65,9 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
-        batching, backend: the settings of serving.json that it was loaded with.
+        batching, load_settings: what serving.json said when it was loaded.
+        placement: the device that it runs on, and why.
+        condition: whether that device works.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
     """
@@ -81,7 +85,9 @@ class LoadedModel:
     default_timeout_s: float
     pixel_limit: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
-    backend: BackendName | None = None
+    load_settings: tuple[object, ...] = ()
+    placement: Placement = ON_CPU
+    condition: Condition = field(default_factory=Condition)
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ Source: Triton, model configuration extension; model_config.proto for the names.
 
 from typing import Any
 
+from app.contract.device import CUDA
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, TensorSpec
 from app.runtime.savedmodel_backend import TENSORFLOW
 from app.serving.model import LoadedModel
@@ -23,7 +24,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "max_batch_size": rules.max_batch_size,
         "input": [_tensor(tensor) for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
-        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [_instances(model)],
         "dynamic_batching": {
             "preferred_batch_size": list(rules.allowed_batch_sizes),
             "max_queue_delay_microseconds": round(rules.max_queue_delay_s * 1e6),
@@ -60,6 +61,13 @@ def platform(model: LoadedModel) -> str:
 
 def _is_savedmodel(model: LoadedModel) -> bool:
     return model.provider == TENSORFLOW
+
+
+def _instances(model: LoadedModel) -> dict[str, Any]:
+    """Where the one instance runs."""
+    kind, _, number = model.placement.device.partition(":")
+    where = {"kind": "KIND_GPU", "gpus": [int(number)]} if kind == CUDA else {"kind": "KIND_CPU"}
+    return {"name": model.name, "count": 1, **where}
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:

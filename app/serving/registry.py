@@ -178,24 +178,27 @@ class Registry:
     async def drain(self, timeout_s: float) -> None:
         """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
         self.start_draining()
-        for model in self.loaded():
+        for model in self._models():
             model.admission.draining = True
-        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self.loaded()]
+        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._models()]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=timeout_s)
             for task in late:
                 task.cancel()
-        for model in self.loaded():
+        for model in self._models():
             model.batcher.close()
 
     def fail_unfinished(self) -> None:
         """Answer all work that waits or runs with Draining."""
-        for model in self.loaded():
+        for model in self._models():
             model.admission.draining = True
             model.batcher.fail_unfinished()
 
-    def loaded(self) -> Iterator[LoadedModel]:
-        """Every version that is ready."""
+    def loaded(self) -> list[LoadedModel]:
+        """Every version that is loaded, whether it answers requests that name none or not."""
+        return sorted(self._models(), key=lambda model: (model.name, model.version))
+
+    def _models(self) -> Iterator[LoadedModel]:
         for records in self._records.values():
             for record in records.values():
                 if record.model is not None:

@@ -1,7 +1,7 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -34,7 +34,7 @@ class Metrics(Collector):
         self._loads: dict[tuple[str, str], Duration] = {}
         # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
-        self.loaded: Callable[[], Iterable[LoadedModel]] = tuple
+        self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``serving.describe.Statistics``."""
@@ -202,6 +202,26 @@ class Metrics(Collector):
             for state in State:
                 states.add_metric([*version, state], float(state is current))
         yield states
+        yield from self._devices()
+
+    def _devices(self) -> Iterator[Metric]:
+        device = GaugeMetricFamily(
+            "atelier_model_device", "1 for the device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
+        )
+        degraded = GaugeMetricFamily(
+            "atelier_model_degraded",
+            "1 while a version does not run as placed, because its device fails.",
+            labels=VERSION_LABELS,
+        )
+        faults = CounterMetricFamily(
+            "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
+        )
+        for model in self.loaded():
+            labels = [model.name, str(model.version)]
+            device.add_metric([*labels, model.placement.device], 1)
+            degraded.add_metric(labels, float(bool(model.condition.degraded)))
+            faults.add_metric(labels, model.condition.faults)
+        yield from (device, degraded, faults)
 
     def _each(self) -> Iterator[tuple[list[str], VersionMetrics]]:
         for (name, version), counts in sorted(self._versions.items()):

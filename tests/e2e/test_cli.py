@@ -113,7 +113,17 @@ def test_a_misspelt_variable_is_refused():
 
 
 def test_devices_says_why():
-    assert "ONNX Runtime's CPU provider is always there" in " ".join(run("devices").stdout.replace("│", " ").split())
+    printed = " ".join(run("devices").stdout.replace("│", " ").split())
+    assert "ONNX Runtime's CPU provider is always there" in printed
+    assert "models run on cpu: device is 'auto', and no GPU was found" in printed or "cuda:0" in printed
+
+
+def test_a_device_that_is_none_is_one_sentence():
+    result = run("serve", "--device", "gpu")
+    assert result.returncode == 2
+    assert result.stderr.strip() == (
+        "error: device is 'gpu'; it must be 'auto', 'cpu', 'cuda' or 'cuda:N' with the number of a GPU, as in 'cuda:0'"
+    )
 
 
 def test_the_service_imports_no_tensorflow():

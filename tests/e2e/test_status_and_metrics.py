@@ -5,6 +5,7 @@ import re
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.service import Service
+from tests.support.tiny_models import write_brightness_model, write_words_model
 
 
 def sample(client, name, **labels):
@@ -114,3 +115,62 @@ def test_the_versions_of_status_routes_are_documented_as_numbers(tiny):
 
 def test_an_unknown_path_is_404_in_the_one_error_form(tiny):
     assert tiny.get("/nothing").json() == {"error": "Not Found"}
+
+
+def test_devices_and_which_version_runs_on_which(tiny_models):
+    service = Service(tiny_models, "--device", "cpu")
+    document = service.client.get("/v2/devices").json()
+    assert document["devices"][0]["name"] == "cpu"
+    assert document["devices"][0]["used"] is True
+    assert document["models"] == [
+        {
+            "name": name,
+            "version": "1",
+            "device": "cpu",
+            "provider": "CPUExecutionProvider",
+            "reason": "device is 'cpu'",
+            "degraded": "",
+            "faults": 0,
+        }
+        for name in ("brightness", "fragile", "words")
+    ]
+    assert service.metric("atelier_model_device", model="words", version="1", device="cpu") == 1
+    assert service.metric("atelier_model_degraded", model="words", version="1") == 0
+    assert service.stop() == 0
+
+
+def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_and_says_which_devices_there_are(tmp_path):
+    write_words_model(tmp_path)
+    write_brightness_model(tmp_path)
+    (tmp_path / "words/serving.json").write_text('{"device": "cuda:99"}')
+    service = Service(tmp_path, "--device", "auto")
+    [status] = service.client.get("/v1/models/words").json()["model_version_status"]
+    assert status["state"] != "AVAILABLE"
+    assert "device is 'cuda:99', and there is no such device; there are: cpu" in status["status"]["error_message"]
+    assert [model["name"] for model in service.client.get("/v2/devices").json()["models"]] == ["brightness"]
+    (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
+    assert service.client.post("/v2/repository/models/words/load").status_code == 200
+    reasons = {model["name"]: model["reason"] for model in service.client.get("/v2/devices").json()["models"]}
+    assert reasons["words"] == "device is 'cpu'"
+    assert service.stop() == 0
+
+
+def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path):
+    write_words_model(tmp_path)
+    service = Service(tmp_path, "--watch", "off")
+    [before] = service.client.get("/v2/devices").json()["models"]
+    assert before["reason"].startswith("device is 'auto'")
+    (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
+    assert service.client.post("/v2/repository/models/words/load").status_code == 200
+    [after] = service.client.get("/v2/devices").json()["models"]
+    assert after["reason"] == "device is 'cpu'"
+    assert "model words version 1 loaded anew on CPUExecutionProvider: its settings have changed" in service.log
+    assert service.stop() == 0
+
+
+def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_models):
+    service = Service(tiny_models, environment={"CUDA_VISIBLE_DEVICES": ""})
+    if len(service.client.get("/v2/devices").json()["devices"]) == 1:
+        assert service.log.count("no GPU was found; models run on the CPU") == 1
+        assert "WARNING" not in service.log
+    assert service.stop() == 0

@@ -46,6 +46,28 @@ class FakeBackend:
         self.closed = True
 
 
+class FaultyGpu(FakeBackend):
+    """A fake whose device fails when a test says so.
+
+    Args:
+        fault: from the rows of a call and how many calls came before, the error's text; None lets it run.
+    """
+
+    provider = "CUDAExecutionProvider"
+
+    def __init__(self, fault) -> None:
+        super().__init__()
+        self.fault = fault
+        self.calls = 0
+
+    def run(self, inputs):
+        self.calls += 1
+        text = self.fault(len(inputs["x"]), self.calls - 1)
+        if text is not None:
+            raise BackendFailed(text)
+        return super().run(inputs)
+
+
 class Observed:
     """Remembers what a batcher reports."""
 

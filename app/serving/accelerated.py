@@ -1,0 +1,180 @@
+"""Opens a version where serving.json wants it: on a GPU if there is one, verified there, else on the CPU."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from app.contract.device import AUTO, CPU
+from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.errors import BackendFailed, VersionRefused
+from app.runtime.backend import Backend
+from app.runtime.failover import Condition, FailoverBackend
+from app.runtime.placement import Placement, Placer
+from app.runtime.router import RoutedBackend, Router, crossover, faster_of
+from app.runtime.warmup import Clock, LatencyCurve
+
+log = logging.getLogger("atelier.devices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuRequest:
+    """What a GPU backend is opened for.
+
+    Attributes:
+        path: the graph.
+        spec: its contract.
+        gpu_mem_limit_mb: most memory of its arena in MiB; None sets no limit.
+        max_batch_size: largest batch that will be asked for.
+    """
+
+    path: Path
+    spec: ModelSpec
+    gpu_mem_limit_mb: int | None
+    max_batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A backend that has passed the golden gate.
+
+    Attributes:
+        backend: ready to serve.
+        difference: largest difference from Keras.
+        curve: its latency.
+    """
+
+    backend: Backend
+    difference: float
+    curve: LatencyCurve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Verified):
+    """A version on its device.
+
+    Attributes:
+        placement: where it runs, and why.
+        condition: whether its device works.
+    """
+
+    placement: Placement
+    condition: Condition = field(default_factory=Condition)
+
+    @classmethod
+    def of(cls, verified: Verified, placement: Placement) -> "Opened":
+        """A verified backend where it was placed."""
+        return cls(backend=verified.backend, difference=verified.difference, curve=verified.curve, placement=placement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerators:
+    """The GPUs of this machine, and who may use them.
+
+    Attributes:
+        placer: knows the devices.
+        default_device: of models whose serving.json names none.
+        open_gpu: opens a graph on a GPU, "cuda:N"; VersionRefused or BackendFailed if that is not possible.
+        clock: monotonic seconds.
+    """
+
+    placer: Placer
+    default_device: str
+    open_gpu: Callable[[GpuRequest, str], Backend]
+    clock: Clock
+
+    def open(
+        self,
+        request: GpuRequest,
+        wanted: str | None,
+        *,
+        open_cpu: Callable[[], Backend],
+        verify: Callable[[Backend], Verified],
+    ) -> Opened:
+        """A verified backend, and where it runs. Blocks.
+
+        "auto" takes the GPU for the batches at which it is measured to be faster. If it is so at none, or the version
+        does not pass there, the version runs on the CPU alone.
+
+        Args:
+            request: what the GPU backend is opened for.
+            wanted: of serving.json; None takes the default.
+            open_cpu: opens the version on the CPU.
+            verify: replays the golden samples and measures; closes a backend that does not pass.
+
+        Raises:
+            VersionRefused: it does not pass, or must run on a GPU and cannot.
+            BackendFailed: the runtime failed on a golden sample.
+        """
+        wanted = wanted or self.default_device
+        placement = self.placer.place(wanted)
+        if placement.device == CPU:
+            return Opened.of(verify(open_cpu()), placement)
+        try:
+            if wanted == AUTO:
+                return self._on_both(request, placement, open_cpu, verify)
+            verified = verify(self.open_gpu(request, placement.device))
+            return self._guarded(verified, placement, lambda: verify(open_cpu()).backend, request.spec.name)
+        except BaseException:
+            self.placer.release(placement)
+            raise
+
+    def _on_both(
+        self,
+        request: GpuRequest,
+        placement: Placement,
+        open_cpu: Callable[[], Backend],
+        verify: Callable[[Backend], Verified],
+    ) -> Opened:
+        """The CPU's backend with the GPU's beside it, or alone with the reason."""
+        name = request.spec.name
+        cpu = verify(open_cpu())
+        try:
+            gpu = verify(self.open_gpu(request, placement.device))
+        except (VersionRefused, BackendFailed) as error:
+            log.warning("model %s runs on the CPU; %s was tried: %s", name, placement.device, error.message)
+            return self._cpu_alone(cpu, placement, f"{placement.device} was tried: {error.message}")
+        except BaseException:
+            cpu.backend.close()
+            raise
+        size = crossover(gpu.curve, cpu.curve)
+        if size is None:
+            gpu.backend.close()
+            why = f"the CPU was measured to be faster than {placement.device} at every batch size"
+            return self._cpu_alone(cpu, placement, why)
+        reason = placement.reason
+        if size > 1:
+            reason += f"; batches of fewer than {size} instances were measured to be faster on the CPU and run there"
+        guarded = self._guarded(gpu, replace(placement, reason=reason), lambda: cpu.backend, name)
+        routed = RoutedBackend(
+            guarded.backend,
+            cpu.backend,
+            Router(gpu.curve, cpu.curve),
+            condition=guarded.condition,
+            clock=self.clock,
+            sequence=sequence_of(request.spec),
+        )
+        difference = max(gpu.difference, cpu.difference)
+        return replace(guarded, backend=routed, difference=difference, curve=faster_of(gpu.curve, cpu.curve))
+
+    def _cpu_alone(self, cpu: Verified, placement: Placement, why: str) -> Opened:
+        self.placer.release(placement)
+        return Opened.of(cpu, Placement(CPU, f"device is 'auto', and {why}"))
+
+    def _guarded(self, gpu: Verified, placement: Placement, open_spare: Callable[[], Backend], name: str) -> Opened:
+        """The GPU's backend with the CPU behind it; once it is closed, its place is free."""
+        condition = Condition()
+        backend = FailoverBackend(
+            gpu.backend,
+            open_spare,
+            condition,
+            name=f"model {name} on {placement.device}",
+            clock=self.clock,
+            on_close=lambda: self.placer.release(placement),
+        )
+        return replace(Opened.of(gpu, placement), backend=backend, condition=condition)
+
+
+def sequence_of(spec: ModelSpec) -> str | None:
+    """The input of a text model, whose rows have a length of their own; None for others."""
+    return spec.preprocessing.input if isinstance(spec.preprocessing, TextPreprocessing) else None

@@ -1,0 +1,207 @@
+"""A version goes to the GPU only after it has passed there, and goes back to the CPU with a reason."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import BackendFailed, VersionRefused
+from app.runtime.devices import Device
+from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.placement import Placer
+from app.runtime.router import RoutedBackend
+from app.serving.accelerated import Accelerators
+from app.serving.loader import Loader
+from tests.support.fakes import Observed
+from tests.support.tiny_models import write_brightness_model, write_words_model
+
+CPU = Device("cpu", "CPU threads", used=True, reason="always there")
+GPU = Device("cuda:0", "a GPU", used=True, reason="works")
+BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
+
+
+class PretendGpu:
+    """The CPU provider under CUDA's name, so many seconds slower or faster than the CPU."""
+
+    provider = "CUDAExecutionProvider"
+
+    def __init__(self, backend, *, delay_s=0.0, error=0.0):
+        self.backend, self.delay_s, self.error, self.closed, self.fault = backend, delay_s, error, False, None
+
+    def run(self, inputs):
+        if self.fault is not None:
+            raise BackendFailed(self.fault)
+        time.sleep(self.delay_s)
+        return {name: values + np.float32(self.error) for name, values in self.backend.run(inputs).items()}
+
+    def close(self):
+        self.closed = True
+        self.backend.close()
+
+
+class SlowCpu(OnnxBackend):
+    def run(self, inputs):
+        time.sleep(0.002)
+        return super().run(inputs)
+
+
+class Bench:
+    """A loader on a machine with pretended devices."""
+
+    def __init__(self, models: Path, devices, *, default="auto", cpu=OnnxBackend, refuses=None, **gpu):
+        self.opened, self.placer = [], Placer(lambda: devices)
+
+        def open_gpu(request, device):
+            if refuses is not None:
+                raise refuses
+            self.opened.append((PretendGpu(OnnxBackend(request.path, request.spec, 1), **gpu), device, request))
+            return self.opened[-1][0]
+
+        self.loader = Loader(
+            models_dir=models,
+            make_backend=cpu,
+            threads=1,
+            observer_for=lambda *_: Observed(),
+            inline_below_s=1.0,
+            pixel_limit=100,
+            clock=time.perf_counter,
+            accelerators=Accelerators(
+                placer=self.placer, default_device=default, open_gpu=open_gpu, clock=time.perf_counter
+            ),
+        )
+
+    def load(self, name="words"):
+        return self.loader.load(name, 1)
+
+    @property
+    def on_gpu(self):
+        return self.placer.versions_on("cuda:0")
+
+
+@pytest.fixture
+def models(tmp_path):
+    write_words_model(tmp_path)
+    write_brightness_model(tmp_path)
+    return tmp_path
+
+
+def policy(models, text, name="words"):
+    (models / name / "serving.json").write_text(text)
+
+
+def test_without_a_gpu_nothing_is_wrapped_around_the_cpu_backend(models):
+    model = Bench(models, [CPU]).load()
+    assert type(model.batcher.backend) is OnnxBackend
+    assert model.placement.device == "cpu"
+    assert model.placement.reason == "device is 'auto', and no GPU was found"
+    assert model.batcher.rules.inline_below_s == 1.0
+    model.batcher.close()
+
+
+def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back(models):
+    bench = Bench(models, [CPU, GPU], cpu=SlowCpu)
+    model = bench.load()
+    assert isinstance(model.batcher.backend, RoutedBackend)
+    assert (model.placement.device, model.provider) == ("cuda:0", "CUDAExecutionProvider")
+    assert model.placement.reason == "device is 'auto', and a GPU comes before the CPU"
+    assert model.batcher.rules.inline_below_s == 0.0, "a GPU is never waited for on the event loop"
+    assert bench.on_gpu == 1
+    model.batcher.close()
+    assert bench.opened[0][0].closed
+    assert bench.on_gpu == 0
+
+
+def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
+    bench = Bench(models, [CPU, GPU], delay_s=0.002)
+    model = bench.load()
+    assert type(model.batcher.backend) is OnnxBackend
+    assert model.placement.reason == (
+        "device is 'auto', and the CPU was measured to be faster than cuda:0 at every batch size"
+    )
+    assert (bench.opened[0][0].closed, bench.on_gpu) == (True, 0)
+    model.batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "why"),
+    [
+        ({"error": 0.01}, "cuda:0 was tried: golden row 6: output 'probabilities' differs from Keras by 0.01"),
+        ({"refuses": VersionRefused("no kernel")}, "cuda:0 was tried: no kernel"),
+        (
+            {"refuses": BackendFailed("CUDA failure 2: out of memory")},
+            "cuda:0 was tried: CUDA failure 2: out of memory",
+        ),
+    ],
+)
+def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu, why):
+    bench = Bench(models, [CPU, GPU], **gpu)
+    model = bench.load()
+    assert type(model.batcher.backend) is OnnxBackend
+    assert model.placement.reason.startswith(f"device is 'auto', and {why}")
+    assert f"model words runs on the CPU; {why}"[:40] in caplog.text
+    assert bench.on_gpu == 0
+    model.batcher.close()
+
+
+@pytest.mark.parametrize("gpu", [{"error": 0.01}, {"refuses": VersionRefused("no kernel")}])
+def test_a_gpu_that_is_asked_for_must_pass(models, gpu):
+    policy(models, '{"device": "cuda"}')
+    bench = Bench(models, [CPU, GPU], **gpu)
+    with pytest.raises(VersionRefused):
+        bench.load()
+    assert bench.on_gpu == 0
+
+
+def test_serving_json_comes_before_the_default(models):
+    policy(models, '{"device": "cpu"}')
+    bench = Bench(models, [CPU, GPU], default="cuda")
+    on_cpu, on_gpu = bench.load(), bench.load("brightness")
+    assert (on_cpu.placement.device, on_gpu.placement.device) == ("cpu", "cuda:0")
+    assert "cpu" in on_cpu.load_settings
+    for model in (on_cpu, on_gpu):
+        model.batcher.close()
+
+
+def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
+    policy(models, '{"device": "cuda:0", "gpu_mem_limit_mb": 256, "batching": {"max_batch_size": 6}}')
+    bench = Bench(models, [CPU, GPU])
+    model = bench.load()
+    _, device, request = bench.opened[0]
+    assert (device, request.gpu_mem_limit_mb, request.max_batch_size) == ("cuda:0", 256, 6)
+    model.batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("devices", "wanted", "error"),
+    [
+        ([CPU], "cuda:1", "device is 'cuda:1', and there is no such device; there are: cpu"),
+        ([CPU, BROKEN], "cuda", "device is 'cuda', and cuda:0 cannot be used: libcudnn.so.9 missing"),
+    ],
+)
+def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):
+    policy(models, f'{{"device": "{wanted}"}}')
+    with pytest.raises(VersionRefused) as refusal:
+        Bench(models, devices).load()
+    assert refusal.value.message == error
+
+
+def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
+    policy(models, '{"device": "cuda"}')
+    bench = Bench(models, [CPU, GPU])
+    model = bench.load()
+    ids = np.array([[2, 4, 4], [3, 3, 4]], np.int32)
+    before = model.batcher.backend.run({"token_ids": ids})
+    bench.opened[0][0].fault = "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered ; GPU=0"
+    after = model.batcher.backend.run({"token_ids": ids})
+    assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
+    assert model.condition.degraded.endswith("the CPU takes over")
+    model.batcher.close()
+
+
+def test_what_is_refused_after_it_was_opened_gives_its_place_back(models):
+    policy(models, '{"device": "cuda", "batching": {"length_buckets": [4]}}', "brightness")
+    bench = Bench(models, [CPU, GPU])
+    with pytest.raises(VersionRefused, match="takes no texts"):
+        bench.load("brightness")
+    assert bench.on_gpu == 0

@@ -1,0 +1,76 @@
+"""The benchmark of a GPU, as far as it runs without one: its sentence, its table and its exit codes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.service import ROOT, own_environment
+from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "gpu", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**own_environment(), "CUDA_VISIBLE_DEVICES": "", **environment},
+    )
+
+
+def on_cpu(models):
+    return run(
+        *("--device", "cpu", "--models", str(models), "--max-batch-size", "4", "--seconds", "0.01", "--repeats", "2")
+    )
+
+
+def test_without_a_gpu_it_ends_with_one_sentence():
+    result = run()
+    assert result.returncode == 2
+    [sentence] = result.stderr.splitlines()
+    assert re.fullmatch(
+        r"error: device is 'cuda', and (there is no GPU; there are: cpu|gpu 0 cannot be used: .+)", sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--device", "gpu"), "error: device is 'gpu'; it must be 'auto', 'cpu', 'cuda' or 'cuda:N'"),
+        (("--device", "cpu", "--models", os.devnull), f"error: no published model in {os.devnull}"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(arguments, error):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith(error)
+
+
+def test_on_the_cpu_it_prints_the_same_tables_and_writes_no_result(tmp_path):
+    write_words_model(tmp_path)
+    write_brightness_model(tmp_path)
+    result = on_cpu(tmp_path)
+    assert result.returncode == 0, result.stderr
+    cells = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in result.stdout.splitlines() if "│" in line
+    ]
+    answers, latency, rates = cells[:2], cells[2:6], cells[6:]
+    assert [(row[0], row[-1]) for row in answers] == [("brightness 1", "yes"), ("words 1", "yes")]
+    assert [row[:2] for row in latency] == [["brightness 1", "cpu"], ["", "cpu"], ["words 1", "cpu"], ["", "cpu"]]
+    assert all(float(value) > 0 for row in latency for value in row[2:])
+    assert len(latency[0]) == 2 + 3  # 1, 2 and 4 rows
+    assert all(float(value) > 0 for row in rates for value in row[1:])
+    assert "written" not in result.stdout
+
+
+def test_an_answer_that_differs_from_keras_ends_it_with_1_and_is_said(tmp_path):
+    write_words_model(tmp_path)
+    flip_one_weight(write_brightness_model(tmp_path), "weights")
+    result = on_cpu(tmp_path)
+    assert result.returncode == 1
+    assert re.search(r"^error: brightness 1: batches of 1: golden row \d+: output 'probabilities'", result.stderr, re.M)
+    assert "error: words" not in result.stderr
