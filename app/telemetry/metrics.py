@@ -1,7 +1,8 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from app import __version__
 from app.serving.model import LoadedModel
+from app.serving.rollout import Comparison
 from app.serving.versions import State
 from app.serving.work import Timings
 from app.telemetry.counts import Duration, VersionMetrics
@@ -29,15 +31,23 @@ class Metrics(Collector):
     def __init__(self, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
-        self._states: dict[tuple[str, str], State] = {}
+        # One state, or several where processes that are merged differ.
+        self._states: dict[tuple[str, str], set[State]] = {}
         self._unknown: dict[tuple[str, int], int] = {}
         self._loads: dict[tuple[str, str], Duration] = {}
         # The canaries that are tried; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
+        # Those of other processes: model, stable, canary -> what is known, and whether it is halted.
+        self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``serving.describe.Statistics``."""
         return self.for_version(name, version).statistics()
+
+    def comparison(self, rollout: "Rollout") -> Comparison:
+        """What is known of a canary; implements ``serving.describe.Statistics``."""
+        found = self._compared().get(_key(rollout))
+        return rollout.comparison if found is None else found[0]
 
     def for_version(self, name: str, version: int) -> VersionMetrics:
         """The counts of a model version; the same object every time."""
@@ -56,7 +66,7 @@ class Metrics(Collector):
         if state is None:
             self._states.pop((name, str(version)), None)
         else:
-            self._states[(name, str(version))] = state
+            self._states[(name, str(version))] = {state}
 
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
@@ -73,6 +83,31 @@ class Metrics(Collector):
         else:
             counts.request_seconds.observe(seconds)
             counts.fail.add(seconds)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, for JSON; ``merge`` reads it."""
+        return {
+            "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
+            "states": [[*key, sorted(states)] for key, states in self._states.items()],
+            "unknown": [[*key, count] for key, count in self._unknown.items()],
+            "loads": [[*key, duration.snapshot()] for key, duration in self._loads.items()],
+            "rollouts": [[*key, asdict(seen), halted] for key, (seen, halted) in self._compared().items()],
+        }
+
+    def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
+        """Add what another process has counted; of one that has ``ended`` only what never falls."""
+        for name, version, counts in snapshot["versions"]:
+            self.for_version(name, version).merge(counts, ended=ended)
+        for name, version, states in () if ended else snapshot["states"]:
+            self._states.setdefault((name, version), set()).update(map(State, states))
+        for protocol, code, count in snapshot["unknown"]:
+            self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + count
+        for name, result, duration in snapshot["loads"]:
+            self._loads.setdefault((name, result), Duration()).merge(duration)
+        for name, stable, canary, values, halted in snapshot["rollouts"]:
+            seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
+            seen.merge(Comparison(**values))
+            self._merged[name, stable, canary] = (seen, was_halted or (halted and not ended))
 
     def collect(self) -> Iterator[Metric]:
         """The samples of one scrape."""
@@ -144,8 +179,8 @@ class Metrics(Collector):
             "1 if a canary has passed a limit and gets nothing.",
             labels=VERSION_LABELS,
         )
-        for rollout in self.rollouts():
-            labels, seen = [rollout.canary.name, str(rollout.canary.version)], rollout.comparison
+        for (name, _, canary), (seen, is_halted) in self._compared().items():
+            labels = [name, str(canary)]
             copies.add_metric([*labels, "ran"], seen.copies - seen.copy_errors)
             copies.add_metric([*labels, "failed"], seen.copy_errors)
             copies.add_metric([*labels, "dropped"], seen.dropped)
@@ -154,7 +189,7 @@ class Metrics(Collector):
             distance.add_metric(labels, seen.distance_sum)
             seconds.add_metric([*labels, "stable"], seen.stable_s)
             seconds.add_metric([*labels, "canary"], seen.canary_s)
-            halted.add_metric(labels, float(rollout.reason is not None))
+            halted.add_metric(labels, float(is_halted))
         yield from (copies, rows, distance, seconds, halted)
 
     def _histograms(self) -> Iterator[Metric]:
@@ -191,10 +226,18 @@ class Metrics(Collector):
         )
         for version, current in sorted(self._states.items()):
             for state in State:
-                states.add_metric([*version, state], float(state is current))
+                states.add_metric([*version, state], float(state in current))
         yield states
+
+    def _compared(self) -> dict[tuple[str, int, int], tuple[Comparison, bool]]:
+        own = {_key(each): (each.comparison, each.reason is not None) for each in self.rollouts()}
+        return self._merged | own
 
     def _each(self) -> Iterator[tuple[list[str], VersionMetrics]]:
         for (name, version), counts in sorted(self._versions.items()):
             counts.fold()
             yield [name, str(version)], counts
+
+
+def _key(rollout: "Rollout") -> tuple[str, int, int]:
+    return rollout.stable.name, rollout.stable.version, rollout.canary.version

@@ -1,0 +1,79 @@
+"""One worker process, started by the supervisor: ``python -m app.workers.process NUMBER``, a file descriptor."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+from app.main import Atelier, create_app
+from app.server import Server, uvicorn_config
+from app.settings import Settings
+from app.telemetry.logging import configure_logging
+from app.workers.channel import receive_first
+from app.workers.link import Link
+
+log = logging.getLogger("atelier.workers")
+
+CANNOT_LISTEN = 2
+
+
+class WorkerServer(Server):
+    """The service in a worker process: beside what it does alone, it answers its supervisor, and ends with it."""
+
+    def __init__(self, app: Atelier, settings: Settings, link: Link) -> None:
+        super().__init__(uvicorn_config(app, settings), settings)
+        self._app = app
+        self._link = link
+
+    async def serve(self, sockets: Any = None) -> None:
+        """Run until a signal ends it, or the supervisor does."""
+        await self._link.open(self._app)
+        watching = asyncio.create_task(self._end_with_supervisor())
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.cancel()
+            await self._link.close()
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Begin to take requests."""
+        await super().startup(sockets)
+        self._link.serving()
+
+    async def _end_with_supervisor(self) -> None:
+        await self._link.ended()
+        if not self._app.registry.draining:
+            log.error("the process that supervises this worker is gone; it ends too")
+            self.handle_exit(signal.SIGTERM, None)
+
+
+def main(descriptor: int) -> int:
+    """Run a worker.
+
+    Args:
+        descriptor: this end of the channel. Its first message says the rest.
+
+    Returns:
+        The exit code.
+    """
+    end = socket.socket(fileno=descriptor)
+    try:
+        start = receive_first(end)
+    except EOFError:  # the supervisor ended meanwhile
+        return 0
+    settings = Settings(**start["settings"])
+    configure_logging(level=settings.log_level, form=settings.log_format, worker=start["worker"])
+    link = Link(end, unloaded=start["unloaded"], loads_first=start["loads_first"])
+    app = create_app(settings, link.hooks)
+    sockets = [socket.socket(fileno=number) for number in start["sockets"]]
+    try:
+        WorkerServer(app, settings, link).run(sockets)
+    except SystemExit as error:  # uvicorn's way to say that the application did not start; its log line says why
+        return CANNOT_LISTEN if app.startup_error is not None else int(error.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
