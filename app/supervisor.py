@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.settings import Settings
+from app.workers.accept import CLOSED, ConnectionCounts
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.coordinator import Coordinator
 from app.workers.handle import Worker, how_it_ended, start_worker
@@ -63,6 +64,7 @@ class Supervisor:
         self._coordinator = Coordinator(settings.models_dir, lambda: list(self._workers.values()))
         self._stopping = asyncio.Event()
         self._sockets: list[socket.socket] = []
+        self._counts = ConnectionCounts.make(settings.workers)
         self._is_announced = False
         self._has_loaded = False
         self._failed: set[int] = set()
@@ -112,13 +114,19 @@ class Supervisor:
     async def _run_one(self, number: int, *, loads_first: bool) -> tuple[str, int]:
         """Run one worker to its end; how it ended, in words and as an exit code."""
         try:
-            worker = await start_worker(number, self._sockets, self._handlers(number), loads_first=loads_first)
+            worker = await start_worker(
+                number,
+                [self._counts.descriptor, *(each.fileno() for each in self._sockets)],
+                self._handlers(number),
+                loads_first=loads_first,
+            )
         except OSError as error:
             return f"worker {number} cannot be started: {error}", 1
         worker.channel.tell(
             "start",
             worker=number,
             settings=self._settings.model_dump(mode="json"),
+            counts=self._counts.descriptor,
             sockets=[each.fileno() for each in self._sockets],
             unloaded=self._coordinator.unloaded,
             loads_first=loads_first,
@@ -127,6 +135,7 @@ class Supervisor:
         if self._stopping.is_set():
             worker.stop()
         code = await worker.process.wait()
+        self._counts.set(number, CLOSED)
         await worker.channel.closed()  # with its last counts
         del self._workers[number]
         self._tell_loaded()

@@ -48,7 +48,7 @@ class Worker:
 
 
 async def start_worker(
-    number: int, sockets: Sequence[socket.socket], handlers: Mapping[str, Handler], *, loads_first: bool
+    number: int, descriptors: Sequence[int], handlers: Mapping[str, Handler], *, loads_first: bool
 ) -> Worker:
     """Start a process that waits for the message ``start``.
 
@@ -56,7 +56,7 @@ async def start_worker(
 
     Args:
         number: of the worker.
-        sockets: that it inherits.
+        descriptors: of files and sockets that it inherits.
         handlers: what the worker may call.
         loads_first: it will take no requests before its models are loaded.
 
@@ -71,7 +71,7 @@ async def start_worker(
             "app.workers.process",
             str(other.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[other.fileno(), *(each.fileno() for each in sockets)],
+            pass_fds=[other.fileno(), *descriptors],
             process_group=0,
         )
     except BaseException:

@@ -1,6 +1,7 @@
 """The sockets of a service with workers: opened once, before any worker runs."""
 
 import asyncio
+import errno
 import os
 import socket
 
@@ -44,20 +45,35 @@ def hold_grpc_port(host: str, port: int) -> list[socket.socket]:
         CannotListen: the address is taken, or is none of this machine's.
     """
     held: list[socket.socket] = []
+    unknown: OSError | None = None
     try:
         for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            place = (address[0], held[0].getsockname()[1]) if held else address[:2]
-            with socket.socket(family) as alone:  # shares with nobody: fails if another service listens there
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind(place)
-                place = alone.getsockname()
-            own = socket.socket(family)
-            held.append(own)
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            own.bind(place)
+            try:
+                held.append(_hold(family, (address[0], held[0].getsockname()[1] if held else port)))
+            except OSError as refused:
+                unknown = refused
+                if refused.errno != errno.EADDRNOTAVAIL:  # a name may have addresses that this machine has not
+                    raise
+        if not held:
+            raise unknown or OSError(f"{host} has no address")
     except OSError as error:
         for each in held:
             each.close()
         shown = f"[{host}]" if ":" in host else host
         raise CannotListen(f"cannot listen on {shown}:{port} for gRPC; choose another port with --grpc-port") from error
     return held
+
+
+def _hold(family: int, place: tuple[str, int]) -> socket.socket:
+    with socket.socket(family) as alone:  # shares with nobody: fails if another service listens there
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind(place)
+        place = alone.getsockname()
+    own = socket.socket(family)
+    try:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        own.bind(place)
+    except OSError:
+        own.close()
+        raise
+    return own

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -112,6 +112,15 @@ def test_both_workers_answer_and_every_count_is_their_sum(workers):
     assert workers.metric("atelier_queued_rows", model="brightness") == 0
     assert workers.metric("process_resident_memory_bytes") > 2 * 40e6
     assert workers.metric("process_start_time_seconds") <= time.time()
+
+
+def test_connections_that_stay_open_are_spread_over_the_workers(workers):
+    with ExitStack() as stack:
+        for _ in range(32):
+            client = stack.enter_context(httpx.Client(base_url=workers.service.url, timeout=30))
+            assert predict(client) == 200
+    assert sum(workers.answered().values()) == 32
+    assert min(workers.answered().values()) >= 4
 
 
 def test_the_environment_names_workers_too(start, models):
@@ -366,7 +375,7 @@ def test_a_signal_lets_all_workers_finish(workers, sig):
         each.sendall(head + body)
         assert each.recv(4096).startswith(b"HTTP/1.1 200")
         each.sendall(head + body[:10])
-    time.sleep(0.2)  # for the halves to arrive
+    time.sleep(0.5)  # for the halves to arrive
     workers.service.process.send_signal(sig)
     wait_until(lambda: "2 workers finish what they have begun" in workers.service.log)
     time.sleep(0.3)
