@@ -1,6 +1,7 @@
 """The command line, ``python -m app`` (also installed as ``atelier``)."""
 
 import asyncio
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -14,8 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from app import __version__
-from app.errors import ServingError
-from app.server import Server
+from app.errors import CannotListen, ServingError
 from app.settings import PREFIX, Settings, unknown_variables
 from app.telemetry.logging import configure_logging
 
@@ -55,6 +55,9 @@ def serve(
         str | None,
         typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
+    ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
     ] = None,
@@ -72,37 +75,42 @@ def serve(
     Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
     """
     flags = dict(locals())
-    from app.edge.http_protocol import InferenceProtocol
-    from app.main import create_app
-
     settings = read_settings(**flags)
     if not settings.models_dir.is_dir():
         fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
     configure_logging(level=settings.log_level, form=settings.log_format)
+    if settings.workers > 1:
+        _serve_with_workers(settings)
+    from app.main import create_app
+    from app.server import Server, uvicorn_config
+
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=InferenceProtocol,
-        log_config=None,
-        access_log=False,
-        # Nothing here asks who the client is, and both would cost every request some microseconds.
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
-    )
-    server = Server(config, settings)
+    server = Server(uvicorn_config(app, settings), settings)
     try:
         server.run()
     except SystemExit:  # uvicorn's way to say that the address is taken; its log line says why
         if app.startup_error is not None:
             raise typer.Exit(2) from None
-        fail(
-            f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"
-        )
+        fail(_cannot_listen(settings))
+
+
+def _serve_with_workers(settings: Settings) -> NoReturn:
+    from app.supervisor import supervise
+
+    try:
+        code = supervise(settings)
+    except CannotListen as error:
+        fail(error.message)
+    except OSError as error:
+        logging.getLogger("atelier.supervisor").error("%s", error)
+        fail(_cannot_listen(settings))
+    raise typer.Exit(code)
+
+
+def _cannot_listen(settings: Settings) -> str:
+    return f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"
 
 
 @cli.command()

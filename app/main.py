@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -40,18 +40,21 @@ from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.placement import Placer
 from app.runtime.warmup import measure_thread_hop
 from app.serving.accelerated import Accelerators, GpuRequest
-from app.serving.administration import AdminRule
+from app.serving.administration import AdminRule, RepositoryCommands
 from app.serving.follower import Follower
 from app.serving.lifecycle import Lifecycle, Repository
 from app.serving.loader import Loader
 from app.serving.registry import Registry
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+from app.worker_hooks import WorkerHooks
 
 if TYPE_CHECKING:
     from app.edge.grpc.server import GrpcServer
 
 log = logging.getLogger("atelier.main")
+
+T = TypeVar("T")
 
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
 # the answer once, and its switches of threads cost the processor as much again on either side.
@@ -68,6 +71,7 @@ class Atelier(FastAPI):
     registry: Registry
     lifecycle: Lifecycle
     dispatch: Dispatch
+    metrics: Metrics
     grpc: "GrpcServer | None" = None
     # Why the application did not start, if that is nobody's mistake in the code.
     startup_error: CannotListen | None = None
@@ -91,26 +95,27 @@ class Atelier(FastAPI):
         return super().openapi()
 
 
-def create_app(settings: Settings | None = None) -> Atelier:
+def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = None) -> Atelier:
     """Build the service; models load once the event loop runs.
 
     Args:
         settings: None reads the environment.
+        hooks: what is done together with other workers; None: this process is the only one.
     """
     settings = settings or Settings()
     metrics = Metrics()
     placer = Placer(probe_devices)
-    lifecycle = build_lifecycle(settings, metrics, placer)
+    lifecycle = build_lifecycle(settings, metrics, placer, hooks)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
         version=__version__,
         description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
-        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics, hooks=hooks),
         docs_url=None,
         redoc_url=None,
     )
-    app.registry, app.lifecycle = registry, lifecycle
+    app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.dispatch = Dispatch(
         registry=registry,
@@ -122,11 +127,14 @@ def create_app(settings: Settings | None = None) -> Atelier:
     exposition.register(metrics)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=exposition)
+    commands: RepositoryCommands = lifecycle if hooks is None else hooks.commands
+    total = partial(_itself, metrics) if hooks is None else hooks.total
+    scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer))
-    app.include_router(statistics_router(registry, metrics))  # before the routes that take any model name
-    app.include_router(shadow_router(registry))
+    app.include_router(statistics_router(registry, total))  # before the routes that take any model name
+    app.include_router(shadow_router(registry, total))
     app.include_router(oip_router(registry))
     admin = AdminRule(key=settings.admin_key, host=settings.host)
     if admin.is_closed:
@@ -134,25 +142,33 @@ def create_app(settings: Settings | None = None) -> Atelier:
             "load and unload are closed: %s is not this machine alone, and ATELIER_ADMIN_KEY is not set", settings.host
         )
     guard = AdminGuard(admin)
-    app.include_router(repository_router(registry, lifecycle, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(metrics_router(exposition))
+    app.include_router(repository_router(registry, commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
+    app.include_router(metrics_router(scrape))
     add_docs_page(app)
     add_error_handlers(app)
     return app
 
 
-def build_lifecycle(settings: Settings, metrics: Metrics, placer: Placer | None = None) -> Lifecycle:
+async def _itself(value: T) -> T:
+    """For what a worker would ask its supervisor for."""
+    return value
+
+
+def build_lifecycle(
+    settings: Settings, metrics: Metrics, placer: Placer | None = None, hooks: WorkerHooks | None = None
+) -> Lifecycle:
     """The registry over the models directory and what fills it; nothing is loaded yet.
 
     Args:
         settings: of the process.
         metrics: count what is loaded and run.
         placer: knows the devices; None makes one.
+        hooks: to the supervisor, in a worker process.
     """
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
-    threads = cpu_threads()
+    threads = max(1, cpu_threads() // settings.workers)
     loader = Loader(
         models_dir=models_dir,
         make_backend=OnnxBackend,
@@ -177,11 +193,12 @@ def build_lifecycle(settings: Settings, metrics: Metrics, placer: Placer | None 
         load=loader.load,
         promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
         rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
-        halt=lambda name, reason: halt(models_dir / name, reason),
+        halt=hooks.halt if hooks is not None else lambda name, reason: halt(models_dir / name, reason),
         rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)
-    return Lifecycle(registry, repository, on_load=metrics.load_done)
+    unloaded = hooks.unloaded if hooks is not None else None
+    return Lifecycle(registry, repository, on_load=metrics.load_done, unloaded=unloaded)
 
 
 def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:
@@ -195,13 +212,18 @@ def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+async def _lifespan(
+    app: FastAPI, *, settings: Settings, metrics: Metrics, hooks: WorkerHooks | None
+) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
-    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings))
+    loaded = hooks.loaded if hooks is not None else asyncio.Event()
+    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded))
     try:
+        if hooks is not None and hooks.loads_first:
+            await loaded.wait()
         if settings.grpc_port is not None:
-            app.grpc = await _start_grpc(app, settings, metrics)
+            app.grpc = await _start_grpc(app, settings, metrics, hooks)
         yield
     finally:
         app.registry.start_draining()
@@ -212,7 +234,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> As
         await app.registry.drain(settings.shutdown_timeout_s)
 
 
-async def _load_and_follow(lifecycle: Lifecycle, settings: Settings) -> None:
+async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event) -> None:
     """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
 
     A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
@@ -224,10 +246,11 @@ async def _load_and_follow(lifecycle: Lifecycle, settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
+    loaded.set()
     await follower.run(changes(settings.models_dir, settings.watch))
 
 
-async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "GrpcServer":
+async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics, hooks: WorkerHooks | None) -> "GrpcServer":
     """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
     # Its C core writes to standard error past our log; what matters of that raises as well.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -237,8 +260,8 @@ async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "Gr
     assert settings.grpc_port is not None
     servicer = InferenceServicer(
         registry=app.registry,
-        lifecycle=app.lifecycle,
-        statistics=metrics,
+        commands=app.lifecycle if hooks is None else hooks.commands,
+        statistics=partial(_itself, metrics) if hooks is None else hooks.total,
         observer=metrics,
         admin=AdminRule(key=settings.admin_key, host=settings.host),
         unload_timeout_s=settings.shutdown_timeout_s,
@@ -252,7 +275,7 @@ async def _start_grpc(app: Atelier, settings: Settings, metrics: Metrics) -> "Gr
         stop_timeout_s=settings.shutdown_timeout_s,
     )
     try:
-        await server.start(settings.grpc_port)
+        await server.start(settings.grpc_port, shared=hooks is not None)
     except CannotListen as error:
         app.startup_error = error
         raise

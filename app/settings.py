@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     grpc_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port to listen on for gRPC; 0 picks a free one, none is off."
     )
+    workers: int = Field(
+        default=1, ge=1, le=1024, description="Worker processes that share the port, and the processor's threads."
+    )
     admin_key: str | None = Field(
         default=None,
         repr=False,

@@ -197,6 +197,34 @@ def _print_gpu(found: "list[Comparison]", device: str) -> None:
         console.print(table)
 
 
+def workers(
+    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    number: Annotated[int, typer.Option(min=2, help="Workers, against one.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Of both, in turns.")] = 7,
+) -> None:
+    """Requests a second of several workers against one: raw images, 32 connections. Needs wrk and two cores."""
+    from benchmarks.serving.command import WORK
+    from benchmarks.serving.errors import Unavailable
+    from benchmarks.serving.load import require_wrk
+    from benchmarks.workers import compare_workers, cores_for
+
+    try:
+        wrk, cores = require_wrk(), cores_for(number)
+        found = compare_workers(models.resolve(), WORK, numbers=(1, number), seconds=seconds, repeats=repeats)
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from error
+    rates = {str(each): _spread(values) for each, values in found.rates.items()}
+    table = Table("workers", *(f"{name}, requests/s" for name in ("minimum", "median", "maximum")))
+    for name, values in rates.items():
+        table.add_row(name, *(f"{value:,.0f}" for value in values.values()))
+    ratio = found.ratio(1, number)
+    shares = cores.load in cores.services
+    Console().print(table, f"{number} workers answer {ratio:.2f} times as many as one")
+    setup = {"wrk": wrk, "cores": len(cores.services), "load_shares_a_core": shares, "repeats": repeats}
+    write_result("workers", {**setup, "rates_per_s": rates, "ratio_of_medians": round(ratio, 3)})
+
+
 def write_result(name: str, result: dict[str, object]) -> None:
     """Write benchmarks/results/NAME.json with the date and the machine."""
     RESULTS.mkdir(exist_ok=True)

@@ -8,16 +8,20 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.admin import AdminGuard
 from app.errors import InvalidInput, TooLarge
 from app.repository.serving_file import Promotion
-from app.serving.administration import check_load_parameters, check_unload_parameters, refuse_repository_name
+from app.serving.administration import (
+    RepositoryCommands,
+    check_load_parameters,
+    check_unload_parameters,
+    refuse_repository_name,
+)
 from app.serving.describe import repository_index
-from app.serving.lifecycle import Lifecycle
 from app.serving.registry import Registry
 
 BODY_LIMIT_BYTES = 65_536
 
 
 def repository_router(
-    registry: Registry, lifecycle: Lifecycle, guard: AdminGuard, *, unload_timeout_s: float
+    registry: Registry, commands: RepositoryCommands, guard: AdminGuard, *, unload_timeout_s: float
 ) -> APIRouter:
     """Routes under /v2/repository; all but the index are for administrators."""
     router = APIRouter(prefix="/v2/repository", tags=["repository"])
@@ -34,13 +38,13 @@ def repository_router(
     @router.post("/models/{name}/load", summary="Load what serving.json asks for", dependencies=admin)
     async def load(name: str, request: Request) -> Response:
         check_load_parameters(await _parameters(request))
-        await lifecycle.load(name)
+        await commands.load(name)
         return Response()
 
     @router.post("/models/{name}/unload", summary="Stop serving a model until it is loaded again", dependencies=admin)
     async def unload(name: str, request: Request) -> Response:
         check_unload_parameters(await _parameters(request))
-        await lifecycle.unload(name, timeout_s=unload_timeout_s)
+        await commands.unload(name, timeout_s=unload_timeout_s)
         return Response()
 
     @router.post("/models/{name}/promote", summary="Let a version answer requests that name none", dependencies=admin)
@@ -50,14 +54,14 @@ def repository_router(
         version = document.get("version")
         if not isinstance(version, int) or isinstance(version, bool):
             raise InvalidInput(f"'version' is {version!r}; send the number of a version")
-        return await lifecycle.promote(name, version)
+        return await commands.promote(name, version)
 
     @router.post(
         "/models/{name}/rollback", summary="Let the version before the last promotion answer", dependencies=admin
     )
     async def rollback(name: str, request: Request) -> Promotion:
         _only(await _document(request))
-        return await lifecycle.rollback(name)
+        return await commands.rollback(name)
 
     @router.post("/{repository}/index", include_in_schema=False)
     @router.post("/{repository}/models/{name}/load", include_in_schema=False)

@@ -3,11 +3,32 @@
 import hmac
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from app.errors import Forbidden, InvalidInput, Unsupported
+from app.repository.serving_file import Promotion
 
 _BEARER = "Bearer "
+
+
+class RepositoryCommands(Protocol):
+    """What administrators may ask for; ``Lifecycle`` does it for one process, and says more of each."""
+
+    async def load(self, name: str) -> None:
+        """Load what serving.json asks for."""
+        ...
+
+    async def unload(self, name: str, *, timeout_s: float) -> None:
+        """Stop serving a model until it is loaded again."""
+        ...
+
+    async def promote(self, name: str, version: int) -> Promotion:
+        """Let a version answer requests that name none."""
+        ...
+
+    async def rollback(self, name: str) -> Promotion:
+        """Let the version before the last promotion answer."""
+        ...
 
 
 class AdminRule:

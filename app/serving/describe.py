@@ -3,7 +3,7 @@
 Source: Open Inference Protocol, metadata; Triton's statistics and model repository extensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from app import __version__
@@ -12,6 +12,7 @@ from app.errors import VersionNotFound
 from app.runtime.devices import Device
 from app.serving.model_config import platform
 from app.serving.registry import Registry
+from app.serving.rollout import Comparison, Rollout
 from app.serving.versions import State
 
 EXTENSIONS = [
@@ -32,6 +33,14 @@ class Statistics(Protocol):
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """One entry of ``model_stats``, without name and version."""
         ...
+
+    def comparison(self, rollout: Rollout) -> Comparison:
+        """What is known of a canary."""
+        ...
+
+
+# Of all worker processes together, where there are several.
+TotalStatistics = Callable[[], Awaitable[Statistics]]
 
 
 def server_metadata() -> dict[str, Any]:
@@ -90,7 +99,7 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
     return entries
 
 
-def describe_rollout(registry: Registry, name: str) -> dict[str, Any]:
+def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> dict[str, Any]:
     """What is known of a model's canary: its shares, requests, copies, agreement and latency beside stable.
 
     Raises:
@@ -104,7 +113,7 @@ def describe_rollout(registry: Registry, name: str) -> dict[str, Any]:
             f"model {name!r} has no canary that serves beside a stable version; version_labels.canary in serving.json "
             "names one"
         )
-    seen, policy = rollout.comparison, rollout.policy
+    seen, policy = statistics.comparison(rollout), rollout.policy
     ran = seen.copies - seen.copy_errors
     return {
         "model": name,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from app.repository.serving_file import Promotion
 from app.serving.model import LoadedModel
 from app.serving.registry import Registry
 from app.serving.rollout import Rollout
-from app.serving.versions import State, VersionRecord, listed, no_model, no_version
+from app.serving.versions import State, VersionRecord, listed, no_model, no_version, unwritable
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -58,15 +58,24 @@ class Lifecycle:
         registry: what requests see.
         repository: what lies on the disk.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
+        unloaded: models, and versions of each, that stay unloaded until ``load``.
     """
 
     def __init__(
-        self, registry: Registry, repository: Repository, *, on_load: Callable[[str, bool, float], None]
+        self,
+        registry: Registry,
+        repository: Repository,
+        *,
+        on_load: Callable[[str, bool, float], None],
+        unloaded: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         self.registry = registry
         self.repository = repository
         self._on_load = on_load
-        self._unloaded: set[str] = set()
+        self._unloaded = set(unloaded or {})
+        for name, versions in (unloaded or {}).items():
+            for version in versions:
+                registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
         self._halting: asyncio.Task[None] | None = None
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -81,7 +90,8 @@ class Lifecycle:
         for name, versions in found.items():
             async with self._locks[name]:
                 with suppress(VersionRefused):  # said in the log and in every version's state
-                    await self._follow_policy(name, versions, retry=True)
+                    if name not in self._unloaded:
+                        await self._follow_policy(name, versions, retry=True)
         registry.loading = False
         serving = sum(registry.live(name) is not None for name in registry.names())
         if serving:
@@ -147,7 +157,7 @@ class Lifecycle:
             self._unloaded.add(name)
             self.registry.serve(name, None)
             self.registry.roll_out(name, None)
-            reason = f"unloaded; POST /v2/repository/models/{name}/load loads it"
+            reason = _why_unloaded(name)
             await asyncio.gather(*(self._retire(name, record, reason, timeout_s) for record in records))
 
     async def promote(self, name: str, version: int) -> Promotion:
@@ -187,17 +197,36 @@ class Lifecycle:
         self, name: str, version: int, versions: list[int], write: Callable[[], Promotion]
     ) -> Promotion:
         """Load the version, then write serving.json, then follow it."""
-        if self.registry.enter(name, version).model is None and await self._try(name, version) is None:
-            reason = self.registry.record(name, version).reason
-            raise VersionRefused(f"model {name!r} version {version} does not become stable: {reason}")
+        await self._ensure_loaded(name, version)
         try:
             promotion = await asyncio.to_thread(write)
         except OSError as error:
-            raise VersionRefused(f"serving.json of model {name!r} cannot be written: {error.strerror}") from error
+            raise unwritable(name, error) from error
         self._unloaded.discard(name)
         await self._follow_policy(name, versions, retry=False)
         log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)
         return promotion
+
+    async def prepare(self, name: str, version: int) -> None:
+        """Load a version that is to become stable: the first half of a promotion that somebody else writes down.
+
+        Raises:
+            VersionRefused: it does not load.
+        """
+        async with self._locks[name]:
+            await self._ensure_loaded(name, version)
+
+    async def settle(self, name: str) -> None:
+        """Follow a promotion that is written down by now."""
+        found = await self._on_disk(name)
+        async with self._locks[name]:
+            self._unloaded.discard(name)
+            await self._follow_policy(name, found, retry=False)
+
+    async def _ensure_loaded(self, name: str, version: int) -> None:
+        if self.registry.enter(name, version).model is None and await self._try(name, version) is None:
+            reason = self.registry.record(name, version).reason
+            raise VersionRefused(f"model {name!r} version {version} does not become stable: {reason}")
 
     async def load_one(self, name: str, version: int | None) -> None:
         """Load one model only: ``version``, or what would answer requests that name none.
@@ -424,3 +453,7 @@ class Lifecycle:
         model.admission.draining = True
         model.batcher.fail_unfinished()
         await asyncio.to_thread(model.batcher.close)
+
+
+def _why_unloaded(name: str) -> str:
+    return f"unloaded; POST /v2/repository/models/{name}/load loads it"

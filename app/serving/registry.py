@@ -27,6 +27,8 @@ class Registry:
         self._labels: dict[str, dict[str, int]] = {}
         self._rollouts: dict[str, Rollout] = {}
         self.loading = True
+        # Other workers that take requests from the same port still load: who is told "ready" may reach one of them.
+        self.others_load = False
         self.draining = False
 
     def live(self, name: str) -> LoadedModel | None:
@@ -159,7 +161,7 @@ class Registry:
         """Why requests should go elsewhere; None when ready."""
         if self.draining:
             return "the service is shutting down"
-        if self.loading:
+        if self.loading or self.others_load:
             return "models are loading"
         if not self._live:
             return "no model version could be loaded; see the log"

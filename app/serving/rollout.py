@@ -5,7 +5,7 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -85,6 +85,13 @@ class Comparison:
         self.agreed += int(agreed.sum())
         self.distance_sum += float(distance.sum())
         self.distance_max = max(self.distance_max, float(distance.max()))
+
+    def merge(self, other: "Comparison") -> None:
+        """Add what another process has seen of the same two versions."""
+        for each in fields(self):
+            if each.name != "distance_max":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        self.distance_max = max(self.distance_max, other.distance_max)
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.errors import ModelNotFound, VersionNotFound
+from app.errors import ModelNotFound, VersionNotFound, VersionRefused
 from app.serving.model import LoadedModel
 
 
@@ -52,6 +52,11 @@ def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
 def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
     """In TensorFlow Serving's words, and which versions there are."""
     return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {listed(known)}")
+
+
+def unwritable(name: str, error: OSError) -> VersionRefused:
+    """The settings of a model cannot be changed."""
+    return VersionRefused(f"serving.json of model {name!r} cannot be written: {error.strerror}")
 
 
 def listed(versions: Iterable[int]) -> str:

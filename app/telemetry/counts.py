@@ -4,6 +4,7 @@
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
 FOLD_AT = 256
+VERSION_LABELS = ["model", "version"]
 STAGES = ("read", "decode", "queue", "compute", "encode")
 
 
@@ -54,6 +56,17 @@ class Histogram:
             buckets.append((bound, total))
         return buckets, self._sum
 
+    def snapshot(self) -> list[float]:
+        """Counts per bucket, then the sum."""
+        return [*self._counts, self._sum]
+
+    def merge(self, snapshot: Sequence[float]) -> None:
+        """Add what another one has counted between the same bounds."""
+        *counts, total = snapshot
+        for place, count in enumerate(counts):
+            self._counts[place] += int(count)
+        self._sum += total
+
 
 @dataclass(slots=True)
 class Duration:
@@ -71,8 +84,18 @@ class Duration:
         """In Triton's form: count and nanoseconds."""
         return {"count": self.count, "ns": round(self.seconds * 1e9)}
 
+    def snapshot(self) -> tuple[int, float]:
+        """Count and seconds."""
+        return self.count, self.seconds
+
+    def merge(self, snapshot: tuple[int, float]) -> None:
+        """Add another one."""
+        self.add(snapshot[1], count=snapshot[0])
+
 
 BATCH_STAGES = ("compute_input", "compute_infer", "compute_output")
+HISTOGRAMS = ("request_seconds", "batch_rows", "batch_seconds", "padding_ratio")
+DURATIONS = ("success", "fail", "queue")
 
 
 @dataclass(slots=True)
@@ -163,3 +186,47 @@ class VersionMetrics:
             ],
             "memory_usage": [],
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, for JSON; ``merge`` reads it."""
+        self.fold()
+        return {
+            "histograms": {name: getattr(self, name).snapshot() for name in HISTOGRAMS},
+            "stages": {name: histogram.snapshot() for name, histogram in self.stage_seconds.items()},
+            "durations": {name: getattr(self, name).snapshot() for name in DURATIONS},
+            "requests": [[protocol, code, count] for (protocol, code), count in self.requests.items()],
+            "closed": dict(self.closed),
+            "dropped": dict(self.dropped),
+            "queued": [self.queued_rows, self.queued_bytes],
+            "by_batch_size": [
+                [rows, [stage.snapshot() for stage in stages]] for rows, stages in self.by_batch_size.items()
+            ],
+            "last_inference_s": self.last_inference_s,
+        }
+
+    def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
+        """Add what another process has counted.
+
+        Args:
+            snapshot: see ``snapshot``.
+            ended: that process is gone, and nothing waits in it any more.
+        """
+        for name, values in snapshot["histograms"].items():
+            getattr(self, name).merge(values)
+        for name, values in snapshot["stages"].items():
+            self.stage_seconds[name].merge(values)
+        for name, values in snapshot["durations"].items():
+            getattr(self, name).merge(values)
+        for protocol, code, count in snapshot["requests"]:
+            self.requests[protocol, code] = self.requests.get((protocol, code), 0) + count
+        for own, other in ((self.closed, snapshot["closed"]), (self.dropped, snapshot["dropped"])):
+            for reason, count in other.items():
+                own[reason] = own.get(reason, 0) + count
+        for rows, others in snapshot["by_batch_size"]:
+            stages = self.by_batch_size.setdefault(rows, (Duration(), Duration(), Duration()))
+            for stage, values in zip(stages, others, strict=True):
+                stage.merge(values)
+        if not ended:
+            self.queued_rows += snapshot["queued"][0]
+            self.queued_bytes += snapshot["queued"][1]
+        self.last_inference_s = max(self.last_inference_s, snapshot["last_inference_s"])

@@ -7,28 +7,45 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, and the traceback if there is one."""
+    """One JSON object per line: time, level, logger, message, and the traceback if there is one.
+
+    Args:
+        worker: number of the worker process, told in every line; None leaves it out.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._worker is not None:
+            line["worker"] = self._worker
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
 
 
-def configure_logging(*, level: str, form: str) -> None:
-    """Send everything of ``level`` and above to standard error, in ``form`` "text" or "json"."""
+def configure_logging(*, level: str, form: str, worker: int | None = None) -> None:
+    """Send everything of ``level`` and above to standard error.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        form: "text" or "json".
+        worker: number of the worker process, for its lines; None where there is but one process.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if form == "json":
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(worker))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        who = "" if worker is None else f"worker {worker}: "
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
     # They tell every chunk of every image, every look at the event loop, every changed file.
     for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
         logging.getLogger(chatty).setLevel(least)

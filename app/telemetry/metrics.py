@@ -1,7 +1,8 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,14 +10,14 @@ from prometheus_client.registry import Collector
 
 from app import __version__
 from app.serving.model import LoadedModel
+from app.serving.rollout import Comparison
 from app.serving.versions import State
 from app.serving.work import Timings
-from app.telemetry.counts import Duration, VersionMetrics
+from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics
+from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 
 if TYPE_CHECKING:
     from app.serving.rollout import Rollout
-
-VERSION_LABELS = ["model", "version"]
 
 
 class Metrics(Collector):
@@ -29,16 +30,25 @@ class Metrics(Collector):
     def __init__(self, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
-        self._states: dict[tuple[str, str], State] = {}
+        # One state, or several where processes that are merged differ.
+        self._states: dict[tuple[str, str], set[State]] = {}
         self._unknown: dict[tuple[str, int], int] = {}
         self._loads: dict[tuple[str, str], Duration] = {}
         # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
+        # Those of other processes: model, stable, canary -> what is known, and whether it is halted.
+        self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
+        self._merged_facts: dict[tuple[str, int], Facts] = {}
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``serving.describe.Statistics``."""
         return self.for_version(name, version).statistics()
+
+    def comparison(self, rollout: "Rollout") -> Comparison:
+        """What is known of a canary; implements ``serving.describe.Statistics``."""
+        found = self._compared().get(_key(rollout))
+        return rollout.comparison if found is None else found[0]
 
     def for_version(self, name: str, version: int) -> VersionMetrics:
         """The counts of a model version; the same object every time."""
@@ -57,7 +67,7 @@ class Metrics(Collector):
         if state is None:
             self._states.pop((name, str(version)), None)
         else:
-            self._states[(name, str(version))] = state
+            self._states[(name, str(version))] = {state}
 
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
@@ -75,13 +85,42 @@ class Metrics(Collector):
             counts.request_seconds.observe(seconds)
             counts.fail.add(seconds)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, for JSON; ``merge`` reads it."""
+        return {
+            "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
+            "states": [[*key, sorted(states)] for key, states in self._states.items()],
+            "unknown": [[*key, count] for key, count in self._unknown.items()],
+            "loads": [[*key, duration.snapshot()] for key, duration in self._loads.items()],
+            "facts": [[*key, asdict(facts)] for key, facts in self._facts().items()],
+            "rollouts": [[*key, asdict(seen), halted] for key, (seen, halted) in self._compared().items()],
+        }
+
+    def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
+        """Add what another process has counted; of one that has ``ended`` only what never falls."""
+        for name, version, counts in snapshot["versions"]:
+            self.for_version(name, version).merge(counts, ended=ended)
+        for name, version, states in () if ended else snapshot["states"]:
+            self._states.setdefault((name, version), set()).update(map(State, states))
+        for protocol, code, count in snapshot["unknown"]:
+            self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + count
+        for name, result, duration in snapshot["loads"]:
+            self._loads.setdefault((name, result), Duration()).merge(duration)
+        for name, version, values in snapshot["facts"]:
+            known = self._merged_facts.get((name, version))
+            self._merged_facts[name, version] = Facts(**values).beside(known, ended=ended)
+        for name, stable, canary, values, halted in snapshot["rollouts"]:
+            seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
+            seen.merge(Comparison(**values))
+            self._merged[name, stable, canary] = (seen, was_halted or (halted and not ended))
+
     def collect(self) -> Iterator[Metric]:
         """The samples of one scrape."""
         info = GaugeMetricFamily("atelier_build_info", "Version of the service; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
         yield from self._counters()
-        yield from self._canaries()
+        yield from canary_families(self._compared())
         yield from self._histograms()
         yield from self._gauges()
 
@@ -121,43 +160,6 @@ class Metrics(Collector):
                 dropped.add_metric([*labels, reason], count)
         yield from (requests, closed, dropped, loads, seconds)
 
-    def _canaries(self) -> Iterator[Metric]:
-        copies = CounterMetricFamily(
-            "atelier_shadow_copies",
-            "Copies of requests for the canary, by what came of them: ran, failed or dropped.",
-            labels=[*VERSION_LABELS, "result"],
-        )
-        rows = CounterMetricFamily(
-            "atelier_shadow_rows",
-            "Instances that the canary answered after stable, by whether it agreed.",
-            labels=[*VERSION_LABELS, "result"],
-        )
-        distance = CounterMetricFamily(
-            "atelier_shadow_score_distance", "Sum of the instances' largest differences.", labels=VERSION_LABELS
-        )
-        seconds = CounterMetricFamily(
-            "atelier_shadow_compute_seconds",
-            "Seconds of computing the copied requests, by who computed.",
-            labels=[*VERSION_LABELS, "by"],
-        )
-        halted = GaugeMetricFamily(
-            "atelier_canary_halted",
-            "1 if a canary has passed a limit and gets nothing.",
-            labels=VERSION_LABELS,
-        )
-        for rollout in self.rollouts():
-            labels, seen = [rollout.canary.name, str(rollout.canary.version)], rollout.comparison
-            copies.add_metric([*labels, "ran"], seen.copies - seen.copy_errors)
-            copies.add_metric([*labels, "failed"], seen.copy_errors)
-            copies.add_metric([*labels, "dropped"], seen.dropped)
-            rows.add_metric([*labels, "agreed"], seen.agreed)
-            rows.add_metric([*labels, "differed"], seen.rows - seen.agreed)
-            distance.add_metric(labels, seen.distance_sum)
-            seconds.add_metric([*labels, "stable"], seen.stable_s)
-            seconds.add_metric([*labels, "canary"], seen.canary_s)
-            halted.add_metric(labels, float(rollout.reason is not None))
-        yield from (copies, rows, distance, seconds, halted)
-
     def _histograms(self) -> Iterator[Metric]:
         families = {
             "request_seconds": ("atelier_request_seconds", "Seconds from the request's head to its reply."),
@@ -187,43 +189,27 @@ class Metrics(Collector):
             rows.add_metric(labels, counts.queued_rows)
             nbytes.add_metric(labels, counts.queued_bytes)
         yield from (rows, nbytes)
-        golden = GaugeMetricFamily(
-            "atelier_golden_difference",
-            "Largest difference from Keras that the golden samples showed when the version was loaded.",
-            labels=VERSION_LABELS,
-        )
-        for model in self.loaded():
-            golden.add_metric([model.name, str(model.version)], model.golden_difference)
-        yield golden
         states = GaugeMetricFamily(
             "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
         )
         for version, current in sorted(self._states.items()):
             for state in State:
-                states.add_metric([*version, state], float(state is current))
+                states.add_metric([*version, state], float(state in current))
         yield states
-        yield from self._devices()
+        yield from fact_families(self._facts())
 
-    def _devices(self) -> Iterator[Metric]:
-        device = GaugeMetricFamily(
-            "atelier_model_device", "1 for the device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
-        )
-        degraded = GaugeMetricFamily(
-            "atelier_model_degraded",
-            "1 while a version does not run as placed, because its device fails.",
-            labels=VERSION_LABELS,
-        )
-        faults = CounterMetricFamily(
-            "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
-        )
-        for model in self.loaded():
-            labels = [model.name, str(model.version)]
-            device.add_metric([*labels, model.placement.device], 1)
-            degraded.add_metric(labels, float(bool(model.condition.degraded)))
-            faults.add_metric(labels, model.condition.faults)
-        yield from (device, degraded, faults)
+    def _facts(self) -> dict[tuple[str, int], Facts]:
+        return self._merged_facts | {(model.name, model.version): facts_of(model) for model in self.loaded()}
+
+    def _compared(self) -> dict[tuple[str, int, int], tuple[Comparison, bool]]:
+        own = {_key(each): (each.comparison, each.reason is not None) for each in self.rollouts()}
+        return self._merged | own
 
     def _each(self) -> Iterator[tuple[list[str], VersionMetrics]]:
         for (name, version), counts in sorted(self._versions.items()):
             counts.fold()
             yield [name, str(version)], counts
+
+
+def _key(rollout: "Rollout") -> tuple[str, int, int]:
+    return rollout.stable.name, rollout.stable.version, rollout.canary.version

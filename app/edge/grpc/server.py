@@ -46,19 +46,20 @@ class GrpcServer:
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
 
-    async def start(self, port: int) -> None:
+    async def start(self, port: int, *, shared: bool = False) -> None:
         """Listen.
 
         Args:
             port: 0 picks a free one; the log says which.
+            shared: other workers of this service listen on it as well; the supervisor holds it for them.
 
         Raises:
             CannotListen: the address is taken, or is none of this machine's.
         """
         options = [
             ("grpc.max_receive_message_length", self._message_limit_bytes),
-            # Else a second service would share the port instead of being refused.
-            ("grpc.so_reuseport", 0),
+            # If not shared: else a second service would share the port instead of being refused.
+            ("grpc.so_reuseport", int(shared)),
         ]
         server = grpc.aio.server(options=options)
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]

@@ -24,12 +24,12 @@ from app.runtime.warmup import Clock
 from app.serving import describe
 from app.serving.administration import (
     AdminRule,
+    RepositoryCommands,
     check_load_parameters,
     check_unload_parameters,
     is_loopback,
     refuse_repository_name,
 )
-from app.serving.lifecycle import Lifecycle
 from app.serving.model import LoadedModel
 from app.serving.model_config import model_config
 from app.serving.predictor import predict
@@ -75,8 +75,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
 
     Args:
         registry: finds the model version.
-        lifecycle: loads and unloads.
-        statistics: counts of the versions.
+        commands: loads and unloads.
+        statistics: gives the counts of the versions.
         observer: is told of every inference.
         admin: who may load and unload.
         unload_timeout_s: requests of a model that is unloaded may take that long to finish.
@@ -87,15 +87,15 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self,
         *,
         registry: Registry,
-        lifecycle: Lifecycle,
-        statistics: describe.Statistics,
+        commands: RepositoryCommands,
+        statistics: describe.TotalStatistics,
         observer: RequestObserver,
         admin: AdminRule,
         unload_timeout_s: float,
         clock: Clock,
     ) -> None:
         self._registry = registry
-        self._lifecycle = lifecycle
+        self._commands = commands
         self._statistics = statistics
         self._observer = observer
         self._admin = admin
@@ -149,7 +149,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     ) -> pb.ModelStatisticsResponse:
         """What every version has done since it was loaded first."""
         entries = describe.model_statistics(
-            self._registry, self._statistics, request.name or None, _version(request.version)
+            self._registry, await self._statistics(), request.name or None, _version(request.version)
         )
         return _filled(pb.ModelStatisticsResponse(), {"model_stats": entries})
 
@@ -170,7 +170,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._check_admin("RepositoryModelLoad", context)
         _check_repository(request.repository_name)
         check_load_parameters(plain_parameters(request.parameters))
-        await self._lifecycle.load(request.model_name)
+        await self._commands.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     @answers_errors
@@ -181,7 +181,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._check_admin("RepositoryModelUnload", context)
         _check_repository(request.repository_name)
         check_unload_parameters(plain_parameters(request.parameters))
-        await self._lifecycle.unload(request.model_name, timeout_s=self._unload_timeout_s)
+        await self._commands.unload(request.model_name, timeout_s=self._unload_timeout_s)
         return pb.RepositoryModelUnloadResponse()
 
     async def ModelStreamInfer(self, request: AsyncIterator[pb.ModelInferRequest], context: ServicerContext) -> None:

@@ -1,0 +1,116 @@
+"""Metrics of canaries and devices, as families of samples."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from app.serving.model import LoadedModel
+from app.serving.rollout import Comparison
+from app.telemetry.counts import VERSION_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a loaded version beside its counts.
+
+    Attributes:
+        device: that it was placed on; empty once no process has it loaded.
+        golden_difference: largest difference from Keras at load.
+        degraded: its device fails, in one process at least.
+        faults: batches in which it failed, in all of them.
+    """
+
+    device: str
+    golden_difference: float
+    degraded: bool
+    faults: int
+
+    def beside(self, known: "Facts | None", *, ended: bool) -> "Facts":
+        """These of one process and those of others; of one that has ``ended`` only what never falls."""
+        found = replace(self, device="", degraded=False) if ended else self
+        if known is None:
+            return found
+        return Facts(
+            device=found.device or known.device,
+            golden_difference=max(found.golden_difference, known.golden_difference),
+            degraded=found.degraded or known.degraded,
+            faults=found.faults + known.faults,
+        )
+
+
+def facts_of(model: LoadedModel) -> Facts:
+    """Those of a version of this process."""
+    condition = model.condition
+    return Facts(model.placement.device, model.golden_difference, bool(condition.degraded), condition.faults)
+
+
+def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
+    """The metrics of loaded versions."""
+    golden = GaugeMetricFamily(
+        "atelier_golden_difference",
+        "Largest difference from Keras that the golden samples showed when the version was loaded.",
+        labels=VERSION_LABELS,
+    )
+    device = GaugeMetricFamily(
+        "atelier_model_device", "1 for the device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
+    )
+    degraded = GaugeMetricFamily(
+        "atelier_model_degraded",
+        "1 while a version does not run as placed, because its device fails.",
+        labels=VERSION_LABELS,
+    )
+    faults = CounterMetricFamily(
+        "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
+    )
+    for (name, version), known in sorted(facts.items()):
+        labels = [name, str(version)]
+        faults.add_metric(labels, known.faults)
+        if known.device:
+            golden.add_metric(labels, known.golden_difference)
+            device.add_metric([*labels, known.device], 1)
+            degraded.add_metric(labels, float(known.degraded))
+    yield from (golden, device, degraded, faults)
+
+
+def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bool]]) -> Iterator[Metric]:
+    """The metrics of canaries.
+
+    Args:
+        compared: model, stable, canary -> what is known, and whether it is halted.
+    """
+    copies = CounterMetricFamily(
+        "atelier_shadow_copies",
+        "Copies of requests for the canary, by what came of them: ran, failed or dropped.",
+        labels=[*VERSION_LABELS, "result"],
+    )
+    rows = CounterMetricFamily(
+        "atelier_shadow_rows",
+        "Instances that the canary answered after stable, by whether it agreed.",
+        labels=[*VERSION_LABELS, "result"],
+    )
+    distance = CounterMetricFamily(
+        "atelier_shadow_score_distance", "Sum of the instances' largest differences.", labels=VERSION_LABELS
+    )
+    seconds = CounterMetricFamily(
+        "atelier_shadow_compute_seconds",
+        "Seconds of computing the copied requests, by who computed.",
+        labels=[*VERSION_LABELS, "by"],
+    )
+    halted = GaugeMetricFamily(
+        "atelier_canary_halted",
+        "1 if a canary has passed a limit and gets nothing.",
+        labels=VERSION_LABELS,
+    )
+    for (name, _, canary), (seen, is_halted) in compared.items():
+        labels = [name, str(canary)]
+        copies.add_metric([*labels, "ran"], seen.copies - seen.copy_errors)
+        copies.add_metric([*labels, "failed"], seen.copy_errors)
+        copies.add_metric([*labels, "dropped"], seen.dropped)
+        rows.add_metric([*labels, "agreed"], seen.agreed)
+        rows.add_metric([*labels, "differed"], seen.rows - seen.agreed)
+        distance.add_metric(labels, seen.distance_sum)
+        seconds.add_metric([*labels, "stable"], seen.stable_s)
+        seconds.add_metric([*labels, "canary"], seen.canary_s)
+        halted.add_metric(labels, float(is_halted))
+    yield from (copies, rows, distance, seconds, halted)

@@ -1,0 +1,152 @@
+"""Who takes a new connection: the worker with the fewest.
+
+All workers wait at one listening socket. Left to themselves, the first one that wakes takes whatever is there, and a
+client that opens its connections at once keeps a single worker busy. So each worker tells in shared memory how many
+connections it has, takes one at a time, and leaves it to a worker with fewer for a moment.
+"""
+
+import asyncio
+import mmap
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+
+from app.workers.channel import log
+
+# So long a worker with more connections than another waits for that one to wake up.
+PATIENCE_S = 0.002
+# Taken at once when the other did not: it is busy.
+MOST_AT_ONCE = 8
+# After the system has refused one.
+FULL_PAUSE_S = 1.0
+CLOSED = -1
+_BYTES = 4
+
+
+class ConnectionCounts:
+    """Connections of each worker, in memory that all of them share.
+
+    Args:
+        descriptor: of the memory; see ``make``.
+        workers: their numbers run from 1 to this.
+    """
+
+    def __init__(self, descriptor: int, workers: int) -> None:
+        self.descriptor = descriptor
+        self._counts = memoryview(mmap.mmap(descriptor, workers * _BYTES)).cast("i")
+
+    @classmethod
+    def make(cls, workers: int) -> "ConnectionCounts":
+        """New memory in which no worker takes connections yet."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("atelier-connections")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.truncate(descriptor, workers * _BYTES)
+        made = cls(descriptor, workers)
+        for worker in range(1, workers + 1):
+            made.set(worker, CLOSED)
+        return made
+
+    def set(self, worker: int, count: int) -> None:
+        """A worker has so many connections; ``CLOSED``: it takes none."""
+        self._counts[worker - 1] = count
+
+    def fewest(self, but: int) -> int | None:
+        """Connections of the worker that has the fewest of those that take any, without the one of number ``but``."""
+        others = [count for place, count in enumerate(self._counts) if count != CLOSED and place != but - 1]
+        return min(others, default=None)
+
+
+class Acceptor:
+    """Takes connections from one listening socket; to uvicorn it is one of its servers.
+
+    Args:
+        listening: the socket.
+        protocol: makes the protocol of a connection.
+        worker: number of this one.
+        counts: of all.
+        own: connections that this worker has.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        worker: int,
+        counts: ConnectionCounts,
+        own: Callable[[], int],
+    ) -> None:
+        self._listening, self._protocol = listening, protocol
+        self._worker, self._counts, self._own = worker, counts, own
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._later: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self.tell()
+        self._loop.add_reader(listening, self._somebody_came)
+
+    def tell(self) -> int:
+        """Let the others know how many connections this worker has."""
+        count = self._own() + len(self._connecting)
+        self._counts.set(self._worker, count)
+        return count
+
+    def close(self) -> None:
+        """Take no more."""
+        self._counts.set(self._worker, CLOSED)
+        self._loop.remove_reader(self._listening)
+        if self._later is not None:
+            self._later.cancel()
+
+    async def wait_closed(self) -> None:
+        """Return when every connection that was taken has its protocol."""
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+
+    def _somebody_came(self) -> None:
+        fewest = self._counts.fewest(self._worker)
+        if fewest is not None and fewest < self.tell():
+            self._look_again_in(PATIENCE_S)
+        else:
+            self._take()
+
+    def _look_again_in(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._later = self._loop.call_later(seconds, self._take_what_is_left)
+
+    def _take_what_is_left(self) -> None:
+        self._later = None
+        for _ in range(MOST_AT_ONCE):
+            if not self._take():
+                break
+        if self._later is None:
+            self._loop.add_reader(self._listening, self._somebody_came)
+
+    def _take(self) -> bool:
+        """Take one connection; False if there is none, or none can be taken now."""
+        try:
+            connection, _ = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:  # no more file descriptors: the connection waits, and so does this worker
+            log.error("a connection cannot be taken: %s", error)
+            self._look_again_in(FULL_PAUSE_S)
+            return False
+        connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._connect(connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        self.tell()
+        return True
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:  # the client has left
+            connection.close()

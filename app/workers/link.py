@@ -1,0 +1,157 @@
+"""A worker's way to its supervisor: what is asked of all workers, and what the supervisor asks of this one."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.errors import ServingError
+from app.repository.serving_file import Promotion
+from app.telemetry.process import OwnProcess
+from app.telemetry.total import Total
+from app.worker_hooks import WorkerHooks
+from app.workers.channel import Channel, ChannelClosed
+
+if TYPE_CHECKING:
+    from app.main import Atelier
+
+# The supervisor hears the counts of a worker at least that often; what is counted later is lost if it is killed.
+TELL_EVERY_S = 1.0
+
+
+class Link:
+    """One end of a worker's channel; implements ``serving.administration.RepositoryCommands`` for all workers.
+
+    Args:
+        end: the worker's socket.
+        unloaded: models, and versions of each, that an administrator has unloaded.
+        loads_first: no request is taken before the models are loaded.
+    """
+
+    def __init__(self, end: socket.socket, *, unloaded: Mapping[str, Sequence[int]], loads_first: bool) -> None:
+        self.loaded = asyncio.Event()
+        self.hooks = WorkerHooks(
+            commands=self,
+            total=self.total,
+            halt=self.halt,
+            unloaded=unloaded,
+            loads_first=loads_first,
+            loaded=self.loaded,
+        )
+        self._end = end
+        self._numbers = itertools.count(1)
+        self._process = OwnProcess()
+        self._app: Atelier | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._telling: list[asyncio.Task[None]] = []
+        self._channel = Channel(
+            {
+                "load": self._load,
+                "unload": self._unload,
+                "prepare": self._prepare,
+                "settle": self._settle,
+                "follow": self._follow,
+                "counts": self._counts,
+                "all_loaded": self._all_loaded,
+            }
+        )
+
+    async def open(self, app: "Atelier") -> None:
+        """Take calls for an application, and tell what it counts."""
+        self._app, self._loop = app, asyncio.get_running_loop()
+        app.registry.others_load = not self.hooks.loads_first
+        await self._channel.open(self._end)
+        self._telling = [asyncio.create_task(self._tell_counts()), asyncio.create_task(self._tell_loaded())]
+
+    async def ended(self) -> None:
+        """Return when the supervisor is gone."""
+        await self._channel.closed()
+
+    async def close(self) -> None:
+        """Tell the last counts, and end."""
+        for task in self._telling:
+            task.cancel()
+        self._channel.tell("heard", counts=await self._counts())
+        await self._channel.close()
+
+    def serving(self) -> None:
+        """From now on this worker takes requests."""
+        self._channel.tell("serving")
+
+    async def load(self, name: str) -> None:
+        """See ``Lifecycle.load``; in all workers."""
+        await self._ask("load", name=name)
+
+    async def unload(self, name: str, *, timeout_s: float) -> None:
+        """See ``Lifecycle.unload``; in all workers."""
+        await self._ask("unload", name=name, timeout_s=timeout_s)
+
+    async def promote(self, name: str, version: int) -> Promotion:
+        """See ``Lifecycle.promote``; in all workers."""
+        return Promotion(**await self._ask("promote", name=name, version=version))
+
+    async def rollback(self, name: str) -> Promotion:
+        """See ``Lifecycle.rollback``; in all workers."""
+        return Promotion(**await self._ask("rollback", name=name))
+
+    async def total(self) -> Total:
+        """The counts of all workers."""
+        return Total(await self._ask("total"))
+
+    def halt(self, name: str, reason: str) -> None:
+        """Let the supervisor write down that a canary is halted. Blocks: not for the event loop."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self._ask("halt", name=name, reason=reason), self._loop).result()
+
+    async def _ask(self, name: str, /, **arguments: Any) -> Any:
+        try:
+            return await self._channel.call(name, **arguments)
+        except ChannelClosed:
+            raise ServingError("the process that supervises the workers is gone") from None
+
+    async def _tell_counts(self) -> None:
+        while True:
+            self._channel.tell("heard", counts=await self._counts())
+            await asyncio.sleep(TELL_EVERY_S)
+
+    async def _tell_loaded(self) -> None:
+        await self.loaded.wait()
+        self._channel.tell("loaded")
+
+    async def _counts(self) -> dict[str, Any]:
+        metrics = self._application.metrics.snapshot()
+        return {"number": next(self._numbers), "metrics": metrics, "process": self._process.snapshot()}
+
+    # Asked by the supervisor. A worker that is still loading its models answers when it has.
+
+    async def _load(self, name: str) -> None:
+        await self.loaded.wait()
+        await self._application.lifecycle.load(name)
+
+    async def _unload(self, name: str, timeout_s: float) -> list[int]:
+        await self.loaded.wait()
+        await self._application.lifecycle.unload(name, timeout_s=timeout_s)
+        return [record.version for record in self._application.registry.records(name)]
+
+    async def _prepare(self, name: str, version: int) -> None:
+        await self.loaded.wait()
+        await self._application.lifecycle.prepare(name, version)
+
+    async def _settle(self, name: str) -> None:
+        await self.loaded.wait()
+        await self._application.lifecycle.settle(name)
+
+    async def _follow(self, name: str) -> None:
+        await self.loaded.wait()
+        lifecycle = self._application.lifecycle
+        found = await asyncio.to_thread(lifecycle.repository.scan)
+        await lifecycle.follow(name, list(found.get(name, [])))
+
+    async def _all_loaded(self) -> None:
+        self._application.registry.others_load = False
+
+    @property
+    def _application(self) -> "Atelier":
+        assert self._app is not None
+        return self._app

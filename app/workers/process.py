@@ -1,0 +1,112 @@
+"""One worker process, started by the supervisor: ``python -m app.workers.process NUMBER``, a file descriptor."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+from app.edge.http_protocol import InferenceProtocol
+from app.main import Atelier, create_app
+from app.server import Server, uvicorn_config
+from app.settings import Settings
+from app.telemetry.logging import configure_logging
+from app.workers.accept import Acceptor, ConnectionCounts
+from app.workers.channel import receive_first
+from app.workers.link import Link
+
+log = logging.getLogger("atelier.workers")
+
+CANNOT_LISTEN = 2
+
+
+class WorkerServer(Server):
+    """The service in a worker process: beside what it does alone, it answers its supervisor, and ends with it."""
+
+    def __init__(self, app: Atelier, settings: Settings, link: Link, *, worker: int, counts: ConnectionCounts) -> None:
+        super().__init__(uvicorn_config(app, settings), settings)
+        self._app = app
+        self._link = link
+        self._worker = worker
+        self._counts = counts
+        self._acceptors: list[Acceptor] = []
+
+    async def serve(self, sockets: Any = None) -> None:
+        """Run until a signal ends it, or the supervisor does."""
+        await self._link.open(self._app)
+        watching = asyncio.create_task(self._end_with_supervisor())
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.cancel()
+            await self._link.close()
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Begin to take requests."""
+        await super().startup([])
+        self._acceptors = [
+            Acceptor(each, self._protocol, worker=self._worker, counts=self._counts, own=self._connections)
+            for each in sockets
+        ]
+        self.servers = [*self._acceptors]  # type: ignore[list-item]
+        self._link.serving()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take no more connections, and finish what is under way."""
+        for each in self._acceptors:
+            each.close()
+            await each.wait_closed()
+        await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        for each in self._acceptors:
+            each.tell()
+        return await super().on_tick(counter)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = InferenceProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _connections(self) -> int:
+        return len(self.server_state.connections)
+
+    async def _end_with_supervisor(self) -> None:
+        await self._link.ended()
+        if not self._app.registry.draining:
+            log.error("the process that supervises this worker is gone; it ends too")
+            self.handle_exit(signal.SIGTERM, None)
+
+
+def main(descriptor: int) -> int:
+    """Run a worker.
+
+    Args:
+        descriptor: this end of the channel. Its first message says the rest.
+
+    Returns:
+        The exit code.
+    """
+    end = socket.socket(fileno=descriptor)
+    try:
+        start = receive_first(end)
+    except EOFError:  # the supervisor ended meanwhile
+        return 0
+    settings = Settings(**start["settings"])
+    configure_logging(level=settings.log_level, form=settings.log_format, worker=start["worker"])
+    link = Link(end, unloaded=start["unloaded"], loads_first=start["loads_first"])
+    app = create_app(settings, link.hooks)
+    counts = ConnectionCounts(start["counts"], settings.workers)
+    sockets = [socket.socket(fileno=number) for number in start["sockets"]]
+    try:
+        WorkerServer(app, settings, link, worker=start["worker"], counts=counts).run(sockets)
+    except SystemExit as error:  # uvicorn's way to say that the application did not start; its log line says why
+        return CANNOT_LISTEN if app.startup_error is not None else int(error.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

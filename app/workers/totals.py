@@ -1,0 +1,74 @@
+"""What all workers have counted, those that have ended among them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from app.telemetry.metrics import Metrics
+from app.telemetry.process import OwnProcess, ProcessMetrics
+
+
+class Totals:
+    """Sums over workers that never fall when one ends; lives in the supervisor."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, Mapping[str, Any]] = {}
+        self._ended = Metrics()
+        self._ended_process = ProcessMetrics()
+        self._ended_requests: Counter[int] = Counter()
+        self._own = OwnProcess()
+        self._restarts = 0
+
+    def heard(self, worker: int, counts: Mapping[str, Any]) -> None:
+        """The newest counts of a worker.
+
+        Args:
+            worker: its number.
+            counts: "metrics" and "process", each a snapshot, and "number", which grows with each.
+        """
+        if counts["number"] > self._last.get(worker, {"number": 0})["number"]:
+            self._last[worker] = counts
+
+    def ended(self, worker: int) -> None:
+        """A worker is gone; what it had counted stays."""
+        if (counts := self._last.pop(worker, None)) is not None:
+            self._ended.merge(counts["metrics"], ended=True)
+            self._ended_process.merge(counts["process"], ended=True)
+            self._ended_requests[worker] += requests_in(counts["metrics"])
+
+    def restarted(self) -> None:
+        """A worker is started in place of one that ended."""
+        self._restarts += 1
+
+    def document(self, *, workers: int, serving: int) -> dict[str, Any]:
+        """All of it, as ``telemetry.total.Total`` reads it.
+
+        Args:
+            workers: numbers run from 1 to this.
+            serving: workers that answer now.
+        """
+        metrics, process, requests = Metrics(), ProcessMetrics(), Counter(self._ended_requests)
+        metrics.merge(self._ended.snapshot(), ended=True)
+        process.merge(self._ended_process.snapshot())
+        process.merge(self._own.snapshot())
+        for worker, counts in self._last.items():
+            metrics.merge(counts["metrics"])
+            process.merge(counts["process"])
+            requests[worker] += requests_in(counts["metrics"])
+        snapshot = metrics.snapshot()
+        if self._last:  # a canary that no worker tries any more is forgotten, as it is by a single process
+            tried = {tuple(each[:3]) for counts in self._last.values() for each in counts["metrics"]["rollouts"]}
+            snapshot["rollouts"] = [each for each in snapshot["rollouts"] if tuple(each[:3]) in tried]
+        return {
+            "metrics": snapshot,
+            "process": process.snapshot(),
+            "serving": serving,
+            "restarts": self._restarts,
+            "requests": [[worker, requests[worker]] for worker in range(1, workers + 1)],
+        }
+
+
+def requests_in(snapshot: Mapping[str, Any]) -> int:
+    """Inference requests that a snapshot of ``Metrics`` counts."""
+    counted = [entry for _, _, counts in snapshot["versions"] for entry in counts["requests"]]
+    return sum(count for _, _, count in [*counted, *snapshot["unknown"]])

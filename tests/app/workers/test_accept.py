@@ -1,0 +1,91 @@
+"""The worker with the fewest connections takes the next one."""
+
+import asyncio
+import socket
+from contextlib import ExitStack
+
+from app.workers.accept import CLOSED, Acceptor, ConnectionCounts
+
+
+class Counting(asyncio.Protocol):
+    """Counts itself while it is connected."""
+
+    def __init__(self, open_connections):
+        self.open_connections = open_connections
+
+    def connection_made(self, transport):
+        self.open_connections.append(transport)
+
+
+def test_connections_of_those_that_take_any_are_compared():
+    counts = ConnectionCounts.make(3)
+    assert counts.fewest(but=1) is None
+    counts.set(1, 4)
+    counts.set(2, 7)
+    assert [counts.fewest(but=worker) for worker in (1, 2, 3)] == [7, 4, 4]
+    counts.set(1, CLOSED)
+    assert counts.fewest(but=2) is None
+    same = ConnectionCounts(counts.descriptor, 3)
+    same.set(3, 1)
+    assert counts.fewest(but=2) == 1
+
+
+async def connect(stack, address, number):
+    loop = asyncio.get_running_loop()
+    for _ in range(number):
+        client = stack.enter_context(socket.socket())
+        client.setblocking(False)
+        await loop.sock_connect(client, address)
+
+
+async def until(happened):
+    async with asyncio.timeout(30):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def test_one_that_has_more_leaves_connections_to_the_other_and_takes_them_if_that_does_not():
+    async def scenario():
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            counts = ConnectionCounts.make(2)
+            counts.set(2, 0)  # another worker, which never gets its turn
+            mine = []
+            acceptor = Acceptor(listening, lambda: Counting(mine), worker=1, counts=counts, own=lambda: len(mine))
+            await connect(stack, listening.getsockname(), 20)
+            await until(lambda: len(mine) == 20)
+            acceptor.close()
+            assert counts.fewest(but=2) is None
+            await connect(stack, listening.getsockname(), 1)
+            await asyncio.sleep(0.05)
+            assert len(mine) == 20
+            for transport in mine:
+                transport.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_two_share_what_comes():
+    async def scenario():
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            again = stack.enter_context(listening.dup())
+            counts = ConnectionCounts.make(2)
+            taken = {1: [], 2: []}
+
+            def acceptor(worker, sock):
+                own = taken[worker]
+                return Acceptor(sock, lambda: Counting(own), worker=worker, counts=counts, own=lambda: len(own))
+
+            acceptors = [acceptor(1, listening), acceptor(2, again)]
+            await connect(stack, listening.getsockname(), 40)
+            await until(lambda: sum(map(len, taken.values())) == 40)
+            for each in acceptors:
+                each.close()
+            for transport in [*taken[1], *taken[2]]:
+                transport.close()
+            await asyncio.sleep(0)
+            assert min(map(len, taken.values())) >= 15
+
+    asyncio.run(scenario())

@@ -1,0 +1,101 @@
+"""Commands in all workers: what is answered when they differ."""
+
+import asyncio
+
+import pytest
+
+from app.errors import Draining, ModelNotFound, ServingError, VersionRefused
+from app.workers.channel import ChannelClosed
+from app.workers.coordinator import Coordinator
+from tests.support.tiny_models import write_brightness_model
+
+
+class FakeWorker:
+    """Answers each call with a value, or raises it if it is an error."""
+
+    def __init__(self, number, **answers):
+        self.number, self.answers, self.calls = number, answers, []
+        self.channel = self
+
+    def __str__(self):
+        return f"worker {self.number} (process {self.number}00)"
+
+    async def call(self, name, /, **_):
+        self.calls.append(name)
+        answer = self.answers.get(name)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def tell(self, name, /, **_):
+        self.calls.append(name)
+
+
+@pytest.fixture
+def models(tmp_path):
+    write_brightness_model(tmp_path)
+    write_brightness_model(tmp_path, version=2)
+    return tmp_path
+
+
+def test_an_error_of_one_worker_names_it(models):
+    workers = [FakeWorker(1), FakeWorker(2, load=VersionRefused("no memory"))]
+    with pytest.raises(VersionRefused, match=r"^worker 2 \(process 200\): no memory$"):
+        asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+
+
+def test_an_error_of_all_workers_is_said_as_a_single_process_says_it(models):
+    workers = [FakeWorker(number, load=VersionRefused("broken")) for number in (1, 2)]
+    with pytest.raises(VersionRefused, match=r"^broken$"):
+        asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+
+
+def test_a_worker_that_ends_meanwhile_does_not_count(models):
+    workers = [FakeWorker(1, load=ChannelClosed()), FakeWorker(2)]
+    asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+    with pytest.raises(ServingError, match="load was done by no worker: all have ended"):
+        asyncio.run(Coordinator(models, lambda: workers[:1]).load("brightness"))
+
+
+def test_nothing_is_written_unless_all_workers_have_loaded_the_version(models):
+    workers = [FakeWorker(1), FakeWorker(2, prepare=VersionRefused("does not fit"))]
+    with pytest.raises(VersionRefused, match="worker 2"):
+        asyncio.run(Coordinator(models, lambda: workers).promote("brightness", 1))
+    assert [worker.calls for worker in workers] == [["prepare", "follow"]] * 2
+    assert not (models / "brightness" / "serving.json").exists()
+
+
+def test_a_promotion_is_written_between_its_two_halves(models):
+    seen = []
+
+    class Looking(FakeWorker):
+        async def call(self, name, /, **_):
+            seen.append((name, (models / "brightness" / "serving.json").exists()))
+
+    coordinator = Coordinator(models, lambda: [Looking(1), Looking(2)])
+    coordinator.unloaded["brightness"] = [2]
+    done = asyncio.run(coordinator.promote("brightness", 1))
+    assert done == {"name": "brightness", "version": 1, "before": 2}
+    assert seen == [("prepare", False)] * 2 + [("settle", True)] * 2
+    assert coordinator.unloaded == {}
+
+
+def test_what_was_unloaded_is_remembered_until_it_is_loaded(models):
+    workers = [FakeWorker(1, unload=[2]), FakeWorker(2, unload=[2, 1])]
+    coordinator = Coordinator(models, lambda: workers)
+    asyncio.run(coordinator.unload("brightness", 1.0))
+    assert coordinator.unloaded == {"brightness": [1, 2]}
+    asyncio.run(coordinator.load("brightness"))
+    assert coordinator.unloaded == {}
+    workers[0].answers["unload"] = workers[1].answers["unload"] = ModelNotFound("no such model")
+    with pytest.raises(ModelNotFound):
+        asyncio.run(coordinator.unload("nope", 1.0))
+    assert coordinator.unloaded == {}
+
+
+def test_a_service_that_shuts_down_takes_no_commands(models):
+    coordinator = Coordinator(models, lambda: [FakeWorker(1)])
+    coordinator.draining = True
+    for command in (coordinator.load("brightness"), coordinator.promote("brightness", 1)):
+        with pytest.raises(Draining):
+            asyncio.run(command)

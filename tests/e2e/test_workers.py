@@ -1,0 +1,455 @@
+"""``serve --workers 2``: one service to whoever asks, whichever process answers."""
+
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import httpx
+import pytest
+
+from tests.e2e.test_v2_http import PIXELS
+from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_slow_model, write_words_model
+from tests.support.workers import CLIENTS, Load, Watch, Workers
+
+BODY = {"instances": PIXELS.tolist()}
+UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
+
+
+@pytest.fixture
+def models(tmp_path):
+    directory = tmp_path / "models"
+    write_brightness_model(directory)
+    write_words_model(directory)
+    return directory
+
+
+@pytest.fixture
+def start():
+    """Starts services with two workers and sees that they end with 0."""
+    begun = []
+
+    def begin(models, *arguments, workers=2, **options):
+        service = Service(models, "--workers", str(workers), *arguments, **options)
+        begun.append(Workers(service, workers))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.close()
+        runs = each.service.process.poll() is None
+        code = each.service.stop()
+        assert code == 0 or not runs, each.service.log
+
+
+@pytest.fixture
+def workers(start, models):
+    return start(models)
+
+
+def predict(client):
+    return client.post("/v1/models/brightness:predict", json=BODY).status_code
+
+
+def version(client):
+    """Of the model that answers a request that names none."""
+    inputs = [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", "data": [0] * 16}]
+    return client.post("/v2/models/brightness/infer", json={"inputs": inputs}).json()["model_version"]
+
+
+def command(workers, model, name, **body):
+    return workers.client.post(f"/v2/repository/models/{model}/{name}", json=body or None)
+
+
+def is_gone(pid):
+    """Whether no process of that id runs; one that nobody has waited for does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def serve(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "app", "serve", *map(str, arguments)],
+        cwd=ROOT,
+        env={**own_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# Answers and counts
+
+
+def test_both_workers_answer_and_every_count_is_their_sum(workers):
+    assert len(set(workers.pids().values()) | {workers.service.process.pid}) == 3
+    answers = workers.ask_all(predict)
+    assert set(answers) == {200}
+    asked = len(answers)
+    for _ in range(10):  # whoever is asked
+        assert workers.metric("atelier_requests_total", model="brightness", code="200") == asked
+        assert workers.metric("atelier_request_seconds_count", model="brightness") == asked
+        assert sum(workers.answered().values()) == asked
+        stats = workers.client.get("/v2/models/brightness/stats").json()["model_stats"][0]
+        assert stats["inference_count"] == asked * len(PIXELS)
+        assert stats["inference_stats"]["success"]["count"] == asked
+        assert sum(each["compute_infer"]["count"] for each in stats["batch_stats"]) == stats["execution_count"]
+    assert workers.metric("atelier_workers") == 2
+    assert workers.metric("atelier_worker_restarts_total") == 0
+    assert workers.metric("atelier_model_state", model="brightness", version="1", state="READY") == 1
+    assert workers.metric("atelier_model_loads_total", model="brightness", result="ready") == 2
+    assert workers.metric("atelier_queued_rows", model="brightness") == 0
+    assert workers.metric("process_resident_memory_bytes") > 2 * 40e6
+    assert workers.metric("process_start_time_seconds") <= time.time()
+
+
+def test_connections_that_stay_open_are_spread_over_the_workers(workers):
+    with ExitStack() as stack:
+        for _ in range(32):
+            client = stack.enter_context(httpx.Client(base_url=workers.service.url, timeout=30))
+            assert predict(client) == 200
+    assert sum(workers.answered().values()) == 32
+    assert min(workers.answered().values()) >= 4
+
+
+def test_the_environment_names_workers_too(start, models):
+    workers = start(models, workers=1, environment={"ATELIER_WORKERS": "2"})
+    assert workers.pids() == {}  # the flag wins
+    service = Service(models, environment={"ATELIER_WORKERS": "2"})
+    assert "worker 2: ready: 2 of 2 models serve" in service.log
+    assert service.stop() == 0
+
+
+def test_log_lines_of_workers_say_which(start, models):
+    workers = start(models, "--log-format", "json")
+    workers.service.stop()
+    lines = [json.loads(line) for line in workers.service.lines]
+    assert {line.get("worker") for line in lines} == {None, 1, 2}
+
+
+@pytest.mark.parametrize("number", ["0", "1025", "two"])
+def test_a_number_of_workers_out_of_range_is_refused(models, number):
+    done = serve("--models-dir", models, ATELIER_WORKERS=number)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: workers is '{number}': ")
+
+
+# Commands
+
+
+def test_what_one_worker_is_told_all_have_done(workers, models):
+    write_brightness_model(models, version=2, bias=50.0)
+    assert command(workers, "brightness", "load").status_code == 200
+    assert set(workers.ask_all(version)) == {"2"}
+    assert command(workers, "brightness", "unload").status_code == 200
+    for _ in range(20):
+        reply = workers.client.post("/v1/models/brightness:predict", json=BODY)
+        assert (reply.status_code, UNLOADED in reply.json()["error"]) == (503, True)
+    assert command(workers, "brightness", "load").status_code == 200
+    assert set(workers.ask_all(version)) == {"2"}
+    reply = command(workers, "brightness", "promote", version=1)
+    assert (reply.status_code, reply.json()) == (200, {"name": "brightness", "version": 1, "before": 2})
+    assert set(workers.ask_all(version)) == {"1"}
+    reply = command(workers, "brightness", "rollback")
+    assert (reply.status_code, reply.json()) == (200, {"name": "brightness", "version": 2, "before": 1})
+    assert set(workers.ask_all(version)) == {"2"}
+    assert json.loads((models / "brightness" / "serving.json").read_text())["version_labels"] == {"stable": 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "body", "code", "error"),
+    [
+        ("words", "promote", {"version": 3}, 404, "Could not find version 3 of model words; known versions: 1"),
+        ("nope", "load", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
+        ("nope", "unload", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
+        ("nope", "rollback", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
+        ("brightness", "rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
+        ("brightness", "promote", {"version": "1"}, 400, "'version' is '1'; send the number of a version"),
+    ],
+)
+def test_refused_commands_say_what_a_single_process_says(workers, model, name, body, code, error):
+    reply = command(workers, model, name, **body)
+    assert (reply.status_code, reply.json()) == (code, {"error": error})
+
+
+def test_a_version_that_does_not_load_is_not_promoted(workers, models):
+    flip_one_weight(write_brightness_model(models, version=2), "weights")
+    reply = command(workers, "brightness", "promote", version=2)
+    assert reply.status_code == 500
+    assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
+    assert not (models / "brightness" / "serving.json").exists()
+    assert set(workers.ask_all(version)) == {"1"}
+
+
+def test_what_all_workers_refuse_is_said_once(workers, models):
+    damaged = write_brightness_model(models, version=2)
+    (damaged / "notes.txt").write_text("x")
+    assert command(workers, "brightness", "load").status_code == 500
+    assert "notes.txt is on disk and not in the manifest" in command(workers, "brightness", "load").json()["error"]
+    serving = models / "brightness" / "serving.json"
+    serving.write_text("{")
+    assert "serving.json" in command(workers, "brightness", "load").json()["error"]
+    serving.unlink()
+    assert set(workers.ask_all(version)) == {"1"}
+
+
+def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, models):
+    for number in (2, 3):
+        write_brightness_model(models, version=number, bias=50.0 * number)
+    (models / "brightness" / "serving.json").write_text('{"version_policy": {"all": true}}')
+    workers = start(models)
+    wanted = list(itertools.islice(itertools.cycle([1, 2, 3, 2]), 24))
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        replies = list(pool.map(lambda number: command(workers, "brightness", "promote", version=number), wanted))
+    assert {reply.status_code for reply in replies} == {200}
+    done = [reply.json() for reply in replies]
+    document = json.loads((models / "brightness" / "serving.json").read_text())
+    last = document["version_labels"]["stable"]
+    # One after the other: each began where another one had ended, the first one at version 3.
+    steps = Counter(each["version"] for each in done)
+    steps.subtract(each["before"] for each in done)
+    steps.subtract([last])
+    steps.update([3])
+    assert set(steps.values()) == {0}, done
+    assert document["version_policy"] == {"all": True}
+    assert set(workers.ask_all(version)) == {str(last)}
+    assert [path.name for path in (models / "brightness").iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_published_serves_in_all_workers(workers, models):
+    staged = write_brightness_model(models / ".staging", version=2, bias=50.0)
+    staged.rename(models / "brightness" / "2")
+    wait_until(lambda: workers.metric("atelier_model_loads_total", model="brightness", result="ready") == 4)
+    wait_until(lambda: workers.metric("atelier_model_state", version="1", state="READY", model="brightness") == 0)
+    assert set(workers.ask_all(version)) == {"2"}
+
+
+# Canary
+
+
+def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
+    write_brightness_model(models, version=2, bias=120.0)
+    settings = {
+        "version_labels": {"stable": 1, "canary": 2},
+        "rollout": {"shadow": {"percent": 100}, "rollback": {"max_disagreement": 1.0}},
+    }
+    path = models / "brightness" / "serving.json"
+    path.write_text(json.dumps(settings))
+    workers = start(models)
+
+    def shadow():
+        return workers.client.get("/v2/models/brightness/shadow").json()
+
+    asked = len(workers.ask_all(predict))
+    wait_until(lambda: shadow()["copies"]["count"] == asked)
+    seen = [shadow() for _ in range(10)]
+    assert all(each == seen[0] for each in seen)
+    assert seen[0]["instances"]["compared"] == asked * len(PIXELS)
+    assert workers.metric("atelier_shadow_copies_total", result="ran") == asked
+    assert seen[0]["state"] == "running"
+    settings["rollout"]["rollback"] = {"max_disagreement": 0.0, "min_requests": 1}
+    path.write_text(json.dumps(settings))
+
+    def halted():
+        workers.ask_all(predict, most=1)
+        return all(shadow()["state"] == "halted" for _ in range(20))
+
+    wait_until(halted)
+    assert "max_disagreement 0 allows" in json.loads(path.read_text())["rollout"]["halted"]
+    assert workers.metric("atelier_canary_halted", model="brightness", version="2") == 1
+
+
+# gRPC
+
+
+def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
+    grpc = pytest.importorskip("grpc")
+    from tritonclient.grpc import InferenceServerClient
+
+    workers = start(models, "--grpc-port", "0")
+    port = int(workers.service.log.split("gRPC listens on 127.0.0.1:")[1].split("\n")[0])
+
+    def is_ready(_):
+        # A channel of its own: gRPC would put all of them on one connection.
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            with suppress(grpc.RpcError):  # no model of no name; counted all the same
+                ask(b"", timeout=30)
+
+    workers.ask_all(is_ready)
+    client = InferenceServerClient(f"127.0.0.1:{port}")
+    client.unload_model("brightness")
+    for _ in range(20):
+        assert workers.client.post("/v1/models/brightness:predict", json=BODY).status_code == 503
+    client.load_model("brightness")
+    asked = len(workers.ask_all(predict))
+    counted = client.get_inference_statistics("brightness").model_stats[0].inference_stats.success.count
+    client.close()
+    assert counted == asked
+    refused = serve("--models-dir", models, "--port", 0, "--workers", 2, "--grpc-port", port)
+    assert refused.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port} for gRPC; choose another port with --grpc-port" in refused.stderr
+
+
+# Workers that end
+
+
+def test_a_killed_worker_loses_what_was_under_way_and_is_replaced(workers):
+    with Load(workers.service, BODY) as load, Watch(workers) as watch:
+        for number in (1, 2, 1):
+            old = workers.kill(number)
+            workers.wait_for_another(number, old)
+            after, scrapes = len(load.codes), watch.scrapes
+            wait_until(lambda: len(load.codes) > after + 50 and watch.scrapes > scrapes + 2)  # noqa: B023
+    assert set(load.codes) == {200}
+    assert load.lost <= 3 * CLIENTS
+    assert watch.fallen == []
+    assert workers.metric("atelier_worker_restarts_total") == 3
+    assert workers.metric("atelier_workers") == 2
+    # What was counted in the last second of a worker may be lost with it, but no more than that is missing or too much.
+    assert 0 < workers.metric("atelier_requests_total", model="brightness", code="200") <= len(load.codes) + load.lost
+    assert workers.service.log.count("was ended by SIGKILL; another one starts") == 3
+    assert set(workers.ask_all(predict)) == {200}
+
+
+def test_an_unloaded_model_stays_unloaded_in_a_new_worker(workers):
+    assert command(workers, "brightness", "unload").status_code == 200
+    for number in (1, 2):
+        workers.wait_for_another(number, workers.kill(number))
+    for _ in range(20):
+        reply = workers.client.post("/v1/models/brightness:predict", json=BODY)
+        assert (reply.status_code, UNLOADED in reply.json()["error"]) == (503, True)
+        index = workers.client.post("/v2/repository/index").json()
+        assert {"name": "brightness", "version": "1", "state": "UNAVAILABLE", "reason": UNLOADED} in index
+    assert command(workers, "brightness", "load").status_code == 200
+    assert set(workers.ask_all(predict)) == {200}
+
+
+def test_a_command_while_a_worker_starts_holds_for_it_too(workers, models):
+    old = workers.kill(1)
+    assert command(workers, "brightness", "unload").status_code == 200
+    workers.wait_for_another(1, old)
+    for _ in range(20):
+        assert predict(workers.client) == 503
+
+
+def test_workers_that_never_start_end_the_service_with_their_code(models, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'app.workers.process' in sys.orig_argv:\n    os._exit(7)\n"
+    )
+    done = serve("--models-dir", models, "--port", 0, "--workers", 2, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 7
+    assert "ended with exit code 7; no worker could load its models" in done.stderr
+    assert "running on http" not in done.stderr
+
+
+def test_workers_end_when_their_supervisor_is_killed(workers):
+    pids = workers.pids().values()
+    workers.service.process.kill()
+    wait_until(lambda: all(map(is_gone, pids)))
+    assert workers.service.process.wait(30) == -signal.SIGKILL
+
+
+# The end
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_all_workers_finish(workers, sig):
+    pids = workers.pids().values()
+    body = json.dumps(BODY).encode()
+    head = f"POST /v1/models/brightness:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    host, port = workers.service.url.removeprefix("http://").split(":")
+    connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(16)]
+    for each in connections:  # taken by a worker, as its answer shows; then half of another request
+        each.sendall(head + body)
+        assert each.recv(4096).startswith(b"HTTP/1.1 200")
+        each.sendall(head + body[:10])
+    time.sleep(0.5)  # for the halves to arrive
+    workers.service.process.send_signal(sig)
+    wait_until(lambda: "2 workers finish what they have begun" in workers.service.log)
+    time.sleep(0.3)
+    for each in connections:
+        each.sendall(body[10:])
+        assert each.recv(4096).startswith(b"HTTP/1.1 200")
+        each.close()
+    assert workers.service.process.wait(30) == 0
+    assert all(map(is_gone, pids))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+
+
+def test_not_ready_comes_before_not_listening_and_a_second_interrupt_ends_at_once(start, models):
+    workers = start(models, "--drain-delay-s", "600")
+    pids = workers.pids().values()
+    workers.service.process.send_signal(signal.SIGINT)
+    wait_until(lambda: workers.client.get("/v2/health/ready").status_code == 503)
+    assert predict(workers.client) == 200
+    workers.service.process.send_signal(signal.SIGINT)
+    assert workers.service.process.wait(30) == 0
+    assert all(map(is_gone, pids))
+
+
+def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path, start):
+    write_slow_model(tmp_path, multiplications=20)
+    workers = start(tmp_path, "--shutdown-timeout-s", "1")
+
+    def ask(_):
+        return httpx.post(workers.service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60)
+
+    with ThreadPoolExecutor(10) as pool:
+        asked = pool.map(ask, range(10))
+        wait_until(lambda: workers.metric("atelier_queued_rows", model="slow") >= 6)
+        assert workers.service.stop() == 0
+        codes = {reply.status_code for reply in asked}
+    assert codes <= {200, 503}
+    assert 503 in codes
+
+
+def test_a_signal_before_any_worker_serves_ends_the_service(models):
+    environment = {**own_environment(), "ATELIER_MODELS_DIR": str(models)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "2"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "worker 1: Started server process" in line)
+        process.terminate()
+        rest = process.stderr.read()
+    assert process.returncode == 0, line + rest
+
+
+# Refusals
+
+
+def test_a_models_directory_that_does_not_exist_is_said_as_ever(tmp_path):
+    one, two = (serve("--models-dir", tmp_path / "nope", "--workers", number) for number in (1, 2))
+    assert (one.returncode, one.stderr) == (two.returncode, two.stderr)
+    assert two.returncode == 2
+    assert "there is no such directory" in two.stderr
+
+
+def test_a_taken_port_is_said_as_ever(models):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        one, two = (serve("--models-dir", models, "--port", port, "--workers", number) for number in (1, 2))
+    sentence = f"error: cannot listen on 127.0.0.1:{port}; choose another port with --port (make serve PORT=9000)\n"
+    for done in (one, two):
+        assert done.returncode == 2
+        assert done.stderr.endswith(sentence)
+        assert "address already in use" in done.stderr
