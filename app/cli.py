@@ -48,6 +48,9 @@ def serve(
         int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
     ] = None,
     models_dir: ModelsDir = None,
+    backend: Annotated[
+        str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
@@ -108,6 +111,7 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.model_spec import ModelSpec
+    from app.repository.policy import ServingPolicy
     from app.repository.scan import scan
 
     settings = read_settings(models_dir=models_dir)
@@ -116,6 +120,11 @@ def models(models_dir: ModelsDir = None) -> None:
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
+        try:
+            labels = ServingPolicy.read(settings.models_dir / name).version_labels
+        except ServingError as error:
+            Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
+            labels = {}
         for version in versions:
             directory = settings.models_dir / name / str(version)
             try:
@@ -127,9 +136,11 @@ def models(models_dir: ModelsDir = None) -> None:
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = _measured(metrics.get("test") or {})
+            named = ", ".join(label for label, number in labels.items() if number == version)
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            table.add_row(name, str(version), f"{kind}: {inputs}", Text(_answers(spec)), measured)
+            marked = f"{version} ({named})" if named else str(version)
+            table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
     _print_table(table)
 
 
@@ -221,7 +232,7 @@ def autotune(
             line = f"chosen: {chosen}; nothing was written"
         else:
             path = write_batching(settings.models_dir / model, keys)
-            line = f"wrote {path}: {chosen}; in force when the model is loaded next"
+            line = f"wrote {path}: {chosen}; a running service follows within seconds"
     except ServingError as error:
         fail(error.message)
     except OSError as error:

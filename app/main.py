@@ -156,6 +156,7 @@ def build_lifecycle(settings: Settings, metrics: Metrics, placer: Placer | None 
     loader = Loader(
         models_dir=models_dir,
         make_backend=OnnxBackend,
+        default_backend=settings.backend,
         threads=threads,
         observer_for=metrics.for_version,
         inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),

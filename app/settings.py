@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
+from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.
@@ -23,6 +24,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
+    backend: BackendName = Field(
+        default="onnx",
+        description="What runs models whose serving.json names no backend: ONNX Runtime or a TensorFlow SavedModel.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     grpc_port: int | None = Field(

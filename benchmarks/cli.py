@@ -15,12 +15,15 @@ from rich.table import Table
 from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
+from benchmarks.reload import SETTLED_AFTER, measure_reloads
 from benchmarks.startup import measure_startup
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Comparison
 
 RESULTS = Path(__file__).parent / "results"
+
+SLOPE_LIMIT_MB = 0.5
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
 
@@ -90,6 +93,36 @@ def serving(
         )
     except Unavailable as error:
         raise typer.BadParameter(str(error)) from error
+
+
+@cli.command()
+def reload(
+    version: Annotated[Path, typer.Option(help="The published version whose copies are loaded.")] = Path(
+        "models/fashion-mnist-mlp/1"
+    ),
+    reloads: Annotated[int, typer.Option(min=1, help="How often.")] = 100,
+    rate: Annotated[float, typer.Option(min=1, help="Requests in a second meanwhile.")] = 300,
+) -> None:
+    """Hot reloads under constant load: requests lost (none may be), latency, memory after each."""
+    try:
+        found = measure_reloads(version, reloads=reloads, rate_per_s=rate)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    table = Table("figure", "measured", "limit", title=f"{reloads} reloads at {rate:g} requests/s")
+    table.add_row("requests answered with 200", str(found.codes.get(200, 0)), "")
+    table.add_row("requests lost", str(found.lost), "0")
+    table.add_row(f"memory per reload after the {SETTLED_AFTER}th, MB", f"{found.slope_mb:.3f}", f"{SLOPE_LIMIT_MB}")
+    table.add_row("memory at the end, MB", f"{found.resident_mb[-1]:.0f}", "")
+    table.add_row("a reload, median, s", f"{median(found.reload_s):.2f}", "")
+    table.add_row("request p50, ms", f"{found.p50_ms:.2f}", "")
+    table.add_row("request p99, ms", f"{found.p99_ms:.2f}", "")
+    for name, (before, after) in (("descriptors", found.descriptors), ("threads", found.threads)):
+        table.add_row(f"{name} before and after", f"{before}, {after}", "")
+    Console().print(table)
+    figures = asdict(found) | {"slope_mb": found.slope_mb, "lost": found.lost}
+    write_result("reload", {"reloads": reloads, "rate_per_s": rate, **figures})
+    if found.lost or found.slope_mb >= SLOPE_LIMIT_MB:
+        raise typer.Exit(1)
 
 
 @cli.command(name="hot-path")

@@ -32,7 +32,7 @@ def measure_startup(models: Path) -> Startup:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         try:
-            url = _url(process)
+            url = service_url(process)
             while not _ready(url):
                 time.sleep(0.005)
             ready_s = time.monotonic() - start
@@ -45,7 +45,8 @@ def measure_startup(models: Path) -> Startup:
     return Startup(ready_s, int(resident[1]) * 1024 / 1e6)
 
 
-def _url(process: "subprocess.Popen[str]") -> str:
+def service_url(process: "subprocess.Popen[str]") -> str:
+    """The address that a service says it listens on."""
     assert process.stderr is not None
     for line in process.stderr:
         if found := re.search(r"running on (http://\S+)", line):

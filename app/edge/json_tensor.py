@@ -6,6 +6,7 @@ Whatever that fast way cannot read is read again by the slow one, which says wha
 """
 
 import json
+from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import Any
@@ -107,7 +108,7 @@ class Document:
             name: what to call it in errors.
 
         Returns:
-            float64 with the shape of the nesting; None when the array holds only strings and objects, or is a
+            int64 or float64 with the shape of the nesting; None when the array holds only strings and objects, or is a
             list with one among its elements, for the caller to look at.
 
         Raises:
@@ -116,11 +117,8 @@ class Document:
         if isinstance(value, simdjson.Array):
             shape = _rectangle(value)
             if shape is not None and self._brackets == _brackets(shape):
-                try:
-                    flat = np.frombuffer(value.as_buffer(of_type="d"), dtype=np.float64)
-                except (TypeError, ValueError):
-                    pass
-                else:
+                flat = _numbers(value)
+                if flat is not None:
                     return flat.reshape(shape)
         return slow_tensor(plain(value), name)
 
@@ -134,7 +132,7 @@ class Document:
             other_brackets: number of ``[`` in the document outside ``value``; -1 when that is not known.
 
         Returns:
-            float64 of that shape.
+            int64 or float64 of that shape.
 
         Raises:
             InvalidInput: another number of values, ragged, or anything but a number where a number belongs.
@@ -142,10 +140,9 @@ class Document:
         forms = ((prod(shape),), shape)
         found = _rectangle(value) if isinstance(value, simdjson.Array) else None
         if found in forms and self._brackets == other_brackets + _brackets(found):
-            try:
-                return np.frombuffer(value.as_buffer(of_type="d"), dtype=np.float64).reshape(shape)
-            except (TypeError, ValueError):
-                pass
+            flat = _numbers(value)
+            if flat is not None:
+                return flat.reshape(shape)
         tensor = slow_tensor(plain(value), name)
         if tensor is None or tensor.ndim == 0:
             raise InvalidInput(f"{name} does not hold numbers only; wanted {prod(shape)} numbers, flat or nested")
@@ -198,6 +195,19 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
         raise InvalidInput(f"{name} holds an integer that does not fit 64 bits") from error
 
 
+def _numbers(value: JsonValue) -> Array | None:
+    """All numbers of a nested array, as int64 if every one is written as a whole number; None if not all are numbers.
+
+    Whole numbers are cheaper to check against an integer input than their float64.
+    """
+    for code, dtype in (("i", np.int64), ("d", np.float64)):
+        try:
+            return np.frombuffer(value.as_buffer(of_type=code), dtype=dtype)
+        except (TypeError, ValueError):
+            pass
+    return None
+
+
 def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
     """Shape of a nested array if every array of a level is equally long; None if not, or if it is empty."""
     shape: list[int] = []
@@ -217,6 +227,7 @@ def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
             return None
 
 
+@lru_cache(maxsize=256)
 def _brackets(shape: tuple[int, ...]) -> int:
     """Number of ``[`` in an array nested like that."""
     return 1 + sum(prod(shape[:i]) for i in range(1, len(shape)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -12,6 +12,7 @@ from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"
 STABLE, CANARY = "stable", "canary"
+BackendName = Literal["onnx", "savedmodel"]
 
 
 class BatchingPolicy(BaseModel):
@@ -190,6 +191,7 @@ class ServingPolicy(BaseModel):
         rollout: how the canary is tried.
         promoted: versions that were stable before, the last one last; ``rollback`` goes back to it.
         batching: how requests share backend calls.
+        backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
         gpu_mem_limit_mb: most MiB of GPU memory that each version may take for its tensors; None sets no limit.
     """
@@ -200,6 +202,7 @@ class ServingPolicy(BaseModel):
     rollout: RolloutPolicy = RolloutPolicy()
     promoted: tuple[int, ...] = ()
     batching: BatchingPolicy = BatchingPolicy()
+    backend: BackendName | None = None
     device: DeviceName | None = None
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1)
 
@@ -211,9 +214,9 @@ class ServingPolicy(BaseModel):
         return self
 
     @property
-    def device_settings(self) -> tuple[str | None, int | None]:
-        """Device and memory limit: a version for which they change is loaded anew."""
-        return self.device, self.gpu_mem_limit_mb
+    def load_settings(self) -> tuple[object, ...]:
+        """What a version is loaded with: one for which it changes is loaded anew."""
+        return self.batching, self.backend, self.device, self.gpu_mem_limit_mb
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
         """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""

@@ -15,7 +15,7 @@ class Backend(Protocol):
 
     @property
     def provider(self) -> str:
-        """Execution provider in use, as ONNX Runtime names it, e.g. "CPUExecutionProvider"."""
+        """Execution provider in use, as ONNX Runtime names it, e.g. "CPUExecutionProvider"; or "TensorFlow"."""
         ...
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from app import __version__
 from app.contract.model_spec import TensorSpec
 from app.errors import VersionNotFound
 from app.runtime.devices import Device
-from app.serving.model_config import PLATFORM
+from app.serving.model_config import platform
 from app.serving.registry import Registry
 from app.serving.versions import State
 
@@ -50,7 +50,7 @@ def model_metadata(registry: Registry, name: str, version: int | None) -> dict[s
     return {
         "name": name,
         "versions": [str(number) for number in sorted(serving)],
-        "platform": PLATFORM,
+        "platform": platform(model),
         "inputs": [_tensor(tensor) for tensor in model.spec.inputs],
         "outputs": [_tensor(tensor) for tensor in model.spec.outputs],
     }

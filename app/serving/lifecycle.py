@@ -92,8 +92,8 @@ class Lifecycle:
     async def load(self, name: str) -> None:
         """Load what the policy of one model asks for, from what is on disk now; versions that serve stay loaded.
 
-        New versions serve before those that the policy no longer wants stop; versions whose batching serving.json has
-        changed are loaded anew and take the place of the old ones likewise.
+        New versions serve before those that the policy no longer wants stop; versions whose batching or backend
+        serving.json has changed are loaded anew and take the place of the old ones likewise.
 
         Raises:
             ModelNotFound: it is not in the repository.
@@ -200,17 +200,23 @@ class Lifecycle:
         return promotion
 
     async def load_one(self, name: str, version: int | None) -> None:
-        """Load one model only: ``version``, or the newest that is not refused.
+        """Load one model only: ``version``, or what would answer requests that name none.
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
+            VersionRefused: serving.json is broken.
         """
         found = await asyncio.to_thread(self.repository.scan)
         if name not in found:
             raise no_model(name, found)
         if version is not None and version not in found[name]:
             raise no_version(name, version, found[name])
-        for candidate in [version] if version is not None else found[name]:
+        wanted = [version] if version is not None else []
+        if version is None:
+            policy = await self._policy(name, found[name])
+            wanted = [policy.version_labels[STABLE]] if policy.version_labels.get(STABLE) in found[name] else []
+            wanted += policy.candidates(found[name])[0]
+        for candidate in wanted:
             if (model := await self._try(name, candidate)) is not None:
                 self.registry.serve(name, model)
                 break
@@ -332,7 +338,7 @@ class Lifecycle:
         old = known.model
         if old is None:
             return await self._try(name, version) if retry or await self._is_worth_a_try(name, known) else None
-        if (old.batching, old.device_settings) == (policy.batching, policy.device_settings):
+        if old.load_settings == policy.load_settings:
             return old
         try:
             new = await self._load(name, version)
@@ -343,7 +349,7 @@ class Lifecycle:
         if self.registry.live(name) is old:
             self.registry.serve(name, new)
         await self._free(name, old, RETIRE_TIMEOUT_S)
-        log.info("model %s version %d loaded anew: its batching or its device has changed", name, version)
+        log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
         return new
 
     async def _is_worth_a_try(self, name: str, record: VersionRecord) -> bool:
@@ -379,10 +385,11 @@ class Lifecycle:
         record.failures = 0
         self.registry.set(name, record, State.READY)
         log.info(
-            "model %s version %d ready on %s, golden difference %.2g, %.0f us alone; %s",
+            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
             name,
             version,
             record.model.placement.device,
+            record.model.provider,
             record.model.golden_difference,
             record.model.curve.seconds[0] * 1e6,
             record.model.placement.reason,

@@ -10,14 +10,22 @@ from app.contract.device import CPU
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
-from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.model_spec import (
+    ONNX_FILE,
+    SAVED_MODEL_FILE,
+    ImagePreprocessing,
+    ModelSpec,
+    TensorSpec,
+    TextPreprocessing,
+)
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps, image_to_instance
 from app.errors import VersionRefused
 from app.repository.golden_gate import replay
-from app.repository.policy import ServingPolicy
+from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Array, Backend, take_rows
-from app.runtime.placement import ON_CPU
+from app.runtime.placement import ON_CPU, Placement
+from app.runtime.savedmodel_backend import TENSORFLOW, SavedModelBackend
 from app.runtime.warmup import Clock, measure_curve, median_seconds
 from app.serving.accelerated import Accelerators, GpuRequest, Opened, Verified, sequence_of
 from app.serving.admission import Admission
@@ -45,6 +53,8 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
+        default_backend: runs models whose serving.json names none.
+        make_savedmodel: as ``make_backend``, for a saved_model.pb.
         accelerators: the GPUs; None loads everything on the CPU.
     """
 
@@ -55,6 +65,8 @@ class Loader:
     inline_below_s: float
     pixel_limit: int
     clock: Clock
+    default_backend: BackendName = "onnx"
+    make_savedmodel: Callable[[Path, ModelSpec, int], Backend] = SavedModelBackend
     accelerators: Accelerators | None = None
 
     def load(self, name: str, version: int) -> LoadedModel:
@@ -97,7 +109,10 @@ class Loader:
         def open_cpu() -> Backend:
             return self._open(path, spec, golden)
 
-        if self.accelerators is None:
+        if (serving.backend or self.default_backend) == "savedmodel":
+            savedmodel = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
+            opened = Opened.of(verify(savedmodel), Placement(CPU, "backend is 'savedmodel', which runs on the CPU"))
+        elif self.accelerators is None:
             opened = Opened.of(verify(open_cpu()), ON_CPU)
         else:
             request = GpuRequest(
@@ -105,8 +120,9 @@ class Loader:
             )
             opened = self.accelerators.open(request, serving.device, open_cpu=open_cpu, verify=verify)
         backend, curve = opened.backend, opened.curve
-        # What a GPU does, and whether it still answers, is waited for in a worker thread.
-        inline_below_s = self.inline_below_s if opened.placement.device == CPU else 0.0
+        # What a GPU or another process does, and whether it still answers, is waited for in a worker thread.
+        inline = opened.placement.device == CPU and backend.provider != TENSORFLOW
+        inline_below_s = self.inline_below_s if inline else 0.0
         try:
             rules = resolve(policy, spec, curve, inline_below_s=inline_below_s)
         except BaseException:
@@ -136,7 +152,7 @@ class Loader:
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
             batching=policy,
-            device_settings=serving.device_settings,
+            load_settings=serving.load_settings,
             placement=opened.placement,
             condition=opened.condition,
         )

@@ -65,7 +65,7 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
-        batching, device_settings: the settings of serving.json that it was loaded with.
+        batching, load_settings: what serving.json said when it was loaded.
         placement: the device that it runs on, and why.
         condition: whether that device works.
         leases: the requests that hold it.
@@ -85,7 +85,7 @@ class LoadedModel:
     default_timeout_s: float
     pixel_limit: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
-    device_settings: tuple[str | None, int | None] = (None, None)
+    load_settings: tuple[object, ...] = ()
     placement: Placement = ON_CPU
     condition: Condition = field(default_factory=Condition)
     leases: Leases = field(default_factory=Leases)

@@ -6,10 +6,9 @@ Source: Triton, model configuration extension; model_config.proto for the names.
 from typing import Any
 
 from app.contract.device import CUDA
-from app.contract.model_spec import ONNX_FILE, TensorSpec
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, TensorSpec
+from app.runtime.savedmodel_backend import TENSORFLOW
 from app.serving.model import LoadedModel
-
-PLATFORM = "onnxruntime_onnx"
 
 _TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 
@@ -19,9 +18,9 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
     rules = model.batcher.rules
     return {
         "name": model.name,
-        "platform": PLATFORM,
-        "backend": "onnxruntime",
-        "default_model_filename": ONNX_FILE,
+        "platform": platform(model),
+        "backend": "tensorflow" if _is_savedmodel(model) else "onnxruntime",
+        "default_model_filename": SAVED_MODEL_FILE if _is_savedmodel(model) else ONNX_FILE,
         "max_batch_size": rules.max_batch_size,
         "input": [_tensor(tensor) for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
@@ -53,6 +52,15 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
             "microseconds": [[round(seconds * 1e6, 1) for seconds in row] for row in model.curve.table],
         },
     }
+
+
+def platform(model: LoadedModel) -> str:
+    """What runs the version, in Triton's words."""
+    return "tensorflow_savedmodel" if _is_savedmodel(model) else "onnxruntime_onnx"
+
+
+def _is_savedmodel(model: LoadedModel) -> bool:
+    return model.provider == TENSORFLOW
 
 
 def _instances(model: LoadedModel) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from app.contract.tokenizer import PADDING_ID
 from app.errors import InvalidInput
 from app.runtime.backend import Array, Tensors
 
+_LARGEST_UINT8 = 255
+
 
 def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
     """Check names, shapes, range and finiteness; cast to the signature's dtypes.
 
     Args:
-        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as float64.
+        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as int64 or float64.
         spec: the contract of the model version.
 
     Returns:
@@ -73,7 +75,11 @@ def _cast(values: Array, tensor: TensorSpec) -> Array | None:
     """
     dtype = tensor.numpy_dtype
     cast = values
-    if values.dtype != dtype:
+    if values.dtype == np.int64 and dtype == np.uint8:
+        if values.view(np.uint64).max() > _LARGEST_UINT8:  # a negative number is a huge one without its sign
+            return None
+        cast = values.astype(dtype)
+    elif values.dtype != dtype:
         with np.errstate(invalid="ignore", over="ignore"):
             cast = values.astype(dtype)
         if dtype.kind != "f" and not (cast == values).all():

@@ -32,9 +32,8 @@ class Metrics(Collector):
         self._states: dict[tuple[str, str], State] = {}
         self._unknown: dict[tuple[str, int], int] = {}
         self._loads: dict[tuple[str, str], Duration] = {}
-        # The canaries that are tried; set by who wires the service.
+        # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
-        # The versions that are loaded; set likewise.
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
@@ -188,6 +187,14 @@ class Metrics(Collector):
             rows.add_metric(labels, counts.queued_rows)
             nbytes.add_metric(labels, counts.queued_bytes)
         yield from (rows, nbytes)
+        golden = GaugeMetricFamily(
+            "atelier_golden_difference",
+            "Largest difference from Keras that the golden samples showed when the version was loaded.",
+            labels=VERSION_LABELS,
+        )
+        for model in self.loaded():
+            golden.add_metric([model.name, str(model.version)], model.golden_difference)
+        yield golden
         states = GaugeMetricFamily(
             "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
         )

@@ -146,3 +146,33 @@ def test_the_service_imports_no_tensorflow():
 def test_serve_does_not_start_with_what_cannot_work(arguments, error):
     result = run("serve", *arguments)
     assert (result.returncode, result.stderr) == (2, f"error: {error}\n")
+
+
+def test_models_and_predict_go_by_serving_json(tmp_path):
+    write_brightness_model(tmp_path)
+    write_brightness_model(tmp_path, version=2, bias=500.0)  # everything is dark
+    picture = tmp_path / "bright.png"
+    picture.write_bytes(png(np.full((4, 4), 250, np.uint8)))
+
+    def label(*arguments):
+        return run("predict", "brightness", picture, "--top-k", 1, "--models-dir", tmp_path, *arguments).stdout.split()[
+            1
+        ]
+
+    assert label() == "dark"
+    policy = tmp_path / "brightness" / "serving.json"
+    for text in (
+        '{"version_labels": {"stable": 1, "canary": 2}}',
+        '{"version_policy": {"specific": {"versions": [1]}}}',
+    ):
+        policy.write_text(text)
+        assert label() == "bright"
+        assert label("--version", 2) == "dark"
+    policy.write_text('{"version_labels": {"stable": 1, "canary": 2}}')
+    listed = run("models", "--models-dir", tmp_path).stdout
+    assert "1 (stable)" in listed
+    assert "2 (canary)" in listed
+    policy.write_text('{"version_labels": 1}')
+    result = run("models", "--models-dir", tmp_path)
+    assert (result.returncode, "serving.json: version_labels is 1" in result.stderr) == (0, True)
+    assert run("predict", "brightness", picture, "--models-dir", tmp_path).returncode == 2

@@ -14,6 +14,7 @@ import pytest
 
 from app.contract.manifest import write_manifest
 from app.repository.watch import is_remote
+from benchmarks.reload import measure_reloads
 from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
@@ -415,3 +416,14 @@ def test_promotions_keep_the_rest_of_the_file(models):
     assert path.read_text().replace("\n", "").replace(" ", "") == (
         '{"batching":{"max_batch_size":3},"version_labels":{"stable":2,"old":1},"promoted":[]}'
     )
+
+
+def test_hot_reloads_lose_no_request(tmp_path):
+    """The long form is ``python -m benchmarks reload``: a hundred of them, and what memory they cost."""
+    source = write_brightness_model(tmp_path)
+    found = measure_reloads(source, reloads=12, rate_per_s=150)
+    assert found.lost == 0
+    assert found.codes[200] > 12
+    assert len(found.reload_s) == 12
+    assert found.threads[1] <= found.threads[0] + 2
+    assert found.descriptors[1] <= found.descriptors[0] + 2

@@ -75,6 +75,9 @@ def test_requests_batches_and_rows_are_counted(tiny_models):
     assert sample(service.client, "atelier_stage_seconds_count", **words, stage="compute") == 3
     assert sample(service.client, "atelier_request_seconds_count", **words) == 4
     assert sample(service.client, "atelier_model_state", **words, state="READY") == 1
+    assert 0 <= sample(service.client, "atelier_golden_difference", **words) < 1e-5
+    assert sample(service.client, "atelier_model_loads_total", model="words", result="ready") == 1
+    assert sample(service.client, "atelier_model_load_seconds_total", model="words", result="ready") > 0
     assert sample(service.client, "atelier_queued_rows", **words) == 0
     assert service.stop() == 0
 
@@ -161,7 +164,7 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path)
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     [after] = service.client.get("/v2/devices").json()["models"]
     assert after["reason"] == "device is 'cpu'"
-    assert "model words version 1 loaded anew: its batching or its device has changed" in service.log
+    assert "model words version 1 loaded anew on CPUExecutionProvider: its settings have changed" in service.log
     assert service.stop() == 0
 
 

@@ -26,7 +26,7 @@ def read(document: bytes):
 def outcome(function):
     try:
         tensor = function()
-        return None if tensor is None else (tensor.shape, tensor.tobytes())
+        return None if tensor is None else (tensor.shape, tensor.astype(np.float64).tobytes())
     except InvalidInput as error:
         return str(error)
 

@@ -1,0 +1,233 @@
+"""A TensorFlow SavedModel as a backend. TensorFlow runs in a process of its own and is not imported here."""
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.contract.model_spec import ModelSpec, TensorSpec
+from app.errors import BackendFailed, VersionRefused
+from app.runtime.backend import Array, Tensors, row_count
+from app.runtime.tensor_frames import receive_frame, send_frame
+
+log = logging.getLogger("atelier.runtime")
+
+TENSORFLOW = "TensorFlow"
+WORKER = (sys.executable, "-m", "app.runtime.savedmodel_worker")
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 5.0
+# A process that goes on dying is started again this many times within this many seconds.
+RESTARTS = 3
+RESTART_WINDOW_S = 60.0
+# Notices and warnings of TensorFlow's, and stack traces.
+_NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
+
+
+class SavedModelBackend:
+    """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a process of its own.
+
+    A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
+
+    Args:
+        path: saved_model.pb, with variables/ beside it.
+        spec: its contract; names, element types and ranks must agree.
+        threads: of one operation.
+        command: starts the process; the directory and ``threads`` are added to it.
+        start_timeout_s: seconds until the process must have loaded the model.
+        clock: monotonic seconds.
+
+    Raises:
+        VersionRefused: there is no such file, TensorFlow is not installed, cannot load it or takes too long, or it
+            disagrees with the contract.
+    """
+
+    provider = TENSORFLOW
+
+    def __init__(
+        self,
+        path: Path,
+        spec: ModelSpec,
+        threads: int,
+        *,
+        command: Sequence[str] = WORKER,
+        start_timeout_s: float = START_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not path.is_file():
+            raise VersionRefused(f"{path}: there is no such file, and the backend savedmodel runs nothing else")
+        self._path = path
+        self._spec = spec
+        self._command = [*command, str(path.parent.absolute()), str(threads)]
+        self._start_timeout_s = start_timeout_s
+        self._clock = clock
+        self._restarts: list[float] = []
+        self._closed = False
+        # A frame is an answer to the frame before it, so two batches must not mix.
+        self._lock = threading.Lock()
+        self._worker = self._start()
+
+    @property
+    def pid(self) -> int:
+        """Number of the process that runs the model, or ran it last."""
+        return self._worker.process.pid
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run one batch; see ``Backend.run``."""
+        _check_inputs(self._spec.inputs, inputs)
+        with self._lock:
+            worker = self._living()
+            try:
+                header, outputs = worker.ask(inputs)
+            except (EOFError, OSError) as error:
+                raise BackendFailed(f"the TensorFlow process ended while it ran this batch: {worker.stop()}") from error
+            except BaseException:  # its answer to this batch must not become the answer to the next
+                worker.process.kill()
+                worker.stop()
+                raise
+        if "error" in header:
+            raise BackendFailed(f"TensorFlow: {header['error']}")
+        rows = row_count(inputs)
+        for name, values in outputs.items():
+            if values.ndim == 0 or len(values) != rows:
+                raise BackendFailed(f"output {name!r} has shape {list(values.shape)} for {rows} instances")
+        return {tensor.name: outputs[tensor.name] for tensor in self._spec.outputs}
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        with self._lock:
+            self._closed = True
+            self._worker.stop()
+
+    def _living(self) -> "_Worker":
+        """The process; a new one if it has died."""
+        if self._closed:
+            raise BackendFailed(f"{self._path}: the backend is closed")
+        if self._worker.process.poll() is None:
+            return self._worker
+        ended = self._worker.stop()
+        now = self._clock()
+        self._restarts = [each for each in self._restarts if now - each < RESTART_WINDOW_S]
+        if len(self._restarts) >= RESTARTS:
+            raise BackendFailed(
+                f"the TensorFlow process ended ({ended}) and was started anew {RESTARTS} times within "
+                f"{RESTART_WINDOW_S:g} s; it is tried again in {RESTART_WINDOW_S - now + self._restarts[0]:.0f} s"
+            )
+        self._restarts.append(now)
+        log.warning("%s: the TensorFlow process ended (%s) and is started anew", self._path, ended)
+        try:
+            self._worker = self._start()
+        except VersionRefused as error:
+            raise BackendFailed(f"the TensorFlow process cannot be started anew: {error.message}") from error
+        return self._worker
+
+    def _start(self) -> "_Worker":
+        worker = _Worker(self._command)
+        try:
+            header = worker.wait_ready(self._start_timeout_s)
+            if "error" in header:
+                raise VersionRefused(f"{self._path}: {header['error']}")
+            _agree(self._path, "input", self._spec.inputs, header["signature"]["inputs"])
+            _agree(self._path, "output", self._spec.outputs, header["signature"]["outputs"])
+        except TimeoutError as error:
+            worker.process.kill()
+            worker.stop()
+            raise VersionRefused(
+                f"{self._path}: TensorFlow has not loaded it within {self._start_timeout_s:g} s"
+            ) from error
+        except (EOFError, OSError) as error:
+            ended = worker.stop()
+            raise VersionRefused(f"{self._path}: the TensorFlow process ended while it loaded: {ended}") from error
+        except BaseException:
+            worker.stop()
+            raise
+        return worker
+
+
+class _Worker:
+    """One process, the socket to it, and what it last said on standard error."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        # The package may have been found by way of the working directory, or of --app-dir.
+        places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, places)),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        try:
+            with theirs:
+                self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                    command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+                )
+        except BaseException:
+            self._channel.close()
+            raise
+        self._said = ""
+        self._reader = threading.Thread(target=self._read, name="savedmodel-stderr", daemon=True)
+        self._reader.start()
+
+    def wait_ready(self, timeout_s: float) -> dict[str, Any]:
+        """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if it does not."""
+        self._channel.settimeout(timeout_s)
+        header, _ = receive_frame(self._channel)
+        self._channel.settimeout(None)
+        return header
+
+    def ask(self, inputs: Tensors) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send one batch and wait for its answer; EOFError or OSError if the process dies."""
+        send_frame(self._channel, {}, inputs)
+        return receive_frame(self._channel)
+
+    def stop(self) -> str:
+        """Close the socket, wait until the process has ended, kill it if it does not. Returns how it ended."""
+        self._channel.close()
+        try:
+            code = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._reader.join(STOP_TIMEOUT_S)
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"{how}: {self._said}" if self._said else how
+
+    def _read(self) -> None:
+        """Remember the last line that may say why the process ended."""
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            for line in stderr:
+                text = line.decode(errors="replace").rstrip()
+                if text and not _NO_REASON.match(text):
+                    self._said = text
+
+
+def _check_inputs(tensors: Sequence[TensorSpec], inputs: Tensors) -> None:
+    """Refuse what breaks the contract: some kernels of TensorFlow end the whole process over a wrong rank."""
+    names = [tensor.name for tensor in tensors]
+    if set(inputs) != set(names):
+        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature wants {sorted(names)}")
+    rows = row_count(inputs) if all(values.ndim for values in inputs.values()) else -1
+    for tensor in tensors:
+        values = inputs[tensor.name]
+        fits = values.ndim == len(tensor.batch_shape) and len(values) == rows
+        fits = fits and all(want in {-1, got} for want, got in zip(tensor.shape, values.shape[1:], strict=True))
+        if not fits or values.dtype != tensor.numpy_dtype:
+            raise BackendFailed(
+                f"input {tensor.name!r} is {values.dtype.name} of shape {list(values.shape)}; the signature wants "
+                f"{tensor.dtype} of shape {list(tensor.batch_shape)}, and the same batch in every input"
+            )
+
+
+def _agree(path: Path, kind: str, wanted: tuple[TensorSpec, ...], found: dict[str, list[Any]]) -> None:
+    contract = {tensor.name: [tensor.dtype, len(tensor.batch_shape)] for tensor in wanted}
+    if found != contract:
+        raise VersionRefused(f"{path}: the signature's {kind}s are {found}, model.json says {contract}")

@@ -1,0 +1,84 @@
+"""Frames between a backend and its process: a small JSON header and the raw bytes of arrays, over a stream socket.
+
+A frame is a prefix (uint32 bytes of the header, uint64 bytes of the body, little-endian), the header, and the body: the
+arrays one after the other in C order, each filled up to a multiple of 64 bytes, so that all of them begin aligned.
+Both ends are on one machine and of one release, so byte order and versions need no exchange.
+"""
+
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.runtime.backend import Array, Tensors
+
+_PREFIX = struct.Struct("<IQ")
+_ALIGNMENT = 64
+_NO_TENSORS: Tensors = {}
+
+
+def send_frame(channel: socket.socket, header: Mapping[str, Any], tensors: Tensors = _NO_TENSORS) -> None:
+    """Write one frame.
+
+    Args:
+        channel: blocking stream socket.
+        header: JSON values; the key "tensors" is the frame's own.
+        tensors: name -> array of any shape and of a dtype without objects.
+
+    Raises:
+        OSError: the other end is gone.
+    """
+    named = [{"name": name, "dtype": values.dtype.str, "shape": values.shape} for name, values in tensors.items()]
+    document = orjson.dumps({**header, "tensors": named})
+    body: list[memoryview] = []
+    for values in tensors.values():
+        body.append(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        body.append(memoryview(bytes(-values.nbytes % _ALIGNMENT)))
+    prefix = _PREFIX.pack(len(document), sum(map(len, body)))
+    _send_all(channel, [memoryview(prefix + document), *body])
+
+
+def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read one frame.
+
+    Returns:
+        The header, and name -> array, C-contiguous and writable; the arrays share one piece of memory.
+
+    Raises:
+        EOFError: the other end closed the socket.
+        OSError: it is gone otherwise, or the socket's timeout passed.
+    """
+    header_bytes, body_bytes = _PREFIX.unpack(_receive_exactly(channel, _PREFIX.size).data)
+    header = orjson.loads(_receive_exactly(channel, header_bytes).data)
+    body = _receive_exactly(channel, body_bytes)
+    tensors: dict[str, Array] = {}
+    start = 0
+    for tensor in header.pop("tensors"):
+        values = np.ndarray(tensor["shape"], tensor["dtype"], buffer=body, offset=start)
+        tensors[tensor["name"]] = values
+        start += values.nbytes + -values.nbytes % _ALIGNMENT
+    return header, tensors
+
+
+def _send_all(channel: socket.socket, pending: list[memoryview]) -> None:
+    """Write all the pieces with as few system calls as the socket's buffer allows."""
+    while pending:
+        sent = channel.sendmsg(pending)
+        while pending and sent >= len(pending[0]):
+            sent -= len(pending.pop(0))
+        if sent:
+            pending[0] = pending[0][sent:]
+
+
+def _receive_exactly(channel: socket.socket, count: int) -> Array:
+    buffer = np.empty(count, np.uint8)
+    view = buffer.data
+    while view:
+        received = channel.recv_into(view)
+        if received == 0:
+            raise EOFError("the other end closed the socket")
+        view = view[received:]
+    return buffer

@@ -1,0 +1,144 @@
+"""A running service serves SavedModels by TensorFlow where it is asked to, and changes without losing a request."""
+
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from app.contract.golden import Golden
+from tests.support.processes import children, is_running
+from tests.support.service import ROOT, Service, wait_until
+from tests.support.tiny_models import write_brightness_model
+
+TEXTS, IMAGES = "gym-schedule-rnn", "fashion-mnist-mlp"
+ONNX, SAVED_MODEL = "onnxruntime_onnx", "tensorflow_savedmodel"
+
+
+@pytest.fixture
+def models(tmp_path):
+    for name in (TEXTS, IMAGES):
+        shutil.copytree(ROOT / "models" / name, tmp_path / name)
+    return tmp_path
+
+
+def ask_for(models, name, backend):
+    """Write serving.json as an editor does: a new file in the place of the old."""
+    path = models / name / "serving.json"
+    path.with_name(".new").write_text(f'{{"backend": "{backend}"}}')
+    path.with_name(".new").rename(path)
+
+
+def platform(service, name):
+    return service.client.get(f"/v2/models/{name}").json().get("platform")
+
+
+def labels(service, name):
+    """The best label of every raw golden sample."""
+    samples = Golden.read(ROOT / "models" / name / "1").raw
+    replies = [service.client.post(f"/v1/models/{name}:classify", content=each.data).json() for each in samples]
+    return [reply["results"][0][0][0] for reply in replies], [each.label for each in samples]
+
+
+@contextmanager
+def under_load(service, name):
+    """Two clients ask all the time; yields the list of (status code, best label) of their answers."""
+    sample = Golden.read(ROOT / "models" / name / "1").raw[0]
+    answers, done = [], threading.Event()
+
+    def ask():
+        with httpx.Client(base_url=service.url, timeout=30) as own:
+            while not done.is_set():
+                reply = own.post(f"/v1/models/{name}:classify", content=sample.data)
+                answers.append(
+                    (reply.status_code, reply.json()["results"][0][0][0] if reply.is_success else reply.text)
+                )
+                time.sleep(0.005)  # leaves the processor to what is being loaded
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: len(answers) > 8)
+        yield answers
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_serving_json_changes_the_backend_and_no_request_is_lost(models):
+    service = Service(models)
+    try:
+        assert platform(service, TEXTS) == ONNX
+        by_onnx, expected = labels(service, TEXTS)
+        assert by_onnx == expected
+        with under_load(service, TEXTS) as answers:
+            ask_for(models, TEXTS, "savedmodel")
+            wait_until(lambda: platform(service, TEXTS) == SAVED_MODEL)
+            [worker] = children(service.process.pid)
+            assert labels(service, TEXTS)[0] == expected
+            ask_for(models, TEXTS, "onnx")
+            wait_until(lambda: platform(service, TEXTS) == ONNX)
+            wait_until(lambda: not is_running(worker))
+            after = len(answers)
+            wait_until(lambda: len(answers) > after + 8)
+        [label] = {label for _, label in answers}
+        assert set(answers) == {(200, label)}
+        assert label in expected
+        assert platform(service, IMAGES) == ONNX
+        assert service.metric("atelier_model_loads_total", model=TEXTS, result="ready") == 3
+    finally:
+        assert service.stop() == 0
+
+
+def test_the_service_s_default_is_for_models_that_name_no_backend(models):
+    ask_for(models, TEXTS, "onnx")
+    service = Service(models, "--backend", "savedmodel")
+    try:
+        config = service.client.get(f"/v2/models/{IMAGES}/config").json()
+        assert (config["platform"], config["backend"]) == (SAVED_MODEL, "tensorflow")
+        assert config["default_model_filename"] == "saved_model.pb"
+        assert config["parameters"]["execution_provider"]["string_value"] == "TensorFlow"
+        assert platform(service, TEXTS) == ONNX
+        by_tensorflow, expected = labels(service, IMAGES)
+        assert by_tensorflow == expected
+        [worker] = children(service.process.pid)
+    finally:
+        assert service.stop() == 0
+    assert not is_running(worker)
+    assert "TensorFlow" in service.log
+    assert "absl" not in service.log
+
+
+def test_without_tensorflow_a_version_goes_on_as_it_was_and_it_is_said_what_to_install(models, tmp_path):
+    stand_in = tmp_path / ".without-tensorflow"
+    stand_in.mkdir()
+    (stand_in / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
+    service = Service(models, environment={"PYTHONPATH": str(stand_in)})
+    try:
+        ask_for(models, IMAGES, "savedmodel")
+        reply = service.client.post(f"/v2/repository/models/{IMAGES}/load")
+        assert "pip install -r requirements/train.txt" in reply.json()["error"]
+        assert "version 1 goes on serving as it was" in reply.json()["error"]
+        assert platform(service, IMAGES) == ONNX
+        assert labels(service, IMAGES)[0] == labels(service, IMAGES)[1]
+        assert children(service.process.pid) == []
+    finally:
+        assert service.stop() == 0
+
+
+def test_a_backend_that_does_not_exist_and_a_version_without_savedmodel_are_refused(tmp_path):
+    write_brightness_model(tmp_path)
+    write_brightness_model(tmp_path, name="other")
+    ask_for(tmp_path, "brightness", "tensorrt")
+    ask_for(tmp_path, "other", "savedmodel")
+    service = Service(tmp_path, wait_ready=False)
+    try:
+        wait_until(lambda: "no model version could be loaded" in service.log)
+        assert "backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'" in service.log
+        assert "other/1/saved_model.pb: there is no such file" in service.log
+    finally:
+        assert service.stop() == 0

@@ -1,0 +1,39 @@
+"""What becomes of processes that a test starts, as /proc tells it."""
+
+import os
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process runs; False for one that has ended and whose parent has not asked how."""
+    try:
+        return _stat(Path(f"/proc/{pid}"))[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def is_known(pid: int) -> bool:
+    """Whether the process runs or its parent has yet to ask how it ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one started and that run."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = _stat(directory)[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state not in "ZX":
+            found.append(int(directory.name))
+    return found
+
+
+def _stat(directory: Path) -> list[str]:
+    """Fields after the name, which may hold anything: state, parent, ..."""
+    return (directory / "stat").read_text().rpartition(")")[2].split()

@@ -1,0 +1,40 @@
+"""Stands in for the process that runs a SavedModel, without TensorFlow: y = 2x - 1, and an end for some values of x.
+
+``python -m tests.support.stub_worker DIRECTORY THREADS``; the directory is one of ``write_rule_model``.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from app.runtime.savedmodel_worker import serve
+
+# Values of x: the process is killed while it runs the batch; the batch is refused; it never ends.
+DEADLY, REFUSED, ENDLESS = 99.0, 98.0, 97.0
+# A file beside the model: the process says that it cannot load; it never says anything.
+CANNOT_LOAD, NEVER_READY = "cannot-load", "never-ready"
+
+
+def load(directory: Path):
+    if (directory / NEVER_READY).exists():
+        time.sleep(600)
+    if (directory / CANNOT_LOAD).exists():
+        raise ValueError("this cannot be loaded")
+    return {"inputs": {"x": ["float32", 2]}, "outputs": {"values": ["float32", 2]}}, run
+
+
+def run(inputs):
+    x = inputs["x"]
+    if (x == DEADLY).any():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (x == REFUSED).any():
+        raise ValueError("this is refused")
+    if (x == ENDLESS).any():
+        time.sleep(600)
+    return {"values": 2 * x - 1}
+
+
+if __name__ == "__main__":
+    serve(lambda: load(Path(sys.argv[1])))
