@@ -190,6 +190,12 @@ def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, er
     assert refusal.value.message == error
 
 
+def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):
+    policy(models, '{"backend": "savedmodel", "device": "cuda"}')
+    with pytest.raises(VersionRefused, match="device is 'cuda', and backend 'savedmodel' runs on the CPU only"):
+        Bench(models, [CPU, GPU]).load()
+
+
 def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     policy(models, '{"device": "cuda"}')
     bench = Bench(models, [CPU, GPU])
