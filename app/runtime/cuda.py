@@ -16,6 +16,7 @@ from app.runtime.backend import Array
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3
+DRIVER = "libcuda.so.1"
 # cudaHostAllocPortable: page-locked for every GPU, not only for the one at hand.
 _PORTABLE = 1
 
@@ -33,7 +34,7 @@ def needed_libraries(version: str) -> tuple[str, ...]:
     """
     major = version.split(".", maxsplit=1)[0]
     toolkit = (f"lib{name}.so.{major}" for name in ("cudart", "cublasLt", "cublas"))
-    return ("libcuda.so.1", *toolkit, "libcurand.so.10", "libcudnn.so.9")
+    return (DRIVER, *toolkit, "libcurand.so.10", "libcudnn.so.9")
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import pynvml
 
 from app.contract.device import CPU
-from app.runtime.cuda import cuda_version, missing_libraries
+from app.runtime.cuda import DRIVER, cuda_version, missing_libraries
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
@@ -67,7 +67,12 @@ def why_no_cuda() -> str:
     """What keeps models from any GPU, in one sentence; empty if nothing does."""
     if not cuda_version():
         return "the installed ONNX Runtime was built without CUDA"
-    if missing := missing_libraries():
+    missing = missing_libraries()
+    if DRIVER in missing:
+        return (
+            f"the driver's {DRIVER} is missing; in a container, the runtime must grant the driver's capability compute"
+        )
+    if missing:
         return f"the CUDA libraries are incomplete, {' and '.join(missing)} missing: `make serve GPU=1` installs them"
     return ""
 

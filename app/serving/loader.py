@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.contract.device import CPU
+from app.contract.device import CPU, CUDA
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
@@ -110,8 +110,9 @@ class Loader:
             return self._open(path, spec, golden)
 
         if (serving.backend or self.default_backend) == "savedmodel":
+            placement = _place_savedmodel(serving.device)
             savedmodel = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
-            opened = Opened.of(verify(savedmodel), Placement(CPU, "backend is 'savedmodel', which runs on the CPU"))
+            opened = Opened.of(verify(savedmodel), placement)
         elif self.accelerators is None:
             opened = Opened.of(verify(open_cpu()), ON_CPU)
         else:
@@ -180,6 +181,17 @@ class Loader:
         chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
         other.close()
         return chosen
+
+
+def _place_savedmodel(device: str | None) -> Placement:
+    """The CPU, for ``device`` of serving.json.
+
+    Raises:
+        VersionRefused: it asks for a GPU.
+    """
+    if device is not None and device.startswith(CUDA):
+        raise VersionRefused(f"device is {device!r}, and backend 'savedmodel' runs on the CPU only")
+    return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
 
 
 def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:

@@ -63,6 +63,17 @@ def test_a_missing_library_is_named_with_what_to_do(monkeypatch):
     )
 
 
+def test_a_driver_without_its_library_is_not_mended_by_installing(monkeypatch):
+    monkeypatch.setattr(module, "cuda_version", lambda: "13.0")
+    monkeypatch.setattr(module, "missing_libraries", lambda: ("libcuda.so.1", "libcudnn.so.9"))
+    assert module.why_no_cuda().startswith("the driver's libcuda.so.1 is missing; in a container,")
+
+
+def test_an_onnx_runtime_without_cuda_says_so(monkeypatch):
+    monkeypatch.setattr(module, "cuda_version", lambda: "")
+    assert module.why_no_cuda() == "the installed ONNX Runtime was built without CUDA"
+
+
 def test_without_a_gpu_no_library_is_looked_for(monkeypatch):
     def fail():
         raise AssertionError("seconds of loading for nothing")

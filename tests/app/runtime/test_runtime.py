@@ -5,6 +5,7 @@ import pytest
 
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendFailed, VersionRefused
+from app.runtime.cuda import provider_options
 from app.runtime.devices import cpu_threads, probe_devices
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.warmup import LatencyCurve, batch_sizes_up_to, measure_curve
@@ -54,6 +55,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
     (directory / "model.onnx").write_bytes(b"nonsense")
     with pytest.raises(VersionRefused, match="cannot load the graph"):
         OnnxBackend(directory / "model.onnx", ModelSpec.read(directory), threads=1)
+
+
+def test_a_gpu_that_does_not_run_the_graph_is_refused_and_never_replaced_in_silence(tmp_path, capsys):
+    directory = write_brightness_model(tmp_path)
+    options = provider_options("cuda:99", None)
+    with pytest.raises(VersionRefused, match=r"with CPUExecutionProvider instead of CUDA|cannot load the graph"):
+        OnnxBackend(directory / "model.onnx", ModelSpec.read(directory), threads=1, cuda=options)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_failing_run_is_backend_failed(tmp_path):

@@ -12,7 +12,11 @@ from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.placement import Placer
 from app.runtime.router import RoutedBackend
 from app.serving.accelerated import Accelerators
+from app.serving.describe import describe_devices
 from app.serving.loader import Loader
+from app.serving.model_config import model_config
+from app.serving.registry import Registry
+from app.telemetry.metrics import Metrics
 from tests.support.fakes import Observed
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
@@ -186,6 +190,12 @@ def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, er
     assert refusal.value.message == error
 
 
+def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):
+    policy(models, '{"backend": "savedmodel", "device": "cuda"}')
+    with pytest.raises(VersionRefused, match="device is 'cuda', and backend 'savedmodel' runs on the CPU only"):
+        Bench(models, [CPU, GPU]).load()
+
+
 def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     policy(models, '{"device": "cuda"}')
     bench = Bench(models, [CPU, GPU])
@@ -196,6 +206,25 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     after = model.batcher.backend.run({"token_ids": ids})
     assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
     assert model.condition.degraded.endswith("the CPU takes over")
+    registry = Registry(scan=dict, on_state=lambda *_: None)
+    registry.enter("words", 1).model = model
+    [shown] = describe_devices(registry, [CPU, GPU])["models"]
+    assert shown == {
+        "name": "words",
+        "version": "1",
+        "device": "cuda:0",
+        "provider": "CUDAExecutionProvider",
+        "reason": "device is 'cuda', and a GPU comes before the CPU",
+        "degraded": "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered; the CPU takes over",
+        "faults": 2,
+    }
+    metrics = Metrics()
+    metrics.loaded = registry.loaded
+    samples = {s.name: (s.labels.get("device"), s.value) for family in metrics.collect() for s in family.samples}
+    assert samples["atelier_model_device"] == ("cuda:0", 1)
+    assert samples["atelier_model_degraded"] == (None, 1)
+    assert samples["atelier_device_faults_total"] == (None, 2)
+    assert model_config(model)["instance_group"] == [{"name": "words", "count": 1, "kind": "KIND_GPU", "gpus": [0]}]
     model.batcher.close()
 
 
