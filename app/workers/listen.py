@@ -49,7 +49,7 @@ def hold_grpc_port(host: str, port: int) -> list[socket.socket]:
     try:
         for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             try:
-                held.append(_hold(family, (address[0], held[0].getsockname()[1] if held else port)))
+                held.append(_hold(family, (str(address[0]), held[0].getsockname()[1] if held else port)))
             except OSError as refused:
                 unknown = refused
                 if refused.errno != errno.EADDRNOTAVAIL:  # a name may have addresses that this machine has not
