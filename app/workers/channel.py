@@ -67,11 +67,10 @@ class Channel:
             log.debug("nobody is there to be told %s", name)
 
     async def closed(self) -> None:
-        """Return when the other end is gone and all that it sent has been taken up."""
+        """Return when the other end is gone and what it told has been taken up; its last questions may go on."""
         if self._listening is not None:
             await asyncio.wait([self._listening])
-        if self._answering:
-            await asyncio.wait(self._answering)
+        await asyncio.sleep(0)  # tasks of messages that came last get their first turn
 
     async def close(self) -> None:
         """Send what is still to be sent, and end."""
