@@ -42,9 +42,10 @@ from app.runtime.warmup import measure_thread_hop
 from app.serving.accelerated import Accelerators, GpuRequest
 from app.serving.administration import AdminRule, RepositoryCommands
 from app.serving.follower import Follower
-from app.serving.lifecycle import Lifecycle, Repository
+from app.serving.lifecycle import Lifecycle
 from app.serving.loader import Loader
 from app.serving.registry import Registry
+from app.serving.version_loads import Repository
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.worker_hooks import WorkerHooks

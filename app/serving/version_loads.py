@@ -1,0 +1,163 @@
+"""Loads, keeps and retires single versions, the new before the old goes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+from app.errors import ServingError, VersionRefused
+from app.repository.policy import ServingPolicy
+from app.repository.serving_file import Promotion
+from app.serving.model import LoadedModel
+from app.serving.registry import Registry
+from app.serving.versions import State, VersionRecord
+
+log = logging.getLogger("atelier.lifecycle")
+
+# A version that is no longer wanted may finish the requests that hold it for this long.
+RETIRE_TIMEOUT_S = 60.0
+# A refused version whose directory goes on changing is tried again after 1, 2, 4 ... seconds, at most after these.
+LONGEST_BACKOFF_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """What lies on the disk, each read anew. All of these block.
+
+    Attributes:
+        scan: model name -> versions, newest first; OSError if the directory cannot be read.
+        snapshot: model name -> something other than before if the model has changed.
+        policy: serving.json of a model; VersionRefused if it is broken.
+        fingerprint: of a version; other than before if any of its files changed.
+        load: loads a version; VersionRefused if it must not serve.
+        promote: gives a version the label "stable" in serving.json.
+        rollback: gives it back to the version before, and ``rollback_target`` says which that is.
+        halt: writes into serving.json why the canary gets no more requests.
+    """
+
+    scan: Callable[[], Mapping[str, list[int]]]
+    snapshot: Callable[[], Mapping[str, Hashable]]
+    policy: Callable[[str], ServingPolicy]
+    fingerprint: Callable[[str, int], Hashable]
+    load: Callable[[str, int], LoadedModel]
+    promote: Callable[[str, int, list[int]], Promotion]
+    rollback: Callable[[str, list[int]], Promotion]
+    rollback_target: Callable[[str, list[int]], int]
+    halt: Callable[[str, str], None]
+
+
+class VersionLoads:
+    """Brings single versions into the registry and out of it.
+
+    Args:
+        registry: what requests see.
+        repository: what lies on the disk.
+        on_load: is told of every attempt to load (model, whether it serves now, seconds).
+    """
+
+    def __init__(self, registry: Registry, repository: Repository, on_load: Callable[[str, bool, float], None]) -> None:
+        self.registry = registry
+        self.repository = repository
+        self._on_load = on_load
+
+    def forget_gone(self, name: str, versions: list[int]) -> None:
+        """Drop what is known of versions that neither serve nor lie on the disk any more."""
+        if name in self.registry.names():
+            for record in self.registry.records(name):
+                if record.version not in versions and record.model is None:
+                    self.registry.forget(name, record.version)
+
+    async def load_or_keep(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
+        """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
+        known = self.registry.enter(name, version)
+        old = known.model
+        if old is None:
+            return await self.attempt(name, version) if retry or await self._is_worth_a_try(name, known) else None
+        if old.load_settings == policy.load_settings:
+            return old
+        try:
+            new = await self._load(name, version)
+        except ServingError as error:
+            log.error("model %s version %d goes on as it was: %s", name, version, error.message)
+            raise VersionRefused(f"{error.message}; version {version} goes on serving as it was") from error
+        known.model = new
+        if self.registry.live(name) is old:
+            self.registry.serve(name, new)
+        await self._free(name, old, RETIRE_TIMEOUT_S)
+        log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
+        return new
+
+    async def _is_worth_a_try(self, name: str, record: VersionRecord) -> bool:
+        """Not if it was refused and is the same still, or has been tried a moment ago."""
+        if not record.refused:
+            return True
+        fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, record.version)
+        if fingerprint == record.fingerprint:
+            record.retry_at = None
+            return False
+        backoff_s = min(2.0 ** (record.failures - 1), LONGEST_BACKOFF_S)
+        record.retry_at = record.tried_at + backoff_s
+        return time.monotonic() >= record.retry_at
+
+    async def attempt(self, name: str, version: int) -> LoadedModel | None:
+        """The version, loaded now; None if it is refused, with the reason in its record."""
+        record = self.registry.enter(name, version)
+        self.registry.set(name, record, State.LOADING)
+        record.fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, version)
+        record.retry_at, reason = None, ""
+        try:
+            record.model = await self._load(name, version)
+        except ServingError as error:
+            reason = error.message
+            log.error("model %s version %d refused: %s", name, version, reason)
+        except Exception as error:
+            reason = f"loading failed: {error}"
+            log.exception("model %s version %d failed to load", name, version)
+        record.refused = record.model is None
+        if record.model is None:
+            record.failures, record.tried_at = record.failures + 1, time.monotonic()
+            self.registry.set(name, record, State.UNAVAILABLE, reason)
+            return None
+        record.failures = 0
+        self.registry.set(name, record, State.READY)
+        log.info(
+            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
+            name,
+            version,
+            record.model.placement.device,
+            record.model.provider,
+            record.model.golden_difference,
+            record.model.curve.seconds[0] * 1e6,
+            record.model.placement.reason,
+        )
+        return record.model
+
+    async def _load(self, name: str, version: int) -> LoadedModel:
+        began, succeeded = time.monotonic(), False
+        try:
+            model = await asyncio.to_thread(self.repository.load, name, version)
+            succeeded = True
+            return model
+        finally:
+            self._on_load(name, succeeded, time.monotonic() - began)
+
+    async def retire(self, name: str, record: VersionRecord, reason: str, timeout_s: float) -> None:
+        """Let the requests that hold a version finish, then free it."""
+        model = record.model
+        if model is None:
+            return
+        record.model = None
+        self.registry.set(name, record, State.UNLOADING, "unloading")
+        await self._free(name, model, timeout_s)
+        self.registry.set(name, record, State.UNAVAILABLE, reason)
+        log.info("model %s version %d unloaded", name, record.version)
+
+    async def _free(self, name: str, model: LoadedModel, timeout_s: float) -> None:
+        try:
+            await asyncio.wait_for(model.leases.ended(), timeout_s)
+        except TimeoutError:
+            log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
+        model.admission.draining = True
+        model.batcher.fail_unfinished()
+        await asyncio.to_thread(model.batcher.close)
