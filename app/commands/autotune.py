@@ -1,0 +1,105 @@
+"""``autotune``: measures batching settings of a model and writes the best."""
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from app.commands.shared import ModelsDir, fail, print_table, read_settings
+from app.errors import ServingError
+from app.settings import Settings
+from app.telemetry.logging import configure_logging
+
+if TYPE_CHECKING:
+    from app.autotune.measure import Load
+    from app.autotune.run import Tuning
+    from app.serving.model import LoadedModel
+
+
+def autotune(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    p99_ms: Annotated[float, typer.Option("--p99-ms", help="Largest p99 in milliseconds, without HTTP.")],
+    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Clients, each waiting for its answer before it asks again.")] = 32,
+    seconds: Annotated[float, typer.Option(help="Seconds measured per setting.")] = 2.0,
+    models_dir: ModelsDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table and write nothing.")] = False,
+) -> None:
+    """Measure batching settings of one model and write the best into its serving.json.
+
+    The figures are of the model and its batcher alone, without HTTP. The best setting answers the most instances per
+    second with a p99 of at most --p99-ms; of those within 3 % of it the simplest is taken.
+    """
+    from app.autotune.choice import choose
+    from app.autotune.measure import Load
+    from app.autotune.report import batching_keys, doubt_about, table_of
+    from app.repository.serving_file import write_batching
+
+    settings = read_settings(models_dir=models_dir)
+    for flag, value in (("--p99-ms", p99_ms), ("--concurrency", concurrency), ("--seconds", seconds)):
+        if not 0 < value < math.inf:
+            fail(f"{flag} is {value}; it must be a number above 0")
+    if not settings.models_dir.is_dir():
+        fail(f"{settings.models_dir} is no directory that can be read; name the one that holds <model>/<version>/")
+    configure_logging(level="error", form="text")
+    load = Load(concurrency=concurrency, seconds=seconds)
+    try:
+        # On the event loop that the service runs on: a faster loop batches differently.
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+            loaded, tuning = runner.run(_autotune(settings, model, version, load, p99_ms))
+        best = choose(tuning.measurements, p99_ms=p99_ms)
+        print_table(table_of(tuning, best, model=loaded, load=load, p99_ms=p99_ms))
+        if best is None:
+            least = min(each.p99_ms for each in tuning.measurements)
+            fail(f"no setting has a p99 of at most {p99_ms:g} ms; the best reached {least:.3g} ms", code=1)
+        if doubt := doubt_about(best):
+            Console(stderr=True).print(Text.assemble(("warning:", "yellow"), f" {doubt}"), soft_wrap=True)
+        keys = batching_keys(best.setting, loaded)
+        chosen = ", ".join(f"{name} {value}" for name, value in keys.items())
+        if dry_run:
+            line = f"chosen: {chosen}; nothing was written"
+        else:
+            path = write_batching(settings.models_dir / model, keys)
+            line = f"wrote {path}: {chosen}; a running service follows within seconds"
+    except ServingError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"{error.filename or settings.models_dir}: {error.strerror or error}")
+    Console(soft_wrap=True).print(Text(line))
+
+
+async def _autotune(
+    settings: Settings, name: str, version: int | None, load: "Load", p99_ms: float
+) -> "tuple[LoadedModel, Tuning]":
+    import time
+
+    from app.autotune.run import tune
+    from app.main import build_lifecycle
+    from app.repository.policy import ServingPolicy
+    from app.telemetry.metrics import Metrics
+
+    ServingPolicy.read(settings.models_dir / name)  # an invalid one is said in its own words, before anything runs
+    lifecycle = build_lifecycle(settings, Metrics())
+    registry = lifecycle.registry
+    await lifecycle.load_one(name, version)
+    try:
+        model = registry.get(name, version)
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"measuring {name}")
+            tuning = await tune(
+                model,
+                settings.models_dir,
+                load,
+                p99_ms=p99_ms,
+                clock=time.perf_counter,
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        await registry.drain(0)
+    return model, tuning

@@ -1,0 +1,143 @@
+"""``models``, ``predict`` and ``devices``: what is there, without a running service."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from app.commands.shared import ModelsDir, fail, print_table, read_settings
+from app.errors import ServingError
+from app.settings import Settings
+from app.telemetry.logging import configure_logging
+
+if TYPE_CHECKING:
+    from app.contract.model_spec import ModelSpec
+
+
+def models(models_dir: ModelsDir = None) -> None:
+    """List the published models: what they take, what they answer, how good they are."""
+    import json
+
+    from app.contract.model_spec import ModelSpec
+    from app.repository.policy import ServingPolicy
+    from app.repository.scan import scan
+
+    settings = read_settings(models_dir=models_dir)
+    table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "on test data")
+    found = scan(settings.models_dir)
+    if not found:
+        fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
+    for name, versions in found.items():
+        try:
+            labels = ServingPolicy.read(settings.models_dir / name).version_labels
+        except ServingError as error:
+            Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
+            labels = {}
+        for version in versions:
+            directory = settings.models_dir / name / str(version)
+            try:
+                spec = ModelSpec.read(directory)
+                metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+            except (ServingError, OSError, ValueError) as error:
+                table.add_row(name, str(version), Text(f"unreadable: {error}", style="red"), "", "")
+                continue
+            kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
+            inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
+            measured = _measured(metrics.get("test") or {})
+            named = ", ".join(label for label, number in labels.items() if number == version)
+            if metrics.get("dataset", {}).get("form") == "synthetic":
+                measured += " (synthetic data)"
+            marked = f"{version} ({named})" if named else str(version)
+            table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
+    print_table(table)
+
+
+def _answers(spec: "ModelSpec") -> str:
+    """What the model answers with, for the table."""
+    if spec.postprocessing is None:
+        return "tensors"
+    labels = getattr(spec.postprocessing, "labels", None)
+    return ", ".join(labels[:10]) if labels else "the next word"
+
+
+def _measured(test: dict[str, float]) -> str:
+    """The figure of the test set that matters most."""
+    for name, form in (("perplexity", "perplexity {:.1f}"), ("accuracy", "accuracy {:.4f}"), ("rmse", "RMSE {:.4g}")):
+        if name in test:
+            return form.format(test[name])
+    return "-"
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    file_or_text: Annotated[str, typer.Argument(help="An image or text file, or the text itself.")],
+    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Most labels printed.")] = 3,
+    models_dir: ModelsDir = None,
+) -> None:
+    """Load one model, classify one image or text with it, and print the labels. Needs no running service."""
+    settings = read_settings(models_dir=models_dir)
+    configure_logging(level="error", form="text")
+    path = Path(file_or_text)
+    data = path.read_bytes() if _is_file(path) else None
+    try:
+        ranked = asyncio.run(_predict(settings, model, version, data, file_or_text, top_k))
+    except ServingError as error:
+        fail(error.message)
+    for label, score in ranked:
+        Console().print(Text(f"{score:7.4f}  {label}"))
+
+
+async def _predict(
+    settings: Settings, name: str, version: int | None, data: bytes | None, text: str, top_k: int
+) -> Any:
+    import time
+
+    from app.edge.instances import utf8
+    from app.main import build_lifecycle
+    from app.serving.predictor import predict as run
+    from app.telemetry.metrics import Metrics
+
+    lifecycle = build_lifecycle(settings, Metrics())
+    registry = lifecycle.registry
+    await lifecycle.load_one(name, version)
+    model = registry.get(name, version)
+    try:
+        if model.tokenizer is not None:
+            instance: Any = model.instance_from_text(text if data is None else utf8(data))
+        elif data is None and model.spec.preprocessing is not None:
+            fail(f"there is no file {text!r}; model {name!r} takes an image file")
+        else:
+            instance = model.instance_from_image(data or b"")
+        prediction = await run(model, {model.input_for_media(): instance[None]}, clock=time.perf_counter)
+        return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)[0]
+    finally:
+        await registry.drain(0)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a sentence is longer than a file name may be
+        return False
+
+
+def devices() -> None:
+    """Show every compute device that was found, why models run on it or not, and where "auto" puts them."""
+    from collections import Counter
+
+    from app.contract.device import AUTO
+    from app.runtime.devices import probe_devices
+    from app.runtime.placement import choose
+
+    table = Table("device", "what it is", "used", "why")
+    found = probe_devices()
+    for device in found:
+        table.add_row(device.name, device.description, "yes" if device.used else "no", device.reason)
+    Console().print(table)
+    placement = choose(AUTO, found, Counter())
+    Console(soft_wrap=True).print(Text(f"models run on {placement.device}: {placement.reason}"))

@@ -1,0 +1,60 @@
+"""``promote`` and ``rollback``: who answers requests that name no version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from app.commands.shared import ModelsDir, fail, read_settings
+from app.errors import ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.repository.serving_file import Promotion
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    version: Annotated[int, typer.Argument(help="Version that is to answer requests that name none.")],
+    models_dir: ModelsDir = None,
+) -> None:
+    """Let a version answer the requests that name none: it gets the label "stable" in serving.json.
+
+    A running service follows within seconds; if the version does not load, the one before goes on serving.
+    """
+    from app.repository.serving_file import promote as write
+
+    _relabel(models_dir, model, lambda directory, versions: write(directory, version, versions=versions))
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")], models_dir: ModelsDir = None
+) -> None:
+    """Undo the last promotion, or go back to the next older version if there was none."""
+    from app.repository.serving_file import rollback as write
+
+    _relabel(models_dir, model, lambda directory, versions: write(directory, versions=versions))
+
+
+def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[int]], Promotion]") -> None:
+    """Change who is stable, with the versions that lie on the disk, and say what has changed."""
+    from app.repository.scan import scan
+    from app.serving.versions import no_model
+
+    settings = read_settings(models_dir=models_dir)
+    directory = settings.models_dir / model
+    try:
+        found = scan(settings.models_dir)
+        if model not in found:
+            raise no_model(model, found)
+        promotion = write(directory, found[model])
+    except ServingError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"{error.filename or directory}: {error.strerror or error}")
+    line = f"{model}: version {promotion.version} is stable"
+    before = f", before it was {promotion.before}" if promotion.before not in {None, promotion.version} else ""
+    Console(soft_wrap=True).print(Text(f"{line}{before}; a running service follows within seconds"))

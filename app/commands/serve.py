@@ -1,0 +1,83 @@
+"""``serve``: the service itself."""
+
+import logging
+from typing import Annotated, NoReturn
+
+import typer
+
+from app.commands.shared import ModelsDir, fail, read_settings
+from app.errors import CannotListen
+from app.settings import Settings
+from app.telemetry.logging import configure_logging
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one [default: 8000].")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
+    ] = None,
+    models_dir: ModelsDir = None,
+    backend: Annotated[
+        str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
+    ] = None,
+    watch: Annotated[
+        str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
+    drain_delay_s: Annotated[
+        float | None, typer.Option(help="Seconds between not ready and no longer listening [default: 0].")
+    ] = None,
+    shutdown_timeout_s: Annotated[
+        float | None, typer.Option(help="Seconds for work in progress to finish at shutdown [default: 30].")
+    ] = None,
+) -> None:
+    """Load every model and answer requests until SIGTERM or Ctrl-C.
+
+    Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
+    """
+    flags = dict(locals())
+    settings = read_settings(**flags)
+    if not settings.models_dir.is_dir():
+        fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
+    if settings.port and settings.port == settings.grpc_port:
+        fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    if settings.workers > 1:
+        _serve_with_workers(settings)
+    from app.main import create_app
+    from app.server import Server, uvicorn_config
+
+    app = create_app(settings)
+    server = Server(uvicorn_config(app, settings), settings)
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that the address is taken; its log line says why
+        if app.startup_error is not None:
+            raise typer.Exit(2) from None
+        fail(_cannot_listen(settings))
+
+
+def _serve_with_workers(settings: Settings) -> NoReturn:
+    from app.supervisor import supervise
+
+    try:
+        code = supervise(settings)
+    except CannotListen as error:
+        fail(error.message)
+    except OSError as error:
+        logging.getLogger("atelier.supervisor").error("%s", error)
+        fail(_cannot_listen(settings))
+    raise typer.Exit(code)
+
+
+def _cannot_listen(settings: Settings) -> str:
+    return f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"
