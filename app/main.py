@@ -140,7 +140,9 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     admin = AdminRule(key=settings.admin_key, host=settings.host)
     if admin.is_closed:
         log.warning(
-            "load and unload are closed: %s is not this machine alone, and ATELIER_ADMIN_KEY is not set", settings.host
+            "load, unload, promote and rollback are closed: %s is not this machine alone, and "
+            "ATELIER_ADMIN_KEY is not set",
+            settings.host,
         )
     guard = AdminGuard(admin)
     app.include_router(repository_router(registry, commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
@@ -199,7 +201,7 @@ def build_lifecycle(
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)
     unloaded = hooks.unloaded if hooks is not None else None
-    return Lifecycle(registry, repository, on_load=metrics.load_done, unloaded=unloaded)
+    return Lifecycle(registry, repository, on_load=metrics.load_done, on_policy=metrics.policy_read, unloaded=unloaded)
 
 
 def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:

@@ -53,7 +53,9 @@ def repository_router(
         _only(document, "version")
         version = document.get("version")
         if not isinstance(version, int) or isinstance(version, bool):
-            raise InvalidInput(f"'version' is {version!r}; send the number of a version")
+            raise InvalidInput(
+                f"'version' is {orjson.dumps(version).decode()}; send a number, as in {{\"version\": 2}}"
+            )
         return await commands.promote(name, version)
 
     @router.post(

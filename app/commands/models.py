@@ -75,7 +75,7 @@ def _measured(test: dict[str, float]) -> str:
 def predict(
     model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
     file_or_text: Annotated[str, typer.Argument(help="An image or text file, or the text itself.")],
-    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
+    version: Annotated[int | None, typer.Option(help="Version; the stable one, or the newest, if left out.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Most labels printed.")] = 3,
     models_dir: ModelsDir = None,
 ) -> None:

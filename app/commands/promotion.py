@@ -25,9 +25,15 @@ def promote(
 
     A running service follows within seconds; if the version does not load, the one before goes on serving.
     """
+    from app.contract.manifest import verify_manifest
     from app.repository.serving_file import promote as write
 
-    _relabel(models_dir, model, lambda directory, versions: write(directory, version, versions=versions))
+    def check_and_write(directory: Path, versions: list[int]) -> "Promotion":
+        if version in versions:
+            verify_manifest(directory / str(version))
+        return write(directory, version, versions=versions)
+
+    _relabel(models_dir, model, check_and_write)
 
 
 def rollback(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from app.errors import ServingError, VersionRefused
@@ -21,13 +21,17 @@ class AspiredVersions:
 
     Args:
         loads: loads and retires single versions.
+        on_policy: is told whether serving.json of a model is broken (model, broken), each time it is read.
     """
 
-    def __init__(self, loads: VersionLoads) -> None:
+    def __init__(self, loads: VersionLoads, on_policy: Callable[[str, bool], None]) -> None:
         self.loads = loads
         self.registry = loads.registry
         self.repository = loads.repository
+        self._on_policy = on_policy
         self._halting: asyncio.Task[None] | None = None
+        # Model -> the version that the log said to answer requests that name none.
+        self._announced: dict[str, int] = {}
 
     async def bring_about(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
         """Load what is wanted and not there, then retire what is there and not wanted.
@@ -47,6 +51,8 @@ class AspiredVersions:
         self.loads.forget_gone(name, versions)
         policy = await self.policy(name, versions)
         labels = policy.version_labels
+        for record in registry.records(name) if name in registry.names() else ():
+            record.reason = "" if record.state is State.READY else record.reason  # of a serving.json broken before
         candidates, wanted = policy.candidates(versions)
         named = [labels[label] for label in (STABLE, *sorted(labels)) if labels.get(label) in versions]
         tried: dict[int, LoadedModel | None] = {}
@@ -60,6 +66,11 @@ class AspiredVersions:
 
         for version in named:
             await loads(version)
+        if labels.get(STABLE) is not None and tried.get(labels[STABLE]) is None and registry.live(name) is None:
+            # After a start with a stable version that is refused: what was stable before it, not the newest.
+            for version in [each for each in reversed(policy.promoted) if each in versions]:
+                if await loads(version):
+                    break
         for version in candidates:
             if wanted == 0:
                 break
@@ -67,16 +78,26 @@ class AspiredVersions:
         ready = {version: model for version, model in tried.items() if model is not None}
         live = self._choose_live(name, policy, ready, candidates)
         if live is not None:
+            if (before := self._announced.get(name)) != live.version:
+                was = f", before it was {before}" if before is not None else ""
+                log.info("model %s: version %d answers requests that name none%s", name, live.version, was)
+                self._announced[name] = live.version
             registry.serve(name, live)
             chosen = {live.version, *ready}
             surplus = [record for record in registry.records(name) if record.model and record.version not in chosen]
-            reason = "unloaded: version_policy asks for other versions"
-            await asyncio.gather(*(self.loads.retire(name, record, reason, RETIRE_TIMEOUT_S) for record in surplus))
+            await asyncio.gather(
+                *(
+                    self.loads.retire(name, record, _why_retired(record.version, versions), RETIRE_TIMEOUT_S)
+                    for record in surplus
+                )
+            )
         registry.label(name, labels)
         self._roll_out(name, policy, live, ready.get(labels.get(CANARY, 0)))
         for label, version in labels.items():
             if version not in ready:
-                log.warning("model %s: label %r names version %d, which does not serve", name, label, version)
+                goes_on = live is not None and live.version == version
+                how = "is gone from the disk and goes on serving" if goes_on else "does not serve"
+                log.warning("model %s: label %r names version %d, which %s", name, label, version, how)
         asked = [version for version in (*named, *candidates[:1]) if version not in ready]
         return registry.record(name, asked[0]) if asked else None
 
@@ -95,12 +116,16 @@ class AspiredVersions:
                 )
         except VersionRefused as error:
             log.error("model %s: %s", name, error.message)
+            self._on_policy(name, True)
             for version in versions:
                 record = self.registry.enter(name, version)
-                if record.model is None:
+                if record.model is not None:
+                    record.reason = f"{error.message}; it goes on serving as before"
+                elif not record.reason:  # never tried
                     record.refused = True
                     self.registry.set(name, record, State.UNAVAILABLE, error.message)
             raise
+        self._on_policy(name, False)
         return policy
 
     def _choose_live(
@@ -110,6 +135,8 @@ class AspiredVersions:
         stable = policy.version_labels.get(STABLE)
         if stable is not None and (live := ready.get(stable) or self.registry.live(name)) is not None:
             return live
+        if stable is not None:
+            candidates = [*reversed(policy.promoted), *candidates]
         return next((ready[version] for version in candidates if version in ready), None)
 
     def _roll_out(self, name: str, policy: ServingPolicy, live: LoadedModel | None, canary: LoadedModel | None) -> None:
@@ -123,8 +150,15 @@ class AspiredVersions:
             return
         new = Rollout(policy.rollout, live, canary, partial(self._halt, name), clock=time.perf_counter)
         new.reason = policy.rollout.halted
-        if old is not None and same:
+        if old is not None and same and (old.reason is None or new.reason is not None):
             new.comparison = old.comparison
+        log.info(
+            "model %s: version %d is tried beside %d%s",
+            name,
+            canary.version,
+            live.version,
+            f": no more, {new.reason}" if new.reason is not None else "",
+        )
         self.registry.roll_out(name, new)
 
     def _halt(self, name: str, reason: str) -> None:
@@ -135,5 +169,14 @@ class AspiredVersions:
     async def _write_halt(self, name: str, reason: str) -> None:
         try:
             await asyncio.to_thread(self.repository.halt, name, reason)
+            if (rollout := self.registry.rollout(name)) is not None and rollout.reason == reason:
+                # As the file has it now: once the key is gone from it, that is a change.
+                rollout.policy = rollout.policy.model_copy(update={"halted": reason})
         except (OSError, ServingError) as error:
             log.error("model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error)
+
+
+def _why_retired(version: int, versions: list[int]) -> str:
+    if version not in versions:
+        return "unloaded: it is gone from the disk"
+    return "unloaded: version_policy asks for other versions"

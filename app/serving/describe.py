@@ -111,7 +111,7 @@ def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> d
     if rollout is None:
         raise VersionNotFound(
             f"model {name!r} has no canary that serves beside a stable version; version_labels.canary in serving.json "
-            "names one"
+            "names one, and it must be loaded"
         )
     seen, policy = statistics.comparison(rollout), rollout.policy
     ran = seen.copies - seen.copy_errors

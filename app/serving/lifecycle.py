@@ -26,6 +26,7 @@ class Lifecycle:
         registry: what requests see.
         repository: what lies on the disk.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
+        on_policy: is told whether serving.json of a model is broken (model, broken).
         unloaded: models, and versions of each, that stay unloaded until ``load``.
     """
 
@@ -35,12 +36,13 @@ class Lifecycle:
         repository: Repository,
         *,
         on_load: Callable[[str, bool, float], None],
+        on_policy: Callable[[str, bool], None] = lambda name, broken: None,
         unloaded: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         self.registry = registry
         self.repository = repository
         self._loads = VersionLoads(registry, repository, on_load)
-        self._aspired = AspiredVersions(self._loads)
+        self._aspired = AspiredVersions(self._loads, on_policy)
         self._unloaded = set(unloaded or {})
         for name, versions in (unloaded or {}).items():
             for version in versions:
@@ -62,6 +64,8 @@ class Lifecycle:
                         await self._aspired.bring_about(name, versions, retry=True)
         registry.loading = False
         serving = sum(registry.live(name) is not None for name in registry.names())
+        if missing := [name for name in registry.names() if registry.live(name) is None]:
+            log.warning("%d models do not serve: %s", len(missing), ", ".join(missing))
         if serving:
             log.info("ready: %d of %d models serve", serving, len(registry.names()))
         else:

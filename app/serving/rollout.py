@@ -22,6 +22,8 @@ log = logging.getLogger("atelier.rollout")
 # Copies that wait for a quiet moment; what comes beyond is not copied.
 MOST_COPIES = 256
 COPIES_AT_ONCE = 32
+# Limits are judged over windows of so many times min_requests, so that a canary that turns bad late is noticed soon.
+WINDOW = 10
 # Numbers that are no scores agree if they differ by less than this share, or than this at all.
 RELATIVE, ABSOLUTE = 1e-2, 1e-3
 _PARTS = 1_000_000
@@ -104,6 +106,7 @@ class Rollout:
         halt: is called once, with the reason, when a limit is passed.
         clock: monotonic seconds.
         comparison: what is known so far.
+        window: of it, what has come since limits were last judged over a full window.
         reason: why it has ended; None while it goes on.
     """
 
@@ -113,6 +116,7 @@ class Rollout:
     halt: Callable[[str], None]
     clock: Clock
     comparison: Comparison = field(default_factory=Comparison)
+    window: Comparison = field(default_factory=Comparison)
     reason: str | None = None
     _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
     _pump: asyncio.Task[None] | None = None
@@ -138,9 +142,7 @@ class Rollout:
     def answered(self, model: LoadedModel, code: int) -> None:
         """A real request was answered."""
         if model is self.canary:
-            self.comparison.requests += 1
-            self.comparison.errors += code >= 500
-            self._check()
+            self._note(Comparison(requests=1, errors=int(code >= 500)))
 
     def copy(self, inputs: Tensors, prediction: Prediction) -> None:
         """Let the canary answer what the stable version has answered, when there is nothing else to do."""
@@ -175,24 +177,29 @@ class Rollout:
             self._pump = None
 
     async def _run_copy(self, inputs: Tensors, prediction: Prediction) -> None:
-        self.comparison.copies += 1
         lowest = RequestOptions(priority=self.canary.batcher.rules.priority_levels)
         try:
             copied = await predict(self.canary, inputs, lowest, clock=self.clock)
             scores = self.stable.spec.postprocessing.output if self.stable.classes else None  # type: ignore[union-attr]
-            self.comparison.add(prediction.outputs, copied.outputs, scores)
-            self.comparison.stable_s += prediction.compute_s
-            self.comparison.canary_s += copied.compute_s
+            seen = Comparison(copies=1, stable_s=prediction.compute_s, canary_s=copied.compute_s)
+            seen.add(prediction.outputs, copied.outputs, scores)
         except (ServingError, KeyError, ValueError):  # it refuses the input, fails, or answers with other tensors
-            self.comparison.copy_errors += 1
-        self._check()
+            seen = Comparison(copies=1, copy_errors=1)
+        self._note(seen)
 
-    def _check(self) -> None:
-        """End it if a limit is passed."""
-        if self.reason is None and (reason := verdict(self.policy, self.comparison)) is not None:
+    def _note(self, seen: Comparison) -> None:
+        """Add what was seen, and end the rollout if a limit is passed."""
+        self.comparison.merge(seen)
+        self.window.merge(seen)
+        if self.reason is None and (reason := verdict(self.policy, self.window)) is not None:
             self.reason = reason
             self._copies.clear()
             self.halt(reason)
+        if (
+            max(self.window.requests + self.window.copies, self.window.rows)
+            >= WINDOW * self.policy.rollback.min_requests
+        ):
+            self.window = Comparison()
 
 
 def verdict(policy: RolloutPolicy, seen: Comparison) -> str | None:

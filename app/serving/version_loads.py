@@ -80,6 +80,7 @@ class VersionLoads:
             new = await self._load(name, version)
         except ServingError as error:
             log.error("model %s version %d goes on as it was: %s", name, version, error.message)
+            known.reason = f"{error.message}; it goes on serving as before"
             raise VersionRefused(f"{error.message}; version {version} goes on serving as it was") from error
         known.model = new
         if self.registry.live(name) is old:

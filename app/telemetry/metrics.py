@@ -34,6 +34,7 @@ class Metrics(Collector):
         self._states: dict[tuple[str, str], set[State]] = {}
         self._unknown: dict[tuple[str, int], int] = {}
         self._loads: dict[tuple[str, str], Duration] = {}
+        self._broken: dict[str, bool] = {}
         # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
@@ -61,6 +62,10 @@ class Metrics(Collector):
     def load_done(self, name: str, succeeded: bool, seconds: float) -> None:
         """Count an attempt to load a version."""
         self._loads.setdefault((name, "ready" if succeeded else "refused"), Duration()).add(seconds)
+
+    def policy_read(self, name: str, broken: bool) -> None:
+        """Note whether serving.json of a model is broken."""
+        self._broken[name] = broken
 
     def set_state(self, name: str, version: int, state: State | None) -> None:
         """Note the state of a version; None says that it is gone."""
@@ -92,6 +97,7 @@ class Metrics(Collector):
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
             "unknown": [[*key, count] for key, count in self._unknown.items()],
             "loads": [[*key, duration.snapshot()] for key, duration in self._loads.items()],
+            "broken": self._broken,
             "facts": [[*key, asdict(facts)] for key, facts in self._facts().items()],
             "rollouts": [[*key, asdict(seen), halted] for key, (seen, halted) in self._compared().items()],
         }
@@ -106,6 +112,8 @@ class Metrics(Collector):
             self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + count
         for name, result, duration in snapshot["loads"]:
             self._loads.setdefault((name, result), Duration()).merge(duration)
+        for name, broken in snapshot["broken"].items():
+            self._broken[name] = self._broken.get(name, False) or (broken and not ended)
         for name, version, values in snapshot["facts"]:
             known = self._merged_facts.get((name, version))
             self._merged_facts[name, version] = Facts(**values).beside(known, ended=ended)
@@ -189,6 +197,14 @@ class Metrics(Collector):
             rows.add_metric(labels, counts.queued_rows)
             nbytes.add_metric(labels, counts.queued_bytes)
         yield from (rows, nbytes)
+        policies = GaugeMetricFamily(
+            "atelier_serving_json_broken",
+            "1 while serving.json of a model cannot be followed; what served before goes on.",
+            labels=["model"],
+        )
+        for name, broken in sorted(self._broken.items()):
+            policies.add_metric([name], float(broken))
+        yield policies
         states = GaugeMetricFamily(
             "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
         )

@@ -213,10 +213,24 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     path.write_text('{"version_policy": ')
     wait_until(lambda: "serving.json: not JSON" in service.log)
     assert serving(service) == ["1", "2"]
+    assert service.metric("atelier_serving_json_broken", model="brightness") == 1
+    for version in (1, 2):
+        assert entry(service, version)["state"] == "READY"
+        assert entry(service, version)["reason"].endswith("it goes on serving as before")
+        assert "serving.json: not JSON" in entry(service, version)["reason"]
     path.write_text('{"version_policy": {"specific": {"versions": [1]}}}')
     wait_until(lambda: serving(service) == ["1"])
+    assert entry(service, 1) == {"name": "brightness", "version": "1", "state": "READY"}
+    assert service.metric("atelier_serving_json_broken", model="brightness") == 0
     path.unlink()
     wait_until(lambda: serving(service) == ["2"])
+    # Version 1 is retired now: a file that is broken and mended asks for it again, and gets it.
+    path.write_text('{"x": 1}')
+    wait_until(lambda: "unknown key 'x'" in service.log)
+    assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
+    path.write_text('{"version_labels": {"stable": 1}}')
+    wait_until(lambda: answers(service) == "1")
+    assert "version 1 answers requests that name none, before it was 2" in service.log
 
 
 def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):
@@ -237,6 +251,8 @@ def test_the_older_version_serves_when_the_newest_is_removed(service, models):
     with under_load(service) as codes:
         shutil.rmtree(models / "brightness" / "2")
         wait_until(lambda: serving(service) == ["1"])
+        wait_until(lambda: entry(service, 2)["state"] == "UNAVAILABLE")
+        assert entry(service, 2)["reason"] == "unloaded: it is gone from the disk"
     assert set(codes) == {200}
 
 
@@ -371,9 +387,9 @@ def test_promote_by_route_answers_when_it_is_done(service, models):
         ("brightness/promote", {"version": 3}, 404, "Could not find version 3 of model brightness; known versions: 1"),
         ("nope/promote", {"version": 1}, 404, "model 'nope' is not in the repository; models: brightness, words"),
         ("nope/rollback", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
-        ("brightness/promote", {"version": "2"}, 400, "'version' is '2'; send the number of a version"),
-        ("brightness/promote", {}, 400, "'version' is None; send the number of a version"),
-        ("brightness/promote", {"version": True}, 400, "'version' is True; send the number of a version"),
+        ("brightness/promote", {"version": "2"}, 400, '\'version\' is "2"; send a number, as in {"version": 2}'),
+        ("brightness/promote", {}, 400, "'version' is null; send a number, as in {\"version\": 2}"),
+        ("brightness/promote", {"version": True}, 400, "'version' is true; send a number, as in {\"version\": 2}"),
         ("brightness/promote", {"versoin": 2}, 400, "key 'versoin' is unknown; send 'version'"),
         ("brightness/rollback", {"version": 1}, 400, "key 'version' is unknown; send an empty body"),
         ("brightness/rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
@@ -396,6 +412,22 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     assert command("promote", "brightness", "2", models=models)[0] == 0
     wait_until(lambda: "label 'stable' names version 2, which does not serve" in service.log)
     assert answers(service) == "1"
+
+
+def test_after_a_start_what_was_stable_before_answers_if_stable_is_refused(start, models):
+    publish(models, 2)
+    publish(models, 3, lambda directory: flip_one_weight(directory, "weights"))
+    assert command("promote", "brightness", "1", models=models)[0] == 0
+    assert command("promote", "brightness", "3", models=models)[0] == 0
+    service = start(models)
+    assert answers(service) == "1"
+
+
+def test_the_command_does_not_promote_what_is_not_complete(models):
+    publish(models, 2, lambda directory: (directory / "golden.npz").unlink())
+    code, message = command("promote", "brightness", "2", models=models)
+    assert (code, "golden.npz" in message) == (2, True)
+    assert not (models / "brightness" / "serving.json").exists()
 
 
 def test_a_promotion_that_cannot_be_written_changes_nothing(service, models):

@@ -182,6 +182,32 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     assert "halted" not in read_policy(models)["rollout"]
 
 
+def test_a_canary_that_turns_bad_late_is_halted_soon_and_removing_the_halt_begins_anew(start, models):
+    publish(models, 2)  # 150 is bright for version 1 and dark for version 2
+    rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.5, "min_requests": 10}}
+    write_policy(models, rollout)
+    service = start(models)
+
+    def copies(level, count):
+        before = shadow(service)["instances"]["compared"]
+        for asked in range(count):
+            ask(service.client, image(level))
+            wait_until(lambda expected=before + asked + 1: shadow(service)["instances"]["compared"] == expected)
+
+    copies(0, 200)
+    bad = 0
+    while shadow(service)["state"] == "running":
+        copies(150, 1)
+        bad += 1
+    assert 10 <= bad < 130
+    wait_until(lambda: "halted" in read_policy(models)["rollout"])
+    write_policy(models, rollout)
+    wait_until(lambda: shadow(service)["state"] == "running")
+    assert shadow(service)["instances"] == {"compared": 0, "agreed": 0}
+    copies(150, 5)
+    assert shadow(service)["state"] == "running"
+
+
 def test_too_many_errors_halt_the_canary(start, models):
     """The model fails on an index beyond its table."""
     write_fragile_model(models, version=1)
