@@ -15,7 +15,7 @@ serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
