@@ -197,6 +197,7 @@ def _print_gpu(found: "list[Comparison]", device: str) -> None:
         console.print(table)
 
 
+@cli.command()
 def workers(
     models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
     number: Annotated[int, typer.Option(min=2, help="Workers, against one.")] = 2,

@@ -37,3 +37,12 @@ def test_every_heading_that_a_document_links_to_is_there():
         }
         for anchor in re.findall(r"\]\(#([^)]+)\)", text):
             assert anchor in headings, f"{path.name}: {anchor}"
+
+
+def test_every_benchmark_that_a_document_names_is_a_command():
+    named = set()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        named |= set(re.findall(r"python -m benchmarks ([a-z][a-z-]*)", path.read_text(encoding="utf-8")))
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "--help"], cwd=ROOT, capture_output=True, check=True)
+    assert {"startup", "serving", "reload", "workers", "gpu"} <= named
+    assert all(re.search(rf"^\W*{name}\s", done.stdout.decode(), re.M) for name in named)

@@ -175,7 +175,7 @@ def test_what_one_worker_is_told_all_have_done(workers, models):
         ("nope", "unload", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
         ("nope", "rollback", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
         ("brightness", "rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
-        ("brightness", "promote", {"version": "1"}, 400, "'version' is \"1\"; send a number, as in {\"version\": 2}"),
+        ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],
 )
 def test_refused_commands_say_what_a_single_process_says(workers, model, name, body, code, error):
