@@ -1,6 +1,8 @@
 """The documents name everything there is, and nothing that is not."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
