@@ -27,7 +27,8 @@ from app.api.oip import oip_router
 from app.api.repository import repository_router
 from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
-from app.edge.dispatch import Dispatch, EdgeLimits
+from app.edge.dispatch import Dispatch
+from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
 from app.errors import CannotListen
 from app.repository.policy import ServingPolicy

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from app.edge import wire
-from app.edge.body import ClientLeft, read_body, too_large
-from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress, inflate
-from app.edge.exchange import Exchange, Heads, read_heads
-from app.edge.generate import EVENT_STREAM, event, events, parse_generate, print_text
+from app.edge.body import ClientLeft
+from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
+from app.edge.exchange import Exchange
+from app.edge.incoming import EdgeLimits, Incoming
 from app.edge.json_tensor import JsonReader
 from app.edge.respond import (
     Header,
@@ -21,15 +20,14 @@ from app.edge.respond import (
     error_body,
     error_reply,
     send_reply,
-    status_of,
     wrong_verb,
 )
-from app.edge.routes import V1_VERBS, Route, canonical, match
-from app.edge.watch import DisconnectWatch, Watched
+from app.edge.routes import V1_VERBS, canonical, match
+from app.edge.text_answers import TextAnswers
+from app.edge.watch import DisconnectWatch
 from app.errors import InvalidInput, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
-from app.serving.generation import generate
 from app.serving.model import LoadedModel
 from app.serving.predictor import predict
 from app.serving.registry import Registry
@@ -55,35 +53,6 @@ class RequestObserver(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """What a request may be, from the settings."""
-
-    body_limit_bytes: int
-    json_fallback_limit_bytes: int
-
-
-@dataclass(slots=True)
-class Incoming:
-    """An inference request as it comes in.
-
-    Attributes:
-        route: from its path.
-        headers: names in lower case.
-        query: after the question mark.
-        body: all of it; None if it is still to be read from ``receive``.
-        receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
-        send: ASGI, for replies that come in parts.
-    """
-
-    route: Route
-    headers: list[Header]
-    query: bytes
-    body: bytes | None = None
-    receive: Receive | None = None
-    send: Send | None = None
-
-
 class Dispatch:
     """Answers inference requests.
 
@@ -101,6 +70,7 @@ class Dispatch:
         self._clock = clock
         self._reader = JsonReader(fallback_limit_bytes=limits.json_fallback_limit_bytes)
         self._watch = DisconnectWatch()
+        self._texts = TextAnswers(limits=limits, reader=self._reader, watch=self._watch, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
         """Answer an inference request; hand anything else to ``fallback``."""
@@ -133,14 +103,14 @@ class Dispatch:
             if version is None and route.label is None:
                 rollout = self._registry.rollout(route.name)
                 if rollout is not None and rollout.splits:
-                    model = rollout.choose(await self._key(incoming, rollout.sticky_header))
+                    model = rollout.choose(await incoming.rollout_key(rollout.sticky_header, self._limits))
             with model.leases:
                 model.admission.check_open()
                 if route.verb == "generate_stream":
-                    code = await self._stream(model, incoming, timings)
+                    code = await self._texts.stream(model, incoming, timings)
                     return None
                 if route.verb == "generate":
-                    reply = await self._generate(model, incoming, timings)
+                    reply = await self._texts.whole(model, incoming, timings)
                 else:
                     reply = await self._infer(model, incoming, timings, rollout)
             reply.headers = (*reply.headers, _server_timing(timings))
@@ -167,26 +137,10 @@ class Dispatch:
             )
         return reply
 
-    async def _key(self, incoming: Incoming, header: str | None) -> bytes:
-        """What decides whether a request goes to the canary: the value of the header, or else the whole body."""
-        if header is not None:
-            wanted = header.encode("latin-1", "replace")
-            for name, value in incoming.headers:
-                if name == wanted:
-                    return value
-        if incoming.body is None:
-            assert incoming.receive is not None
-            heads = read_heads(incoming.headers)
-            incoming.body = await read_body(
-                incoming.receive, content_length=heads.content_length, limit_bytes=self._limits.body_limit_bytes
-            )
-        return incoming.body
-
     async def _infer(self, model: LoadedModel, incoming: Incoming, timings: Timings, rollout: Rollout | None) -> Reply:
         """Read, decode, predict, encode."""
-        heads = read_heads(incoming.headers)
         began = self._clock()
-        body = await self._read(heads, incoming)
+        heads, body = await incoming.read(self._limits)
         have_body = self._clock()
         route = incoming.route
         request = wire.Request(route, heads, incoming.query, body, wire.kind_of(route, heads, body, model))
@@ -197,7 +151,7 @@ class Dispatch:
         decoded = self._clock()
         timings.read, timings.decode = have_body - began, decoded - have_body
 
-        watched = self._watched(incoming)
+        watched = incoming.watched(self._watch)
         try:
             prediction = await predict(model, exchange.inputs, exchange.options, clock=self._clock)
         finally:
@@ -213,69 +167,6 @@ class Dispatch:
             reply = await _compressed(reply, heads.accept_encoding)
         timings.encode = self._clock() - answered
         return reply
-
-    def _watched(self, incoming: Incoming) -> Watched | None:
-        return None if incoming.receive is None else self._watch.watch(incoming.receive)
-
-    async def _generate(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> Reply:
-        """Read, decode, generate all of the text, encode."""
-        pieces = await self._pieces(model, incoming, timings)
-        watched = self._watched(incoming)
-        try:
-            return print_text("".join([piece async for piece in pieces]), model)
-        finally:
-            if watched is not None:
-                watched.stop()
-
-    async def _stream(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> int:
-        """Send the text in events as it is generated; the status code, which the first event decides."""
-        assert incoming.send is not None
-        send = incoming.send
-        pieces = await self._pieces(model, incoming, timings)
-        watched = self._watched(incoming)
-        started = False
-        try:
-            async for data in events(pieces, model):
-                if not started:
-                    await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
-                    started = True
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except ServingError as error:
-            if not started:
-                raise
-            log.warning("generate_stream of model %s ended early: %s", model.name, error.message)
-            await send({"type": "http.response.body", "body": event(error_body(error.message))})
-            return status_of(error)
-        finally:
-            if watched is not None:
-                watched.stop()
-        if not started:  # nothing to say: the text ends where it begins
-            await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
-        await send({"type": "http.response.body", "body": b""})
-        return 200
-
-    async def _pieces(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> AsyncIterator[str]:
-        """Read and decode a generate request; the pieces of its text, still to be generated."""
-        heads = read_heads(incoming.headers)
-        began = self._clock()
-        body = await self._read(heads, incoming)
-        have_body = self._clock()
-        if len(body) <= wire.INLINE_BYTES["text"]:
-            text, sampling, options = parse_generate(body, self._reader)
-        else:
-            reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
-            text, sampling, options = await asyncio.to_thread(parse_generate, body, reader)
-        timings.read, timings.decode = have_body - began, self._clock() - have_body
-        return generate(model, text, sampling, options, timings, clock=self._clock)
-
-    async def _read(self, heads: Heads, incoming: Incoming) -> bytes:
-        limit, body = self._limits.body_limit_bytes, incoming.body
-        if body is None:
-            assert incoming.receive is not None
-            body = await read_body(incoming.receive, content_length=heads.content_length, limit_bytes=limit)
-        elif len(body) > limit:
-            raise too_large(len(body), limit)
-        return inflate(body, heads.content_encoding, limit_bytes=limit) if heads.content_encoding else body
 
     async def _parse_aside(self, request: wire.Request, model: LoadedModel) -> Exchange:
         """In a worker thread, with a parser of its own."""

@@ -11,7 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.edge.dispatch import Incoming
+from app.edge.incoming import Incoming
 from app.edge.respond import Reply
 from app.edge.routes import match_target
 

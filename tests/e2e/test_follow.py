@@ -29,20 +29,6 @@ def models(tmp_path):
 
 
 @pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(Service(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        assert service.stop() == 0
-
-
-@pytest.fixture
 def service(start, models):
     return start(models)
 

@@ -10,7 +10,7 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 from tests.e2e.test_follow import answers, command, entry, publish, serving
-from tests.support.service import Service, wait_until
+from tests.support.service import wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model
 
 RANDOM = np.random.default_rng(0)
@@ -21,21 +21,6 @@ def models(tmp_path):
     directory = tmp_path / "models"
     write_brightness_model(directory)
     return directory
-
-
-@pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(Service(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        if service.process.returncode is None:
-            assert service.stop() == 0
 
 
 def write_policy(models, rollout, *, name="brightness", **labels):
