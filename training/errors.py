@@ -10,6 +10,7 @@ TrainingError
 ├── DataUnusable       a data set is whole, but nothing can be learned from it: empty, one class, NaN
 ├── DiskFull           a file could not be written for want of space
 ├── TrainingDiverged   the loss became NaN or infinite
+├── StageDied          the process of a stage that trained beside the others ended
 ├── ExportFailed       (training.export) a model cannot be written as SavedModel or ONNX
 ├── PassFailed         (training.onnx_graph) a graph does not have the form that a pass needs
 ├── ParityBroken       (training.parity) Keras, SavedModel and ONNX disagree
@@ -51,6 +52,10 @@ class RunNotFound(TrainingError):
 
 class DiskFull(TrainingError):
     """No space is left for a file of the run or of a version."""
+
+
+class StageDied(TrainingError):
+    """The process of a stage that trained beside the others ended by itself."""
 
 
 class TrainingDiverged(TrainingError):

@@ -179,7 +179,7 @@ def as_trained(network: Any, model: Any, signature: Signature, inherited: Inheri
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A training that comes before the main one, of another network, for the sake of some layers.
+    """A training that comes before the main one, or beside it, of another network, for the sake of some layers.
 
     Attributes:
         name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
@@ -189,6 +189,8 @@ class Stage:
         pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
         data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
         max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
+        beside: train it at the same time as what follows, in a process of its own: it takes nothing over, and hands on
+            to ``finish`` alone.
     """
 
     name: str = field(metadata=FIXED)
@@ -200,6 +202,7 @@ class Stage:
     pipeline: Pipeline | None = None
     data: DataSource | None = None
     max_length: int | None = None
+    beside: bool = field(default=False, metadata=FIXED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +257,7 @@ class Recipe:
         pipeline: how an instance becomes an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
-        stages: trainings before the main one, in order.
+        stages: trainings before the main one, in order, or beside it.
         adopt: as ``Stage.adopt``, for the network itself.
         finish: (network, trained model, signature, weights handed on by the stages) -> the model to measure and
             publish, which shares its weights; for what costs too much in training. The trained model if left out.

@@ -13,10 +13,10 @@ from training import environment
 from training.datasets.splits import Splits
 from training.disk import replaced
 from training.findings import Findings
-from training.fit import Trained
 from training.overrides import settings
 from training.recipe import Recipe
 from training.tasks import Measured
+from training.train_network import Trained
 
 
 @dataclass(frozen=True, kw_only=True)

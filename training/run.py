@@ -19,13 +19,14 @@ from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.disk import replaced, space_wanted
 from training.evaluate import Evaluation, predict
 from training.findings import Findings
-from training.fit import Trained, fit, trained_model
+from training.fit import fit, trained_model
 from training.pipelines import Feed
 from training.recipe import Recipe, Subject
 from training.record import Phases, Plan, config_document, metrics_document, write_json
 from training.report import write_report
 from training.rundirs import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.tasks import Measured
+from training.train_network import Trained
 
 MARGIN = 0.005
 """Validation must exceed the target by this before the test set is touched: half a point."""

@@ -217,3 +217,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path, console):
     again = train(image_recipe(epochs=1), tmp_path, console)
     assert again.progressed.history == first.progressed.history
     np.testing.assert_array_equal(again.model.get_weights()[0], first.model.get_weights()[0])
+
+
+def test_a_run_killed_after_its_last_epoch_is_finished_by_resuming(tmp_path, console):
+    first = train(image_recipe(epochs=1), tmp_path, console)
+    state = json.loads((tmp_path / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps({**state, "finished": False}))
+    again = train(image_recipe(epochs=1), tmp_path, console)
+    assert again.progressed.finished
+    np.testing.assert_array_equal(again.model.get_weights()[0], first.model.get_weights()[0])

@@ -96,10 +96,6 @@ def build(network: Network, signature: Signature) -> Any:
     return tf_keras.Model(pixels, scores(x))
 
 
-def learn_alone(network: Network, model: Any, inherited: Inherited) -> None:
-    """Take nothing over: the two networks are to err differently."""
-
-
 def average_both(network: Network, model: Any, signature: Signature, inherited: Inherited) -> Any:
     """The mean of both networks' answers to the image and to its mirror image."""
     first = build(network, signature)
@@ -151,9 +147,9 @@ RECIPE = Recipe(
             hands_on=(*LAYERS, OUTPUT_NAME),
             optimizer=OPTIMIZER,
             fitting=Fitting(epochs=130, batch_size=64, seed=1, validate_every=26, checkpoint_every=2, keep="last"),
+            beside=True,
         ),
     ),
-    adopt=learn_alone,
     finish=average_both,
     optimizer=OPTIMIZER,
     loss=Loss(label_smoothing=0.1),

@@ -9,12 +9,12 @@ from app.contract.model_spec import TensorSpec
 from training.callbacks import read_weights
 from training.datasets.cifar10 import OTHER_LABELS
 from training.errors import SettingRefused
-from training.fit import WEIGHTS_FILE
 from training.overrides import apply_overrides
 from training.recipe import OUTPUT_NAME, Signature
 from training.recipes.transfer_cats_vs_dogs import HEAD, PRETRAIN, RECIPE, build, build_frozen
 from training.record import Plan
 from training.run import run
+from training.train_network import WEIGHTS_FILE
 
 TINY = apply_overrides(
     RECIPE,
