@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from app.edge.json_tensor import JsonReader, JsonValue, kind_of_value, plain
+from app.edge.json_tensor import JsonReader
+from app.edge.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Header, Reply
 from app.edge.v2_input import read_options
 from app.errors import InvalidInput, TooLarge

@@ -1,26 +1,27 @@
-"""JSON documents and the tensors in them, without a Python object per number; and tensors to JSON.
+"""JSON documents and the tensors in them, without a Python object per number.
 
 simdjson gives the numbers of an array as one flat buffer and forgets the nesting, so the nesting is checked apart:
 every array is walked down to the rows, and the number of brackets in the document proves that nothing else is nested.
-Whatever that fast way cannot read is read again by the slow one, which says what is wrong.
+What is left of a document without the characters of numbers says how it is nested, too: of small ones that is
+remembered, and they are not walked again. Whatever these fast ways cannot read is read again by the slow one, which
+says what is wrong.
 """
 
 import json
 from functools import lru_cache
-from itertools import chain
 from math import prod
-from typing import Any
 
 import numpy as np
-import orjson
 import simdjson
 
+from app.edge.json_values import JsonValue, kind_of_value, plain, slow_tensor
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 
-_LONG = 1_000
-
-JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
+# Bytes, all that numbers are written with, and white space. An "e" of a word is lost as well, the rest of it is not.
+_OF_NUMBERS = b"0123456789+-.eE \t\r\n"
+_REMEMBERED_BYTES = 16_384
+_REMEMBERED = 64
 
 
 class JsonReader:
@@ -34,6 +35,7 @@ class JsonReader:
     def __init__(self, *, fallback_limit_bytes: int) -> None:
         self._fallback_limit_bytes = fallback_limit_bytes
         self._parser = simdjson.Parser()
+        self._shapes: dict[bytes, tuple[int, ...]] = {}
 
     def read(self, body: bytes, *, strict: bool = False) -> "Document":
         """Parse ``body``, which must hold a JSON object.
@@ -51,7 +53,7 @@ class JsonReader:
             root = self._fall_back(body, error, strict=strict)
         if not isinstance(root, simdjson.Object | dict):
             raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
-        return Document(root, brackets=body.count(b"["))
+        return Document(root, body, shapes=self._shapes)
 
     def _parse(self, body: bytes) -> JsonValue:
         try:
@@ -85,12 +87,15 @@ class Document:
 
     Args:
         root: the object.
-        brackets: number of ``[`` in the document.
+        body: it was read from; empty if there is no such thing.
+        shapes: how the arrays of documents are nested whose only member is an array of numbers, by what is left of
+            them without the characters of numbers; added to.
     """
 
-    def __init__(self, root: JsonValue, *, brackets: int) -> None:
+    def __init__(self, root: JsonValue, body: bytes = b"", *, shapes: dict[bytes, tuple[int, ...]]) -> None:
         self._root = root
-        self._brackets = brackets
+        self._body = body
+        self._shapes = shapes
 
     def keys(self) -> set[str]:
         """Names of the members."""
@@ -115,12 +120,22 @@ class Document:
             InvalidInput: ragged, or anything but a number where a number belongs.
         """
         if isinstance(value, simdjson.Array):
-            shape = _rectangle(value)
-            if shape is not None and self._brackets == _brackets(shape):
+            rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
+            known = self._shapes.get(rest)
+            shape = known or _rectangle(value)
+            if shape is not None and (known or self._body.count(b"[") == _brackets(shape)):
                 flat = _numbers(value)
-                if flat is not None:
+                # An empty array and one with a single number look alike in ``rest``; only the latter is counted.
+                if flat is not None and flat.size == prod(shape):
+                    if not known and rest.count(b'"') == 2:
+                        self._remember(rest, shape)
                     return flat.reshape(shape)
         return slow_tensor(plain(value), name)
+
+    def _remember(self, rest: bytes, shape: tuple[int, ...]) -> None:
+        if len(self._shapes) >= _REMEMBERED:
+            self._shapes.clear()
+        self._shapes[rest] = shape
 
     def flat_or_nested(self, value: JsonValue, shape: tuple[int, ...], name: str, *, other_brackets: int) -> Array:
         """The numbers of an array of stated shape, whether it is nested like that or flat.
@@ -139,7 +154,7 @@ class Document:
         """
         forms = ((prod(shape),), shape)
         found = _rectangle(value) if isinstance(value, simdjson.Array) else None
-        if found in forms and self._brackets == other_brackets + _brackets(found):
+        if found in forms and self._body.count(b"[") == other_brackets + _brackets(found):
             flat = _numbers(value)
             if flat is not None:
                 return flat.reshape(shape)
@@ -152,47 +167,6 @@ class Document:
                 f"shape {list(shape)} wants {prod(shape)}, flat or nested like that"
             )
         return tensor.reshape(shape)
-
-
-def is_array(value: JsonValue) -> bool:
-    """Whether a value is a JSON array."""
-    return isinstance(value, list | simdjson.Array)
-
-
-def plain(value: JsonValue) -> JsonValue:
-    """A value as ordinary Python objects."""
-    if isinstance(value, simdjson.Array):
-        # One call for all of a long array would hold the interpreter, and with it the event loop, until its end.
-        return value.as_list() if len(value) <= _LONG else [plain(item) for item in value]
-    if isinstance(value, simdjson.Object):
-        return value.as_dict()
-    return value
-
-
-def slow_tensor(value: JsonValue, name: str) -> Array | None:
-    """``Document.tensor`` for ordinary Python objects."""
-    shape: list[int] = []
-    level: list[JsonValue] = [value]
-    while level and all(isinstance(item, list) for item in level):
-        lengths = [len(item) for item in level]
-        if len(set(lengths)) > 1:
-            odd = next(i for i, length in enumerate(lengths) if length != lengths[0])
-            raise InvalidInput(
-                f"{name}{_place(odd, shape)} has {lengths[odd]} values, {name}{_place(0, shape)} has {lengths[0]}; "
-                f"all rows must share one shape"
-            )
-        shape.append(lengths[0])
-        level = list(chain.from_iterable(level))
-    other = [isinstance(item, str | dict) for item in level]
-    if (other and all(other)) or (len(shape) < 2 and any(other)):
-        return None
-    for index, item in enumerate(level):
-        if isinstance(item, bool) or not isinstance(item, int | float):
-            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; wanted a number")
-    try:
-        return np.array(level, dtype=np.float64).reshape(shape)
-    except OverflowError as error:
-        raise InvalidInput(f"{name} holds an integer that does not fit 64 bits") from error
 
 
 def _numbers(value: JsonValue) -> Array | None:
@@ -231,49 +205,3 @@ def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
 def _brackets(shape: tuple[int, ...]) -> int:
     """Number of ``[`` in an array nested like that."""
     return 1 + sum(prod(shape[:i]) for i in range(1, len(shape)))
-
-
-def _place(index: int, shape: list[int]) -> str:
-    """Flat index to ``[i][j]``."""
-    text = ""
-    for size in reversed(shape):
-        index, rest = divmod(index, size)
-        text = f"[{rest}]{text}"
-    return text
-
-
-def kind_of_value(value: JsonValue) -> str:
-    """What to call a JSON value in an error."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "an array" if is_array(value) else "an object"
-
-
-def dump(value: dict[str, JsonValue]) -> bytes:
-    """A document whose values may hold arrays.
-
-    Floats are written in the shortest form that gives the same float32 again, NaN and Infinity as bare tokens.
-    """
-    body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"null" not in body or all(np.isfinite(array).all() for array in _arrays(value)):
-        return body
-    return json.dumps(value, default=_shortest).encode()  # orjson writes NaN and infinity as null
-
-
-def _shortest(array: Array) -> list[JsonValue]:
-    """Numbers whose text is as short as that of the array's own dtype."""
-    values: list[JsonValue] = (array.astype("U").astype(np.float64) if array.dtype.kind == "f" else array).tolist()
-    return values
-
-
-def _arrays(value: JsonValue) -> list[Array]:
-    if isinstance(value, np.ndarray):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [array for item in items for array in _arrays(item)]

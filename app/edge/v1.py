@@ -12,7 +12,9 @@ import orjson
 
 from app.edge.hints import how_to_name
 from app.edge.instances import instance, stack
-from app.edge.json_tensor import Document, JsonValue, dump, is_array, kind_of_value, plain, slow_tensor
+from app.edge.json_dump import dump
+from app.edge.json_tensor import Document
+from app.edge.json_values import JsonValue, is_array, kind_of_value, plain, slow_tensor
 from app.edge.respond import Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array

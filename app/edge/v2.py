@@ -14,7 +14,8 @@ import orjson
 from app.edge import v2_output
 from app.edge.datatypes import BYTES, array_from_bytes, split_bytes
 from app.edge.exchange import Exchange
-from app.edge.json_tensor import Document, JsonReader, JsonValue, kind_of_value, plain
+from app.edge.json_tensor import Document, JsonReader
+from app.edge.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Reply
 from app.edge.v2_input import Declared, media_rows
 from app.edge.v2_output import Requested
@@ -23,7 +24,7 @@ from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 
-_NO_DOCUMENT = Document({}, brackets=0)
+_NO_DOCUMENT = Document({}, shapes={})
 # Heads of requests that a model version remembers: clients send the same one with every request.
 MEMO_ENTRIES = 256
 MEMO_BYTES = 1_024
@@ -58,7 +59,7 @@ def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader
     head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)
     if (known := model.memo.get(head)) is not None:
         return _exchange(known, _NO_DOCUMENT, tail, model)
-    document = Document(_object(head), brackets=0)
+    document = Document(_object(head), shapes={})
     plan = read_plan(document, model)
     if plan.reusable and len(head) <= MEMO_BYTES:
         if len(model.memo) >= MEMO_ENTRIES:

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.contract.model_spec import TensorSpec
 from app.edge.datatypes import BYTES, join_bytes
-from app.edge.json_tensor import dump
+from app.edge.json_dump import dump
 from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array

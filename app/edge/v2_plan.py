@@ -7,7 +7,8 @@ from typing import Any
 
 from app.edge import v2_output
 from app.edge.datatypes import BINARY_ONLY, BYTES, NUMPY
-from app.edge.json_tensor import Document, JsonValue, is_array, kind_of_value, plain
+from app.edge.json_tensor import Document
+from app.edge.json_values import JsonValue, is_array, kind_of_value, plain
 from app.edge.v2_input import Declared, declare, read_options, refuse_count, wanted_input
 from app.edge.v2_output import Requested
 from app.errors import InvalidInput

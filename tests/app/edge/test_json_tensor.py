@@ -1,13 +1,15 @@
 """The fast reading of JSON tensors agrees with the slow one and with numpy."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.edge.json_tensor import JsonReader, slow_tensor
+from app.edge.json_tensor import JsonReader
+from app.edge.json_values import slow_tensor
 from app.errors import InvalidInput
 
 reader = JsonReader(fallback_limit_bytes=10**6)
@@ -44,6 +46,30 @@ def test_a_rectangular_array_comes_back_as_it_is(shape, data):
 def test_any_array_gives_the_same_outcome_fast_and_slow(value, other):
     document = json.dumps({"other": other, "x": value}).encode()
     assert outcome(lambda: read(document)) == outcome(lambda: slow_tensor(value, "x"))
+    alone = json.dumps({"x": value}).encode()
+    for _ in range(2):  # the second time its nesting is remembered
+        assert outcome(lambda: read(alone)) == outcome(lambda: slow_tensor(value, "x"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"x": [1, 2, 3]}', '{"x": [1, 2]}', '{"x": [123]}', '{"x": [-1.5e3, 0, 1E+2]}'],
+        ['{"x": [[1, 2], [3, 4]]}', '{"x": [[1], [2], [3], [4]]}', '{"x": [[[1, 2, 3, 4]]]}'],
+        ['{"x": [1], "x1": [[1]]}', '{"x1": [1], "x": [[1]]}'],
+        ['{"x": [1, 2]}', '{"x": [true, 2]}', '{"x": [tru, 2]}', '{"x": ["1", 2]}', '{"x": [1 2]}', '{"x": [1, 2}'],
+        ['{"x": [[1], []]}', '{"x": [[], [1]]}', '{"x": [[], []]}', '{"x": []}'],
+    ],
+)
+def test_documents_that_differ_in_little_do_not_get_each_other_s_shape(texts):
+    for text in texts * 3:
+        try:
+            value = json.loads(text)["x"]
+        except ValueError:
+            with pytest.raises(InvalidInput, match="JSON Parse error"):
+                read(text.encode())
+            continue
+        assert outcome(partial(read, text.encode())) == outcome(partial(slow_tensor, value, "x"))
 
 
 @pytest.mark.parametrize("text", ["[[1,2],[3,[4]]]", "[[1,2],[[3],4]]", "[1,[2]]", "[[1],2]"])
