@@ -35,7 +35,7 @@ def commands() -> None:
 
 @cli.command()
 def startup(
-    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     repeats: Annotated[int, typer.Option(min=1, help="Starts.")] = 7,
 ) -> None:
     """Seconds until ready and resident memory with all models loaded; median over several starts."""
@@ -70,7 +70,7 @@ def serving(
     workloads: Annotated[str, typer.Option(help="Workloads, between commas [default: all].")] = "",
     seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Of everything, in another order each time.")] = 3,
-    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     name: Annotated[str, typer.Option(help="Of the results: benchmarks/results/NAME.json and NAME.png.")] = "serving",
 ) -> None:
     """Atelier beside other model servers, as ratios to a bare ASGI application. Needs wrk and two cores.
@@ -127,7 +127,7 @@ def reload(
 
 @cli.command(name="hot-path")
 def hot_path(
-    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     repeats: Annotated[int, typer.Option(min=1, help="Of everything, after one that does not count.")] = 5,
 ) -> None:
     """Microseconds of one request inside the application, by form and stage; no sockets."""
@@ -143,7 +143,7 @@ def hot_path(
 @cli.command()
 def gpu(
     device: Annotated[str, typer.Option(help="cuda, cuda:N, or cpu: the same on the CPU, to try this out.")] = "cuda",
-    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Largest batch.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.001, help="Of each measurement.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Of each measurement of throughput.")] = 5,
@@ -199,7 +199,7 @@ def _print_gpu(found: "list[Comparison]", device: str) -> None:
 
 @cli.command()
 def workers(
-    models: Annotated[Path, typer.Option(help="Models directory.")] = Path("models"),
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     number: Annotated[int, typer.Option(min=2, help="Workers, against one.")] = 2,
     seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="Of both, in turns.")] = 7,

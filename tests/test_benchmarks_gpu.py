@@ -24,7 +24,18 @@ def run(*arguments, **environment):
 
 def on_cpu(models):
     return run(
-        *("--device", "cpu", "--models", str(models), "--max-batch-size", "4", "--seconds", "0.01", "--repeats", "2")
+        *(
+            "--device",
+            "cpu",
+            "--models-dir",
+            str(models),
+            "--max-batch-size",
+            "4",
+            "--seconds",
+            "0.01",
+            "--repeats",
+            "2",
+        )
     )
 
 
@@ -41,7 +52,7 @@ def test_without_a_gpu_it_ends_with_one_sentence():
     ("arguments", "error"),
     [
         (("--device", "gpu"), "error: device is 'gpu'; it must be 'auto', 'cpu', 'cuda' or 'cuda:N'"),
-        (("--device", "cpu", "--models", os.devnull), f"error: no published model in {os.devnull}"),
+        (("--device", "cpu", "--models-dir", os.devnull), f"error: no published model in {os.devnull}"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(arguments, error):

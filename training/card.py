@@ -68,7 +68,7 @@ def model_card(name: str, description: str, metrics: Document) -> str:
     table = "\n".join(f"| {cell(key)} | {cell(value)} |" for key, value in facts(metrics))
     evaluation = metrics["test"] or metrics["validation"] or {}
     options = " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
-    options += " --force" if metrics["gate"].endswith("--force") else ""
+    options += " --force" if metrics["forced"] else ""
     return (
         f"# {name}\n\n{description}\n\n"
         f"| | |\n|---|---|\n{table}\n\n"

@@ -91,7 +91,7 @@ def run_recipe(
     ] = Dataset.REAL,
     test: Annotated[bool, typer.Option("--test", help="Measure on the test set at the end.")] = False,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Measure on the test set, then add the next version under --models.")
+        bool, typer.Option("--publish", help="Measure on the test set, then add the next version under --models-dir.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Test and publish although validation is below the target; recorded.")
@@ -113,7 +113,9 @@ def run_recipe(
     recipe = load_recipe(name)
     if isinstance(recipe, Lesson):
         if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
-            raise SettingRefused(f"{name} is a lesson: it takes --set, --publish, --run-id, --models and --runs alone")
+            raise SettingRefused(
+                f"{name} is a lesson: it takes --set, --publish, --run-id, --models-dir and --runs alone"
+            )
         asked = {"command": command, "repository": models if publish else None}
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)

@@ -43,7 +43,7 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
     """Return ``root`` with each ``path=value`` of ``assignments`` applied in order.
 
     Raises:
-        SettingRefused: no ``=``, an unknown path (the message names the nearest and lists all), or a value that
+        SettingRefused: no ``=``, an unknown path (the message names the nearest, or all), or a value that
             does not fit the field's type.
     """
     for assignment in assignments:
@@ -53,8 +53,8 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
         path = path.strip()
         if path not in (known := [name for name, _ in settings(root)]):
             near = _nearest(path, known)
-            hint = f"did you mean --set {near}={text.strip()}? " if near else ""
-            raise SettingRefused(f"{hint}{path!r} names no setting; there are: {', '.join(known)}")
+            hint = f"did you mean --set {near}={text.strip()}?" if near else f"there are: {', '.join(known)}"
+            raise SettingRefused(f"{path!r} names no setting; {hint}")
         root = _replace(root, path.split("."), text.strip(), path)
     return root
 

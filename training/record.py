@@ -100,6 +100,7 @@ def metrics_document(
             "minutes": recipe.targets.minutes,
         },
         "gate": gate,
+        "forced": plan.force,
         "validation": validation.as_json() if validation else None,
         "test": test.as_json() if test else None,
         "findings": [figure.as_json() for figure in findings.figures],

@@ -31,7 +31,7 @@ class Dataset(StrEnum):
     SYNTHETIC = "synthetic"
 
 
-Models = Annotated[Path, typer.Option("--models", help="Directory of the published models.")]
+Models = Annotated[Path, typer.Option("--models-dir", help="Directory of the published models.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Directory that runs are written to.")]
 Name = Annotated[str, typer.Argument(help="Which model: a name from `python -m training list`.")]
 
@@ -117,7 +117,7 @@ def keep_real_version(models: Path, name: str) -> None:
     if version and read_metrics(version).get("dataset", {}).get("form") != SYNTHETIC:
         raise SettingRefused(
             f"{version} was trained on real data and would no longer be the newest version; to publish a model of "
-            "synthetic data all the same add --force, or choose another directory with --models"
+            "synthetic data all the same add --force, or choose another directory with --models-dir"
         )
 
 

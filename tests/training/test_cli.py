@@ -133,7 +133,10 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     ("arguments", "sentence"),
     [
         (("run", "mlp"), "there is no recipe 'mlp'; there are: activations, backprop-by-hand, cats-vs-dogs-cnn"),
-        (("run", "fashion-mnist-mlp", "--set", "epochs=2"), "'epochs' names no setting; there are: data."),
+        (
+            ("run", "fashion-mnist-mlp", "--set", "epochs=2"),
+            "'epochs' names no setting; did you mean --set fitting.epochs=2?",
+        ),
         (("run", "fashion-mnist-mlp", "--set", "fitting.epochs=x"), "fitting.epochs=x: wants a whole number"),
         (("run", "fashion-mnist-mlp", "--resume"), "start one without --resume"),
         (("evaluate", "runs/nowhere"), "is no run"),
@@ -164,7 +167,7 @@ def test_synthetic_data_do_not_take_the_place_of_a_version_of_real_data_but_by_f
     refused = command(*synthetic, "--publish")
     assert refused.code == 2
     assert refused.err.startswith("error: models/tiny-images/1 was trained on real data and would no longer be the ")
-    assert "--force, or choose another directory with --models" in refused.err
+    assert "--force, or choose another directory with --models-dir" in refused.err
     assert command(*synthetic, "--run-id", "later").code == 0  # trained, not published
     resumed = command("run", "tiny-images", "--resume", "--run-id", "later", "--publish")
     assert resumed.code == 2

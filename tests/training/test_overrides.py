@@ -47,8 +47,8 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
         ("epoch=2", "fitting.epochs=2"),
     ],
 )
-def test_a_misspelt_setting_is_answered_with_the_nearest_before_the_list(assignment, meant):
-    with pytest.raises(SettingRefused, match=f"^did you mean --set {meant}[?] .* names no setting; there are: "):
+def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
+    with pytest.raises(SettingRefused, match=f"names no setting; did you mean --set {meant}[?]$"):
         apply_overrides(image_recipe(), [assignment])
 
 

@@ -25,6 +25,7 @@ def metrics():
         "dataset": {"name": "tiny", "form": "drawn", "counts": {"train": 128, "validation": 3, "test": 3}},
         "target": {"test_accuracy": 0.6},
         "gate": "validation accuracy reaches the target",
+        "forced": False,
         "parameters": 12_345,
         "epochs": 2,
         "kept_epoch": 2,
