@@ -31,6 +31,7 @@ from app.edge.dispatch import Dispatch
 from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
 from app.errors import CannotListen
+from app.repository.last_good import last_good, remember
 from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint, scan, snapshot
 from app.repository.serving_file import halt, promote, rollback, rollback_target
@@ -193,6 +194,8 @@ def build_lifecycle(
         scan=partial(scan, models_dir),
         snapshot=partial(snapshot, models_dir),
         policy=lambda name: ServingPolicy.read(models_dir / name),
+        remember=lambda name, policy: remember(models_dir / name, policy),
+        last_good=lambda name: last_good(models_dir / name),
         fingerprint=lambda name, version: fingerprint(models_dir / name / str(version)),
         load=loader.load,
         promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),

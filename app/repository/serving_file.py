@@ -147,12 +147,12 @@ def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPoli
         ServingPolicy.model_validate_json(text)
     except ValidationError as error:
         raise VersionRefused(f"{path}: left as it is: with the new values, {error.errors()[0]['msg']}") from error
-    _replace(path, text.encode())
+    write_whole(path, text.encode())
     return path
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a temporary sibling, bring it to the disk, and let it take the file's place."""
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a temporary sibling, bring it to the disk, and let it take the file's place: all or nothing."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)

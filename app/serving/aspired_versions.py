@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from app.errors import ServingError, VersionRefused
@@ -32,6 +33,9 @@ class AspiredVersions:
         self._halting: asyncio.Task[None] | None = None
         # Model -> the version that the log said to answer requests that name none.
         self._announced: dict[str, int] = {}
+        # Model -> the policy that was followed last.
+        self._followed: dict[str, ServingPolicy] = {}
+        self._unkept: set[str] = set()
 
     async def bring_about(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
         """Load what is wanted and not there, then retire what is there and not wanted.
@@ -45,11 +49,77 @@ class AspiredVersions:
             A version that is asked for by name, or is the newest, and is refused; None if all serve.
 
         Raises:
-            VersionRefused: serving.json is broken, or wants only versions that are not there.
+            VersionRefused: serving.json is broken, or wants what is not there or does not load. The policy that was
+                followed last holds then, and is brought about.
         """
-        registry = self.registry
         self.loads.forget_gone(name, versions)
-        policy = await self.policy(name, versions)
+        try:
+            policy = await self.policy(name, versions)
+            refused = await self._follow(name, versions, policy, retry=retry)
+        except VersionRefused as error:
+            if not await self._hold(name, versions, error, retry=retry):
+                self._refuse_all(name, versions, error)
+            raise
+        if self.registry.live(name) is None and refused is not None:  # after a start: it may be for the settings
+            none = VersionRefused(f"no version loads as serving.json is: version {refused.version}: {refused.reason}")
+            if await self._hold(name, versions, none, retry=retry):
+                raise none
+        self._on_policy(name, False)
+        if self.registry.live(name) is not None:
+            self._followed[name] = policy
+            await self._remember(name, policy)
+        return refused
+
+    async def _hold(self, name: str, versions: list[int], error: VersionRefused, *, retry: bool) -> bool:
+        """Follow the policy that was followed last, as serving.json cannot be; whether a version serves by it."""
+        policy = self._followed.get(name) or await asyncio.to_thread(self.repository.last_good, name)
+        if policy is None:
+            return False
+        with suppress(VersionRefused):  # said in the log
+            await self._follow(name, versions, policy, retry=retry)
+        if self.registry.live(name) is None:
+            return False
+        log.error("model %s: %s; what serving.json said last holds", name, error.message)
+        self._on_policy(name, True)
+        for record in self.registry.records(name):
+            if record.model is not None:
+                record.reason = f"{error.message}; it goes on serving as before"
+        self._followed[name] = policy
+        await self._remember(name, policy)
+        return True
+
+    def _refuse_all(self, name: str, versions: list[int], error: VersionRefused) -> None:
+        """Say in the state of every version that serving.json is broken, and nobody knows what it said before."""
+        log.error("model %s: %s", name, error.message)
+        self._on_policy(name, True)
+        for version in versions:
+            record = self.registry.enter(name, version)
+            if record.model is not None:
+                record.reason = f"{error.message}; it goes on serving as before"
+            elif not record.reason:  # never tried
+                record.refused = True
+                self.registry.set(name, record, State.UNAVAILABLE, error.message)
+
+    async def _remember(self, name: str, policy: ServingPolicy) -> None:
+        """Keep a policy beyond the life of this process."""
+        try:
+            await asyncio.to_thread(self.repository.remember, name, policy)
+            self._unkept.discard(name)
+        except OSError as error:
+            if name not in self._unkept:
+                log.warning(
+                    "model %s: what serving.json says cannot be kept beside it: %s. If it breaks, the model does not "
+                    "serve after a start until it is mended",
+                    name,
+                    error.strerror,
+                )
+            self._unkept.add(name)
+
+    async def _follow(
+        self, name: str, versions: list[int], policy: ServingPolicy, *, retry: bool
+    ) -> VersionRecord | None:
+        """Bring about what a policy asks for; see ``bring_about``."""
+        registry = self.registry
         labels = policy.version_labels
         for record in registry.records(name) if name in registry.names() else ():
             record.reason = "" if record.state is State.READY else record.reason  # of a serving.json broken before
@@ -105,27 +175,14 @@ class AspiredVersions:
         """What serving.json of a model says.
 
         Raises:
-            VersionRefused: it is broken, or wants only versions that are not there; said in their states as well.
+            VersionRefused: it is broken, or wants only versions that are not there.
         """
-        try:
-            policy = await asyncio.to_thread(self.repository.policy, name)
-            if not policy.candidates(versions)[0]:
-                raise VersionRefused(
-                    f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
-                    f"repository: {listed(versions)}"
-                )
-        except VersionRefused as error:
-            log.error("model %s: %s", name, error.message)
-            self._on_policy(name, True)
-            for version in versions:
-                record = self.registry.enter(name, version)
-                if record.model is not None:
-                    record.reason = f"{error.message}; it goes on serving as before"
-                elif not record.reason:  # never tried
-                    record.refused = True
-                    self.registry.set(name, record, State.UNAVAILABLE, error.message)
-            raise
-        self._on_policy(name, False)
+        policy = await asyncio.to_thread(self.repository.policy, name)
+        if not policy.candidates(versions)[0]:
+            raise VersionRefused(
+                f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
+                f"repository: {listed(versions)}"
+            )
         return policy
 
     def _choose_live(

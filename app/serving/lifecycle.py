@@ -12,6 +12,7 @@ from app.errors import Draining, VersionRefused
 from app.repository.policy import STABLE
 from app.repository.serving_file import Promotion
 from app.serving.aspired_versions import AspiredVersions
+from app.serving.model import LoadedModel
 from app.serving.registry import Registry
 from app.serving.version_loads import Repository, VersionLoads
 from app.serving.versions import State, no_model, no_version, unwritable
@@ -80,16 +81,28 @@ class Lifecycle:
         Raises:
             ModelNotFound: it is not in the repository.
             Draining: the service is shutting down.
-            VersionRefused: a version asked for is refused; says why, and what serves instead.
+            VersionRefused: serving.json is broken, or a version asked for is refused; says why, and which one
+                answers requests that name none all the same.
         """
         found = await self._on_disk(name)
         async with self._locks[name]:
             self._unloaded.discard(name)
-            refused = await self._aspired.bring_about(name, found, retry=True)
+            before = self.registry.live(name)
+            try:
+                refused = await self._aspired.bring_about(name, found, retry=True)
+            except VersionRefused as error:
+                raise VersionRefused(f"{error.message}; {self._who_serves(name, before)}") from error
             if refused is not None:
-                live = self.registry.live(name)
-                instead = f"version {live.version} serves" if live is not None else "no version serves"
-                raise VersionRefused(f"model {name!r} version {refused.version} refused: {refused.reason}; {instead}")
+                raise VersionRefused(
+                    f"model {name!r} version {refused.version} refused: {refused.reason}; "
+                    f"{self._who_serves(name, before)}"
+                )
+
+    def _who_serves(self, name: str, before: LoadedModel | None) -> str:
+        live = self.registry.live(name)
+        if live is None:
+            return "no version serves"
+        return f"version {live.version} {'goes on serving' if live is before else 'serves instead'}"
 
     async def follow(self, name: str, versions: list[int]) -> float | None:
         """Follow what has changed on the disk, without being asked for a model.
@@ -196,7 +209,10 @@ class Lifecycle:
             await self._aspired.bring_about(name, found, retry=False)
 
     async def _ensure_loaded(self, name: str, version: int) -> None:
-        if self.registry.enter(name, version).model is None and await self._loads.attempt(name, version) is None:
+        if self.registry.enter(name, version).model is not None:
+            return
+        policy = await asyncio.to_thread(self.repository.policy, name)
+        if await self._loads.attempt(name, version, policy) is None:
             reason = self.registry.record(name, version).reason
             raise VersionRefused(f"model {name!r} version {version} does not become stable: {reason}")
 
@@ -212,13 +228,14 @@ class Lifecycle:
             raise no_model(name, found)
         if version is not None and version not in found[name]:
             raise no_version(name, version, found[name])
-        wanted = [version] if version is not None else []
         if version is None:
             policy = await self._aspired.policy(name, found[name])
             wanted = [policy.version_labels[STABLE]] if policy.version_labels.get(STABLE) in found[name] else []
             wanted += policy.candidates(found[name])[0]
+        else:
+            policy, wanted = await asyncio.to_thread(self.repository.policy, name), [version]
         for candidate in wanted:
-            if (model := await self._loads.attempt(name, candidate)) is not None:
+            if (model := await self._loads.attempt(name, candidate, policy)) is not None:
                 self.registry.serve(name, model)
                 break
 

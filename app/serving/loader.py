@@ -69,8 +69,13 @@ class Loader:
     make_savedmodel: Callable[[Path, ModelSpec, int], Backend] = SavedModelBackend
     accelerators: Accelerators | None = None
 
-    def load(self, name: str, version: int) -> LoadedModel:
+    def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
+
+        Args:
+            name: model.
+            version: its number.
+            serving: the settings to load it with; None takes those in serving.json.
 
         Raises:
             VersionRefused: says which file of the version breaks which rule.
@@ -81,7 +86,7 @@ class Loader:
         if spec.name != name:
             raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
         tokenizer = read_preprocessing(directory, spec)
-        serving = ServingPolicy.read(directory.parent)
+        serving = serving or ServingPolicy.read(directory.parent)
         policy = serving.batching
         golden = Golden.read(directory)
         largest = policy.max_batch_size or spec.batching.max_batch_size

@@ -30,7 +30,9 @@ class Repository:
         snapshot: model name -> something other than before if the model has changed.
         policy: serving.json of a model; VersionRefused if it is broken.
         fingerprint: of a version; other than before if any of its files changed.
-        load: loads a version; VersionRefused if it must not serve.
+        remember: keeps a policy that is followed, for the time that serving.json is broken; OSError if it cannot.
+        last_good: the policy that is kept; None if there is none.
+        load: loads a version with the settings of a policy; VersionRefused if it must not serve.
         promote: gives a version the label "stable" in serving.json.
         rollback: gives it back to the version before, and ``rollback_target`` says which that is.
         halt: writes into serving.json why the canary gets no more requests.
@@ -39,8 +41,10 @@ class Repository:
     scan: Callable[[], Mapping[str, list[int]]]
     snapshot: Callable[[], Mapping[str, Hashable]]
     policy: Callable[[str], ServingPolicy]
+    remember: Callable[[str, ServingPolicy], None]
+    last_good: Callable[[str], ServingPolicy | None]
     fingerprint: Callable[[str, int], Hashable]
-    load: Callable[[str, int], LoadedModel]
+    load: Callable[[str, int, ServingPolicy], LoadedModel]
     promote: Callable[[str, int, list[int]], Promotion]
     rollback: Callable[[str, list[int]], Promotion]
     rollback_target: Callable[[str, list[int]], int]
@@ -73,15 +77,15 @@ class VersionLoads:
         known = self.registry.enter(name, version)
         old = known.model
         if old is None:
-            return await self.attempt(name, version) if retry or await self._is_worth_a_try(name, known) else None
+            is_tried = retry or await self._is_worth_a_try(name, known)
+            return await self.attempt(name, version, policy) if is_tried else None
         if old.load_settings == policy.load_settings:
             return old
         try:
-            new = await self._load(name, version)
+            new = await self._load(name, version, policy)
         except ServingError as error:
             log.error("model %s version %d goes on as it was: %s", name, version, error.message)
-            known.reason = f"{error.message}; it goes on serving as before"
-            raise VersionRefused(f"{error.message}; version {version} goes on serving as it was") from error
+            raise VersionRefused(error.message) from error
         known.model = new
         if self.registry.live(name) is old:
             self.registry.serve(name, new)
@@ -101,14 +105,14 @@ class VersionLoads:
         record.retry_at = record.tried_at + backoff_s
         return time.monotonic() >= record.retry_at
 
-    async def attempt(self, name: str, version: int) -> LoadedModel | None:
-        """The version, loaded now; None if it is refused, with the reason in its record."""
+    async def attempt(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel | None:
+        """The version, loaded now with these settings; None if it is refused, with the reason in its record."""
         record = self.registry.enter(name, version)
         self.registry.set(name, record, State.LOADING)
         record.fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, version)
         record.retry_at, reason = None, ""
         try:
-            record.model = await self._load(name, version)
+            record.model = await self._load(name, version, policy)
         except ServingError as error:
             reason = error.message
             log.error("model %s version %d refused: %s", name, version, reason)
@@ -134,10 +138,10 @@ class VersionLoads:
         )
         return record.model
 
-    async def _load(self, name: str, version: int) -> LoadedModel:
+    async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
         began, succeeded = time.monotonic(), False
         try:
-            model = await asyncio.to_thread(self.repository.load, name, version)
+            model = await asyncio.to_thread(self.repository.load, name, version, policy)
             succeeded = True
             return model
         finally:

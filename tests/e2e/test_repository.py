@@ -96,7 +96,7 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
         client.load_model("brightness")
     assert caught.value.status() == "500"
     assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
-    assert caught.value.message().endswith("; version 1 serves")
+    assert caught.value.message().endswith("; version 1 goes on serving")
     assert serving_version(service) == ["1"]
 
 
@@ -220,7 +220,8 @@ def test_a_policy_that_names_only_missing_versions_says_so_and_what_serves_goes_
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("brightness")
     assert caught.value.message() == (
-        "serving.json of model 'brightness': version_policy.specific names none of the versions in the repository: 1"
+        "serving.json of model 'brightness': version_policy.specific names none of the versions in the repository: 1; "
+        "version 1 goes on serving"
     )
     assert serving_version(service) == ["1"]
     policy.unlink()
@@ -260,7 +261,7 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
         (models / "brightness" / "serving.json").write_text(
             '{"batching": {"max_batch_size": 5, "length_buckets": [4]}}'
         )
-        with pytest.raises(InferenceServerException, match="takes no texts; version 1 goes on serving as it was"):
+        with pytest.raises(InferenceServerException, match="takes no texts; version 1 goes on serving"):
             client.load_model("brightness")
         assert configured() == 3
     finally:

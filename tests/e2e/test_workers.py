@@ -224,7 +224,8 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
     assert set(steps.values()) == {0}, done
     assert document["version_policy"] == {"all": True}
     assert set(workers.ask_all(version)) == {str(last)}
-    assert [path.name for path in (models / "brightness").iterdir() if path.name.startswith(".")] == []
+    hidden = [path.name for path in (models / "brightness").iterdir() if path.name.startswith(".")]
+    assert hidden == [".serving.last-good.json"]
 
 
 def test_what_is_published_serves_in_all_workers(workers, models):

@@ -1,0 +1,38 @@
+"""What serving.json of a model said when it was last followed, kept beside it for the time that it is broken."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app.repository.policy import POLICY_FILE, ServingPolicy
+from app.repository.serving_file import write_whole
+
+# A name with a dot: neither scanned nor watched, and part of no version.
+LAST_GOOD_FILE = ".serving.last-good.json"
+
+
+def remember(model_directory: Path, policy: ServingPolicy) -> None:
+    """Keep a policy that is followed; written only if it is another one than is kept.
+
+    Where there is no serving.json nothing is kept, and what was kept goes.
+
+    Raises:
+        OSError: it cannot be written; what was kept stays.
+    """
+    path = model_directory / LAST_GOOD_FILE
+    kept = path.read_bytes() if path.exists() else None
+    if not (model_directory / POLICY_FILE).exists():
+        if kept is not None:
+            path.unlink(missing_ok=True)  # another process may have been sooner
+        return
+    data = (policy.model_dump_json(exclude_unset=True, indent=2) + "\n").encode()
+    if kept != data:
+        write_whole(path, data)
+
+
+def last_good(model_directory: Path) -> ServingPolicy | None:
+    """The policy that is kept; None if there is none, or none that can be read."""
+    try:
+        return ServingPolicy.model_validate_json((model_directory / LAST_GOOD_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
