@@ -18,7 +18,9 @@ ServingError
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
 │   └── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
 ├── CannotListen          an address is taken or is none of this machine's
-└── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples)
+├── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples), or
+│                         serving.json is broken: what lies on the disk is at fault, not the service
+└── SettingsUnwritable    serving.json cannot be written
 """
 
 
@@ -106,6 +108,10 @@ class DeviceFault(BackendFailed):
 
 class VersionRefused(ServingError):
     """A version directory breaks the on-disk contract; the message says which file and which rule."""
+
+
+class SettingsUnwritable(ServingError):
+    """serving.json of a model cannot be written: no space, no permission; it is as it was."""
 
 
 class CannotListen(ServingError):

@@ -39,7 +39,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (DeadlineExceeded, 504),
     (Unsupported, 501),
     (BackendFailed, 500),
-    (VersionRefused, 500),
+    (VersionRefused, 400),  # as Triton answers a load that fails
 )
 
 JSON: Header = (b"content-type", b"application/json")

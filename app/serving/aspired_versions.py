@@ -62,7 +62,7 @@ class AspiredVersions:
             raise
         if self.registry.live(name) is None and refused is not None:  # after a start: it may be for the settings
             none = VersionRefused(f"no version loads as serving.json is: version {refused.version}: {refused.reason}")
-            if await self._hold(name, versions, none, retry=retry):
+            if await self._hold(name, versions, none, retry=retry, tried=policy):
                 raise none
         self._on_policy(name, False)
         if self.registry.live(name) is not None:
@@ -70,10 +70,12 @@ class AspiredVersions:
             await self._remember(name, policy)
         return refused
 
-    async def _hold(self, name: str, versions: list[int], error: VersionRefused, *, retry: bool) -> bool:
+    async def _hold(
+        self, name: str, versions: list[int], error: VersionRefused, *, retry: bool, tried: ServingPolicy | None = None
+    ) -> bool:
         """Follow the policy that was followed last, as serving.json cannot be; whether a version serves by it."""
         policy = self._followed.get(name) or await asyncio.to_thread(self.repository.last_good, name)
-        if policy is None:
+        if policy is None or policy == tried:
             return False
         with suppress(VersionRefused):  # said in the log
             await self._follow(name, versions, policy, retry=retry)

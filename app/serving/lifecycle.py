@@ -150,7 +150,8 @@ class Lifecycle:
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
-            VersionRefused: it does not load, or serving.json is broken or cannot be written; nothing has changed.
+            VersionRefused: it does not load, or serving.json is broken; nothing has changed.
+            SettingsUnwritable: serving.json cannot be written; nothing has changed.
         """
         found = await self._on_disk(name)
         if version not in found:
@@ -163,7 +164,7 @@ class Lifecycle:
 
         Raises:
             ModelNotFound, VersionNotFound: there is nothing to go back to.
-            VersionRefused: see ``promote``.
+            VersionRefused, SettingsUnwritable: see ``promote``.
         """
         found = await self._on_disk(name)
         async with self._locks[name]:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.errors import ModelNotFound, VersionNotFound, VersionRefused
+from app.errors import ModelNotFound, SettingsUnwritable, VersionNotFound
 from app.serving.model import LoadedModel
 
 
@@ -54,9 +54,9 @@ def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound
     return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {listed(known)}")
 
 
-def unwritable(name: str, error: OSError) -> VersionRefused:
+def unwritable(name: str, error: OSError) -> SettingsUnwritable:
     """The settings of a model cannot be changed."""
-    return VersionRefused(f"serving.json of model {name!r} cannot be written: {error.strerror}")
+    return SettingsUnwritable(f"serving.json of model {name!r} cannot be written and is as it was: {error.strerror}")
 
 
 def listed(versions: Iterable[int]) -> str:

@@ -391,7 +391,7 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     publish(models, 2, lambda directory: flip_one_weight(directory, "weights"))
     wait_until(lambda: loads(service, "refused") == 1)
     reply = service.client.post("/v2/repository/models/brightness/promote", json={"version": 2})
-    assert reply.status_code == 500
+    assert reply.status_code == 400
     assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
     assert not (models / "brightness" / "serving.json").exists()
     # By command the file says so, and the service keeps to what it has.

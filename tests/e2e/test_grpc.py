@@ -557,6 +557,9 @@ def test_the_index_and_loading_and_unloading(tmp_path, start):
     np.testing.assert_allclose(
         client.infer("brightness", pixels()).as_numpy("probabilities"), expected(PIXELS), atol=1e-6
     )
+    (tmp_path / "brightness" / "serving.json").write_text("{")
+    code, found = refusal(client.load_model, "brightness")
+    assert (code, found.endswith("; version 1 goes on serving")) == ("FAILED_PRECONDITION", True)
 
 
 def test_what_load_and_unload_do_not_take(client, service):

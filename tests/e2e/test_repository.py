@@ -94,10 +94,18 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
     flip_one_weight(write_brightness_model(models, version=2), "weights")
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("brightness")
-    assert caught.value.status() == "500"
+    assert caught.value.status() == "400"
     assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
     assert caught.value.message().endswith("; version 1 goes on serving")
     assert serving_version(service) == ["1"]
+    # Where nothing served before, the older one is loaded instead.
+    client.unload_model("brightness")
+    with pytest.raises(InferenceServerException, match=r"version 2 refused: .*; version 1 serves instead$"):
+        client.load_model("brightness")
+    shutil.rmtree(models / "brightness" / "1")
+    client.unload_model("brightness")
+    with pytest.raises(InferenceServerException, match=r"version 2 refused: .*; no version serves$"):
+        client.load_model("brightness")
 
 
 def test_load_and_unload_of_an_unknown_model(client):
@@ -197,7 +205,7 @@ def test_a_broken_policy_is_the_reason_in_the_index_and_does_not_stop_other_mode
         assert index[1]["state"] == "READY"
         shutil.copy(models / "brightness" / "serving.json", models / "words" / "serving.json")
         reply = service.client.post("/v2/repository/models/words/load")
-        assert reply.status_code == 500
+        assert reply.status_code == 400
         assert "length_buckets" in reply.json()["error"]
         assert service.client.get("/v2/models/words/ready").status_code == 200
     finally:

@@ -282,7 +282,7 @@ def test_mistakes_in_the_policy_are_said_in_words(start, models, policy, error):
     path = models / "brightness" / "serving.json"
     path.write_text(json.dumps(policy))
     reply = service.client.post("/v2/repository/models/brightness/load")
-    assert (reply.status_code, reply.json()["error"].startswith(f"{path}: {error}")) == (500, True), reply.text
+    assert (reply.status_code, reply.json()["error"].startswith(f"{path}: {error}")) == (400, True), reply.text
     assert answers(service) == "1"
 
 

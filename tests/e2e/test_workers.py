@@ -186,7 +186,7 @@ def test_refused_commands_say_what_a_single_process_says(workers, model, name, b
 def test_a_version_that_does_not_load_is_not_promoted(workers, models):
     flip_one_weight(write_brightness_model(models, version=2), "weights")
     reply = command(workers, "brightness", "promote", version=2)
-    assert reply.status_code == 500
+    assert reply.status_code == 400
     assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
     assert not (models / "brightness" / "serving.json").exists()
     assert set(workers.ask_all(version)) == {"1"}
@@ -195,7 +195,7 @@ def test_a_version_that_does_not_load_is_not_promoted(workers, models):
 def test_what_all_workers_refuse_is_said_once(workers, models):
     damaged = write_brightness_model(models, version=2)
     (damaged / "notes.txt").write_text("x")
-    assert command(workers, "brightness", "load").status_code == 500
+    assert command(workers, "brightness", "load").status_code == 400
     assert "notes.txt is on disk and not in the manifest" in command(workers, "brightness", "load").json()["error"]
     serving = models / "brightness" / "serving.json"
     serving.write_text("{")

@@ -12,6 +12,7 @@ from app.errors import (
     ServingError,
     Unavailable,
     Unsupported,
+    VersionRefused,
 )
 
 # The first class that matches decides, so subclasses stand before their base; what is not in it is INTERNAL. TooLarge
@@ -25,6 +26,7 @@ STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (Unavailable, StatusCode.UNAVAILABLE),
     (DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),
     (Unsupported, StatusCode.UNIMPLEMENTED),
+    (VersionRefused, StatusCode.FAILED_PRECONDITION),
 )
 # Messages travel in the trailers, of which clients take 8 KiB; a byte may become three there.
 MESSAGE_LIMIT_BYTES = 2_048

@@ -23,7 +23,8 @@ from app.edge.grpc.status import code_of, details_of
         (errors.Forbidden("x"), StatusCode.PERMISSION_DENIED),
         (errors.Unsupported("x"), StatusCode.UNIMPLEMENTED),
         (errors.BackendFailed("x"), StatusCode.INTERNAL),
-        (errors.VersionRefused("x"), StatusCode.INTERNAL),
+        (errors.VersionRefused("x"), StatusCode.FAILED_PRECONDITION),
+        (errors.SettingsUnwritable("x"), StatusCode.INTERNAL),
     ],
 )
 def test_each_error_has_its_code(error, code):
