@@ -1,4 +1,4 @@
-"""Triton's model repository extension: index, load, unload; and Atelier's own: promote, rollback."""
+"""Triton's model repository extension: index, load, unload; and Atelier's own: one model, promote, rollback."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from app.serving.administration import (
     check_unload_parameters,
     refuse_repository_name,
 )
-from app.serving.describe import repository_index
+from app.serving.describe import model_versions, repository_index
 from app.serving.registry import Registry
 
 BODY_LIMIT_BYTES = 65_536
@@ -23,7 +23,7 @@ BODY_LIMIT_BYTES = 65_536
 def repository_router(
     registry: Registry, commands: RepositoryCommands, guard: AdminGuard, *, unload_timeout_s: float
 ) -> APIRouter:
-    """Routes under /v2/repository; all but the index are for administrators."""
+    """Routes under /v2/repository; those that change something are for administrators."""
     router = APIRouter(prefix="/v2/repository", tags=["repository"])
     admin = [Depends(guard)]
 
@@ -34,6 +34,10 @@ def repository_router(
         if not isinstance(ready, bool):
             raise InvalidInput(f"'ready' is {ready!r}; send true or false")
         return await repository_index(registry, ready=ready)
+
+    @router.get("/models/{name}", summary="Which version answers requests that name none, and what the labels name")
+    async def model(name: str) -> dict[str, Any]:
+        return model_versions(registry, name)
 
     @router.post("/models/{name}/load", summary="Load what serving.json asks for", dependencies=admin)
     async def load(name: str, request: Request) -> Response:

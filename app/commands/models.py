@@ -23,8 +23,10 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.model_spec import ModelSpec
+    from app.repository.last_good import last_good
     from app.repository.policy import ServingPolicy
     from app.repository.scan import scan
+    from app.repository.serving_file import stable_version
 
     settings = read_settings(models_dir=models_dir)
     table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "on test data")
@@ -33,10 +35,11 @@ def models(models_dir: ModelsDir = None) -> None:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
         try:
-            labels = ServingPolicy.read(settings.models_dir / name).version_labels
+            policy = ServingPolicy.read(settings.models_dir / name)
         except ServingError as error:
             Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
-            labels = {}
+            policy = last_good(settings.models_dir / name) or ServingPolicy()
+        serving = stable_version(policy, versions)
         for version in versions:
             directory = settings.models_dir / name / str(version)
             try:
@@ -48,10 +51,11 @@ def models(models_dir: ModelsDir = None) -> None:
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = _measured(metrics.get("test") or {})
-            named = ", ".join(label for label, number in labels.items() if number == version)
+            marks = [label for label, number in policy.version_labels.items() if number == version]
+            marks += ["serving"] if version == serving and len(versions) > 1 else []
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            marked = f"{version} ({named})" if named else str(version)
+            marked = f"{version} ({', '.join(marks)})" if marks else str(version)
             table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
     print_table(table)
 

@@ -64,7 +64,7 @@ def promote(model_directory: Path, version: int, *, versions: Sequence[int]) -> 
     name = model_directory.name
     if version not in versions:
         raise VersionNotFound(f"model {name!r} has no version {version}; versions: {', '.join(map(str, versions))}")
-    before = _stable(ServingPolicy.read(model_directory), versions)
+    before = stable_version(ServingPolicy.read(model_directory), versions)
 
     def change(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
         history = policy.promoted if before in {None, version} else (*policy.promoted, before)
@@ -88,7 +88,7 @@ def rollback(model_directory: Path, *, versions: Sequence[int]) -> Promotion:
         model_directory,
         lambda document, _: {"version_labels": _labels(policy, version), "promoted": history, **_resumed(document)},
     )
-    return Promotion(model_directory.name, version, _stable(policy, versions))
+    return Promotion(model_directory.name, version, stable_version(policy, versions))
 
 
 def rollback_target(model_directory: Path, *, versions: Sequence[int]) -> int:
@@ -96,7 +96,7 @@ def rollback_target(model_directory: Path, *, versions: Sequence[int]) -> int:
     policy = ServingPolicy.read(model_directory)
     if history := _history(policy, versions):
         return history[-1]
-    now = _stable(policy, versions)
+    now = stable_version(policy, versions)
     if older := [version for version in versions if now is not None and version < now]:
         return older[0]
     raise VersionNotFound(f"model {model_directory.name!r} has no version to go back to from version {now}")
@@ -104,7 +104,7 @@ def rollback_target(model_directory: Path, *, versions: Sequence[int]) -> int:
 
 def _history(policy: ServingPolicy, versions: Sequence[int]) -> list[int]:
     """Versions promoted before, as far as they are still there, the last one last."""
-    now = _stable(policy, versions)
+    now = stable_version(policy, versions)
     return [version for version in policy.promoted if version in versions and version != now]
 
 
@@ -120,8 +120,8 @@ def _resumed(document: dict[str, Any]) -> dict[str, Any]:
     return {"rollout": {key: value for key, value in document["rollout"].items() if key != "halted"}}
 
 
-def _stable(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
-    """The version that answers requests that name none, as far as the files tell."""
+def stable_version(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
+    """The version that answers requests that name none, as far as the files tell: they do not say what loads."""
     candidates, _ = policy.candidates(versions)
     return policy.version_labels.get(STABLE, candidates[0] if candidates else None)
 

@@ -99,6 +99,23 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
     return entries
 
 
+def model_versions(registry: Registry, name: str) -> dict[str, Any]:
+    """Which version of a model answers requests that name none, what the labels name, and the state of each version.
+
+    Raises:
+        ModelNotFound: there is no such model.
+    """
+    records, live = registry.records(name), registry.live(name)
+    return {
+        "name": name,
+        "serving": live.version if live is not None else None,
+        "labels": dict(registry.labels(name)),
+        "versions": [
+            {"version": record.version, "state": str(record.state), "reason": record.reason} for record in records
+        ],
+    }
+
+
 def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> dict[str, Any]:
     """What is known of a model's canary: its shares, requests, copies, agreement and latency beside stable.
 

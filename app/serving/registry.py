@@ -46,6 +46,10 @@ class Registry:
         """The labels of a model from now on."""
         self._labels[name] = dict(labels)
 
+    def labels(self, name: str) -> Mapping[str, int]:
+        """Label -> version that it names, whether that serves or not."""
+        return self._labels.get(name, {})
+
     def rollout(self, name: str) -> Rollout | None:
         """The canary that is tried beside the version that answers requests that name none."""
         return self._rollouts.get(name)

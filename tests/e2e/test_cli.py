@@ -170,7 +170,7 @@ def test_models_and_predict_go_by_serving_json(tmp_path):
         assert label("--version", 2) == "dark"
     policy.write_text('{"version_labels": {"stable": 1, "canary": 2}}')
     listed = run("models", "--models-dir", tmp_path).stdout
-    assert "1 (stable)" in listed
+    assert "1 (stable, serving)" in listed
     assert "2 (canary)" in listed
     policy.write_text('{"version_labels": 1}')
     result = run("models", "--models-dir", tmp_path)

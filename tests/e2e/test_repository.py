@@ -108,6 +108,41 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
         client.load_model("brightness")
 
 
+def test_which_version_answers_requests_that_name_none_can_be_asked(client, service, models):
+    def model():
+        return service.client.get("/v2/repository/models/brightness").json()
+
+    only = {"version": 1, "state": "READY", "reason": ""}
+    assert model() == {"name": "brightness", "serving": 1, "labels": {}, "versions": [only]}
+    for version in (2, 3):
+        write_brightness_model(models, version=version)
+    (models / "brightness" / "serving.json").write_text('{"version_labels": {"stable": 2, "canary": 3, "next": 4}}')
+    client.load_model("brightness")
+    found = model()
+    assert (found["serving"], found["labels"]) == (2, {"stable": 2, "canary": 3, "next": 4})
+    assert [(each["version"], each["state"]) for each in found["versions"]] == [
+        (3, "READY"),
+        (2, "READY"),
+        (1, "UNAVAILABLE"),
+    ]
+    assert found["versions"][2]["reason"] == "unloaded: version_policy asks for other versions"
+    assert client.infer("brightness", pixels()).get_response()["model_version"] == str(found["serving"])
+    client.unload_model("brightness")
+    assert (model()["serving"], model()["labels"]) == (None, found["labels"])
+    unknown = service.client.get("/v2/repository/models/nope")
+    assert (unknown.status_code, unknown.json()["error"]) == (
+        404,
+        "model 'nope' is not in the repository; models: brightness, words",
+    )
+    # The index is Triton's, with no key that a client does not know.
+    assert {key for entry in client.get_model_repository_index() for key in entry} == {
+        "name",
+        "version",
+        "state",
+        "reason",
+    }
+
+
 def test_load_and_unload_of_an_unknown_model(client):
     for call in (client.load_model, client.unload_model):
         with pytest.raises(InferenceServerException, match="model 'nope' is not in the repository") as caught:
