@@ -10,9 +10,10 @@ from app import __version__
 from app.contract.model_spec import TensorSpec
 from app.errors import VersionNotFound
 from app.runtime.devices import Device
+from app.serving.comparison import Comparison
 from app.serving.model_config import platform
 from app.serving.registry import Registry
-from app.serving.rollout import Comparison, Rollout
+from app.serving.rollout import Rollout
 from app.serving.versions import State
 
 EXTENSIONS = [
@@ -143,7 +144,12 @@ def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> d
         "requests": {"count": seen.requests, "errors": seen.errors},
         "copies": {"count": seen.copies, "errors": seen.copy_errors, "dropped": seen.dropped},
         "instances": {"compared": seen.rows, "agreed": seen.agreed},
-        "score_distance": {"mean": seen.distance_sum / seen.rows if seen.rows else 0.0, "max": seen.distance_max},
+        "score_distance": {
+            "mean": seen.distance_sum / seen.rows if seen.rows else 0.0,
+            "p50": seen.distance_at(0.5),
+            "p99": seen.distance_at(0.99),
+            "max": seen.distance_max,
+        },
         "compute_ms": {
             "stable": seen.stable_s / ran * 1e3 if ran else 0.0,
             "canary": seen.canary_s / ran * 1e3 if ran else 0.0,

@@ -5,17 +5,16 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from app.errors import ServingError
 from app.repository.policy import RolloutPolicy
-from app.runtime.backend import Tensors, row_count
+from app.runtime.backend import Tensors
 from app.runtime.warmup import Clock
+from app.serving.comparison import Comparison
 from app.serving.model import LoadedModel
 from app.serving.predictor import predict
-from app.serving.work import Answer, Prediction, RequestOptions
+from app.serving.work import Prediction, RequestOptions
 
 log = logging.getLogger("atelier.rollout")
 
@@ -24,76 +23,7 @@ MOST_COPIES = 256
 COPIES_AT_ONCE = 32
 # Limits are judged over windows of so many times min_requests, so that a canary that turns bad late is noticed soon.
 WINDOW = 10
-# Numbers that are no scores agree if they differ by less than this share, or than this at all.
-RELATIVE, ABSOLUTE = 1e-2, 1e-3
 _PARTS = 1_000_000
-
-
-@dataclass(slots=True)
-class Comparison:
-    """What is known of a canary beside the stable version.
-
-    Attributes:
-        requests, errors: real requests that it answered, and those of them that it failed (status 500 and above).
-        copies, copy_errors, dropped: copied requests that it ran, that it failed, and that were not run at all.
-        rows, agreed: instances compared, and those with the same answer.
-        distance_sum, distance_max: of the instances' scores; the distance of one is its largest difference.
-        stable_s, canary_s: seconds of computing the compared requests.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    copies: int = 0
-    copy_errors: int = 0
-    dropped: int = 0
-    rows: int = 0
-    agreed: int = 0
-    distance_sum: float = 0.0
-    distance_max: float = 0.0
-    stable_s: float = 0.0
-    canary_s: float = 0.0
-
-    @property
-    def error_rate(self) -> float:
-        """Share of real and copied requests that failed."""
-        asked = self.requests + self.copies
-        return (self.errors + self.copy_errors) / asked if asked else 0.0
-
-    @property
-    def disagreement(self) -> float:
-        """Share of compared instances that were answered otherwise."""
-        return 1 - self.agreed / self.rows if self.rows else 0.0
-
-    def add(self, stable: Answer, canary: Answer, scores: str | None) -> None:
-        """Compare the answers to one request.
-
-        Args:
-            stable: output name -> (rows, *shape).
-            canary: likewise.
-            scores: output with one score per class, whose best one is the answer; None compares all numbers.
-        """
-        names = [scores] if scores is not None else list(stable)
-        rows = row_count(stable)
-        agreed, distance = np.ones(rows, bool), np.zeros(rows)
-        for name in names:
-            one = np.asarray(stable[name], np.float64).reshape(rows, -1)
-            other = np.asarray(canary[name], np.float64).reshape(rows, -1)
-            distance = np.maximum(distance, np.abs(one - other).max(axis=1))
-            if scores is not None:
-                agreed &= one.argmax(axis=1) == other.argmax(axis=1)
-            else:
-                agreed &= np.isclose(other, one, rtol=RELATIVE, atol=ABSOLUTE).all(axis=1)
-        self.rows += rows
-        self.agreed += int(agreed.sum())
-        self.distance_sum += float(distance.sum())
-        self.distance_max = max(self.distance_max, float(distance.max()))
-
-    def merge(self, other: "Comparison") -> None:
-        """Add what another process has seen of the same two versions."""
-        for each in fields(self):
-            if each.name != "distance_max":
-                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
-        self.distance_max = max(self.distance_max, other.distance_max)
 
 
 @dataclass(eq=False)

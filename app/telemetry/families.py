@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from app.serving.comparison import DISTANCES, Comparison
 from app.serving.model import LoadedModel
-from app.serving.rollout import Comparison
-from app.telemetry.counts import VERSION_LABELS
+from app.telemetry.counts import VERSION_LABELS, Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,10 @@ def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bo
         "Instances that the canary answered after stable, by whether it agreed.",
         labels=[*VERSION_LABELS, "result"],
     )
-    distance = CounterMetricFamily(
-        "atelier_shadow_score_distance", "Sum of the instances' largest differences.", labels=VERSION_LABELS
+    distance = HistogramMetricFamily(
+        "atelier_shadow_score_distance",
+        "Distance of the scores that the canary gave from stable's; of an instance the largest difference.",
+        labels=VERSION_LABELS,
     )
     seconds = CounterMetricFamily(
         "atelier_shadow_compute_seconds",
@@ -109,7 +111,9 @@ def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bo
         copies.add_metric([*labels, "dropped"], seen.dropped)
         rows.add_metric([*labels, "agreed"], seen.agreed)
         rows.add_metric([*labels, "differed"], seen.rows - seen.agreed)
-        distance.add_metric(labels, seen.distance_sum)
+        distances = Histogram(DISTANCES)
+        distances.merge([*seen.distances, seen.distance_sum])
+        distance.add_metric(labels, *distances.samples())
         seconds.add_metric([*labels, "stable"], seen.stable_s)
         seconds.add_metric([*labels, "canary"], seen.canary_s)
         halted.add_metric(labels, float(is_halted))

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from app import __version__
+from app.serving.comparison import Comparison
 from app.serving.model import LoadedModel
-from app.serving.rollout import Comparison
 from app.serving.versions import State
 from app.serving.work import Timings
 from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics

@@ -11,7 +11,8 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.process import ProcessMetrics
 
 if TYPE_CHECKING:
-    from app.serving.rollout import Comparison, Rollout
+    from app.serving.comparison import Comparison
+    from app.serving.rollout import Rollout
 
 
 class Total(Collector):

@@ -116,6 +116,8 @@ def test_copies_are_compared_and_nobody_notices(start, models):
     assert found["instances"]["agreed"] == 15
     assert found["score_distance"]["max"] > 0.9
     assert 0 < found["score_distance"]["mean"] < 0.6
+    assert found["score_distance"]["p50"] < 0.1  # of 20 instances 5 are far apart
+    assert 0.5 < found["score_distance"]["p99"] <= found["score_distance"]["max"]
     assert found["compute_ms"]["stable"] > 0
     assert found["compute_ms"]["canary"] > 0
     assert found["requests"] == {"count": 0, "errors": 0}
@@ -123,7 +125,12 @@ def test_copies_are_compared_and_nobody_notices(start, models):
     assert service.metric("atelier_shadow_rows_total", **labels, result="agreed") == 15
     assert service.metric("atelier_shadow_rows_total", **labels, result="differed") == 5
     assert service.metric("atelier_shadow_copies_total", **labels, result="ran") == 20
-    assert service.metric("atelier_shadow_score_distance_total", **labels) > 0
+    assert service.metric("atelier_shadow_score_distance_sum", **labels) == pytest.approx(
+        20 * found["score_distance"]["mean"]
+    )
+    assert service.metric("atelier_shadow_score_distance_count", **labels) == 20
+    assert service.metric("atelier_shadow_score_distance_bucket", **labels, le="0.5") == 15
+    assert service.metric("atelier_shadow_score_distance_bucket", **labels, le="1.0") == 20
     assert service.metric("atelier_canary_halted", **labels) == 0
 
 

@@ -258,6 +258,11 @@ def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
     assert all(each == seen[0] for each in seen)
     assert seen[0]["instances"]["compared"] == asked * len(PIXELS)
     assert workers.metric("atelier_shadow_copies_total", result="ran") == asked
+    count = "atelier_shadow_score_distance_count"
+    assert workers.metric(count) == seen[0]["instances"]["compared"]
+    time.sleep(1.5)  # for both workers to have told
+    workers.wait_for_another(1, workers.kill(1))
+    assert workers.metric(count) == seen[0]["instances"]["compared"]
     assert seen[0]["state"] == "running"
     settings["rollout"]["rollback"] = {"max_disagreement": 0.0, "min_requests": 1}
     path.write_text(json.dumps(settings))

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 from prometheus_client import generate_latest
 
-from app.serving.rollout import Comparison
+from app.serving.comparison import Comparison
 from app.serving.versions import State
 from app.serving.work import BatchTimes, Timings
 from app.telemetry.counts import VersionMetrics
@@ -97,9 +97,9 @@ def test_states_of_processes_that_differ_are_all_told():
 
 
 def test_comparisons_add_up_but_for_the_largest_distance():
-    one = Comparison(1, 2, 3, 4, 5, 6, 7, 0.5, 0.75, 1.0, 2.0)
-    one.merge(Comparison(10, 20, 30, 40, 50, 60, 70, 0.25, 0.5, 0.5, 1.0))
-    assert one == Comparison(11, 22, 33, 44, 55, 66, 77, 0.75, 0.75, 1.5, 3.0)
+    one = Comparison(1, 2, 3, 4, 5, 6, 7, 0.5, 0.75, [1, *range(13)], 1.0, 2.0)
+    one.merge(Comparison(10, 20, 30, 40, 50, 60, 70, 0.25, 0.5, [10, *range(13)], 0.5, 1.0))
+    assert one == Comparison(11, 22, 33, 44, 55, 66, 77, 0.75, 0.75, [11, *range(0, 26, 2)], 1.5, 3.0)
 
 
 def test_processes_add_up_but_for_the_start():

@@ -40,7 +40,13 @@ def test_counts_that_come_late_do_not_take_the_place_of_newer_ones():
 
 def test_a_canary_that_no_worker_tries_any_more_is_forgotten():
     seen = dict.fromkeys(("requests", "errors", "copies", "copy_errors", "dropped", "rows", "agreed"), 1)
-    rollout = ["m", 1, 2, {**seen, "distance_sum": 0, "distance_max": 0, "stable_s": 0, "canary_s": 0}, False]
+    rollout = [
+        "m",
+        1,
+        2,
+        {**seen, "distance_sum": 0, "distance_max": 0, "distances": [0] * 14, "stable_s": 0, "canary_s": 0},
+        False,
+    ]
     totals = Totals()
     totals.heard(1, counts(1, rollouts=[rollout]))
     totals.heard(2, counts(1, rollouts=[rollout]))
