@@ -110,8 +110,8 @@ class AspiredVersions:
         except OSError as error:
             if name not in self._unkept:
                 log.warning(
-                    "model %s: what serving.json says cannot be kept beside it: %s. If it breaks, the model does not "
-                    "serve after a start until it is mended",
+                    "model %s: what serving.json says cannot be kept beside it: %s. If it breaks, a start finds what "
+                    "was kept before, or does not serve the model",
                     name,
                     error.strerror,
                 )

@@ -186,8 +186,13 @@ class Lifecycle:
         await self._ensure_loaded(name, version)
         try:
             promotion = await asyncio.to_thread(write)
-        except OSError as error:
-            raise unwritable(name, error) from error
+        except (OSError, VersionRefused) as error:
+            if name not in self._unloaded:
+                with suppress(VersionRefused):  # what is loaded for nothing goes again
+                    await self._aspired.bring_about(name, versions, retry=False)
+            if isinstance(error, OSError):
+                raise unwritable(name, error) from error
+            raise
         self._unloaded.discard(name)
         await self._aspired.bring_about(name, versions, retry=False)
         log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)

@@ -150,7 +150,7 @@ def test_where_nothing_can_be_written_a_broken_file_costs_the_next_start_and_the
     (models / "brightness").chmod(0o555)
     try:
         service = Service(models, through=BOUND_BY_PERMISSIONS)
-        why = "cannot be kept beside it: Permission denied. If it breaks, the model does not serve after a start"
+        why = "cannot be kept beside it: Permission denied. If it breaks, a start finds what was kept before"
         assert service.log.count(why) == 1
         break_it(models)
         wait_until(lambda: broken(service))

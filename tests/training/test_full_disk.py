@@ -1,23 +1,17 @@
 """Runs and versions on a file system that is really full: a small one of its own, in a user's own name space."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.support.mounts import needs_mount
 
 ROOT = Path(__file__).parents[2]
 RUN = "run fashion-mnist-mlp --dataset synthetic --set data.synthetic_count=256 --set network.widths=16 --epochs 3"
 
 
-def can_mount():
-    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", "/tmp"]
-    return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
-
-
-pytestmark = pytest.mark.skipif(not can_mount(), reason="this machine lets users mount no file system of their own")
+pytestmark = needs_mount
 
 
 def shell(script, cwd):

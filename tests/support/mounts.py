@@ -1,0 +1,32 @@
+"""File systems of a test's own: small ones that fill up, in a name space that ends with the process."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CANNOT_MOUNT = "this machine lets users mount no file system of their own"
+
+
+def can_mount() -> bool:
+    """Whether a user may mount in a name space of their own."""
+    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", "/tmp"]
+    return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+needs_mount = pytest.mark.skipif(not can_mount(), reason=CANNOT_MOUNT)
+
+
+def on_small_disk(directory: Path, *, size: str) -> list[str]:
+    """A command that starts another one where ``directory`` is a file system of that size, with a copy of its files."""
+    script = (
+        f'cp -r "{directory}" "{directory}.copy" && mount -t tmpfs -o size={size} tmpfs "{directory}" && '
+        f'cp -r "{directory}.copy/." "{directory}" && exec "$@"'
+    )
+    return ["unshare", "-rm", "sh", "-c", script, "sh"]
+
+
+def seen_by(pid: int, path: Path) -> Path:
+    """The path as a process in a name space of its own sees it."""
+    return Path(f"/proc/{pid}/root") / path.relative_to("/")
