@@ -74,7 +74,8 @@ class AspiredVersions:
         self, name: str, versions: list[int], error: VersionRefused, *, retry: bool, tried: ServingPolicy | None = None
     ) -> bool:
         """Follow the policy that was followed last, as serving.json cannot be; whether a version serves by it."""
-        policy = self._followed.get(name) or await asyncio.to_thread(self.repository.last_good, name)
+        kept = await asyncio.to_thread(self.repository.last_good, name)
+        policy = self._followed.get(name) or kept
         if policy is None or policy == tried:
             return False
         with suppress(VersionRefused):  # said in the log
@@ -87,7 +88,8 @@ class AspiredVersions:
             if record.model is not None:
                 record.reason = f"{error.message}; it goes on serving as before"
         self._followed[name] = policy
-        await self._remember(name, policy)
+        if kept is None:  # there was no serving.json before; what another process has kept is newer
+            await self._remember(name, policy)
         return True
 
     def _refuse_all(self, name: str, versions: list[int], error: VersionRefused) -> None:
