@@ -140,6 +140,7 @@ class Supervisor:
         del self._workers[number]
         self._tell_loaded()
         self._totals.ended(number)
+        self._coordinator.ended(number)
         await worker.channel.close()
         return f"{worker} {how_it_ended(code)}", code
 
@@ -148,6 +149,7 @@ class Supervisor:
 
         async def heard(counts: dict[str, Any]) -> None:
             self._hear(self._workers[number], counts)
+            await self._coordinator.judge(number, counts)
 
         async def serving() -> None:
             self._workers[number].is_serving = True

@@ -15,7 +15,6 @@ class WorkerHooks:
     Attributes:
         commands: load, unload, promote and roll back in all workers.
         total: the counts of all workers.
-        halt: writes down why the canary of a model gets nothing any more (model, reason). Blocks.
         unloaded: models, and versions of each, that an administrator has unloaded.
         loads_first: no request is taken before the models are loaded: other workers take them.
         loaded: is set when the models are loaded.
@@ -23,7 +22,6 @@ class WorkerHooks:
 
     commands: RepositoryCommands
     total: Callable[[], Awaitable[Total]]
-    halt: Callable[[str, str], None]
     unloaded: Mapping[str, Sequence[int]]
     loads_first: bool
     loaded: asyncio.Event

@@ -209,7 +209,8 @@ class AspiredVersions:
         same = old is not None and (old.stable, old.canary) == (live, canary)
         if old is not None and same and old.policy == policy.rollout:
             return
-        new = Rollout(policy.rollout, live, canary, partial(self._halt, name), clock=time.perf_counter)
+        halt = partial(self._halt, name, self.repository.halt) if self.repository.halt is not None else None
+        new = Rollout(policy.rollout, live, canary, halt, clock=time.perf_counter)
         new.reason = policy.rollout.halted
         if old is not None and same and (old.reason is None or new.reason is not None):
             new.comparison = old.comparison
@@ -222,14 +223,14 @@ class AspiredVersions:
         )
         self.registry.roll_out(name, new)
 
-    def _halt(self, name: str, reason: str) -> None:
+    def _halt(self, name: str, write: Callable[[str, str], None], reason: str) -> None:
         """A canary has passed a limit: write that down, so that it stays so after a restart."""
         log.error("model %s: the canary is halted: %s", name, reason)
-        self._halting = asyncio.create_task(self._write_halt(name, reason))
+        self._halting = asyncio.create_task(self._write_halt(name, write, reason))
 
-    async def _write_halt(self, name: str, reason: str) -> None:
+    async def _write_halt(self, name: str, write: Callable[[str, str], None], reason: str) -> None:
         try:
-            await asyncio.to_thread(self.repository.halt, name, reason)
+            await asyncio.to_thread(write, name, reason)
             if (rollout := self.registry.rollout(name)) is not None and rollout.reason == reason:
                 # As the file has it now: once the key is gone from it, that is a change.
                 rollout.policy = rollout.policy.model_copy(update={"halted": reason})

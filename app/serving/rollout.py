@@ -12,6 +12,7 @@ from app.repository.policy import RolloutPolicy
 from app.runtime.backend import Tensors
 from app.runtime.warmup import Clock
 from app.serving.comparison import Comparison
+from app.serving.limits import Limits
 from app.serving.model import LoadedModel
 from app.serving.predictor import predict
 from app.serving.work import Prediction, RequestOptions
@@ -21,8 +22,6 @@ log = logging.getLogger("atelier.rollout")
 # Copies that wait for a quiet moment; what comes beyond is not copied.
 MOST_COPIES = 256
 COPIES_AT_ONCE = 32
-# Limits are judged over windows of so many times min_requests, so that a canary that turns bad late is noticed soon.
-WINDOW = 10
 _PARTS = 1_000_000
 
 
@@ -33,20 +32,20 @@ class Rollout:
     Attributes:
         policy: shares and limits.
         stable, canary: the versions.
-        halt: is called once, with the reason, when a limit is passed.
+        halt: is called once, with the reason, when a limit is passed; None: somebody else judges.
         clock: monotonic seconds.
         comparison: what is known so far.
-        window: of it, what has come since limits were last judged over a full window.
+        limits: judge the canary.
         reason: why it has ended; None while it goes on.
     """
 
     policy: RolloutPolicy
     stable: LoadedModel
     canary: LoadedModel
-    halt: Callable[[str], None]
+    halt: Callable[[str], None] | None
     clock: Clock
     comparison: Comparison = field(default_factory=Comparison)
-    window: Comparison = field(default_factory=Comparison)
+    limits: Limits = field(default_factory=Limits)
     reason: str | None = None
     _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
     _pump: asyncio.Task[None] | None = None
@@ -120,36 +119,14 @@ class Rollout:
     def _note(self, seen: Comparison) -> None:
         """Add what was seen, and end the rollout if a limit is passed."""
         self.comparison.merge(seen)
-        self.window.merge(seen)
-        if self.reason is None and (reason := verdict(self.policy, self.window)) is not None:
-            self.reason = reason
-            self._copies.clear()
+        if self.reason is None and self.halt is not None and (reason := self.limits.passed(self.policy, seen)):
+            self.stop(reason)
             self.halt(reason)
-        if (
-            max(self.window.requests + self.window.copies, self.window.rows)
-            >= WINDOW * self.policy.rollback.min_requests
-        ):
-            self.window = Comparison()
 
-
-def verdict(policy: RolloutPolicy, seen: Comparison) -> str | None:
-    """Which limit of the policy is passed, in words; None if none is."""
-    limits = policy.rollback
-    asked = seen.requests + seen.copies
-    if limits.max_error_rate is not None and asked >= limits.min_requests and seen.error_rate > limits.max_error_rate:
-        failed = seen.errors + seen.copy_errors
-        return f"{failed} of {asked} requests failed, more than max_error_rate {limits.max_error_rate:g} allows"
-    if (
-        limits.max_disagreement is not None
-        and seen.rows >= limits.min_requests
-        and seen.disagreement > limits.max_disagreement
-    ):
-        other = seen.rows - seen.agreed
-        return (
-            f"{other} of {seen.rows} instances were answered otherwise than by stable, "
-            f"more than max_disagreement {limits.max_disagreement:g} allows"
-        )
-    return None
+    def stop(self, reason: str) -> None:
+        """The canary gets nothing any more."""
+        self.reason = reason
+        self._copies.clear()
 
 
 def _share(salt: str, key: bytes) -> float:

@@ -35,7 +35,7 @@ class Repository:
         load: loads a version with the settings of a policy; VersionRefused if it must not serve.
         promote: gives a version the label "stable" in serving.json.
         rollback: gives it back to the version before, and ``rollback_target`` says which that is.
-        halt: writes into serving.json why the canary gets no more requests.
+        halt: writes into serving.json why the canary gets no more requests; None: somebody else judges canaries.
     """
 
     scan: Callable[[], Mapping[str, list[int]]]
@@ -48,7 +48,7 @@ class Repository:
     promote: Callable[[str, int, list[int]], Promotion]
     rollback: Callable[[str, list[int]], Promotion]
     rollback_target: Callable[[str, list[int]], int]
-    halt: Callable[[str, str], None]
+    halt: Callable[[str, str], None] | None
 
 
 class VersionLoads:

@@ -1,22 +1,25 @@
 """What one worker is asked for, done in all of them; the supervisor's side of ``link``.
 
-Only here serving.json is written, so that workers never write it at once. A canary's limits are judged by each worker
-on its own counts: the first one that sees a limit passed says so here, and the others follow what is written down.
+Only here serving.json is written, so that workers never write it at once, and only here a canary's limits are judged,
+on what all workers together have seen.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.errors import Draining, NotFound, ServingError
+from app.errors import Draining, NotFound, ServingError, VersionRefused
+from app.repository.last_good import last_good
+from app.repository.policy import ServingPolicy
 from app.repository.scan import scan
 from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
 from app.serving.versions import no_model, no_version, unwritable
+from app.workers.canaries import Canaries
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.handle import Worker
 
@@ -40,6 +43,7 @@ class Coordinator:
         self._workers = workers
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._writing = asyncio.Lock()
+        self._canaries = Canaries()
         self.unloaded: dict[str, list[int]] = {}
         self.draining = False
 
@@ -51,7 +55,6 @@ class Coordinator:
             "unload": self.unload,
             "promote": self.promote,
             "rollback": self.rollback,
-            "halt": self.halt,
         }
 
     async def load(self, name: str) -> None:
@@ -87,9 +90,25 @@ class Coordinator:
             version = await asyncio.to_thread(rollback_target, self._models_dir / name, versions=found)
             return await self._make_stable(name, version, partial(rollback, versions=found))
 
-    async def halt(self, name: str, reason: str) -> None:
-        """Write down that a canary gets nothing any more, and let all workers follow."""
-        await self._write(name, partial(halt, reason=reason))
+    async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
+        """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
+        for tried, seen in self._canaries.news(worker, counts):
+            policy = await asyncio.to_thread(_policy, self._models_dir / tried.name)
+            if (reason := self._canaries.passed(tried, policy.rollout, seen)) is not None:
+                await self._halt(tried.name, reason)
+
+    def ended(self, worker: int) -> None:
+        """A worker is gone; its successor counts from nothing."""
+        self._canaries.ended(worker)
+
+    async def _halt(self, name: str, reason: str) -> None:
+        log.error("model %s: the canary is halted: %s", name, reason)
+        for worker in self._workers():
+            worker.channel.tell("halt", name=name, reason=reason)
+        try:
+            await self._write(name, partial(halt, reason=reason))
+        except ServingError as error:
+            log.error("model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error)
         self._follow(name)
 
     async def _make_stable(self, name: str, version: int, write: Callable[[Path], Promotion]) -> dict[str, Any]:
@@ -143,3 +162,11 @@ class Coordinator:
         if not isinstance(error, ServingError) or (len(errors) == len(pairs) and len({str(e) for _, e in errors}) == 1):
             raise error
         raise type(error)(f"{worker}: {error.message}")
+
+
+def _policy(model_directory: Path) -> ServingPolicy:
+    """What holds for a model: serving.json, or what it said last; without either there are no limits."""
+    try:
+        return ServingPolicy.read(model_directory)
+    except VersionRefused:
+        return last_good(model_directory) or ServingPolicy()

@@ -34,7 +34,6 @@ class Link:
         self.hooks = WorkerHooks(
             commands=self,
             total=self.total,
-            halt=self.halt,
             unloaded=unloaded,
             loads_first=loads_first,
             loaded=self.loaded,
@@ -43,7 +42,6 @@ class Link:
         self._numbers = itertools.count(1)
         self._process = OwnProcess()
         self._app: Atelier | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._telling: list[asyncio.Task[None]] = []
         self._channel = Channel(
             {
@@ -52,6 +50,7 @@ class Link:
                 "prepare": self._prepare,
                 "settle": self._settle,
                 "follow": self._follow,
+                "halt": self._halt,
                 "counts": self._counts,
                 "all_loaded": self._all_loaded,
             }
@@ -59,7 +58,7 @@ class Link:
 
     async def open(self, app: "Atelier") -> None:
         """Take calls for an application, and tell what it counts."""
-        self._app, self._loop = app, asyncio.get_running_loop()
+        self._app = app
         app.registry.others_load = not self.hooks.loads_first
         await self._channel.open(self._end)
         self._telling = [asyncio.create_task(self._tell_counts()), asyncio.create_task(self._tell_loaded())]
@@ -98,11 +97,6 @@ class Link:
     async def total(self) -> Total:
         """The counts of all workers."""
         return Total(await self._ask("total"))
-
-    def halt(self, name: str, reason: str) -> None:
-        """Let the supervisor write down that a canary is halted. Blocks: not for the event loop."""
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(self._ask("halt", name=name, reason=reason), self._loop).result()
 
     async def _ask(self, name: str, /, **arguments: Any) -> Any:
         try:
@@ -147,6 +141,10 @@ class Link:
         lifecycle = self._application.lifecycle
         found = await asyncio.to_thread(lifecycle.repository.scan)
         await lifecycle.follow(name, list(found.get(name, [])))
+
+    async def _halt(self, name: str, reason: str) -> None:
+        if (rollout := self._application.registry.rollout(name)) is not None:
+            rollout.stop(reason)
 
     async def _all_loaded(self) -> None:
         self._application.registry.others_load = False

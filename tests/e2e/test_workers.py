@@ -276,6 +276,46 @@ def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
     assert workers.metric("atelier_canary_halted", model="brightness", version="2") == 1
 
 
+def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
+    write_brightness_model(models, version=2, bias=500.0)  # everything is dark
+    rollback = {"max_disagreement": 0.2, "min_requests": 40}
+    settings = {"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}, "rollback": rollback}}
+    path = models / "brightness" / "serving.json"
+    path.write_text(json.dumps(settings))
+    workers = start(models)
+    bright = {"instances": [[[255] * 4] * 4]}
+    with ThreadPoolExecutor(CLIENTS) as pool:  # at once, so that both workers get some
+        replies = list(pool.map(lambda _: workers.client.post("/v1/models/brightness:predict", json=bright), range(40)))
+    assert {reply.status_code for reply in replies} == {200}
+    assert max(workers.answered().values()) < 40  # neither has seen as many as are needed
+    wait_until(lambda: "halted" in json.loads(path.read_text())["rollout"])
+    assert json.loads(path.read_text())["rollout"]["halted"] == (
+        "40 of 40 instances were answered otherwise than by stable, more than max_disagreement 0.2 allows"
+    )
+    assert "model brightness: the canary is halted: 40 of 40 instances" in workers.service.log
+    wait_until(lambda: workers.metric("atelier_canary_halted", model="brightness", version="2") == 1)
+
+
+def test_a_canary_is_halted_although_that_cannot_be_written_down(start, models):
+    write_brightness_model(models, version=2, bias=500.0)
+    rollback = {"max_disagreement": 0.2, "min_requests": 4}
+    settings = {"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}, "rollback": rollback}}
+    path = models / "brightness" / "serving.json"
+    path.write_text(json.dumps(settings))
+    workers = start(models)
+    path.write_text("{")
+    wait_until(lambda: workers.metric("atelier_serving_json_broken", model="brightness") == 1)
+    for _ in range(40):
+        workers.client.post("/v1/models/brightness:predict", json={"instances": [[[255] * 4] * 4]}).raise_for_status()
+    wait_until(lambda: "serving.json does not say so, and a restart tries the canary again" in workers.service.log)
+
+    def states():
+        return {workers.client.get("/v2/models/brightness/shadow").json()["state"] for _ in range(20)}
+
+    wait_until(lambda: states() == {"halted"})
+    assert path.read_text() == "{"
+
+
 # gRPC
 
 
