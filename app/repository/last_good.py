@@ -20,11 +20,14 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
         OSError: it cannot be written; what was kept stays.
     """
     path = model_directory / LAST_GOOD_FILE
-    kept = path.read_bytes() if path.exists() else None
     if not (model_directory / POLICY_FILE).exists():
-        if kept is not None:
-            path.unlink(missing_ok=True)  # another process may have been sooner
+        if path.exists():  # on a read-only mount, removing what is not there fails too
+            path.unlink(missing_ok=True)
         return
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = None
     data = (policy.model_dump_json(exclude_unset=True, indent=2) + "\n").encode()
     if kept != data:
         write_whole(path, data)

@@ -1,0 +1,45 @@
+"""What is kept of serving.json beside it."""
+
+import os
+
+import pytest
+
+from app.repository.last_good import LAST_GOOD_FILE, last_good, remember
+from app.repository.policy import ServingPolicy
+from app.repository.scan import fingerprint
+
+TEXT = '{"version_labels": {"stable": 1, "canary": 2}, "promoted": [3], "rollout": {"canary": {"percent": 5}}}'
+
+
+@pytest.fixture
+def policy(tmp_path):
+    (tmp_path / "serving.json").write_text(TEXT)
+    return ServingPolicy.read(tmp_path)
+
+
+def test_what_is_kept_means_the_same_and_is_written_once(tmp_path, policy):
+    assert last_good(tmp_path) is None
+    before = fingerprint(tmp_path)
+    remember(tmp_path, policy)
+    assert last_good(tmp_path) == policy
+    assert fingerprint(tmp_path) == before
+    written = os.stat(tmp_path / LAST_GOOD_FILE)
+    remember(tmp_path, policy)
+    assert os.stat(tmp_path / LAST_GOOD_FILE).st_ino == written.st_ino
+    remember(tmp_path, ServingPolicy())
+    assert last_good(tmp_path) == ServingPolicy()
+    assert sorted(os.listdir(tmp_path)) == [LAST_GOOD_FILE, "serving.json"]
+
+
+def test_where_there_is_no_serving_json_nothing_is_kept(tmp_path, policy):
+    remember(tmp_path, policy)
+    (tmp_path / "serving.json").unlink()
+    for _ in range(2):
+        remember(tmp_path, ServingPolicy())
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"of_a_later_release": 1}'])
+def test_what_cannot_be_read_is_not_there(tmp_path, text):
+    (tmp_path / LAST_GOOD_FILE).write_text(text)
+    assert last_good(tmp_path) is None
