@@ -16,7 +16,8 @@ ServingError
 ├── Forbidden             the route is for administrators, and the request is not one of theirs
 ├── Unsupported           the protocol knows the wish, this service does not fulfil it
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
-│   └── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
+│   ├── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
+│   └── BackendHung       ... because what runs the batch does not answer, or does not start any more
 ├── CannotListen          an address is taken or is none of this machine's
 ├── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples), or
 │                         serving.json is broken: what lies on the disk is at fault, not the service
@@ -104,6 +105,10 @@ class BackendFailed(ServingError):
 
 class DeviceFault(BackendFailed):
     """The device failed or has no memory left; the model and the inputs are not at fault."""
+
+
+class BackendHung(BackendFailed):
+    """What runs the batch did not answer in time, or does not start any more; parts of the batch would wait as long."""
 
 
 class VersionRefused(ServingError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.model_spec import ModelSpec, TensorSpec
-from app.errors import BackendFailed, VersionRefused
+from app.errors import BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Array, Tensors, row_count
 from app.runtime.tensor_frames import receive_frame, send_frame
 
@@ -24,6 +24,9 @@ TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.savedmodel_worker")
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
+# A process that says nothing to a batch for so long hangs; or, if that is more, for so many times the slowest batch.
+BATCH_LIMIT_S = 30.0
+BATCH_LIMIT_FACTOR = 20
 # A process that goes on dying is started again this many times within this many seconds.
 RESTARTS = 3
 RESTART_WINDOW_S = 60.0
@@ -35,6 +38,7 @@ class SavedModelBackend:
     """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a process of its own.
 
     A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
+    One that does not answer within the limit is killed, and counts as one that died.
 
     Args:
         path: saved_model.pb, with variables/ beside it.
@@ -42,6 +46,7 @@ class SavedModelBackend:
         threads: of one operation.
         command: starts the process; the directory and ``threads`` are added to it.
         start_timeout_s: seconds until the process must have loaded the model.
+        batch_limit_s: least limit of a batch; slow models get ``BATCH_LIMIT_FACTOR`` times their slowest batch.
         clock: monotonic seconds.
 
     Raises:
@@ -59,6 +64,7 @@ class SavedModelBackend:
         *,
         command: Sequence[str] = WORKER,
         start_timeout_s: float = START_TIMEOUT_S,
+        batch_limit_s: float = BATCH_LIMIT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not path.is_file():
@@ -67,6 +73,8 @@ class SavedModelBackend:
         self._spec = spec
         self._command = [*command, str(path.parent.absolute()), str(threads)]
         self._start_timeout_s = start_timeout_s
+        self._batch_limit_s = batch_limit_s
+        self._slowest_s = 0.0
         self._clock = clock
         self._restarts: list[float] = []
         self._closed = False
@@ -80,21 +88,28 @@ class SavedModelBackend:
         return self._worker.process.pid
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``."""
+        """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""
         _check_inputs(self._spec.inputs, inputs)
+        rows = row_count(inputs)
         with self._lock:
             worker = self._living()
+            limit_s = max(self._batch_limit_s, BATCH_LIMIT_FACTOR * self._slowest_s)
+            began = self._clock()
             try:
-                header, outputs = worker.ask(inputs)
+                header, outputs = worker.ask(inputs, limit_s)
+            except TimeoutError as error:
+                worker.kill()
+                late = f"did not answer a batch of {rows} instances within its limit of {limit_s:g} s and was killed"
+                log.error("%s: the TensorFlow process %s", self._path, late)
+                raise BackendHung(f"the TensorFlow process {late}") from error
             except (EOFError, OSError) as error:
                 raise BackendFailed(f"the TensorFlow process ended while it ran this batch: {worker.stop()}") from error
             except BaseException:  # its answer to this batch must not become the answer to the next
-                worker.process.kill()
-                worker.stop()
+                worker.kill()
                 raise
+            self._slowest_s = max(self._slowest_s, self._clock() - began)
         if "error" in header:
             raise BackendFailed(f"TensorFlow: {header['error']}")
-        rows = row_count(inputs)
         for name, values in outputs.items():
             if values.ndim == 0 or len(values) != rows:
                 raise BackendFailed(f"output {name!r} has shape {list(values.shape)} for {rows} instances")
@@ -125,7 +140,7 @@ class SavedModelBackend:
         try:
             self._worker = self._start()
         except VersionRefused as error:
-            raise BackendFailed(f"the TensorFlow process cannot be started anew: {error.message}") from error
+            raise BackendHung(f"the TensorFlow process cannot be started anew: {error.message}") from error
         return self._worker
 
     def _start(self) -> "_Worker":
@@ -137,8 +152,7 @@ class SavedModelBackend:
             _agree(self._path, "input", self._spec.inputs, header["signature"]["inputs"])
             _agree(self._path, "output", self._spec.outputs, header["signature"]["outputs"])
         except TimeoutError as error:
-            worker.process.kill()
-            worker.stop()
+            worker.kill()
             raise VersionRefused(
                 f"{self._path}: TensorFlow has not loaded it within {self._start_timeout_s:g} s"
             ) from error
@@ -179,14 +193,21 @@ class _Worker:
     def wait_ready(self, timeout_s: float) -> dict[str, Any]:
         """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if it does not."""
         self._channel.settimeout(timeout_s)
-        header, _ = receive_frame(self._channel)
-        self._channel.settimeout(None)
-        return header
+        return receive_frame(self._channel)[0]
 
-    def ask(self, inputs: Tensors) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Send one batch and wait for its answer; EOFError or OSError if the process dies."""
+    def ask(self, inputs: Tensors, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send one batch and wait for its answer.
+
+        TimeoutError if nothing moves for ``limit_s`` seconds; EOFError or another OSError if the process dies.
+        """
+        self._channel.settimeout(limit_s)
         send_frame(self._channel, {}, inputs)
         return receive_frame(self._channel)
+
+    def kill(self) -> None:
+        """End the process, whatever it does, and wait for it."""
+        self.process.kill()
+        self.stop()
 
     def stop(self) -> str:
         """Close the socket, wait until the process has ended, kill it if it does not. Returns how it ended."""

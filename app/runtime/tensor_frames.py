@@ -24,12 +24,12 @@ def send_frame(channel: socket.socket, header: Mapping[str, Any], tensors: Tenso
     """Write one frame.
 
     Args:
-        channel: blocking stream socket.
+        channel: stream socket that blocks, with or without a timeout, which is then of each piece.
         header: JSON values; the key "tensors" is the frame's own.
         tensors: name -> array of any shape and of a dtype without objects.
 
     Raises:
-        OSError: the other end is gone.
+        OSError: the other end is gone, or the socket's timeout passed.
     """
     named = [{"name": name, "dtype": values.dtype.str, "shape": values.shape} for name, values in tensors.items()]
     document = orjson.dumps({**header, "tensors": named})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.contract.tokenizer import PADDING_ID
-from app.errors import BackendFailed, ServingError
+from app.errors import BackendFailed, BackendHung, ServingError
 from app.runtime.backend import Array, Backend, Tensors, row_count, take_rows
 from app.runtime.warmup import Clock
 from app.serving.work import Answer, BatchTimes, Work
@@ -25,6 +25,8 @@ def run_works(
 ) -> list[Outcome]:
     """Run works as one batch; bisect it if it fails, so that one bad row cannot fail its neighbours.
 
+    A batch that the backend did not answer in time is not bisected: its neighbours have waited long enough.
+
     Args:
         backend: blocks.
         works: at least one.
@@ -34,7 +36,7 @@ def run_works(
         finite_output: output that must hold no NaN or infinity: scores that are none never leave the house.
 
     Returns:
-        For each work its outputs, or the error that running it alone gave.
+        For each work its outputs, or the error that running it alone gave, or BackendHung.
     """
     begin = clock()
     try:
@@ -45,7 +47,7 @@ def run_works(
         outputs = backend.run(inputs)
     except Exception as error:  # noqa: BLE001 - the boundary of a batch: whatever went wrong becomes its answer
         times.infer_s += clock() - begin
-        if len(works) > 1:
+        if len(works) > 1 and not isinstance(error, BackendHung):
             middle = len(works) // 2
             return [
                 outcome
@@ -59,7 +61,8 @@ def run_works(
                     finite_output=finite_output,
                 )
             ]
-        return [error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")]
+        failure = error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")
+        return [failure] * len(works)
     ran = clock()
     answers = _take_apart(outputs, works)
     if finite_output is not None and not np.isfinite(outputs[finite_output]).all():

@@ -1,6 +1,8 @@
 """A running service serves SavedModels by TensorFlow where it is asked to, and changes without losing a request."""
 
+import os
 import shutil
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -111,6 +113,19 @@ def test_the_service_s_default_is_for_models_that_name_no_backend(models):
     assert not is_running(worker)
     assert "TensorFlow" in service.log
     assert "absl" not in service.log
+
+
+def test_a_version_whose_process_is_stopped_is_replaced(models):
+    ask_for(models, TEXTS, "onnx")
+    service = Service(models, "--backend", "savedmodel")
+    try:
+        [stopped] = children(service.process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        ask_for(models, IMAGES, "onnx")
+        wait_until(lambda: platform(service, IMAGES) == ONNX)
+        wait_until(lambda: not is_running(stopped))
+    finally:
+        assert service.stop() == 0
 
 
 def test_without_tensorflow_a_version_goes_on_as_it_was_and_it_is_said_what_to_install(models, tmp_path):

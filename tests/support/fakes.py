@@ -27,8 +27,8 @@ class FakeBackend:
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, *, poison: float | None = None) -> None:
-        self.poison = poison
+    def __init__(self, *, poison: float | None = None, failure: type[BackendFailed] = BackendFailed) -> None:
+        self.poison, self.failure = poison, failure
         self.batches: list[list[float]] = []
         self.may_run = threading.Event()
         self.may_run.set()
@@ -39,7 +39,7 @@ class FakeBackend:
         values = inputs["x"]
         self.batches.append(values[:, 0].tolist())
         if self.poison is not None and (values == self.poison).any():
-            raise BackendFailed("poison")
+            raise self.failure("poison")
         return {"y": values * 2}
 
     def close(self) -> None:

@@ -4,13 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from app.contract.model_spec import ModelSpec
-from app.errors import BackendFailed, VersionRefused
-from app.runtime.savedmodel_backend import RESTART_WINDOW_S, RESTARTS, SavedModelBackend
+from app.errors import BackendFailed, BackendHung, VersionRefused
+from app.runtime.savedmodel_backend import (
+    BATCH_LIMIT_FACTOR,
+    RESTART_WINDOW_S,
+    RESTARTS,
+    STOP_TIMEOUT_S,
+    SavedModelBackend,
+)
 from tests.support.fakes import FakeClock
 from tests.support.processes import is_known, is_running
 from tests.support.service import ROOT, wait_until
@@ -103,6 +110,66 @@ def test_a_process_that_cannot_be_started_again_fails_batches_until_it_can(start
         backend.run(x(1))
     (directory / CANNOT_LOAD).unlink()
     assert backend.run(x(1))["values"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize("how", ["stopped", "in a batch"])
+def test_a_process_that_hangs_is_killed_after_the_limit_and_the_next_batch_has_another(start, how):
+    backend = start(batch_limit_s=0.3)
+    pid = backend.pid
+    if how == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(BackendHung, match=r"did not answer a batch of 2 instances within its limit of 0.3 s and was"):
+        backend.run(x(1, ENDLESS))
+    assert not is_known(pid)
+    assert backend.run(x(4))["values"].tolist() == [[7]]
+    assert backend.pid != pid
+
+
+def test_a_stopped_process_does_not_hold_what_is_larger_than_the_socket_s_buffer(start):
+    backend = start(batch_limit_s=0.3)
+    os.kill(backend.pid, signal.SIGSTOP)
+    with pytest.raises(BackendHung, match=r"of 1000000 instances within its limit of 0.3 s"):
+        backend.run(x(*range(10**6)))
+
+
+def test_a_process_that_goes_on_hanging_is_started_again_a_few_times_within_a_while(start):
+    clock = FakeClock()
+    backend = start(clock=clock, batch_limit_s=0.05)
+    for _ in range(RESTARTS + 1):
+        with pytest.raises(BackendHung):
+            backend.run(x(ENDLESS))
+    with pytest.raises(BackendFailed, match=rf"ended \(SIGKILL\) and was started anew {RESTARTS} times"):
+        backend.run(x(1))
+
+
+def test_slow_models_have_longer(start):
+    class Slow(FakeClock):
+        def __call__(self):
+            self.now += 0.05
+            return self.now
+
+    backend = start(clock=Slow(), batch_limit_s=0.5)
+    assert backend.run(x(1))["values"].tolist() == [[1]]
+    with pytest.raises(BackendHung, match=f"within its limit of {0.05 * BATCH_LIMIT_FACTOR:g} s"):
+        backend.run(x(ENDLESS))
+
+
+def test_a_process_that_hangs_while_it_is_started_again_fails_the_batch(start, directory):
+    backend = start(start_timeout_s=4)
+    with pytest.raises(BackendFailed, match="SIGKILL"):
+        backend.run(x(DEADLY))
+    (directory / NEVER_READY).touch()
+    with pytest.raises(BackendHung, match=r"cannot be started anew: .*TensorFlow has not loaded it within 4 s"):
+        backend.run(x(1))
+
+
+def test_closing_does_not_wait_for_a_stopped_process(start):
+    backend = start()
+    os.kill(backend.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    backend.close()
+    assert time.monotonic() - began < 2 * STOP_TIMEOUT_S
+    assert not is_known(backend.pid)
 
 
 def test_signals_to_the_whole_service_leave_the_process_to_it(start):

@@ -6,13 +6,13 @@ import threading
 import numpy as np
 import pytest
 
-from app.errors import BackendFailed, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
+from app.errors import BackendFailed, BackendHung, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
 from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
 
 
 def run(scenario, **options):
     """Run ``scenario(batcher, work, backend, observed, clock)`` on an event loop."""
-    backend = FakeBackend(poison=options.pop("poison", None))
+    backend = FakeBackend(poison=options.pop("poison", None), failure=options.pop("failure", BackendFailed))
     clock, observed = FakeClock(), Observed()
 
     async def main():
@@ -119,6 +119,19 @@ def test_one_bad_row_fails_alone():
         assert [await answer(works[i]) for i in (0, 1, 3)] == [[2], [4], [8]]
 
     run(scenario, poison=3)
+
+
+def test_a_batch_that_hung_is_not_run_again_in_halves():
+    async def scenario(batcher, work, backend, observed, clock):
+        works = [work(value) for value in (1, 2, 3, 4)]
+        for each in works:
+            batcher.submit([each])
+        for each in works:
+            with pytest.raises(BackendHung):
+                await each.future
+
+    backend, _ = run(scenario, poison=3, failure=BackendHung)
+    assert backend.batches == [[1, 2, 3, 4]]
 
 
 def test_a_client_that_leaves_while_its_batch_runs_harms_nobody():
