@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.registry import Collector
 from starlette.types import Message, Receive, Scope, Send
 
 from app import __version__
@@ -37,6 +38,7 @@ from app.repository.scan import fingerprint, scan, snapshot
 from app.repository.serving_file import halt, promote, rollback, rollback_target
 from app.repository.watch import changes
 from app.runtime.devices import cpu_threads, probe_devices
+from app.runtime.gpu_usage import GpuMeter
 from app.runtime.io_binding import BoundBackend, open_on_gpu
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.placement import Placer
@@ -49,6 +51,7 @@ from app.serving.loader import Loader
 from app.serving.registry import Registry
 from app.serving.version_loads import Repository
 from app.settings import Settings
+from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
 from app.worker_hooks import WorkerHooks
 
@@ -107,7 +110,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     """
     settings = settings or Settings()
     metrics = Metrics()
-    placer = Placer(probe_devices)
+    placer, gpus = Placer(probe_devices), GpuMeter()
     lifecycle = build_lifecycle(settings, metrics, placer, hooks)
     registry = lifecycle.registry
     app = Atelier(
@@ -135,7 +138,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
-    app.include_router(devices_router(registry, placer))
+    app.include_router(devices_router(registry, placer, gpus))
     app.include_router(statistics_router(registry, total))  # before the routes that take any model name
     app.include_router(shadow_router(registry, total))
     app.include_router(oip_router(registry))
@@ -148,7 +151,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         )
     guard = AdminGuard(admin)
     app.include_router(repository_router(registry, commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(metrics_router(scrape))
+    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape)))
     add_docs_page(app)
     add_error_handlers(app)
     return app
@@ -157,6 +160,11 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
 async def _itself(value: T) -> T:
     """For what a worker would ask its supervisor for."""
     return value
+
+
+async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:
+    """All metrics of a scrape. The driver may take milliseconds to answer, so it is asked in a thread."""
+    return WithGpus(await others(), await asyncio.to_thread(gpus.read))
 
 
 def build_lifecycle(

@@ -131,17 +131,20 @@ def _is_file(path: Path) -> bool:
 
 
 def devices() -> None:
-    """Show every compute device that was found, why models run on it or not, and where "auto" puts them."""
+    """Show every compute device that was found, its memory, why models run on it or not, and where "auto" puts them."""
     from collections import Counter
 
     from app.contract.device import AUTO
     from app.runtime.devices import probe_devices
+    from app.runtime.gpu_usage import GpuMeter
     from app.runtime.placement import choose
 
-    table = Table("device", "what it is", "used", "why")
+    table = Table("device", "what it is", "memory", "used", "why")
     found = probe_devices()
+    memory = {gpu.name: gpu.memory_in_words for gpu in GpuMeter().read()}
     for device in found:
-        table.add_row(device.name, device.description, "yes" if device.used else "no", device.reason)
-    Console().print(table)
+        yes_or_no = "yes" if device.used else "no"
+        table.add_row(device.name, device.description, memory.get(device.name, ""), yes_or_no, device.reason)
+    print_table(table)
     placement = choose(AUTO, found, Counter())
     Console(soft_wrap=True).print(Text(f"models run on {placement.device}: {placement.reason}"))

@@ -85,22 +85,28 @@ def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> l
         visible: CUDA_VISIBLE_DEVICES; None if it is not set.
         hindrance: why none can be used; empty if they can.
     """
-    order = visible_order(gpus, visible)
+    order, names = visible_order(gpus, visible), gpu_names(gpus, visible)
     seen = [
         Device(
-            f"cuda:{number}",
+            names[index],
             gpus[index].description,
             used=not hindrance,
             reason=hindrance or "the driver and the CUDA libraries are there",
         )
-        for number, index in enumerate(order)
+        for index in order
     ]
     hidden = [
-        Device(f"gpu {index}", gpu.description, used=False, reason=f"CUDA_VISIBLE_DEVICES is {visible!r} and hides it")
+        Device(names[index], gpu.description, used=False, reason=f"CUDA_VISIBLE_DEVICES is {visible!r} and hides it")
         for index, gpu in enumerate(gpus)
         if index not in order
     ]
     return seen + hidden
+
+
+def gpu_names(gpus: Sequence[Gpu], visible: str | None) -> list[str]:
+    """The name of each GPU, in the driver's order: "cuda:N" as CUDA counts, "gpu N" for one that it does not see."""
+    order = visible_order(gpus, visible)
+    return [f"cuda:{order.index(i)}" if i in order else f"gpu {i}" for i in range(len(gpus))]
 
 
 def visible_order(gpus: Sequence[Gpu], visible: str | None) -> list[int]:

@@ -1,0 +1,95 @@
+"""What the GPUs of this machine do at the moment: memory, utilisation and power, as the driver's library tells."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, TypeVar
+
+import pynvml
+
+from app.contract.device import CUDA
+from app.runtime.devices import Gpu, gpu_names
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuUsage:
+    """One GPU now. None is what the driver does not say, of this GPU or at this moment.
+
+    Attributes:
+        name: as ``Device.name``.
+        uuid: "GPU-..."; empty if the driver does not say.
+        memory_total_bytes, memory_used_bytes: of the whole machine's processes.
+        utilization: share of the last moments in which a kernel ran, 0 to 1.
+        power_w: watts.
+    """
+
+    name: str
+    uuid: str
+    memory_total_bytes: int | None
+    memory_used_bytes: int | None
+    utilization: float | None
+    power_w: float | None
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether CUDA sees it."""
+        return self.name.startswith(CUDA)
+
+    @property
+    def memory_in_words(self) -> str:
+        """As in "1.5 of 139.8 GiB in use"; empty if it is not known."""
+        if self.memory_used_bytes is None or self.memory_total_bytes is None:
+            return ""
+        return f"{self.memory_used_bytes / 2**30:.1f} of {self.memory_total_bytes / 2**30:.1f} GiB in use"
+
+
+class GpuMeter:
+    """Reads the GPUs. The driver's library stays open from the first read on; without it, nothing is read again."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Name, UUID, and what the library calls the GPU by; None before the first read.
+        self._gpus: list[tuple[str, str, Any]] | None = None
+
+    def read(self) -> list[GpuUsage]:
+        """Every GPU, in the driver's order; empty without one. Blocks for milliseconds; never raises."""
+        with self._lock:
+            if self._gpus is None:
+                self._gpus = _find()
+            return [_usage(*gpu) for gpu in self._gpus]
+
+
+def _find() -> list[tuple[str, str, Any]]:
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+    uuids = [str(_told(pynvml.nvmlDeviceGetUUID, handle) or "") for handle in handles]
+    names = gpu_names([Gpu(uuid, "") for uuid in uuids], os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return list(zip(names, uuids, handles, strict=True))
+
+
+def _usage(name: str, uuid: str, handle: Any) -> GpuUsage:
+    memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    milliwatts = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
+    return GpuUsage(
+        name=name,
+        uuid=uuid,
+        memory_total_bytes=None if memory is None else memory.total,
+        memory_used_bytes=None if memory is None else memory.used,
+        utilization=None if rates is None else rates.gpu / 100,
+        power_w=None if milliwatts is None else milliwatts / 1e3,
+    )
+
+
+def _told(ask: Callable[[Any], T], handle: Any) -> T | None:
+    """What the library says; None if it refuses, as it does for parts of a GPU, or for one that has failed."""
+    try:
+        return ask(handle)
+    except pynvml.NVMLError:
+        return None

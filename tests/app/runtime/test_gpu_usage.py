@@ -1,0 +1,69 @@
+"""What is read of GPUs, from a library that stands in for the driver's."""
+
+import pytest
+
+from app.runtime import gpu_usage as module
+from app.runtime.gpu_usage import GpuMeter, GpuUsage
+from tests.support.nvml import pynvml
+
+GIB = pynvml.GIB
+FIRST = GpuUsage(
+    name="cuda:0",
+    uuid="GPU-aaaa1111",
+    memory_total_bytes=8 * GIB,
+    memory_used_bytes=GIB,
+    utilization=0.4,
+    power_w=70.5,
+)
+SECOND = GpuUsage(
+    name="cuda:1",
+    uuid="GPU-bbbb2222",
+    memory_total_bytes=8 * GIB,
+    memory_used_bytes=2 * GIB,
+    utilization=None,
+    power_w=None,
+)
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    monkeypatch.setattr(module, "pynvml", pynvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return monkeypatch
+
+
+def test_what_the_driver_does_not_tell_of_a_gpu_is_left_open(nvml):
+    assert GpuMeter().read() == [FIRST, SECOND]
+    assert FIRST.memory_in_words == "1.0 of 8.0 GiB in use"
+
+
+def test_gpus_have_the_names_that_cuda_gives_them(nvml):
+    nvml.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [(gpu.name, gpu.uuid, gpu.is_visible) for gpu in GpuMeter().read()] == [
+        ("gpu 0", "GPU-aaaa1111", False),
+        ("cuda:0", "GPU-bbbb2222", True),
+    ]
+
+
+def test_a_gpu_that_fails_later_is_still_there_and_tells_nothing(nvml):
+    meter = GpuMeter()
+    meter.read()
+    nvml.setenv("FAKE_NVML_LOST", "1")
+    first, _ = meter.read()
+    assert (first.name, first.uuid, first.memory_total_bytes, first.power_w) == ("cuda:0", "GPU-aaaa1111", None, None)
+    assert first.memory_in_words == ""
+    nvml.delenv("FAKE_NVML_LOST")
+    assert meter.read() == [FIRST, SECOND]
+
+
+def test_without_a_driver_it_is_asked_once(nvml):
+    asked = []
+
+    def fail():
+        asked.append(1)
+        raise pynvml.NVMLError("Shared Library Not Found")
+
+    nvml.setattr(pynvml, "nvmlInit", fail)
+    meter = GpuMeter()
+    assert [meter.read(), meter.read()] == [[], []]
+    assert len(asked) == 1
