@@ -44,7 +44,9 @@ def test_without_a_gpu_it_ends_with_one_sentence():
     assert result.returncode == 2
     [sentence] = result.stderr.splitlines()
     assert re.fullmatch(
-        r"error: device is 'cuda', and (there is no GPU; there are: cpu|gpu 0 cannot be used: .+)", sentence
+        r"error: device is 'cuda', (which needs a GPU, and no NVIDIA driver reports one|and gpu 0 cannot be used: .+); "
+        r"(.+ )?set device to 'auto' or 'cpu', in serving.json or with --device",
+        sentence,
     )
 
 

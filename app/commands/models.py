@@ -130,21 +130,29 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def devices() -> None:
-    """Show every compute device that was found, its memory, why models run on it or not, and where "auto" puts them."""
+def devices(
+    device: Annotated[str | None, typer.Option(help="As of serve: auto, cpu, cuda or cuda:N [default: auto].")] = None,
+) -> None:
+    """Show every compute device that was found, why models run on it or not, and where --device puts them.
+
+    Ends with 2 if that cannot be had.
+    """
     from collections import Counter
 
-    from app.contract.device import AUTO
     from app.runtime.devices import probe_devices
     from app.runtime.gpu_usage import GpuMeter
     from app.runtime.placement import choose
 
+    settings = read_settings(device=device)
     table = Table("device", "what it is", "memory", "used", "why")
     found = probe_devices()
     memory = {gpu.name: gpu.memory_in_words for gpu in GpuMeter().read()}
-    for device in found:
-        yes_or_no = "yes" if device.used else "no"
-        table.add_row(device.name, device.description, memory.get(device.name, ""), yes_or_no, device.reason)
+    for each in found:
+        yes_or_no = "yes" if each.used else "no"
+        table.add_row(each.name, each.description, memory.get(each.name, ""), yes_or_no, each.reason)
     print_table(table)
-    placement = choose(AUTO, found, Counter())
+    try:
+        placement = choose(settings.device, found, Counter())
+    except ServingError as error:
+        fail(error.message)
     Console(soft_wrap=True).print(Text(f"models run on {placement.device}: {placement.reason}"))

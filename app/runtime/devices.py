@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pynvml
 
-from app.contract.device import CPU
+from app.contract.device import CPU, CUDA
 from app.runtime.cuda import DRIVER, cuda_version, missing_libraries
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -75,6 +75,25 @@ def why_no_cuda() -> str:
     if missing:
         return f"the CUDA libraries are incomplete, {' and '.join(missing)} missing: `make serve GPU=1` installs them"
     return ""
+
+
+def why_no_gpu(wanted: str, gpus: Sequence[Device]) -> str:
+    """Why a model does not get the GPU that it asks for, and what to do, in one sentence.
+
+    Args:
+        wanted: "cuda" or "cuda:N".
+        gpus: of this machine; none of them is usable and meant by ``wanted``.
+    """
+    instead = "set device to 'auto' or 'cpu', in serving.json or with --device"
+    seen = [gpu for gpu in gpus if gpu.name.startswith(CUDA)]
+    meant = [gpu for gpu in seen if wanted in {CUDA, gpu.name}]
+    if not gpus:
+        return f"device is {wanted!r}, which needs a GPU, and no NVIDIA driver reports one; {instead}"
+    if seen and not meant:
+        names = ", ".join(gpu.name for gpu in seen)
+        return f"device is {wanted!r}, and CUDA sees no GPU of that number, but {names}; name one of them, or {instead}"
+    first = (meant or gpus)[0]
+    return f"device is {wanted!r}, and {first.name} cannot be used: {first.reason}; until that is mended, {instead}"
 
 
 def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> list[Device]:

@@ -8,7 +8,7 @@ from threading import Lock
 
 from app.contract.device import AUTO, CPU, CUDA
 from app.errors import VersionRefused
-from app.runtime.devices import Device
+from app.runtime.devices import Device, why_no_gpu
 
 log = logging.getLogger("atelier.devices")
 
@@ -57,7 +57,7 @@ class Placer:
             wanted: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
-            VersionRefused: a GPU is asked for and cannot be had; says which devices there are.
+            VersionRefused: a GPU is asked for and cannot be had; says why, and what to do.
         """
         if wanted == CPU:
             return Placement(CPU, "device is 'cpu'")
@@ -103,19 +103,14 @@ def choose(wanted: str, devices: Sequence[Device], versions: Counter[str]) -> Pl
     if wanted == AUTO:
         why = f"{gpus[0].name} cannot be used: {gpus[0].reason}" if gpus else "no GPU was found"
         return Placement(CPU, f"device is 'auto', and {why}")
-    named = [gpu for gpu in gpus if wanted in {CUDA, gpu.name}]
-    if named:
-        raise VersionRefused(f"device is {wanted!r}, and {named[0].name} cannot be used: {named[0].reason}")
-    there_are = ", ".join(device.name for device in devices)
-    what = "GPU" if wanted == CUDA else "such device"
-    raise VersionRefused(f"device is {wanted!r}, and there is no {what}; there are: {there_are}")
+    raise VersionRefused(why_no_gpu(wanted, gpus))
 
 
 def _announce(devices: Sequence[Device]) -> None:
     """One line on a machine without a GPU, else one for each device."""
     gpus = [device for device in devices if device.name != CPU]
     if not gpus:
-        log.info("no GPU was found; models run on the CPU")
+        log.info("no GPU was found; models with device 'auto' run on the CPU")
     for gpu in gpus:
         if gpu.used:
             log.info("%s (%s) is used: %s", gpu.name, gpu.description, gpu.reason)

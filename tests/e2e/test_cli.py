@@ -9,6 +9,7 @@ import pytest
 
 import app
 from app.contract.manifest import write_manifest
+from tests.support.gpus import WITHOUT_GPUS
 from tests.support.images import png
 from tests.support.service import ROOT
 from tests.support.tiny_models import write_brightness_model
@@ -116,6 +117,18 @@ def test_devices_says_why():
     printed = " ".join(run("devices").stdout.replace("│", " ").split())
     assert "ONNX Runtime's CPU provider is always there" in printed
     assert "models run on cpu: device is 'auto', and no GPU was found" in printed or "cuda:0" in printed
+
+
+def test_devices_says_why_a_gpu_cannot_be_had():
+    done = run("devices", "--device", "cuda:0", **WITHOUT_GPUS)
+    assert done.returncode == 2
+    assert "ONNX Runtime's CPU provider is always there" in done.stdout
+    assert done.stderr.strip() == (
+        "error: device is 'cuda:0', which needs a GPU, and no NVIDIA driver reports one; "
+        "set device to 'auto' or 'cpu', in serving.json or with --device"
+    )
+    by_variable = run("devices", ATELIER_DEVICE="cuda:0", **WITHOUT_GPUS)
+    assert (by_variable.returncode, by_variable.stderr) == (2, done.stderr)
 
 
 def test_a_device_that_is_none_is_one_sentence():

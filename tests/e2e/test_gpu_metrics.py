@@ -6,17 +6,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.test_cli import run
+from tests.support.gpus import WITH_GPUS
 from tests.support.nvml.pynvml import GIB
-from tests.support.service import ROOT, Service
+from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model
 
-NVML = {"PYTHONPATH": str(ROOT / "tests/support/nvml"), "CUDA_VISIBLE_DEVICES": "1,0"}
+SWAPPED = {**WITH_GPUS, "CUDA_VISIBLE_DEVICES": "1,0"}
 
 
 @contextmanager
 def serving(models, *arguments, **environment):
     write_brightness_model(models)
-    service = Service(models, *arguments, environment={**NVML, **environment})
+    service = Service(models, *arguments, environment={**SWAPPED, **environment})
     try:
         yield service
     finally:
@@ -68,6 +69,6 @@ def test_without_a_gpu_there_are_no_such_metrics(tmp_path):
 
 
 def test_the_command_shows_the_memory_too():
-    printed = run("devices", **NVML).stdout
+    printed = run("devices", **SWAPPED).stdout
     [line] = [line for line in printed.splitlines() if "cuda:1" in line and "Stand-in, 8 GiB" in line]
     assert "1.0 of 8.0 GiB in use" in line

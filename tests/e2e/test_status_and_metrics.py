@@ -4,7 +4,8 @@ import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.service import Service
+from tests.support.gpus import WITHOUT_GPUS
+from tests.support.service import Service, wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 
@@ -139,19 +140,41 @@ def test_devices_and_which_version_runs_on_which(tiny_models):
     assert service.stop() == 0
 
 
-def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_and_says_which_devices_there_are(tmp_path):
+NO_GPU = (
+    "device is {!r}, which needs a GPU, and no NVIDIA driver reports one; "
+    "set device to 'auto' or 'cpu', in serving.json or with --device"
+)
+
+
+def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_in_one_sentence(tmp_path):
     write_words_model(tmp_path)
     write_brightness_model(tmp_path)
-    (tmp_path / "words/serving.json").write_text('{"device": "cuda:99"}')
-    service = Service(tmp_path, "--device", "auto")
+    (tmp_path / "words/serving.json").write_text('{"device": "cuda:0"}')
+    service = Service(tmp_path, "--device", "auto", environment=WITHOUT_GPUS)
+    why = NO_GPU.format("cuda:0")
     [status] = service.client.get("/v1/models/words").json()["model_version_status"]
     assert status["state"] != "AVAILABLE"
-    assert "device is 'cuda:99', and there is no such device; there are: cpu" in status["status"]["error_message"]
+    assert status["status"]["error_message"] == why
+    entry = {"name": "words", "version": "1", "state": "UNAVAILABLE", "reason": why}
+    assert entry in service.client.post("/v2/repository/index").json()
+    assert f"model words version 1 refused: {why}\n" in service.log
     assert [model["name"] for model in service.client.get("/v2/devices").json()["models"]] == ["brightness"]
     (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     reasons = {model["name"]: model["reason"] for model in service.client.get("/v2/devices").json()["models"]}
     assert reasons["words"] == "device is 'cpu'"
+    assert service.stop() == 0
+
+
+def test_a_service_that_is_told_to_use_a_gpu_and_has_none_says_so_of_every_model(tmp_path):
+    write_words_model(tmp_path)
+    service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
+    why = NO_GPU.format("cuda")
+    wait_until(lambda: f"no model version could be loaded: words 1: {why}\n" in service.log)
+    assert "INFO    no GPU was found; models with device 'auto' run on the CPU\n" in service.log
+    reply = service.client.post("/v1/models/words:predict", json={"instances": [[1]]})
+    assert reply.status_code == 503
+    assert why in reply.json()["error"]
     assert service.stop() == 0
 
 
@@ -171,6 +194,6 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path)
 def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_models):
     service = Service(tiny_models, environment={"CUDA_VISIBLE_DEVICES": ""})
     if len(service.client.get("/v2/devices").json()["devices"]) == 1:
-        assert service.log.count("no GPU was found; models run on the CPU") == 1
+        assert service.log.count("no GPU was found; models with device 'auto' run on the CPU") == 1
         assert "WARNING" not in service.log
     assert service.stop() == 0

@@ -14,6 +14,7 @@ from app.runtime.devices import Device, Gpu, describe_gpus, visible_order
 from app.runtime.placement import Placement, Placer, choose
 
 CPU = Device("cpu", "2 of 2 CPU threads", used=True, reason="always there")
+INSTEAD = "set device to 'auto' or 'cpu', in serving.json or with --device"
 GPUS = [Gpu("GPU-aaaa1111", "A, 8 GiB"), Gpu("GPU-bbbb2222", "B, 16 GiB"), Gpu("GPU-cccc3333", "C, 24 GiB")]
 
 
@@ -146,10 +147,30 @@ def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_is_no_reason_to_warn(
 @pytest.mark.parametrize(
     ("wanted", "devices", "error"),
     [
-        ("cuda", [CPU], "device is 'cuda', and there is no GPU; there are: cpu"),
-        ("cuda:1", [CPU, gpu(0)], "device is 'cuda:1', and there is no such device; there are: cpu, cuda:0"),
-        ("cuda:0", [CPU, gpu(0, hindrance="no cuDNN")], "device is 'cuda:0', and cuda:0 cannot be used: no cuDNN"),
-        ("cuda", [CPU, gpu(0, hindrance="no cuDNN")], "device is 'cuda', and cuda:0 cannot be used: no cuDNN"),
+        ("cuda", [CPU], f"device is 'cuda', which needs a GPU, and no NVIDIA driver reports one; {INSTEAD}"),
+        ("cuda:0", [CPU], f"device is 'cuda:0', which needs a GPU, and no NVIDIA driver reports one; {INSTEAD}"),
+        (
+            "cuda:2",
+            [CPU, gpu(0), gpu(1)],
+            "device is 'cuda:2', and CUDA sees no GPU of that number, but cuda:0, cuda:1; "
+            f"name one of them, or {INSTEAD}",
+        ),
+        (
+            "cuda:0",
+            [CPU, gpu(0, hindrance="no cuDNN"), gpu(1)],
+            f"device is 'cuda:0', and cuda:0 cannot be used: no cuDNN; until that is mended, {INSTEAD}",
+        ),
+        (
+            "cuda",
+            [CPU, gpu(0, hindrance="no cuDNN"), gpu(1, hindrance="no cuDNN")],
+            f"device is 'cuda', and cuda:0 cannot be used: no cuDNN; until that is mended, {INSTEAD}",
+        ),
+        (
+            "cuda:0",
+            [CPU, Device("gpu 0", "a GPU", used=False, reason="CUDA_VISIBLE_DEVICES is '' and hides it")],
+            "device is 'cuda:0', and gpu 0 cannot be used: CUDA_VISIBLE_DEVICES is '' and hides it; "
+            f"until that is mended, {INSTEAD}",
+        ),
     ],
 )
 def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused_in_words(wanted, devices, error):
@@ -165,7 +186,7 @@ def test_the_log_has_one_line_without_a_gpu_and_one_for_each_with_some(caplog):
         placer.devices()
         placer.devices()
     assert [(r.levelname, r.message) for r in caplog.records] == [
-        ("INFO", "no GPU was found; models run on the CPU")
+        ("INFO", "no GPU was found; models with device 'auto' run on the CPU")
     ] * 2
     caplog.clear()
     Placer(lambda: [CPU, gpu(0), gpu(1, hindrance="libcudnn.so.9 missing")]).devices()

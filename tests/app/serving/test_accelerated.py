@@ -179,15 +179,15 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
 @pytest.mark.parametrize(
     ("devices", "wanted", "error"),
     [
-        ([CPU], "cuda:1", "device is 'cuda:1', and there is no such device; there are: cpu"),
-        ([CPU, BROKEN], "cuda", "device is 'cuda', and cuda:0 cannot be used: libcudnn.so.9 missing"),
+        ([CPU], "cuda:1", "device is 'cuda:1', which needs a GPU, and no NVIDIA driver reports one;"),
+        ([CPU, BROKEN], "cuda", "device is 'cuda', and cuda:0 cannot be used: libcudnn.so.9 missing;"),
     ],
 )
 def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):
     policy(models, f'{{"device": "{wanted}"}}')
     with pytest.raises(VersionRefused) as refusal:
         Bench(models, devices).load()
-    assert refusal.value.message == error
+    assert refusal.value.message.startswith(error)
 
 
 def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):

@@ -1,6 +1,7 @@
 """Stands in for nvidia-ml-py where its directory is on PYTHONPATH: two GPUs, of which the second tells less.
 
-FAKE_NVML_LOST makes every question about a GPU fail, as for one that has fallen off the bus.
+The variable FAKE_NVML_LOST makes every question about a GPU fail, as for one that has fallen off the bus;
+FAKE_NVML_MISSING says that there is no driver.
 """
 
 # ruff: noqa: N802 - the library's names
@@ -22,7 +23,8 @@ def _ask(answer):
 
 
 def nvmlInit():
-    pass
+    if "FAKE_NVML_MISSING" in os.environ:
+        raise NVMLError("Shared Library Not Found")
 
 
 def nvmlShutdown():
