@@ -37,7 +37,7 @@ from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint, scan, snapshot
 from app.repository.serving_file import halt, promote, rollback, rollback_target
 from app.repository.watch import changes
-from app.runtime.devices import cpu_threads, probe_devices
+from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.io_binding import BoundBackend, open_on_gpu
 from app.runtime.onnx_backend import OnnxBackend
@@ -138,7 +138,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
     app.include_router(models_router(registry))
-    app.include_router(devices_router(registry, placer, gpus))
+    app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
     app.include_router(statistics_router(registry, total))  # before the routes that take any model name
     app.include_router(shadow_router(registry, total))
     app.include_router(oip_router(registry))
@@ -181,7 +181,7 @@ def build_lifecycle(
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
-    threads = max(1, cpu_threads() // settings.workers)
+    threads = threads_of_a_worker(settings.workers)
     loader = Loader(
         models_dir=models_dir,
         make_backend=OnnxBackend,

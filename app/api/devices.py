@@ -5,19 +5,28 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from app.contract.device import CPU
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.placement import Placer
 from app.serving.describe import describe_devices
 from app.serving.registry import Registry
 
 
-def devices_router(registry: Registry, placer: Placer, gpus: GpuMeter) -> APIRouter:
-    """The route /v2/devices."""
+def devices_router(registry: Registry, placer: Placer, gpus: GpuMeter, *, threads: int) -> APIRouter:
+    """The route /v2/devices.
+
+    Args:
+        registry: knows which version runs where.
+        placer: knows the devices.
+        gpus: tells their memory.
+        threads: of the CPU that one backend call of this process may use.
+    """
     router = APIRouter(prefix="/v2", tags=["devices"])
 
     @router.get("/devices", summary="Devices seen, and where each loaded version runs and why")
     async def devices() -> dict[str, Any]:
         document = describe_devices(registry, await asyncio.to_thread(placer.devices))
+        next(device for device in document["devices"] if device["name"] == CPU)["threads"] = threads
         usage = {gpu.name: gpu for gpu in await asyncio.to_thread(gpus.read)}
         for device in document["devices"]:
             if (gpu := usage.get(device["name"])) is not None:

@@ -154,6 +154,11 @@ def cpu_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return affinity if quota is None else max(1, min(affinity, round(quota)))
 
 
+def threads_of_a_worker(workers: int) -> int:
+    """CPU threads that one backend call of a worker may use: its share of this machine's, and at least 1."""
+    return max(1, cpu_threads() // workers)
+
+
 def _quota(cgroup: Path) -> float | None:
     """CPUs granted by the cgroup; None when unlimited or unknown."""
     try:

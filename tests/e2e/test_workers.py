@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from app.runtime.devices import cpu_threads
 from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_slow_model, write_words_model
@@ -112,6 +114,19 @@ def test_both_workers_answer_and_every_count_is_their_sum(workers):
     assert workers.metric("atelier_queued_rows", model="brightness") == 0
     assert workers.metric("process_resident_memory_bytes") > 2 * 40e6
     assert workers.metric("process_start_time_seconds") <= time.time()
+
+
+@pytest.mark.parametrize("number", [1, 2, 6])
+def test_workers_share_the_threads_of_the_machine_and_each_has_one_at_least(
+    start, models, tmp_path, monkeypatch, number
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)))
+    threads = {1: cpu_threads(), 2: max(1, cpu_threads() // 2), 6: 1}[number]  # 5, 2, 1 where no quota is lower
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.sched_getaffinity = lambda pid: set(range(5))\n")
+    workers = start(models, workers=number, environment={"PYTHONPATH": str(tmp_path)})
+    seen = {workers.client.get("/v2/devices").json()["devices"][0]["threads"] for _ in range(20)}
+    assert seen == {threads}
+    assert set(workers.ask_all(predict, most=1)) == {200}
 
 
 def test_connections_that_stay_open_are_spread_over_the_workers(workers):
