@@ -78,8 +78,8 @@ async def _autotune(
 ) -> "tuple[LoadedModel, Tuning]":
     import time
 
+    from app.assembly import build_lifecycle
     from app.autotune.run import tune
-    from app.main import build_lifecycle
     from app.repository.policy import ServingPolicy
     from app.telemetry.metrics import Metrics
 

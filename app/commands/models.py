@@ -101,8 +101,8 @@ async def _predict(
 ) -> Any:
     import time
 
+    from app.assembly import build_lifecycle
     from app.edge.instances import utf8
-    from app.main import build_lifecycle
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics
 

@@ -14,7 +14,7 @@ from app.worker_hooks import WorkerHooks
 from app.workers.channel import Channel, ChannelClosed
 
 if TYPE_CHECKING:
-    from app.main import Atelier
+    from app.application import Atelier
 
 # The supervisor hears the counts of a worker at least that often; what is counted later is lost if it is killed.
 TELL_EVERY_S = 1.0

@@ -7,8 +7,9 @@ import socket
 import sys
 from typing import Any
 
+from app.application import Atelier
 from app.edge.http_protocol import InferenceProtocol
-from app.main import Atelier, create_app
+from app.main import create_app
 from app.server import Server, uvicorn_config
 from app.settings import Settings
 from app.telemetry.logging import configure_logging

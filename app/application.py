@@ -1,0 +1,52 @@
+"""The ASGI application: FastAPI, with the short way of inference requests in front of it."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api.documentation import add_inference_routes
+from app.edge.dispatch import Dispatch
+from app.errors import CannotListen
+from app.serving.administration import RepositoryCommands
+from app.serving.describe import TotalStatistics
+from app.serving.lifecycle import Lifecycle
+from app.serving.registry import Registry
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.edge.grpc.server import GrpcServer
+
+
+class Atelier(FastAPI):
+    """A FastAPI application whose inference paths are answered before FastAPI sees them."""
+
+    registry: Registry
+    lifecycle: Lifecycle
+    dispatch: Dispatch
+    metrics: Metrics
+    # Load, unload, promote and roll back, and all counts: of this process or, with workers, of all.
+    commands: RepositoryCommands
+    total: TotalStatistics
+    grpc: "GrpcServer | None" = None
+    # Why the application did not start, if that is nobody's mistake in the code.
+    startup_error: CannotListen | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            send = partial(self._send_reason, send)
+        await self.dispatch(scope, receive, send, super().__call__)
+
+    async def _send_reason(self, send: Send, message: Message) -> None:
+        """Starlette sends the traceback of what stopped the start; an address that is taken is said in a sentence."""
+        if message["type"] == "lifespan.startup.failed" and self.startup_error is not None:
+            message["message"] = self.startup_error.message
+        await send(message)
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document with the inference routes added."""
+        if self.openapi_schema is None:
+            add_inference_routes(super().openapi())
+        return super().openapi()

@@ -1,0 +1,95 @@
+"""The start and the end of the service: load, follow the disk, serve gRPC; at the end, drain."""
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from app.application import Atelier
+from app.errors import CannotListen
+from app.repository.watch import changes
+from app.serving.administration import AdminRule
+from app.serving.follower import Follower
+from app.serving.lifecycle import Lifecycle
+from app.settings import Settings
+from app.worker_hooks import WorkerHooks
+
+if TYPE_CHECKING:
+    from app.edge.grpc.server import GrpcServer
+
+# New objects between two collections of the youngest; Python's own default is 700.
+GC_ALLOCATIONS = 50_000
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | None) -> AsyncIterator[None]:
+    """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
+    assert isinstance(app, Atelier)
+    loaded = hooks.loaded if hooks is not None else asyncio.Event()
+    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded))
+    try:
+        if hooks is not None and hooks.loads_first:
+            await loaded.wait()
+        if settings.grpc_port is not None:
+            app.grpc = await _start_grpc(app, settings, shared=hooks is not None)
+        yield
+    finally:
+        app.registry.start_draining()
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        if app.grpc is not None:
+            await app.grpc.stop()
+        await app.registry.drain(settings.shutdown_timeout_s)
+
+
+async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event) -> None:
+    """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
+
+    A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
+    take two. Frozen objects are not walked, and requests leave no cycles behind, so collections may be rare.
+    """
+    follower = Follower(lifecycle)
+    await follower.remember()
+    await lifecycle.load_all()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
+    loaded.set()
+    await follower.run(changes(settings.models_dir, settings.watch))
+
+
+async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
+    """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
+    # Its C core writes to standard error past our log; what matters of that raises as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from app.edge.grpc.server import GrpcServer
+    from app.edge.grpc.servicer import InferenceServicer
+
+    assert settings.grpc_port is not None
+    servicer = InferenceServicer(
+        registry=app.registry,
+        commands=app.commands,
+        statistics=app.total,
+        observer=app.metrics,
+        admin=AdminRule(key=settings.admin_key, host=settings.host),
+        unload_timeout_s=settings.shutdown_timeout_s,
+        clock=time.perf_counter,
+    )
+    server = GrpcServer(
+        servicer,
+        registry=app.registry,
+        host=settings.host,
+        message_limit_bytes=settings.body_limit_bytes,
+        stop_timeout_s=settings.shutdown_timeout_s,
+    )
+    try:
+        await server.start(settings.grpc_port, shared=shared)
+    except CannotListen as error:
+        app.startup_error = error
+        raise
+    return server
