@@ -150,35 +150,38 @@ def gpu(
 ) -> None:
     """Published models on a GPU: golden samples, latency beside the CPU's, and what IO binding gains.
 
-    Ends with 1 if a model answers otherwise than Keras did, and with 2 if there is no GPU.
+    Written after each model. Ends with 1 if a model answers otherwise than Keras did or cannot be measured, and with 2
+    if there is no GPU.
     """
     from app.contract.device import CPU, check_device
     from app.errors import ServingError
+    from app.runtime.cuda import cuda_version
     from app.runtime.devices import probe_devices
     from app.runtime.placement import Placer
-    from benchmarks.gpu import compare_all
+    from benchmarks.gpu import Comparison, Failure, compare_each
 
+    found: list[Comparison] = []
+    failures: list[Failure] = []
     try:
-        placed = Placer(probe_devices).place(check_device(device)).device
-        console = Console(stderr=True)
-        found = compare_all(
-            models,
-            placed,
-            max_batch_size=max_batch_size,
-            seconds=seconds,
-            repeats=repeats,
-            done=lambda model: console.print(f"measured: {model}"),
-        )
+        placer = Placer(probe_devices)
+        placed = placer.place(check_device(device)).device
+        what = next(each.description for each in placer.devices() if each.name == placed)
+        setup = {"device": placed, "description": what, "cuda": cuda_version()}
+        for one in compare_each(models, placed, max_batch_size=max_batch_size, seconds=seconds, repeats=repeats):
+            found.append(one) if isinstance(one, Comparison) else failures.append(one)
+            Console(stderr=True).print(f"measured: {one.model}")
+            if placed != CPU:
+                results = {"comparisons": [asdict(each) for each in found], "failures": [asdict(f) for f in failures]}
+                write_result("gpu", {**setup, **results})
     except (ServingError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    _print_gpu(found, placed)
-    if placed != CPU:
-        write_result("gpu", {"device": placed, "comparisons": [asdict(one) for one in found]})
-    for one in found:
-        if one.mismatch:
-            typer.echo(f"error: {one.model}: {one.mismatch}", err=True)
-    if any(one.mismatch for one in found):
+    if found:
+        _print_gpu(found, placed)
+    wrong = {one.model: one.mismatch for one in found if one.mismatch} | {one.model: one.error for one in failures}
+    for model, why in wrong.items():
+        typer.echo(f"error: {model}: {why}", err=True)
+    if wrong:
         raise typer.Exit(1)
 
 

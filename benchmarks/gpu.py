@@ -1,6 +1,6 @@
 """Published models on a GPU: whether they answer as Keras did, what batches cost there, and what IO binding gains."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -53,6 +53,19 @@ class Comparison:
         return self.rows_per_s[way] / self.rows_per_s["bare"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A model that could not be measured.
+
+    Attributes:
+        model: name and version.
+        error: why, in one sentence.
+    """
+
+    model: str
+    error: str
+
+
 class Bare:
     """ONNX Runtime's own ``run`` as a backend, unchecked."""
 
@@ -69,10 +82,10 @@ class Bare:
         """The session is another's."""
 
 
-def compare_all(
-    models: Path, device: str, *, max_batch_size: int, seconds: float, repeats: int, done: Callable[[str], None]
-) -> list[Comparison]:
-    """Every published model, its newest version.
+def compare_each(
+    models: Path, device: str, *, max_batch_size: int, seconds: float, repeats: int
+) -> Iterator[Comparison | Failure]:
+    """Every published model, its newest version. One that cannot be measured does not stop the others.
 
     Args:
         models: models directory.
@@ -80,20 +93,19 @@ def compare_all(
         max_batch_size: largest batch.
         seconds: of each measurement.
         repeats: of each way, in turn with the others.
-        done: told of each model.
 
     Raises:
-        VersionRefused: a model cannot be opened on the device, or there is none.
-        BackendFailed: the device fails.
+        VersionRefused: there is no model.
     """
-    found = []
-    for name, versions in sorted(scan(models).items()):
-        directory = models / name / str(versions[0])
-        found.append(_compare(directory, device, max_batch_size=max_batch_size, seconds=seconds, repeats=repeats))
-        done(found[-1].model)
+    found = scan(models)
     if not found:
         raise VersionRefused(f"no published model in {models}")
-    return found
+    for name, versions in sorted(found.items()):
+        directory = models / name / str(versions[0])
+        try:
+            yield _compare(directory, device, max_batch_size=max_batch_size, seconds=seconds, repeats=repeats)
+        except Exception as error:  # noqa: BLE001 - the bare session raises what it likes, and the others are still to come
+            yield Failure(model=f"{name} {versions[0]}", error=str(error))
 
 
 def _compare(directory: Path, device: str, *, max_batch_size: int, seconds: float, repeats: int) -> Comparison:

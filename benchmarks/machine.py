@@ -1,7 +1,7 @@
 """What a figure was measured on."""
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from app.runtime.devices import cpu_threads
@@ -10,14 +10,21 @@ PACKAGES = ("fastapi", "uvicorn", "onnxruntime-gpu", "numpy", "pysimdjson", "orj
 
 
 def describe() -> dict[str, object]:
-    """CPU, cores, Python and package versions."""
+    """CPU, cores, Python, and the versions of those packages that are installed."""
     return {
         "cpu": _cpu_name(),
         "cpu_threads": cpu_threads(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _cpu_name() -> str:

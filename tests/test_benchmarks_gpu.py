@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from benchmarks import machine
 from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 
@@ -78,6 +79,37 @@ def test_on_the_cpu_it_prints_the_same_tables_and_writes_no_result(tmp_path):
     assert len(latency[0]) == 2 + 3  # 1, 2 and 4 rows
     assert all(float(value) > 0 for row in rates for value in row[1:])
     assert "written" not in result.stdout
+
+
+def test_a_model_that_cannot_be_measured_does_not_stop_the_others(tmp_path):
+    write_words_model(tmp_path)
+    (write_brightness_model(tmp_path) / "model.onnx").write_bytes(b"no graph")
+    result = on_cpu(tmp_path)
+    assert result.returncode == 1
+    assert re.search(r"^error: brightness 1: .*model.onnx: ONNX Runtime cannot load the graph", result.stderr, re.M)
+    assert "error: words" not in result.stderr
+    assert "words 1" in result.stdout
+
+
+def test_it_needs_few_packages():
+    code = """
+import sys
+from importlib.metadata import packages_distributions
+import app.runtime.placement, benchmarks.cli, benchmarks.gpu
+known = packages_distributions()
+print(*{name for module in list(sys.modules) for name in known.get(module.split(".")[0], [])})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Those that docs/performance.md names, with what they bring along.
+    assert {"numpy", "nvidia-ml-py", "pydantic", "typer"} <= set(done.stdout.split())
+    assert not {"fastapi", "starlette", "uvicorn", "orjson", "pysimdjson", "pillow", "prometheus-client"} & set(
+        done.stdout.split()
+    )
+
+
+def test_a_machine_is_described_whatever_is_installed(monkeypatch):
+    monkeypatch.setattr(machine, "PACKAGES", ("numpy", "no-such-package"))
+    assert set(machine.describe()["packages"]) == {"numpy"}
 
 
 def test_an_answer_that_differs_from_keras_ends_it_with_1_and_is_said(tmp_path):
