@@ -68,7 +68,7 @@ class Bench:
     """Measures settings of one model; what it measured of a setting before counts along.
 
     Args:
-        model: its backend runs the batches; its own batcher rests meanwhile.
+        model: its backends run the batches; its own batcher rests meanwhile.
         golden: the instances that are sent, texts at their own lengths, in a mixed order.
         load: clients and seconds.
         curve: measured up to the largest batch; every slice refines a copy of its own.
@@ -113,7 +113,7 @@ class Bench:
         return [_medians(setting, self._slices[setting]) for setting in settings]
 
     def _with_setting(self, setting: Setting) -> LoadedModel:
-        """The model with another batcher over the same backend."""
+        """The model with another batcher over the same backends."""
         rules = replace(
             self._model.batcher.rules,
             max_batch_size=setting.max_batch_size,
@@ -121,10 +121,10 @@ class Bench:
             length_buckets=setting.length_buckets,
         )
         curve = LatencyCurve(self._curve.batch_sizes, self._curve.table, lengths=self._curve.lengths)
-        admission = Admission(self._load.concurrency, sys.maxsize, rules.priority_levels)
-        batcher = self._model.batcher.sibling(
-            backend=Shared(self._model.batcher.backend), rules=rules, curve=curve, admission=admission
+        admission = Admission(
+            self._load.concurrency, sys.maxsize, rules.priority_levels, self._model.admission.instances
         )
+        batcher = self._model.batcher.sibling(share=Shared, rules=rules, curve=curve, admission=admission)
         return replace(self._model, batcher=batcher, admission=admission, curve=curve)
 
 

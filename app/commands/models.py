@@ -139,6 +139,7 @@ def devices(
     """
     from collections import Counter
 
+    from app.contract.device import CPU
     from app.runtime.devices import probe_devices
     from app.runtime.gpu_usage import GpuMeter
     from app.runtime.placement import choose
@@ -156,3 +157,7 @@ def devices(
     except ServingError as error:
         fail(error.message)
     Console(soft_wrap=True).print(Text(f"models run on {placement.device}: {placement.reason}"))
+    if len(gpus := [each.name for each in found if each.used and each.name != CPU]) > 1:
+        Console(soft_wrap=True).print(
+            Text(f"versions, and instances of one version, are spread over {', '.join(gpus)}")
+        )

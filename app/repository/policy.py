@@ -193,7 +193,8 @@ class ServingPolicy(BaseModel):
         batching: how requests share backend calls.
         backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
-        gpu_mem_limit_mb: most MiB of GPU memory that each version may take for its tensors; None sets no limit.
+        instances: backends of each version that run batches at once, fed from one queue.
+        gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -204,6 +205,7 @@ class ServingPolicy(BaseModel):
     batching: BatchingPolicy = BatchingPolicy()
     backend: BackendName | None = None
     device: DeviceName | None = None
+    instances: int = Field(default=1, ge=1, le=64)
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -216,7 +218,7 @@ class ServingPolicy(BaseModel):
     @property
     def load_settings(self) -> tuple[object, ...]:
         """What a version is loaded with: one for which it changes is loaded anew."""
-        return self.batching, self.backend, self.device, self.gpu_mem_limit_mb
+        return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
         """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""

@@ -15,7 +15,7 @@ log = logging.getLogger("atelier.devices")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a version runs.
+    """Where an instance of a version runs.
 
     Attributes:
         device: "cpu" or "cuda:N".
@@ -30,7 +30,7 @@ ON_CPU = Placement(CPU, "models run on the CPU here")
 
 
 class Placer:
-    """Gives each version a device; of several GPUs the one with the fewest of our versions.
+    """Gives each instance of a version a device; of several GPUs the one with the fewest of our instances.
 
     Args:
         probe: the devices of this machine; called once, when they are asked for first.
@@ -40,7 +40,7 @@ class Placer:
         self._probe = probe
         self._lock = Lock()
         self._devices: tuple[Device, ...] | None = None
-        self._versions: Counter[str] = Counter()
+        self._instances: Counter[str] = Counter()
 
     def devices(self) -> tuple[Device, ...]:
         """Every device seen, the CPU first. The first call blocks, and says in the log what it found."""
@@ -51,7 +51,7 @@ class Placer:
             return self._devices
 
     def place(self, wanted: str) -> Placement:
-        """A device for one more version; ``release`` it when the version is freed.
+        """A device for one more instance of a version; ``release`` it when that is closed.
 
         Args:
             wanted: "auto", "cpu", "cuda" or "cuda:N".
@@ -63,29 +63,29 @@ class Placer:
             return Placement(CPU, "device is 'cpu'")
         devices = self.devices()
         with self._lock:
-            placement = choose(wanted, devices, self._versions)
+            placement = choose(wanted, devices, self._instances)
             if placement.device != CPU:
-                self._versions[placement.device] += 1
+                self._instances[placement.device] += 1
             return placement
 
-    def versions_on(self, device: str) -> int:
-        """How many of our versions a GPU has."""
-        return self._versions[device]
+    def instances_on(self, device: str) -> int:
+        """How many of our instances a GPU has."""
+        return self._instances[device]
 
     def release(self, placement: Placement) -> None:
-        """A version no longer runs there."""
+        """An instance no longer runs there."""
         with self._lock:
             if placement.device != CPU:
-                self._versions[placement.device] -= 1
+                self._instances[placement.device] -= 1
 
 
-def choose(wanted: str, devices: Sequence[Device], versions: Counter[str]) -> Placement:
-    """Where a version runs that wants ``wanted``, CUDA before CPU.
+def choose(wanted: str, devices: Sequence[Device], instances: Counter[str]) -> Placement:
+    """Where an instance of a version runs that wants ``wanted``, CUDA before CPU.
 
     Args:
         wanted: "auto", "cpu", "cuda" or "cuda:N".
         devices: of this machine.
-        versions: how many of our versions each of them has.
+        instances: how many of ours each of them has.
 
     Raises:
         VersionRefused: see ``Placer.place``.
@@ -95,10 +95,10 @@ def choose(wanted: str, devices: Sequence[Device], versions: Counter[str]) -> Pl
     gpus = [device for device in devices if device.name != CPU]
     usable = [gpu for gpu in gpus if gpu.used and wanted in {AUTO, CUDA, gpu.name}]
     if usable:
-        best = min(usable, key=lambda gpu: versions[gpu.name])
+        best = min(usable, key=lambda gpu: instances[gpu.name])
         if wanted == best.name:
             return Placement(best.name, f"device is {wanted!r}")
-        among = f"; of {len(usable)} GPUs it had the fewest versions" if len(usable) > 1 else ""
+        among = f"; of {len(usable)} GPUs it had the fewest instances" if len(usable) > 1 else ""
         return Placement(best.name, f"device is {wanted!r}, and a GPU comes before the CPU{among}")
     if wanted == AUTO:
         why = f"{gpus[0].name} cannot be used: {gpus[0].reason}" if gpus else "no GPU was found"

@@ -1,5 +1,7 @@
 """Sends each batch to the GPU or to the CPU, whichever is measured to answer it sooner."""
 
+from collections.abc import Sequence
+
 from app.runtime.backend import Array, Backend, Tensors, row_count
 from app.runtime.failover import Condition
 from app.runtime.warmup import Clock, LatencyCurve
@@ -47,6 +49,19 @@ def faster_of(gpu: LatencyCurve, cpu: LatencyCurve) -> LatencyCurve:
     """The curve of both together: of each size and length the smaller figure."""
     table = [tuple(map(min, *pair)) for pair in zip(gpu.table, cpu.table, strict=True)]
     return LatencyCurve(gpu.batch_sizes, table, lengths=gpu.lengths)
+
+
+def slowest(curves: Sequence[LatencyCurve]) -> LatencyCurve:
+    """The curve of instances that take batches in turn: of each size and length the largest figure.
+
+    Args:
+        curves: at least one, of the same sizes and lengths; one curve, however often, is returned as it is.
+    """
+    first = curves[0]
+    if all(curve is first for curve in curves):
+        return first
+    table = [tuple(map(max, *rows)) for rows in zip(*(curve.table for curve in curves), strict=True)]
+    return LatencyCurve(first.batch_sizes, table, lengths=first.lengths)
 
 
 class RoutedBackend:

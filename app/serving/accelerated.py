@@ -1,7 +1,7 @@
 """Opens a version where serving.json wants it: on a GPU if there is one, verified there, else on the CPU."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened(Verified):
-    """A version on its device.
+    """An instance of a version on its device.
 
     Attributes:
         placement: where it runs, and why.
@@ -89,7 +89,7 @@ class Accelerators:
         wanted: str | None,
         *,
         open_cpu: Callable[[], Backend],
-        verify: Callable[[Backend], Verified],
+        verify: Callable[[Backend, str], Verified],
     ) -> Opened:
         """A verified backend, and where it runs. Blocks.
 
@@ -100,7 +100,7 @@ class Accelerators:
             request: what the GPU backend is opened for.
             wanted: of serving.json; None takes the default.
             open_cpu: opens the version on the CPU.
-            verify: replays the golden samples and measures; closes a backend that does not pass.
+            verify: replays the golden samples on a backend of that device and measures; closes what does not pass.
 
         Raises:
             VersionRefused: it does not pass, or must run on a GPU and cannot.
@@ -109,12 +109,12 @@ class Accelerators:
         wanted = wanted or self.default_device
         placement = self.placer.place(wanted)
         if placement.device == CPU:
-            return Opened.of(verify(open_cpu()), placement)
+            return Opened.of(verify(open_cpu(), CPU), placement)
         try:
             if wanted == AUTO:
                 return self._on_both(request, placement, open_cpu, verify)
-            verified = verify(self.open_gpu(request, placement.device))
-            return self._guarded(verified, placement, lambda: verify(open_cpu()).backend, request.spec.name)
+            verified = verify(self.open_gpu(request, placement.device), placement.device)
+            return self._guarded(verified, placement, lambda: verify(open_cpu(), CPU).backend, request.spec.name)
         except BaseException:
             self.placer.release(placement)
             raise
@@ -124,13 +124,13 @@ class Accelerators:
         request: GpuRequest,
         placement: Placement,
         open_cpu: Callable[[], Backend],
-        verify: Callable[[Backend], Verified],
+        verify: Callable[[Backend, str], Verified],
     ) -> Opened:
         """The CPU's backend with the GPU's beside it, or alone with the reason."""
         name = request.spec.name
-        cpu = verify(open_cpu())
+        cpu = verify(open_cpu(), CPU)
         try:
-            gpu = verify(self.open_gpu(request, placement.device))
+            gpu = verify(self.open_gpu(request, placement.device), placement.device)
         except (VersionRefused, BackendFailed) as error:
             log.warning("model %s runs on the CPU; %s was tried: %s", name, placement.device, error.message)
             return self._cpu_alone(cpu, placement, f"{placement.device} was tried: {error.message}")
@@ -173,6 +173,24 @@ class Accelerators:
             on_close=lambda: self.placer.release(placement),
         )
         return replace(Opened.of(gpu, placement), backend=backend, condition=condition)
+
+
+def open_all(count: int, open_one: Callable[[], Opened]) -> list[Opened]:
+    """So many instances, or none: if one cannot be opened, those before it are closed, and their places are free."""
+    opened: list[Opened] = []
+    try:
+        for _ in range(count):
+            opened.append(open_one())
+    except BaseException:
+        close_all(opened)
+        raise
+    return opened
+
+
+def close_all(opened: Sequence[Opened]) -> None:
+    """Close the backends of instances that do not come to serve."""
+    for each in opened:
+        each.backend.close()
 
 
 def sequence_of(spec: ModelSpec) -> str | None:

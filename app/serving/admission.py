@@ -15,6 +15,7 @@ class Admission:
     Attributes:
         max_queue_rows, max_queue_bytes: limits on what waits; what runs does not count.
         levels: number of priority levels.
+        instances: batches that run at once.
         rows, nbytes: waiting now.
         seconds: estimated for what waits, per priority level, in full batches.
         draining: the process is stopping, or the version is unloading, and takes no new work.
@@ -23,6 +24,7 @@ class Admission:
     max_queue_rows: int
     max_queue_bytes: int
     levels: int = 1
+    instances: int = 1
     rows: int = 0
     nbytes: int = 0
     seconds: list[float] = field(init=False)
@@ -50,14 +52,14 @@ class Admission:
 
         Args:
             works: of one request, all of one level and with one deadline.
-            running_s: estimated until the backend is free; None when it is free now.
+            running_s: estimated until an instance is free; None when one is free now.
             now: monotonic seconds.
 
         Raises:
             TooLarge: more than the queue could ever hold.
             Draining, QueueFull: as ``check_open``.
-            DeadlineOutOfReach: even in full batches, what is ahead takes until after the deadline. An idle backend
-                takes any request, so that a wrong estimate is corrected.
+            DeadlineOutOfReach: even in full batches, spread over the instances, what is ahead takes until after the
+                deadline. An idle backend takes any request, so that a wrong estimate is corrected.
         """
         rows, nbytes, cost_s = 0, 0, 0.0
         for work in works:
@@ -79,11 +81,12 @@ class Admission:
             )
         level = works[0].level
         if running_s is not None or self.rows:
-            ahead_s = (running_s or 0.0) + sum(self.seconds[:level])
+            ahead_s = (running_s or 0.0) + sum(self.seconds[:level]) / self.instances
+            own_s = cost_s / min(self.instances, len(works))
             left_s = works[0].deadline - now
-            if ahead_s + cost_s > left_s:
+            if ahead_s + own_s > left_s:
                 raise DeadlineOutOfReach(
-                    f"the answer would take about {(ahead_s + cost_s) * 1e3:.1f} ms, {self.rows} instances wait; "
+                    f"the answer would take about {(ahead_s + own_s) * 1e3:.1f} ms, {self.rows} instances wait; "
                     f"the timeout leaves {left_s * 1e3:.1f} ms; try again",
                     retry_after_s=_whole_seconds(ahead_s),
                 )
@@ -101,7 +104,7 @@ class Admission:
 
     def _backlog_s(self) -> int:
         """Whole seconds until what waits now is done."""
-        return _whole_seconds(sum(self.seconds))
+        return _whole_seconds(sum(self.seconds) / self.instances)
 
 
 def _whole_seconds(seconds: float) -> int:

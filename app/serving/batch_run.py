@@ -9,9 +9,44 @@ from app.contract.tokenizer import PADDING_ID
 from app.errors import BackendFailed, BackendHung, ServingError
 from app.runtime.backend import Array, Backend, Tensors, row_count, take_rows
 from app.runtime.warmup import Clock
-from app.serving.work import Answer, BatchTimes, Work
+from app.serving.work import Answer, Batch, BatchTimes, Work
 
 Outcome = Answer | ServingError
+
+
+def run_batch(
+    backend: Backend,
+    batch: Batch,
+    *,
+    clock: Clock,
+    allowed_batch_sizes: Sequence[int] = (),
+    finite_output: str | None = None,
+) -> tuple[list[Outcome], BatchTimes]:
+    """One outcome per work of a batch, and what they took; see ``run_works``. Blocks."""
+    times = BatchTimes()
+    started_at = clock()
+    outcomes = run_works(
+        backend,
+        batch.works,
+        times,
+        clock=clock,
+        allowed_batch_sizes=allowed_batch_sizes,
+        finite_output=finite_output,
+    )
+    finished_at = clock()
+    for work in batch.works:
+        work.started_at, work.finished_at = started_at, finished_at
+    return outcomes, times
+
+
+def settle(work: Work, outcome: Outcome) -> None:
+    """Give a waiting client its answer; the client may have left."""
+    if work.future.done():
+        return
+    if isinstance(outcome, ServingError):
+        work.future.set_exception(outcome)
+    else:
+        work.future.set_result(outcome)
 
 
 def run_works(

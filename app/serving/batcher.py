@@ -1,19 +1,20 @@
 """Forms and runs the batches of one model version, on the event loop, without polling and without a timer.
 
-While the backend is busy, work queues up; when it is free, everything that waits becomes the next batch. A batch
+While all instances are busy, work queues up; when one is free, everything that waits becomes its next batch. A batch
 that is measured to be cheaper than a hop to the worker thread runs on the event loop itself.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from app.errors import BackendFailed, DeadlineExceeded, Draining, ServingError
 from app.runtime.backend import Backend
 from app.runtime.warmup import Clock, LatencyCurve
 from app.serving.admission import Admission
-from app.serving.batch_run import Outcome, padding_ratio, run_works
+from app.serving.batch_run import Outcome, padding_ratio, run_batch, settle
+from app.serving.instances import Instance, Instances
 from app.serving.queue import WorkQueue, seconds_to_wait
 from app.serving.rules import BatchRules
 from app.serving.work import Batch, BatchObserver, BatchTimes, Work
@@ -22,10 +23,11 @@ log = logging.getLogger("atelier.batcher")
 
 
 class Batcher:
-    """The queue of one model version and the one backend call in progress.
+    """The queue of one model version and the backend calls in progress, one per instance at most.
 
     Args:
-        backend: what runs a batch.
+        instances: what runs batches, at least one; closed with the batcher. Several never run on the event loop, so
+            ``rules.inline_below_s`` is 0 for them.
         rules: when a batch closes and where it runs.
         curve: seconds per batch size; every batch refines it.
         admission: counts what waits.
@@ -37,7 +39,7 @@ class Batcher:
     def __init__(  # the parts are given once, by the loader
         self,
         *,
-        backend: Backend,
+        instances: Sequence[Instance],
         rules: BatchRules,
         curve: LatencyCurve,
         admission: Admission,
@@ -45,7 +47,8 @@ class Batcher:
         clock: Clock,
         finite_output: str | None = None,
     ) -> None:
-        self._backend = backend
+        self.instances = Instances(instances)
+        self._free = self.instances.free
         self._rules = rules
         self._curve = curve
         self._admission = admission
@@ -55,25 +58,29 @@ class Batcher:
         self._queue = WorkQueue(
             max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
         )
-        self._running: Batch | None = None
-        self._free_at = 0.0
         self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
         # Remembered: Python 3.11 asks the kernel for the process's number each time it is asked for the running loop.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backend")
 
     @property
     def backend(self) -> Backend:
-        """What runs a batch; this batcher closes it."""
-        return self._backend
+        """What runs batches: that of the first instance."""
+        return self.instances.all[0].backend
 
-    def sibling(self, *, backend: Backend, rules: BatchRules, curve: LatencyCurve, admission: Admission) -> "Batcher":
-        """Another batcher like this one, but for these four; it closes the backend that it is given."""
+    def sibling(
+        self,
+        *,
+        share: Callable[[Backend], Backend],
+        rules: BatchRules,
+        curve: LatencyCurve,
+        admission: Admission,
+    ) -> "Batcher":
+        """Another batcher like this one, but for these; it closes what ``share`` gives for each backend of this one."""
         return Batcher(
-            backend=backend,
+            instances=self.instances.sharing(share),
             rules=rules,
             curve=curve,
             admission=admission,
@@ -103,12 +110,12 @@ class Batcher:
         now = works[0].enqueued_at
         for work in works:
             work.cost_s = work.rows * self._row_seconds(work.length)
-        running_s = None if self._running is None else max(0.0, self._free_at - now)
+        running_s = None if self._free else self.instances.seconds_until_free(now)
         self._admission.admit(works, running_s=running_s, now=now)
         for work in works:
             self._queue.push(work)
         self._idle.clear()
-        if self._running is None:
+        if self._free:
             if self._wakeup is None:
                 # After the requests that are already readable on other connections, so that they share the batch.
                 self._wake_soon()
@@ -135,37 +142,46 @@ class Batcher:
         Args:
             error: Draining if left out.
         """
-        error = error or Draining("the service shut down before this request was answered")
-        for work in self._running.works if self._running else ():
-            _settle(work, error)
+        self._fail(self.instances.all, error or Draining("the service shut down before this request was answered"))
+
+    def _fail(self, instances: Iterable[Instance], error: ServingError) -> None:
+        """Answer with ``error`` what waits, and what runs on these instances."""
+        for instance in instances:
+            for work in instance.running.works if instance.running else ():
+                settle(work, error)
         for work in self._queue.drain():
             self._admission.release(work)
-            _settle(work, error)
+            settle(work, error)
         self._rest_if_empty()
 
     def close(self) -> None:
-        """Free the backend. Nothing waits any more; a call in progress is waited for."""
+        """Free the backends. Nothing waits any more; calls in progress are waited for."""
         self.fail_unfinished()
         if self._wakeup is not None:
             self._wakeup.cancel()
-        self._executor.shutdown(wait=True)
-        self._backend.close()
+        self.instances.close()
 
     def _wake_soon(self) -> None:
         self._wakeup = self.loop.call_soon(self._guarded, self._next)
 
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
-        """Take a step; if our own code fails in it, fail who waits and go on with the next request."""
+        """Take a step; if our own code fails in it, fail who waits and go on with the next request.
+
+        What other instances run meanwhile is answered as if nothing had happened.
+        """
         try:
             step(*arguments)
         except Exception as error:
             log.exception("the batcher failed; everything that waited is answered with an error")
-            self.fail_unfinished(BackendFailed(f"the batcher failed: {error}"))
-            self._running = self._wakeup = None
-            self._rest_if_empty()
+            self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
+            for instance in self._free:
+                instance.running = None
+            if self._wakeup is not None:
+                self._wakeup.cancel()
+                self._wakeup = None
 
     def _next(self) -> None:
-        """Run what waits, now or as soon as the delay is over. Runs on the event loop while the backend is free."""
+        """Run what waits, now or as soon as the delay is over. Runs on the event loop while an instance is free."""
         self._wakeup = None
         waited_for = "idle"
         if self._queue and self._rules.max_queue_delay_s:
@@ -185,7 +201,7 @@ class Batcher:
         for work in taken.expired:
             self._drop(work, "expired")
             timeout_ms = (work.deadline - work.enqueued_at) * 1e3
-            _settle(work, DeadlineExceeded(f"the timeout of {timeout_ms:g} ms passed while the request waited"))
+            settle(work, DeadlineExceeded(f"the timeout of {timeout_ms:g} ms passed while the request waited"))
         if taken.batch is None:
             self._rest_if_empty()
             return
@@ -194,45 +210,51 @@ class Batcher:
         self._start(taken.batch)
 
     def _start(self, batch: Batch) -> None:
-        """Run a batch on the event loop if that is cheaper than a worker thread, else in the worker thread."""
+        """Run a batch on the event loop if that is cheaper than a worker thread, else in the instance's thread."""
         for work in batch.works:
             self._admission.release(work)
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
-        self._running = batch
+        instance = self._free[0]
+        instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         if estimate_s < self._rules.inline_below_s:
-            self._finish(batch, *self._run(batch))
+            self._finish(instance, batch, *self._run(instance, batch))
             return
-        self._free_at = self._clock() + estimate_s
-        loop = self.loop
+        instance.free_at = self._clock() + estimate_s
+        instance.thread.submit(partial(self._run_in_thread, instance, batch, self.loop))
+        self._free.popleft()
+        if self._free and self._queue:
+            self._wake_soon()
 
-        def ran(done: Future[tuple[list[Outcome], BatchTimes]]) -> None:
-            loop.call_soon_threadsafe(self._guarded, lambda: self._finish(batch, *done.result()))
-
-        self._executor.submit(self._run, batch).add_done_callback(ran)
-
-    def _run(self, batch: Batch) -> tuple[list[Outcome], BatchTimes]:
-        """One outcome per work, and what they took. Blocks; never raises."""
-        times = BatchTimes()
-        started_at = self._clock()
-        outcomes = run_works(
-            self._backend,
-            batch.works,
-            times,
+    def _run(self, instance: Instance, batch: Batch) -> tuple[list[Outcome], BatchTimes]:
+        return run_batch(
+            instance.backend,
+            batch,
             clock=self._clock,
             allowed_batch_sizes=self._rules.allowed_batch_sizes,
             finite_output=self._finite_output,
         )
-        finished_at = self._clock()
-        for work in batch.works:
-            work.started_at, work.finished_at = started_at, finished_at
-        return outcomes, times
 
-    def _finish(self, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
+    def _run_in_thread(self, instance: Instance, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
+        ran: tuple[list[Outcome], BatchTimes] | Exception
+        try:
+            ran = self._run(instance, batch)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours; raised again on the event loop
+            ran = error
+        loop.call_soon_threadsafe(self._guarded, self._ran, instance, batch, ran)
+
+    def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
+        """The thread of an instance is done with a batch. Runs on the event loop."""
+        self._free.append(instance)
+        if isinstance(ran, Exception):
+            raise ran
+        self._finish(instance, batch, *ran)
+
+    def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
         """Hand the rows back and go on with what came in meanwhile. Runs on the event loop."""
-        self._running = None
+        instance.running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
-            _settle(work, outcome)
+            settle(work, outcome)
         self._fixed_row_s = None
         self._curve.observe(batch.rows, times.input_s + times.infer_s + times.output_s, batch.length)
         self._observer.batch_done(
@@ -241,26 +263,16 @@ class Batcher:
             times=times,
             padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
         )
-        if self._queue:
-            self._wake_soon()
-        else:
+        if not self._queue:
             self._rest_if_empty()
+        elif self._wakeup is None:  # with several instances, one that is free may wait out a delay
+            self._wake_soon()
 
     def _drop(self, work: Work, reason: str) -> None:
         self._admission.release(work)
         self._observer.work_dropped(rows=work.rows, reason=reason)
 
     def _rest_if_empty(self) -> None:
-        if not self._queue and self._running is None:
+        if not self._queue and len(self._free) == self.instances.usable:
             self._idle.set()
             self._observer.queue_changed(rows=0, nbytes=0)
-
-
-def _settle(work: Work, outcome: Outcome) -> None:
-    """Give a waiting client its answer; the client may have left."""
-    if work.future.done():
-        return
-    if isinstance(outcome, ServingError):
-        work.future.set_exception(outcome)
-    else:
-        work.future.set_result(outcome)

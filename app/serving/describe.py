@@ -168,11 +168,20 @@ def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str,
             {
                 "name": model.name,
                 "version": str(model.version),
-                "device": model.placement.device,
+                "device": ", ".join(model.instances.devices),
                 "provider": model.provider,
-                "reason": model.placement.reason,
-                "degraded": model.condition.degraded,
-                "faults": model.condition.faults,
+                "reason": model.instances.reason,
+                "degraded": model.instances.degraded,
+                "faults": model.instances.faults,
+                "instances": [
+                    {
+                        "device": instance.placement.device,
+                        "reason": instance.placement.reason,
+                        "degraded": instance.condition.degraded,
+                        "faults": instance.condition.faults,
+                    }
+                    for instance in model.instances.all
+                ],
             }
             for model in registry.loaded()
         ],

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from app.contract.device import CPU, CUDA
-from app.contract.golden import Golden, RawSample
+from app.contract.golden import Golden
 from app.contract.labels import labels_of
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import (
@@ -19,22 +17,23 @@ from app.contract.model_spec import (
     TextPreprocessing,
 )
 from app.contract.tokenizer import Tokenizer
-from app.contract.transforms import check_steps, image_to_instance
+from app.contract.transforms import check_steps
 from app.errors import VersionRefused
-from app.repository.golden_gate import replay
 from app.repository.policy import BackendName, ServingPolicy
-from app.runtime.backend import Array, Backend, take_rows
+from app.runtime.backend import Backend, take_rows
 from app.runtime.placement import ON_CPU, Placement
+from app.runtime.router import slowest
 from app.runtime.savedmodel_backend import TENSORFLOW, SavedModelBackend
-from app.runtime.warmup import Clock, measure_curve, median_seconds
-from app.serving.accelerated import Accelerators, GpuRequest, Opened, Verified, sequence_of
+from app.runtime.warmup import Clock, median_seconds
+from app.serving.accelerated import Accelerators, GpuRequest, Opened, close_all, open_all
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
+from app.serving.gate import Gate
+from app.serving.instances import Instance
 from app.serving.model import LoadedModel
 from app.serving.rules import resolve
 from app.serving.work import BatchObserver
 
-WARMUP_BUDGET_S = 0.1
 # All threads are used for models that take at least that long for one row with one thread, if the others cut the time
 # to this share.
 THREADS_FROM_S = 0.001
@@ -90,53 +89,19 @@ class Loader:
         policy = serving.batching
         golden = Golden.read(directory)
         largest = policy.max_batch_size or spec.batching.max_batch_size
-        path = directory / ONNX_FILE
-
-        def verify(backend: Backend) -> Verified:
-            """Golden samples, raw samples, latency; a backend that does not pass is closed."""
-            try:
-                tolerance = golden.tolerance_for(backend.provider)
-                difference = replay(golden, backend.run, batch_size=largest, tolerance=tolerance)
-                replay_raw(golden, backend, spec, tokenizer)
-                curve = measure_curve(
-                    backend,
-                    golden.inputs,
-                    max_batch_size=largest,
-                    budget_s=WARMUP_BUDGET_S,
-                    clock=self.clock,
-                    sequence=sequence_of(spec),
-                )
-            except BaseException:
-                backend.close()
-                raise
-            return Verified(backend=backend, difference=difference, curve=curve)
-
-        def open_cpu() -> Backend:
-            return self._open(path, spec, golden)
-
-        if (serving.backend or self.default_backend) == "savedmodel":
-            placement = _place_savedmodel(serving.device)
-            savedmodel = self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, self.threads)
-            opened = Opened.of(verify(savedmodel), placement)
-        elif self.accelerators is None:
-            opened = Opened.of(verify(open_cpu()), ON_CPU)
-        else:
-            request = GpuRequest(
-                path=path, spec=spec, gpu_mem_limit_mb=serving.gpu_mem_limit_mb, max_batch_size=largest
-            )
-            opened = self.accelerators.open(request, serving.device, open_cpu=open_cpu, verify=verify)
-        backend, curve = opened.backend, opened.curve
-        # What a GPU or another process does, and whether it still answers, is waited for in a worker thread.
-        inline = opened.placement.device == CPU and backend.provider != TENSORFLOW
-        inline_below_s = self.inline_below_s if inline else 0.0
+        gate = Gate(golden, spec, tokenizer, max_batch_size=largest, clock=self.clock)
+        opened = open_all(serving.instances, self._opener(directory, spec, serving, golden, gate, largest))
+        # What a GPU, another process or a thread beside others does is waited for in a worker thread.
+        inline = len(opened) == 1 and opened[0].placement.device == CPU and opened[0].backend.provider != TENSORFLOW
+        curve = slowest([each.curve for each in opened])
         try:
-            rules = resolve(policy, spec, curve, inline_below_s=inline_below_s)
+            rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s if inline else 0.0)
         except BaseException:
-            backend.close()
+            close_all(opened)
             raise
-        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels)
+        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels, len(opened))
         batcher = Batcher(
-            backend=backend,
+            instances=[Instance(each.backend, each.placement, each.condition) for each in opened],
             rules=rules,
             curve=curve,
             admission=admission,
@@ -153,15 +118,39 @@ class Loader:
             batcher=batcher,
             admission=admission,
             curve=curve,
-            golden_difference=opened.difference,
-            provider=backend.provider,
+            golden_difference=max(each.difference for each in opened),
+            provider=opened[0].backend.provider,
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
             batching=policy,
             load_settings=serving.load_settings,
-            placement=opened.placement,
-            condition=opened.condition,
         )
+
+    def _opener(
+        self, directory: Path, spec: ModelSpec, serving: ServingPolicy, golden: Golden, gate: Gate, largest: int
+    ) -> Callable[[], Opened]:
+        """Opens one instance more, verified, where serving.json wants it."""
+        path = directory / ONNX_FILE
+        alone = serving.instances == 1
+
+        def open_cpu() -> Backend:
+            # Several instances have a thread each: more threads of one would be missing for the others.
+            return self._open(path, spec, golden) if alone else self.make_backend(path, spec, 1)
+
+        def open_savedmodel() -> Opened:
+            placement = _place_savedmodel(serving.device)
+            threads = max(1, self.threads // serving.instances)
+            return Opened.of(
+                gate.verify(self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, threads), CPU), placement
+            )
+
+        if (serving.backend or self.default_backend) == "savedmodel":
+            return open_savedmodel
+        accelerators = self.accelerators
+        if accelerators is None:
+            return lambda: Opened.of(gate.verify(open_cpu(), CPU), ON_CPU)
+        request = GpuRequest(path=path, spec=spec, gpu_mem_limit_mb=serving.gpu_mem_limit_mb, max_batch_size=largest)
+        return lambda: accelerators.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
     def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:
         """The graph with one thread, or with all of them where that is measured to be worth it.
@@ -216,30 +205,6 @@ def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:
         _check_id_range(directory, spec.input(step.input), tokenizer)
         return tokenizer
     return None
-
-
-def replay_raw(golden: Golden, backend: Backend, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
-    """Send the golden raw samples through decoding and the backend and compare the first label.
-
-    Raises:
-        VersionRefused: names the sample, its label and the one it got.
-    """
-    if not golden.raw or spec.preprocessing is None or spec.postprocessing is None:
-        return
-    for sample in golden.raw:
-        outputs = backend.run({spec.preprocessing.input: _instance(sample, spec, tokenizer)[np.newaxis]})
-        label = labels_of(spec, tokenizer)[int(outputs[spec.postprocessing.output][0].argmax())]
-        if label != sample.label:
-            raise VersionRefused(f"golden sample {sample.name}: answered {label!r}, Keras answered {sample.label!r}")
-
-
-def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -> Array:
-    step = spec.preprocessing
-    if isinstance(step, ImagePreprocessing):
-        return image_to_instance(sample.data, preprocessing=step, target=spec.input(step.input))
-    if tokenizer is None:
-        raise VersionRefused(f"golden sample {sample.name}: model.json states no pre-processing for it")
-    return tokenizer.encode(sample.data.decode("utf-8"))
 
 
 def _check_id_range(directory: Path, tensor: TensorSpec, tokenizer: Tokenizer) -> None:

@@ -15,11 +15,10 @@ from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput
 from app.repository.policy import BatchingPolicy
 from app.runtime.backend import Array, Tensors
-from app.runtime.failover import Condition
-from app.runtime.placement import ON_CPU, Placement
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
+from app.serving.instances import Instances
 
 # Up to this many classes, sorting all of them is cheaper than looking for the best.
 _FEW = 128
@@ -66,8 +65,6 @@ class LoadedModel:
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
         batching, load_settings: what serving.json said when it was loaded.
-        placement: the device that it runs on, and why.
-        condition: whether that device works.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
     """
@@ -86,10 +83,13 @@ class LoadedModel:
     pixel_limit: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
     load_settings: tuple[object, ...] = ()
-    placement: Placement = ON_CPU
-    condition: Condition = field(default_factory=Condition)
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> Instances:
+        """Where it runs, why, and whether its devices work."""
+        return self.batcher.instances
 
     @cached_property
     def sequence(self) -> str | None:

@@ -3,9 +3,10 @@
 Source: Triton, model configuration extension; model_config.proto for the names.
 """
 
+from collections import Counter
 from typing import Any
 
-from app.contract.device import CUDA
+from app.contract.device import CPU, CUDA
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, TensorSpec
 from app.runtime.savedmodel_backend import TENSORFLOW
 from app.serving.model import LoadedModel
@@ -24,7 +25,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "max_batch_size": rules.max_batch_size,
         "input": [_tensor(tensor) for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
-        "instance_group": [_instances(model)],
+        "instance_group": _instance_groups(model),
         "dynamic_batching": {
             "preferred_batch_size": list(rules.allowed_batch_sizes),
             "max_queue_delay_microseconds": round(rules.max_queue_delay_s * 1e6),
@@ -63,11 +64,23 @@ def _is_savedmodel(model: LoadedModel) -> bool:
     return model.provider == TENSORFLOW
 
 
-def _instances(model: LoadedModel) -> dict[str, Any]:
-    """Where the one instance runs."""
-    kind, _, number = model.placement.device.partition(":")
-    where = {"kind": "KIND_GPU", "gpus": [int(number)]} if kind == CUDA else {"kind": "KIND_CPU"}
-    return {"name": model.name, "count": 1, **where}
+def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
+    """One group for each number of instances that a GPU has, and one for the CPU.
+
+    ``count`` is of each GPU of a group, as Triton counts.
+    """
+    on = Counter(instance.placement.device for instance in model.instances.all)
+    groups: list[dict[str, Any]] = []
+    gpus = sorted(int(device.partition(":")[2]) for device in on if device != CPU)
+    for count in sorted({on[f"{CUDA}:{gpu}"] for gpu in gpus}, reverse=True):
+        these = [gpu for gpu in gpus if on[f"{CUDA}:{gpu}"] == count]
+        groups.append({"name": model.name, "count": count, "kind": "KIND_GPU", "gpus": these})
+    if on[CPU]:
+        groups.append({"name": model.name, "count": on[CPU], "kind": "KIND_CPU"})
+    if len(groups) > 1:  # Triton's names of groups differ
+        for number, group in enumerate(groups):
+            group["name"] = f"{model.name}_{number}"
+    return groups
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:

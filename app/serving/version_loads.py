@@ -130,11 +130,11 @@ class VersionLoads:
             "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
             name,
             version,
-            record.model.placement.device,
+            ", ".join(record.model.instances.devices),
             record.model.provider,
             record.model.golden_difference,
             record.model.curve.seconds[0] * 1e6,
-            record.model.placement.reason,
+            record.model.instances.reason,
         )
         return record.model
 

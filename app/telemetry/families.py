@@ -1,6 +1,6 @@
 """Metrics of canaries and devices, as families of samples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,24 +15,24 @@ class Facts:
     """What is known of a loaded version beside its counts.
 
     Attributes:
-        device: that it was placed on; empty once no process has it loaded.
+        devices: that it was placed on; empty once no process has it loaded.
         golden_difference: largest difference from Keras at load.
         degraded: its device fails, in one process at least.
         faults: batches in which it failed, in all of them.
     """
 
-    device: str
+    devices: Sequence[str]
     golden_difference: float
     degraded: bool
     faults: int
 
     def beside(self, known: "Facts | None", *, ended: bool) -> "Facts":
         """These of one process and those of others; of one that has ``ended`` only what never falls."""
-        found = replace(self, device="", degraded=False) if ended else self
+        found = replace(self, devices=(), degraded=False) if ended else self
         if known is None:
             return found
         return Facts(
-            device=found.device or known.device,
+            devices=sorted({*found.devices, *known.devices}),
             golden_difference=max(found.golden_difference, known.golden_difference),
             degraded=found.degraded or known.degraded,
             faults=found.faults + known.faults,
@@ -41,8 +41,8 @@ class Facts:
 
 def facts_of(model: LoadedModel) -> Facts:
     """Those of a version of this process."""
-    condition = model.condition
-    return Facts(model.placement.device, model.golden_difference, bool(condition.degraded), condition.faults)
+    instances = model.instances
+    return Facts(instances.devices, model.golden_difference, bool(instances.degraded), instances.faults)
 
 
 def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
@@ -53,7 +53,7 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
         labels=VERSION_LABELS,
     )
     device = GaugeMetricFamily(
-        "atelier_model_device", "1 for the device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
+        "atelier_model_device", "1 for each device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
     )
     degraded = GaugeMetricFamily(
         "atelier_model_degraded",
@@ -66,9 +66,10 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
     for (name, version), known in sorted(facts.items()):
         labels = [name, str(version)]
         faults.add_metric(labels, known.faults)
-        if known.device:
+        if known.devices:
             golden.add_metric(labels, known.golden_difference)
-            device.add_metric([*labels, known.device], 1)
+            for each in known.devices:
+                device.add_metric([*labels, each], 1)
             degraded.add_metric(labels, float(known.degraded))
     yield from (golden, device, degraded, faults)
 

@@ -8,6 +8,7 @@ from app.errors import BackendFailed
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
+from app.serving.instances import Instance
 from app.serving.rules import BatchRules
 from app.serving.work import Work
 
@@ -89,7 +90,7 @@ class Observed:
 
 
 def make_batcher(
-    backend, *, clock, observed, inline=False, max_batch_size=4, delay_s=0.0, rows=100, row_s=0.01, **rules
+    *backends, clock, observed, inline=False, max_batch_size=4, delay_s=0.0, rows=100, row_s=0.01, **rules
 ) -> Batcher:
     rules = BatchRules(
         max_batch_size=max_batch_size,
@@ -98,10 +99,10 @@ def make_batcher(
         **{"priority_levels": 3, "default_priority_level": 2, **rules},
     )
     return Batcher(
-        backend=backend,
+        instances=[Instance(backend) for backend in backends],
         rules=rules,
         curve=LatencyCurve((1,), [(row_s,)]),
-        admission=Admission(rows, 10**6, rules.priority_levels),
+        admission=Admission(rows, 10**6, rules.priority_levels, len(backends)),
         observer=observed,
         clock=clock,
     )

@@ -35,6 +35,9 @@ def test_any_other_name_is_refused_with_those_that_there_are(tmp_path, device):
     ("text", "error"),
     [
         ('{"gpu_mem_limit_mb": 0}', "gpu_mem_limit_mb is 0: Input should be greater than or equal to 1"),
+        ('{"instances": 0}', "instances is 0: Input should be greater than or equal to 1"),
+        ('{"instances": 65}', "instances is 65: Input should be less than or equal to 64"),
+        ('{"instances": 2.0}', "instances is 2.0: Input should be a valid integer"),
         ('{"device": 0}', "device is 0: Input should be a valid string"),
     ],
 )

@@ -108,7 +108,7 @@ def test_versions_go_to_the_gpu_with_the_fewest_of_ours():
     placed = [placer.place("auto") for _ in range(4)]
     assert [each.device for each in placed] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
     assert placed[0].reason == (
-        "device is 'auto', and a GPU comes before the CPU; of 2 GPUs it had the fewest versions"
+        "device is 'auto', and a GPU comes before the CPU; of 2 GPUs it had the fewest instances"
     )
     placer.release(placed[1])
     placer.release(placed[3])

@@ -80,7 +80,7 @@ class Bench:
 
     @property
     def on_gpu(self):
-        return self.placer.versions_on("cuda:0")
+        return self.placer.instances_on("cuda:0")
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def policy(models, text, name="words"):
 def test_without_a_gpu_nothing_is_wrapped_around_the_cpu_backend(models):
     model = Bench(models, [CPU]).load()
     assert type(model.batcher.backend) is OnnxBackend
-    assert model.placement.device == "cpu"
-    assert model.placement.reason == "device is 'auto', and no GPU was found"
+    assert model.instances.all[0].placement.device == "cpu"
+    assert model.instances.all[0].placement.reason == "device is 'auto', and no GPU was found"
     assert model.batcher.rules.inline_below_s == 1.0
     model.batcher.close()
 
@@ -107,8 +107,8 @@ def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back
     bench = Bench(models, [CPU, GPU], cpu=SlowCpu)
     model = bench.load()
     assert isinstance(model.batcher.backend, RoutedBackend)
-    assert (model.placement.device, model.provider) == ("cuda:0", "CUDAExecutionProvider")
-    assert model.placement.reason == "device is 'auto', and a GPU comes before the CPU"
+    assert (model.instances.all[0].placement.device, model.provider) == ("cuda:0", "CUDAExecutionProvider")
+    assert model.instances.all[0].placement.reason == "device is 'auto', and a GPU comes before the CPU"
     assert model.batcher.rules.inline_below_s == 0.0, "a GPU is never waited for on the event loop"
     assert bench.on_gpu == 1
     model.batcher.close()
@@ -120,7 +120,7 @@ def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
     bench = Bench(models, [CPU, GPU], delay_s=0.002)
     model = bench.load()
     assert type(model.batcher.backend) is OnnxBackend
-    assert model.placement.reason == (
+    assert model.instances.all[0].placement.reason == (
         "device is 'auto', and the CPU was measured to be faster than cuda:0 at every batch size"
     )
     assert (bench.opened[0][0].closed, bench.on_gpu) == (True, 0)
@@ -142,7 +142,7 @@ def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu,
     bench = Bench(models, [CPU, GPU], **gpu)
     model = bench.load()
     assert type(model.batcher.backend) is OnnxBackend
-    assert model.placement.reason.startswith(f"device is 'auto', and {why}")
+    assert model.instances.all[0].placement.reason.startswith(f"device is 'auto', and {why}")
     assert f"model words runs on the CPU; {why}"[:40] in caplog.text
     assert bench.on_gpu == 0
     model.batcher.close()
@@ -161,7 +161,7 @@ def test_serving_json_comes_before_the_default(models):
     policy(models, '{"device": "cpu"}')
     bench = Bench(models, [CPU, GPU], default="cuda")
     on_cpu, on_gpu = bench.load(), bench.load("brightness")
-    assert (on_cpu.placement.device, on_gpu.placement.device) == ("cpu", "cuda:0")
+    assert (on_cpu.instances.all[0].placement.device, on_gpu.instances.all[0].placement.device) == ("cpu", "cuda:0")
     assert "cpu" in on_cpu.load_settings
     for model in (on_cpu, on_gpu):
         model.batcher.close()
@@ -205,7 +205,7 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     bench.opened[0][0].fault = "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered ; GPU=0"
     after = model.batcher.backend.run({"token_ids": ids})
     assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
-    assert model.condition.degraded.endswith("the CPU takes over")
+    assert model.instances.degraded.endswith("the CPU takes over")
     registry = Registry(scan=dict, on_state=lambda *_: None)
     registry.enter("words", 1).model = model
     [shown] = describe_devices(registry, [CPU, GPU])["models"]
@@ -217,6 +217,15 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
         "reason": "device is 'cuda', and a GPU comes before the CPU",
         "degraded": "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered; the CPU takes over",
         "faults": 2,
+        "instances": [
+            {
+                "device": "cuda:0",
+                "reason": "device is 'cuda', and a GPU comes before the CPU",
+                "degraded": "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered; "
+                "the CPU takes over",
+                "faults": 2,
+            }
+        ],
     }
     metrics = Metrics()
     metrics.loaded = registry.loaded
@@ -234,3 +243,90 @@ def test_what_is_refused_after_it_was_opened_gives_its_place_back(models):
     with pytest.raises(VersionRefused, match="takes no texts"):
         bench.load("brightness")
     assert bench.on_gpu == 0
+
+
+SECOND = Device("cuda:1", "another GPU", used=True, reason="works")
+
+
+def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
+    policy(models, '{"device": "cuda", "instances": 3}')
+    bench = Bench(models, [CPU, GPU, SECOND])
+    model = bench.load()
+    assert [device for _, device, _ in bench.opened] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert model.batcher.rules.inline_below_s == 0.0
+    assert model.admission.instances == 3
+    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (2, 1)
+    assert model_config(model)["instance_group"] == [
+        {"name": "words_0", "count": 2, "kind": "KIND_GPU", "gpus": [0]},
+        {"name": "words_1", "count": 1, "kind": "KIND_GPU", "gpus": [1]},
+    ]
+    bench.opened[1][0].fault = "CUDA failure 700: an illegal memory access was encountered"
+    ids = np.array([[2, 4, 4]], np.int32)
+    for instance in model.instances.all:
+        instance.backend.run({"token_ids": ids})
+    registry = Registry(scan=dict, on_state=lambda *_: None)
+    registry.enter("words", 1).model = model
+    [shown] = describe_devices(registry, [CPU, GPU, SECOND])["models"]
+    assert shown["device"] == "cuda:0, cuda:1"
+    assert shown["degraded"] == (
+        "cuda:1: CUDA failure 700: an illegal memory access was encountered; the CPU takes over"
+    )
+    assert [(each["device"], bool(each["degraded"]), each["faults"]) for each in shown["instances"]] == [
+        ("cuda:0", False, 0),
+        ("cuda:1", True, 2),
+        ("cuda:0", False, 0),
+    ]
+    metrics = Metrics()
+    metrics.loaded = registry.loaded
+    samples = [sample for family in metrics.collect() for sample in family.samples]
+    assert [s.labels["device"] for s in samples if s.name == "atelier_model_device"] == ["cuda:0", "cuda:1"]
+    model.batcher.close()
+    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (0, 0)
+
+
+def test_two_instances_on_two_gpus_are_one_group(models):
+    policy(models, '{"device": "cuda", "instances": 2}')
+    model = Bench(models, [CPU, GPU, SECOND]).load()
+    assert model_config(model)["instance_group"] == [{"name": "words", "count": 1, "kind": "KIND_GPU", "gpus": [0, 1]}]
+    model.batcher.close()
+
+
+def test_a_named_gpu_gets_all_instances(models):
+    policy(models, '{"device": "cuda:1", "instances": 2}')
+    bench = Bench(models, [CPU, GPU, SECOND])
+    model = bench.load()
+    assert [device for _, device, _ in bench.opened] == ["cuda:1", "cuda:1"]
+    model.batcher.close()
+
+
+def test_instances_on_the_cpu_have_one_thread_each_and_do_not_run_on_the_event_loop(models):
+    policy(models, '{"instances": 2}')
+    threads = []
+
+    def cpu(path, spec, count):
+        threads.append(count)
+        return OnnxBackend(path, spec, count)
+
+    model = Bench(models, [CPU], cpu=cpu).load()
+    assert threads == [1, 1]
+    assert model.batcher.rules.inline_below_s == 0.0
+    assert model_config(model)["instance_group"] == [{"name": "words", "count": 2, "kind": "KIND_CPU"}]
+    model.batcher.close()
+
+
+def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_behind(models):
+    policy(models, '{"device": "cuda", "instances": 3}')
+    bench = Bench(models, [CPU, GPU, SECOND])
+    opens, made = bench.loader.accelerators.open_gpu, []
+
+    def second_fails(request, device):
+        if len(made) == 2:
+            raise BackendFailed("CUDA failure 2: out of memory")
+        made.append(opens(request, device))
+        return made[-1]
+
+    object.__setattr__(bench.loader.accelerators, "open_gpu", second_fails)
+    with pytest.raises(BackendFailed, match="out of memory"):
+        bench.load()
+    assert [gpu.closed for gpu in made] == [True, True]
+    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (0, 0)

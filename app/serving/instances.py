@@ -1,0 +1,95 @@
+"""The backends of one model version: several may run batches at once, each in its own thread."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.runtime.backend import Backend
+from app.runtime.failover import Condition
+from app.runtime.placement import ON_CPU, Placement
+from app.serving.instance_thread import InstanceThread
+from app.serving.work import Batch
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One backend of a version.
+
+    Attributes:
+        backend: runs a batch; closed with the instance.
+        placement: the device that it runs on, and why.
+        condition: whether that device works.
+        running: the batch in progress, on the event loop or in the thread.
+        free_at: monotonic seconds at which the batch in the thread is estimated to end.
+        thread: runs what does not run on the event loop.
+    """
+
+    backend: Backend
+    placement: Placement = ON_CPU
+    condition: Condition = field(default_factory=Condition)
+    running: Batch | None = None
+    free_at: float = 0.0
+    thread: InstanceThread = field(default_factory=InstanceThread)
+
+    def close(self) -> None:
+        """Free the backend; a call in progress is waited for."""
+        self.thread.stop()
+        self.backend.close()
+
+
+class Instances:
+    """All instances of a version, and which of them are free. Only for the event loop.
+
+    The one that has been free for longest is next, so that all of them are used: a GPU that has failed is tried again
+    only when it gets a batch.
+
+    Args:
+        instances: at least one.
+    """
+
+    def __init__(self, instances: Sequence[Instance]) -> None:
+        self.all = tuple(instances)
+        # One with a batch in its thread is not in here.
+        self.free = deque(self.all)
+        # So many are free when no batch is in any thread.
+        self.usable = len(self.all)
+
+    def seconds_until_free(self, now: float) -> float:
+        """Estimated seconds until one of them is free, while none is."""
+        return max(0.0, min(instance.free_at for instance in self.all) - now)
+
+    def sharing(self, share: Callable[[Backend], Backend]) -> list[Instance]:
+        """As many more, on the same devices, over what ``share`` gives for each backend."""
+        return [Instance(share(each.backend), each.placement, each.condition) for each in self.all]
+
+    def close(self) -> None:
+        """Free all backends; calls in progress are waited for."""
+        for instance in self.all:
+            instance.close()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices in use, each once."""
+        return tuple(dict.fromkeys(instance.placement.device for instance in self.all))
+
+    @property
+    def reason(self) -> str:
+        """Why they run there."""
+        return self._each([instance.placement.reason for instance in self.all])
+
+    @property
+    def degraded(self) -> str:
+        """Which of them do not run as placed, and why; empty if all do."""
+        return self._each([instance.condition.degraded for instance in self.all])
+
+    @property
+    def faults(self) -> int:
+        """Of their devices so far."""
+        return sum(instance.condition.faults for instance in self.all)
+
+    def _each(self, texts: list[str]) -> str:
+        """The text of every instance that has one, with its device if they differ or are several."""
+        if len(self.all) == 1:
+            return texts[0]
+        said = (f"{each.placement.device}: {text}" for each, text in zip(self.all, texts, strict=True) if text)
+        return "; ".join(dict.fromkeys(said))

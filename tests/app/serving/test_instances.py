@@ -1,0 +1,237 @@
+"""Several instances behind one queue: what runs at the same time, and that nobody is forgotten."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from app.errors import BackendFailed, DeadlineOutOfReach, Draining
+from app.runtime.failover import Condition, FailoverBackend
+from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, make_batcher, make_work
+
+
+class Meeting(FakeBackend):
+    """Answers only while another instance runs a batch too."""
+
+    def __init__(self, barrier):
+        super().__init__()
+        self.barrier = barrier
+
+    def run(self, inputs):
+        self.barrier.wait(10)
+        return super().run(inputs)
+
+
+def run(backends, scenario, **options):
+    """Run ``scenario(batcher, work, clock)`` over these backends."""
+    clock, observed = FakeClock(), Observed()
+
+    async def main():
+        batcher = make_batcher(*backends, clock=clock, observed=observed, **options)
+        loop = asyncio.get_running_loop()
+
+        def work(*values, **kwargs):
+            return make_work(loop, *values, now=clock.now, **kwargs)
+
+        try:
+            await scenario(batcher, work, clock)
+        finally:
+            for backend in backends:
+                getattr(backend, "may_run", threading.Event()).set()
+            await asyncio.wait_for(batcher.drained(), 10)
+            await asyncio.to_thread(batcher.close)
+
+    asyncio.run(main())
+    return observed
+
+
+async def answer(work):
+    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
+
+
+async def until(happened):
+    for _ in range(5000):
+        if happened():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not happen")
+
+
+def test_two_batches_run_at_the_same_time():
+    barrier = threading.Barrier(2)
+    backends = [Meeting(barrier), Meeting(barrier)]
+
+    async def scenario(batcher, work, clock):
+        works = [work(*range(4)), work(*range(4, 8))]
+        for each in works:
+            batcher.submit([each])
+        assert [await answer(each) for each in works] == [[0, 2, 4, 6], [8, 10, 12, 14]]
+
+    run(backends, scenario)
+    assert [len(backend.batches) for backend in backends] == [1, 1]
+    assert all(backend.closed for backend in backends)
+
+
+def test_a_free_instance_takes_at_once_what_comes_while_the_other_is_busy():
+    busy, free = FakeBackend(), FakeBackend()
+    busy.may_run.clear()
+
+    async def scenario(batcher, work, clock):
+        first, second = work(1), work(2)
+        batcher.submit([first])
+        await until(lambda: batcher.instances.all[0].running)
+        batcher.submit([second])
+        assert await answer(second) == [4]
+        assert not first.future.done()
+        busy.may_run.set()
+        assert await answer(first) == [2]
+
+    run([busy, free], scenario)
+
+
+@pytest.mark.parametrize(("instances", "delay_s"), [(2, 0.0), (3, 0.0), (2, 0.002), (5, 0.001)])
+def test_many_clients_at_random_moments_all_get_their_own_answer(instances, delay_s):
+    generator = np.random.default_rng(instances)
+    backends = [FakeBackend(poison=-1.0) for _ in range(instances)]
+
+    async def client(batcher, work, number):
+        for step in range(10):
+            await asyncio.sleep(float(generator.random()) * 0.003)
+            rows = int(generator.integers(1, 5))
+            values = [float(1000 * number + 10 * step + row) for row in range(rows)]
+            bad = generator.random() < 0.05
+            mine = work(*([-1.0] if bad else values), level=int(generator.integers(1, 4)))
+            batcher.submit([mine])
+            if generator.random() < 0.1:
+                mine.future.cancel()
+            elif bad:
+                with pytest.raises(BackendFailed, match="poison"):
+                    await asyncio.wait_for(mine.future, 10)
+            else:
+                assert await answer(mine) == [2 * value for value in values]
+
+    async def advance(clock):
+        while True:
+            await asyncio.sleep(0.001)
+            clock.now += 0.001
+
+    async def scenario(batcher, work, clock):
+        time = asyncio.create_task(advance(clock))
+        await asyncio.gather(*(client(batcher, work, number) for number in range(30)))
+        time.cancel()
+
+    observed = run(backends, scenario, rows=10_000, delay_s=delay_s)
+    assert all(backend.batches for backend in backends)
+    assert all(rows <= 4 for rows, _ in observed.batches)
+    assert observed.queued == (0, 0)
+
+
+def test_estimates_count_the_instances():
+    backends = [FakeBackend(), FakeBackend()]
+    for backend in backends:
+        backend.may_run.clear()
+
+    async def scenario(batcher, work, clock):
+        for _ in range(2):  # 40 ms on each
+            batcher.submit([work(*range(4))])
+        await until(lambda: not batcher.instances.free)
+        for _ in range(5):  # 200 ms in all, 100 ms for two instances
+            batcher.submit([work(*range(4))])
+        with pytest.raises(DeadlineOutOfReach, match=r"would take about 180\.0 ms"):
+            batcher.submit([work(*range(4), timeout_s=0.17)])
+        batcher.submit([work(*range(4), timeout_s=0.19)])
+
+    run(backends, scenario)
+
+
+def test_closing_waits_for_both_and_refuses_what_has_not_run():
+    backends = [FakeBackend(), FakeBackend()]
+    for backend in backends:
+        backend.may_run.clear()
+
+    async def scenario(batcher, work, clock):
+        works = [work(*range(4)) for _ in range(3)]
+        for each in works:
+            batcher.submit([each])
+        await until(lambda: not batcher.instances.free)
+        drained = asyncio.create_task(batcher.drained())
+        batcher.fail_unfinished()
+        for refused in works:
+            with pytest.raises(Draining):
+                await refused.future
+        backends[0].may_run.set()
+        await until(lambda: batcher.instances.free)
+        await asyncio.sleep(0)
+        assert not drained.done(), "the other instance still runs"
+        backends[1].may_run.set()
+        await asyncio.wait_for(drained, 10)
+
+    run(backends, scenario)
+    assert all(backend.closed for backend in backends)
+
+
+def test_drained_lets_two_running_batches_and_what_waits_finish():
+    backends = [FakeBackend(), FakeBackend()]
+    for backend in backends:
+        backend.may_run.clear()
+
+    async def scenario(batcher, work, clock):
+        works = [work(*range(4)) for _ in range(5)]
+        for each in works:
+            batcher.submit([each])
+        await until(lambda: not batcher.instances.free)
+        for backend in backends:
+            backend.may_run.set()
+        await asyncio.wait_for(batcher.drained(), 10)
+        assert all(each.future.result()["y"].shape == (4, 1) for each in works)
+
+    run(backends, scenario)
+
+
+def test_when_our_own_code_fails_for_one_batch_the_other_is_answered():
+    slow, quick = FakeBackend(), FakeBackend()
+    slow.may_run.clear()
+
+    async def scenario(batcher, work, clock):
+        running = work(*range(4))
+        batcher.submit([running])
+        await until(lambda: len(batcher.instances.free) == 1)
+        lost = work(1)
+        lost.inputs = None
+        lost.rows = 1
+        quick.run = lambda inputs: {"y": None}  # what is no array breaks the taking apart
+        batcher.submit([lost])
+        with pytest.raises(BackendFailed, match="the batcher failed"):
+            await asyncio.wait_for(lost.future, 10)
+        del quick.run
+        slow.may_run.set()
+        assert await answer(running) == [0, 2, 4, 6]
+        batcher.submit([again := work(3)])
+        assert await answer(again) == [6]
+
+    run([slow, quick], scenario)
+
+
+def test_one_instance_with_a_faulty_device_loses_no_request_while_the_other_goes_on():
+    clock, conditions = FakeClock(), [Condition(), Condition()]
+    faulty = FaultyGpu(lambda rows, calls: "CUDA failure 700: an illegal memory access was encountered")
+    sound = FaultyGpu(lambda rows, calls: None)
+    spare = FakeBackend()
+    backends = [
+        FailoverBackend(gpu, lambda: spare, condition, name=f"cuda:{i}", clock=clock)
+        for i, (gpu, condition) in enumerate(zip((faulty, sound), conditions, strict=True))
+    ]
+
+    async def scenario(batcher, work, _):
+        works = [work(*range(i, i + 3)) for i in range(30)]
+        for each in works:
+            batcher.submit([each])
+        for i, each in enumerate(works):
+            assert await answer(each) == [2.0 * value for value in range(i, i + 3)]
+
+    run(backends, scenario, rows=1000)
+    assert conditions[0].degraded
+    assert not conditions[1].degraded
+    assert sound.batches
+    assert spare.batches
