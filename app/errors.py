@@ -11,7 +11,7 @@ ServingError
 │   ├── QueueFull         ... as many rows or bytes wait as the limits allow
 │   ├── DeadlineOutOfReach ... so much waits that the answer would come after the deadline
 │   ├── Draining          ... the process is stopping
-│   └── ModelNotReady     ... the version is loading, unloading or was refused
+│   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
 ├── Forbidden             the route is for administrators, and the request is not one of theirs
 ├── Unsupported           the protocol knows the wish, this service does not fulfil it
@@ -84,7 +84,7 @@ class Draining(Unavailable):
 
 
 class ModelNotReady(Unavailable):
-    """The version is loading, unloading, or was refused at load."""
+    """The version is loading, unloading, or was refused at load, or no call of its backend returns."""
 
 
 class DeadlineExceeded(ServingError):

@@ -38,11 +38,11 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("/models/{name}/ready", summary="A version of the model serves")
     async def ready(name: str) -> dict[str, Any]:
-        return {"name": registry.get(name).name, "ready": True}
+        return {"name": registry.ready(name).name, "ready": True}
 
     @router.get("/models/{name}/versions/{version}/ready", summary="The version serves")
     async def version_ready(name: str, version: Version) -> dict[str, Any]:
-        return {"name": registry.get(name, version).name, "ready": True}
+        return {"name": registry.ready(name, version).name, "ready": True}
 
     @router.get("/models/{name}/config", summary="Signature, batching and measured latency of the version that serves")
     async def config(name: str) -> dict[str, Any]:

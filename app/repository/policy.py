@@ -32,6 +32,8 @@ class BatchingPolicy(BaseModel):
         priority_levels: number of priority levels; 1 is the highest.
         default_priority_level: level of requests that name none, or one beyond the levels.
         default_timeout_ms: milliseconds until the answer of a request that names no timeout is no longer wanted.
+        max_execution_ms: milliseconds after which a batch in progress is given up; 0 sets no limit, None takes 30 s or
+            a hundred times what the batch was estimated to take, whichever is more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -44,6 +46,7 @@ class BatchingPolicy(BaseModel):
     priority_levels: int = Field(default=3, ge=1, le=100)
     default_priority_level: int = Field(default=2, ge=1)
     default_timeout_ms: int = Field(default=30_000, ge=1)
+    max_execution_ms: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -24,15 +24,24 @@ _LONGEST_REASON = 200
 
 @dataclass
 class Condition:
-    """How a version fares, written by its backend and read by whoever shows it.
+    """How an instance fares, written by its backend and its batcher, and read by whoever shows it.
 
     Attributes:
         degraded: why it does not run as placed; empty if it does.
         faults: of its device so far.
+        hung: why it does not run at all: a call that does not return; empty if there is none.
+        hangs: such calls so far.
     """
 
     degraded: str = ""
     faults: int = 0
+    hung: str = ""
+    hangs: int = 0
+
+    @property
+    def reason(self) -> str:
+        """What is the matter, the worst first; empty if nothing is."""
+        return self.hung or self.degraded
 
 
 def is_out_of_memory(error: BackendFailed) -> bool:

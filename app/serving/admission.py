@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.errors import DeadlineOutOfReach, Draining, QueueFull, TooLarge
+from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
 from app.serving.work import Work
 
 
@@ -18,6 +18,7 @@ class Admission:
         instances: batches that run at once.
         rows, nbytes: waiting now.
         seconds: estimated for what waits, per priority level, in full batches.
+        hung: why no instance can take a batch; empty if one can.
         draining: the process is stopping, or the version is unloading, and takes no new work.
     """
 
@@ -28,6 +29,7 @@ class Admission:
     rows: int = 0
     nbytes: int = 0
     seconds: list[float] = field(init=False)
+    hung: str = ""
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -38,10 +40,13 @@ class Admission:
 
         Raises:
             Draining: the process is stopping.
+            ModelNotReady: every instance hangs.
             QueueFull: not one more row fits.
         """
         if self.draining:
             raise Draining("the service is shutting down")
+        if self.hung:
+            raise ModelNotReady(self.hung)
         if self.rows >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
             raise QueueFull(
                 f"{self.rows} instances ({self.nbytes} bytes) wait already; try again", retry_after_s=self._backlog_s()
@@ -57,7 +62,7 @@ class Admission:
 
         Raises:
             TooLarge: more than the queue could ever hold.
-            Draining, QueueFull: as ``check_open``.
+            Draining, ModelNotReady, QueueFull: as ``check_open``.
             DeadlineOutOfReach: even in full batches, spread over the instances, what is ahead takes until after the
                 deadline. An idle backend takes any request, so that a wrong estimate is corrected.
         """
@@ -73,6 +78,8 @@ class Admission:
             )
         if self.draining:
             raise Draining("the service is shutting down")
+        if self.hung:
+            raise ModelNotReady(self.hung)
         if self.rows + rows > self.max_queue_rows or self.nbytes + nbytes > self.max_queue_bytes:
             raise QueueFull(
                 f"{self.rows} instances wait and {rows} more exceed max_queue_rows={self.max_queue_rows} "

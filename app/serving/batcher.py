@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from app.errors import BackendFailed, DeadlineExceeded, Draining, ServingError
+from app.errors import BackendFailed, DeadlineExceeded, Draining, ModelNotReady, ServingError
 from app.runtime.backend import Backend
 from app.runtime.warmup import Clock, LatencyCurve
 from app.serving.admission import Admission
@@ -17,6 +17,7 @@ from app.serving.batch_run import Outcome, padding_ratio, run_batch, settle
 from app.serving.instances import Instance, Instances
 from app.serving.queue import WorkQueue, seconds_to_wait
 from app.serving.rules import BatchRules
+from app.serving.watchdog import Watchdog
 from app.serving.work import Batch, BatchObserver, BatchTimes, Work
 
 log = logging.getLogger("atelier.batcher")
@@ -49,6 +50,7 @@ class Batcher:
     ) -> None:
         self.instances = Instances(instances)
         self._free = self.instances.free
+        self._watchdog = Watchdog(self.instances.all, partial(self._guarded, self._hung), clock)
         self._rules = rules
         self._curve = curve
         self._admission = admission
@@ -105,7 +107,7 @@ class Batcher:
         """Queue the works of one request, all or none.
 
         Raises:
-            TooLarge, QueueFull, Draining, DeadlineOutOfReach: see ``Admission.admit``.
+            TooLarge, QueueFull, Draining, ModelNotReady, DeadlineOutOfReach: see ``Admission.admit``.
         """
         now = works[0].enqueued_at
         for work in works:
@@ -159,6 +161,7 @@ class Batcher:
         self.fail_unfinished()
         if self._wakeup is not None:
             self._wakeup.cancel()
+        self._watchdog.stop()
         self.instances.close()
 
     def _wake_soon(self) -> None:
@@ -220,8 +223,12 @@ class Batcher:
         if estimate_s < self._rules.inline_below_s:
             self._finish(instance, batch, *self._run(instance, batch))
             return
-        instance.free_at = self._clock() + estimate_s
-        instance.thread.submit(partial(self._run_in_thread, instance, batch, self.loop))
+        now = self._clock()
+        instance.free_at = now + estimate_s
+        allowed_s = self._rules.seconds_allowed(estimate_s)
+        self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
+        ran = partial(self._guarded, self._ran, instance, batch)
+        instance.thread.run(partial(self._run, instance, batch), ran, self.loop)
         self._free.popleft()
         if self._free and self._queue:
             self._wake_soon()
@@ -235,20 +242,33 @@ class Batcher:
             finite_output=self._finite_output,
         )
 
-    def _run_in_thread(self, instance: Instance, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
-        ran: tuple[list[Outcome], BatchTimes] | Exception
-        try:
-            ran = self._run(instance, batch)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours; raised again on the event loop
-            ran = error
-        loop.call_soon_threadsafe(self._guarded, self._ran, instance, batch, ran)
-
     def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
         """The thread of an instance is done with a batch. Runs on the event loop."""
         self._free.append(instance)
+        if instance.hung:
+            self._returned(instance)
+            return
         if isinstance(ran, Exception):
             raise ran
         self._finish(instance, batch, *ran)
+
+    def _hung(self, instance: Instance) -> None:
+        """The batch of an instance has run for too long: its clients are told, and the others take what comes."""
+        assert instance.running is not None
+        works, instance.running = instance.running.works, None
+        error = self.instances.exclude(instance, self._admission)
+        for work in works:
+            settle(work, error)
+        if self._admission.hung:
+            self._fail((), ModelNotReady(self._admission.hung))
+        self._rest_if_empty()
+
+    def _returned(self, instance: Instance) -> None:
+        """A call that hung has returned; nobody waits for what it gave."""
+        self.instances.include(instance, self._admission)
+        if self._queue and self._wakeup is None:
+            self._wake_soon()
+        self._rest_if_empty()
 
     def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
         """Hand the rows back and go on with what came in meanwhile. Runs on the event loop."""

@@ -173,12 +173,14 @@ def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str,
                 "reason": model.instances.reason,
                 "degraded": model.instances.degraded,
                 "faults": model.instances.faults,
+                "hangs": model.instances.hangs,
                 "instances": [
                     {
                         "device": instance.placement.device,
                         "reason": instance.placement.reason,
-                        "degraded": instance.condition.degraded,
+                        "degraded": instance.condition.reason,
                         "faults": instance.condition.faults,
+                        "hangs": instance.condition.hangs,
                     }
                     for instance in model.instances.all
                 ],

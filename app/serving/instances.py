@@ -1,14 +1,19 @@
 """The backends of one model version: several may run batches at once, each in its own thread."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from app.errors import BackendFailed
 from app.runtime.backend import Backend
 from app.runtime.failover import Condition
 from app.runtime.placement import ON_CPU, Placement
+from app.serving.admission import Admission
 from app.serving.instance_thread import InstanceThread
 from app.serving.work import Batch
+
+log = logging.getLogger("atelier.batcher")
 
 
 @dataclass(slots=True, eq=False)
@@ -20,21 +25,31 @@ class Instance:
         placement: the device that it runs on, and why.
         condition: whether that device works.
         running: the batch in progress, on the event loop or in the thread.
+        name: of version and device, for the log.
         free_at: monotonic seconds at which the batch in the thread is estimated to end.
+        hangs_at: ... and at which it has run for too long.
+        hung: its backend has not returned by then.
         thread: runs what does not run on the event loop.
     """
 
     backend: Backend
     placement: Placement = ON_CPU
     condition: Condition = field(default_factory=Condition)
+    name: str = "an instance"
     running: Batch | None = None
     free_at: float = 0.0
+    hangs_at: float = 0.0
+    hung: bool = False
     thread: InstanceThread = field(default_factory=InstanceThread)
 
     def close(self) -> None:
-        """Free the backend; a call in progress is waited for."""
-        self.thread.stop()
-        self.backend.close()
+        """Free the backend; a call in progress is waited for. One that hangs frees it when it returns, if ever."""
+        if self.hung:
+            self.thread.submit(self.backend.close)
+            self.thread.stop(wait=False)
+        else:
+            self.thread.stop()
+            self.backend.close()
 
 
 class Instances:
@@ -51,19 +66,40 @@ class Instances:
         self.all = tuple(instances)
         # One with a batch in its thread is not in here.
         self.free = deque(self.all)
-        # So many are free when no batch is in any thread.
+        # So many do not hang: they are free when no batch is in any thread.
         self.usable = len(self.all)
 
     def seconds_until_free(self, now: float) -> float:
         """Estimated seconds until one of them is free, while none is."""
-        return max(0.0, min(instance.free_at for instance in self.all) - now)
+        ends = [instance.free_at for instance in self.all if not instance.hung]
+        return max(0.0, min(ends, default=now) - now)
+
+    def exclude(self, instance: Instance, admission: Admission) -> BackendFailed:
+        """Count on an instance no longer whose backend does not return; the error for those who wait for its batch."""
+        reason = "a batch runs for longer than max_execution_ms allows"
+        instance.hung = True
+        instance.condition.hung = f"{reason}; it gets no more until that call returns"
+        instance.condition.hangs += 1
+        self.usable -= 1
+        admission.instances = max(1, self.usable)
+        log.error("%s hangs: %s; %d of %d instances are left", instance.name, reason, self.usable, len(self.all))
+        if not self.usable:
+            admission.hung = f"every backend of the version hangs: {reason}"
+        return BackendFailed(f"the backend did not return: {reason}")
+
+    def include(self, instance: Instance, admission: Admission) -> None:
+        """Count on an instance again, whose backend has returned after all."""
+        instance.hung, instance.condition.hung = False, ""
+        self.usable += 1
+        admission.instances, admission.hung = self.usable, ""
+        log.info("%s answers again after it hung", instance.name)
 
     def sharing(self, share: Callable[[Backend], Backend]) -> list[Instance]:
         """As many more, on the same devices, over what ``share`` gives for each backend."""
-        return [Instance(share(each.backend), each.placement, each.condition) for each in self.all]
+        return [Instance(share(each.backend), each.placement, each.condition, each.name) for each in self.all]
 
     def close(self) -> None:
-        """Free all backends; calls in progress are waited for."""
+        """Free all backends; calls in progress are waited for, unless they hang."""
         for instance in self.all:
             instance.close()
 
@@ -80,12 +116,17 @@ class Instances:
     @property
     def degraded(self) -> str:
         """Which of them do not run as placed, and why; empty if all do."""
-        return self._each([instance.condition.degraded for instance in self.all])
+        return self._each([instance.condition.reason for instance in self.all])
 
     @property
     def faults(self) -> int:
         """Of their devices so far."""
         return sum(instance.condition.faults for instance in self.all)
+
+    @property
+    def hangs(self) -> int:
+        """Batches so far whose backend did not return in time."""
+        return sum(instance.condition.hangs for instance in self.all)
 
     def _each(self, texts: list[str]) -> str:
         """The text of every instance that has one, with its device if they differ or are several."""

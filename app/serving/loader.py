@@ -101,7 +101,15 @@ class Loader:
             raise
         admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels, len(opened))
         batcher = Batcher(
-            instances=[Instance(each.backend, each.placement, each.condition) for each in opened],
+            instances=[
+                Instance(
+                    each.backend,
+                    each.placement,
+                    each.condition,
+                    f"model {name} version {version} on {each.placement.device}",
+                )
+                for each in opened
+            ],
             rules=rules,
             curve=curve,
             admission=admission,

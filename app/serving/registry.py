@@ -108,6 +108,17 @@ class Registry:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
         return record.model
 
+    def ready(self, name: str, version: int | None = None) -> LoadedModel:
+        """The version that answers a request, if it can; see ``get``.
+
+        Raises:
+            ModelNotReady: or every backend of it hangs.
+        """
+        model = self.get(name, version)
+        if model.admission.hung:
+            raise ModelNotReady(f"model {name!r} version {model.version}: {model.admission.hung}")
+        return model
+
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
 
@@ -169,6 +180,8 @@ class Registry:
             return "models are loading"
         if not self._live:
             return "no model version could be loaded; see the log"
+        if all(model.admission.hung for model in self._live.values()):
+            return "the backends of all models hang; see the log"
         return None
 
     @property

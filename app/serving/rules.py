@@ -1,5 +1,6 @@
 """How the batches of one model version close: what serving.json states, else what the warm-up measured."""
 
+import math
 from dataclasses import dataclass
 
 from app.contract.model_spec import ModelSpec, TextPreprocessing
@@ -14,6 +15,9 @@ RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
 # What a batch costs beside its call: stacking, taking apart, going once more around the event loop.
 BATCH_OVERHEAD_S = 60e-6
+# A batch hangs that takes longer than both, unless serving.json says otherwise.
+HANGS_AFTER_S = 30.0
+HANGS_AFTER_TIMES = 100
 # So many texts are taken to wait when ratios are compared.
 WAITING = 32
 
@@ -28,6 +32,7 @@ class BatchRules:
         max_queue_delay_s: how long an idle backend may wait for company of the oldest work.
         allowed_batch_sizes: increasing; a batch is padded with rows up to the next of them. Empty allows all.
         length_buckets: increasing; only texts up to the same one of them share a batch. Empty lets all.
+        max_execution_s: a batch that runs for longer hangs; infinite allows any, None what ``seconds_allowed`` says.
         priority_levels: number of levels; 1 is the highest.
         default_priority_level: of requests that name none, or one that does not exist.
     """
@@ -37,8 +42,15 @@ class BatchRules:
     max_queue_delay_s: float = 0.0
     allowed_batch_sizes: tuple[int, ...] = ()
     length_buckets: tuple[int, ...] = ()
+    max_execution_s: float | None = None
     priority_levels: int = 1
     default_priority_level: int = 1
+
+    def seconds_allowed(self, estimate_s: float) -> float:
+        """After how many seconds a batch that is estimated to take ``estimate_s`` is taken to hang."""
+        if self.max_execution_s is None:
+            return max(HANGS_AFTER_S, HANGS_AFTER_TIMES * estimate_s)
+        return self.max_execution_s
 
     def level(self, priority: int) -> int:
         """The level of a request's priority. Source: Triton, schedule policy extension."""
@@ -64,12 +76,14 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
         raise VersionRefused(f"length_buckets is {list(buckets)}, and model {spec.name!r} takes no texts")
     if buckets is None:
         buckets = worthwhile_buckets(curve, max_batch_size) if texts else ()
+    limit_ms = policy.max_execution_ms
     return BatchRules(
         max_batch_size=max_batch_size,
         inline_below_s=inline_below_s,
         max_queue_delay_s=policy.max_queue_delay_us / 1e6,
         allowed_batch_sizes=policy.allowed_batch_sizes,
         length_buckets=buckets,
+        max_execution_s=None if limit_ms is None else limit_ms / 1e3 or math.inf,
         priority_levels=policy.priority_levels,
         default_priority_level=policy.default_priority_level,
     )

@@ -17,14 +17,16 @@ class Facts:
     Attributes:
         devices: that it was placed on; empty once no process has it loaded.
         golden_difference: largest difference from Keras at load.
-        degraded: its device fails, in one process at least.
+        degraded: its device fails or its backend hangs, in one process at least.
         faults: batches in which it failed, in all of them.
+        hangs: batches that were given up because the backend did not return, in all of them.
     """
 
     devices: Sequence[str]
     golden_difference: float
     degraded: bool
     faults: int
+    hangs: int = 0
 
     def beside(self, known: "Facts | None", *, ended: bool) -> "Facts":
         """These of one process and those of others; of one that has ``ended`` only what never falls."""
@@ -36,13 +38,16 @@ class Facts:
             golden_difference=max(found.golden_difference, known.golden_difference),
             degraded=found.degraded or known.degraded,
             faults=found.faults + known.faults,
+            hangs=found.hangs + known.hangs,
         )
 
 
 def facts_of(model: LoadedModel) -> Facts:
     """Those of a version of this process."""
     instances = model.instances
-    return Facts(instances.devices, model.golden_difference, bool(instances.degraded), instances.faults)
+    return Facts(
+        instances.devices, model.golden_difference, bool(instances.degraded), instances.faults, instances.hangs
+    )
 
 
 def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
@@ -57,21 +62,27 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
     )
     degraded = GaugeMetricFamily(
         "atelier_model_degraded",
-        "1 while a version does not run as placed, because its device fails.",
+        "1 while a version does not run as placed, because its device fails or its backend does not return.",
         labels=VERSION_LABELS,
     )
     faults = CounterMetricFamily(
         "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
     )
+    hangs = CounterMetricFamily(
+        "atelier_hung_batches",
+        "Batches that were given up because the backend did not return within max_execution_ms.",
+        labels=VERSION_LABELS,
+    )
     for (name, version), known in sorted(facts.items()):
         labels = [name, str(version)]
         faults.add_metric(labels, known.faults)
+        hangs.add_metric(labels, known.hangs)
         if known.devices:
             golden.add_metric(labels, known.golden_difference)
             for each in known.devices:
                 device.add_metric([*labels, each], 1)
             degraded.add_metric(labels, float(known.degraded))
-    yield from (golden, device, degraded, faults)
+    yield from (golden, device, degraded, faults, hangs)
 
 
 def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bool]]) -> Iterator[Metric]:

@@ -132,6 +132,10 @@ def test_devices_and_which_version_runs_on_which(tiny_models):
             "reason": "device is 'cpu'",
             "degraded": "",
             "faults": 0,
+            "hangs": 0,
+            "instances": [
+                {"device": "cpu", "reason": "device is 'cpu'", "degraded": "", "faults": 0, "hangs": 0},
+            ],
         }
         for name in ("brightness", "fragile", "words")
     ]

@@ -116,7 +116,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     async def ModelReady(self, request: pb.ModelReadyRequest, context: ServicerContext) -> pb.ModelReadyResponse:
         """A version serves; one that does not exist is not ready, as in Triton, and no error."""
         try:
-            self._registry.get(request.name, _version(request.version))
+            self._registry.ready(request.name, _version(request.version))
         except (NotFound, Unavailable):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import BackendFailed, VersionRefused
+from app.errors import BackendFailed, ModelNotReady, VersionRefused
 from app.runtime.devices import Device
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.placement import Placer
@@ -217,6 +217,7 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
         "reason": "device is 'cuda', and a GPU comes before the CPU",
         "degraded": "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered; the CPU takes over",
         "faults": 2,
+        "hangs": 0,
         "instances": [
             {
                 "device": "cuda:0",
@@ -224,6 +225,7 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
                 "degraded": "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered; "
                 "the CPU takes over",
                 "faults": 2,
+                "hangs": 0,
             }
         ],
     }
@@ -330,3 +332,28 @@ def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_
         bench.load()
     assert [gpu.closed for gpu in made] == [True, True]
     assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (0, 0)
+
+
+def test_a_version_whose_backend_hangs_is_not_ready(models):
+    policy(models, '{"batching": {"max_execution_ms": 20}}')
+    model = Bench(models, [CPU]).load()
+    assert model.batcher.rules.max_execution_s == 0.02
+    registry = Registry(scan=dict, on_state=lambda *_: None)
+    registry.enter("words", 1).model = model
+    registry.serve("words", model)
+    registry.loading = False
+    assert registry.ready("words") is model
+    [instance] = model.instances.all
+    model.instances.exclude(instance, model.admission)
+    assert registry.not_ready_reason == "the backends of all models hang; see the log"
+    with pytest.raises(ModelNotReady, match="every backend of the version hangs"):
+        registry.ready("words")
+    with pytest.raises(ModelNotReady):
+        model.admission.check_open()
+    metrics = Metrics()
+    metrics.loaded = registry.loaded
+    samples = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
+    assert (samples["atelier_hung_batches_total"], samples["atelier_model_degraded"]) == (1, 1)
+    model.instances.include(instance, model.admission)
+    assert registry.not_ready_reason is None
+    model.batcher.close()
