@@ -1,4 +1,4 @@
-"""Forms and runs the batches of one model version, on the event loop, without polling and without a timer.
+"""Forms and runs the batches of one model version, on the event loop, without polling.
 
 While all instances are busy, work queues up; when one is free, everything that waits becomes its next batch. A batch
 that is measured to be cheaper than a hop to the worker thread runs on the event loop itself.

@@ -1,6 +1,7 @@
 """A version goes to the GPU only after it has passed there, and goes back to the CPU with a reason."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -356,4 +357,18 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     assert (samples["atelier_hung_batches_total"], samples["atelier_model_degraded"]) == (1, 1)
     model.instances.include(instance, model.admission)
     assert registry.not_ready_reason is None
+    model.batcher.close()
+
+
+def test_instances_of_a_savedmodel_are_processes_that_share_the_threads(models):
+    policy(models, '{"backend": "savedmodel", "instances": 2}')
+    bench, threads = Bench(models, [CPU]), []
+
+    def savedmodel(path, spec, count):
+        threads.append(count)
+        return OnnxBackend(path.with_name("model.onnx"), spec, 1)
+
+    model = replace(bench.loader, make_savedmodel=savedmodel, threads=5).load("words", 1)
+    assert threads == [2, 2]
+    assert len(model.instances.all) == 2
     model.batcher.close()
