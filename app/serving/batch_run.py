@@ -9,6 +9,7 @@ from app.contract.tokenizer import PADDING_ID
 from app.errors import BackendFailed, BackendHung, ServingError
 from app.runtime.backend import Array, Backend, Tensors, row_count, take_rows
 from app.runtime.warmup import Clock
+from app.serving.rules import BatchRules
 from app.serving.work import Answer, Batch, BatchTimes, Work
 
 Outcome = Answer | ServingError
@@ -17,10 +18,9 @@ Outcome = Answer | ServingError
 def run_batch(
     backend: Backend,
     batch: Batch,
-    *,
+    rules: BatchRules,
     clock: Clock,
-    allowed_batch_sizes: Sequence[int] = (),
-    finite_output: str | None = None,
+    finite_output: str | None,
 ) -> tuple[list[Outcome], BatchTimes]:
     """One outcome per work of a batch, and what they took; see ``run_works``. Blocks."""
     times = BatchTimes()
@@ -30,7 +30,7 @@ def run_batch(
         batch.works,
         times,
         clock=clock,
-        allowed_batch_sizes=allowed_batch_sizes,
+        allowed_batch_sizes=rules.allowed_batch_sizes,
         finite_output=finite_output,
     )
     finished_at = clock()

@@ -221,26 +221,20 @@ class Batcher:
         instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         if estimate_s < self._rules.inline_below_s:
-            self._finish(instance, batch, *self._run(instance, batch))
+            self._finish(
+                instance, batch, *run_batch(instance.backend, batch, self._rules, self._clock, self._finite_output)
+            )
             return
         now = self._clock()
         instance.free_at = now + estimate_s
         allowed_s = self._rules.seconds_allowed(estimate_s)
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
-        instance.thread.run(partial(self._run, instance, batch), ran, self.loop)
+        run = partial(run_batch, instance.backend, batch, self._rules, self._clock, self._finite_output)
+        instance.thread.run(run, ran, self.loop)
         self._free.popleft()
         if self._free and self._queue:
             self._wake_soon()
-
-    def _run(self, instance: Instance, batch: Batch) -> tuple[list[Outcome], BatchTimes]:
-        return run_batch(
-            instance.backend,
-            batch,
-            clock=self._clock,
-            allowed_batch_sizes=self._rules.allowed_batch_sizes,
-            finite_output=self._finite_output,
-        )
 
     def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
         """The thread of an instance is done with a batch. Runs on the event loop."""
