@@ -3,6 +3,7 @@
 Source: Triton, model configuration extension; model_config.proto for the names.
 """
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -44,6 +45,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "parameters": {
             "max_queue_bytes": {"string_value": str(model.admission.max_queue_bytes)},
             "length_buckets": {"string_value": ",".join(map(str, rules.length_buckets))},
+            "max_execution_ms": {"string_value": _most_milliseconds(model)},
             "inline_below_us": {"string_value": f"{rules.inline_below_s * 1e6:.0f}"},
             "execution_provider": {"string_value": model.provider},
         },
@@ -81,6 +83,13 @@ def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
         for number, group in enumerate(groups):
             group["name"] = f"{model.name}_{number}"
     return groups
+
+
+def _most_milliseconds(model: LoadedModel) -> str:
+    """After which the largest batch is taken to hang; 0 if it never is."""
+    rules, curve = model.batcher.rules, model.curve
+    allowed_s = rules.seconds_allowed(curve.estimate(rules.max_batch_size, curve.lengths[-1]))
+    return "0" if math.isinf(allowed_s) else f"{allowed_s * 1e3:.0f}"
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
