@@ -93,6 +93,7 @@ def test_model_config_shows_what_batching_is_in_force(client):
     assert config["max_batch_size"] in config["latency_curve"]["batch_sizes"]
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0
     assert config["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] == 30_000_000
+    assert config["parameters"]["max_execution_ms"] == {"string_value": "30000"}
     assert not config["model_transaction_policy"]["decoupled"]
 
 
