@@ -70,7 +70,7 @@ def build_lifecycle(
         load=loader.load,
         promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
         rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
-        halt=None if hooks is not None else lambda name, reason: halt(models_dir / name, reason),
+        halt=None if hooks is not None else lambda tried, reason: halt(models_dir / tried.name, tried, reason),
         rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)

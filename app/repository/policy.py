@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -183,6 +183,14 @@ class RolloutPolicy(BaseModel):
     halted: str | None = None
 
 
+class Tried(NamedTuple):
+    """One canary beside one stable version of a model."""
+
+    name: str
+    stable: int
+    canary: int
+
+
 class ServingPolicy(BaseModel):
     """The whole of serving.json; every part has a default, unknown keys are refused.
 
@@ -222,6 +230,11 @@ class ServingPolicy(BaseModel):
     def load_settings(self) -> tuple[object, ...]:
         """What a version is loaded with: one for which it changes is loaded anew."""
         return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb
+
+    def tries(self, tried: Tried) -> bool:
+        """Whether the labels name these two versions; without the label "stable" any version may be it."""
+        labels = self.version_labels
+        return labels.get(CANARY) == tried.canary and labels.get(STABLE, tried.stable) == tried.stable
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
         """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.errors import VersionNotFound, VersionRefused
-from app.repository.policy import CANARY, POLICY_FILE, STABLE, ServingPolicy
+from app.repository.policy import CANARY, POLICY_FILE, STABLE, ServingPolicy, Tried
 
 # So many promotions can be rolled back.
 HISTORY = 20
@@ -108,9 +108,24 @@ def _history(policy: ServingPolicy, versions: Sequence[int]) -> list[int]:
     return [version for version in policy.promoted if version in versions and version != now]
 
 
-def halt(model_directory: Path, reason: str) -> None:
-    """Write down why the canary gets no more requests; raises as ``write_batching`` does."""
+def halt(model_directory: Path, tried: Tried, reason: str) -> bool:
+    """Write down why a canary gets no more requests, unless the labels name other versions by now.
+
+    Args:
+        model_directory: holds the version directories.
+        tried: the canary, and what it was compared with.
+        reason: in words.
+
+    Returns:
+        Whether it is written: a canary that followed this one is not halted for it.
+
+    Raises:
+        VersionRefused, OSError: see ``write_batching``.
+    """
+    if not ServingPolicy.read(model_directory).tries(tried):
+        return False
     _change(model_directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
+    return True
 
 
 def _resumed(document: dict[str, Any]) -> dict[str, Any]:

@@ -43,12 +43,12 @@ class Lifecycle:
         self.registry = registry
         self.repository = repository
         self._loads = VersionLoads(registry, repository, on_load)
-        self._aspired = AspiredVersions(self._loads, on_policy)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._aspired = AspiredVersions(self._loads, on_policy, self._locks)
         self._unloaded = set(unloaded or {})
         for name, versions in (unloaded or {}).items():
             for version in versions:
                 registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load_all(self) -> None:
         """Load what the policy of every model asks for."""

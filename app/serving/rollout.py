@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.errors import ServingError
-from app.repository.policy import RolloutPolicy
+from app.repository.policy import RolloutPolicy, Tried
 from app.runtime.backend import Tensors
 from app.runtime.warmup import Clock
 from app.serving.comparison import Comparison
@@ -32,7 +32,7 @@ class Rollout:
     Attributes:
         policy: shares and limits.
         stable, canary: the versions.
-        halt: is called once, with the reason, when a limit is passed; None: somebody else judges.
+        halt: is called once, with this rollout and the reason, when a limit is passed; None: somebody else judges.
         clock: monotonic seconds.
         comparison: what is known so far.
         limits: judge the canary.
@@ -42,13 +42,18 @@ class Rollout:
     policy: RolloutPolicy
     stable: LoadedModel
     canary: LoadedModel
-    halt: Callable[[str], None] | None
+    halt: Callable[["Rollout", str], None] | None
     clock: Clock
     comparison: Comparison = field(default_factory=Comparison)
     limits: Limits = field(default_factory=Limits)
     reason: str | None = None
     _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
     _pump: asyncio.Task[None] | None = None
+
+    @property
+    def tried(self) -> Tried:
+        """Which two versions these are."""
+        return Tried(self.stable.name, self.stable.version, self.canary.version)
 
     @property
     def sticky_header(self) -> str | None:
@@ -121,7 +126,7 @@ class Rollout:
         self.comparison.merge(seen)
         if self.reason is None and self.halt is not None and (reason := self.limits.passed(self.policy, seen)):
             self.stop(reason)
-            self.halt(reason)
+            self.halt(self, reason)
 
     def stop(self, reason: str) -> None:
         """The canary gets nothing any more."""

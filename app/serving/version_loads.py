@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from app.errors import ServingError, VersionRefused
-from app.repository.policy import ServingPolicy
+from app.repository.policy import ServingPolicy, Tried
 from app.repository.serving_file import Promotion
 from app.serving.model import LoadedModel
 from app.serving.registry import Registry
@@ -35,7 +35,8 @@ class Repository:
         load: loads a version with the settings of a policy; VersionRefused if it must not serve.
         promote: gives a version the label "stable" in serving.json.
         rollback: gives it back to the version before, and ``rollback_target`` says which that is.
-        halt: writes into serving.json why the canary gets no more requests; None: somebody else judges canaries.
+        halt: writes into serving.json why a canary gets no more requests, and says whether that names the two versions
+            still; None: somebody else judges canaries.
     """
 
     scan: Callable[[], Mapping[str, list[int]]]
@@ -48,7 +49,7 @@ class Repository:
     promote: Callable[[str, int, list[int]], Promotion]
     rollback: Callable[[str, list[int]], Promotion]
     rollback_target: Callable[[str, list[int]], int]
-    halt: Callable[[str, str], None] | None
+    halt: Callable[[Tried, str], bool] | None
 
 
 class VersionLoads:

@@ -3,22 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.repository.policy import RolloutPolicy
+from app.repository.policy import RolloutPolicy, Tried
 from app.serving.comparison import Comparison
 from app.serving.limits import Limits
 
 # What limits are judged by; all of them only grow while a worker tries one canary.
 _COUNTS = ("requests", "errors", "copies", "copy_errors", "rows", "agreed")
-
-
-class Tried(NamedTuple):
-    """One canary beside one stable version of a model."""
-
-    name: str
-    stable: int
-    canary: int
 
 
 @dataclass(slots=True)

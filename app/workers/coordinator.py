@@ -15,7 +15,7 @@ from typing import Any
 
 from app.errors import Draining, NotFound, ServingError, VersionRefused
 from app.repository.last_good import last_good
-from app.repository.policy import ServingPolicy
+from app.repository.policy import ServingPolicy, Tried
 from app.repository.scan import scan
 from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
 from app.serving.versions import no_model, no_version, unwritable
@@ -95,21 +95,26 @@ class Coordinator:
         for tried, seen in self._canaries.news(worker, counts):
             policy = await asyncio.to_thread(_policy, self._models_dir / tried.name)
             if (reason := self._canaries.passed(tried, policy.rollout, seen)) is not None:
-                await self._halt(tried.name, reason)
+                await self._halt(tried, reason)
 
     def ended(self, worker: int) -> None:
         """A worker is gone; its successor counts from nothing."""
         self._canaries.ended(worker)
 
-    async def _halt(self, name: str, reason: str) -> None:
+    async def _halt(self, tried: Tried, reason: str) -> None:
+        name = tried.name
         log.error("model %s: the canary is halted: %s", name, reason)
         for worker in self._workers():
-            worker.channel.tell("halt", name=name, reason=reason)
+            worker.channel.tell("halt", **tried._asdict(), reason=reason)
         try:
-            await self._write(name, partial(halt, reason=reason))
+            is_written = await self._write(name, partial(halt, tried=tried, reason=reason))
         except ServingError as error:
             log.error("model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error)
-        self._follow(name)
+            return
+        if is_written:
+            self._follow(name)
+        else:
+            log.info("model %s: serving.json stays as it is: something else is tried by now", name)
 
     async def _make_stable(self, name: str, version: int, write: Callable[[Path], Promotion]) -> dict[str, Any]:
         """Load the version in all workers, then write serving.json, then let all follow it."""

@@ -142,8 +142,9 @@ class Link:
         found = await asyncio.to_thread(lifecycle.repository.scan)
         await lifecycle.follow(name, list(found.get(name, [])))
 
-    async def _halt(self, name: str, reason: str) -> None:
-        if (rollout := self._application.registry.rollout(name)) is not None:
+    async def _halt(self, name: str, stable: int, canary: int, reason: str) -> None:
+        rollout = self._application.registry.rollout(name)
+        if rollout is not None and rollout.tried == (name, stable, canary):  # not one that has followed it
             rollout.stop(reason)
 
     async def _all_loaded(self) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.e2e.test_follow import BOUND_BY_PERMISSIONS, answers, command, entry, loads, publish, serving
-from tests.e2e.test_rollout import ask, shadow
+from tests.e2e.test_rollout import ask, image, shadow
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model
 from tests.support.workers import Workers
@@ -66,6 +66,21 @@ def test_a_halted_canary_stays_halted_after_a_start_with_a_broken_file(start, mo
     assert {ask(again.client) for _ in range(20)} == {"1"}
     assert (shadow(again)["state"], shadow(again)["reason"]) == ("halted", "too bad")
     assert json.loads((models / "brightness" / KEPT).read_text()) == policy
+
+
+def test_a_canary_that_is_halted_stays_halted_though_the_file_breaks_at_once(start, models):
+    rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.0, "min_requests": 1}}
+    break_it(models, json.dumps({"version_labels": {"stable": 1, "canary": 2}, "rollout": rollout}))
+    service = start(models, "--watch", "off")
+    ask(service.client, image(150))  # bright for version 1 and dark for version 2
+    wait_until(lambda: "halted" in (models / "brightness" / KEPT).read_text())
+    break_it(models)
+    assert service.client.post("/v2/repository/models/brightness/load").status_code == 400
+    reason = "1 of 1 instances were answered otherwise than by stable, more than max_disagreement 0 allows"
+    assert (shadow(service)["state"], shadow(service)["reason"]) == ("halted", reason)
+    assert service.stop() == 0
+    again = start(models)
+    assert (shadow(again)["state"], shadow(again)["reason"]) == ("halted", reason)
 
 
 @pytest.mark.parametrize("text", ['{"version_labels": ', '{"version_labels": {"stable": "1"}}', ""])

@@ -174,6 +174,24 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     assert "halted" not in read_policy(models)["rollout"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it(start, models, workers):
+    publish(models, 2, bias=500.0)
+    publish(models, 3)
+    rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.2, "min_requests": 10}}
+    write_policy(models, rollout)
+    service = start(models, "--watch", "off", "--workers", str(workers))
+    write_policy(models, rollout, stable=1, canary=3)
+    for _ in range(20):
+        ask(service.client, image(255))
+    wait_until(lambda: shadow(service)["state"] == "halted")
+    wait_until(lambda: "serving.json stays as it is: something else is tried by now" in service.log)
+    assert shadow(service)["canary"] == "2"
+    assert read_policy(models)["rollout"] == rollout
+    service.client.post("/v2/repository/models/brightness/load").raise_for_status()
+    assert (shadow(service)["canary"], shadow(service)["state"]) == ("3", "running")
+
+
 def test_a_canary_that_turns_bad_late_is_halted_soon_and_removing_the_halt_begins_anew(start, models):
     publish(models, 2)  # 150 is bright for version 1 and dark for version 2
     rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.5, "min_requests": 10}}

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
-from app.repository.policy import RollbackPolicy, RolloutPolicy
+from app.repository.policy import RollbackPolicy, RolloutPolicy, Tried
 from app.serving.comparison import Comparison
-from app.workers.canaries import Canaries, Tried
+from app.workers.canaries import Canaries
 
 TRIED = Tried("m", 1, 2)
 POLICY = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.5, min_requests=10))

@@ -1,10 +1,13 @@
-"""Commands in all workers: what is answered when they differ."""
+"""Commands in all workers: what is answered when they differ; canaries that are halted in all."""
 
 import asyncio
+import json
+from dataclasses import asdict
 
 import pytest
 
 from app.errors import Draining, ModelNotFound, ServingError, VersionRefused
+from app.serving.comparison import Comparison
 from app.workers.channel import ChannelClosed
 from app.workers.coordinator import Coordinator
 from tests.support.tiny_models import write_brightness_model
@@ -14,7 +17,7 @@ class FakeWorker:
     """Answers each call with a value, or raises it if it is an error."""
 
     def __init__(self, number, **answers):
-        self.number, self.answers, self.calls = number, answers, []
+        self.number, self.answers, self.calls, self.told = number, answers, [], []
         self.channel = self
 
     def __str__(self):
@@ -27,8 +30,9 @@ class FakeWorker:
             raise answer
         return answer
 
-    def tell(self, name, /, **_):
+    def tell(self, name, /, **arguments):
         self.calls.append(name)
+        self.told.append(arguments)
 
 
 @pytest.fixture
@@ -99,3 +103,20 @@ def test_a_service_that_shuts_down_takes_no_commands(models):
     for command in (coordinator.load("brightness"), coordinator.promote("brightness", 1)):
         with pytest.raises(Draining):
             asyncio.run(command)
+
+
+@pytest.mark.parametrize(("canary", "calls"), [(2, ["halt", "follow"]), (3, ["halt"])])
+def test_a_halt_names_the_versions_and_is_written_only_for_them(models, canary, calls):
+    path = models / "brightness" / "serving.json"
+    rollout = {"rollback": {"max_error_rate": 0.1, "min_requests": 4}}
+    path.write_text(json.dumps({"version_labels": {"stable": 1, "canary": canary}, "rollout": rollout}))
+    seen = asdict(Comparison(requests=5, errors=5))
+    workers = [FakeWorker(1), FakeWorker(2)]
+    counts = {"number": 1, "metrics": {"rollouts": [["brightness", 1, 2, seen, False]]}}
+    asyncio.run(Coordinator(models, lambda: workers).judge(1, counts))
+    reason = "5 of 5 requests failed, more than max_error_rate 0.1 allows"
+    for worker in workers:
+        assert worker.calls == calls
+        assert worker.told[0] == {"name": "brightness", "stable": 1, "canary": 2, "reason": reason}
+    written = json.loads(path.read_text())["rollout"]
+    assert written == (rollout | {"halted": reason} if canary == 2 else rollout)

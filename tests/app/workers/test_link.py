@@ -1,0 +1,39 @@
+"""What a worker does that its supervisor asks for."""
+
+import asyncio
+import socket
+import time
+from types import SimpleNamespace
+
+from app.repository.policy import RolloutPolicy
+from app.serving.rollout import Rollout
+from app.telemetry.metrics import Metrics
+from app.workers.channel import Channel
+from app.workers.link import Link
+
+
+def test_a_halt_ends_only_the_canary_that_it_was_judged_for():
+    stable, canary = SimpleNamespace(name="m", version=1), SimpleNamespace(name="m", version=3)
+    rollout = Rollout(RolloutPolicy(), stable, canary, None, clock=time.perf_counter)
+    registry = SimpleNamespace(others_load=False, rollout=lambda name: rollout if name == "m" else None)
+
+    async def heard(counts):
+        pass
+
+    async def main():
+        ends = socket.socketpair()
+        link = Link(ends[0], unloaded={}, loads_first=True)
+        supervisor = Channel({"heard": heard})
+        await supervisor.open(ends[1])
+        await link.open(SimpleNamespace(registry=registry, metrics=Metrics()))
+        try:
+            for name, stable, canary in (("m", 1, 2), ("m", 2, 3), ("n", 1, 3)):
+                await supervisor.call("halt", name=name, stable=stable, canary=canary, reason="another")
+            assert rollout.reason is None
+            await supervisor.call("halt", name="m", stable=1, canary=3, reason="too bad")
+            assert rollout.reason == "too bad"
+        finally:
+            await link.close()
+            await supervisor.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
