@@ -1,8 +1,7 @@
 """What all workers together have seen of each canary, for one judgement over all of them."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.repository.policy import RolloutPolicy, Tried
@@ -21,16 +20,26 @@ class _Told:
     seen: dict[Tried, Comparison]
 
 
+@dataclass(slots=True)
+class _Judged:
+    """What all workers have seen of one canary under one policy."""
+
+    policy: RolloutPolicy
+    limits: Limits = field(default_factory=Limits)
+
+
 class Canaries:
     """Adds up what workers tell; lives in the supervisor."""
 
     def __init__(self) -> None:
         self._told: dict[int, _Told] = {}
-        self._limits: defaultdict[Tried, Limits] = defaultdict(Limits)
-        self._policies: dict[Tried, RolloutPolicy] = {}
+        self._judged: dict[Tried, _Judged] = {}
 
     def news(self, worker: int, counts: Mapping[str, Any]) -> Iterator[tuple[Tried, Comparison]]:
         """What a worker has seen of canaries that are not halted since it told last.
+
+        Where a worker begins anew, because what it tries was loaded anew, or where no worker tries a canary any more,
+        what was seen before is no longer judged.
 
         Args:
             worker: its number.
@@ -41,8 +50,13 @@ class Canaries:
             return
         now = {Tried(*key): (Comparison(**values), halted) for *key, values, halted in counts["metrics"]["rollouts"]}
         self._told[worker] = _Told(counts["number"], {tried: seen for tried, (seen, _) in now.items()})
+        for tried in self._judged.keys() - {tried for told in self._told.values() for tried in told.seen}:
+            del self._judged[tried]
         for tried, (seen, halted) in now.items():
             new = _since(last.seen.get(tried, Comparison()), seen)
+            if new is None:
+                self._judged.pop(tried, None)
+                new = seen
             if not halted and any(getattr(new, each) for each in _COUNTS):
                 yield tried, new
 
@@ -50,12 +64,11 @@ class Canaries:
         """Add what was seen; which limit is passed, in words, or None. With another policy it begins anew."""
         if policy.halted is not None:
             return None
-        if self._policies.get(tried) != policy:
-            self._policies[tried] = policy
-            self._limits.pop(tried, None)
-        reason = self._limits[tried].passed(policy, seen)
+        if (judged := self._judged.get(tried)) is None or judged.policy != policy:
+            judged = self._judged[tried] = _Judged(policy)
+        reason = judged.limits.passed(policy, seen)
         if reason is not None:
-            del self._policies[tried]
+            del self._judged[tried]
         return reason
 
     def ended(self, worker: int) -> None:
@@ -63,7 +76,7 @@ class Canaries:
         self._told.pop(worker, None)
 
 
-def _since(before: Comparison, now: Comparison) -> Comparison:
-    """What has come since ``before``; all of ``now`` if the worker has begun anew."""
+def _since(before: Comparison, now: Comparison) -> Comparison | None:
+    """What has come since ``before``; None if the worker has begun anew."""
     grown = {each: getattr(now, each) - getattr(before, each) for each in _COUNTS}
-    return now if min(grown.values()) < 0 else Comparison(**grown)
+    return Comparison(**grown) if min(grown.values()) >= 0 else None

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 
+import pytest
+
 from app.repository.policy import RollbackPolicy, RolloutPolicy, Tried
 from app.serving.comparison import Comparison
 from app.workers.canaries import Canaries
@@ -14,6 +16,10 @@ PASSED = "10 of 10 requests failed, more than max_error_rate 0.5 allows"
 def told(number, requests, *, errors=None, halted=False):
     seen = Comparison(requests=requests, errors=requests if errors is None else errors)
     return {"number": number, "metrics": {"rollouts": [[*TRIED, asdict(seen), halted]]}}
+
+
+def told_nothing(number):
+    return {"number": number, "metrics": {"rollouts": []}}
 
 
 def hear(canaries, worker, counts, policy=POLICY):
@@ -35,12 +41,32 @@ def test_counts_that_come_late_are_left_out():
     assert hear(canaries, 1, told(3, 10)) == [PASSED]
 
 
-def test_a_successor_and_a_comparison_that_begins_anew_count_from_nothing():
+def test_what_a_worker_had_seen_that_is_gone_still_counts():
     canaries = Canaries()
     assert hear(canaries, 1, told(7, 4)) == [None]
+    assert hear(canaries, 2, told(1, 0)) == []
     canaries.ended(1)
-    assert hear(canaries, 1, told(1, 5)) == [None]
-    assert hear(canaries, 1, told(2, 1)) == [PASSED]
+    assert hear(canaries, 1, told_nothing(1)) == []  # it loads its models
+    assert hear(canaries, 1, told(2, 6)) == [PASSED]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_canary_that_was_loaded_anew_is_judged_anew(first):
+    canaries = Canaries()
+    assert hear(canaries, 1, told(1, 9)) == [None]
+    assert hear(canaries, 1, told(2, first)) == [None] * first
+    assert hear(canaries, 1, told(3, 9)) == [None]
+    assert hear(canaries, 1, told(4, 10)) == [PASSED]
+
+
+def test_a_canary_that_no_worker_tries_any_more_is_judged_anew_when_it_comes_back():
+    canaries = Canaries()
+    assert hear(canaries, 1, told(1, 9)) == [None]
+    assert hear(canaries, 2, told(1, 0)) == []
+    assert hear(canaries, 1, told_nothing(2)) == []
+    assert hear(canaries, 2, told_nothing(2)) == []
+    assert hear(canaries, 1, told(3, 9)) == [None]
+    assert hear(canaries, 2, told(3, 1)) == [PASSED]
 
 
 def test_a_halted_canary_is_not_judged_and_another_policy_begins_anew():
