@@ -103,5 +103,5 @@ async def _itself(value: T) -> T:
 
 
 async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:
-    """All metrics of a scrape. The driver may take milliseconds to answer, so it is asked in a thread."""
+    """All metrics of a scrape. The driver may take milliseconds to answer, so that is waited for in a thread."""
     return WithGpus(await others(), await asyncio.to_thread(gpus.read))

@@ -1,9 +1,13 @@
 """What is read of GPUs, from a library that stands in for the driver's."""
 
+import threading
+import time
+
 import pytest
 
 from app.runtime import gpu_usage as module
 from app.runtime.gpu_usage import GpuMeter, GpuUsage
+from tests.support.fakes import FakeClock
 from tests.support.nvml import pynvml
 
 GIB = pynvml.GIB
@@ -53,6 +57,47 @@ def test_a_gpu_that_fails_later_is_still_there_and_tells_nothing(nvml):
     assert (first.name, first.uuid, first.memory_total_bytes, first.power_w) == ("cuda:0", "GPU-aaaa1111", None, None)
     assert first.memory_in_words == ""
     nvml.delenv("FAKE_NVML_LOST")
+    assert meter.read() == [FIRST, SECOND]
+
+
+def test_a_driver_that_is_stuck_costs_one_thread_and_one_wait(nvml):
+    asked, may_answer = [], threading.Event()
+    clock = FakeClock()
+
+    def power(handle):
+        asked.append(handle)
+        may_answer.wait(30)
+        return 70_500
+
+    meter = GpuMeter(limit_s=0.05, clock=clock)
+    assert meter.read() == [FIRST, SECOND]
+    nvml.setattr(pynvml, "nvmlDeviceGetPowerUsage", power)
+    try:
+        began = time.monotonic()
+        first, second = meter.read()
+        assert time.monotonic() - began >= 0.05
+        assert (first.name, first.memory_total_bytes, first.power_w) == ("cuda:0", None, None)
+        clock.now += 1
+        assert [meter.read() for _ in range(100)] == [[first, second]] * 100
+        assert asked == [0]
+        assert [thread.name for thread in threading.enumerate()].count("gpus") == 1
+    finally:
+        may_answer.set()
+    while "gpus" in [thread.name for thread in threading.enumerate()]:
+        time.sleep(0.001)
+    assert meter.read()[0] == FIRST
+
+
+def test_a_driver_that_is_stuck_from_the_start_leaves_no_gpu(nvml):
+    may_answer = threading.Event()
+    nvml.setattr(pynvml, "nvmlInit", lambda: may_answer.wait(30))
+    meter = GpuMeter(limit_s=0.05)
+    try:
+        assert meter.read() == []
+    finally:
+        may_answer.set()
+    while "gpus" in [thread.name for thread in threading.enumerate()]:
+        time.sleep(0.001)
     assert meter.read() == [FIRST, SECOND]
 
 
