@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from app.errors import BackendFailed, DeadlineExceeded, Draining, ModelNotReady, ServingError
+from app.errors import BackendFailed, BackendHung, DeadlineExceeded, Draining, ModelNotReady, ServingError
 from app.runtime.backend import Backend
 from app.runtime.warmup import Clock, LatencyCurve
 from app.serving.admission import Admission
@@ -239,11 +239,16 @@ class Batcher:
     def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
         """The thread of an instance is done with a batch. Runs on the event loop."""
         self._free.append(instance)
+        if faults := instance.new_faults():
+            self._observer.device_failed(times=faults)
         if instance.hung:
             self._returned(instance)
             return
         if isinstance(ran, Exception):
             raise ran
+        if any(isinstance(outcome, BackendHung) for outcome in ran[0]):  # and it has ended that call itself
+            instance.condition.hangs += 1
+            self._observer.batch_hung()
         self._finish(instance, batch, *ran)
 
     def _hung(self, instance: Instance) -> None:
@@ -251,6 +256,7 @@ class Batcher:
         assert instance.running is not None
         works, instance.running = instance.running.works, None
         error = self.instances.exclude(instance, self._admission)
+        self._observer.batch_hung()
         for work in works:
             settle(work, error)
         if self._admission.hung:

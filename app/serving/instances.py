@@ -29,6 +29,7 @@ class Instance:
         free_at: monotonic seconds at which the batch in the thread is estimated to end.
         hangs_at: ... and at which it has run for too long.
         hung: its backend has not returned by then.
+        faults_told: of its device, those that ``new_faults`` has told.
         thread: runs what does not run on the event loop.
     """
 
@@ -40,7 +41,13 @@ class Instance:
     free_at: float = 0.0
     hangs_at: float = 0.0
     hung: bool = False
+    faults_told: int = 0
     thread: InstanceThread = field(default_factory=InstanceThread)
+
+    def new_faults(self) -> int:
+        """How often its device has failed since this was asked last."""
+        told, self.faults_told = self.faults_told, self.condition.faults
+        return self.faults_told - told
 
     def close(self) -> None:
         """Free the backend; a call in progress is waited for. One that hangs frees it when it returns, if ever."""
@@ -96,7 +103,16 @@ class Instances:
 
     def sharing(self, share: Callable[[Backend], Backend]) -> list[Instance]:
         """As many more, on the same devices, over what ``share`` gives for each backend."""
-        return [Instance(share(each.backend), each.placement, each.condition, each.name) for each in self.all]
+        return [
+            Instance(
+                share(each.backend),
+                each.placement,
+                each.condition,
+                each.name,
+                faults_told=each.condition.faults,
+            )
+            for each in self.all
+        ]
 
     def close(self) -> None:
         """Free all backends; calls in progress are waited for, unless they hang."""

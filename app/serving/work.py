@@ -107,6 +107,14 @@ class BatchObserver(Protocol):
         """A batch ran: its instances, why it closed, its seconds, its share of padding (0 to 1)."""
         ...
 
+    def batch_hung(self) -> None:
+        """A batch was given up because its backend did not answer in time."""
+        ...
+
+    def device_failed(self, *, times: int) -> None:
+        """The device failed so often, in one batch or several; what it could not run, another one did."""
+        ...
+
     def work_dropped(self, *, rows: int, reason: str) -> None:
         """Instances left the queue without being run: "cancelled" or "expired"."""
         ...

@@ -110,6 +110,8 @@ class VersionMetrics:
     requests: dict[tuple[str, int], int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    hangs: int = 0
+    device_faults: int = 0
     queued_rows: int = 0
     queued_bytes: int = 0
     success: Duration = field(default_factory=Duration)
@@ -133,6 +135,14 @@ class VersionMetrics:
         stages[0].add(times.input_s)
         stages[1].add(times.infer_s)
         stages[2].add(times.output_s)
+
+    def batch_hung(self) -> None:
+        """Count a batch that was given up."""
+        self.hangs += 1
+
+    def device_failed(self, *, times: int) -> None:
+        """Count faults of the device."""
+        self.device_faults += times
 
     def answered(self, seconds: float, timings: Timings) -> None:
         """Count an answered request; the histograms take up many at a time, which costs a tenth."""
@@ -197,6 +207,8 @@ class VersionMetrics:
             "requests": [[protocol, code, count] for (protocol, code), count in self.requests.items()],
             "closed": dict(self.closed),
             "dropped": dict(self.dropped),
+            "hangs": self.hangs,
+            "device_faults": self.device_faults,
             "queued": [self.queued_rows, self.queued_bytes],
             "by_batch_size": [
                 [rows, [stage.snapshot() for stage in stages]] for rows, stages in self.by_batch_size.items()
@@ -222,6 +234,8 @@ class VersionMetrics:
         for own, other in ((self.closed, snapshot["closed"]), (self.dropped, snapshot["dropped"])):
             for reason, count in other.items():
                 own[reason] = own.get(reason, 0) + count
+        self.hangs += snapshot["hangs"]
+        self.device_faults += snapshot["device_faults"]
         for rows, others in snapshot["by_batch_size"]:
             stages = self.by_batch_size.setdefault(rows, (Duration(), Duration(), Duration()))
             for stage, values in zip(stages, others, strict=True):

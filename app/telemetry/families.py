@@ -1,7 +1,7 @@
 """Metrics of canaries and devices, as families of samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -15,39 +15,30 @@ class Facts:
     """What is known of a loaded version beside its counts.
 
     Attributes:
-        devices: that it was placed on; empty once no process has it loaded.
+        devices: that it was placed on.
         golden_difference: largest difference from Keras at load.
         degraded: its device fails or its backend hangs, in one process at least.
-        faults: batches in which it failed, in all of them.
-        hangs: batches that were given up because the backend did not return, in all of them.
     """
 
     devices: Sequence[str]
     golden_difference: float
     degraded: bool
-    faults: int
-    hangs: int = 0
 
-    def beside(self, known: "Facts | None", *, ended: bool) -> "Facts":
-        """These of one process and those of others; of one that has ``ended`` only what never falls."""
-        found = replace(self, devices=(), degraded=False) if ended else self
+    def beside(self, known: "Facts | None") -> "Facts":
+        """These of one process and those of others."""
         if known is None:
-            return found
+            return self
         return Facts(
-            devices=sorted({*found.devices, *known.devices}),
-            golden_difference=max(found.golden_difference, known.golden_difference),
-            degraded=found.degraded or known.degraded,
-            faults=found.faults + known.faults,
-            hangs=found.hangs + known.hangs,
+            devices=sorted({*self.devices, *known.devices}),
+            golden_difference=max(self.golden_difference, known.golden_difference),
+            degraded=self.degraded or known.degraded,
         )
 
 
 def facts_of(model: LoadedModel) -> Facts:
     """Those of a version of this process."""
     instances = model.instances
-    return Facts(
-        instances.devices, model.golden_difference, bool(instances.degraded), instances.faults, instances.hangs
-    )
+    return Facts(instances.devices, model.golden_difference, bool(instances.degraded))
 
 
 def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
@@ -65,24 +56,13 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
         "1 while a version does not run as placed, because its device fails or its backend does not return.",
         labels=VERSION_LABELS,
     )
-    faults = CounterMetricFamily(
-        "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
-    )
-    hangs = CounterMetricFamily(
-        "atelier_hung_batches",
-        "Batches that were given up because the backend did not return within max_execution_ms.",
-        labels=VERSION_LABELS,
-    )
     for (name, version), known in sorted(facts.items()):
         labels = [name, str(version)]
-        faults.add_metric(labels, known.faults)
-        hangs.add_metric(labels, known.hangs)
-        if known.devices:
-            golden.add_metric(labels, known.golden_difference)
-            for each in known.devices:
-                device.add_metric([*labels, each], 1)
-            degraded.add_metric(labels, float(known.degraded))
-    yield from (golden, device, degraded, faults, hangs)
+        golden.add_metric(labels, known.golden_difference)
+        for each in known.devices:
+            device.add_metric([*labels, each], 1)
+        degraded.add_metric(labels, float(known.degraded))
+    yield from (golden, device, degraded)
 
 
 def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bool]]) -> Iterator[Metric]:

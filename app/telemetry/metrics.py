@@ -114,9 +114,9 @@ class Metrics(Collector):
             self._loads.setdefault((name, result), Duration()).merge(duration)
         for name, broken in snapshot["broken"].items():
             self._broken[name] = self._broken.get(name, False) or (broken and not ended)
-        for name, version, values in snapshot["facts"]:
+        for name, version, values in () if ended else snapshot["facts"]:
             known = self._merged_facts.get((name, version))
-            self._merged_facts[name, version] = Facts(**values).beside(known, ended=ended)
+            self._merged_facts[name, version] = Facts(**values).beside(known)
         for name, stable, canary, values, halted in snapshot["rollouts"]:
             seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
             seen.merge(Comparison(**values))
@@ -154,6 +154,14 @@ class Metrics(Collector):
         seconds = CounterMetricFamily(
             "atelier_model_load_seconds", "Seconds that these attempts took.", labels=["model", "result"]
         )
+        hangs = CounterMetricFamily(
+            "atelier_hung_batches",
+            "Batches that were given up because the backend did not answer within max_execution_ms.",
+            labels=VERSION_LABELS,
+        )
+        faults = CounterMetricFamily(
+            "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
+        )
         for (model, result), duration in sorted(self._loads.items()):
             loads.add_metric([model, result], duration.count)
             seconds.add_metric([model, result], duration.seconds)
@@ -166,7 +174,9 @@ class Metrics(Collector):
                 closed.add_metric([*labels, reason], count)
             for reason, count in sorted(counts.dropped.items()):
                 dropped.add_metric([*labels, reason], count)
-        yield from (requests, closed, dropped, loads, seconds)
+            hangs.add_metric(labels, counts.hangs)
+            faults.add_metric(labels, counts.device_faults)
+        yield from (requests, closed, dropped, loads, seconds, hangs, faults)
 
     def _histograms(self) -> Iterator[Metric]:
         families = {

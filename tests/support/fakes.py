@@ -76,11 +76,19 @@ class Observed:
         self.batches: list[tuple[int, str]] = []
         self.paddings: list[float] = []
         self.dropped: list[tuple[int, str]] = []
+        self.hangs = 0
+        self.faults = 0
         self.queued = (0, 0)
 
     def batch_done(self, *, rows, reason, times, padding):
         self.batches.append((rows, reason))
         self.paddings.append(padding)
+
+    def batch_hung(self):
+        self.hangs += 1
+
+    def device_failed(self, *, times):
+        self.faults += times
 
     def work_dropped(self, *, rows, reason):
         self.dropped.append((rows, reason))

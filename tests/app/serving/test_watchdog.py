@@ -102,6 +102,7 @@ def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(ca
 
     observed = run([backend], scenario)
     assert observed.batches == [(1, "idle")], "what nobody waited for is not counted"
+    assert observed.hangs == 1
     assert "hangs: a batch runs for longer" in caplog.text
     assert "answers again after it hung" in caplog.text
     assert backend.closed

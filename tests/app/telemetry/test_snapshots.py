@@ -25,6 +25,8 @@ def record(counts, seed):
         counts.fail.add(seconds)
         counts.batch_done(rows=number % 9 + 1, reason="full", times=BatchTimes(seconds, 2 * seconds, 0.5), padding=0.25)
         counts.work_dropped(rows=number, reason="deadline")
+        counts.batch_hung()
+        counts.device_failed(times=number)
         counts.requests["v1", 200] = counts.requests.get(("v1", 200), 0) + number
         counts.requests["v2", 400 + seed] = number
         counts.last_inference_s = max(counts.last_inference_s, float(number))
@@ -71,6 +73,7 @@ def test_of_a_process_that_has_ended_only_counters_stay():
     record(ended.for_version("m", 1), 0)
     ended.for_version("m", 1).queue_changed(rows=3, nbytes=48)
     ended.set_state("m", 1, State.LOADING)
+    ended.for_version("m", 1).batch_hung()
     ended.load_done("m", True, 0.5)
     running.set_state("m", 1, State.READY)
     running.load_done("m", True, 0.25)
@@ -83,6 +86,7 @@ def test_of_a_process_that_has_ended_only_counters_stay():
     assert 'atelier_model_state{model="m",state="READY",version="1"} 1.0' in text
     assert 'atelier_model_load_seconds_total{model="m",result="ready"} 0.75' in text
     assert 'atelier_request_seconds_count{model="m",version="1"} 20.0' in text
+    assert 'atelier_hung_batches_total{model="m",version="1"} 21.0' in text
 
 
 def test_states_of_processes_that_differ_are_all_told():
