@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from app.errors import BackendFailed, DeviceFault, ServingError
 from app.runtime.backend import Array, Backend, Tensors, join_rows, row_count, take_rows
@@ -31,12 +32,14 @@ class Condition:
         faults: of its device so far.
         hung: why it does not run at all: a call that does not return; empty if there is none.
         hangs: such calls so far.
+        spare_at: monotonic seconds at which a spare was opened; infinite while it is being opened.
     """
 
     degraded: str = ""
     faults: int = 0
     hung: str = ""
     hangs: int = 0
+    spare_at: float = -inf
 
     @property
     def reason(self) -> str:
@@ -147,10 +150,13 @@ class FailoverBackend:
 
     def _on_spare(self, inputs: Tensors) -> dict[str, Array]:
         if self._spare is None:
+            self._condition.spare_at = inf
             try:
                 self._spare = self._open_spare()
             except ServingError as error:
                 raise BackendFailed(f"{self._condition.degraded}; the CPU cannot take over: {error.message}") from error
+            finally:
+                self._condition.spare_at = self._clock()
         return self._spare.run(inputs)
 
     def _degrade(self, error: BackendFailed, *, limit: int) -> None:

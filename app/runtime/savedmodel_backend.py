@@ -24,9 +24,12 @@ TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.savedmodel_worker")
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
-# A process that says nothing to a batch for so long hangs; or, if that is more, for so many times the slowest batch.
+# A process that says nothing to a batch for so long hangs.
 BATCH_LIMIT_S = 30.0
-BATCH_LIMIT_FACTOR = 20
+# Beside its limit a batch may take so long: it finds the process dead, starts another one, and is its first batch.
+GRACE_S = START_TIMEOUT_S + BATCH_LIMIT_S + 2 * STOP_TIMEOUT_S
+# A longer limit is none: poll() counts milliseconds in 32 bits.
+_LONGEST_WAIT_S = 2e6
 # A process that goes on dying is started again this many times within this many seconds.
 RESTARTS = 3
 RESTART_WINDOW_S = 60.0
@@ -46,7 +49,8 @@ class SavedModelBackend:
         threads: of one operation.
         command: starts the process; the directory and ``threads`` are added to it.
         start_timeout_s: seconds until the process must have loaded the model.
-        batch_limit_s: least limit of a batch; slow models get ``BATCH_LIMIT_FACTOR`` times their slowest batch.
+        batch_limit_s: limit of a batch, unless ``limit_batches`` sets another one. The first batch of a process has
+            that long in any case: TensorFlow prepares much in it.
         clock: monotonic seconds.
 
     Raises:
@@ -73,8 +77,7 @@ class SavedModelBackend:
         self._spec = spec
         self._command = [*command, str(path.parent.absolute()), str(threads)]
         self._start_timeout_s = start_timeout_s
-        self._batch_limit_s = batch_limit_s
-        self._slowest_s = 0.0
+        self._first_limit_s = self._batch_limit_s = batch_limit_s
         self._clock = clock
         self._restarts: list[float] = []
         self._closed = False
@@ -87,14 +90,19 @@ class SavedModelBackend:
         """Number of the process that runs the model, or ran it last."""
         return self._worker.process.pid
 
+    def limit_batches(self, seconds: float) -> None:
+        """From now on this is the limit of a batch; infinite sets none."""
+        self._batch_limit_s = seconds
+
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""
         _check_inputs(self._spec.inputs, inputs)
         rows = row_count(inputs)
         with self._lock:
             worker = self._living()
-            limit_s = max(self._batch_limit_s, BATCH_LIMIT_FACTOR * self._slowest_s)
-            began = self._clock()
+            limit_s = self._batch_limit_s
+            if not worker.has_answered:
+                limit_s = max(limit_s, self._first_limit_s)
             try:
                 header, outputs = worker.ask(inputs, limit_s)
             except TimeoutError as error:
@@ -107,7 +115,6 @@ class SavedModelBackend:
             except BaseException:  # its answer to this batch must not become the answer to the next
                 worker.kill()
                 raise
-            self._slowest_s = max(self._slowest_s, self._clock() - began)
         if "error" in header:
             raise BackendFailed(f"TensorFlow: {header['error']}")
         for name, values in outputs.items():
@@ -166,7 +173,7 @@ class SavedModelBackend:
 
 
 class _Worker:
-    """One process, the socket to it, and what it last said on standard error."""
+    """One process, the socket to it, what it last said on standard error, and whether it has answered a batch yet."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -186,6 +193,7 @@ class _Worker:
         except BaseException:
             self._channel.close()
             raise
+        self.has_answered = False
         self._said = ""
         self._reader = threading.Thread(target=self._read, name="savedmodel-stderr", daemon=True)
         self._reader.start()
@@ -198,11 +206,14 @@ class _Worker:
     def ask(self, inputs: Tensors, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
         """Send one batch and wait for its answer.
 
-        TimeoutError if nothing moves for ``limit_s`` seconds; EOFError or another OSError if the process dies.
+        TimeoutError if nothing moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
+        process dies.
         """
-        self._channel.settimeout(limit_s)
+        self._channel.settimeout(limit_s if limit_s < _LONGEST_WAIT_S else None)
         send_frame(self._channel, {}, inputs)
-        return receive_frame(self._channel)
+        answer = receive_frame(self._channel)
+        self.has_answered = True
+        return answer
 
     def kill(self) -> None:
         """End the process, whatever it does, and wait for it."""

@@ -227,7 +227,7 @@ class Batcher:
             return
         now = self._clock()
         instance.free_at = now + estimate_s
-        allowed_s = self._rules.seconds_allowed(estimate_s)
+        allowed_s = self._rules.seconds_allowed(estimate_s) + self._rules.grace_s
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
         run = partial(run_batch, instance.backend, batch, self._rules, self._clock, self._finite_output)

@@ -27,7 +27,7 @@ class Instance:
         running: the batch in progress, on the event loop or in the thread.
         name: of version and device, for the log.
         free_at: monotonic seconds at which the batch in the thread is estimated to end.
-        hangs_at: ... and at which it has run for too long.
+        hangs_at: ... and at which it has run for too long, after ``allowed_s``.
         hung: its backend has not returned by then.
         faults_told: of its device, those that ``new_faults`` has told.
         thread: runs what does not run on the event loop.
@@ -40,6 +40,7 @@ class Instance:
     running: Batch | None = None
     free_at: float = 0.0
     hangs_at: float = 0.0
+    allowed_s: float = 0.0
     hung: bool = False
     faults_told: int = 0
     thread: InstanceThread = field(default_factory=InstanceThread)

@@ -1,7 +1,7 @@
 """From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.contract.device import CPU, CUDA
@@ -23,15 +23,15 @@ from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Backend, take_rows
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.router import slowest
-from app.runtime.savedmodel_backend import TENSORFLOW, SavedModelBackend
-from app.runtime.warmup import Clock, median_seconds
+from app.runtime.savedmodel_backend import GRACE_S, TENSORFLOW, SavedModelBackend
+from app.runtime.warmup import Clock, LatencyCurve, median_seconds
 from app.serving.accelerated import Accelerators, GpuRequest, Opened, close_all, open_all
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.gate import Gate
 from app.serving.instances import Instance
 from app.serving.model import LoadedModel
-from app.serving.rules import resolve
+from app.serving.rules import BatchRules, resolve
 from app.serving.work import BatchObserver
 
 # All threads are used for models that take at least that long for one row with one thread, if the others cut the time
@@ -99,6 +99,7 @@ class Loader:
         except BaseException:
             close_all(opened)
             raise
+        rules = _limit_processes([each.backend for each in opened], rules, curve)
         admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels, len(opened))
         batcher = Batcher(
             instances=[
@@ -194,6 +195,20 @@ def _place_savedmodel(device: str | None) -> Placement:
     if device is not None and device.startswith(CUDA):
         raise VersionRefused(f"device is {device!r}, and backend 'savedmodel' runs on the CPU only")
     return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
+
+
+def _limit_processes(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
+    """Let backends that can end a call which hangs do so after ``max_execution_ms``; the rules that give them the time.
+
+    It fails that one batch then. The watchdog, which gives up the whole instance, comes later, and should never.
+    """
+    processes = [each for each in backends if isinstance(each, SavedModelBackend)]
+    if not processes:
+        return rules
+    limit_s = rules.most_seconds_allowed(curve)
+    for each in processes:
+        each.limit_batches(limit_s)
+    return replace(rules, max_execution_s=limit_s, grace_s=GRACE_S)
 
 
 def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:

@@ -87,8 +87,7 @@ def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
 
 def _most_milliseconds(model: LoadedModel) -> str:
     """After which the largest batch is taken to hang; 0 if it never is."""
-    rules, curve = model.batcher.rules, model.curve
-    allowed_s = rules.seconds_allowed(curve.estimate(rules.max_batch_size, curve.lengths[-1]))
+    allowed_s = model.batcher.rules.most_seconds_allowed(model.curve)
     return "0" if math.isinf(allowed_s) else f"{allowed_s * 1e3:.0f}"
 
 

@@ -33,6 +33,7 @@ class BatchRules:
         allowed_batch_sizes: increasing; a batch is padded with rows up to the next of them. Empty allows all.
         length_buckets: increasing; only texts up to the same one of them share a batch. Empty lets all.
         max_execution_s: a batch that runs for longer hangs; infinite allows any, None what ``seconds_allowed`` says.
+        grace_s: how much later that is noticed from outside a backend which ends such calls itself.
         priority_levels: number of levels; 1 is the highest.
         default_priority_level: of requests that name none, or one that does not exist.
     """
@@ -43,6 +44,7 @@ class BatchRules:
     allowed_batch_sizes: tuple[int, ...] = ()
     length_buckets: tuple[int, ...] = ()
     max_execution_s: float | None = None
+    grace_s: float = 0.0
     priority_levels: int = 1
     default_priority_level: int = 1
 
@@ -51,6 +53,10 @@ class BatchRules:
         if self.max_execution_s is None:
             return max(HANGS_AFTER_S, HANGS_AFTER_TIMES * estimate_s)
         return self.max_execution_s
+
+    def most_seconds_allowed(self, curve: LatencyCurve) -> float:
+        """As ``seconds_allowed``, of the largest batch."""
+        return self.seconds_allowed(curve.estimate(self.max_batch_size, curve.lengths[-1]))
 
     def level(self, priority: int) -> int:
         """The level of a request's priority. Source: Triton, schedule policy extension."""

@@ -10,7 +10,8 @@ from app.serving.instances import Instance
 class Watchdog:
     """Watches the batches in the threads of one version's instances, with one timer for all of them.
 
-    The timer runs on when a batch ends: one that is done in time costs a comparison.
+    The timer runs on when a batch ends: one that is done in time costs a comparison. A batch in which
+    the device fails has its time anew from when a spare is open, because to open one may take longer than any batch.
 
     Args:
         instances: of the version.
@@ -27,7 +28,7 @@ class Watchdog:
 
     def watch(self, instance: Instance, *, now: float, allowed_s: float, loop: asyncio.AbstractEventLoop) -> None:
         """The batch that the instance begins ``now`` may run for ``allowed_s``, which may be infinite."""
-        instance.hangs_at = now + allowed_s
+        instance.hangs_at, instance.allowed_s = now + allowed_s, allowed_s
         if allowed_s < float("inf") and (self._timer is None or instance.hangs_at < self._fires_at):
             self._set(allowed_s, instance.hangs_at, loop)
 
@@ -47,7 +48,10 @@ class Watchdog:
         now = self._clock()
         for instance in self._instances:
             if instance.running is not None and instance.hangs_at <= now:
-                self._on_hung(instance)
+                spare_at = instance.condition.spare_at
+                instance.hangs_at = max(instance.hangs_at, min(now, spare_at) + instance.allowed_s)
+                if instance.hangs_at <= now:
+                    self._on_hung(instance)
         ends = [each.hangs_at for each in self._instances if each.running is not None]
         if ends and (next_end := min(ends)) < float("inf"):
             self._set(next_end - now, next_end, loop)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -124,6 +125,33 @@ def test_a_version_whose_process_is_stopped_is_replaced(models):
         ask_for(models, IMAGES, "onnx")
         wait_until(lambda: platform(service, IMAGES) == ONNX)
         wait_until(lambda: not is_running(stopped))
+    finally:
+        assert service.stop() == 0
+
+
+def test_only_the_batch_fails_in_which_a_process_hangs(models):
+    ask_for(models, TEXTS, "onnx")
+    path = models / IMAGES / "serving.json"
+    path.write_text('{"backend": "savedmodel", "batching": {"max_execution_ms": 1000, "max_batch_size": 1}}')
+    sample = Golden.read(ROOT / "models" / IMAGES / "1").raw[0]
+    service = Service(models)
+
+    def ask(_):
+        return service.client.post(f"/v1/models/{IMAGES}:classify", content=sample.data).status_code
+
+    try:
+        assert ask(0) == 200
+        [stopped] = children(service.process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        with ThreadPoolExecutor(4) as clients:
+            codes = clients.map(ask, range(4))
+            while is_running(stopped):
+                assert service.client.get(f"/v2/models/{IMAGES}/ready").status_code == 200
+                time.sleep(0.02)
+            assert sorted(codes) == [200, 200, 200, 500]
+        assert service.client.get(f"/v2/models/{IMAGES}/ready").status_code == 200
+        assert service.metric("atelier_hung_batches_total", model=IMAGES) == 1
+        assert "instances are left" not in service.log
     finally:
         assert service.stop() == 0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_a_device_that_comes_back_is_used_again_and_its_next_fault_is_a_first_on
     with caplog.at_level(logging.INFO, "atelier.devices"):
         assert guarded.run(1, 2) == [2, 4]
     assert guarded.gpu.batches == [[1, 2]]
-    assert guarded.condition == Condition(degraded="", faults=2)
+    assert (guarded.condition.degraded, guarded.condition.faults) == ("", 2)
     assert caplog.messages[-1] == "model m on cuda:0 has recovered"
     guarded.clock.now = 300.0
     guarded.run(1)
@@ -159,6 +160,20 @@ def test_without_a_cpu_to_take_over_both_reasons_are_said():
     guarded = Guarded(lambda rows, call: DEAD, spare=VersionRefused("model.onnx is gone"))
     with pytest.raises(BackendFailed, match=r"CUDA failure 700.*the CPU cannot take over: model.onnx is gone"):
         guarded.run(1)
+
+
+def test_it_is_told_while_the_spare_is_opened_and_when_it_was():
+    condition, clock, seen = Condition(), FakeClock(), []
+
+    def open_spare():
+        seen.append(condition.spare_at)
+        clock.now += 7
+        return FakeBackend()
+
+    backend = FailoverBackend(FaultyGpu(lambda *_: DEAD), open_spare, condition, name="model m on cuda:0", clock=clock)
+    began = clock.now
+    backend.run({"x": np.ones((1, 1), np.float32)})
+    assert (seen, condition.spare_at) == ([math.inf], began + 7)
 
 
 def test_closing_closes_both_and_frees_the_place():

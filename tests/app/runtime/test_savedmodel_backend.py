@@ -1,9 +1,11 @@
 """The life of the process that runs a SavedModel, with a process that needs no TensorFlow."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -12,7 +14,6 @@ import pytest
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
 from app.runtime.savedmodel_backend import (
-    BATCH_LIMIT_FACTOR,
     RESTART_WINDOW_S,
     RESTARTS,
     STOP_TIMEOUT_S,
@@ -142,16 +143,23 @@ def test_a_process_that_goes_on_hanging_is_started_again_a_few_times_within_a_wh
         backend.run(x(1))
 
 
-def test_slow_models_have_longer(start):
-    class Slow(FakeClock):
-        def __call__(self):
-            self.now += 0.05
-            return self.now
-
-    backend = start(clock=Slow(), batch_limit_s=0.5)
+def test_a_version_has_its_own_limit_and_the_first_batch_of_a_process_as_long_as_any(start):
+    backend = start(batch_limit_s=0.5)
     assert backend.run(x(1))["values"].tolist() == [[1]]
-    with pytest.raises(BackendHung, match=f"within its limit of {0.05 * BATCH_LIMIT_FACTOR:g} s"):
-        backend.run(x(ENDLESS))
+    backend.limit_batches(0.05)
+    for limit_s in ("0.05", "0.5"):  # the second batch has another process
+        with pytest.raises(BackendHung, match=f"within its limit of {limit_s} s"):
+            backend.run(x(ENDLESS))
+
+
+@pytest.mark.parametrize("limit_s", [math.inf, 1e9])
+def test_there_may_be_no_limit(start, limit_s):
+    backend = start(batch_limit_s=0.05)
+    assert backend.run(x(1))["values"].tolist() == [[1]]
+    backend.limit_batches(limit_s)
+    os.kill(backend.pid, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (backend.pid, signal.SIGCONT)).start()
+    assert backend.run(x(4))["values"].tolist() == [[7]]
 
 
 def test_a_process_that_hangs_while_it_is_started_again_fails_the_batch(start, directory):

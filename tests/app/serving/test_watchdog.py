@@ -182,6 +182,27 @@ def test_a_batch_that_began_after_the_timer_was_set_gets_its_whole_time():
     run([backend], scenario)
 
 
+def test_a_batch_whose_device_fails_has_its_time_anew_from_when_a_spare_is_open():
+    backend = Stuck()
+
+    async def scenario(batcher, work, clock):
+        condition = batcher.instances.all[0].condition
+        batcher.submit([patient := work(1)])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        condition.spare_at = math.inf
+        clock.now += 20 * ALLOWED_S
+        await asyncio.sleep(3 * ALLOWED_S)
+        condition.spare_at = clock.now
+        clock.now += ALLOWED_S / 2
+        await asyncio.sleep(3 * ALLOWED_S)
+        assert not patient.future.done()
+        clock.now += ALLOWED_S
+        with pytest.raises(BackendFailed, match="did not return"):
+            await asyncio.wait_for(patient.future, 10)
+
+    run([backend], scenario)
+
+
 def test_what_is_too_long_comes_from_the_estimate_unless_it_is_said():
     rules = BatchRules(max_batch_size=1, inline_below_s=0.0)
     assert (rules.seconds_allowed(0.001), rules.seconds_allowed(2.0)) == (30.0, 200.0)
