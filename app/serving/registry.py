@@ -180,9 +180,14 @@ class Registry:
             return "models are loading"
         if not self._live:
             return "no model version could be loaded; see the log"
-        if all(model.admission.hung for model in self._live.values()):
+        if self.hangs:
             return "the backends of all models hang; see the log"
         return None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether no backend of any version that answers requests returns."""
+        return bool(self._live) and all(model.admission.hung for model in self._live.values())
 
     @property
     def why_none(self) -> str:

@@ -2,7 +2,8 @@
 
 All workers wait at one listening socket. Left to themselves, the first one that wakes takes whatever is there, and a
 client that opens its connections at once keeps a single worker busy. So each worker tells in shared memory how many
-connections it has, takes one at a time, and leaves it to a worker with fewer for a moment.
+connections it has, takes one at a time, and leaves it to a worker with fewer for a moment. One that can answer nothing
+but 503 leaves all to the others, as long as there are any.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ PATIENCE_S = 0.002
 MOST_AT_ONCE = 8
 # After the system has refused one.
 FULL_PAUSE_S = 1.0
+# Between two looks of one that leaves all to others whether there still are any.
+USELESS_PAUSE_S = 0.1
 CLOSED = -1
 _BYTES = 4
 
@@ -69,6 +72,7 @@ class Acceptor:
         worker: number of this one.
         counts: of all.
         own: connections that this worker has.
+        is_useful: whether it can answer requests.
     """
 
     def __init__(
@@ -79,9 +83,11 @@ class Acceptor:
         worker: int,
         counts: ConnectionCounts,
         own: Callable[[], int],
+        is_useful: Callable[[], bool] = lambda: True,
     ) -> None:
         self._listening, self._protocol = listening, protocol
         self._worker, self._counts, self._own = worker, counts, own
+        self._is_useful = is_useful
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
@@ -90,9 +96,9 @@ class Acceptor:
         self._loop.add_reader(listening, self._somebody_came)
 
     def tell(self) -> int:
-        """Let the others know how many connections this worker has."""
+        """Let the others know how many connections this worker has, or that it wants none."""
         count = self._own() + len(self._connecting)
-        self._counts.set(self._worker, count)
+        self._counts.set(self._worker, count if self._is_useful() else CLOSED)
         return count
 
     def close(self) -> None:
@@ -109,14 +115,21 @@ class Acceptor:
 
     def _somebody_came(self) -> None:
         fewest = self._counts.fewest(self._worker)
-        if fewest is not None and fewest < self.tell():
-            self._look_again_in(PATIENCE_S)
+        own = self.tell()
+        if fewest is not None and not self._is_useful():
+            self._look_again_in(USELESS_PAUSE_S, self._watch)
+        elif fewest is not None and fewest < own:
+            self._look_again_in(PATIENCE_S, self._take_what_is_left)
         else:
             self._take()
 
-    def _look_again_in(self, seconds: float) -> None:
+    def _look_again_in(self, seconds: float, look: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listening)
-        self._later = self._loop.call_later(seconds, self._take_what_is_left)
+        self._later = self._loop.call_later(seconds, look)
+
+    def _watch(self) -> None:
+        self._later = None
+        self._loop.add_reader(self._listening, self._somebody_came)
 
     def _take_what_is_left(self) -> None:
         self._later = None
@@ -124,7 +137,7 @@ class Acceptor:
             if not self._take():
                 break
         if self._later is None:
-            self._loop.add_reader(self._listening, self._somebody_came)
+            self._watch()
 
     def _take(self) -> bool:
         """Take one connection; False if there is none, or none can be taken now."""
@@ -134,7 +147,7 @@ class Acceptor:
             return False
         except OSError as error:  # no more file descriptors: the connection waits, and so does this worker
             log.error("a connection cannot be taken: %s", error)
-            self._look_again_in(FULL_PAUSE_S)
+            self._look_again_in(FULL_PAUSE_S, self._take_what_is_left)
             return False
         connection.setblocking(False)
         if connection.family != socket.AF_UNIX:

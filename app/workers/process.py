@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.telemetry.logging import configure_logging
 from app.workers.accept import Acceptor, ConnectionCounts
 from app.workers.channel import receive_first
+from app.workers.hang import REPLACE_AFTER_S, Hang
 from app.workers.link import Link
 
 log = logging.getLogger("atelier.workers")
@@ -32,6 +33,7 @@ class WorkerServer(Server):
         self._worker = worker
         self._counts = counts
         self._acceptors: list[Acceptor] = []
+        self._hang = Hang()
 
     async def serve(self, sockets: Any = None) -> None:
         """Run until a signal ends it, or the supervisor does."""
@@ -47,7 +49,14 @@ class WorkerServer(Server):
         """Begin to take requests."""
         await super().startup([])
         self._acceptors = [
-            Acceptor(each, self._protocol, worker=self._worker, counts=self._counts, own=self._connections)
+            Acceptor(
+                each,
+                self._protocol,
+                worker=self._worker,
+                counts=self._counts,
+                own=self._connections,
+                is_useful=lambda: not self._app.registry.hangs,
+            )
             for each in sockets
         ]
         self.servers = [*self._acceptors]  # type: ignore[list-item]
@@ -64,7 +73,16 @@ class WorkerServer(Server):
         """Ten times a second."""
         for each in self._acceptors:
             each.tell()
+        self._make_room()
         return await super().on_tick(counter)
+
+    def _make_room(self) -> None:
+        """End for another worker if nothing else helps, unless nobody else could answer meanwhile."""
+        registry = self._app.registry
+        is_final = self._hang.is_final(hangs=registry.hangs)
+        if is_final and not registry.draining and self._counts.fewest(self._worker) is not None:
+            log.error("the backends of all models have hung for %g s; another worker takes over", REPLACE_AFTER_S)
+            self.handle_exit(signal.SIGTERM, None)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: asyncio.Protocol = InferenceProtocol(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,19 @@ from tests.support.workers import CLIENTS, Load, Watch, Workers
 
 BODY = {"instances": PIXELS.tolist()}
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
+# A batch of white pictures never ends. A worker waits 3 s for one that does.
+HANGING = """
+import time
+from app.runtime.onnx_backend import OnnxBackend
+from app.workers import hang
+hang.REPLACE_AFTER_S = 3
+run = OnnxBackend.run
+def stuck(self, inputs):
+    if inputs["pixels"].min() == 255:
+        time.sleep(600)
+    return run(self, inputs)
+OnnxBackend.run = stuck
+"""
 
 
 @pytest.fixture
@@ -413,6 +427,47 @@ def test_workers_that_never_start_end_the_service_with_their_code(models, tmp_pa
     assert done.returncode == 7
     assert "ended with exit code 7; no worker could load its models" in done.stderr
     assert "running on http" not in done.stderr
+
+
+@pytest.fixture
+def hanging(start, models, tmp_path):
+    """Two workers in which batches of white pictures never end, and are given up soon."""
+    (models / "brightness" / "serving.json").write_text('{"instances": 2, "batching": {"max_execution_ms": 200}}')
+    shutil.rmtree(models / "words")
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    return start(models, environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+
+
+def hang(client):
+    """Ask until every instance of the worker that this client is connected to hangs."""
+    white = {"instances": [[[255] * 4] * 4]}
+    wait_until(lambda: client.post("/v1/models/brightness:predict", json=white).status_code == 503)
+
+
+def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for_another_one(hanging):
+    before = hanging.pids()
+    with httpx.Client(base_url=hanging.service.url, timeout=30) as client:
+        hang(client)
+        assert predict(client) == 503
+    for _ in range(20):
+        assert predict(hanging.client) == 200
+    assert hanging.pids() == before
+    assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
+    wait_until(lambda: hanging.pids() != before)
+    assert "the backends of all models have hung for 3 s; another worker takes over" in hanging.service.log
+    assert set(hanging.ask_all(predict)) == {200}
+    assert hanging.metric("atelier_worker_restarts_total") == 1
+    assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
+
+
+def test_workers_that_all_hang_stay_and_say_so(hanging):
+    with ExitStack() as stack, ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [stack.enter_context(httpx.Client(base_url=hanging.service.url, timeout=30)) for _ in range(CLIENTS)]
+        list(pool.map(hang, clients))
+    time.sleep(4)
+    for _ in range(10):
+        assert predict(hanging.client) == 503
+    assert hanging.metric("atelier_worker_restarts_total") == 0
 
 
 def test_workers_end_when_their_supervisor_is_killed(workers):

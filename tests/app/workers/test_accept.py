@@ -4,7 +4,7 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
-from app.workers.accept import CLOSED, Acceptor, ConnectionCounts
+from app.workers.accept import CLOSED, USELESS_PAUSE_S, Acceptor, ConnectionCounts
 
 
 class Counting(asyncio.Protocol):
@@ -59,6 +59,41 @@ def test_one_that_has_more_leaves_connections_to_the_other_and_takes_them_if_tha
             await connect(stack, listening.getsockname(), 1)
             await asyncio.sleep(0.05)
             assert len(mine) == 20
+            for transport in mine:
+                transport.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_one_that_can_answer_nothing_leaves_all_to_others_as_long_as_there_are_any():
+    async def scenario():
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            counts = ConnectionCounts.make(2)
+            counts.set(2, 100)  # another worker, which never gets its turn
+            mine, useful = [], []
+            acceptor = Acceptor(
+                listening,
+                lambda: Counting(mine),
+                worker=1,
+                counts=counts,
+                own=lambda: len(mine),
+                is_useful=lambda: bool(useful),
+            )
+            assert counts.fewest(but=2) is None
+            await connect(stack, listening.getsockname(), 3)
+            await asyncio.sleep(3 * USELESS_PAUSE_S)
+            assert not mine
+            counts.set(2, CLOSED)
+            await until(lambda: len(mine) == 3)
+            assert counts.fewest(but=2) is None
+            counts.set(2, 100)
+            useful.append(True)
+            await connect(stack, listening.getsockname(), 1)
+            await until(lambda: len(mine) == 4)
+            assert counts.fewest(but=2) == 4
+            acceptor.close()
             for transport in mine:
                 transport.close()
             await asyncio.sleep(0)
