@@ -103,7 +103,11 @@ class Dispatch:
             if version is None and route.label is None:
                 rollout = self._registry.rollout(route.name)
                 if rollout is not None and rollout.splits:
-                    model = rollout.choose(await incoming.rollout_key(rollout.sticky_header, self._limits))
+                    key = await incoming.rollout_key(rollout.sticky_header, self._limits)
+                    model = self._registry.get(route.name)  # while the body came in, versions may have changed
+                    rollout = self._registry.rollout(route.name)
+                    if rollout is not None:
+                        model = rollout.choose(key)
             with model.leases:
                 model.admission.check_open()
                 if route.verb == "generate_stream":

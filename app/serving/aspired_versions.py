@@ -161,6 +161,10 @@ class AspiredVersions:
                 log.info("model %s: version %d answers requests that name none%s", name, live.version, was)
                 self._announced[name] = live.version
             registry.serve(name, live)
+        # Before anything retires: no request may be sent to what ends.
+        registry.label(name, labels)
+        self._roll_out(name, policy, live, ready.get(labels.get(CANARY, 0)))
+        if live is not None:
             chosen = {live.version, *ready}
             surplus = [record for record in registry.records(name) if record.model and record.version not in chosen]
             await asyncio.gather(
@@ -169,8 +173,6 @@ class AspiredVersions:
                     for record in surplus
                 )
             )
-        registry.label(name, labels)
-        self._roll_out(name, policy, live, ready.get(labels.get(CANARY, 0)))
         for label, version in labels.items():
             if version not in ready:
                 goes_on = live is not None and live.version == version

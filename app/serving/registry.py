@@ -42,6 +42,13 @@ class Registry:
         else:
             self._live[name] = model
 
+    def replace(self, name: str, old: LoadedModel, new: LoadedModel) -> None:
+        """A version was loaded anew: who would get it as it was gets it as it is now."""
+        if self._live.get(name) is old:
+            self._live[name] = new
+        if (rollout := self._rollouts.get(name)) is not None and (old is rollout.stable or old is rollout.canary):
+            self.roll_out(name, rollout.with_new(old, new))
+
     def label(self, name: str, labels: Mapping[str, int]) -> None:
         """The labels of a model from now on."""
         self._labels[name] = dict(labels)

@@ -49,6 +49,7 @@ class Rollout:
     reason: str | None = None
     _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
     _pump: asyncio.Task[None] | None = None
+    _has_ended: bool = False
 
     @property
     def tried(self) -> Tried:
@@ -81,7 +82,7 @@ class Rollout:
     def copy(self, inputs: Tensors, prediction: Prediction) -> None:
         """Let the canary answer what the stable version has answered, when there is nothing else to do."""
         shadow = self.policy.shadow
-        if shadow is None or self.reason is not None:
+        if shadow is None or self.reason is not None or self._has_ended:
             return
         if shadow.percent < 100 and _share("copy", next(iter(inputs.values())).tobytes()) >= shadow.percent / 100:
             return
@@ -92,8 +93,15 @@ class Rollout:
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_copies())
 
+    def with_new(self, old: LoadedModel, new: LoadedModel) -> "Rollout":
+        """The same shares and limits for a version that was loaded anew, of which nothing has been seen yet."""
+        stable = new if self.stable is old else self.stable
+        canary = new if self.canary is old else self.canary
+        return Rollout(self.policy, stable, canary, self.halt, self.clock, reason=self.reason)
+
     def end(self) -> None:
-        """Copy nothing any more."""
+        """Copy nothing and halt nothing any more; requests that are still under way say nothing of what comes next."""
+        self.halt, self._has_ended = None, True
         if self._pump is not None:
             self._pump.cancel()
         self._copies.clear()

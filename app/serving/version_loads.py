@@ -88,8 +88,7 @@ class VersionLoads:
             log.error("model %s version %d goes on as it was: %s", name, version, error.message)
             raise VersionRefused(error.message) from error
         known.model = new
-        if self.registry.live(name) is old:
-            self.registry.serve(name, new)
+        self.registry.replace(name, old, new)
         await self._free(name, old, RETIRE_TIMEOUT_S)
         log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
         return new

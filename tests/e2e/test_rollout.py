@@ -1,7 +1,10 @@
 """A canary beside the stable version: its share of the requests, copies, and limits that end it."""
 
 import json
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -251,32 +254,92 @@ def test_a_promoted_canary_leaves_no_canary(start, models):
     assert serving(service) == ["2"]
 
 
+@contextmanager
+def asking(service, *, users=3):
+    """Users ask random questions all the time; yields (user, version or status code) of each answer."""
+    got, done = [], threading.Event()
+
+    def run(user):
+        with httpx.Client(base_url=service.url, timeout=30) as own:
+            while not done.is_set():
+                got.append((user, ask(own, headers={"x-user": user})))
+
+    threads = [threading.Thread(target=run, args=(f"user-{number}",)) for number in range(users)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: len(got) > 8)
+        yield got
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def upload(service, path, document):
+    """Begins a request whose body is too large for the parser to wait for; yields what ends it and gives the status."""
+    body = json.dumps(document).encode().ljust(200_000)
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + body[:-1])
+
+        def finish():
+            connection.sendall(body[-1:])
+            return int(connection.recv(4096).split()[1])
+
+        yield finish
+
+
+def test_while_versions_are_loaded_anew_nobody_is_refused_and_every_user_keeps_a_version(start, models):
+    publish(models, 2)
+    write_policy(models, {"canary": {"percent": 50, "sticky_header": "x-user"}})
+    service = start(models, "--watch", "off")
+    policy = read_policy(models)
+    with asking(service, users=6) as got:
+        for change in ({"instances": 2}, {"batching": {"max_batch_size": 3}}):
+            (models / "brightness" / "serving.json").write_text(json.dumps({**policy, **change}))
+            service.client.post("/v2/repository/models/brightness/load").raise_for_status()
+    assert {answer for _, answer in got} == {"1", "2"}
+    assert len(set(got)) == 6
+
+
+def test_a_promoted_canary_answers_while_the_version_before_finishes_its_requests(start, models):
+    publish(models, 2)
+    write_policy(models, {"canary": {"percent": 50}})
+    service = start(models, "--watch", "off")
+    pixels = {"instances": [[[0] * SIDE] * SIDE]}
+    with (
+        ThreadPoolExecutor(1) as pool,
+        upload(service, "/v1/models/brightness/labels/stable:predict", pixels) as held,
+        upload(service, "/v2/models/brightness/infer", image()) as not_chosen,
+    ):
+        for _ in range(20):  # by then both have begun
+            ask(service.client)
+        promotion = {"json": {"version": 2}}
+        promoted = pool.submit(service.client.post, "/v2/repository/models/brightness/promote", **promotion)
+        wait_until(lambda: entry(service, 1)["state"] == "UNLOADING")
+        assert {ask(service.client) for _ in range(40)} == {"2"}
+        assert service.client.post("/v1/models/brightness/labels/stable:predict", json=pixels).status_code == 200
+        assert held() == 200
+        assert promoted.result().status_code == 200
+        assert not_chosen() == 200
+    assert serving(service) == ["2"]
+
+
 def test_shares_can_be_changed_while_requests_run(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 10}})
     service = start(models)
-    codes, done = set(), threading.Event()
-
-    def run():
-        with httpx.Client(base_url=service.url) as own:
-            while not done.is_set():
-                codes.add(ask(own))
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with asking(service) as got:
         write_policy(models, {"canary": {"percent": 100}})
         wait_until(lambda: {ask(service.client) for _ in range(10)} == {"2"})
         before = shadow(service)["requests"]["count"]
         write_policy(models, {}, stable=1)
         wait_until(lambda: {ask(service.client) for _ in range(10)} == {"1"})
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
     assert before > 0
-    assert codes == {"1", "2"}
+    assert {answer for _, answer in got} == {"1", "2"}
 
 
 def test_a_canary_that_does_not_load_changes_nothing(start, models):
