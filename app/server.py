@@ -1,6 +1,8 @@
 """The end of a service: uvicorn with the shutdown order that a load balancer needs."""
 
 import asyncio
+import logging
+import os
 import signal
 from types import FrameType
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from app.edge.http_protocol import InferenceProtocol
+from app.serving.instance_thread import any_runs
 from app.settings import Settings
 
 
@@ -38,6 +41,13 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, sockets: Any = None) -> None:
+        """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
+        super().run(sockets)
+        if any_runs():
+            logging.shutdown()
+            os._exit(0)
 
     async def serve(self, sockets: Any = None) -> None:
         """Run until a signal ends it."""

@@ -107,6 +107,7 @@ class Bench:
                 try:
                     measured = await _slice(model, setting, self._instances, self._load, clock=self._clock)
                 finally:
+                    model.batcher.stop()
                     model.batcher.close()
                 self._slices.setdefault(setting, []).append(measured)
                 on_slice()

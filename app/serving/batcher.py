@@ -154,14 +154,19 @@ class Batcher:
         for work in self._queue.drain():
             self._admission.release(work)
             settle(work, error)
+        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
         self._rest_if_empty()
 
-    def close(self) -> None:
-        """Free the backends. Nothing waits any more; calls in progress are waited for."""
+    def stop(self) -> None:
+        """Answer what waits or runs with Draining, and start nothing more. On the event loop, before ``close``."""
         self.fail_unfinished()
         if self._wakeup is not None:
             self._wakeup.cancel()
+            self._wakeup = None
         self._watchdog.stop()
+
+    def close(self) -> None:
+        """Free the backends, in any thread; see ``Instances.close``. Blocks while calls in progress are waited for."""
         self.instances.close()
 
     def _wake_soon(self) -> None:

@@ -1,24 +1,26 @@
 """The thread of one instance."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_NAME = "backend"
 
 
 class InstanceThread:
     """Runs one call after the other. It is started by the first one: who runs all on the event loop has none.
 
-    It is a daemon: a call that never returns does not keep the process from ending.
+    It is a daemon: a call that never returns does not keep the process from ending, if that asks ``any_runs`` first.
     """
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread: Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def run(
         self, call: Callable[[], T], then: Callable[[T | Exception], None], loop: asyncio.AbstractEventLoop
@@ -39,17 +41,33 @@ class InstanceThread:
     def submit(self, call: Callable[[], object]) -> None:
         """Run ``call``, which must not raise, after those submitted before it."""
         if self._thread is None:
-            self._thread = Thread(target=self._work, name="backend", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=_NAME, daemon=True)
             self._thread.start()
         self._calls.put(call)
 
-    def stop(self, *, wait: bool = True) -> None:
-        """End the thread once all calls have returned, and wait for that or not."""
-        if self._thread is not None:
+    def end(self, last: Callable[[], object]) -> None:
+        """Run ``last`` once all calls have returned, and no more; at once and here if there was none."""
+        if self._thread is None:
+            last()
+        else:
+            self._calls.put(last)
             self._calls.put(None)
-            if wait:
-                self._thread.join()
+
+    def has_ended(self, *, within_s: float) -> bool:
+        """Whether it has run its last call by then."""
+        if self._thread is None:
+            return True
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+
+
+def any_runs() -> bool:
+    """Whether a call in this process has not returned.
+
+    Python and the runtimes would be taken apart around it if the process ended in the usual way, and that aborts.
+    """
+    return any(thread.name == _NAME for thread in threading.enumerate())

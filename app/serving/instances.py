@@ -1,6 +1,7 @@
 """The backends of one model version: several may run batches at once, each in its own thread."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from app.serving.instance_thread import InstanceThread
 from app.serving.work import Batch
 
 log = logging.getLogger("atelier.batcher")
+
+# Who unloads a version, or ends the process, waits no longer for calls in progress.
+CLOSE_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -51,13 +55,8 @@ class Instance:
         return self.faults_told - told
 
     def close(self) -> None:
-        """Free the backend; a call in progress is waited for. One that hangs frees it when it returns, if ever."""
-        if self.hung:
-            self.thread.submit(self.backend.close)
-            self.thread.stop(wait=False)
-        else:
-            self.thread.stop()
-            self.backend.close()
+        """Free the backend once a call in progress has returned, without waiting for that."""
+        self.thread.end(self.backend.close)
 
 
 class Instances:
@@ -115,10 +114,15 @@ class Instances:
             for each in self.all
         ]
 
-    def close(self) -> None:
-        """Free all backends; calls in progress are waited for, unless they hang."""
+    def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Free all backends, those whose call in progress does not return within that time when it does, if ever."""
         for instance in self.all:
             instance.close()
+        ends_at = time.monotonic() + timeout_s
+        for instance in self.all:
+            left_s = max(0.0, ends_at - time.monotonic())
+            if not instance.hung and not instance.thread.has_ended(within_s=left_s):
+                log.warning("%s runs a batch still; its memory is freed when that returns, if ever", instance.name)
 
     @property
     def devices(self) -> tuple[str, ...]:

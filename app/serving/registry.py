@@ -216,8 +216,10 @@ class Registry:
             _, late = await asyncio.wait(waiting, timeout=timeout_s)
             for task in late:
                 task.cancel()
-        for model in self._models():
-            model.batcher.close()
+        models = list(self._models())
+        for model in models:
+            model.batcher.stop()
+        await asyncio.gather(*(asyncio.to_thread(model.batcher.close) for model in models))
 
     def fail_unfinished(self) -> None:
         """Answer all work that waits or runs with Draining."""

@@ -164,5 +164,5 @@ class VersionLoads:
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         model.admission.draining = True
-        model.batcher.fail_unfinished()
+        model.batcher.stop()
         await asyncio.to_thread(model.batcher.close)

@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-from tests.support.service import Service
+from tests.support.service import Service, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_fragile_model, write_slow_model
 
 GOOD = {"instances": [[[200] * 4] * 4]}
@@ -183,6 +183,37 @@ def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path):
     assert 503 in codes
     refused = next(reply for reply in replies if reply.status_code == 503)
     assert refused.json() == {"error": "the service shut down before this request was answered"}
+
+
+def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_path, start):
+    write_slow_model(tmp_path, multiplications=400)  # a minute
+    (tmp_path / "slow" / "serving.json").write_text('{"instances": 2}')  # never on the event loop
+    service = start(tmp_path, "--shutdown-timeout-s", "1")
+    codes = []
+
+    def ask():
+        codes.append(
+            httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60).status_code
+        )
+
+    def ask_thrice():
+        clients = [threading.Thread(target=ask) for _ in range(3)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: service.metric("atelier_queued_rows", model="slow") == 1)
+        return clients
+
+    clients = ask_thrice()
+    assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
+    assert "runs a batch still" in service.log
+    assert service.client.post("/v2/repository/models/slow/load").status_code == 200
+    clients += ask_thrice()
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 15
+    for client in clients:
+        client.join()
+    assert codes == [503] * 6
 
 
 def test_ready_turns_false_before_the_socket_closes(tiny_models):

@@ -27,6 +27,7 @@ def run(scenario, **options):
         finally:
             backend.may_run.set()
             await asyncio.wait_for(batcher.drained(), 10)
+            batcher.stop()
             batcher.close()
             assert backend.closed
 

@@ -40,6 +40,7 @@ def run(backends, scenario, **options):
             for backend in backends:
                 getattr(backend, "may_run", threading.Event()).set()
             await asyncio.wait_for(batcher.drained(), 10)
+            batcher.stop()
             await asyncio.to_thread(batcher.close)
 
     asyncio.run(main())

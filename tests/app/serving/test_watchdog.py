@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.errors import BackendFailed, ModelNotReady
+from app.errors import BackendFailed, Draining, ModelNotReady
 from app.serving.rules import BatchRules
 from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
 
@@ -44,6 +44,7 @@ def run(backends, scenario, *, allowed_s=ALLOWED_S):
             for backend in backends:
                 backend.may_run.set()
             await asyncio.wait_for(batcher.drained(), 10)
+            batcher.stop()
             await asyncio.to_thread(batcher.close)
 
     asyncio.run(main())
@@ -139,10 +140,34 @@ def test_closing_does_not_wait_for_a_call_that_hangs_and_that_call_frees_its_bac
         assert not backend.closed
 
     asyncio.run(main())
+    _let_return(backend)
+    assert backend.closed
+
+
+def _let_return(backend):
     backend.may_run.set()
     for thread in threading.enumerate():
         if thread.name == "backend":
             thread.join(10)
+
+
+def test_closing_does_not_wait_for_ever_for_a_call_that_nobody_has_found_to_hang(caplog):
+    backend = Stuck()
+
+    async def main():
+        clock = FakeClock()
+        batcher = make_batcher(backend, clock=clock, observed=Observed(), max_execution_s=math.inf)
+        batcher.submit([stuck := make_work(asyncio.get_running_loop(), 1, now=clock.now)])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        batcher.stop()
+        with pytest.raises(Draining):
+            await stuck.future
+        await asyncio.wait_for(asyncio.to_thread(batcher.instances.close, timeout_s=0.05), 10)
+        assert not backend.closed
+
+    asyncio.run(main())
+    assert "an instance runs a batch still" in caplog.text
+    _let_return(backend)
     assert backend.closed
 
 
