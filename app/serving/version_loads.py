@@ -78,7 +78,7 @@ class VersionLoads:
         known = self.registry.enter(name, version)
         old = known.model
         if old is None:
-            is_tried = retry or await self._is_worth_a_try(name, known)
+            is_tried = retry or await self._is_worth_a_try(name, known, policy)
             return await self.attempt(name, version, policy) if is_tried else None
         if old.load_settings == policy.load_settings:
             return old
@@ -93,14 +93,14 @@ class VersionLoads:
         log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
         return new
 
-    async def _is_worth_a_try(self, name: str, record: VersionRecord) -> bool:
-        """Not if it was refused and is the same still, or has been tried a moment ago."""
+    async def _is_worth_a_try(self, name: str, record: VersionRecord, policy: ServingPolicy) -> bool:
+        """Not if it was refused with these settings and is the same still, or its files go on changing."""
         if not record.refused:
             return True
         fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, record.version)
         if fingerprint == record.fingerprint:
             record.retry_at = None
-            return False
+            return record.settings != policy.load_settings
         backoff_s = min(2.0 ** (record.failures - 1), LONGEST_BACKOFF_S)
         record.retry_at = record.tried_at + backoff_s
         return time.monotonic() >= record.retry_at
@@ -110,6 +110,7 @@ class VersionLoads:
         record = self.registry.enter(name, version)
         self.registry.set(name, record, State.LOADING)
         record.fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, version)
+        record.settings = policy.load_settings
         record.retry_at, reason = None, ""
         try:
             record.model = await self._load(name, version, policy)

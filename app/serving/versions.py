@@ -28,6 +28,7 @@ class VersionRecord:
         refused: it is unavailable because it cannot be loaded.
         model: set while READY.
         fingerprint: of its files when it was tried last.
+        settings: that it was tried with last.
         failures: attempts to load it since it last served.
         tried_at: monotonic seconds of the last failure.
         retry_at: monotonic seconds from which on it may be tried again; None: when its files change.
@@ -39,6 +40,7 @@ class VersionRecord:
     refused: bool = False
     model: LoadedModel | None = None
     fingerprint: Hashable = None
+    settings: tuple[object, ...] = ()
     failures: int = 0
     tried_at: float = 0.0
     retry_at: float | None = None

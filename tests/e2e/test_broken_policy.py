@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.test_follow import BOUND_BY_PERMISSIONS, answers, command, entry, loads, publish, serving
 from tests.e2e.test_rollout import ask, image, shadow
 from tests.support.service import ROOT, Service, wait_until
-from tests.support.tiny_models import flip_one_weight, write_brightness_model
+from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 from tests.support.workers import Workers
 
 KEPT = ".serving.last-good.json"
@@ -110,6 +110,19 @@ def test_a_file_that_asks_for_what_cannot_be_had_is_as_broken(start, models, tex
     assert answers(again) == "1"
     assert broken(again) == 1
     assert reason in entry(again, 1)["reason"]
+
+
+def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_as_the_file_said_last(start, models):
+    break_it(models, '{"version_labels": {"stable": 1}}')
+    assert start(models).stop() == 0
+    break_it(models, '{"batching": {"length_buckets": [4]}}')
+    staged = models.parent / "brightness"
+    (models / "brightness").rename(staged)
+    write_words_model(models)
+    service = start(models)
+    staged.rename(models / "brightness")
+    wait_until(lambda: broken(service))
+    assert answers(service) == "1"
 
 
 def test_what_is_published_while_the_file_is_broken_serves_as_it_said_last(start, models):

@@ -1,5 +1,6 @@
 """What is published below the models directory serves without being asked for, and nothing else does."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -176,6 +177,22 @@ def test_a_version_that_is_copied_file_by_file_serves_when_it_is_complete(servic
     assert serving(service) == ["1"]
     shutil.copy(source / "metrics.json", target)
     wait_until(lambda: serving(service) == ["2"])
+
+
+def test_a_version_that_was_refused_for_serving_json_is_tried_again_when_that_is_mended(start, models):
+    path = models / "brightness" / "serving.json"
+    path.write_text('{"batching": {"length_buckets": [4]}}')
+    service = start(models)  # the other model serves
+    assert "takes no texts" in entry(service, 1)["reason"]
+    path.write_text('{"batching": {"length_buckets": [5]}}')
+    wait_until(lambda: loads(service, "refused") == 2)
+    touch_another_model(service, models)
+    path.write_text('{"batching": {"length_buckets": [5]}, "version_labels": {"old": 1}}')
+    touch_another_model(service, models)
+    assert loads(service, "refused") == 2, "nothing that it is loaded with has changed"
+    path.write_text('{"batching": {"max_batch_size": 3}}')
+    wait_until(lambda: serving(service) == ["1"])
+    assert answers(service) == "1"
 
 
 def test_a_version_that_goes_on_changing_is_tried_less_and_less_often(service, models):
