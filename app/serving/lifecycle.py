@@ -150,7 +150,8 @@ class Lifecycle:
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
-            VersionRefused: it does not load, or serving.json is broken; nothing has changed.
+            VersionRefused: it does not load, or serving.json is broken; nothing has changed. Or serving.json names it
+                now and cannot be followed: the message says so, and which version answers.
             SettingsUnwritable: serving.json cannot be written; nothing has changed.
         """
         found = await self._on_disk(name)
@@ -193,8 +194,7 @@ class Lifecycle:
             if isinstance(error, OSError):
                 raise unwritable(name, error) from error
             raise
-        self._unloaded.discard(name)
-        await self._aspired.bring_about(name, versions, retry=False)
+        await self._follow_promotion(name, version, versions)
         log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)
         return promotion
 
@@ -207,12 +207,27 @@ class Lifecycle:
         async with self._locks[name]:
             await self._ensure_loaded(name, version)
 
-    async def settle(self, name: str) -> None:
-        """Follow a promotion that is written down by now."""
+    async def settle(self, name: str, version: int) -> None:
+        """Follow a promotion of that version, which is written down by now.
+
+        Raises:
+            VersionRefused: see ``promote``.
+        """
         found = await self._on_disk(name)
         async with self._locks[name]:
-            self._unloaded.discard(name)
-            await self._aspired.bring_about(name, found, retry=False)
+            await self._follow_promotion(name, version, found)
+
+    async def _follow_promotion(self, name: str, version: int, versions: list[int]) -> None:
+        self._unloaded.discard(name)
+        before = self.registry.live(name)
+        try:
+            await self._aspired.bring_about(name, versions, retry=False)
+        except VersionRefused as error:
+            if (live := self.registry.live(name)) is None or live.version != version:
+                raise VersionRefused(
+                    f"serving.json of model {name!r} says now that version {version} is stable, and cannot be "
+                    f"followed: {error.message}; {self._who_serves(name, before)}"
+                ) from error
 
     async def _ensure_loaded(self, name: str, version: int) -> None:
         if self.registry.enter(name, version).model is not None:

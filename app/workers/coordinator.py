@@ -125,7 +125,7 @@ class Coordinator:
             self._follow(name)  # where it is loaded, it goes again
             raise
         self.unloaded.pop(name, None)
-        await self._all("settle", name=name)
+        await self._all("settle", name=name, version=version)
         log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)
         return asdict(promotion)
 

@@ -132,9 +132,9 @@ class Link:
         await self.loaded.wait()
         await self._application.lifecycle.prepare(name, version)
 
-    async def _settle(self, name: str) -> None:
+    async def _settle(self, name: str, version: int) -> None:
         await self.loaded.wait()
-        await self._application.lifecycle.settle(name)
+        await self._application.lifecycle.settle(name, version)
 
     async def _follow(self, name: str) -> None:
         await self.loaded.wait()

@@ -443,6 +443,27 @@ def test_a_promotion_that_cannot_be_written_changes_nothing(service, models):
     assert answers(service) == "2"
 
 
+def test_a_promotion_that_is_written_and_cannot_be_followed_says_so(start, models):
+    publish(models, 2)
+    path = models / "brightness" / "serving.json"
+    path.write_text('{"version_labels": {"stable": 1, "old": 1}}')
+    service = start(models, "--watch", "off")
+    _flip_a_byte(models / "brightness" / "1")  # it serves from memory, and cannot be loaded anew
+    path.write_text('{"version_labels": {"stable": 1, "old": 1}, "instances": 2}')
+    promote = "/v2/repository/models/brightness/promote"
+    reply = service.client.post(promote, json={"version": 2})
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith(
+        "serving.json of model 'brightness' says now that version 2 is stable, and cannot be followed: "
+    )
+    assert reply.json()["error"].endswith("; version 1 goes on serving")
+    assert json.loads(path.read_text())["version_labels"] == {"stable": 2, "old": 1}
+    assert answers(service) == "1"
+    # What answers already is stable, whatever else cannot be had.
+    assert service.client.post(promote, json={"version": 1}).status_code == 200
+    assert answers(service) == "1"
+
+
 def test_promotions_keep_the_rest_of_the_file(models):
     path = models / "brightness" / "serving.json"
     path.write_text('{"batching": {"max_batch_size": 3}, "version_labels": {"old": 1}}')
