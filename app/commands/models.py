@@ -23,8 +23,7 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.model_spec import ModelSpec
-    from app.repository.last_good import last_good
-    from app.repository.policy import ServingPolicy
+    from app.repository.last_good import policy_in_force
     from app.repository.scan import scan
     from app.repository.serving_file import stable_version
 
@@ -34,11 +33,7 @@ def models(models_dir: ModelsDir = None) -> None:
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
-        try:
-            policy = ServingPolicy.read(settings.models_dir / name)
-        except ServingError as error:
-            Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
-            policy = last_good(settings.models_dir / name) or ServingPolicy()
+        policy = policy_in_force(settings.models_dir / name, on_mistake=_warn)
         serving = stable_version(policy, versions)
         for version in versions:
             directory = settings.models_dir / name / str(version)
@@ -58,6 +53,10 @@ def models(models_dir: ModelsDir = None) -> None:
             marked = f"{version} ({', '.join(marks)})" if marks else str(version)
             table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
     print_table(table)
+
+
+def _warn(error: ServingError) -> None:
+    Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
 
 
 def _answers(spec: "ModelSpec") -> str:

@@ -1,9 +1,11 @@
 """What serving.json of a model said when it was last followed, kept beside it for the time that it is broken."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, ServingPolicy
 from app.repository.serving_file import write_whole
 
@@ -39,3 +41,19 @@ def last_good(model_directory: Path) -> ServingPolicy | None:
         return ServingPolicy.model_validate_json((model_directory / LAST_GOOD_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def policy_in_force(
+    model_directory: Path, *, on_mistake: Callable[[VersionRefused], None] = lambda error: None
+) -> ServingPolicy:
+    """What serving.json says; while it is broken, what it said last; if nobody knows, the defaults.
+
+    Args:
+        model_directory: holds the version directories.
+        on_mistake: is told what is wrong with serving.json.
+    """
+    try:
+        return ServingPolicy.read(model_directory)
+    except VersionRefused as error:
+        on_mistake(error)
+        return last_good(model_directory) or ServingPolicy()

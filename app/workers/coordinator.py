@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.errors import Draining, NotFound, ServingError, VersionRefused
-from app.repository.last_good import last_good
-from app.repository.policy import ServingPolicy, Tried
+from app.errors import Draining, NotFound, ServingError
+from app.repository.last_good import policy_in_force
+from app.repository.policy import Tried
 from app.repository.scan import scan
 from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
 from app.serving.versions import no_model, no_version, unwritable
@@ -93,7 +93,7 @@ class Coordinator:
     async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
         """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
         for tried, seen in self._canaries.news(worker, counts):
-            policy = await asyncio.to_thread(_policy, self._models_dir / tried.name)
+            policy = await asyncio.to_thread(policy_in_force, self._models_dir / tried.name)
             if (reason := self._canaries.passed(tried, policy.rollout, seen)) is not None:
                 await self._halt(tried, reason)
 
@@ -167,11 +167,3 @@ class Coordinator:
         if not isinstance(error, ServingError) or (len(errors) == len(pairs) and len({str(e) for _, e in errors}) == 1):
             raise error
         raise type(error)(f"{worker}: {error.message}")
-
-
-def _policy(model_directory: Path) -> ServingPolicy:
-    """What holds for a model: serving.json, or what it said last; without either there are no limits."""
-    try:
-        return ServingPolicy.read(model_directory)
-    except VersionRefused:
-        return last_good(model_directory) or ServingPolicy()
