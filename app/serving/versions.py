@@ -24,7 +24,7 @@ class VersionRecord:
     Attributes:
         version: its number.
         state: where it stands.
-        reason: why it is unavailable; empty otherwise.
+        reason: why it is unavailable, or why it serves otherwise than serving.json asks for; else empty.
         refused: it is unavailable because it cannot be loaded.
         model: set while READY.
         fingerprint: of its files when it was tried last.
