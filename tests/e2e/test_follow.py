@@ -151,7 +151,7 @@ def test_a_bad_version_is_refused_once_and_the_old_one_goes_on(service, models, 
         assert reason in entry(service, 2)["reason"]
         status = service.client.get("/v1/models/brightness/versions/2").json()["model_version_status"][0]["status"]
         assert (status["error_code"], reason in status["error_message"]) == ("FAILED_PRECONDITION", True)
-        assert reason in next(line for line in service.lines if "brightness version 2 refused" in line)
+        service.says("brightness version 2 refused", also=reason)
         assert service.metric("atelier_model_state", model="brightness", version="2", state="UNAVAILABLE") == 1
         assert serving(service) == ["1"]
         # Looked at again, and not tried again: none of its files has changed.
@@ -233,7 +233,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
     path.write_text('{"version_labels": {"stable": 1}}')
     wait_until(lambda: answers(service) == "1")
-    assert "version 1 answers requests that name none, before it was 2" in service.log
+    service.says("version 1 answers requests that name none, before it was 2")
 
 
 def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):

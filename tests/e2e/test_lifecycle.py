@@ -60,7 +60,7 @@ def test_one_flipped_weight_is_refused_by_the_golden_gate_and_the_older_version_
     assert states["1"] == ("AVAILABLE", "")
     assert states["2"][0] == "END"
     assert "differs from Keras by" in states["2"][1]
-    assert "version 2 refused: golden row" in service.log
+    service.says("version 2 refused: golden row")
     assert service.client.post("/v1/models/brightness:predict", json=GOOD).status_code == 200
     reply = service.client.post("/v1/models/brightness/versions/2:predict", json=GOOD)
     assert reply.status_code == 503
@@ -205,7 +205,7 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
 
     clients = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
-    assert "runs a batch still" in service.log
+    service.says("runs a batch still")
     assert service.client.post("/v2/repository/models/slow/load").status_code == 200
     clients += ask_thrice()
     began = time.monotonic()

@@ -112,7 +112,7 @@ def test_the_service_s_default_is_for_models_that_name_no_backend(models):
     finally:
         assert service.stop() == 0
     assert not is_running(worker)
-    assert "TensorFlow" in service.log
+    service.says("TensorFlow")
     assert "absl" not in service.log
 
 
@@ -181,7 +181,7 @@ def test_a_backend_that_does_not_exist_and_a_version_without_savedmodel_are_refu
     service = Service(tmp_path, wait_ready=False)
     try:
         wait_until(lambda: "no model version could be loaded" in service.log)
-        assert "backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'" in service.log
-        assert "other/1/saved_model.pb: there is no such file" in service.log
+        service.says("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
+        service.says("other/1/saved_model.pb: there is no such file")
     finally:
         assert service.stop() == 0

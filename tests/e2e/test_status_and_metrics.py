@@ -161,7 +161,7 @@ def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_in_one_sentence
     assert status["status"]["error_message"] == why
     entry = {"name": "words", "version": "1", "state": "UNAVAILABLE", "reason": why}
     assert entry in service.client.post("/v2/repository/index").json()
-    assert f"model words version 1 refused: {why}\n" in service.log
+    service.says(f"model words version 1 refused: {why}\n")
     assert [model["name"] for model in service.client.get("/v2/devices").json()["models"]] == ["brightness"]
     (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
@@ -175,7 +175,7 @@ def test_a_service_that_is_told_to_use_a_gpu_and_has_none_says_so_of_every_model
     service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
     why = NO_GPU.format("cuda")
     wait_until(lambda: f"no model version could be loaded: words 1: {why}\n" in service.log)
-    assert "INFO    no GPU was found; models with device 'auto' run on the CPU\n" in service.log
+    service.says("INFO    no GPU was found; models with device 'auto' run on the CPU\n")
     reply = service.client.post("/v1/models/words:predict", json={"instances": [[1]]})
     assert reply.status_code == 503
     assert why in reply.json()["error"]
@@ -191,7 +191,7 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path)
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     [after] = service.client.get("/v2/devices").json()["models"]
     assert after["reason"] == "device is 'cpu'"
-    assert "model words version 1 loaded anew on CPUExecutionProvider: its settings have changed" in service.log
+    service.says("model words version 1 loaded anew on CPUExecutionProvider: its settings have changed")
     assert service.stop() == 0
 
 

@@ -156,7 +156,7 @@ def test_the_environment_names_workers_too(start, models):
     workers = start(models, workers=1, environment={"ATELIER_WORKERS": "2"})
     assert workers.pids() == {}  # the flag wins
     service = Service(models, environment={"ATELIER_WORKERS": "2"})
-    assert "worker 2: ready: 2 of 2 models serve" in service.log
+    service.says("worker 2: ready: 2 of 2 models serve")
     assert service.stop() == 0
 
 
@@ -321,7 +321,7 @@ def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
     assert json.loads(path.read_text())["rollout"]["halted"] == (
         "40 of 40 instances were answered otherwise than by stable, more than max_disagreement 0.2 allows"
     )
-    assert "model brightness: the canary is halted: 40 of 40 instances" in workers.service.log
+    workers.service.says("model brightness: the canary is halted: 40 of 40 instances")
     wait_until(lambda: workers.metric("atelier_canary_halted", model="brightness", version="2") == 1)
 
 
@@ -454,7 +454,7 @@ def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for
     assert hanging.pids() == before
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
     wait_until(lambda: hanging.pids() != before)
-    assert "the backends of all models have hung for 3 s; another worker takes over" in hanging.service.log
+    hanging.service.says("the backends of all models have hung for 3 s; another worker takes over")
     assert set(hanging.ask_all(predict)) == {200}
     assert hanging.metric("atelier_worker_restarts_total") == 1
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2

@@ -116,6 +116,10 @@ class Service:
         """Everything written to standard error so far."""
         return "".join(self.lines)
 
+    def says(self, text: str, *, also: str = "") -> None:
+        """Wait for a line of the log that holds both; what the service has just written takes a moment to get here."""
+        wait_until(lambda: any(text in line and also in line for line in self.lines))
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30
         while self.client.get("/v2/health/ready").status_code != 200:
