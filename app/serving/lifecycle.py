@@ -66,7 +66,8 @@ class Lifecycle:
         registry.loading = False
         serving = sum(registry.live(name) is not None for name in registry.names())
         if missing := [name for name in registry.names() if registry.live(name) is None]:
-            log.warning("%d models do not serve: %s", len(missing), ", ".join(missing))
+            do = "model does" if len(missing) == 1 else "models do"
+            log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
         if serving:
             log.info("ready: %d of %d models serve", serving, len(registry.names()))
         else:

@@ -187,7 +187,7 @@ def test_where_nothing_can_be_written_a_broken_file_costs_the_next_start_and_the
         assert service.log.count(why) == 1
         assert service.stop() == 0
         again = Service(models, wait_ready=False, through=BOUND_BY_PERMISSIONS)
-        wait_until(lambda: "1 models do not serve: brightness" in again.log)
+        wait_until(lambda: "1 model does not serve: brightness" in again.log)
         assert "not JSON" in entry(again, 1)["reason"]
         assert again.stop() == 0
     finally:
@@ -198,5 +198,5 @@ def test_what_is_kept_and_cannot_be_read_is_as_if_it_were_not_there(models):
     break_it(models)
     (models / "brightness" / KEPT).write_text('{"from": "a later release"}')
     service = Service(models, wait_ready=False)
-    wait_until(lambda: "1 models do not serve: brightness" in service.log)
+    wait_until(lambda: "1 model does not serve: brightness" in service.log)
     assert service.stop() == 0
