@@ -138,13 +138,9 @@ class Batcher:
         """Return once nothing waits and nothing runs."""
         await self._idle.wait()
 
-    def fail_unfinished(self, error: ServingError | None = None) -> None:
-        """Answer everything that waits or runs with ``error``; what a call in progress still gives is discarded.
-
-        Args:
-            error: Draining if left out.
-        """
-        self._fail(self.instances.all, error or Draining("the service shut down before this request was answered"))
+    def fail_unfinished(self) -> None:
+        """Answer everything that waits or runs with Draining; what a call in progress still gives is discarded."""
+        self._fail(self.instances.all, Draining("the service shut down before this request was answered"))
 
     def _fail(self, instances: Iterable[Instance], error: ServingError) -> None:
         """Answer with ``error`` what waits, and what runs on these instances."""

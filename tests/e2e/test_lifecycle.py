@@ -17,20 +17,6 @@ from tests.support.tiny_models import flip_one_weight, write_brightness_model, w
 GOOD = {"instances": [[[200] * 4] * 4]}
 
 
-@pytest.fixture
-def start():
-    """Starts services and stops whatever is left of them."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(Service(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        service.stop(signal.SIGKILL)
-
-
 def status(service, model="brightness"):
     return {
         entry["version"]: (entry["state"], entry["status"]["error_message"])

@@ -1,5 +1,6 @@
 """Fakes that we wrote: a clock that is told the time, a backend that does what a test says."""
 
+import asyncio
 import threading
 
 import numpy as np
@@ -131,3 +132,15 @@ def make_work(
         level=level,
         length=length,
     )
+
+
+async def answer(work):
+    """What came of a work: the first number of each of its rows."""
+    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
+
+
+async def until(happened):
+    """Let the event loop run until something is so."""
+    async with asyncio.timeout(30):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.errors import BackendFailed, BackendHung, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
-from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
+from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work
 
 
 def run(scenario, **options):
@@ -33,10 +33,6 @@ def run(scenario, **options):
 
     asyncio.run(main())
     return backend, observed
-
-
-async def answer(work):
-    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
 
 
 @pytest.mark.parametrize("inline", [True, False])

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import BackendFailed, DeadlineOutOfReach, Draining
 from app.runtime.failover import Condition, FailoverBackend
-from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, make_batcher, make_work
+from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, answer, make_batcher, make_work, until
 
 
 class Meeting(FakeBackend):
@@ -45,18 +45,6 @@ def run(backends, scenario, **options):
 
     asyncio.run(main())
     return observed
-
-
-async def answer(work):
-    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
-
-
-async def until(happened):
-    for _ in range(5000):
-        if happened():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not happen")
 
 
 def test_two_batches_run_at_the_same_time():

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import BackendFailed, Draining, ModelNotReady
 from app.serving.rules import BatchRules
-from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
+from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, until
 
 ALLOWED_S = 0.05
 
@@ -59,18 +59,6 @@ async def hang(batcher, work, backend, clock):
     clock.now += 1
     with pytest.raises(BackendFailed, match="did not return: a batch runs for longer than max_execution_ms allows"):
         await asyncio.wait_for(stuck.future, 10)
-
-
-async def answer(work):
-    return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
-
-
-async def until(happened):
-    for _ in range(5000):
-        if happened():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not happen")
 
 
 def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(caplog):

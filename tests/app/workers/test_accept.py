@@ -5,6 +5,7 @@ import socket
 from contextlib import ExitStack
 
 from app.workers.accept import CLOSED, USELESS_PAUSE_S, Acceptor, ConnectionCounts
+from tests.support.fakes import until
 
 
 class Counting(asyncio.Protocol):
@@ -36,12 +37,6 @@ async def connect(stack, address, number):
         client = stack.enter_context(socket.socket())
         client.setblocking(False)
         await loop.sock_connect(client, address)
-
-
-async def until(happened):
-    async with asyncio.timeout(30):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 def test_one_that_has_more_leaves_connections_to_the_other_and_takes_them_if_that_does_not():
