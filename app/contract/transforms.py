@@ -5,28 +5,22 @@ unchanged; any other goes through the steps that model.json names, so that a pho
 images the model was trained on.
 """
 
-import io
 import math
-import struct
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps
 
+from app.contract.image_file import DEFAULT_PIXEL_LIMIT, Room, in_mode, no_bound, open_image
 from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
-from app.errors import InvalidInput, VersionRefused, WrongFormat
+from app.errors import VersionRefused
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-DEFAULT_PIXEL_LIMIT = 25_000_000
+# Rows and columns are looked at in bands of so many pixels, so that no step holds a second image of larger numbers.
+_BAND_PIXELS = 131_072
 
 Colour = tuple[int, int, int]
-
-# decode_image applies the caller's own limit, to the header; Pillow's would speak first and in other words.
-Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
@@ -48,74 +42,31 @@ def image_to_instance(
     preprocessing: ImagePreprocessing,
     target: TensorSpec,
     pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    room: Room = no_bound,
 ) -> npt.NDArray[np.uint8]:
-    """Decode one encoded image into one instance.
+    """Decode one encoded image into one instance. Its cost is bounded by the file's bytes and its declared pixels.
 
     Args:
         data: a PNG, JPEG, GIF, BMP, WebP or TIFF file.
         preprocessing: the steps of the model.
         target: the input they feed; uint8, (height, width) or (height, width, 3).
         pixel_limit: most pixels accepted; checked against the header before anything is decoded.
+        room: asked for the bytes that this holds at its peak, and held meanwhile.
 
     Returns:
         uint8, shape ``target.shape``.
 
     Raises:
         InvalidInput: not an image, truncated, or above the pixel limit.
+        ServingError: whatever ``room`` raises.
     """
-    image = decode_image(data, pixel_limit=pixel_limit)
     height, width, channels = *target.shape[:2], target.shape[2] if len(target.shape) == 3 else 1
-    if image.size != (width, height) or len(image.getbands()) != channels:
-        image = apply_steps(image, preprocessing.steps)
-    return np.asarray(_in_mode(image, "L" if channels == 1 else "RGB"), dtype=np.uint8)
-
-
-def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Image.Image:
-    """Read the first frame as mode L or RGB: EXIF orientation applied, alpha laid over white, 16 bit scaled to 8.
-
-    Raises:
-        WrongFormat: not an image.
-        InvalidInput: truncated, or above the pixel limit.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of damaged metadata that we do not use.
-            warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > pixel_limit:
-                raise InvalidInput(
-                    f"image has {image.width}x{image.height} pixels; at most {pixel_limit} pixels are accepted"
-                )
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _flatten(image)
-    except UnidentifiedImageError as error:
-        raise WrongFormat(f"{len(data)} bytes are no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise InvalidInput(f"image is truncated or damaged: {error}") from error
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to L or RGB."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        scaled = np.clip(values // 257, 0, 255) if values.size and values.max() > 255 else np.clip(values, 0, 255)
-        return Image.fromarray(scaled.astype(np.uint8))
-    if image.mode == "F":
-        raise InvalidInput("floating-point images are not accepted; send 8 or 16 bits per channel")
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.has_transparency_data:
-        grey = image.mode in {"L", "LA", "La", "1"}
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, layer).convert("L" if grey else "RGB")
-    return _in_mode(image, "L" if image.mode in {"1", "L"} else "RGB")
-
-
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in that mode; itself, not a copy, if it has it."""
-    return image if image.mode == mode else image.convert(mode)
+    file = open_image(data, pixel_limit=pixel_limit, longest_edge=max(height, width))
+    with room(file.peak_bytes):
+        image = file.decode()
+        if image.size != (width, height) or len(image.getbands()) != channels:
+            image = apply_steps(image, preprocessing.steps)
+        return np.asarray(in_mode(image, "L" if channels == 1 else "RGB"), dtype=np.uint8)
 
 
 def apply_steps(image: Image.Image, steps: tuple[TransformStep, ...]) -> Image.Image:
@@ -155,15 +106,34 @@ def trim(canvas: Canvas, *, fuzz: float = 0.05) -> Canvas:
 
     Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv:1708.07747, section 2, step 2 (5 %).
     """
-    pixels = np.asarray(canvas.image.convert("RGB"), dtype=np.float32)  # (height, width, 3)
-    limit = fuzz * 255 * math.sqrt(3)
-    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]  # (4, 3)
-    distance = np.min([np.linalg.norm(pixels - corner, axis=2) for corner in corners], axis=0)
-    rows, columns = np.nonzero(distance > limit)
-    if not len(rows):  # one colour all over: there is nothing to find
+    image = canvas.image
+    least = _least_square(fuzz * 255 * math.sqrt(3))
+    corners = set(_corners(image))
+    columns = np.zeros(image.width, dtype=bool)
+    rows = np.zeros(image.height, dtype=bool)
+    band = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, band):
+        box = (0, top, image.width, min(top + band, image.height))
+        pixels = np.asarray(in_mode(image.crop(box), "RGB"), dtype=np.int32)  # (rows, width, 3)
+        differs = np.ones(pixels.shape[:2], dtype=bool)
+        for corner in corners:
+            distance = pixels - np.array(corner, np.int32)
+            differs &= np.einsum("ijk,ijk->ij", distance, distance) >= least
+        rows[top : box[3]] = differs.any(axis=1)
+        columns |= differs.any(axis=0)
+    if not rows.any():  # one colour all over: there is nothing to find
         return canvas
-    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
-    return replace(canvas, image=canvas.image.crop(box))
+    left, upper = int(columns.argmax()), int(rows.argmax())
+    right, lower = image.width - int(columns[::-1].argmax()), image.height - int(rows[::-1].argmax())
+    return replace(canvas, image=image.crop((left, upper, right, lower)))
+
+
+def _least_square(distance: float) -> int:
+    """The smallest whole number whose root is larger than ``distance``, both as float32, as published versions do."""
+    square = max(0, math.floor(distance**2) - 1)
+    while not np.sqrt(np.float32(square)) > np.float32(distance):
+        square += 1
+    return square
 
 
 def fit(canvas: Canvas, *, size: int) -> Canvas:
@@ -235,7 +205,13 @@ STEPS: Mapping[str, Callable[..., Canvas]] = {
 }
 
 
+def _corners(image: Image.Image) -> list[Colour]:
+    """The colours of the four corner pixels, as RGB."""
+    right, lower = image.width - 1, image.height - 1
+    corners = [image.crop((x, y, x + 1, y + 1)) for y in (0, lower) for x in (0, right)]
+    return [(pixel[0], pixel[1], pixel[2]) for pixel in (in_mode(corner, "RGB").tobytes() for corner in corners)]
+
+
 def _corner_mean(image: Image.Image) -> Colour:
-    pixels: npt.NDArray[Any] = np.asarray(image.convert("RGB"))
-    red, green, blue = pixels[[0, 0, -1, -1], [0, -1, 0, -1]].mean(axis=0).round().astype(int)
+    red, green, blue = np.mean(_corners(image), axis=0).round().astype(int)
     return int(red), int(green), int(blue)

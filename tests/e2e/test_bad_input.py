@@ -245,7 +245,7 @@ def test_bad_base64_is_named(tiny):
 
 def test_base64_of_no_image_is_refused_and_names_the_row(tiny):
     rows = [{"b64": base64.b64encode(data).decode()} for data in (png(np.zeros((4, 4), np.uint8)), b"hello")]
-    assert predict(tiny, {"instances": rows}) == "instances[1]: 5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image"
+    assert predict(tiny, {"instances": rows}) == "instances[1]: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image"
 
 
 def test_an_empty_text_in_json_names_the_row(tiny):
@@ -287,7 +287,7 @@ def test_an_integer_of_five_thousand_digits_is_refused(tiny):
 @pytest.mark.parametrize("headers", [PNG, {}])
 def test_a_body_that_is_not_an_image_lists_the_formats(tiny, headers):
     error = refused(tiny, "/v1/models/brightness:classify", content=b"hello", headers=headers)
-    assert error == f"5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}"
+    assert error == f"5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}"
 
 
 def test_a_truncated_image_is_refused(tiny):
@@ -297,7 +297,7 @@ def test_a_truncated_image_is_refused(tiny):
 
 
 def test_an_image_above_the_pixel_limit_is_refused_from_its_header(tiny):
-    error = refused(tiny, "/v1/models/brightness:classify", content=png_header(60_000, 60_000), headers=PNG)
+    error = refused(tiny, "/v1/models/brightness:classify", content=png_header(60_000, 60_000), headers=PNG, code=413)
     assert error == "image has 60000x60000 pixels; at most 25000000 pixels are accepted"
 
 
@@ -346,7 +346,7 @@ def test_a_form_with_a_bad_file_names_the_part(tiny):
     good = png(np.zeros((4, 4), np.uint8))
     files = [("image", ("a.png", good)), ("image", ("b.png", b"hello"))]
     error = refused(tiny, "/v1/models/brightness:classify", files=files)
-    assert error == (f"part 2 of the form: 5 bytes are no PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}")
+    assert error == (f"part 2 of the form: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}")
 
 
 def test_an_unread_content_type_is_answered_with_what_to_send(tiny):

@@ -178,3 +178,19 @@ ODD = st.sampled_from(
 def test_the_fast_way_splits_ascii_as_the_regular_expression_does(text):
     plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
     assert split_tokens(text) == _TOKENS["words"].findall(plain)
+
+
+MARKS = st.text(st.sampled_from("\u0300\u0316\u0301\u0344\uff9e\uff9f\u0f73"), max_size=30)
+WITH_MARKS = st.lists(st.one_of(st.text(max_size=5), MARKS.map("a{}b".format), ODD)).map("".join)
+
+
+@settings(max_examples=500)
+@given(WITH_MARKS, st.sampled_from(["words", "lines"]))
+def test_a_text_without_a_run_of_more_than_thirty_marks_is_split_as_if_there_were_no_bound(text, scheme):
+    plain = _MARKUP.sub(" ", unicodedata.normalize("NFKC", text)).replace("’", "'").lower()
+    tokens = _TOKENS[scheme].findall(plain)
+    assert split_tokens(text, scheme) == [LINE_END if token in {"\n", "\r\n", "\r"} else token for token in tokens]
+
+
+def test_the_letters_around_a_long_run_of_marks_are_kept():
+    assert split_tokens("caf" + "e\u0301" + "\u0316\u0300" * 50_000 + " noir") == ["café", "noir"]
