@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.documentation import add_inference_routes
+from app.edge.decode_pool import DecodePool
+from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
 from app.errors import CannotListen
 from app.serving.administration import RepositoryCommands
@@ -25,6 +27,8 @@ class Atelier(FastAPI):
     registry: Registry
     lifecycle: Lifecycle
     dispatch: Dispatch
+    decoding: Decoding
+    decode_pool: DecodePool
     metrics: Metrics
     # Load, unload, promote and roll back, and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands
@@ -38,6 +42,11 @@ class Atelier(FastAPI):
         if scope["type"] == "lifespan":
             send = partial(self._send_reason, send)
         await self.dispatch(scope, receive, send, super().__call__)
+
+    def fail_unfinished(self) -> None:
+        """Answer every request that is decoded, waits or runs with Draining: the time to finish is over."""
+        self.decode_pool.fail_unfinished()
+        self.registry.fail_unfinished()
 
     async def _send_reason(self, send: Send, message: Message) -> None:
         """Starlette sends the traceback of what stopped the start; an address that is taken is said in a sentence."""

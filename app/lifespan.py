@@ -45,6 +45,7 @@ async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | Non
         if app.grpc is not None:
             await app.grpc.stop()
         await app.registry.drain(settings.shutdown_timeout_s)
+        app.decode_pool.close()
 
 
 async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event) -> None:
@@ -75,6 +76,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         registry=app.registry,
         commands=app.commands,
         statistics=app.total,
+        decoding=app.decoding,
         observer=app.metrics,
         admin=AdminRule(key=settings.admin_key, host=settings.host),
         unload_timeout_s=settings.shutdown_timeout_s,
@@ -82,7 +84,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     )
     server = GrpcServer(
         servicer,
-        registry=app.registry,
+        fail_unfinished=app.fail_unfinished,
         host=settings.host,
         message_limit_bytes=settings.body_limit_bytes,
         stop_timeout_s=settings.shutdown_timeout_s,

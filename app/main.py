@@ -23,6 +23,8 @@ from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
 from app.application import Atelier
 from app.assembly import build_lifecycle
+from app.edge.decode_pool import DecodePool
+from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
 from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
@@ -39,6 +41,9 @@ from app.worker_hooks import WorkerHooks
 log = logging.getLogger("atelier.main")
 
 T = TypeVar("T")
+
+# Pillow and simdjson give up the interpreter while they work; more threads would only take turns with the event loop.
+DECODE_THREADS = 2
 
 
 def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = None) -> Atelier:
@@ -65,9 +70,15 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.commands = lifecycle if hooks is None else hooks.commands
     app.total = partial(_itself, metrics) if hooks is None else hooks.total
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
+    limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
+    app.decode_pool = DecodePool(
+        threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
+    )
+    app.decoding = Decoding(limits=limits, pool=app.decode_pool, clock=time.perf_counter)
     app.dispatch = Dispatch(
         registry=registry,
-        limits=EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes),
+        limits=limits,
+        decoding=app.decoding,
         observer=metrics,
         clock=time.perf_counter,
     )

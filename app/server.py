@@ -40,12 +40,13 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
+        self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, sockets: Any = None) -> None:
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
         super().run(sockets)
-        if any_runs():
+        if any_runs() or self._app.decode_pool.runs:
             logging.shutdown()
             os._exit(0)
 
@@ -56,25 +57,25 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
-        registry = self.config.app.registry  # type: ignore[union-attr]
+        registry = self._app.registry
         if registry.draining or self._loop is None:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT or self.force_exit
             if (
                 self.force_exit and self._loop is not None
             ):  # uvicorn waits for no connection now; gRPC waits for its work
-                self._loop.call_soon_threadsafe(registry.fail_unfinished)
+                self._loop.call_soon_threadsafe(self._app.fail_unfinished)
             return
         registry.start_draining()
-        self._loop.call_soon_threadsafe(self._leave, registry)
+        self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Stop listening, for HTTP and gRPC at once, and finish what is under way."""
-        if (grpc := self.config.app.grpc) is not None:  # type: ignore[union-attr]
+        if (grpc := self._app.grpc) is not None:
             grpc.begin_stop()
         await super().shutdown(sockets)
 
-    def _leave(self, registry: Any) -> None:
+    def _leave(self) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
-        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, registry.fail_unfinished)
+        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)

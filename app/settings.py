@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     pixel_limit: int = Field(
         default=25_000_000, ge=1, description="Most pixels (width x height) of an image in a body."
     )
+    decode_memory_bytes: int = Field(
+        default=512 * 2**20, ge=2**20, description="Most bytes that images which are being decoded may hold together."
+    )
     device: DeviceName = Field(
         default=AUTO, description="Device of models whose serving.json names none: auto, cpu, cuda or cuda:N."
     )

@@ -101,7 +101,7 @@ async def _predict(
     import time
 
     from app.assembly import build_lifecycle
-    from app.edge.instances import utf8
+    from app.contract.tokenizer import text_from_bytes
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics
 
@@ -111,7 +111,7 @@ async def _predict(
     model = registry.get(name, version)
     try:
         if model.tokenizer is not None:
-            instance: Any = model.instance_from_text(text if data is None else utf8(data))
+            instance: Any = model.instance_from_text(text if data is None else text_from_bytes(data))
         elif data is None and model.spec.preprocessing is not None:
             fail(f"there is no file {text!r}; model {name!r} takes an image file")
         else:

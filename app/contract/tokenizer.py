@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import VersionRefused
+from app.errors import VersionRefused, WrongFormat
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
@@ -95,6 +95,20 @@ def _with_joiners(run: re.Match[str]) -> str:
             marks = 1
         parts.append(character)
     return "".join(parts)
+
+
+def text_from_bytes(data: bytes) -> str:
+    """Bytes as text.
+
+    Raises:
+        WrongFormat: they are not UTF-8; names the first byte that is wrong.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WrongFormat(
+            f"{len(data)} bytes are no UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
+        ) from error
 
 
 def join_tokens(tokens: Iterable[str]) -> str:

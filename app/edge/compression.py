@@ -13,13 +13,17 @@ COMPRESS_FROM_BYTES = 1_024
 _FASTEST = 1
 
 
-def inflate(body: bytes, encoding: str, *, limit_bytes: int) -> bytes:
+def inflate(body: bytes, encoding: str, *, limit_bytes: int, first_bytes: int | None = None) -> bytes | None:
     """Undo ``Content-Encoding``.
 
     Args:
         body: as received.
         encoding: "gzip", "deflate", "identity" or empty.
         limit_bytes: most bytes after inflating; a bomb is stopped there.
+        first_bytes: give up when it inflates to more than this.
+
+    Returns:
+        What was compressed; None if it is larger than ``first_bytes``.
 
     Raises:
         Unsupported: another encoding.
@@ -32,11 +36,14 @@ def inflate(body: bytes, encoding: str, *, limit_bytes: int) -> bytes:
         raise Unsupported(f"Content-Encoding {encoding!r} is not supported; send {', '.join(ENCODINGS)} or none")
     inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:
-        plain = inflater.decompress(body, limit_bytes)
+        # One more byte than allowed tells a body that is just as long from a longer one.
+        plain = inflater.decompress(body, min(limit_bytes, limit_bytes if first_bytes is None else first_bytes) + 1)
     except zlib.error as error:
         reason = str(error).rpartition(": ")[2]
         raise InvalidInput(f"body is not compressed as Content-Encoding says ({encoding}): {reason}") from error
-    if inflater.unconsumed_tail:
+    if first_bytes is not None and first_bytes < len(plain) <= limit_bytes:
+        return None
+    if len(plain) > limit_bytes:
         raise TooLarge(f"body inflates to more than {limit_bytes} bytes; at most {limit_bytes} are accepted")
     if not inflater.eof:
         raise InvalidInput(f"body ends before its {encoding} data does; send all of it")

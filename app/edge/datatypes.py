@@ -36,6 +36,8 @@ WIDENS: dict[DType, frozenset[str]] = {
 }
 
 _LENGTH = struct.Struct("<I")
+# An element of a BYTES tensor without content.
+SHORTEST_ELEMENT_BYTES = _LENGTH.size
 
 
 def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) -> Array:

@@ -5,12 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from app.edge import wire
 from app.edge.body import ClientLeft
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
-from app.edge.exchange import Exchange
+from app.edge.decoding import Decoding
 from app.edge.incoming import EdgeLimits, Incoming
-from app.edge.json_tensor import JsonReader
 from app.edge.respond import (
     Header,
     Receive,
@@ -59,18 +57,21 @@ class Dispatch:
     Args:
         registry: finds the model version.
         limits: on bodies.
+        decoding: from bodies to tensors.
         observer: is told of every request.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, registry: Registry, limits: EdgeLimits, observer: RequestObserver, clock: Clock) -> None:
+    def __init__(
+        self, *, registry: Registry, limits: EdgeLimits, decoding: Decoding, observer: RequestObserver, clock: Clock
+    ) -> None:
         self._registry = registry
         self._limits = limits
         self._observer = observer
         self._clock = clock
-        self._reader = JsonReader(fallback_limit_bytes=limits.json_fallback_limit_bytes)
+        self._decoding = decoding
         self._watch = DisconnectWatch()
-        self._texts = TextAnswers(limits=limits, reader=self._reader, watch=self._watch, clock=clock)
+        self._texts = TextAnswers(limits=limits, decoding=decoding, watch=self._watch, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
         """Answer an inference request; hand anything else to ``fallback``."""
@@ -91,7 +92,7 @@ class Dispatch:
 
     async def answer(self, incoming: Incoming) -> Reply | None:
         """The reply to an inference request; None if it is sent already or nobody waits for it any more."""
-        start = self._clock()
+        start = incoming.began = self._clock() if incoming.began is None else incoming.began
         route = incoming.route
         timings = Timings()
         model: LoadedModel | None = None
@@ -109,7 +110,7 @@ class Dispatch:
                     if rollout is not None:
                         model = rollout.choose(key)
             with model.leases:
-                model.admission.check_open()
+                self._check_open(model, incoming, start)
                 if route.verb == "generate_stream":
                     code = await self._texts.stream(model, incoming, timings)
                     return None
@@ -141,29 +142,37 @@ class Dispatch:
             )
         return reply
 
+    def _check_open(self, model: LoadedModel, incoming: Incoming, start: float) -> None:
+        """Refuse before anything is read or decoded what cannot be admitted.
+
+        A request of the Open Inference Protocol may state a priority and a timeout of its own, far inside its JSON.
+        """
+        if not model.admission.rows:
+            model.admission.check_open()
+            return
+        if incoming.route.api == "v2" and incoming.may_hold(b'"priority"', b'"timeout"'):
+            model.batcher.check_open()
+            return
+        left_s = start + model.default_timeout_s - self._clock()
+        model.batcher.check_open(level=model.batcher.rules.default_priority_level, left_s=left_s)
+
     async def _infer(self, model: LoadedModel, incoming: Incoming, timings: Timings, rollout: Rollout | None) -> Reply:
         """Read, decode, predict, encode."""
-        began = self._clock()
+        assert incoming.began is not None
         heads, body = await incoming.read(self._limits)
         have_body = self._clock()
-        route = incoming.route
-        request = wire.Request(route, heads, incoming.query, body, wire.kind_of(route, heads, body, model))
-        if request.is_small:
-            exchange = wire.parse(request, model, self._reader)
-        else:
-            exchange = await self._parse_aside(request, model)
-        decoded = self._clock()
-        timings.read, timings.decode = have_body - began, decoded - have_body
-
         watched = incoming.watched(self._watch)
         try:
-            prediction = await predict(model, exchange.inputs, exchange.options, clock=self._clock)
+            exchange, inputs = await self._decoding.exchange(incoming, heads, body, model)
+            decoded = self._clock()
+            timings.read, timings.decode = have_body - incoming.began, decoded - have_body
+            prediction = await predict(model, inputs, exchange.options, clock=self._clock, began=incoming.began)
         finally:
             if watched is not None:
                 watched.stop()
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
         if rollout is not None and model is rollout.stable:
-            rollout.copy(exchange.inputs, prediction)
+            rollout.copy(inputs, prediction)
 
         answered = self._clock()
         reply = exchange.reply(prediction.outputs)
@@ -171,11 +180,6 @@ class Dispatch:
             reply = await _compressed(reply, heads.accept_encoding)
         timings.encode = self._clock() - answered
         return reply
-
-    async def _parse_aside(self, request: wire.Request, model: LoadedModel) -> Exchange:
-        """In a worker thread, with a parser of its own."""
-        reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
-        return await asyncio.get_running_loop().run_in_executor(None, wire.parse, request, model, reader)
 
 
 async def _compressed(reply: Reply, accept_encoding: str) -> Reply:

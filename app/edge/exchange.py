@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from app.edge.encoded import Encoded
 from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array
@@ -14,12 +15,12 @@ class Exchange:
     """A request as tensors, and how its answer is to be printed.
 
     Attributes:
-        inputs: input name -> (rows, *shape), as decoded.
+        inputs: input name -> (rows, *shape), or images or texts that are still to be decoded.
         reply: prints the outputs in the form that the request asked for.
         options: priority and timeout, where the protocol has them.
     """
 
-    inputs: dict[str, Array]
+    inputs: dict[str, Array | Encoded]
     reply: Callable[[Answer], Reply]
     options: RequestOptions = DEFAULT_OPTIONS
 

@@ -13,8 +13,8 @@ from app.edge.json_tensor import JsonReader
 from app.edge.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Header, Reply
 from app.edge.v2_input import read_options
-from app.errors import InvalidInput, TooLarge
-from app.serving.generation import LARGEST_MAX_TOKENS, LARGEST_TEXT_CHARACTERS, Sampling
+from app.errors import InvalidInput
+from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
 from app.serving.model import LoadedModel
 from app.serving.work import RequestOptions
 
@@ -27,6 +27,7 @@ _SAMPLING = {field.name for field in fields(Sampling)}
 _OTHER = {"stream", "priority", "timeout", "id"}
 _LARGEST_TEMPERATURE = 100.0
 _MOST_STOPS = 16
+_LONGEST_STOP = 256
 
 
 def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, RequestOptions]:
@@ -42,8 +43,6 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
     text = members.pop(_TEXT, None)
     if not isinstance(text, str):
         raise InvalidInput(f"'{_TEXT}' is {kind_of_value(text)}; send a string")
-    if len(text) > LARGEST_TEXT_CHARACTERS:
-        raise TooLarge(f"'{_TEXT}' has {len(text)} characters; at most {LARGEST_TEXT_CHARACTERS} are accepted")
     parameters = members.pop("parameters", None) or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
@@ -75,6 +74,10 @@ def _document(text: str, model: LoadedModel) -> bytes:
     return orjson.dumps({"model_name": model.name, "model_version": str(model.version), "text_output": text})
 
 
+def _is_stop(value: JsonValue) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_STOP
+
+
 def _sampling(given: dict[str, JsonValue]) -> Sampling:
     settings: dict[str, Any] = {}
     for name, (low, high) in {
@@ -95,9 +98,10 @@ def _sampling(given: dict[str, JsonValue]) -> Sampling:
         settings["temperature"] = float(temperature)
     if (stop := given.get("stop")) is not None:
         stops = [stop] if isinstance(stop, str) else stop
-        if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(s, str) and s for s in stops):
+        if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(map(_is_stop, stops)):
             raise InvalidInput(
-                f"parameter 'stop' is {stop!r}; send a string or a list of at most {_MOST_STOPS}, none empty"
+                f"parameter 'stop' is {kind_of_value(stop)}; send a string of 1 to {_LONGEST_STOP} characters, or a "
+                f"list of at most {_MOST_STOPS} of them"
             )
         settings["stop"] = tuple(stops)
     return Sampling(**settings)

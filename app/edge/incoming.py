@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from app.edge.body import read_body, too_large
-from app.edge.compression import inflate
 from app.edge.exchange import Heads, read_heads
 from app.edge.respond import Header, Receive, Send
 from app.edge.routes import Route
@@ -29,6 +28,7 @@ class Incoming:
         body: all of it; None if it is still to be read from ``receive``.
         receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
         send: ASGI, for replies that come in parts.
+        began: monotonic seconds at which its first byte came; None if nobody noted that.
     """
 
     route: Route
@@ -37,19 +37,18 @@ class Incoming:
     body: bytes | None = None
     receive: Receive | None = None
     send: Send | None = None
+    began: float | None = None
 
     async def read(self, limits: EdgeLimits) -> tuple[Heads, bytes]:
-        """The headers that matter, and the body, inflated.
+        """The headers that matter, and the body as sent.
 
         Raises:
-            InvalidInput: a header that is no number.
-            TooLarge: the body exceeds the limit, as sent or inflated.
-            Unsupported: an unknown encoding.
+            InvalidInput: a header that is not a number.
+            TooLarge: the body exceeds the limit.
             ClientLeft: the connection closed first.
         """
-        heads, limit = read_heads(self.headers), limits.body_limit_bytes
-        body = await self.raw_body(heads, limits)
-        return heads, inflate(body, heads.content_encoding, limit_bytes=limit) if heads.content_encoding else body
+        heads = read_heads(self.headers)
+        return heads, await self.raw_body(heads, limits)
 
     async def raw_body(self, heads: Heads, limits: EdgeLimits) -> bytes:
         """The body as sent; raises as ``read`` does."""
@@ -70,6 +69,11 @@ class Incoming:
                 if name == wanted:
                     return value
         return await self.raw_body(read_heads(self.headers), limits)
+
+    def may_hold(self, *words: bytes) -> bool:
+        """Whether its body may hold one of the words: it does, or it is not here yet."""
+        body = self.body
+        return body is None or any(word in body for word in words)
 
     def watched(self, watch: DisconnectWatch) -> Watched | None:
         """The watch for its client leaving, begun; None if whoever calls sees to that."""

@@ -1,5 +1,6 @@
 """Bodies that are no JSON: images, plain text, forms with files, raw tensors."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -9,9 +10,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from app.contract.model_spec import ImagePreprocessing
+from app.contract.tokenizer import text_from_bytes
+from app.edge.encoded import Encoded
 from app.edge.hints import how_to_send
-from app.edge.instances import instance, stack, utf8
-from app.errors import InvalidInput, WrongFormat
+from app.errors import InvalidInput, TooLarge, WrongFormat
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 
@@ -24,6 +26,8 @@ _BY_TYPE: dict[str, Kind] = {
     "multipart/form-data": "multipart",
     "application/octet-stream": "tensor",
 }
+# So much of a form is read between two looks at the deadline.
+PIECE_BYTES = 65_536
 _UNTYPED = {"", "application/x-www-form-urlencoded", "*/*"}
 _NAMES: dict[Kind, str] = {"image": "an image", "text": "text", "multipart": "a form", "form": "a form"}
 _FITS: dict[str, set[Kind]] = {"image": {"image", "multipart"}, "text": {"text", "multipart", "form"}}
@@ -49,8 +53,15 @@ def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
     raise InvalidInput(f"Content-Type {essence!r} is not read; {how_to_send(model)}")
 
 
-def parse_media(kind: Kind, content_type: str, body: bytes, model: LoadedModel) -> dict[str, Array]:
-    """Tensors of a body that is not JSON.
+def parse_media(
+    kind: Kind, content_type: str, body: bytes, model: LoadedModel, *, check: Callable[[], None]
+) -> dict[str, Array | Encoded]:
+    """Tensors, images or texts of a body that is not JSON.
+
+    Args:
+        kind, content_type, body: as sent.
+        model: what they are for.
+        check: called between the pieces of a long body; raises when nobody waits for it any more.
 
     Raises:
         InvalidInput: not what the Content-Type says, or not what the model takes.
@@ -60,32 +71,28 @@ def parse_media(kind: Kind, content_type: str, body: bytes, model: LoadedModel) 
     step = model.spec.preprocessing
     if step is None or kind not in _FITS[step.kind]:
         raise InvalidInput(f"the body was read as {_NAMES[kind]}; {how_to_send(model)}")
+    how = how_to_send(model)
+    if kind == "multipart":
+        parts = _multipart(content_type, body, check)
+        return {step.input: Encoded(parts, place=lambda index: f"part {index + 1} of the form", how=how)}
+    items: list[bytes | str] = [body] if kind != "form" else [*_fields(body, model)]
+    return {step.input: Encoded(items, how=how)}
+
+
+def _fields(body: bytes, model: LoadedModel) -> list[str]:
+    """The texts of a form: its fields of that name."""
     try:
-        return {step.input: _instances(kind, content_type, body, model)}
+        text = text_from_bytes(body)
     except WrongFormat as error:
         raise InvalidInput(f"{error}; {how_to_send(model)}") from error
-
-
-def _instances(kind: Kind, content_type: str, body: bytes, model: LoadedModel) -> Array:
-    """The images or texts of a body, one row each."""
-    if kind == "multipart":
-        parts = enumerate(_multipart(content_type, body), start=1)
-        return stack([_part(data, number, model) for number, data in parts])
-    if kind == "form":
-        texts = parse_qs(utf8(body), keep_blank_values=True)["text"]
-        return stack([model.instance_from_text(text) for text in texts])
-    return instance(body, model)[np.newaxis]
-
-
-def _part(data: bytes, number: int, model: LoadedModel) -> Array:
-    """One file or field of a form, counted from 1, as one instance."""
+    most = model.batching.max_queue_rows
     try:
-        return instance(data, model)
-    except InvalidInput as error:
-        raise type(error)(f"part {number} of the form: {error}") from error
+        return parse_qs(text, keep_blank_values=True, max_num_fields=most)["text"]
+    except ValueError as error:
+        raise TooLarge(f"the form has more than {most} fields; at most max_queue_rows={most} fit the queue") from error
 
 
-def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array]:
+def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
     """One or more rows of the single fixed-shape input, little-endian, one after the other."""
     tensor = model.spec.inputs[0]
     if len(model.spec.inputs) != 1 or tensor.is_variable:
@@ -98,13 +105,13 @@ def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array]:
     return {tensor.name: np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)}
 
 
-def _multipart(content_type: str, body: bytes) -> list[bytes]:
+def _multipart(content_type: str, body: bytes, check: Callable[[], None]) -> list[bytes | str]:
     """Contents of the files and fields of a form, in order."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
         raise InvalidInput("Content-Type multipart/form-data names no boundary; let the HTTP client write that header")
-    parts: list[bytes] = []
+    parts: list[bytes | str] = []
 
     def on_field(field: Any) -> None:
         parts.append(field.value or b"")
@@ -124,7 +131,9 @@ def _multipart(content_type: str, body: bytes) -> list[bytes]:
         config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
     )
     try:
-        parser.write(body)
+        for start in range(0, len(body), PIECE_BYTES):
+            check()
+            parser.write(body[start : start + PIECE_BYTES])
         parser.finalize()
     except FormParserError as error:
         raise InvalidInput(f"body is not valid multipart/form-data: {error}") from error

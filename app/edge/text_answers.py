@@ -1,13 +1,11 @@
 """Answers ``generate`` and ``generate_stream``: a text in one piece, or in events while it is generated."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from app.edge import wire
-from app.edge.generate import EVENT_STREAM, event, events, parse_generate, print_text
+from app.edge.decoding import Decoding
+from app.edge.generate import EVENT_STREAM, event, events, print_text
 from app.edge.incoming import EdgeLimits, Incoming
-from app.edge.json_tensor import JsonReader
 from app.edge.respond import Reply, error_body, status_of
 from app.edge.watch import DisconnectWatch
 from app.errors import ServingError
@@ -24,14 +22,14 @@ class TextAnswers:
 
     Args:
         limits: on bodies.
-        reader: for small bodies.
+        decoding: from bodies to prompts.
         watch: ends a text whose client has left.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, limits: EdgeLimits, reader: JsonReader, watch: DisconnectWatch, clock: Clock) -> None:
+    def __init__(self, *, limits: EdgeLimits, decoding: Decoding, watch: DisconnectWatch, clock: Clock) -> None:
         self._limits = limits
-        self._reader = reader
+        self._decoding = decoding
         self._watch = watch
         self._clock = clock
 
@@ -74,13 +72,9 @@ class TextAnswers:
 
     async def _pieces(self, model: LoadedModel, incoming: Incoming, timings: Timings) -> AsyncIterator[str]:
         """Read and decode a generate request; the pieces of its text, still to be generated."""
-        began = self._clock()
-        _, body = await incoming.read(self._limits)
+        assert incoming.began is not None
+        heads, body = await incoming.read(self._limits)
         have_body = self._clock()
-        if len(body) <= wire.INLINE_BYTES["text"]:
-            text, sampling, options = parse_generate(body, self._reader)
-        else:
-            reader = JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
-            text, sampling, options = await asyncio.to_thread(parse_generate, body, reader)
-        timings.read, timings.decode = have_body - began, self._clock() - have_body
-        return generate(model, text, sampling, options, timings, clock=self._clock)
+        prompt, sampling, options = await self._decoding.prompt(incoming, heads, body, model)
+        timings.read, timings.decode = have_body - incoming.began, self._clock() - have_body
+        return generate(model, prompt, sampling, options, timings, clock=self._clock)

@@ -10,8 +10,8 @@ from typing import Literal
 
 import orjson
 
+from app.edge.encoded import Encoded
 from app.edge.hints import how_to_name
-from app.edge.instances import instance, stack
 from app.edge.json_dump import dump
 from app.edge.json_tensor import Document
 from app.edge.json_values import JsonValue, is_array, kind_of_value, plain, slow_tensor
@@ -27,7 +27,7 @@ SIGNATURE = "serving_default"
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
-def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array], Layout]:
+def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array | Encoded], Layout]:
     """Tensors of a ``:predict`` body, and which layout the reply must have.
 
     ``instances`` holds one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
@@ -48,7 +48,7 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
     raise InvalidInput("Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}")
 
 
-def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array]:
+def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | Encoded]:
     """Tensors of a ``:classify`` or ``:regress`` body: ``{"examples": [{feature: value}, ...]}``.
 
     ``context`` holds features shared by all examples. A feature is an input's name; ``text`` and ``image``
@@ -110,7 +110,7 @@ def _check_signature(document: Document) -> set[str]:
     return keys
 
 
-def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array]:
+def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
     if not is_array(rows):
         raise InvalidInput(f"'{name}' is {kind_of_value(rows)}; send a list with one value per instance")
     if len(rows) == 0:
@@ -124,7 +124,7 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
     return {model.input_for_media(): _media_rows(listed, name, model)}
 
 
-def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array]:
+def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
     known = {tensor.name for tensor in model.spec.inputs}
     named = {key: _input_name(key, model) for key in rows[0]}
     for key, tensor_name in named.items():
@@ -142,7 +142,7 @@ def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel)
     return {target: _column([row[key] for row in rows], f"{name}.{key}", model) for key, target in named.items()}
 
 
-def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array]:
+def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:
     named = plain(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not _is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
@@ -159,7 +159,7 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
     return {model.input_for_media(): _column(plain(named), "inputs", model)}
 
 
-def _column(values: JsonValue, name: str, model: LoadedModel) -> Array:
+def _column(values: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
     """One whole tensor: nested numbers, or a list of texts or images (or a single one)."""
     tensor = slow_tensor(values, name)
     if tensor is not None:
@@ -167,15 +167,16 @@ def _column(values: JsonValue, name: str, model: LoadedModel) -> Array:
     return _media_rows(values if isinstance(values, list) else [values], name, model)
 
 
-def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Array:
-    return stack([_media_row(row, f"{name}[{index}]", model) for index, row in enumerate(rows)])
+def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Encoded:
+    items = [_media_row(row, f"{name}[{index}]", model) for index, row in enumerate(rows)]
+    return Encoded(items, place=lambda index: f"{name}[{index}]")
 
 
-def _media_row(row: JsonValue, name: str, model: LoadedModel) -> Array:
+def _media_row(row: JsonValue, name: str, model: LoadedModel) -> bytes | str:
     if not (isinstance(row, dict) and _is_b64(row)) and not (isinstance(row, str) and model.tokenizer is not None):
         raise InvalidInput(f"{name} is {kind_of_value(row)}; {how_to_name(model)}")
     try:
-        return model.instance_from_text(row) if isinstance(row, str) else instance(_decode_b64(row), model)
+        return row if isinstance(row, str) else _decode_b64(row)
     except InvalidInput as error:
         raise type(error)(f"{name}: {error}") from error
 

@@ -13,6 +13,7 @@ import orjson
 
 from app.edge import v2_output
 from app.edge.datatypes import BYTES, array_from_bytes, split_bytes
+from app.edge.encoded import Encoded
 from app.edge.exchange import Exchange
 from app.edge.json_tensor import Document, JsonReader
 from app.edge.json_values import JsonValue, kind_of_value, plain
@@ -107,13 +108,13 @@ def _object(head: bytes) -> dict[str, JsonValue]:
 
 def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
     """The tensors of a request whose JSON is understood."""
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, Array | Encoded] = {}
     for index, (declared, size) in enumerate(plan.inputs):
         if size is not None:
-            inputs[declared.name] = _binary(declared, tail.take(size, declared.name), model)
+            inputs[declared.name] = _binary(declared, tail.take(size, declared.name))
         else:
             data = document.get("inputs")[index]["data"]
-            inputs[declared.name] = _json(declared, data, document, plan.other_brackets, model)
+            inputs[declared.name] = _json(declared, data, document, plan.other_brackets)
     tail.check_used_up()
 
     def reply(answer: Mapping[str, Array]) -> Reply:
@@ -143,20 +144,20 @@ def _raw(body: bytes, model: LoadedModel) -> Exchange:
     return Exchange({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
 
 
-def _binary(declared: Declared, data: bytes | memoryview, model: LoadedModel) -> Array:
+def _binary(declared: Declared, data: bytes | memoryview) -> Array | Encoded:
     if declared.datatype == BYTES:
-        return media_rows(split_bytes(data, declared.name), declared, model)
+        return media_rows(split_bytes(data, declared.name), declared)
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 
-def _json(declared: Declared, data: JsonValue, document: Document, other_brackets: int, model: LoadedModel) -> Array:
+def _json(declared: Declared, data: JsonValue, document: Document, other_brackets: int) -> Array | Encoded:
     if declared.datatype == BYTES:
-        return media_rows(_texts(plain(data), declared.name), declared, model)
+        return media_rows(_texts(plain(data), declared.name), declared)
     name = f"'data' of input {declared.name!r}"
     return document.flat_or_nested(data, tuple(declared.shape), name, other_brackets=other_brackets)
 
 
-def _texts(data: JsonValue, name: str) -> list[bytes]:
+def _texts(data: JsonValue, name: str) -> list[str]:
     """Elements of a BYTES tensor in JSON: strings, flat or nested."""
     elements: list[JsonValue] = data if isinstance(data, list) else [data]
     while elements and all(isinstance(element, list) for element in elements):
@@ -164,4 +165,4 @@ def _texts(data: JsonValue, name: str) -> list[bytes]:
     for index, element in enumerate(elements):
         if not isinstance(element, str):
             raise InvalidInput(f"'data' of input {name!r}: element {index} is {kind_of_value(element)}; send strings")
-    return [element.encode() for element in elements]
+    return elements

@@ -1,14 +1,13 @@
 """Rules of the Open Inference Protocol for inputs and request parameters, the same over REST and gRPC."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from app.contract.model_spec import TensorSpec
 from app.edge.datatypes import BYTES, NUMPY, WIDENS
-from app.edge.instances import instance, stack
+from app.edge.encoded import Encoded
 from app.errors import InvalidInput
-from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 from app.serving.work import DEFAULT_OPTIONS, RequestOptions
 
@@ -83,11 +82,11 @@ def wanted_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     return spec
 
 
-def media_rows(elements: list[bytes], declared: Declared, model: LoadedModel) -> Array:
-    """Texts or encoded images of a BYTES tensor as instances of the input that they feed.
+def media_rows(elements: Sequence[bytes | str], declared: Declared) -> Encoded:
+    """Texts or encoded images of a BYTES tensor as instances of the input that they feed, still to be decoded.
 
     Raises:
-        InvalidInput: another number of elements than the shape says, none, or one that is no text or image.
+        InvalidInput: another number of elements than the shape says, or no element.
     """
     if len(elements) != declared.shape[0]:
         raise InvalidInput(
@@ -96,13 +95,7 @@ def media_rows(elements: list[bytes], declared: Declared, model: LoadedModel) ->
         )
     if not elements:
         raise InvalidInput(f"input {declared.name!r} holds no instance; send at least one")
-    rows = []
-    for index, element in enumerate(elements):
-        try:
-            rows.append(instance(element, model))
-        except InvalidInput as error:
-            raise type(error)(f"input {declared.name!r}, element {index}: {error}") from error
-    return stack(rows)
+    return Encoded(list(elements), place=lambda index: f"input {declared.name!r}, element {index}")
 
 
 def refuse_count(given: int, model: LoadedModel) -> NoReturn:

@@ -1,9 +1,11 @@
 """The one place that picks the wire format of a request: by its path, its headers and how its body starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from app.edge import media, v1, v2
+from app.edge.encoded import Encoded
 from app.edge.exchange import Exchange, Heads
 from app.edge.hints import how_to_send
 from app.edge.json_tensor import JsonReader
@@ -15,8 +17,9 @@ from app.serving.model import LoadedModel
 from app.serving.work import Answer
 
 DEFAULT_TOP_K = 10
-# Larger bodies are decoded in a worker thread, so that one of them does not hold up everybody else's.
-INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "text": 16_384, "form": 16_384, "image": 4_096, "multipart": 4_096}
+# Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a
+# text is not parsed at all, only decoded.
+INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
 
 
 @dataclass(slots=True)
@@ -39,8 +42,8 @@ class Request:
 
     @property
     def is_small(self) -> bool:
-        """Whether decoding costs less than handing it to a worker thread would."""
-        return len(self.body) <= INLINE_BYTES[self.kind]
+        """Whether parsing costs less than handing it to a thread would."""
+        return len(self.body) <= INLINE_BYTES.get(self.kind, len(self.body))
 
 
 def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> media.Kind:
@@ -54,8 +57,15 @@ def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> medi
     return media.kind_of(heads.content_type, body, model)
 
 
-def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
-    """A request of any protocol as tensors.
+def parse(
+    request: Request, model: LoadedModel, reader: JsonReader, check: Callable[[], None] = lambda: None
+) -> Exchange:
+    """A request of any protocol as tensors, and images and texts that are still to be decoded.
+
+    Args:
+        request, model: what is asked of whom.
+        reader: for JSON.
+        check: see ``parse_media``.
 
     Raises:
         InvalidInput: which value breaks which rule.
@@ -70,17 +80,23 @@ def parse(request: Request, model: LoadedModel, reader: JsonReader) -> Exchange:
     if not request.body:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb == "predict":
-        inputs, layout = _v1_predict(request, model, reader)
+        inputs, layout = _v1_predict(request, model, reader, check)
         return Exchange(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
     if request.kind == "json":
         return Exchange(v1.parse_examples(reader.read(request.body), model), reply)
-    return Exchange(media.parse_media(request.kind, request.heads.content_type, request.body, model), reply)
+    return Exchange(_media(request, model, check), reply)
 
 
-def _v1_predict(request: Request, model: LoadedModel, reader: JsonReader) -> tuple[dict[str, Array], v1.Layout]:
+def _v1_predict(
+    request: Request, model: LoadedModel, reader: JsonReader, check: Callable[[], None]
+) -> tuple[dict[str, Array | Encoded], v1.Layout]:
     if request.kind == "json":
         return v1.parse_predict(reader.read(request.body), model)
-    return media.parse_media(request.kind, request.heads.content_type, request.body, model), "row"
+    return _media(request, model, check), "row"
+
+
+def _media(request: Request, model: LoadedModel, check: Callable[[], None]) -> dict[str, Array | Encoded]:
+    return media.parse_media(request.kind, request.heads.content_type, request.body, model, check=check)
 
 
 def _classify(request: Request, model: LoadedModel) -> v1.Print:

@@ -25,6 +25,7 @@ class BatchingPolicy(BaseModel):
             idle; 0 never waits, batches then grow from what arrives while the backend is busy.
         max_queue_rows: most instances waiting; further requests get 429.
         max_queue_bytes: most bytes of inputs waiting; further requests get 429.
+        max_queue_s: most seconds that what waits is estimated to take; further requests get 429.
         allowed_batch_sizes: increasing, the last one is max_batch_size; a batch is padded with rows up to the next
             of them. Empty allows every size.
         length_buckets: increasing token counts; only texts up to the same one of them share a batch. None takes the
@@ -41,6 +42,7 @@ class BatchingPolicy(BaseModel):
     max_queue_delay_us: int = Field(default=0, ge=0)
     max_queue_rows: int = Field(default=4096, ge=1)
     max_queue_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_queue_s: float = Field(default=1.0, gt=0, le=3600)
     allowed_batch_sizes: tuple[PositiveInt, ...] = ()
     length_buckets: tuple[PositiveInt, ...] | None = None
     priority_levels: int = Field(default=3, ge=1, le=100)
@@ -206,6 +208,7 @@ class ServingPolicy(BaseModel):
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
         instances: backends of each version that run batches at once, fed from one queue.
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
+        max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -218,6 +221,7 @@ class ServingPolicy(BaseModel):
     device: DeviceName | None = None
     instances: int = Field(default=1, ge=1, le=64)
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1)
+    max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -229,7 +233,7 @@ class ServingPolicy(BaseModel):
     @property
     def load_settings(self) -> tuple[object, ...]:
         """What a version is loaded with: one for which it changes is loaded anew."""
-        return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb
+        return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb, self.max_text_characters
 
     def tries(self, tried: Tried) -> bool:
         """Whether the labels name these two versions; without the label "stable" any version may be it."""

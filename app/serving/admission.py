@@ -1,11 +1,16 @@
 """Pure policy: may a request join the queue of its model version?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
 from app.serving.work import Work
+
+# A batch moves the pace by this share of the difference; a single one that was interrupted for long by little.
+_PACE_WEIGHT = 0.1
+_MOST_PACE = 20.0
 
 
 @dataclass(slots=True)
@@ -13,11 +18,14 @@ class Admission:
     """Rows, bytes and estimated seconds of what waits for one model version, and the limits on them.
 
     Attributes:
-        max_queue_rows, max_queue_bytes: limits on what waits; what runs does not count.
+        max_queue_rows, max_queue_bytes, max_queue_s: limits on what waits; what runs does not count.
         levels: number of priority levels.
         instances: batches that run at once.
         rows, nbytes: waiting now.
+        decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
         seconds: estimated for what waits, per priority level, in full batches.
+        pace: how many times as long as estimated batches took that followed one another: what the event loop and the
+            other models take of the processor.
         hung: why no instance can take a batch; empty if one can.
         draining: the process is stopping, or the version is unloading, and takes no new work.
     """
@@ -26,8 +34,11 @@ class Admission:
     max_queue_bytes: int
     levels: int = 1
     instances: int = 1
+    max_queue_s: float = math.inf
     rows: int = 0
     nbytes: int = 0
+    decoding: int = 0
+    pace: float = 1.0
     seconds: list[float] = field(init=False)
     hung: str = ""
     draining: bool = False
@@ -35,22 +46,44 @@ class Admission:
     def __post_init__(self) -> None:
         self.seconds = [0.0] * self.levels
 
-    def check_open(self) -> None:
-        """Refuse cheaply, before the body is read, what cannot be admitted whatever it holds.
+    @contextmanager
+    def decoding_one(self) -> Iterator[None]:
+        """Count a request in while its images or texts are decoded."""
+        self.decoding += 1
+        try:
+            yield
+        finally:
+            self.decoding -= 1
+
+    def observe_pace(self, times: float) -> None:
+        """Learn from a batch after which the next one began at once: it took ``times`` as long as estimated."""
+        self.pace += _PACE_WEIGHT * (min(times, _MOST_PACE) - self.pace)
+
+    def check_open(self, *, level: int = 1, running_s: float | None = None, left_s: float = math.inf) -> None:
+        """Refuse cheaply, before a body is read or decoded, what cannot be admitted whatever it holds.
+
+        Args:
+            level: priority level of the request, or 1 if that is not known yet.
+            running_s: estimated until an instance is free; None when one is free now.
+            left_s: seconds until its deadline.
 
         Raises:
             Draining: the process is stopping.
             ModelNotReady: every instance hangs.
             QueueFull: not one more row fits.
+            DeadlineOutOfReach: what waits takes until after the deadline.
         """
         if self.draining:
             raise Draining("the service is shutting down")
         if self.hung:
             raise ModelNotReady(self.hung)
-        if self.rows >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
+        if self.rows + self.decoding >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
             raise QueueFull(
-                f"{self.rows} instances ({self.nbytes} bytes) wait already; try again", retry_after_s=self._backlog_s()
+                f"{self.rows + self.decoding} instances ({self.nbytes} bytes) wait already; try again",
+                retry_after_s=self._backlog_s(),
             )
+        if self.rows:
+            self._check_wait(self._ahead_s(level, running_s), 0.0, left_s)
 
     def admit(self, works: Sequence[Work], *, running_s: float | None, now: float) -> None:
         """Count a request in.
@@ -88,15 +121,8 @@ class Admission:
             )
         level = works[0].level
         if running_s is not None or self.rows:
-            ahead_s = (running_s or 0.0) + sum(self.seconds[:level]) / self.instances
-            own_s = cost_s / min(self.instances, len(works))
-            left_s = works[0].deadline - now
-            if ahead_s + own_s > left_s:
-                raise DeadlineOutOfReach(
-                    f"the answer would take about {(ahead_s + own_s) * 1e3:.1f} ms, {self.rows} instances wait; "
-                    f"the timeout leaves {left_s * 1e3:.1f} ms; try again",
-                    retry_after_s=_whole_seconds(ahead_s),
-                )
+            own_s = self.pace * cost_s / min(self.instances, len(works))
+            self._check_wait(self._ahead_s(level, running_s), own_s, works[0].deadline - now)
         self.rows += rows
         self.nbytes += nbytes
         self.seconds[level - 1] += cost_s
@@ -109,9 +135,27 @@ class Admission:
         if self.rows == 0:  # no rounding error outlives the queue
             self.seconds = [0.0] * self.levels
 
+    def _ahead_s(self, level: int, running_s: float | None) -> float:
+        """Estimated seconds until all that waits and goes first is done."""
+        return self.pace * ((running_s or 0.0) + sum(self.seconds[:level]) / self.instances)
+
+    def _check_wait(self, ahead_s: float, own_s: float, left_s: float) -> None:
+        if ahead_s > self.max_queue_s:
+            raise QueueFull(
+                f"{self.rows} instances wait and take about {ahead_s * 1e3:.0f} ms, more than max_queue_s="
+                f"{self.max_queue_s:g}; try again",
+                retry_after_s=_whole_seconds(ahead_s),
+            )
+        if ahead_s + own_s > left_s:
+            raise DeadlineOutOfReach(
+                f"the answer would take about {(ahead_s + own_s) * 1e3:.1f} ms, {self.rows} instances wait; "
+                f"the timeout leaves {left_s * 1e3:.1f} ms; try again",
+                retry_after_s=_whole_seconds(ahead_s),
+            )
+
     def _backlog_s(self) -> int:
         """Whole seconds until what waits now is done."""
-        return _whole_seconds(sum(self.seconds) / self.instances)
+        return _whole_seconds(self.pace * sum(self.seconds) / self.instances)
 
 
 def _whole_seconds(seconds: float) -> int:

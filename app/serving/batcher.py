@@ -6,6 +6,7 @@ that is measured to be cheaper than a hop to the worker thread runs on the event
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -21,6 +22,9 @@ from app.serving.watchdog import Watchdog
 from app.serving.work import Batch, BatchObserver, BatchTimes, Work
 
 log = logging.getLogger("atelier.batcher")
+
+# The clock is no finer.
+_SHORTEST_S = 1e-6
 
 
 class Batcher:
@@ -102,6 +106,11 @@ class Batcher:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop
+
+    def check_open(self, *, level: int = 1, left_s: float = math.inf) -> None:
+        """Refuse what cannot be admitted whatever it holds; see ``Admission.check_open``, which says how."""
+        running_s = None if self._free or not self._admission.rows else self.instances.seconds_until_free(self._clock())
+        self._admission.check_open(level=level, running_s=running_s, left_s=left_s)
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue the works of one request, all or none.
@@ -204,8 +213,9 @@ class Batcher:
             self._drop(work, "cancelled")
         for work in taken.expired:
             self._drop(work, "expired")
-            timeout_ms = (work.deadline - work.enqueued_at) * 1e3
-            settle(work, DeadlineExceeded(f"the timeout of {timeout_ms:g} ms passed while the request waited"))
+            settle(
+                work, DeadlineExceeded(f"the timeout of {work.timeout_s * 1e3:g} ms passed while the request waited")
+            )
         if taken.batch is None:
             self._rest_if_empty()
             return
@@ -221,12 +231,15 @@ class Batcher:
         instance = self._free[0]
         instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
+        now = self._clock()
+        if instance.is_pressed:  # its last batch was followed by this one at once
+            self._admission.observe_pace((now - instance.began_at) / max(instance.estimate_s, _SHORTEST_S))
+        instance.began_at, instance.estimate_s, instance.is_pressed = now, estimate_s, False
         if estimate_s < self._rules.inline_below_s:
             self._finish(
                 instance, batch, *run_batch(instance.backend, batch, self._rules, self._clock, self._finite_output)
             )
             return
-        now = self._clock()
         instance.free_at = now + estimate_s
         allowed_s = self._rules.seconds_allowed(estimate_s) + self._rules.grace_s
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
@@ -284,6 +297,7 @@ class Batcher:
             times=times,
             padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
         )
+        instance.is_pressed = bool(self._queue)
         if not self._queue:
             self._rest_if_empty()
         elif self._wakeup is None:  # with several instances, one that is free may wait out a delay

@@ -16,8 +16,14 @@ from app.serving.work import RequestOptions, Timings
 
 DEFAULT_MAX_TOKENS = 64
 LARGEST_MAX_TOKENS = 1024
-# Only the last tokens of a text count, and to find them in a longer one would hold up everybody else.
-LARGEST_TEXT_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text to continue, and its token ids: int32 (length,)."""
+
+    text: str
+    ids: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,13 @@ class Sampling:
 
 
 async def generate(
-    model: LoadedModel, text: str, sampling: Sampling, options: RequestOptions, timings: Timings, *, clock: Clock
+    model: LoadedModel,
+    prompt: Prompt,
+    sampling: Sampling,
+    options: RequestOptions,
+    timings: Timings,
+    *,
+    clock: Clock,
 ) -> AsyncIterator[str]:
     """Go on with a text, token by token.
 
@@ -48,7 +60,7 @@ async def generate(
 
     Args:
         model: a text model with a next-token output.
-        text: what to go on from; its last tokens count, as many as the model takes.
+        prompt: what to continue; its last tokens count, as many as the model takes.
         sampling: how tokens are drawn.
         options: priority of every step; the timeout is that of the whole text.
         timings: seconds in the queue and in the backend are added here.
@@ -58,15 +70,15 @@ async def generate(
         What each token adds to the text, in order; joined they are the continuation.
 
     Raises:
-        InvalidInput: the model does not foretell tokens, or the text is empty.
+        InvalidInput: the model does not predict tokens.
         DeadlineExceeded: the timeout passed before the text was complete.
         ServingError: as ``predict`` raises them.
     """
-    tokenizer, output = _next_token(model)
-    ids = model.instance_from_text(text)
+    tokenizer, output = next_token(model)
+    ids = prompt.ids
     random = np.random.default_rng(sampling.seed)
     deadline = None if options.timeout_s is None else clock() + options.timeout_s
-    before, held = text[-1:], ""
+    before, held = prompt.text[-1:], ""
     for _ in range(sampling.max_tokens):
         left_s = None if deadline is None else deadline - clock()
         if left_s is not None and left_s <= 0:
@@ -119,7 +131,12 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     return first_id + int(np.searchsorted(places, random.random() * places[-1], side="right"))
 
 
-def _next_token(model: LoadedModel) -> tuple[Tokenizer, str]:
+def next_token(model: LoadedModel) -> tuple[Tokenizer, str]:
+    """What splits and joins the texts of a model, and the output that predicts the next token.
+
+    Raises:
+        InvalidInput: the model does not predict tokens.
+    """
     step = model.spec.postprocessing
     if not isinstance(step, NextToken) or model.tokenizer is None:
         raise InvalidInput(f"model {model.name!r} does not generate text: its output is not that of a next token")

@@ -31,6 +31,8 @@ class Instance:
         running: the batch in progress, on the event loop or in the thread.
         name: of version and device, for the log.
         free_at: monotonic seconds at which the batch in the thread is estimated to end.
+        began_at, estimate_s: monotonic seconds at which its last batch began, and what that was estimated to take.
+        is_pressed: more work waited when that batch ended.
         hangs_at: ... and at which it has run for too long, after ``allowed_s``.
         hung: its backend has not returned by then.
         faults_told: of its device, those that ``new_faults`` has told.
@@ -43,6 +45,9 @@ class Instance:
     name: str = "an instance"
     running: Batch | None = None
     free_at: float = 0.0
+    began_at: float = 0.0
+    estimate_s: float = 0.0
+    is_pressed: bool = False
     hangs_at: float = 0.0
     allowed_s: float = 0.0
     hung: bool = False

@@ -100,7 +100,13 @@ class Loader:
             close_all(opened)
             raise
         rules = _limit_processes([each.backend for each in opened], rules, curve)
-        admission = Admission(policy.max_queue_rows, policy.max_queue_bytes, rules.priority_levels, len(opened))
+        admission = Admission(
+            policy.max_queue_rows,
+            policy.max_queue_bytes,
+            max_queue_s=policy.max_queue_s,
+            levels=rules.priority_levels,
+            instances=len(opened),
+        )
         batcher = Batcher(
             instances=[
                 Instance(
@@ -131,6 +137,7 @@ class Loader:
             provider=opened[0].backend.provider,
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
+            max_text_characters=serving.max_text_characters,
             batching=policy,
             load_settings=serving.load_settings,
         )

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.image_file import Room, no_bound
 from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreprocessing
-from app.contract.tokenizer import Tokenizer
+from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
-from app.errors import InvalidInput
+from app.errors import InvalidInput, TooLarge
 from app.repository.policy import BatchingPolicy
 from app.runtime.backend import Array, Tensors
 from app.runtime.warmup import LatencyCurve
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.instances import Instances
+from app.serving.work import RequestOptions
 
 # Up to this many classes, sorting all of them is cheaper than looking for the best.
 _FEW = 128
@@ -64,6 +66,7 @@ class LoadedModel:
         provider: execution provider that runs it.
         default_timeout_s: deadline of a request that names none.
         pixel_limit: most pixels of an image.
+        max_text_characters: most characters of a text.
         batching, load_settings: what serving.json said when it was loaded.
         leases: the requests that hold it.
         memo: what the edge remembers for this version, and forgets with it.
@@ -81,6 +84,7 @@ class LoadedModel:
     provider: str
     default_timeout_s: float
     pixel_limit: int
+    max_text_characters: int
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)
@@ -108,8 +112,16 @@ class LoadedModel:
             return None
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 
-    def instance_from_image(self, data: bytes) -> npt.NDArray[np.uint8]:
+    def timeout_s(self, options: RequestOptions) -> float:
+        """Seconds after its first byte until the answer of a request is no longer awaited."""
+        return self.default_timeout_s if options.timeout_s is None else options.timeout_s
+
+    def instance_from_image(self, data: bytes, *, room: Room = no_bound) -> npt.NDArray[np.uint8]:
         """One instance of the image input from an encoded image.
+
+        Args:
+            data: the file.
+            room: asked for the bytes that this holds.
 
         Raises:
             InvalidInput: the model takes no images, or the bytes break a rule of ``transforms``.
@@ -118,17 +130,26 @@ class LoadedModel:
         if not isinstance(step, ImagePreprocessing):
             raise InvalidInput(f"model {self.name!r} takes no images; {self.what_it_takes()}")
         return image_to_instance(
-            data, preprocessing=step, target=self.spec.input(step.input), pixel_limit=self.pixel_limit
+            data, preprocessing=step, target=self.spec.input(step.input), pixel_limit=self.pixel_limit, room=room
         )
 
-    def instance_from_text(self, text: str) -> npt.NDArray[np.int32]:
+    def instance_from_text(self, text: str | bytes) -> npt.NDArray[np.int32]:
         """One instance of the text input, not padded.
+
+        Args:
+            text: as it is, or in UTF-8.
 
         Raises:
             InvalidInput: the model takes no text, or the text is empty.
+            WrongFormat: not UTF-8.
+            TooLarge: more characters than the model accepts.
         """
         if self.tokenizer is None:
             raise InvalidInput(f"model {self.name!r} takes no text; {self.what_it_takes()}")
+        if isinstance(text, bytes):
+            text = text_from_bytes(text)
+        if len(text) > self.max_text_characters:
+            raise TooLarge(f"text has {len(text)} characters; at most {self.max_text_characters} are accepted")
         if not text.strip():
             raise InvalidInput("text is empty; send at least one word")
         return self.tokenizer.encode(text)

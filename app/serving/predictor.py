@@ -11,7 +11,12 @@ from app.serving.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
 
 
 async def predict(
-    model: LoadedModel, inputs: Tensors, options: RequestOptions = DEFAULT_OPTIONS, *, clock: Clock
+    model: LoadedModel,
+    inputs: Tensors,
+    options: RequestOptions = DEFAULT_OPTIONS,
+    *,
+    clock: Clock,
+    began: float | None = None,
 ) -> Prediction:
     """Answer one request.
 
@@ -20,6 +25,7 @@ async def predict(
         inputs: input name -> (rows, *shape) as decoded from the wire.
         options: priority and timeout.
         clock: monotonic seconds.
+        began: when the first byte of the request came, from which its timeout counts; None: now.
 
     Returns:
         Outputs in the order of the rows, and how long they waited and ran. Cancelling the caller
@@ -34,7 +40,8 @@ async def predict(
     """
     tensors = conform(inputs, model.spec)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
-    works = _works(request, model, options, now=clock())
+    now = clock()
+    works = _works(request, model, options, now=now, began=now if began is None else began)
     model.batcher.submit(works)
     try:
         if len(works) == 1:
@@ -53,9 +60,9 @@ async def predict(
     )
 
 
-def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: float) -> list[Work]:
+def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: float, began: float) -> list[Work]:
     """The queue entries of a request."""
-    deadline = now + (model.default_timeout_s if options.timeout_s is None else options.timeout_s)
+    timeout_s = model.timeout_s(options)
     level = model.batcher.rules.level(options.priority)
     loop = model.batcher.loop
     return [
@@ -64,7 +71,8 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
             rows=row_count(part.inputs),
             nbytes=byte_count(part.inputs),
             enqueued_at=now,
-            deadline=deadline,
+            deadline=began + timeout_s,
+            timeout_s=timeout_s,
             future=loop.create_future(),
             level=level,
             length=part.length,

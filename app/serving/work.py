@@ -35,6 +35,7 @@ class Work:
         rows: instances.
         nbytes: bytes of the inputs.
         enqueued_at, deadline: monotonic seconds.
+        timeout_s: after which the deadline comes, counted from the first byte of the request.
         future: where the answer goes. Done before the answer is there means that the client left.
         level: priority level, 1 is the highest.
         length: steps of the longest row of a sequence; 0 where all instances have one shape.
@@ -50,6 +51,7 @@ class Work:
     enqueued_at: float
     deadline: float
     future: asyncio.Future[Answer]
+    timeout_s: float = 0.0
     level: int = 1
     length: int = 0
     shape_key: Hashable = None

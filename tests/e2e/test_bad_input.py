@@ -245,7 +245,9 @@ def test_bad_base64_is_named(tiny):
 
 def test_base64_of_no_image_is_refused_and_names_the_row(tiny):
     rows = [{"b64": base64.b64encode(data).decode()} for data in (png(np.zeros((4, 4), np.uint8)), b"hello")]
-    assert predict(tiny, {"instances": rows}) == "instances[1]: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image"
+    assert (
+        predict(tiny, {"instances": rows}) == "instances[1]: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image"
+    )
 
 
 def test_an_empty_text_in_json_names_the_row(tiny):
@@ -346,7 +348,9 @@ def test_a_form_with_a_bad_file_names_the_part(tiny):
     good = png(np.zeros((4, 4), np.uint8))
     files = [("image", ("a.png", good)), ("image", ("b.png", b"hello"))]
     error = refused(tiny, "/v1/models/brightness:classify", files=files)
-    assert error == (f"part 2 of the form: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}")
+    assert error == (
+        f"part 2 of the form: 5 bytes are not a PNG, JPEG, GIF, BMP, WEBP or TIFF image; {SEND_BRIGHTNESS}"
+    )
 
 
 def test_an_unread_content_type_is_answered_with_what_to_send(tiny):

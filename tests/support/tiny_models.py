@@ -188,7 +188,10 @@ def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1
 
 
 def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, multiplications: int = 12) -> Path:
-    """Answers its input after some seconds of matrix multiplication, when the input is not 0; one row a batch."""
+    """Answers its input after some seconds of matrix multiplication, when the input is not 0; one row a batch.
+
+    Its queue may hold any number of seconds, unless the test writes a serving.json of its own afterwards.
+    """
     size = 1500
     nodes = [
         helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
@@ -209,7 +212,9 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
     golden = Golden(
         inputs={"x": np.zeros(64, np.int32)}, outputs={"y": np.zeros(64, np.float32)}, tolerance={"default": 0}
     )
-    return write_version(models, version, spec, _graph(spec, nodes, {"zero": np.float32(0)}), golden)
+    directory = write_version(models, version, spec, _graph(spec, nodes, {"zero": np.float32(0)}), golden)
+    (models / name / "serving.json").write_text('{"batching": {"max_queue_s": 3600}}')
+    return directory
 
 
 def _work(size: int, multiplications: int) -> onnx.GraphProto:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from app.edge.datatypes import BYTES, NUMPY, array_from_bytes, split_bytes
+from app.edge.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
+from app.edge.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.v2_input import Declared, declare, media_rows, read_options, refuse_count, wanted_input
 from app.edge.v2_output import Requested, check_requested, printed_outputs
-from app.edge.wire import INLINE_BYTES
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
@@ -54,26 +54,25 @@ class Inference:
     """A request of ``ModelInfer`` as tensors.
 
     Attributes:
-        inputs: input name -> (rows, *shape), as decoded.
+        inputs: input name -> (rows, *shape), or images or texts that are still to be decoded.
         requested: outputs of the reply, in its order.
         options: priority and timeout.
     """
 
-    inputs: dict[str, Array]
+    inputs: dict[str, Array | Encoded]
     requested: list[Requested]
     options: RequestOptions
 
 
-def is_small(request: pb.ModelInferRequest, model: LoadedModel) -> bool:
-    """Whether decoding costs less than handing it to a worker thread would. Raw numbers are used as they lie."""
-    values = media_bytes = 0
+def is_small(request: pb.ModelInferRequest) -> bool:
+    """Whether parsing costs less than handing it to a worker thread would. Raw numbers are used as they lie."""
+    values = 0
     for index, tensor in enumerate(request.inputs):
         if tensor.HasField("contents"):
-            values += max(len(getattr(tensor.contents, field)) for field in _ELEMENT_TYPES)
-            media_bytes += sum(len(element) for element in tensor.contents.bytes_contents)
+            values += max(len(getattr(tensor.contents, field)) for field in CONTENTS.values())
         if tensor.datatype == BYTES and index < len(request.raw_input_contents):
-            media_bytes += len(request.raw_input_contents[index])
-    return values <= INLINE_VALUES and media_bytes <= INLINE_BYTES["image" if model.tokenizer is None else "text"]
+            values += len(request.raw_input_contents[index]) // SHORTEST_ELEMENT_BYTES
+    return values <= INLINE_VALUES
 
 
 def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
@@ -85,7 +84,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
     if len(request.inputs) != len(model.spec.inputs):
         refuse_count(len(request.inputs), model)
     raw: list[bytes] = list(request.raw_input_contents)
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, Array | Encoded] = {}
     for index, tensor in enumerate(request.inputs):
         # What is not sent is empty here; the rules know it as None.
         declared = declare(tensor.name or None, tensor.datatype or None, list(tensor.shape), f"inputs[{index}]")
@@ -93,7 +92,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
             raise InvalidInput(f"input {declared.name!r} is given twice")
         wanted_input(declared, model)
         if not raw:
-            inputs[declared.name] = _typed(declared, tensor, model)
+            inputs[declared.name] = _typed(declared, tensor)
         elif tensor.HasField("contents"):
             raise InvalidInput(
                 f"contents field must not be specified when using raw_input_contents for {declared.name!r} "
@@ -105,7 +104,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
                 f"for model {model.name!r}"
             )
         else:
-            inputs[declared.name] = _raw(declared, raw[index], model)
+            inputs[declared.name] = _raw(declared, raw[index])
     return Inference(inputs, _requested(request, model), read_options(plain_parameters(request.parameters)))
 
 
@@ -126,10 +125,10 @@ def print_infer(
     )
 
 
-def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array:
+def _raw(declared: Declared, data: bytes) -> Array | Encoded:
     """One input's tensor from its bytes."""
     if declared.datatype == BYTES:
-        return media_rows(split_bytes(data, declared.name), declared, model)
+        return media_rows(split_bytes(data, declared.name), declared)
     wanted = NUMPY[declared.datatype].itemsize * prod(declared.shape)
     if len(data) != wanted:
         raise InvalidInput(
@@ -139,7 +138,7 @@ def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array:
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 
-def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, model: LoadedModel) -> Array:
+def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor) -> Array | Encoded:
     """One input's tensor from its typed values."""
     name, datatype, shape = declared.name, declared.datatype, declared.shape
     if not tensor.HasField("contents"):
@@ -154,7 +153,7 @@ def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, mo
             raise InvalidInput(f"input {name!r} of datatype {datatype} has {descriptor.name}; send {wanted}")
     values = getattr(tensor.contents, wanted)
     if datatype == BYTES:
-        return media_rows(list(values), declared, model)
+        return media_rows(list(values), declared)
     if len(values) != prod(shape):
         raise InvalidInput(f"{wanted} of input {name!r} hold {len(values)} values; shape {shape} wants {prod(shape)}")
     return np.fromiter(values, _ELEMENT_TYPES[wanted], count=len(values)).reshape(shape)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 
@@ -10,7 +11,6 @@ from app.edge.grpc.inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from app.errors import CannotListen
-from app.serving.registry import Registry
 
 log = logging.getLogger("atelier.grpc")
 
@@ -23,7 +23,7 @@ class GrpcServer:
 
     Args:
         servicer: answers the calls.
-        registry: whose work is failed when it does not finish in time.
+        fail_unfinished: called when calls do not finish in time: answers all of them.
         host: address to listen on.
         message_limit_bytes: largest request; a larger one is answered RESOURCE_EXHAUSTED by gRPC itself.
         stop_timeout_s: seconds for calls under way to finish.
@@ -33,13 +33,13 @@ class GrpcServer:
         self,
         servicer: GRPCInferenceServiceServicer,
         *,
-        registry: Registry,
+        fail_unfinished: Callable[[], None],
         host: str,
         message_limit_bytes: int,
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
-        self._registry = registry
+        self._fail_unfinished = fail_unfinished
         self._host = f"[{host}]" if ":" in host else host
         self._message_limit_bytes = message_limit_bytes
         self._stop_timeout_s = stop_timeout_s
@@ -87,7 +87,7 @@ class GrpcServer:
     async def _stop(self) -> None:
         if self._server is None:
             return
-        fail = asyncio.get_running_loop().call_later(self._stop_timeout_s, self._registry.fail_unfinished)
+        fail = asyncio.get_running_loop().call_later(self._stop_timeout_s, self._fail_unfinished)
         try:
             await self._server.stop(self._stop_timeout_s + LAST_WORDS_S)
         finally:

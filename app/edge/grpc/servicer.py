@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 from grpc import StatusCode
 from grpc.aio import ServicerContext
 
+from app.edge.decoding import Decoding
 from app.edge.dispatch import CLIENT_CLOSED_REQUEST, RequestObserver
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
@@ -77,6 +78,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         registry: finds the model version.
         commands: loads and unloads.
         statistics: gives the counts of the versions.
+        decoding: from messages to tensors.
         observer: is told of every inference.
         admin: who may load and unload.
         unload_timeout_s: requests of a model that is unloaded may take that long to finish.
@@ -89,6 +91,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         registry: Registry,
         commands: RepositoryCommands,
         statistics: describe.TotalStatistics,
+        decoding: Decoding,
         observer: RequestObserver,
         admin: AdminRule,
         unload_timeout_s: float,
@@ -97,6 +100,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._registry = registry
         self._commands = commands
         self._statistics = statistics
+        self._decoding = decoding
         self._observer = observer
         self._admin = admin
         self._unload_timeout_s = unload_timeout_s
@@ -206,7 +210,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
                     model = rollout.choose(_key(request, context, rollout.sticky_header))
             with model.leases:
                 model.admission.check_open()
-                response = await self._infer(request, model, context, timings, rollout)
+                response = await self._infer(request, model, context, timings, rollout, began=start)
             code = 200
         except ServingError as error:
             code = status_of(error)
@@ -229,20 +233,27 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         context: ServicerContext,
         timings: Timings,
         rollout: Rollout | None,
+        *,
+        began: float,
     ) -> pb.ModelInferResponse:
         """Decode, predict, encode. gRPC has read the request before, so that stage stays 0."""
-        began = self._clock()
-        inference = await _decode(request, model)
+        inference = await self._parse(request, model, began)
         options = _until(context.time_remaining(), inference.options, model)
+        inputs = await self._decoding.tensors(inference.inputs, model, options, began=began)
         timings.decode = self._clock() - began
-        prediction = await predict(model, inference.inputs, options, clock=self._clock)
+        prediction = await predict(model, inputs, options, clock=self._clock, began=began)
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
         if rollout is not None and model is rollout.stable:
-            rollout.copy(inference.inputs, prediction)
+            rollout.copy(inputs, prediction)
         answered = self._clock()
         response = print_infer(prediction.outputs, inference.requested, model, request.id)
         timings.encode = self._clock() - answered
         return response
+
+    async def _parse(self, request: pb.ModelInferRequest, model: LoadedModel, began: float) -> Inference:
+        if is_small(request):
+            return parse_infer(request, model)
+        return await self._decoding.aside(lambda: parse_infer(request, model), model, began=began)
 
     def _check_admin(self, call: str, context: ServicerContext) -> None:
         given = dict(context.invocation_metadata() or ()).get("authorization", "")
@@ -258,15 +269,9 @@ def _key(request: pb.ModelInferRequest, context: ServicerContext, header: str | 
     return b"".join(raw) if raw else request.SerializeToString()
 
 
-async def _decode(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
-    if is_small(request, model):
-        return parse_infer(request, model)
-    return await asyncio.get_running_loop().run_in_executor(None, parse_infer, request, model)
-
-
 def _until(remaining_s: float | None, options: RequestOptions, model: LoadedModel) -> RequestOptions:
     """The request's options, its timeout cut to the time for which the client waits: nobody reads a later answer."""
-    timeout_s = model.default_timeout_s if options.timeout_s is None else options.timeout_s
+    timeout_s = model.timeout_s(options)
     if remaining_s is None or remaining_s >= timeout_s:
         return options
     return replace(options, timeout_s=remaining_s)

@@ -1,0 +1,118 @@
+"""Images and texts of a request that are still to be decoded, whatever protocol they came by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from app.contract.image_file import is_cheap
+from app.contract.tokenizer import pad
+from app.edge.decode_pool import DecodePool, Ticket
+from app.errors import InvalidInput, TooLarge, WrongFormat
+from app.runtime.backend import Array, Tensors
+from app.serving.model import LoadedModel
+
+# Decoding more than this costs more than handing it to a thread does, and holds up everybody else.
+INLINE_TEXT_BYTES = 16_384
+INLINE_IMAGE_BYTES = 4_096
+INLINE_PIXELS = 4_096
+INLINE_IMAGES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Images or texts, one instance each, as they came.
+
+    Attributes:
+        items: files, texts in UTF-8, or texts.
+        place: names an item in errors, by its index; empty where there is but one.
+        how: what to send instead of bytes that are not an image or a text; may be empty.
+    """
+
+    items: list[bytes | str]
+    place: Callable[[int], str] = lambda _: ""
+    how: str = ""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+Inputs = Mapping[str, Array | Encoded]
+
+
+async def decode_inputs(inputs: Inputs, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Tensors:
+    """The tensors of a request: what is encoded is decoded, here if that is cheap and in the pool if not.
+
+    Raises:
+        InvalidInput: names the item and the rule it breaks.
+        TooLarge: more than the queue of the model could ever hold.
+        QueueFull, DeadlineExceeded, Draining: see ``DecodePool.run``.
+    """
+    tensors: dict[str, Array] = {}
+    for name, value in inputs.items():
+        if not isinstance(value, Encoded):
+            tensors[name] = value
+            continue
+        _check_count(value, name, model)
+        if _is_cheap(value, model):
+            tensors[name] = _decode(value, model, pool, ticket)
+        else:
+            with model.admission.decoding_one():
+                tensors[name] = await pool.run(partial(_decode, value, model, pool, ticket), ticket)
+    return tensors
+
+
+def _decode(encoded: Encoded, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Array:
+    """All items, one row each; token ids of different length are padded after their end."""
+    rows = []
+    for index, item in enumerate(encoded.items):
+        if index:
+            ticket.check()
+        try:
+            rows.append(_instance(item, model, pool, ticket))
+        except WrongFormat as error:
+            raise WrongFormat(
+                _said(encoded, index, f"{error}; {encoded.how}" if encoded.how else str(error))
+            ) from error
+        except InvalidInput as error:
+            raise type(error)(_said(encoded, index, str(error))) from error
+    if len({row.shape for row in rows}) == 1:
+        return np.stack(rows)
+    return pad(rows)
+
+
+def _instance(item: bytes | str, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Array:
+    if model.tokenizer is None and isinstance(item, bytes):
+        return model.instance_from_image(item, room=lambda nbytes: pool.room(ticket, nbytes))
+    return model.instance_from_text(item)
+
+
+def _said(encoded: Encoded, index: int, message: str) -> str:
+    place = encoded.place(index)
+    return f"{place}: {message}" if place else message
+
+
+def _is_cheap(encoded: Encoded, model: LoadedModel) -> bool:
+    items = encoded.items
+    if model.tokenizer is not None:
+        return sum(map(len, items)) <= INLINE_TEXT_BYTES
+    return len(items) <= INLINE_IMAGES and all(
+        isinstance(item, bytes) and is_cheap(item, most_bytes=INLINE_IMAGE_BYTES, most_pixels=INLINE_PIXELS)
+        for item in items
+    )
+
+
+def _check_count(encoded: Encoded, name: str, model: LoadedModel) -> None:
+    """Refuse what could never join the queue before any of it is decoded."""
+    policy = model.batching
+    if len(encoded) > policy.max_queue_rows:
+        raise TooLarge(
+            f"{name!r} holds {len(encoded)} instances; at most max_queue_rows={policy.max_queue_rows} fit the queue"
+        )
+    spec = model.spec.input(name)
+    if not spec.is_variable and len(encoded) * spec.instance_bytes > policy.max_queue_bytes:
+        raise TooLarge(
+            f"{name!r} holds {len(encoded)} instances of {spec.instance_bytes} bytes; at most "
+            f"max_queue_bytes={policy.max_queue_bytes} fit the queue"
+        )
