@@ -10,6 +10,7 @@ from app.api.documentation import add_inference_routes
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
+from app.edge.http_limits import Connections
 from app.errors import CannotListen
 from app.serving.administration import RepositoryCommands
 from app.serving.describe import TotalStatistics
@@ -29,6 +30,7 @@ class Atelier(FastAPI):
     dispatch: Dispatch
     decoding: Decoding
     decode_pool: DecodePool
+    connections: Connections
     metrics: Metrics
     # Load, unload, promote and roll back, and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands

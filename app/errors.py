@@ -10,6 +10,7 @@ ServingError
 ├── Unavailable           try again: nothing is wrong with the request
 │   ├── QueueFull         ... as many rows or bytes wait as the limits allow
 │   ├── DeadlineOutOfReach ... so much waits that the answer would come after the deadline
+│   ├── Overloaded        ... the process holds as many connections, or bytes of requests, as it may
 │   ├── Draining          ... the process is stopping
 │   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
@@ -77,6 +78,10 @@ class QueueFull(Unavailable):
 
 class DeadlineOutOfReach(Unavailable):
     """By the measured latency the answer would come after the request's deadline, so it is not begun."""
+
+
+class Overloaded(Unavailable):
+    """The process holds as many connections, or bytes of unanswered requests, as its limits allow."""
 
 
 class Draining(Unavailable):

@@ -26,6 +26,7 @@ from app.assembly import build_lifecycle
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
+from app.edge.http_limits import Connections, HttpLimits
 from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
 from app.lifespan import lifespan
@@ -70,11 +71,12 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.commands = lifecycle if hooks is None else hooks.commands
     app.total = partial(_itself, metrics) if hooks is None else hooks.total
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
+    app.connections = Connections(http_limits(settings))
     limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
-    app.decoding = Decoding(limits=limits, pool=app.decode_pool, clock=time.perf_counter)
+    app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
     app.dispatch = Dispatch(
         registry=registry,
         limits=limits,
@@ -106,6 +108,11 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     add_docs_page(app)
     add_error_handlers(app)
     return app
+
+
+def http_limits(settings: Settings) -> HttpLimits:
+    """The limits of HTTP connections, from the settings of the same names."""
+    return HttpLimits(**{name: getattr(settings, name) for name in HttpLimits.__dataclass_fields__})
 
 
 async def _itself(value: T) -> T:

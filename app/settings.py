@@ -44,6 +44,25 @@ class Settings(BaseSettings):
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
     )
+    bodies_limit_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Most bytes that the bodies of all unanswered requests may hold."
+    )
+    max_connections: int = Field(default=4_096, ge=1, description="Most HTTP connections open at once.")
+    head_limit_bytes: int = Field(
+        default=32_768, ge=1_024, description="Largest request line with headers of a request."
+    )
+    max_headers: int = Field(default=100, ge=1, description="Most headers of a request.")
+    head_timeout_s: float = Field(
+        default=10, gt=0, description="Seconds for the head of a request, and for the first byte of a connection."
+    )
+    body_timeout_s: float = Field(
+        default=20, gt=0, description="Seconds for a body, and one more for each body_rate_bytes of it that came."
+    )
+    body_rate_bytes: int = Field(default=16_384, ge=1, description="Slowest rate of a body, in bytes a second.")
+    send_timeout_s: float = Field(
+        default=30, gt=0, description="Seconds for a client to read some of its reply before it is disconnected."
+    )
+    keep_alive_s: float = Field(default=5, gt=0, description="Seconds between two requests of a connection.")
     json_fallback_limit_bytes: int = Field(
         default=2**20,
         ge=0,

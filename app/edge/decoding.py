@@ -9,6 +9,7 @@ from app.edge.decode_pool import DecodePool, Ticket
 from app.edge.encoded import Encoded, Inputs, decode_inputs
 from app.edge.exchange import Exchange, Heads
 from app.edge.generate import parse_generate
+from app.edge.http_limits import BodyRoom
 from app.edge.incoming import EdgeLimits, Incoming
 from app.edge.json_tensor import JsonReader
 from app.runtime.backend import Tensors
@@ -29,12 +30,14 @@ class Decoding:
     Args:
         limits: on bodies.
         pool: for what is large.
+        bodies: holds what was inflated until the request is admitted.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, limits: EdgeLimits, pool: DecodePool, clock: Clock) -> None:
+    def __init__(self, *, limits: EdgeLimits, pool: DecodePool, bodies: BodyRoom, clock: Clock) -> None:
         self._limits = limits
         self._pool = pool
+        self._bodies = bodies
         self._clock = clock
         self._reader = self._new_reader()
 
@@ -52,6 +55,13 @@ class Decoding:
         """
         if heads.content_encoding:
             body = await self._inflated(incoming, heads, body, model)
+            with self._bodies.holding(len(body)):
+                return await self._exchange(incoming, heads, body, model)
+        return await self._exchange(incoming, heads, body, model)
+
+    async def _exchange(
+        self, incoming: Incoming, heads: Heads, body: bytes, model: LoadedModel
+    ) -> tuple[Exchange, Tensors]:
         route = incoming.route
         request = wire.Request(route, heads, incoming.query, body, wire.kind_of(route, heads, body, model))
         if request.is_small:

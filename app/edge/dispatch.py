@@ -85,7 +85,8 @@ class Dispatch:
         elif route.api == "v1" and route.verb not in V1_VERBS:
             await send_reply(error_reply(_malformed(scope)), send)
         else:
-            incoming = Incoming(route, scope["headers"], scope["query_string"], receive=receive, send=send)
+            began = scope.get("state", {}).get("began_at")
+            incoming = Incoming(route, scope["headers"], scope["query_string"], receive=receive, send=send, began=began)
             reply = await self.answer(incoming)
             if reply is not None:
                 await send_reply(reply, send)

@@ -9,14 +9,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from app.edge.http_connection import GuardedProtocol
 from app.edge.incoming import Incoming
 from app.edge.respond import Reply
 from app.edge.routes import match_target
 
 
-class InferenceProtocol(HttpToolsProtocol):
+class InferenceProtocol(GuardedProtocol):
     """One connection to an ``Atelier`` application."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -24,49 +25,43 @@ class InferenceProtocol(HttpToolsProtocol):
         self._dispatch = self.config.app.dispatch  # type: ignore[union-attr]
         self._arriving: DirectAnswer | None = None
         self._running: DirectAnswer | None = None
-        self._idle_since: float | None = None
 
-    def on_message_begin(self) -> None:
-        """A request begins; its scope is made when it turns out to need one."""
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
-    def on_headers_complete(self) -> None:
+    def _take_request(self) -> None:
         """Choose the way of the request."""
         if (found := match_target(self.url)) is not None and found[0].is_inference and self._is_plain():
-            incoming = Incoming(found[0], self.headers, found[1], b"")
+            incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began)
             self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
         else:
-            self._hand_on()
+            self._arriving = None
+            super()._take_request()
 
-    def on_body(self, body: bytes) -> None:
+    def _take_body(self, body: bytes) -> None:
         """A part of the body."""
         if self._arriving is None:
-            super().on_body(body)
+            super()._take_body(body)
             return
-        incoming = self._arriving.incoming
-        incoming.body = incoming.body + body if incoming.body else body
-        if len(incoming.body) > HIGH_WATER_LIMIT:
-            self._arriving = None
+        self._arriving.parts.append(body)
+        if self._body_bytes > HIGH_WATER_LIMIT:
+            parts, self._arriving = self._arriving.parts, None
             self.cycle.response_complete = True  # of the answer that is not to be
-            self._hand_on()
-            super().on_body(incoming.body)
+            super()._take_request()
+            super()._take_body(b"".join(parts))
 
-    def on_message_complete(self) -> None:
+    def _complete_request(self) -> None:
         """The request is complete."""
         if self._arriving is None:
-            super().on_message_complete()
+            super()._complete_request()
             return
-        self._running, self._arriving = self._arriving, None
-        self._running.begin(self._dispatch.answer(self._running.incoming))
+        answer, self._arriving = self._arriving, None
+        self._running = answer
+        parts = answer.parts
+        answer.incoming.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        answer.begin(self._dispatch.answer(answer.incoming))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits for the answer any more."""
         super().connection_lost(exc)
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
         if self._running is not None:
             self._running.cancel()
 
@@ -90,17 +85,6 @@ class InferenceProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def on_response_complete(self) -> None:
-        """Begin the next request if it is here already; else close the connection unless one comes soon."""
-        if self.pipeline or self.transport.is_closing():
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        self.flow.resume_reading()
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_again_in(self.timeout_keep_alive)
-
     def _is_plain(self) -> bool:
         """Whether the head asks for nothing that only uvicorn's own way can do, and no other request is under way."""
         return (
@@ -108,34 +92,8 @@ class InferenceProtocol(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not self.expect_100_continue
-            and not self.parser.should_upgrade()
             and not self.flow.write_paused
         )
-
-    def _hand_on(self) -> None:
-        """Let uvicorn make a scope of the head and call the application."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers  # the list that the scope holds
-        super().on_headers_complete()
-
-    def _unset_keepalive_if_required(self) -> None:
-        """Data has come in. The timer goes on: a new one for each request costs more than one that looks again."""
-        self._idle_since = None
-
-    def _look_again_in(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self._close_if_idle)
-
-    def _close_if_idle(self) -> None:
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None or self.transport.is_closing():
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._look_again_in(left)
-        else:
-            self.transport.close()
 
 
 class DirectAnswer:
@@ -145,14 +103,25 @@ class DirectAnswer:
 
     Attributes:
         incoming: the request.
+        parts: of its body, as they came.
         keep_alive: whether the connection stays open after the reply.
         response_complete, disconnected: as in uvicorn's cycles.
     """
 
-    __slots__ = ("_answer", "_connection", "_waiting", "disconnected", "incoming", "keep_alive", "response_complete")
+    __slots__ = (
+        "_answer",
+        "_connection",
+        "_waiting",
+        "disconnected",
+        "incoming",
+        "keep_alive",
+        "parts",
+        "response_complete",
+    )
 
     def __init__(self, connection: InferenceProtocol, incoming: Incoming, *, keep_alive: bool) -> None:
         self.incoming = incoming
+        self.parts: list[bytes] = []
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from app.edge.http_connection import HALF_CLOSE_WITHIN_S
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import SIDE, write_slow_model
 
@@ -220,6 +221,7 @@ def test_who_leaves_takes_the_request_out_of_the_queue(slow):
             with connect(slow.client.base_url) as leaving:
                 send(leaving, BUSY)
                 wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") > 0)
+                time.sleep(2 * HALF_CLOSE_WITHIN_S)  # sooner, the end of its stream may mean that it sends nothing more
         wait_until(lambda: slow.metric("atelier_requests_total", model="slow", code="499") == 3)
         wait_until(lambda: slow.metric("atelier_dropped_rows_total", model="slow", reason="cancelled") == 3)
         assert reply(first)[0] == 200

@@ -1,0 +1,348 @@
+"""What one connection may do: heads, bodies, framings, offers of another protocol, and how long it may take."""
+
+import json
+import re
+import socket
+import struct
+import time
+
+import httpx
+import pytest
+
+from tests.support.service import Service, wait_until
+from tests.support.tiny_models import SIDE
+
+PATH = "/v1/models/brightness:predict"
+BODY = bytes(SIDE * SIDE)
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADES = {
+    "curl --http2": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "Java HttpClient": "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n",
+    "websocket": "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "any": "connection: upgrade\r\nupgrade: foo/2\r\n",
+}
+BOUNDS = {
+    "ATELIER_HEAD_TIMEOUT_S": "1",
+    "ATELIER_BODY_TIMEOUT_S": "1",
+    "ATELIER_BODY_RATE_BYTES": "400000",
+    "ATELIER_SEND_TIMEOUT_S": "1",
+    "ATELIER_KEEP_ALIVE_S": "60",
+    "ATELIER_BODIES_LIMIT_BYTES": "3000000",
+    "ATELIER_BODY_LIMIT_BYTES": "2000000",
+    "ATELIER_MAX_CONNECTIONS": "8",
+}
+
+
+def head(extra="", *, method="POST", path=PATH, version="1.1", length=SIDE * SIDE):
+    framing = f"Content-Length: {length}\r\n" if length is not None else ""
+    octets = "Content-Type: application/octet-stream\r\n"
+    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{octets}{extra}{framing}\r\n".encode()
+
+
+@pytest.fixture(scope="module")
+def bounded(tiny_models):
+    """A service whose bounds are reached within a test."""
+    service = Service(tiny_models, environment=BOUNDS)
+    yield service
+    assert "Traceback" not in service.log
+    assert service.stop() == 0
+
+
+class Line:
+    """A bare connection."""
+
+    def __init__(self, url):
+        host, port = re.fullmatch(r"http://(.+):(\d+)/?", str(url)).groups()
+        self.socket = socket.create_connection((host, int(port)), timeout=15)
+        self._seen = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, *packets):
+        for index, packet in enumerate(packets):
+            if index:
+                time.sleep(0.03)  # so that it is a packet of its own
+            self.socket.sendall(packet)
+        return self
+
+    def reply(self):
+        """Status and document of the next reply; None where the connection is closed."""
+        while b"\r\n\r\n" not in self._seen:
+            if not (part := self.socket.recv(65_536)):
+                assert self._seen == b""
+                return None
+            self._seen += part
+        top, _, self._seen = self._seen.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", top)[1])
+        while len(self._seen) < length:
+            self._seen += self.socket.recv(65_536)
+        body, self._seen = self._seen[:length], self._seen[length:]
+        return int(top.split(b" ")[1]), json.loads(body)
+
+    def is_closed_under(self, packet):
+        """Whether sending the same again and again ends in an error."""
+        ends_at = time.monotonic() + 20
+        try:
+            while time.monotonic() < ends_at:
+                self.send(packet)
+        except ConnectionError:
+            return True
+        return False
+
+    def is_silent(self):
+        """Whether nothing comes for a while, and the connection stays open."""
+        self.socket.settimeout(0.3)
+        try:
+            return self.socket.recv(1) is None
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(15)
+
+
+@pytest.fixture
+def line(tiny):
+    with Line(tiny.base_url) as line:
+        yield line
+
+
+# Offers of another protocol
+
+
+@pytest.mark.parametrize("packets", ["together", "apart"])
+@pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
+def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(line, headers, packets):
+    top = head(headers)
+    line.send(top + BODY) if packets == "together" else line.send(top, BODY)
+    assert line.reply()[0] == 200
+    assert line.is_silent()
+    assert line.send(LIVE).reply() == (200, {"live": True})
+
+
+@pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
+def test_a_body_after_such_an_offer_is_never_read_as_a_request(line, headers):
+    line.send(head(headers, length=len(LIVE)), LIVE)
+    status, document = line.reply()
+    assert status == 400
+    assert "is no whole number of instances" in document["error"]
+    assert line.is_silent()
+
+
+@pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
+def test_a_get_with_such_an_offer_is_answered_once(line, headers):
+    line.send(f"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
+    assert line.reply() == (200, {"live": True})
+    assert line.is_silent()
+
+
+def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_request(line):
+    chunked = head("Transfer-Encoding: chunked\r\nConnection: Upgr", length=None)[:-2]
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    line.send(LIVE + chunked, b"ade\r\nUpg", b"rade: h2c\r\n\r\n", body[:7], body[7:] + LIVE)
+    assert [line.reply()[0] for _ in range(3)] == [200, 200, 200]
+    assert line.is_silent()
+
+
+# Framing
+
+
+@pytest.mark.parametrize(
+    ("packet", "says"),
+    [
+        (head("Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", "can't be present with"),
+        (head("Content-Length: 3\r\n") + BODY, "Duplicate Content-Length"),
+        (head("Host: other\r\n") + BODY, "the request has 2 Host headers; send one"),
+        (head().replace(b"Host: localhost\r\n", b"") + BODY, "the request has 0 Host headers; send one"),
+        (head("Transfer-Encoding: chunked\r\n", length=None) + b"zz\r\n", "chunk size"),
+        (head("Transfer-Encoding: chunked\r\n", length=None) + b"4\r\nabcdefg\r\n", "chunk"),
+        (head(length=-1), "Invalid character in Content-Length"),
+        (head(length="1_6") + BODY, "Invalid character in Content-Length"),
+        (head("X : y\r\n") + BODY, "Invalid header token"),
+        (b"GET / HTTP/1.1\nHost: x\n\n", "CRLF"),
+        (head("Transfer-Encoding: chunked\r\n", version="1.0", length=None) + b"0\r\n\r\n", "no Transfer-Encoding"),
+    ],
+)
+def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet, says):
+    status, document = line.send(packet + LIVE).reply()
+    assert status == 400
+    assert says in document["error"]
+    assert line.reply() is None
+
+
+def test_http_2_and_connect_are_refused(tiny):
+    for packet, code in [(head(version="2.0"), 505), (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405)]:
+        with Line(tiny.base_url) as line:
+            assert line.send(packet).reply()[0] == code
+            assert line.reply() is None
+
+
+def test_after_the_last_request_of_a_connection_nothing_is_read(line):
+    line.send(head("Connection: close\r\n") + BODY + LIVE)
+    assert line.reply()[0] == 200
+    assert line.reply() is None
+
+
+@pytest.mark.parametrize("one", [head() + BODY, LIVE], ids=["inference", "health"])
+def test_requests_before_one_that_cannot_be_understood_get_their_answers(line, one):
+    line.send(one * 5 + b"NONSENSE\r\n\r\n")
+    assert [line.reply()[0] for _ in range(6)] == [200] * 5 + [400]
+    assert line.reply() is None
+
+
+@pytest.mark.parametrize("one", [head() + BODY, LIVE], ids=["inference", "health"])
+def test_a_client_that_ends_its_stream_after_its_request_gets_its_answer(line, one):
+    line.send(one)
+    line.socket.shutdown(socket.SHUT_WR)
+    assert line.reply()[0] == 200
+    assert line.reply() is None
+
+
+def test_a_field_of_a_trailer_is_no_header(line):
+    body = b"%x\r\n%b\r\n0\r\nHost: other\r\nX-Other: 5\r\n\r\n" % (len(BODY), BODY)
+    line.send(head("Transfer-Encoding: chunked\r\n", length=None) + body)
+    assert line.reply()[0] == 200
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 40_000 + b"\r\n\r\n"],
+        [b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nA: ", *[b"b" * 9_000] * 4],
+        [b"GET /v2/health/live?" + b"a" * 40_000],
+        [b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100 + b"\r\n"],
+        [head("".join(f"a{i}: b\r\n" for i in range(100))) + BODY],
+    ],
+    ids=["one header", "one header in pieces", "the target", "many headers", "many headers of an inference"],
+)
+def test_a_head_without_end_is_refused(line, packets):
+    status, document = line.send(*packets).reply()
+    assert status == 431
+    assert "at most 32768 bytes and 100 headers are accepted" in document["error"]
+    assert line.reply() is None
+
+
+def test_a_trailer_without_end_is_refused(line):
+    body = b"%x\r\n%b\r\n0\r\nX: " % (len(BODY), BODY)
+    line.send(head("Transfer-Encoding: chunked\r\n", length=None) + body, *[b"a" * 20_000] * 4)
+    assert line.reply()[0] == 431
+    assert line.reply() is None
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("path", [PATH, "/v2/repository/index"])
+def test_a_body_announced_too_large_gets_its_refusal_while_it_is_sent(line, path, version):
+    line.send(head(path=path, version=version, length=99_999_999))
+    line.send(bytes(300_000))  # as a proxy does that has not looked yet
+    assert line.reply() == (413, {"error": "body of 99999999 bytes; at most 16777216 are accepted"})
+
+
+def test_a_client_that_asks_first_is_not_told_to_continue_with_a_body_that_is_too_large(line):
+    line.send(head("Expect: 100-continue\r\n", length=99_999_999))
+    assert line.reply()[0] == 413
+
+
+def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_for_ever(bounded):
+    with Line(bounded.url) as line:
+        line.send(head("Transfer-Encoding: chunked\r\n", length=None))
+        assert line.is_closed_under(b"10000\r\n" + bytes(65_536) + b"\r\n")
+
+
+def test_bodies_of_unanswered_requests_share_one_room(bounded):
+    lines = [Line(bounded.url) for _ in range(2)]
+    for line in lines:
+        line.send(head(length=1_900_000) + bytes(1_400_000))
+    with Line(bounded.url) as late:
+        status, document = late.send(head(length=1_900_000) + bytes(1_400_000)).reply()
+        assert status == 503
+        assert "at most 3000000 are allowed; try again" in document["error"]
+    assert bounded.client.get("/v2/health/live").status_code == 200
+    for line in lines:
+        line.socket.close()
+
+    def fits():
+        with Line(bounded.url) as again:
+            return again.send(head(length=1_600_000) + bytes(1_600_000)).reply()[0] != 503
+
+    wait_until(fits)
+
+
+def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded):
+    bounded.client.close()
+    bounded.client = httpx.Client(base_url=bounded.url, timeout=30)
+    lines = []
+
+    def are_all_answered():
+        for line in lines:
+            line.socket.close()
+        lines[:] = [Line(bounded.url) for _ in range(8)]
+        return all(line.send(LIVE).reply() == (200, {"live": True}) for line in lines)
+
+    wait_until(are_all_answered)
+    with Line(bounded.url) as late:
+        status, document = late.reply()
+        assert status == 503
+        assert document["error"] == "8 connections are open, as many as are allowed; try again"
+        assert late.reply() is None
+    for line in lines:
+        assert line.send(LIVE).reply() == (200, {"live": True})
+        line.socket.close()
+    wait_until(lambda: bounded.client.get("/v2/health/live").status_code == 200)
+
+
+# Times
+
+
+def test_a_head_that_does_not_arrive_is_refused(bounded):
+    with Line(bounded.url) as line:
+        assert line.send(b"GET /v2/hea").reply() == (408, {"error": "the head did not arrive within 1 s"})
+        assert line.reply() is None
+
+
+def test_a_connection_that_says_nothing_is_closed(bounded):
+    with Line(bounded.url) as line:
+        assert line.reply() is None
+
+
+@pytest.mark.parametrize("length", [len(BODY), 900_000])
+def test_a_body_whose_last_byte_does_not_arrive_is_refused(bounded, length):
+    with Line(bounded.url) as line:
+        status, document = line.send(head(length=length) + bytes(length - 1)).reply()
+        assert status == 408
+        assert f"{length - 1} bytes of the body arrived" in document["error"]
+        assert "send at least 400000 bytes a second" in document["error"]
+        assert line.reply() is None
+
+
+def test_a_slow_head_behind_a_request_gets_its_refusal_after_the_answer(bounded):
+    with Line(bounded.url) as line:
+        line.send(LIVE + b"GET /v2/hea")
+        assert line.reply()[0] == 200
+        assert line.reply()[0] == 408
+
+
+def test_a_client_that_never_reads_is_disconnected(bounded):
+    with Line(bounded.url) as line:
+        line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        rows = json.dumps({"instances": [[[7] * SIDE] * SIDE] * 4_000}).encode()
+        big = head(path=PATH, length=len(rows)).replace(b"octet-stream", b"json") + rows
+        assert line.is_closed_under(big)
+
+
+def test_a_connection_that_is_reset_in_the_middle_of_a_body_leaves_nothing_held(bounded):
+    for _ in range(20):
+        with Line(bounded.url) as line:
+            line.send(head(length=1_900_000) + bytes(500_000))
+            line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def fits():
+        with Line(bounded.url) as again:
+            return again.send(head(length=1_600_000) + bytes(1_600_000)).reply()[0] != 503
+
+    wait_until(fits)
