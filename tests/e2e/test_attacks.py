@@ -1,0 +1,197 @@
+"""The published models under small requests that cost much: everybody else is answered, memory and time are bounded."""
+
+import base64
+import gzip
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.images import encode, png
+from tests.support.service import ROOT, Service, wait_until
+
+TEXT = "/v1/models/imdb-sentiment-lstm:predict"
+IMAGE = "/v1/models/fashion-mnist-cnn:classify"
+PLAIN = {"Content-Type": "text/plain"}
+# A bound for a slow machine; the attacks took the service 5 to 60 s when they were found.
+MOST_SILENCE_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service(ROOT / "models", "--shutdown-timeout-s", "10")
+    yield service
+    assert "Traceback" not in service.log
+    if service.process.returncode is None:
+        assert service.stop() == 0
+
+
+@contextmanager
+def longest_silence(service):
+    """Asks for its health all the time; yields a list that holds, at the end, the longest wait for an answer."""
+    waits, over = [0.0], threading.Event()
+
+    def ask():
+        with httpx.Client(base_url=service.url, timeout=60) as client:
+            while not over.is_set():
+                began = time.monotonic()
+                assert client.get("/v2/health/live").status_code == 200
+                waits[0] = max(waits[0], time.monotonic() - began)
+                over.wait(0.005)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield waits
+        finally:
+            over.set()
+            asking.result()
+
+
+def resident_mb(service, field="VmRSS"):
+    with open(f"/proc/{service.process.pid}/status") as status:
+        return int(re.search(rf"{field}:\s+(\d+) kB", status.read())[1]) / 1e3
+
+
+def blank_png(edge):
+    """A few kilobytes that declare ``edge`` x ``edge`` pixels, and hold them."""
+    return encode(Image.new("1", (edge, edge)), "PNG")
+
+
+def photograph(form="JPEG"):
+    """12 megapixels, as a phone takes them."""
+    x, y = np.meshgrid(np.linspace(0, 9, 4000, dtype=np.float32), np.linspace(0, 7, 3000, dtype=np.float32))
+    pixels = (128 + 60 * np.sin(x) + 50 * np.cos(y)).astype(np.uint8)
+    return encode(Image.fromarray(np.stack([pixels, pixels // 2, 255 - pixels], axis=2)), form, quality=80)
+
+
+TEXTS = {
+    "opening brackets": "<" * 100_000,
+    "alternating marks": "\u0300\u0316" * 50_000,
+    "marks on a letter": "a" + "\u0316\u0300" * 49_999,
+    "apostrophes": "a'" * 50_000,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_text_that_is_hard_to_clean_holds_up_nobody(service, text):
+    with longest_silence(service) as waits, ThreadPoolExecutor(4) as pool:
+        posts = [
+            pool.submit(service.client.post, TEXT, content=text.encode(), headers=PLAIN),
+            pool.submit(service.client.post, TEXT, json={"instances": [text, text]}),
+        ]
+        codes = {post.result().status_code for post in posts}
+    assert codes == {200}
+    assert waits[0] < MOST_SILENCE_S
+
+
+def test_a_text_of_a_megabyte_is_refused_at_once(service):
+    with longest_silence(service) as waits:
+        reply = service.client.post(TEXT, content=b"<" * 1_000_000, headers=PLAIN)
+    assert reply.status_code == 413
+    assert reply.json() == {"error": "text has 1000000 characters; at most 100000 are accepted"}
+    assert waits[0] < MOST_SILENCE_S
+
+
+def test_small_files_of_many_pixels_hold_up_nobody_in_any_protocol(service):
+    bomb = blank_png(5_000)
+    assert len(bomb) < 4_096
+    encoded = base64.b64encode(bomb).decode()
+    tensor = len(bomb).to_bytes(4, "little") + bomb
+    declared = {
+        "name": "pixels",
+        "datatype": "BYTES",
+        "shape": [1],
+        "parameters": {"binary_data_size": len(tensor)},
+    }
+    head = json.dumps({"inputs": [declared]}).encode()
+    requests = [
+        {"url": IMAGE, "content": bomb},
+        {"url": IMAGE, "json": {"examples": [{"b64": encoded}] * 5}},
+        {"url": IMAGE.replace("classify", "predict"), "json": {"instances": [{"b64": encoded}] * 5}},
+        {"url": IMAGE, "files": [("file", bomb)] * 3},
+        {
+            "url": "/v2/models/fashion-mnist-cnn/infer",
+            "content": head + tensor,
+            "headers": {"Inference-Header-Content-Length": str(len(head))},
+        },
+    ]
+    before = resident_mb(service)
+    with longest_silence(service) as waits, ThreadPoolExecutor(len(requests)) as pool:
+        replies = [pool.submit(service.client.post, **request) for request in requests]
+        assert [reply.result().status_code for reply in replies] == [200] * len(requests)
+    assert waits[0] < MOST_SILENCE_S
+    # Two are decoded at once: 25 megapixels at 5 bytes each, and the reduced ones.
+    assert resident_mb(service, "VmHWM") - before < 350
+
+
+def test_eight_phone_photographs_at_once_take_less_than_300_mb(service):
+    data = photograph()
+    service.client.post(IMAGE, content=data)
+    before = resident_mb(service)
+    with open(f"/proc/{service.process.pid}/clear_refs", "w") as refs:
+        refs.write("5")  # the high-water mark starts again from here
+    with longest_silence(service) as waits, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: service.client.post(IMAGE, content=data), range(8)))
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.text for reply in replies}) == 1
+    assert waits[0] < MOST_SILENCE_S
+    assert resident_mb(service, "VmHWM") - before < 300
+
+
+def test_a_body_that_inflates_a_thousandfold_holds_up_nobody(service):
+    bomb = gzip.compress(b" " * 16_000_000)
+    assert len(bomb) < 20_000
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    with longest_silence(service) as waits, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: service.client.post(TEXT, content=bomb, headers=headers), range(16)))
+    assert {reply.status_code for reply in replies} <= {400, 429}
+    assert waits[0] < MOST_SILENCE_S
+
+
+def test_images_whose_client_left_are_not_decoded_further(service):
+    form = [("file", ("x.png", blank_png(5_000)))] * 300  # a minute and a half of decoding
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(service.url + IMAGE, files=form, timeout=httpx.Timeout(30, read=1))
+    wait_until(lambda: service.metric("atelier_requests_total", model="fashion-mnist-cnn", code="499") >= 1)
+    began = time.monotonic()
+    assert service.client.post(IMAGE, content=png(np.zeros((200, 200), np.uint8))).status_code == 200
+    assert time.monotonic() - began < 10  # what was left of it would have taken longer
+
+
+def test_decoding_ends_at_the_deadline_of_its_request(service):
+    element = {"name": "pixels", "datatype": "BYTES", "shape": [300]}
+    tensor = blank_png(5_000)
+    raw = (len(tensor).to_bytes(4, "little") + tensor) * 300
+    element["parameters"] = {"binary_data_size": len(raw)}
+    head = json.dumps({"inputs": [element], "parameters": {"timeout": 500_000}}).encode()
+    reply = service.client.post(
+        "/v2/models/fashion-mnist-cnn/infer",
+        content=head + raw,
+        headers={"Inference-Header-Content-Length": str(len(head))},
+    )
+    assert (reply.status_code, reply.json()) == (
+        504,
+        {"error": "the timeout of 500 ms passed while the request was decoded"},
+    )
+
+
+def test_decoding_does_not_keep_the_process_from_ending(start):
+    service = start(ROOT / "models", "--shutdown-timeout-s", "2")
+    form = [("file", ("x.png", blank_png(5_000)))] * 300
+    with ThreadPoolExecutor(2) as pool:
+        posts = [pool.submit(httpx.post, service.url + IMAGE, files=form, timeout=60) for _ in range(2)]
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 10
+        for post in posts:
+            error = post.exception()
+            assert isinstance(error, httpx.TransportError) or post.result().status_code == 503
