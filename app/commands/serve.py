@@ -1,6 +1,7 @@
 """``serve``: the service itself."""
 
 import logging
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -30,6 +31,10 @@ def serve(
     ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
+    ] = None,
+    private_dir: Annotated[
+        Path | None,
+        typer.Option(help="Place of private copies of large model files while they load [default: the system's]."),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,

@@ -59,12 +59,12 @@ def walk(directory: Path, *, limit: int = VERSION_ENTRIES, hidden: bool = True) 
 
 
 def _listed(directory: Path, prefix: str) -> Iterator[Entry]:
-    with suppress(*((FileNotFoundError, NotADirectoryError) if prefix else ())):  # gone since it was found
-        with os.scandir(directory / prefix) as found:
-            for each in found:
-                entry = _entry(prefix + each.name, each)
-                if entry is not None:
-                    yield entry
+    gone = (FileNotFoundError, NotADirectoryError) if prefix else ()  # since its parent was listed
+    with suppress(*gone), os.scandir(directory / prefix) as found:
+        for each in found:
+            entry = _entry(prefix + each.name, each)
+            if entry is not None:
+                yield entry
 
 
 def _entry(name: str, found: "os.DirEntry[str]") -> Entry | None:

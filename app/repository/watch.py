@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Literal
@@ -47,7 +47,7 @@ async def changes(models_dir: Path, mode: Mode) -> AsyncIterator[None]:
                     if await asyncio.to_thread(_places, models_dir) != places:
                         break  # other directories than before: they are watched from now on
         except (OSError, RuntimeError) as error:  # no such directory, no more watches: the library raises both
-            if isinstance(error, FileNotFoundError) and models_dir.is_dir():
+            if isinstance(error, FileNotFoundError) and await asyncio.to_thread(models_dir.is_dir):
                 await asyncio.sleep(QUIET_MS / 1e3)  # one of the directories has gone since it was found
                 continue
             log.warning("%s cannot be watched: %s; it is looked at every %g s", models_dir, error, _RESTART_AFTER_S)
@@ -60,7 +60,7 @@ def _places(models_dir: Path) -> list[str]:
     return [str(place) for place in directories(models_dir.resolve())]
 
 
-async def _events(models_dir: Path, places: list[str], *, poll: bool) -> AsyncIterator[None]:
+async def _events(models_dir: Path, places: list[str], *, poll: bool) -> AsyncGenerator[None]:
     """Yields once as soon as all of the directories are watched, and then when something in them changes.
 
     The library could watch all that is below the models directory by itself. It follows every link then, and a few

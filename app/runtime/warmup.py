@@ -1,5 +1,6 @@
 """First runs before ready, and the latency curve they give."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -77,6 +78,7 @@ def measure_curve(
     budget_s: float,
     clock: Clock,
     sequence: str | None = None,
+    call_limit_s: float = math.inf,
 ) -> LatencyCurve:
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
@@ -88,15 +90,22 @@ def measure_curve(
         clock: monotonic seconds.
         sequence: the input (rows, length) whose length varies, zeros after a row's end; it is then measured at
             several lengths. None measures one shape.
+        call_limit_s: a size is left out, with all above it, if a call takes longer by what the size before it took.
     """
     sizes = batch_sizes_up_to(max_batch_size)
     lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
     share = budget_s / len(sizes) / len(lengths)
-    seconds = []
-    for length in lengths:
+    seconds: list[list[float]] = []
+    for length in reversed(lengths):  # the longest first: it says which sizes are left out
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
-        seconds.append([median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock) for size in sizes])
-    return LatencyCurve(sizes, seconds, lengths=lengths)
+        row: list[float] = []
+        for size in sizes:
+            if row and row[-1] * size / sizes[len(row) - 1] > call_limit_s:
+                break
+            row.append(median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock))
+        sizes = sizes[: len(row)]
+        seconds.insert(0, row)
+    return LatencyCurve(sizes, [row[: len(sizes)] for row in seconds], lengths=lengths)
 
 
 def batch_sizes_up_to(limit: int) -> tuple[int, ...]:

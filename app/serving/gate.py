@@ -1,5 +1,7 @@
 """What every backend of a version must pass before it serves: golden samples, raw samples, and a measured latency."""
 
+import math
+
 import numpy as np
 
 from app.contract.golden import Golden, RawSample
@@ -14,6 +16,8 @@ from app.runtime.warmup import Clock, LatencyCurve, measure_curve
 from app.serving.accelerated import Verified, sequence_of
 
 WARMUP_BUDGET_S = 0.1
+# More golden rows than that are replayed in several batches, however large a batch may be.
+REPLAY_ROWS = 256
 
 
 class Gate:
@@ -25,15 +29,24 @@ class Gate:
         tokenizer: for text models.
         max_batch_size: largest batch that will be asked for.
         clock: monotonic seconds.
+        call_limit_s: batch sizes whose calls take longer by estimate are not tried.
     """
 
     def __init__(
-        self, golden: Golden, spec: ModelSpec, tokenizer: Tokenizer | None, *, max_batch_size: int, clock: Clock
+        self,
+        golden: Golden,
+        spec: ModelSpec,
+        tokenizer: Tokenizer | None,
+        *,
+        max_batch_size: int,
+        clock: Clock,
+        call_limit_s: float = math.inf,
     ) -> None:
         self._golden = golden
         self._spec = spec
         self._tokenizer = tokenizer
-        self._max_batch_size = max_batch_size
+        self.max_batch_size = max_batch_size
+        self._call_limit_s = call_limit_s
         self._clock = clock
         self._curves: dict[str, LatencyCurve] = {}
 
@@ -53,16 +66,18 @@ class Gate:
         """
         try:
             tolerance = self._golden.tolerance_for(backend.provider)
-            difference = replay(self._golden, backend.run, batch_size=self._max_batch_size, tolerance=tolerance)
+            rows = min(self.max_batch_size, REPLAY_ROWS)
+            difference = replay(self._golden, backend.run, batch_size=rows, tolerance=tolerance)
             replay_raw(self._golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
                 self._curves[device] = measure_curve(
                     backend,
                     self._golden.inputs,
-                    max_batch_size=self._max_batch_size,
+                    max_batch_size=self.max_batch_size,
                     budget_s=WARMUP_BUDGET_S,
                     clock=self._clock,
                     sequence=sequence_of(self._spec),
+                    call_limit_s=self._call_limit_s,
                 )
         except BaseException:
             backend.close()
@@ -91,4 +106,7 @@ def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -
         return image_to_instance(sample.data, preprocessing=step, target=spec.input(step.input))
     if tokenizer is None:
         raise VersionRefused(f"golden sample {sample.name}: model.json states no pre-processing for it")
-    return tokenizer.encode(sample.data.decode("utf-8"))
+    try:
+        return tokenizer.encode(sample.data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise VersionRefused(f"golden sample {sample.name!r} is no UTF-8 text") from error
