@@ -16,7 +16,6 @@ from app.edge.http_protocol import InferenceProtocol
 from app.serving.instance_thread import any_runs
 from app.settings import Settings
 
-
 log = logging.getLogger("atelier.server")
 
 # How much later than after ``drain_delay_s`` and ``shutdown_timeout_s`` the process ends, whatever it does.
@@ -96,8 +95,9 @@ class Server(uvicorn.Server):
 
 
 class _Limit:
-    """Ends the process when its time is up: Python itself would wait for every thread of a pool, and one that reads from
-    a file system that does not answer never returns.
+    """Ends the process when its time is up.
+
+    Python waits for every thread of a pool, and one that reads from a file system that does not answer never returns.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,9 @@ class _Limit:
             except Empty:
                 break
         # In a thread: whoever reads the log may have stopped to.
-        last = threading.Thread(target=log.warning, args=("ends with work that does not: a load, or a look at the disk",))
+        last = threading.Thread(
+            target=log.warning, args=("ends with work that does not: a load, or a look at the disk",)
+        )
         last.daemon = True
         last.start()
         last.join(1.0)

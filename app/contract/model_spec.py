@@ -4,7 +4,7 @@ Training writes it, the service reads it; both through the classes below, which 
 """
 
 from functools import cached_property
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,8 +26,8 @@ LONGEST_TEXT = 2**20
 MOST_LABELS = 2**17
 MOST_TENSORS = 64
 # Pixels along an edge of an image input, and of what a step may be told to make; pixels of an image input.
-LONGEST_EDGE = 4096
-MOST_PIXELS = 2**21
+LONGEST_EDGE = 2048
+MOST_PIXELS = 2**20
 MOST_STEPS = 32
 _LONGEST_MESSAGE = 500
 
@@ -134,8 +134,8 @@ class TransformStep(_Frozen):
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
         for name, value in self.arguments.items():
-            if not isinstance(value, str) and not (isfinite(value) and abs(value) <= LONGEST_EDGE):
-                raise ValueError(f"step {self.step!r}: {name} is {value:.6g}; at most {LONGEST_EDGE} is accepted")
+            if not isinstance(value, str) and not abs(value) <= LONGEST_EDGE:  # nor is NaN
+                raise ValueError(f"step {self.step!r}: {name} is {value!s:.20}; at most {LONGEST_EDGE} is accepted")
         return self
 
 

@@ -130,7 +130,7 @@ REFUSED = {
         stated(
             {"preprocessing": {**IMAGE, "steps": [{"step": "resize", "arguments": {"width": 10**9, "height": 10**9}}]}}
         ),
-        "at most 4096 is accepted",
+        "at most 2048 is accepted",
     ),
     "wide-input": (stated({"inputs": [{**PIXELS, "shape": [10**9, 10**9]}]}), "inputs.0.shape.0"),
     "labels": (
