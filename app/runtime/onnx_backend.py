@@ -58,6 +58,8 @@ class OnnxBackend:
             )
         except Exception as error:
             raise VersionRefused(f"{path}: ONNX Runtime cannot load the graph: {error}") from error
+        # The library's wrapper keeps the bytes for the fallback that is off here.
+        self._session._model_bytes = None
         if cuda is not None and self.provider != CUDA_PROVIDER:
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"

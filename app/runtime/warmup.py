@@ -1,6 +1,5 @@
 """First runs before ready, and the latency curve they give."""
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -78,7 +77,7 @@ def measure_curve(
     budget_s: float,
     clock: Clock,
     sequence: str | None = None,
-    call_limit_s: float = math.inf,
+    may_try: Callable[[int, int, float], bool] = lambda before, size, estimate_s: True,
 ) -> LatencyCurve:
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
@@ -90,7 +89,8 @@ def measure_curve(
         clock: monotonic seconds.
         sequence: the input (rows, length) whose length varies, zeros after a row's end; it is then measured at
             several lengths. None measures one shape.
-        call_limit_s: a size is left out, with all above it, if a call takes longer by what the size before it took.
+        may_try: is asked before each size but the first (the size before, this one, seconds that it takes by what the
+            one before took); if it says no, this size and all above it are left out.
     """
     sizes = batch_sizes_up_to(max_batch_size)
     lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
@@ -100,7 +100,7 @@ def measure_curve(
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
         row: list[float] = []
         for size in sizes:
-            if row and row[-1] * size / sizes[len(row) - 1] > call_limit_s:
+            if row and not may_try(before := sizes[len(row) - 1], size, row[-1] * size / before):
                 break
             row.append(median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock))
         sizes = sizes[: len(row)]

@@ -1,6 +1,5 @@
 """From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +33,6 @@ from app.serving.work import BatchObserver
 # to this share.
 THREADS_FROM_S = 0.001
 THREADS_GAIN = 0.75
-# What model.json hints at is measured as long as calls take less; what serving.json states, in any case.
-HINTED_CALL_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +81,11 @@ class Loader:
         directory = self.models_dir / name / str(version)
         files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
         contract = read_contract(files, name)
-        spec, tokenizer, golden = contract.spec, contract.tokenizer, contract.golden
+        spec, tokenizer = contract.spec, contract.tokenizer
         serving = serving or ServingPolicy.read(directory.parent)
         policy = serving.batching
-        gate = Gate(
-            golden,
-            spec,
-            tokenizer,
-            max_batch_size=largest_batch(contract, policy.max_batch_size),
-            call_limit_s=HINTED_CALL_LIMIT_S if policy.max_batch_size is None else math.inf,
-            clock=self.clock,
-        )
+        largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
+        gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
         opened = self._open_instances(files, contract, serving, gate)
         # What a GPU, another process or a thread beside others does is waited for in a worker thread.
         inline = len(opened) == 1 and opened[0].placement.device == CPU and opened[0].backend.provider != TENSORFLOW
