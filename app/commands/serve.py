@@ -53,6 +53,8 @@ def serve(
     settings = read_settings(**flags)
     if not settings.models_dir.is_dir():
         fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
+    if settings.private_dir is not None and not settings.private_dir.is_dir():
+        fail(f"--private-dir is {str(settings.private_dir)!r}, and there is no such directory")
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
     configure_logging(level=settings.log_level, form=settings.log_format)
