@@ -25,6 +25,7 @@ INFLATED_LIMIT_BYTES = 256 * 2**20
 MINIMUM_ROWS = 64
 # Replaying them all takes as many backend calls as the largest batch is small.
 MAXIMUM_ROWS = 4096
+MOST_RAW_SAMPLES = 64
 # No provider may differ by more, whatever the file allows itself: ten times what the training package states for the
 # least exact one (TensorRT), for answers of magnitude 1. Larger answers are rounded in proportion.
 LARGEST_TOLERANCE = 1e-2
@@ -152,6 +153,8 @@ class Golden:
             raise ValueError(f"expected inputs and outputs with equally many rows, at least {MINIMUM_ROWS}")
         if self.rows > MAXIMUM_ROWS:
             raise ValueError(f"it has {self.rows} rows; at most {MAXIMUM_ROWS} are replayed")
+        if len(self.raw) > MOST_RAW_SAMPLES:
+            raise ValueError(f"it has {len(self.raw)} raw samples; at most {MOST_RAW_SAMPLES} are sent")
         for name, values in parts:
             if not values.size or values.dtype.kind not in "iuf":
                 raise ValueError(f"{shown(name)!r} holds no numbers")

@@ -17,7 +17,7 @@ from app.errors import VersionRefused
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_LIMIT_BYTES = 4 * 2**20
-# All files of one version together: hashing them takes about a minute.
+# All files of one version together: every load hashes them.
 VERSION_LIMIT_BYTES = 64 * 2**30
 
 

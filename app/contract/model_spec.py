@@ -28,7 +28,7 @@ MOST_TENSORS = 64
 # Pixels along an edge of an image input, and of what a step may be told to make; pixels of an image input.
 LONGEST_EDGE = 2048
 MOST_PIXELS = 2**20
-MOST_STEPS = 32
+MOST_STEPS = 16
 _LONGEST_MESSAGE = 500
 
 DType = Literal["uint8", "int32", "float32"]

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from app.contract.files import shown
 from app.errors import VersionRefused
 
-# Entries of all kinds below one version, and directories in directories. The largest SavedModels have some hundred
-# files, three directories deep.
+# Entries of all kinds below one version, and directories in directories.
 VERSION_ENTRIES = 4096
 DEEPEST = 16
 

@@ -185,6 +185,12 @@ def test_too_many_golden_rows_are_refused(version):
         Golden.read(version)
 
 
+def test_too_many_raw_samples_are_refused(version):
+    rewrite(version, raw=tuple(RawSample(name=f"{i}.txt", data=b"x", label="dark") for i in range(65)))
+    with pytest.raises(VersionRefused, match="it has 65 raw samples; at most 64 are sent"):
+        Golden.read(version)
+
+
 @pytest.mark.parametrize(
     ("data", "rule"),
     [
