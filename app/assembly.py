@@ -1,9 +1,12 @@
 """From settings to a lifecycle: the registry, what loads versions into it, and the disk that they come from."""
 
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
+from app.contract.private import sweep
 from app.repository.last_good import last_good, remember
 from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint, scan, snapshot
@@ -43,6 +46,8 @@ def build_lifecycle(
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
+    private_dir = settings.private_dir or Path(tempfile.gettempdir())
+    sweep(private_dir)
     threads = threads_of_a_worker(settings.workers)
     loader = Loader(
         models_dir=models_dir,
@@ -53,6 +58,7 @@ def build_lifecycle(
         inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
+        private_dir=private_dir,
         accelerators=Accelerators(
             placer=placer or Placer(probe_devices),
             default_device=settings.device,
@@ -80,7 +86,7 @@ def build_lifecycle(
 
 def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:
     return open_on_gpu(
-        request.path,
+        request.graph,
         request.spec,
         device,
         gpu_mem_limit_mb=request.gpu_mem_limit_mb,

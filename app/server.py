@@ -4,6 +4,9 @@ import asyncio
 import logging
 import os
 import signal
+import threading
+import time
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -12,6 +15,13 @@ import uvicorn
 from app.edge.http_protocol import InferenceProtocol
 from app.serving.instance_thread import any_runs
 from app.settings import Settings
+
+log = logging.getLogger("atelier.server")
+
+# How much later than after ``drain_delay_s`` and ``shutdown_timeout_s`` the process ends, whatever it does.
+OVERRUN_S = 10.0
+# Once no request is open any more, threads that load or look at the disk have that long to return.
+LEFT_BEHIND_S = 2.0
 
 
 def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
@@ -42,6 +52,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limit = _Limit()
 
     def run(self, sockets: Any = None) -> None:
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
@@ -54,6 +65,8 @@ class Server(uvicorn.Server):
         """Run until a signal ends it."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+        if self.config.app.registry.draining:  # type: ignore[union-attr]
+            self._limit.end_within(LEFT_BEHIND_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
@@ -67,6 +80,7 @@ class Server(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._app.fail_unfinished)
             return
         registry.start_draining()
+        self._limit.end_within(self._settings.drain_delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
         self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -79,3 +93,35 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
         loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
+
+
+class _Limit:
+    """Ends the process when its time is up.
+
+    Python waits for every thread of a pool, and one that reads from a file system that does not answer never returns.
+    """
+
+    def __init__(self) -> None:
+        # The one queue that a signal's handler may write to.
+        self._ends: SimpleQueue[float] = SimpleQueue()
+        threading.Thread(target=self._wait, name="shutdown-limit", daemon=True).start()
+
+    def end_within(self, seconds: float) -> None:
+        """The process ends within so many seconds, or earlier if that was said before."""
+        self._ends.put(time.monotonic() + seconds)
+
+    def _wait(self) -> None:
+        end = self._ends.get()
+        while (left := end - time.monotonic()) > 0:
+            try:
+                end = min(end, self._ends.get(timeout=left))
+            except Empty:
+                break
+        # In a thread: whoever reads the log may have stopped to.
+        last = threading.Thread(
+            target=log.warning, args=("ends with work that does not: a load, or a look at the disk",)
+        )
+        last.daemon = True
+        last.start()
+        last.join(1.0)
+        os._exit(0)

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         default="auto",
         description="How changes below the models directory are noticed: by events, by looking, or not at all.",
     )
+    private_dir: Path | None = Field(
+        default=None,
+        description="Directory for private copies of model files while a version loads; the system's temporary "
+        "directory if left out. Graphs up to 64 MiB need none.",
+    )
     drain_delay_s: float = Field(
         default=0, ge=0, description="Seconds between not ready and no longer listening; 5 behind a load balancer."
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.golden import Golden
+from app.contract.golden import Golden, magnitude
 from training.errors import TrainingError
 from training.export import Runner
 
@@ -64,11 +64,6 @@ def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runn
     if golden.lengths:
         report["onnx_padding"] = _padding(model, golden, onnx)
     return report
-
-
-def magnitude(outputs: Mapping[str, Array]) -> float:
-    """Largest absolute value of the answers, at least 1: float32 rounds larger numbers in proportion."""
-    return max(1.0, *(float(np.abs(values).max()) for values in outputs.values()))
 
 
 def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.golden import Golden, RawSample
+from app.contract.golden import Golden, RawSample, magnitude
 from app.contract.manifest import verify_manifest, write_manifest
 from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ from app.errors import VersionRefused
 from training import export
 from training.golden_rows import TOLERANCE, golden_rows
 from training.golden_search import keras_answers
-from training.parity import check_parity, magnitude
+from training.parity import check_parity
 from training.triton_config import CONFIG_FILE, triton_config
 from training.version_directory import add_version
 

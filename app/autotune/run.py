@@ -11,6 +11,7 @@ from app.repository.policy import ServingPolicy
 from app.runtime.warmup import Clock, measure_curve
 from app.serving.model import LoadedModel
 from app.serving.rules import worthwhile_buckets
+from app.serving.version_contract import VersionContract, possible_batch
 
 # Spent on the latency curve, which chooses the length buckets: more than at a start, because the choice stays.
 CURVE_BUDGET_S = 0.5
@@ -54,7 +55,10 @@ async def tune(
     """
     policy = ServingPolicy.read(models_dir / model.name).batching
     golden = Golden.read(models_dir / model.name / str(model.version))
-    hint, allowed, rules = model.spec.batching.max_batch_size, policy.allowed_batch_sizes, model.batcher.rules
+    contract = VersionContract(spec=model.spec, tokenizer=model.tokenizer, golden=golden)
+    # Twice the hint is tried too.
+    hint = max(1, min(model.spec.batching.max_batch_size, possible_batch(contract) // 2))
+    allowed, rules = policy.allowed_batch_sizes, model.batcher.rules
     curve = measure_curve(  # blocks the event loop, on which nothing else runs
         model.batcher.backend,
         golden.inputs,

@@ -17,11 +17,14 @@ from app.telemetry.logging import configure_logging
 if TYPE_CHECKING:
     from app.contract.model_spec import ModelSpec
 
+METRICS_LIMIT_BYTES = 8 * 2**20
+
 
 def models(models_dir: ModelsDir = None) -> None:
     """List the published models: what they take, what they answer, how good they are."""
     import json
 
+    from app.contract.files import read_file
     from app.contract.model_spec import ModelSpec
     from app.repository.last_good import policy_in_force
     from app.repository.scan import scan
@@ -39,8 +42,10 @@ def models(models_dir: ModelsDir = None) -> None:
             directory = settings.models_dir / name / str(version)
             try:
                 spec = ModelSpec.read(directory)
-                metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-            except (ServingError, OSError, ValueError) as error:
+                metrics = json.loads(read_file(directory / "metrics.json", METRICS_LIMIT_BYTES))
+                if not isinstance(metrics, dict):
+                    raise ValueError("metrics.json is not an object")
+            except (ServingError, OSError, ValueError, RecursionError) as error:
                 table.add_row(name, str(version), Text(f"unreadable: {error}", style="red"), "", "")
                 continue
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"

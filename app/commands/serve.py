@@ -1,6 +1,7 @@
 """``serve``: the service itself."""
 
 import logging
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -31,6 +32,10 @@ def serve(
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
     ] = None,
+    private_dir: Annotated[
+        Path | None,
+        typer.Option(help="Place of private copies of large model files while they load [default: the system's]."),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
     drain_delay_s: Annotated[
@@ -48,6 +53,8 @@ def serve(
     settings = read_settings(**flags)
     if not settings.models_dir.is_dir():
         fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
+    if settings.private_dir is not None and not settings.private_dir.is_dir():
+        fail(f"--private-dir is {str(settings.private_dir)!r}, and there is no such directory")
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
     configure_logging(level=settings.log_level, form=settings.log_format)

@@ -15,10 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.files import read_file, shown
+from app.contract.npz import BadArchive, read_npz
 from app.errors import VersionRefused
 
 GOLDEN_FILE = "golden.npz"
+GOLDEN_LIMIT_BYTES = 64 * 2**20
+INFLATED_LIMIT_BYTES = 256 * 2**20
 MINIMUM_ROWS = 64
+# Replaying them all takes as many backend calls as the largest batch is small.
+MAXIMUM_ROWS = 4096
+MOST_RAW_SAMPLES = 64
+# No provider may differ by more, whatever the file allows itself: ten times what the training package states for the
+# least exact one (TensorRT), for answers of magnitude 1. Larger answers are rounded in proportion.
+LARGEST_TOLERANCE = 1e-2
 
 Array = npt.NDArray[Any]
 
@@ -93,12 +103,29 @@ class Golden:
         """Read golden.npz from ``directory``.
 
         Raises:
-            VersionRefused: missing, damaged, fewer than 64 rows, or arrays whose row counts differ.
+            VersionRefused: the file is missing, or see ``parse``.
         """
         path = directory / GOLDEN_FILE
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            return cls.parse(path, read_file(path, GOLDEN_LIMIT_BYTES))
+        except OSError as error:
+            raise VersionRefused(f"{path}: {error.strerror}") from error
+
+    @classmethod
+    def parse(cls, path: Path, data: bytes) -> "Golden":
+        """Golden samples from the bytes of golden.npz.
+
+        Args:
+            path: where they come from, for messages.
+            data: at most ``GOLDEN_LIMIT_BYTES``; what is in it may have ``INFLATED_LIMIT_BYTES``.
+
+        Raises:
+            VersionRefused: damaged or too large; fewer than 64 rows or more than 4096; arrays whose row counts differ,
+                or that hold no numbers, NaN or infinity; no default tolerance, or one that is negative, no number, or
+                above the service's own limit.
+        """
+        try:
+            arrays = read_npz(data, limit_bytes=INFLATED_LIMIT_BYTES)
             meta = json.loads(arrays.pop("meta").tobytes())
             golden = cls(
                 inputs=_section(arrays, "input"),
@@ -110,14 +137,53 @@ class Golden:
                     for raw in meta["raw"]
                 ),
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (BadArchive, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise VersionRefused(f"{path}: not a golden file: {error}") from error
-        counts = {len(values) for part in (golden.inputs, golden.lengths, golden.outputs) for values in part.values()}
-        if not golden.inputs or not golden.outputs or len(counts) != 1 or min(counts) < MINIMUM_ROWS:
-            raise VersionRefused(f"{path}: wants inputs and outputs of equally many rows, at least {MINIMUM_ROWS}")
-        if "default" not in golden.tolerance:
-            raise VersionRefused(f"{path}: states no default tolerance")
+        try:
+            golden._check()
+        except ValueError as error:
+            raise VersionRefused(f"{path}: {error}") from error
         return golden
+
+    def _check(self) -> None:
+        """ValueError says which rule is broken."""
+        parts = [*self.inputs.items(), *self.lengths.items(), *self.outputs.items()]
+        counts = {len(values) if values.ndim else 0 for _, values in parts}
+        if not self.inputs or not self.outputs or len(counts) != 1 or min(counts) < MINIMUM_ROWS:
+            raise ValueError(f"expected inputs and outputs with equally many rows, at least {MINIMUM_ROWS}")
+        if self.rows > MAXIMUM_ROWS:
+            raise ValueError(f"it has {self.rows} rows; at most {MAXIMUM_ROWS} are replayed")
+        if len(self.raw) > MOST_RAW_SAMPLES:
+            raise ValueError(f"it has {len(self.raw)} raw samples; at most {MOST_RAW_SAMPLES} are sent")
+        for name, values in parts:
+            if not values.size or values.dtype.kind not in "iuf":
+                raise ValueError(f"{shown(name)!r} holds no numbers")
+        for name, values in self.outputs.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"the expected output {shown(name)!r} holds NaN or infinity")
+        for name, lengths in self.lengths.items():
+            self._check_lengths(name, lengths)
+        if "default" not in self.tolerance:
+            raise ValueError("it states no default tolerance")
+        limit = LARGEST_TOLERANCE * magnitude(self.outputs)
+        for provider, tolerance in self.tolerance.items():
+            if not 0 <= tolerance <= limit:  # nor is NaN
+                raise ValueError(
+                    f"it states a tolerance of {tolerance:g} for {shown(provider)!r}; 0 to {limit:g} is accepted for "
+                    f"these answers"
+                )
+
+    def _check_lengths(self, name: str, lengths: Array) -> None:
+        padded = self.inputs.get(name)
+        if padded is None or padded.ndim < 2 or lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+            raise ValueError(f"the lengths of {shown(name)!r} are not whole numbers, one for each row of an input")
+        if lengths.min() < 1 or lengths.max() > padded.shape[1]:
+            raise ValueError(f"the lengths of {shown(name)!r} are not between 1 and {padded.shape[1]}")
+
+
+def magnitude(outputs: Mapping[str, Array]) -> float:
+    """Largest absolute value of the answers, at least 1: float32 rounds larger numbers in proportion."""
+    return max(1.0, *(abs(float(end)) for values in outputs.values() for end in (values.min(), values.max())))
 
 
 def _section(arrays: Mapping[str, Array], kind: str) -> dict[str, Array]:

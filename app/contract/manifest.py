@@ -4,28 +4,52 @@ A directory without a valid manifest does not exist for the service: it is still
 """
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from stat import S_ISREG
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.contract.files import Opener, open_regular, opened, read_file, shown
+from app.contract.private import check_hash, hash_of
+from app.contract.tree import VERSION_ENTRIES, walk
 from app.errors import VersionRefused
 
 MANIFEST_FILE = "manifest.json"
+MANIFEST_LIMIT_BYTES = 4 * 2**20
+# All files of one version together: every load hashes them.
+VERSION_LIMIT_BYTES = 64 * 2**30
 
 
 class FileEntry(BaseModel):
     """Size in bytes and lower-case hexadecimal sha256 of one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    size: int
-    sha256: str
+    size: int = Field(ge=0, le=VERSION_LIMIT_BYTES)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Manifest(BaseModel):
     """Relative POSIX path -> entry, for every file of the version except the manifest itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    files: dict[str, FileEntry]
+    files: Annotated[dict[str, FileEntry], Field(max_length=VERSION_ENTRIES)]
+
+    @model_validator(mode="after")
+    def _all_inside(self) -> Self:
+        for name in self.files:
+            if not is_inside(name):
+                raise ValueError(f"{shown(name)!r} is not the path of a file inside the version")
+        total = sum(entry.size for entry in self.files.values())
+        if total > VERSION_LIMIT_BYTES:
+            raise ValueError(f"its files have {total} bytes; a version may have {VERSION_LIMIT_BYTES}")
+        return self
+
+
+def is_inside(name: str) -> bool:
+    """Whether a path, in the form that manifests use, leads to a file below the directory that it starts from."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and "/".join(parts) == name and ".." not in parts and not name.startswith("/")
 
 
 def write_manifest(directory: Path) -> None:
@@ -39,39 +63,62 @@ def write_manifest(directory: Path) -> None:
     (directory / MANIFEST_FILE).write_text(text, encoding="utf-8")
 
 
+def read_manifest(directory: Path, opener: Opener = open_regular) -> Manifest:
+    """What manifest.json of a version says.
+
+    Raises:
+        VersionRefused: it is missing, or breaks a rule above.
+    """
+    path = directory / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(read_file(path, MANIFEST_LIMIT_BYTES, opener=opener))
+    except OSError as error:
+        raise VersionRefused(f"{path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise VersionRefused(f"{path}: {error.errors()[0]['msg']}") from error
+
+
+def check_listing(directory: Path, manifest: Manifest) -> None:
+    """Check that ``directory`` holds the files that its manifest lists and no others, whatever is in them.
+
+    Raises:
+        VersionRefused: names the first that is missing, not listed or no regular file; or there are too many.
+        OSError: the directory cannot be listed.
+    """
+    present = {entry.name: entry.status for entry in walk(directory) if not entry.is_directory}
+    present.pop(MANIFEST_FILE, None)
+    if missing := manifest.files.keys() - present.keys():
+        raise VersionRefused(f"{directory}: {shown(min(missing))} is in the manifest and not on disk")
+    # Links to directories and the like are not read, and so do no harm.
+    files = {name for name, status in present.items() if S_ISREG(status.st_mode)}
+    if extra := files - manifest.files.keys():
+        raise VersionRefused(f"{directory}: {shown(min(extra))} is on disk and not in the manifest")
+
+
 def verify_manifest(directory: Path) -> None:
     """Check that ``directory`` holds exactly the files that its manifest lists, byte for byte.
 
     Raises:
         VersionRefused: names the first file that is missing, not listed, or has another size or hash.
     """
-    path = directory / MANIFEST_FILE
+    manifest = read_manifest(directory)
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise VersionRefused(f"{path}: {error.strerror}") from error
-    except ValidationError as error:
-        raise VersionRefused(f"{path}: {error.errors()[0]['msg']}") from error
-    try:
-        present = {file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file()}
-        present.discard(MANIFEST_FILE)
-        if missing := manifest.files.keys() - present:
-            raise VersionRefused(f"{directory}: {min(missing)} is in the manifest and not on disk")
-        if extra := present - manifest.files.keys():
-            raise VersionRefused(f"{directory}: {min(extra)} is on disk and not in the manifest")
+        check_listing(directory, manifest)
         for name, entry in manifest.files.items():
-            _check(directory / name, entry)
+            verify_file(directory / name, entry)
     except OSError as error:
         raise VersionRefused(f"{directory}: {error}") from error
 
 
-def _check(path: Path, entry: FileEntry) -> None:
-    size = path.stat().st_size
-    if size != entry.size:
-        raise VersionRefused(f"{path}: {size} bytes, the manifest says {entry.size}")
-    digest = _sha256(path)
-    if digest != entry.sha256:
-        raise VersionRefused(f"{path}: sha256 {digest[:12]}..., the manifest says {entry.sha256[:12]}...")
+def verify_file(path: Path, entry: FileEntry, opener: Opener = open_regular) -> None:
+    """Check a file against its entry, with one buffer of memory.
+
+    Raises:
+        VersionRefused: it has another size or hash.
+        OSError: it cannot be read.
+    """
+    with opened(path, opener) as descriptor:
+        check_hash(path, hash_of(path, descriptor, size=entry.size), entry.sha256)
 
 
 def _sha256(path: Path) -> str:

@@ -11,18 +11,35 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.contract.files import read_file
 from app.errors import VersionRefused
 
 SPEC_FILE = "model.json"
+SPEC_LIMIT_BYTES = 8 * 2**20
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_FILE = "saved_model.pb"
+
+# Largest of what a contract may state. Nothing of it is allocated before it is checked.
+LARGEST_BATCH = 4096
+LARGEST_INSTANCE_BYTES = 64 * 2**20
+LONGEST_TEXT = 2**20
+MOST_LABELS = 2**17
+MOST_TENSORS = 64
+# Pixels along an edge of an image input, and of what a step may be told to make; pixels of an image input.
+LONGEST_EDGE = 2048
+MOST_PIXELS = 2**20
+MOST_STEPS = 16
+_LONGEST_MESSAGE = 500
 
 DType = Literal["uint8", "int32", "float32"]
 _OIP_DATATYPES: dict[DType, str] = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Size = Annotated[int, Field(ge=-1, le=LARGEST_INSTANCE_BYTES)]
 
 
 class TensorSpec(_Frozen):
@@ -37,12 +54,25 @@ class TensorSpec(_Frozen):
         finite: whether NaN and infinity are refused; only float32 inputs may allow them.
     """
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=256)
     dtype: DType
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...] = Field(max_length=8)
     minimum: float | None = None
     maximum: float | None = None
     finite: bool = True
+
+    @model_validator(mode="after")
+    def _is_not_huge(self) -> Self:
+        if 0 in self.shape:
+            raise ValueError(f"{self.name!r} has shape {self.shape}; a size is at least 1, or -1")
+        if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
+            raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+        return self
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of one instance, of which every size that varies is 1."""
+        return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -98,8 +128,15 @@ class TensorSpec(_Frozen):
 class TransformStep(_Frozen):
     """One named image step of ``contract.transforms`` with its arguments."""
 
-    step: str
-    arguments: dict[str, float | int | bool | str] = {}
+    step: str = Field(max_length=100)
+    arguments: dict[str, float | int | bool | str] = Field(default={}, max_length=16)
+
+    @model_validator(mode="after")
+    def _is_not_huge(self) -> Self:
+        for name, value in self.arguments.items():
+            if not isinstance(value, str) and not abs(value) <= LONGEST_EDGE:  # nor is NaN
+                raise ValueError(f"step {self.step!r}: {name} is {value!s:.20}; at most {LONGEST_EDGE} is accepted")
+        return self
 
 
 class ImagePreprocessing(_Frozen):
@@ -112,7 +149,7 @@ class ImagePreprocessing(_Frozen):
 
     kind: Literal["image"] = "image"
     input: str
-    steps: tuple[TransformStep, ...]
+    steps: tuple[TransformStep, ...] = Field(max_length=MOST_STEPS)
 
 
 class TextPreprocessing(_Frozen):
@@ -129,8 +166,8 @@ class TextPreprocessing(_Frozen):
     kind: Literal["text"] = "text"
     input: str
     scheme: Literal["words", "lines"] = "words"
-    vocabulary: str = "vocabulary.txt"
-    max_length: int = Field(ge=1)
+    vocabulary: str = Field(default="vocabulary.txt", max_length=256)
+    max_length: int = Field(ge=1, le=LONGEST_TEXT)
     keep: Literal["first", "last"]
 
 
@@ -147,7 +184,7 @@ class Classification(_Frozen):
 
     kind: Literal["classification"] = "classification"
     output: str
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=2, max_length=MOST_LABELS)
 
 
 class NextToken(_Frozen):
@@ -168,24 +205,25 @@ class BatchingHints(_Frozen):
     """What training knows about batching; serving.json overrides it.
 
     Attributes:
-        max_batch_size: most instances in one backend call.
+        max_batch_size: most instances in one backend call. It is a hint: what is above the service's own limits is cut
+            to them, so that a version goes on serving where these are lower than on the machine that trained it.
     """
 
-    max_batch_size: int = Field(default=32, ge=1)
+    max_batch_size: int = Field(default=32, ge=1, le=2**31)
 
 
 class ModelSpec(_Frozen):
     """The contract of one model version: everything a server needs besides the graph."""
 
     format_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", max_length=255)
     description: str = ""
-    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
-    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=MOST_TENSORS)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=MOST_TENSORS)
     preprocessing: Preprocessing | None = None
     postprocessing: Postprocessing | None = None
     batching: BatchingHints = BatchingHints()
-    opset: int
+    opset: int = Field(ge=1, le=1000)
     trained_on: str = Field(description="data set and the form it was read from")
     frameworks: dict[str, str] = Field(default={}, description="package -> version used for training and export")
 
@@ -238,17 +276,32 @@ class ModelSpec(_Frozen):
         """Read model.json from ``directory``.
 
         Raises:
-            VersionRefused: the file is missing, is not JSON, or breaks a rule above.
+            VersionRefused: the file is missing, or see ``parse``.
         """
         path = directory / SPEC_FILE
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.parse(path, read_file(path, SPEC_LIMIT_BYTES))
         except OSError as error:
             raise VersionRefused(f"{path}: {error.strerror}") from error
+
+    @classmethod
+    def parse(cls, path: Path, data: bytes) -> Self:
+        """The contract from the bytes of model.json.
+
+        Args:
+            path: where they come from, for messages.
+            data: at most ``SPEC_LIMIT_BYTES``.
+
+        Raises:
+            VersionRefused: they are not JSON, or break a rule above.
+        """
+        try:
+            return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise VersionRefused(f"{path}: {where}: {first['msg']}") from error
+            what = f"{where}: {first['msg']}"[:_LONGEST_MESSAGE]
+            raise VersionRefused(f"{path}: {what}") from error
 
 
 def _check_scores(scores: TensorSpec, columns: int) -> None:
@@ -271,6 +324,11 @@ def _check_target(step: ImagePreprocessing | TextPreprocessing, target: TensorSp
         raise ValueError(
             f"an image wants a uint8 input of shape (height, width) or (height, width, 3), "
             f"{target.name!r} is {target.dtype} {target.shape}"
+        )
+    elif max(target.shape[:2]) > LONGEST_EDGE or prod(target.shape[:2]) > MOST_PIXELS:
+        raise ValueError(
+            f"an image input has at most {MOST_PIXELS} pixels and {LONGEST_EDGE} along an edge, "
+            f"{target.name!r} is {target.shape}"
         )
 
 

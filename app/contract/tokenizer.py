@@ -11,7 +11,11 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.files import read_file
 from app.errors import VersionRefused, WrongFormat
+
+VOCABULARY_LIMIT_BYTES = 32 * 2**20
+MOST_TOKENS = 2**20
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
@@ -187,11 +191,29 @@ class Tokenizer:
         """Read a vocabulary that ``write`` wrote.
 
         Raises:
-            VersionRefused: the file is missing, not UTF-8, empty, or names a token twice.
+            VersionRefused: the file is missing, or see ``parse``.
         """
         try:
-            tokens = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            data = read_file(path, VOCABULARY_LIMIT_BYTES)
+        except OSError as error:
+            raise VersionRefused(f"{path}: {error}") from error
+        return cls.parse(path, data, max_length=max_length, keep=keep, scheme=scheme)
+
+    @classmethod
+    def parse(
+        cls, path: Path, data: bytes, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words"
+    ) -> Self:
+        """A vocabulary from its bytes, which come from ``path``.
+
+        Raises:
+            VersionRefused: not UTF-8, empty, more than 2**20 tokens, or names a token twice.
+        """
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if (lines := data.count(b"\n")) > MOST_TOKENS:
+            raise VersionRefused(f"{path}: {lines} lines; a vocabulary has at most {MOST_TOKENS} tokens")
+        try:
+            tokens = data.decode("utf-8").split("\n")
+        except UnicodeDecodeError as error:
             raise VersionRefused(f"{path}: {error}") from error
         if tokens[-1] == "":
             tokens.pop()
@@ -199,7 +221,7 @@ class Tokenizer:
             raise VersionRefused(f"{path}: a vocabulary holds one token a line and no empty line")
         if len(set(tokens)) != len(tokens):
             twice = Counter(tokens).most_common(1)[0][0]
-            raise VersionRefused(f"{path}: token {twice!r} occurs twice")
+            raise VersionRefused(f"{path}: token {twice[:100]!r} occurs twice")
         return cls(tokens, max_length=max_length, keep=keep, scheme=scheme)
 
 

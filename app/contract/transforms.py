@@ -89,7 +89,7 @@ def check_steps(preprocessing: ImagePreprocessing, target: TensorSpec) -> None:
     height, width = target.shape[:2]
     try:
         reached = apply_steps(Image.new("RGB", (3 * width + 1, 2 * height + 1)), preprocessing.steps).size
-    except TypeError as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise VersionRefused(f"image steps: {error}") from error
     if reached != (width, height):
         raise VersionRefused(

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from app.contract.files import read_file
 from app.errors import VersionRefused
-from app.repository.policy import POLICY_FILE, ServingPolicy
+from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
 from app.repository.serving_file import write_whole
 
 # A name with a dot: neither scanned nor watched, and part of no version.
@@ -27,9 +26,9 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
             path.unlink(missing_ok=True)
         return
     try:
-        kept = path.read_bytes()
-    except FileNotFoundError:
-        kept = None
+        kept = read_file(path, POLICY_LIMIT_BYTES)
+    except (FileNotFoundError, VersionRefused):
+        kept = None  # what is there instead, a FIFO or the like, is replaced
     data = (policy.model_dump_json(exclude_unset=True, indent=2) + "\n").encode()
     if kept != data:
         write_whole(path, data)
@@ -38,8 +37,9 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
 def last_good(model_directory: Path) -> ServingPolicy | None:
     """The policy that is kept; None if there is none, or none that can be read."""
     try:
-        return ServingPolicy.model_validate_json((model_directory / LAST_GOOD_FILE).read_bytes())
-    except (OSError, ValidationError):
+        path = model_directory / LAST_GOOD_FILE
+        return ServingPolicy.parse(path, read_file(path, POLICY_LIMIT_BYTES))
+    except (OSError, VersionRefused):
         return None
 
 

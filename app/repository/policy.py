@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from app.contract.device import DeviceName
+from app.contract.files import read_file
+from app.contract.model_spec import LARGEST_BATCH, LONGEST_TEXT
 from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"
+POLICY_LIMIT_BYTES = 2**20
 STABLE, CANARY = "stable", "canary"
 BackendName = Literal["onnx", "savedmodel"]
+
+# The most that a file may ask for. A slip of the keyboard is refused here and does not take the machine's memory.
+MOST_QUEUE_ROWS = 2**18
+MOST_QUEUE_BYTES = 4 * 2**30
+A_DAY_MS = 24 * 3600 * 1000
+A_MINUTE_US = 60 * 10**6
+MOST_VERSIONS = 1000
+_LONGEST_VALUE = 200
+
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
+TextLength = Annotated[int, Field(ge=1, le=LONGEST_TEXT)]
+VersionNumber = Annotated[int, Field(lt=10**18)]
 
 
 class BatchingPolicy(BaseModel):
@@ -38,24 +53,24 @@ class BatchingPolicy(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    max_batch_size: int | None = Field(default=None, ge=1)
-    max_queue_delay_us: int = Field(default=0, ge=0)
-    max_queue_rows: int = Field(default=4096, ge=1)
-    max_queue_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_batch_size: BatchSize | None = None
+    max_queue_delay_us: int = Field(default=0, ge=0, le=A_MINUTE_US)
+    max_queue_rows: int = Field(default=4096, ge=1, le=MOST_QUEUE_ROWS)
+    max_queue_bytes: int = Field(default=64 * 2**20, ge=1, le=MOST_QUEUE_BYTES)
     max_queue_s: float = Field(default=1.0, gt=0, le=3600)
-    allowed_batch_sizes: tuple[PositiveInt, ...] = ()
-    length_buckets: tuple[PositiveInt, ...] | None = None
+    allowed_batch_sizes: tuple[BatchSize, ...] = Field(default=(), max_length=64)
+    length_buckets: Annotated[tuple[TextLength, ...], Field(max_length=256)] | None = None
     priority_levels: int = Field(default=3, ge=1, le=100)
     default_priority_level: int = Field(default=2, ge=1)
-    default_timeout_ms: int = Field(default=30_000, ge=1)
-    max_execution_ms: int | None = Field(default=None, ge=0)
+    default_timeout_ms: int = Field(default=30_000, ge=1, le=A_DAY_MS)
+    max_execution_ms: int | None = Field(default=None, ge=0, le=A_DAY_MS)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         for name in ("allowed_batch_sizes", "length_buckets"):
             values = getattr(self, name) or ()
             if list(values) != sorted(set(values)):
-                raise ValueError(f"{name} is {list(values)}; its values must increase")
+                raise ValueError(f"{name} is {_shown(list(values))}; its values must increase")
         if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
             stated = "is not stated" if self.max_batch_size is None else f"is {self.max_batch_size}"
             raise ValueError(
@@ -77,7 +92,7 @@ class Latest(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    num_versions: int = Field(default=1, ge=1)
+    num_versions: int = Field(default=1, ge=1, le=MOST_VERSIONS)
 
 
 class Specific(BaseModel):
@@ -88,7 +103,7 @@ class Specific(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    versions: tuple[int, ...] = Field(min_length=1)
+    versions: tuple[VersionNumber, ...] = Field(min_length=1, max_length=MOST_VERSIONS)
 
 
 class VersionPolicy(BaseModel):
@@ -139,7 +154,7 @@ class CanaryPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     percent: float = Field(ge=0, le=100)
-    sticky_header: str | None = Field(default=None, min_length=1)
+    sticky_header: str | None = Field(default=None, min_length=1, max_length=256)
 
 
 class ShadowPolicy(BaseModel):
@@ -165,7 +180,7 @@ class RollbackPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     max_error_rate: float | None = Field(default=None, ge=0, le=1)
     max_disagreement: float | None = Field(default=None, ge=0, le=1)
-    min_requests: int = Field(default=100, ge=1)
+    min_requests: int = Field(default=100, ge=1, le=10**9)
 
 
 class RolloutPolicy(BaseModel):
@@ -213,14 +228,14 @@ class ServingPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     version_policy: VersionPolicy = VersionPolicy()
-    version_labels: dict[str, int] = {}
+    version_labels: dict[str, VersionNumber] = Field(default={}, max_length=MOST_VERSIONS)
     rollout: RolloutPolicy = RolloutPolicy()
-    promoted: tuple[int, ...] = ()
+    promoted: tuple[VersionNumber, ...] = Field(default=(), max_length=MOST_VERSIONS)
     batching: BatchingPolicy = BatchingPolicy()
     backend: BackendName | None = None
     device: DeviceName | None = None
     instances: int = Field(default=1, ge=1, le=64)
-    gpu_mem_limit_mb: int | None = Field(default=None, ge=1)
+    gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
@@ -250,15 +265,25 @@ class ServingPolicy(BaseModel):
         """Read serving.json of a model; the defaults if there is none.
 
         Raises:
-            VersionRefused: not JSON, an unknown key, or a value out of range.
+            VersionRefused: no regular file, larger than 1 MiB, or see ``parse``.
         """
         path = model_directory / POLICY_FILE
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.parse(path, read_file(path, POLICY_LIMIT_BYTES))
         except FileNotFoundError:
             return cls()
         except OSError as error:
             raise VersionRefused(f"{path}: {error.strerror}") from error
+
+    @classmethod
+    def parse(cls, path: Path, data: bytes) -> Self:
+        """The policy from the bytes of serving.json, which come from ``path``.
+
+        Raises:
+            VersionRefused: not JSON, an unknown key, or a value out of range.
+        """
+        try:
+            return cls.model_validate_json(data)
         except ValidationError as error:
             raise VersionRefused(f"{path}: {_in_words(cls, error.errors()[0])}") from error
 
@@ -270,10 +295,15 @@ def _in_words(policy: type[BaseModel], error: ErrorDetails) -> str:
         return f"not JSON: {error['ctx']['error']}"
     if error["type"] == "extra_forbidden":
         place, keys = f" in {'.'.join(where[:-1])}" if where[:-1] else "", _keys(policy, where[:-1])
-        return f"unknown key {where[-1]!r}{place}; known: {', '.join(keys)}"
+        return f"unknown key {_shown(where[-1])}{place}; known: {', '.join(keys)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    return f"{'.'.join(where) or 'the document'} is {error['input']!r}: {error['msg']}"
+    return f"{'.'.join(where) or 'the document'} is {_shown(error['input'])}: {error['msg']}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _keys(policy: type[BaseModel], path: list[str]) -> list[str]:

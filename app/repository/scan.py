@@ -1,17 +1,23 @@
 """Which models and versions lie in the repository directory."""
 
+import errno
 import logging
 import os
 import re
-from collections.abc import Hashable
+import stat
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.contract.manifest import MANIFEST_FILE
-from app.errors import InvalidInput
+from app.contract.tree import Entry, walk
+from app.errors import InvalidInput, VersionRefused
 
 log = logging.getLogger("atelier.repository")
 
+# Files and directories below one model, in all its versions.
+MODEL_ENTRIES = 2**16
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -34,32 +40,84 @@ def scan(models_dir: Path) -> dict[str, list[int]]:
     return models
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """In place of a fingerprint: why there is none."""
+
+    reason: str
+
+
 def snapshot(models_dir: Path) -> dict[str, Hashable]:
-    """Model name -> something other than before if its serving.json or a file of its versions has changed."""
-    return {directory.name: fingerprint(directory) for directory in _models(models_dir)}
+    """Model name -> something other than before if its serving.json or a file of its versions has changed.
+
+    An ``Unreadable`` takes the place of what cannot be read, or has too many files; the other models are not concerned.
+    """
+    return {directory.name: _model_fingerprint(directory) for directory in _models(models_dir)}
+
+
+def directories(models_dir: Path) -> list[Path]:
+    """The directories in which a file that matters may change: of models and of versions, without hidden ones."""
+    found = [models_dir]
+    for model in _models(models_dir):
+        found.append(model)
+        with suppress(OSError, VersionRefused):  # the snapshot says so
+            for entry in walk(model, limit=MODEL_ENTRIES, hidden=False):
+                if entry.is_directory:
+                    found.append(model / entry.name)
+                elif _is_version_link(entry):
+                    found.append(model / entry.name)
+                    below = walk(model / entry.name, hidden=False)
+                    found += [model / entry.name / each.name for each in below if each.is_directory]
+    return found
 
 
 def _models(models_dir: Path) -> list[Path]:
-    if not models_dir.is_dir():
+    """Directories, and links to directories, that can have the name of a model."""
+    try:
+        with os.scandir(models_dir) as found:
+            names = [each.name for each in found if not each.name.startswith(".") and _is_directory(each)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(each for each in models_dir.iterdir() if each.is_dir() and not each.name.startswith("."))
+    # A name that cannot be printed can be no model's, and would break every list that it is part of.
+    return [models_dir / name for name in sorted(names) if name.isprintable()]
+
+
+def _is_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into a directory that is not ours to read, or in a circle
+        return False
+
+
+def _model_fingerprint(directory: Path) -> Hashable:
+    try:
+        entries = list(walk(directory, limit=MODEL_ENTRIES, hidden=False))
+    except (OSError, VersionRefused) as error:
+        return Unreadable(str(error))
+    linked = [(entry.name, fingerprint(directory / entry.name)) for entry in entries if _is_version_link(entry)]
+    return _marks(entries), tuple(sorted(linked))
 
 
 def fingerprint(directory: Path) -> Hashable:
-    """Other than before if a file below the directory has come, gone or changed, judged by size and time.
+    """Other than before if a file below a version's directory has come, gone or changed, judged by size and time.
 
-    Names that begin with a dot do not count: they are of publications in progress.
+    Names that begin with a dot do not count: they are of publications in progress. Links to directories are not
+    followed. An ``Unreadable`` if there are too many files, or they cannot be listed.
     """
-    found = []
-    for folder, folders, files in os.walk(directory, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.startswith("."):
-                continue
-            with suppress(OSError):  # gone meanwhile
-                status = os.stat(os.path.join(folder, name))
-                found.append((folder, name, status.st_size, status.st_mtime_ns, status.st_ino))
-    return tuple(sorted(found))
+    try:
+        return _marks(walk(directory, hidden=False))
+    except (OSError, VersionRefused) as error:
+        return Unreadable(str(error))
+
+
+def _marks(entries: Iterable[Entry]) -> Hashable:
+    files = [(entry.name, entry.status) for entry in entries if not entry.is_directory]
+    return tuple(sorted((name, status.st_size, status.st_mtime_ns, status.st_ino) for name, status in files))
+
+
+def _is_version_link(entry: Entry) -> bool:
+    """Whether it is a link to a directory in the place of a version: those are followed, unlike any others."""
+    return stat.S_ISLNK(entry.status.st_mode) and _VERSION.fullmatch(entry.name) is not None
 
 
 def version_number(text: str) -> int:
@@ -76,9 +134,11 @@ def version_number(text: str) -> int:
 
 
 def _versions(model_directory: Path) -> list[int]:
-    numbers = [
-        int(entry.name)
-        for entry in model_directory.iterdir()
-        if _VERSION.fullmatch(entry.name) and (entry / MANIFEST_FILE).is_file()
-    ]
+    numbers = []
+    with os.scandir(model_directory) as found:
+        for count, entry in enumerate(found):
+            if count == MODEL_ENTRIES:
+                raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
+            if _VERSION.fullmatch(entry.name) and (model_directory / entry.name / MANIFEST_FILE).is_file():
+                numbers.append(int(entry.name))
     return sorted(numbers, reverse=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.contract.files import read_file
 from app.errors import VersionNotFound, VersionRefused
-from app.repository.policy import CANARY, POLICY_FILE, STABLE, ServingPolicy, Tried
+from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy, Tried
 
 # So many promotions can be rolled back.
 HISTORY = 20
@@ -153,9 +154,9 @@ def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPoli
 
     A reader sees the old file or the new one, never a part of either.
     """
-    policy = ServingPolicy.read(model_directory)
-    path = (model_directory / POLICY_FILE).resolve()
-    document = json.loads(path.read_bytes()) if path.exists() else {}
+    path, data = _read(model_directory)
+    policy = ServingPolicy.parse(path, data)
+    document = json.loads(data)
     document.update(change(document, policy))
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
@@ -164,6 +165,16 @@ def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPoli
         raise VersionRefused(f"{path}: left as it is: with the new values, {error.errors()[0]['msg']}") from error
     write_whole(path, text.encode())
     return path
+
+
+def _read(model_directory: Path) -> tuple[Path, bytes]:
+    """Where serving.json is, behind a link if it is one, and what is in it; an empty document if there is none."""
+    path = model_directory / POLICY_FILE
+    try:
+        data = read_file(path, POLICY_LIMIT_BYTES)
+    except FileNotFoundError:
+        data = b"{}"
+    return path.resolve(), data
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Literal
 
 from watchfiles import Change, awatch
+
+from app.repository.scan import directories
 
 log = logging.getLogger("atelier.watch")
 
@@ -32,28 +35,63 @@ async def changes(models_dir: Path, mode: Mode) -> AsyncIterator[None]:
     """
     if mode == "off":
         return
-    poll = mode == "poll" or is_remote(models_dir)
+    poll = mode == "poll" or await asyncio.to_thread(is_remote, models_dir)
     if poll:
         log.info("%s is looked at every %g s for changes", models_dir, POLL_MS / 1e3)
     while True:
         try:
-            async for _ in awatch(
-                models_dir,
-                watch_filter=lambda change, path: _counts(models_dir, change, path),
-                debounce=QUIET_MS * 4,
-                step=QUIET_MS,
-                rust_timeout=AT_LEAST_EVERY_MS,
-                yield_on_timeout=True,
-                force_polling=poll,
-                poll_delay_ms=POLL_MS,
-                ignore_permission_denied=True,
-            ):
-                yield
+            places = await asyncio.to_thread(_places, models_dir)
+            async with aclosing(_events(models_dir, places, poll=poll)) as events:
+                async for _ in events:
+                    yield
+                    if await asyncio.to_thread(_places, models_dir) != places:
+                        break  # other directories than before: they are watched from now on
         except (OSError, RuntimeError) as error:  # no such directory, no more watches: the library raises both
+            if isinstance(error, FileNotFoundError) and await asyncio.to_thread(models_dir.is_dir):
+                await asyncio.sleep(QUIET_MS / 1e3)  # one of the directories has gone since it was found
+                continue
             log.warning("%s cannot be watched: %s; it is looked at every %g s", models_dir, error, _RESTART_AFTER_S)
             poll = True
-        await asyncio.sleep(_RESTART_AFTER_S)
-        yield
+            await asyncio.sleep(_RESTART_AFTER_S)
+            yield
+
+
+def _places(models_dir: Path) -> list[str]:
+    return [str(place) for place in directories(models_dir.resolve())]
+
+
+async def _events(models_dir: Path, places: list[str], *, poll: bool) -> AsyncGenerator[None]:
+    """Yields once as soon as all of the directories are watched, and then when something in them changes.
+
+    The library could watch all that is below the models directory by itself. It follows every link then, and a few
+    links to directories that hold links have more paths than it can ever walk.
+    """
+    events = awatch(
+        *places,
+        watch_filter=lambda change, path: _counts(models_dir, change, path),
+        debounce=QUIET_MS * 4,
+        step=QUIET_MS,
+        rust_timeout=AT_LEAST_EVERY_MS,
+        yield_on_timeout=True,
+        force_polling=poll,
+        poll_delay_ms=POLL_MS,
+        recursive=False,
+        ignore_permission_denied=True,
+    )
+    following = asyncio.ensure_future(anext(events))
+    try:
+        await asyncio.sleep(0)  # the first step of it begins to watch; what changed before that is looked at now
+        if not following.done():
+            yield
+        while True:
+            await following
+            yield
+            following = asyncio.ensure_future(anext(events))
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError, StopAsyncIteration, OSError, RuntimeError):
+            await following
+        await events.aclose()
 
 
 def is_remote(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:

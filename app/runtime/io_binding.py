@@ -6,12 +6,12 @@ the graph has run. On the CPU it computes in the buffers themselves, so the same
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.version_files import Graph
 from app.errors import BackendFailed
 from app.runtime.backend import Array, Tensors, row_count
 from app.runtime.cuda import PinnedMemory, provider_options
@@ -153,7 +153,7 @@ class _Buffers:
 
 
 def open_on_gpu(
-    path: Path, spec: ModelSpec, device: str, *, gpu_mem_limit_mb: int | None, max_batch_size: int
+    graph: Graph, spec: ModelSpec, device: str, *, gpu_mem_limit_mb: int | None, max_batch_size: int
 ) -> BoundBackend:
     """A graph on a GPU, with page-locked buffers for batches of 1, 2, 4, ... ``max_batch_size``.
 
@@ -162,7 +162,7 @@ def open_on_gpu(
         BackendFailed: there is no page-locked memory.
     """
     # What CUDA has no kernel for runs on the CPU, in the thread that calls.
-    backend = OnnxBackend(path, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
+    backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
         return BoundBackend(backend, spec, batch_sizes_up_to(max_batch_size), PinnedMemory(device))
     except BaseException:

@@ -7,6 +7,7 @@ from typing import Any
 import onnxruntime as ort
 
 from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Array, Tensors, row_count
 from app.runtime.cuda import CUDA_PROVIDER
@@ -15,13 +16,15 @@ from app.runtime.devices import CPU_PROVIDER
 # ONNX Runtime's names for the element types that a signature can have.
 _TYPES = {"uint8": "tensor(uint8)", "int32": "tensor(int32)", "float32": "tensor(float)"}
 _ERRORS_ONLY = 3
+# No file can be below a device.
+_NOWHERE = "/dev/null/"
 
 
 class OnnxBackend:
     """One ONNX graph in one inference session, on the CPU or on a GPU.
 
     Args:
-        path: the graph.
+        graph: verified; or the path of one that nobody else may change.
         spec: its contract; names, element types and ranks must agree.
         threads: intra-op threads of the session, for what runs on the CPU.
         cuda: options of the CUDA execution provider; None runs all of it on the CPU.
@@ -31,8 +34,15 @@ class OnnxBackend:
             asked for does not run it.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int, *, cuda: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, graph: Graph | Path, spec: ModelSpec, threads: int, *, cuda: Mapping[str, str] | None = None
+    ) -> None:
+        graph = Graph(graph, graph) if isinstance(graph, Path) else graph
+        path, source = graph.origin, graph.source
         options = ort.SessionOptions()
+        if isinstance(source, bytes):
+            # Else weights outside the graph would be looked for in the working directory.
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Spinning threads burn a core each while the service idles.
@@ -40,9 +50,16 @@ class OnnxBackend:
         options.log_severity_level = _ERRORS_ONLY
         try:
             # Without its own fallback, which runs a model on the CPU and says so only on standard output.
-            self._session: Any = ort.InferenceSession(str(path), options, providers=_providers(cuda), enable_fallback=0)
+            self._session: Any = ort.InferenceSession(
+                source if isinstance(source, bytes) else str(source),
+                options,
+                providers=_providers(cuda),
+                enable_fallback=0,
+            )
         except Exception as error:
             raise VersionRefused(f"{path}: ONNX Runtime cannot load the graph: {error}") from error
+        # The library's wrapper keeps the bytes for the fallback that is off here.
+        self._session._model_bytes = None
         if cuda is not None and self.provider != CUDA_PROVIDER:
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"

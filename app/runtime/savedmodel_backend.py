@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from app.runtime.backend import Array, Tensors, row_count
 from app.runtime.tensor_frames import receive_frame, send_frame
 
 log = logging.getLogger("atelier.runtime")
+
+Snapshot = Callable[[], AbstractContextManager[Path]]
 
 TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.savedmodel_worker")
@@ -51,6 +54,8 @@ class SavedModelBackend:
         start_timeout_s: seconds until the process must have loaded the model.
         batch_limit_s: limit of a batch, unless ``limit_batches`` sets another one. The first batch of a process has
             that long in any case: TensorFlow prepares much in it.
+        snapshot: gives a directory with the verified files for as long as a process needs to load them, each time that
+            one is started; None takes that of ``path``, which nobody else may change then.
         clock: monotonic seconds.
 
     Raises:
@@ -69,13 +74,15 @@ class SavedModelBackend:
         command: Sequence[str] = WORKER,
         start_timeout_s: float = START_TIMEOUT_S,
         batch_limit_s: float = BATCH_LIMIT_S,
+        snapshot: Snapshot | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not path.is_file():
             raise VersionRefused(f"{path}: there is no such file, and the backend savedmodel runs nothing else")
         self._path = path
         self._spec = spec
-        self._command = [*command, str(path.parent.absolute()), str(threads)]
+        self._snapshot: Snapshot = snapshot or (lambda: nullcontext(path.parent.absolute()))
+        self._command, self._threads = command, threads
         self._start_timeout_s = start_timeout_s
         self._first_limit_s = self._batch_limit_s = batch_limit_s
         self._clock = clock
@@ -151,7 +158,11 @@ class SavedModelBackend:
         return self._worker
 
     def _start(self) -> "_Worker":
-        worker = _Worker(self._command)
+        with self._snapshot() as directory:  # TensorFlow has read all of it when it says that it is ready
+            return self._start_in(directory)
+
+    def _start_in(self, directory: Path) -> "_Worker":
+        worker = _Worker([*self._command, str(directory), str(self._threads)])
         try:
             header = worker.wait_ready(self._start_timeout_s)
             if "error" in header:

@@ -77,6 +77,7 @@ def measure_curve(
     budget_s: float,
     clock: Clock,
     sequence: str | None = None,
+    may_try: Callable[[int, int, float], bool] = lambda before, size, estimate_s: True,
 ) -> LatencyCurve:
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
@@ -88,15 +89,23 @@ def measure_curve(
         clock: monotonic seconds.
         sequence: the input (rows, length) whose length varies, zeros after a row's end; it is then measured at
             several lengths. None measures one shape.
+        may_try: is asked before each size but the first (the size before, this one, seconds that it takes by what the
+            one before took); if it says no, this size and all above it are left out.
     """
     sizes = batch_sizes_up_to(max_batch_size)
     lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
     share = budget_s / len(sizes) / len(lengths)
-    seconds = []
-    for length in lengths:
+    seconds: list[list[float]] = []
+    for length in reversed(lengths):  # the longest first: it says which sizes are left out
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
-        seconds.append([median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock) for size in sizes])
-    return LatencyCurve(sizes, seconds, lengths=lengths)
+        row: list[float] = []
+        for size in sizes:
+            if row and not may_try(before := sizes[len(row) - 1], size, row[-1] * size / before):
+                break
+            row.append(median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock))
+        sizes = sizes[: len(row)]
+        seconds.insert(0, row)
+    return LatencyCurve(sizes, [row[: len(sizes)] for row in seconds], lengths=lengths)
 
 
 def batch_sizes_up_to(limit: int) -> tuple[int, ...]:

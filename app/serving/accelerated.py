@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from app.contract.device import AUTO, CPU
 from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend
 from app.runtime.failover import Condition, FailoverBackend
@@ -22,13 +22,13 @@ class GpuRequest:
     """What a GPU backend is opened for.
 
     Attributes:
-        path: the graph.
+        graph: verified; it exists while the version loads.
         spec: its contract.
         gpu_mem_limit_mb: most memory of its arena in MiB; None sets no limit.
         max_batch_size: largest batch that will be asked for.
     """
 
-    path: Path
+    graph: Graph
     spec: ModelSpec
     gpu_mem_limit_mb: int | None
     max_batch_size: int

@@ -1,5 +1,9 @@
 """What every backend of a version must pass before it serves: golden samples, raw samples, and a measured latency."""
 
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from app.contract.golden import Golden, RawSample
@@ -12,29 +16,53 @@ from app.repository.golden_gate import replay
 from app.runtime.backend import Array, Backend
 from app.runtime.warmup import Clock, LatencyCurve, measure_curve
 from app.serving.accelerated import Verified, sequence_of
+from app.serving.version_contract import VersionContract
 
 WARMUP_BUDGET_S = 0.1
+# More golden rows than that are replayed in several batches, however large a batch may be.
+REPLAY_ROWS = 256
+# Batches grow at warm-up until one would make the process larger than before by more.
+GROWTH_LIMIT_BYTES = 2**30
+# A size that model.json hints at is not tried if a call would take longer.
+HINTED_CALL_LIMIT_S = 2.0
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()
 
 
 class Gate:
     """Verifies the backends of one version.
 
     Args:
-        golden: its samples.
-        spec: its contract.
-        tokenizer: for text models.
+        contract: with its golden samples.
         max_batch_size: largest batch that will be asked for.
+        is_stated: whether serving.json states that size. One that model.json hints at is not insisted on.
         clock: monotonic seconds.
+        resident: bytes of memory of this process.
     """
 
     def __init__(
-        self, golden: Golden, spec: ModelSpec, tokenizer: Tokenizer | None, *, max_batch_size: int, clock: Clock
+        self,
+        contract: VersionContract,
+        *,
+        max_batch_size: int,
+        is_stated: bool,
+        clock: Clock,
+        resident: Callable[[], int] = resident_bytes,
     ) -> None:
-        self._golden = golden
-        self._spec = spec
-        self._tokenizer = tokenizer
-        self._max_batch_size = max_batch_size
+        self._golden = contract.golden
+        self._spec = contract.spec
+        self._tokenizer = contract.tokenizer
+        self.max_batch_size = max_batch_size
+        self._is_stated = is_stated
         self._clock = clock
+        self._resident = resident
         self._curves: dict[str, LatencyCurve] = {}
 
     def verify(self, backend: Backend, device: str) -> Verified:
@@ -48,26 +76,53 @@ class Gate:
             device: that it runs on, "cpu" or "cuda:N".
 
         Raises:
-            VersionRefused: an answer differs from Keras by more than the tolerance.
+            VersionRefused: an answer differs from Keras by more than the tolerance, or a batch of the size that
+                serving.json states would take too much memory.
             BackendFailed: the runtime failed on a sample.
         """
         try:
+            at_rest = self._resident()
             tolerance = self._golden.tolerance_for(backend.provider)
-            difference = replay(self._golden, backend.run, batch_size=self._max_batch_size, tolerance=tolerance)
+            rows = min(self.max_batch_size, REPLAY_ROWS, self._golden.rows)
+            difference = replay(self._golden, backend.run, batch_size=rows, tolerance=tolerance)
             replay_raw(self._golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
-                self._curves[device] = measure_curve(
-                    backend,
-                    self._golden.inputs,
-                    max_batch_size=self._max_batch_size,
-                    budget_s=WARMUP_BUDGET_S,
-                    clock=self._clock,
-                    sequence=sequence_of(self._spec),
-                )
+                self._curves[device] = self._measure(backend, at_rest, rows)
         except BaseException:
             backend.close()
             raise
         return Verified(backend=backend, difference=difference, curve=self._curves[device])
+
+    def _measure(self, backend: Backend, at_rest: int, replayed: int) -> LatencyCurve:
+        largest = replayed
+
+        def may_try(before: int, size: int, estimate_s: float) -> bool:
+            nonlocal largest
+            largest = max(largest, before)
+            if size > largest:
+                grown = (self._resident() - at_rest) * size / largest
+                if grown > GROWTH_LIMIT_BYTES:
+                    self._refuse_stated(largest, grown)
+                    return False
+            return self._is_stated or estimate_s <= HINTED_CALL_LIMIT_S
+
+        return measure_curve(
+            backend,
+            self._golden.inputs,
+            max_batch_size=self.max_batch_size,
+            budget_s=WARMUP_BUDGET_S,
+            clock=self._clock,
+            sequence=sequence_of(self._spec),
+            may_try=may_try,
+        )
+
+    def _refuse_stated(self, possible: int, grown: float) -> None:
+        if self._is_stated:
+            raise VersionRefused(
+                f"batching.max_batch_size is {self.max_batch_size}: by what batches of {possible} took, larger ones "
+                f"take {grown / 2**20:.0f} MiB of memory, and {GROWTH_LIMIT_BYTES // 2**20} MiB is the limit; "
+                f"state {possible} or less"
+            )
 
 
 def replay_raw(golden: Golden, backend: Backend, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
@@ -91,4 +146,7 @@ def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -
         return image_to_instance(sample.data, preprocessing=step, target=spec.input(step.input))
     if tokenizer is None:
         raise VersionRefused(f"golden sample {sample.name}: model.json states no pre-processing for it")
-    return tokenizer.encode(sample.data.decode("utf-8"))
+    try:
+        return tokenizer.encode(sample.data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise VersionRefused(f"golden sample {sample.name!r} is no UTF-8 text") from error

@@ -1,23 +1,17 @@
 """From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.contract.device import CPU, CUDA
+from app.contract.files import Opener, open_regular
 from app.contract.golden import Golden
 from app.contract.labels import labels_of
-from app.contract.manifest import verify_manifest
-from app.contract.model_spec import (
-    ONNX_FILE,
-    SAVED_MODEL_FILE,
-    ImagePreprocessing,
-    ModelSpec,
-    TensorSpec,
-    TextPreprocessing,
-)
-from app.contract.tokenizer import Tokenizer
-from app.contract.transforms import check_steps
+from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
+from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
 from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Backend, take_rows
@@ -32,6 +26,7 @@ from app.serving.gate import Gate
 from app.serving.instances import Instance
 from app.serving.model import LoadedModel
 from app.serving.rules import BatchRules, resolve
+from app.serving.version_contract import VersionContract, largest_batch, read_contract
 from app.serving.work import BatchObserver
 
 # All threads are used for models that take at least that long for one row with one thread, if the others cut the time
@@ -53,20 +48,24 @@ class Loader:
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
         default_backend: runs models whose serving.json names none.
-        make_savedmodel: as ``make_backend``, for a saved_model.pb.
+        make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
         accelerators: the GPUs; None loads everything on the CPU.
+        private_dir: place of private copies of files that are too large for the memory, while a version loads.
+        open_file: opens the files of a version.
     """
 
     models_dir: Path
-    make_backend: Callable[[Path, ModelSpec, int], Backend]
+    make_backend: Callable[[Graph, ModelSpec, int], Backend]
     threads: int
     observer_for: Callable[[str, int], BatchObserver]
     inline_below_s: float
     pixel_limit: int
     clock: Clock
     default_backend: BackendName = "onnx"
-    make_savedmodel: Callable[[Path, ModelSpec, int], Backend] = SavedModelBackend
+    make_savedmodel: Callable[..., Backend] = SavedModelBackend
     accelerators: Accelerators | None = None
+    private_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    open_file: Opener = open_regular
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -80,17 +79,14 @@ class Loader:
             VersionRefused: says which file of the version breaks which rule.
         """
         directory = self.models_dir / name / str(version)
-        verify_manifest(directory)
-        spec = ModelSpec.read(directory)
-        if spec.name != name:
-            raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
-        tokenizer = read_preprocessing(directory, spec)
+        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
+        contract = read_contract(files, name)
+        spec, tokenizer = contract.spec, contract.tokenizer
         serving = serving or ServingPolicy.read(directory.parent)
         policy = serving.batching
-        golden = Golden.read(directory)
-        largest = policy.max_batch_size or spec.batching.max_batch_size
-        gate = Gate(golden, spec, tokenizer, max_batch_size=largest, clock=self.clock)
-        opened = open_all(serving.instances, self._opener(directory, spec, serving, golden, gate, largest))
+        largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
+        gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
+        opened = self._open_instances(files, contract, serving, gate)
         # What a GPU, another process or a thread beside others does is waited for in a worker thread.
         inline = len(opened) == 1 and opened[0].placement.device == CPU and opened[0].backend.provider != TENSORFLOW
         curve = slowest([each.curve for each in opened])
@@ -142,39 +138,54 @@ class Loader:
             load_settings=serving.load_settings,
         )
 
+    def _open_instances(
+        self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
+    ) -> list[Opened]:
+        """All instances of a version, verified, where serving.json wants them."""
+        if (serving.backend or self.default_backend) == "savedmodel":
+            files.check_rest()
+            return open_all(serving.instances, lambda: self._open_savedmodel(files, contract.spec, serving, gate))
+        graphs = _Graphs(files)
+        with graphs.held() as graph:
+            files.check_rest()
+            return open_all(serving.instances, self._opener(graphs, graph, contract, serving, gate))
+
+    def _open_savedmodel(self, files: VersionFiles, spec: ModelSpec, serving: ServingPolicy, gate: Gate) -> Opened:
+        placement = _place_savedmodel(serving.device)
+        threads = max(1, self.threads // serving.instances)
+        path = files.directory / SAVED_MODEL_FILE
+        backend = self.make_savedmodel(path, spec, threads, snapshot=files.saved_model)
+        return Opened.of(gate.verify(backend, CPU), placement)
+
     def _opener(
-        self, directory: Path, spec: ModelSpec, serving: ServingPolicy, golden: Golden, gate: Gate, largest: int
+        self, graphs: "_Graphs", graph: Graph, contract: VersionContract, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Opened]:
-        """Opens one instance more, verified, where serving.json wants it."""
-        path = directory / ONNX_FILE
-        alone = serving.instances == 1
+        """Opens one instance more of an ONNX graph."""
+        spec, alone = contract.spec, serving.instances == 1
 
         def open_cpu() -> Backend:
-            # Several instances have a thread each: more threads of one would be missing for the others.
-            return self._open(path, spec, golden) if alone else self.make_backend(path, spec, 1)
+            with graphs.at_hand() as now:
+                # Several instances have a thread each: more threads of one would be missing for the others.
+                return self._open(now, spec, contract.golden) if alone else self.make_backend(now, spec, 1)
 
-        def open_savedmodel() -> Opened:
-            placement = _place_savedmodel(serving.device)
-            threads = max(1, self.threads // serving.instances)
-            return Opened.of(
-                gate.verify(self.make_savedmodel(directory / SAVED_MODEL_FILE, spec, threads), CPU), placement
-            )
-
-        if (serving.backend or self.default_backend) == "savedmodel":
-            return open_savedmodel
         accelerators = self.accelerators
         if accelerators is None:
             return lambda: Opened.of(gate.verify(open_cpu(), CPU), ON_CPU)
-        request = GpuRequest(path=path, spec=spec, gpu_mem_limit_mb=serving.gpu_mem_limit_mb, max_batch_size=largest)
+        request = GpuRequest(
+            graph=graph,
+            spec=spec,
+            gpu_mem_limit_mb=serving.gpu_mem_limit_mb,
+            max_batch_size=gate.max_batch_size,
+        )
         return lambda: accelerators.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
-    def _open(self, path: Path, spec: ModelSpec, golden: Golden) -> Backend:
+    def _open(self, graph: Graph, spec: ModelSpec, golden: Golden) -> Backend:
         """The graph with one thread, or with all of them where that is measured to be worth it.
 
         To wake further threads costs more than a small model's call, and while they compute they are missing
         elsewhere: for the event loop, and for other models.
         """
-        single = self.make_backend(path, spec, 1)
+        single = self.make_backend(graph, spec, 1)
         if self.threads == 1:
             return single
         try:
@@ -182,7 +193,7 @@ class Loader:
             single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
             if single_s < THREADS_FROM_S:
                 return single
-            several = self.make_backend(path, spec, self.threads)
+            several = self.make_backend(graph, spec, self.threads)
         except BaseException:
             single.close()
             raise
@@ -191,6 +202,33 @@ class Loader:
         chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
         other.close()
         return chosen
+
+
+class _Graphs:
+    """The graph of a version: read once while it loads, and again for a spare that is opened later."""
+
+    def __init__(self, files: VersionFiles) -> None:
+        self._files = files
+        self._held: Graph | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[Graph]:
+        """Reads the graph and keeps it until the end."""
+        with self._files.graph() as graph:
+            self._held = graph
+            try:
+                yield graph
+            finally:
+                self._held = None
+
+    @contextmanager
+    def at_hand(self) -> Iterator[Graph]:
+        """The graph that is held, or else read now, and the same one as the manifest stated at the time of the load."""
+        if self._held is not None:
+            yield self._held
+        else:
+            with self._files.graph() as graph:
+                yield graph
 
 
 def _place_savedmodel(device: str | None) -> Placement:
@@ -216,30 +254,3 @@ def _limit_processes(backends: Sequence[Backend], rules: BatchRules, curve: Late
     for each in processes:
         each.limit_batches(limit_s)
     return replace(rules, max_execution_s=limit_s, grace_s=GRACE_S)
-
-
-def read_preprocessing(directory: Path, spec: ModelSpec) -> Tokenizer | None:
-    """Check the image steps, or read the vocabulary.
-
-    Raises:
-        VersionRefused: unknown steps, or a vocabulary that does not fit the range of token ids.
-    """
-    step = spec.preprocessing
-    if isinstance(step, ImagePreprocessing):
-        check_steps(step, spec.input(step.input))
-        return None
-    if isinstance(step, TextPreprocessing):
-        tokenizer = Tokenizer.read(
-            directory / step.vocabulary, max_length=step.max_length, keep=step.keep, scheme=step.scheme
-        )
-        _check_id_range(directory, spec.input(step.input), tokenizer)
-        return tokenizer
-    return None
-
-
-def _check_id_range(directory: Path, tensor: TensorSpec, tokenizer: Tokenizer) -> None:
-    if tensor.maximum != tokenizer.id_count - 1 or tensor.minimum != 0:
-        raise VersionRefused(
-            f"{directory}: the vocabulary gives ids 0 to {tokenizer.id_count - 1}, "
-            f"{tensor.name!r} states {tensor.minimum} to {tensor.maximum}"
-        )

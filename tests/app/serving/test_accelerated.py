@@ -63,7 +63,7 @@ class Bench:
         def open_gpu(request, device):
             if refuses is not None:
                 raise refuses
-            self.opened.append((PretendGpu(OnnxBackend(request.path, request.spec, 1), **gpu), device, request))
+            self.opened.append((PretendGpu(OnnxBackend(request.graph, request.spec, 1), **gpu), device, request))
             return self.opened[-1][0]
 
         self.loader = Loader(
@@ -387,7 +387,7 @@ def test_instances_of_a_savedmodel_are_processes_that_share_the_threads(models):
     policy(models, '{"backend": "savedmodel", "instances": 2}')
     bench, threads = Bench(models, [CPU]), []
 
-    def savedmodel(path, spec, count):
+    def savedmodel(path, spec, count, **_):
         threads.append(count)
         return OnnxBackend(path.with_name("model.onnx"), spec, 1)
 

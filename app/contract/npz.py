@@ -1,0 +1,88 @@
+"""Reads .npz archives that others wrote: no array is allocated before its size is known and counted.
+
+NumPy's own reader believes what it reads: it inflates whatever a member gives, and allocates the shape that a header
+states. Here the directory of the archive is read first, what it declares is added up, each member is inflated no
+further than it declares, and an array is a view of its bytes.
+"""
+
+import io
+import struct
+import zipfile
+import zlib
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+MOST_MEMBERS = 1024
+_DIRECTORY_LIMIT_BYTES = 2**20
+# End of central directory: signature, disk numbers, entries on this disk and in all, bytes and offset of the directory,
+# length of the comment. Source: PKWARE, APPNOTE.TXT, section 4.3.16.
+_END = struct.Struct("<4s4H2LH")
+_END_SIGNATURE = b"PK\x05\x06"
+_LOCATOR_SIGNATURE, _LOCATOR_BYTES = b"PK\x06\x07", 20
+_ENCRYPTED = 1
+
+
+class BadArchive(Exception):
+    """The archive breaks a rule; the message says which."""
+
+
+def read_npz(data: bytes, *, limit_bytes: int) -> dict[str, Array]:
+    """The arrays of an archive, without their ".npy", read-only.
+
+    Args:
+        data: of the file.
+        limit_bytes: most bytes of all arrays together with their headers.
+
+    Raises:
+        BadArchive: damaged, larger than ``limit_bytes`` once inflated, more than 1024 members, or a member that is no
+            array of plain numbers.
+    """
+    _check_directory(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            declared = sum(member.file_size for member in members)
+            if declared > limit_bytes:
+                raise BadArchive(f"its arrays have {declared} bytes; at most {limit_bytes} bytes are read")
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error) as error:
+        raise BadArchive(str(error)) from error
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a directory that is too large to be read, before the library reads it."""
+    if len(data) < _END.size:
+        raise BadArchive(f"{len(data)} bytes are no zip archive")
+    signature, _, _, _, entries, size, _, comment = _END.unpack_from(data, len(data) - _END.size)
+    locator_at = len(data) - _END.size - _LOCATOR_BYTES
+    is_large = locator_at >= 0 and data[locator_at:].startswith(_LOCATOR_SIGNATURE)
+    if signature != _END_SIGNATURE or comment or is_large:
+        raise BadArchive("it does not end as a zip archive does that has no comment and needs no 64-bit directory")
+    if entries > MOST_MEMBERS or size > _DIRECTORY_LIMIT_BYTES:
+        raise BadArchive(f"it has {entries} members in a directory of {size} bytes; at most {MOST_MEMBERS} are read")
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} or member.flag_bits & _ENCRYPTED:
+        raise BadArchive(f"member {member.filename!r} is neither stored nor deflated")
+    with archive.open(member) as file:
+        content = file.read(member.file_size)
+        if len(content) != member.file_size or file.read(1):
+            raise BadArchive(f"member {member.filename!r} has another size than it declares")
+    header = io.BytesIO(content)
+    version = np.lib.format.read_magic(header)
+    if version != (1, 0):
+        raise BadArchive(f"member {member.filename!r} is an array of format {version}")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(header)
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise BadArchive(f"member {member.filename!r} holds {dtype}, and only numbers are read")
+    start = header.tell()
+    if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize != len(content) - start:
+        raise BadArchive(f"member {member.filename!r} has {len(content) - start} bytes for shape {shape} of {dtype}")
+    values: Array = np.frombuffer(content, dtype, offset=start)
+    return values.reshape(shape, order="F" if is_fortran else "C")

@@ -1,0 +1,165 @@
+"""The files of one version as its manifest states them: what is used are the very bytes that were hashed.
+
+Files may be replaced at any moment, also between a check and the next time that a path is opened. So no checked file is
+opened again by its path: small ones are parsed from the bytes that were hashed, and large ones, and what a library
+must read itself, from a private copy whose bytes were hashed on their way. The manifest is read once, and everything
+is measured by it from then on, a spare that is opened hours later too.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.contract.files import Opener, chunks, open_regular, opened, shown
+from app.contract.golden import GOLDEN_FILE
+from app.contract.manifest import check_listing, is_inside, read_manifest, verify_file
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
+from app.contract.private import check_hash, check_size, copy_verified, private_directory
+from app.errors import VersionRefused
+
+# Up to this size a graph is opened from memory, which writes nothing to a disk; larger ones from a private copy.
+GRAPH_IN_MEMORY_BYTES = 64 * 2**20
+# Parts of a SavedModel, and files that no runtime reads. A graph may keep its weights in any other file.
+_SAVED_MODEL = ("variables/", "assets/", "assets.extra/")
+_SAVED_MODEL_FILES = frozenset({SAVED_MODEL_FILE, "fingerprint.pb", "keras_metadata.pb"})
+_NO_WEIGHTS = frozenset({SPEC_FILE, GOLDEN_FILE, "metrics.json", "baseline.json", "card.md", "vocabulary.txt"})
+# The key under which a graph names a file with weights; TensorProto.external_data in onnx.proto.
+_NAMES_A_FILE = b"location"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX graph that was verified.
+
+    Attributes:
+        origin: the file that it came from, for messages.
+        source: its bytes, or a private copy that exists while the graph is opened.
+    """
+
+    origin: Path
+    source: bytes | Path
+
+
+class VersionFiles:
+    """What one version directory holds, checked against one reading of its manifest.
+
+    Args:
+        directory: of the version.
+        place: where private copies are made.
+        opener: opens files of the version.
+
+    Raises:
+        VersionRefused: there is no valid manifest, or other files than it lists.
+    """
+
+    def __init__(self, directory: Path, *, place: Path, opener: Opener = open_regular) -> None:
+        self.directory = directory
+        self._place = place
+        self._opener = opener
+        self._manifest = read_manifest(directory, opener)
+        self._unchecked = set(self._manifest.files)
+        with _told(directory):
+            check_listing(directory, self._manifest)
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        """A small file, whole.
+
+        Raises:
+            VersionRefused: it is no file inside the version that the manifest lists, is larger than ``limit_bytes``, or
+                is another one than the manifest states.
+        """
+        path = self.directory / name
+        entry = self._manifest.files.get(name)
+        if entry is None:
+            raise VersionRefused(f"{self.directory}: {shown(name)} is not in the manifest")
+        if entry.size > limit_bytes:
+            raise VersionRefused(f"{path} has {entry.size} bytes; at most {limit_bytes} bytes are read")
+        with _told(path), opened(path, self._opener) as descriptor:
+            check_size(path, os.fstat(descriptor).st_size, entry.size)
+            data = b"".join(chunks(descriptor, entry.size))
+        check_hash(path, hashlib.sha256(data).hexdigest(), entry.sha256)
+        self._unchecked.discard(name)
+        return data
+
+    def read_inside(self, name: str, limit_bytes: int) -> bytes:
+        """As ``read``, of a file that another file names: no link may lead out of the version.
+
+        Raises:
+            VersionRefused: as ``read``, and for a path or a link that leads elsewhere.
+        """
+        if not is_inside(name):
+            raise VersionRefused(f"{self.directory}: {shown(name)!r} is not the path of a file inside the version")
+        with _told(self.directory):
+            if not (self.directory / name).resolve(strict=True).is_relative_to(self.directory.resolve(strict=True)):
+                raise VersionRefused(f"{self.directory}: {shown(name)} is a link that leads out of the version")
+        return self.read(name, limit_bytes)
+
+    @contextmanager
+    def graph(self) -> Iterator[Graph]:
+        """The ONNX graph, in memory or as a private copy with the files that may hold its weights."""
+        origin = self.directory / ONNX_FILE
+        entry = self._manifest.files.get(ONNX_FILE)
+        if entry is None:
+            raise VersionRefused(f"{origin}: there is no such file")
+        weights = [name for name in self._manifest.files if _may_hold_weights(name)]
+        if entry.size <= GRAPH_IN_MEMORY_BYTES:
+            data = self.read(ONNX_FILE, GRAPH_IN_MEMORY_BYTES)
+            if not weights or _NAMES_A_FILE not in data:
+                yield Graph(origin, data)
+                return
+            del data
+        with self._copies([ONNX_FILE, *weights]) as copies:
+            yield Graph(origin, copies / ONNX_FILE)
+
+    @contextmanager
+    def saved_model(self) -> Iterator[Path]:
+        """A private directory with saved_model.pb and what belongs to it."""
+        with self._copies(name for name in self._manifest.files if _is_of_saved_model(name)) as copies:
+            yield copies
+
+    def check_rest(self) -> None:
+        """Check the files that have not been read yet.
+
+        Raises:
+            VersionRefused: names the first that is another one than the manifest states.
+        """
+        for name in sorted(self._unchecked):
+            with _told(self.directory):
+                verify_file(self.directory / name, self._manifest.files[name], self._opener)
+            self._unchecked.discard(name)
+
+    @contextmanager
+    def _copies(self, names: Iterable[str]) -> Iterator[Path]:
+        """A private directory with verified copies of these files."""
+        with ExitStack() as stack:
+            with _told(self.directory):
+                place = stack.enter_context(private_directory(self._place))
+                for name in names:
+                    self._copy(name, place)
+            yield place
+
+    def _copy(self, name: str, place: Path) -> None:
+        entry, target = self._manifest.files[name], place / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_verified(self.directory / name, target, size=entry.size, sha256=entry.sha256, opener=self._opener)
+        self._unchecked.discard(name)
+
+
+def _may_hold_weights(name: str) -> bool:
+    return name != ONNX_FILE and name not in _NO_WEIGHTS and not _is_of_saved_model(name)
+
+
+def _is_of_saved_model(name: str) -> bool:
+    return name in _SAVED_MODEL_FILES or name.startswith(_SAVED_MODEL)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what the disk says into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise VersionRefused(f"{path}: {error}") from error

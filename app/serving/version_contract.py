@@ -1,0 +1,152 @@
+"""What a version says of itself: model.json, its vocabulary and its golden samples, which must fit together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
+from app.contract.model_spec import (
+    LARGEST_BATCH,
+    SPEC_FILE,
+    SPEC_LIMIT_BYTES,
+    ImagePreprocessing,
+    ModelSpec,
+    TensorSpec,
+    TextPreprocessing,
+)
+from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
+from app.contract.transforms import check_steps
+from app.contract.version_files import VersionFiles
+from app.errors import VersionRefused
+from app.runtime.backend import Array, Tensors
+
+# Inputs and outputs of one batch together.
+BATCH_LIMIT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionContract:
+    """Everything of a version but what runs it.
+
+    Attributes:
+        spec: model.json.
+        tokenizer: of text models.
+        golden: the golden samples.
+    """
+
+    spec: ModelSpec
+    tokenizer: Tokenizer | None
+    golden: Golden
+
+
+def read_contract(files: VersionFiles, name: str) -> VersionContract:
+    """Read the contract of a version of the model ``name``.
+
+    Raises:
+        VersionRefused: says which file breaks which rule.
+    """
+    directory = files.directory
+    spec = ModelSpec.parse(directory / SPEC_FILE, files.read(SPEC_FILE, SPEC_LIMIT_BYTES))
+    if spec.name != name:
+        raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
+    tokenizer = _read_preprocessing(files, spec)
+    path = directory / GOLDEN_FILE
+    golden = Golden.parse(path, files.read(GOLDEN_FILE, GOLDEN_LIMIT_BYTES))
+    _check_samples(path, "input", golden.inputs, spec.inputs)
+    _check_samples(path, "output", golden.outputs, spec.outputs)
+    return VersionContract(spec=spec, tokenizer=tokenizer, golden=golden)
+
+
+def largest_batch(contract: VersionContract, stated: int | None) -> int:
+    """Most instances in one backend call.
+
+    The hint of model.json is cut to what is possible here: it is a hint, and comes from another machine. What
+    serving.json states is not cut but refused, so that its author learns of it.
+
+    Args:
+        contract: of the version.
+        stated: by serving.json; None takes the hint.
+
+    Raises:
+        VersionRefused: inputs and outputs of ``stated`` instances, or of a single one, exceed ``BATCH_LIMIT_BYTES``.
+    """
+    possible = possible_batch(contract)
+    if stated is None:
+        return min(contract.spec.batching.max_batch_size, possible)
+    if stated > possible:
+        raise VersionRefused(
+            f"batching.max_batch_size is {stated}, and inputs and outputs of one instance of {contract.spec.name!r} "
+            f"have {_instance_bytes(contract)} bytes; {BATCH_LIMIT_BYTES} bytes, a batch of {possible}, is the limit"
+        )
+    return stated
+
+
+def possible_batch(contract: VersionContract) -> int:
+    """Most instances that a batch of this version may have anywhere.
+
+    Raises:
+        VersionRefused: a single one is too large.
+    """
+    nbytes = _instance_bytes(contract)
+    if nbytes > BATCH_LIMIT_BYTES:
+        raise VersionRefused(
+            f"inputs and outputs of one instance of {contract.spec.name!r} have {nbytes} bytes; a batch may have "
+            f"{BATCH_LIMIT_BYTES}"
+        )
+    return min(LARGEST_BATCH, BATCH_LIMIT_BYTES // nbytes)
+
+
+def _instance_bytes(contract: VersionContract) -> int:
+    """Bytes of the inputs and outputs of one instance: as long as a text may be, else as in the golden samples."""
+    golden, step = contract.golden, contract.spec.preprocessing
+    text = step if isinstance(step, TextPreprocessing) else None
+    total = 0
+    for tensor in (*contract.spec.inputs, *contract.spec.outputs):
+        samples = golden.inputs.get(tensor.name, golden.outputs.get(tensor.name))
+        nbytes = tensor.fixed_bytes if samples is None else samples[0].nbytes
+        if text is not None and tensor.name == text.input:
+            nbytes = max(nbytes, text.max_length * tensor.numpy_dtype.itemsize)
+        total += nbytes
+    return total
+
+
+def _check_samples(path: Path, kind: str, samples: Tensors, tensors: tuple[TensorSpec, ...]) -> None:
+    """Refuse golden samples of other tensors than model.json states."""
+    stated = {tensor.name: tensor for tensor in tensors}
+    if samples.keys() != stated.keys():
+        raise VersionRefused(f"{path}: its {kind}s are {sorted(samples)}, model.json says {sorted(stated)}")
+    for name, values in samples.items():
+        if values.dtype != stated[name].numpy_dtype or not _fits(values, stated[name]):
+            raise VersionRefused(
+                f"{path}: {kind} {name!r} is {values.dtype} of shape {values.shape[1:]}, model.json says "
+                f"{stated[name].instance_in_words}"
+            )
+
+
+def _fits(values: Array, tensor: TensorSpec) -> bool:
+    sizes = values.shape[1:]
+    return len(sizes) == len(tensor.shape) and all(
+        stated in (-1, size) for size, stated in zip(sizes, tensor.shape, strict=True)
+    )
+
+
+def _read_preprocessing(files: VersionFiles, spec: ModelSpec) -> Tokenizer | None:
+    """Check the image steps, or read the vocabulary."""
+    step = spec.preprocessing
+    if isinstance(step, ImagePreprocessing):
+        check_steps(step, spec.input(step.input))
+        return None
+    if isinstance(step, TextPreprocessing):
+        data = files.read_inside(step.vocabulary, VOCABULARY_LIMIT_BYTES)
+        path = files.directory / step.vocabulary
+        tokenizer = Tokenizer.parse(path, data, max_length=step.max_length, keep=step.keep, scheme=step.scheme)
+        _check_id_range(files.directory, spec.input(step.input), tokenizer)
+        return tokenizer
+    return None
+
+
+def _check_id_range(directory: Path, tensor: TensorSpec, tokenizer: Tokenizer) -> None:
+    if tensor.maximum != tokenizer.id_count - 1 or tensor.minimum != 0:
+        raise VersionRefused(
+            f"{directory}: the vocabulary gives ids 0 to {tokenizer.id_count - 1}, "
+            f"{tensor.name!r} states {tensor.minimum} to {tensor.maximum}"
+        )

@@ -1,0 +1,74 @@
+"""serving.json: every number in it ends somewhere, and the message says where."""
+
+import json
+import os
+import time
+
+import pytest
+
+from app.errors import VersionRefused
+from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_force, remember
+from app.repository.policy import ServingPolicy
+from app.repository.serving_file import write_batching
+
+HUGE = 10**12
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"batching": {"max_batch_size": HUGE}},
+        {"batching": {"max_batch_size": 4097}},
+        {"batching": {"max_queue_delay_us": HUGE}},
+        {"batching": {"max_queue_rows": HUGE}},
+        {"batching": {"max_queue_bytes": HUGE}},
+        {"batching": {"allowed_batch_sizes": [HUGE], "max_batch_size": HUGE}},
+        {"batching": {"length_buckets": [HUGE]}},
+        {"batching": {"priority_levels": HUGE}},
+        {"batching": {"default_priority_level": HUGE}},
+        {"batching": {"default_timeout_ms": HUGE}},
+        {"batching": {"max_execution_ms": HUGE}},
+        {"version_policy": {"latest": {"num_versions": HUGE}}},
+        {"version_policy": {"specific": {"versions": [10**18]}}},
+        {"version_labels": {"stable": 10**18}},
+        {"promoted": [10**18]},
+        {"instances": HUGE},
+        {"gpu_mem_limit_mb": HUGE},
+        {"rollout": {"rollback": {"min_requests": HUGE}}},
+        {"batching": {"length_buckets": list(range(1, 300))}},
+        {"version_policy": {"specific": {"versions": list(range(1, 1002))}}},
+        {"version_labels": {str(i): i for i in range(1001)}},
+        {"promoted": list(range(1001))},
+        {"rollout": {"canary": {"percent": 1, "sticky_header": "x" * 257}}},
+    ],
+    ids=lambda document: json.dumps(document)[:60],
+)
+def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, document):
+    (tmp_path / "serving.json").write_text(json.dumps(document))
+    with pytest.raises(VersionRefused) as refused:
+        ServingPolicy.read(tmp_path)
+    assert (
+        "at most" in refused.value.message or "less than" in refused.value.message or "levels" in refused.value.message
+    )
+    assert len(refused.value.message) < 600
+
+
+@pytest.mark.parametrize("name", ["serving.json", LAST_GOOD_FILE])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["fifo", "device"])
+def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
+    began = time.monotonic()
+    make(tmp_path / name)
+    assert last_good(tmp_path) is None
+    assert policy_in_force(tmp_path) == ServingPolicy()
+    if name == "serving.json":
+        with pytest.raises(VersionRefused, match="must be a regular file"):
+            write_batching(tmp_path, {"max_batch_size": 2})
+    assert time.monotonic() - began < 1
+
+
+def test_a_fifo_in_the_place_of_what_is_kept_is_replaced(tmp_path):
+    policy = ServingPolicy(version_labels={"stable": 1})
+    (tmp_path / "serving.json").write_text(policy.model_dump_json(exclude_unset=True))
+    os.mkfifo(tmp_path / LAST_GOOD_FILE)
+    remember(tmp_path, policy)
+    assert last_good(tmp_path) == policy

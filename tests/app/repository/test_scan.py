@@ -1,0 +1,64 @@
+"""What is found below the models directory, whatever is there."""
+
+import os
+
+import pytest
+
+from app.repository.scan import Unreadable, directories, fingerprint, scan, snapshot
+
+
+@pytest.fixture
+def models(tmp_path):
+    models = tmp_path / "models"
+    for version in ("m/1", "other/1"):
+        (models / version).mkdir(parents=True)
+        (models / version / "manifest.json").write_text("{}")
+    return models
+
+
+def test_links_in_circles_end_and_their_coming_and_going_is_noticed(models):
+    before = snapshot(models)
+    for name in "ab":
+        (models / "m" / "1" / name).symlink_to(".")
+        (models / "m" / name).symlink_to("..")
+    after = snapshot(models)
+    assert after["m"] != before["m"]
+    assert after["other"] == before["other"]
+    assert scan(models) == {"m": [1], "other": [1]}
+    assert directories(models) == [models, models / "m", models / "m" / "1", models / "other", models / "other" / "1"]
+
+
+def test_a_version_behind_a_link_is_looked_into(models, tmp_path):
+    store = tmp_path / "store"
+    (store / "variables").mkdir(parents=True)
+    (store / "manifest.json").write_text("{}")
+    (models / "m" / "2").symlink_to(store)
+    before = snapshot(models)
+    assert scan(models)["m"] == [2, 1]
+    assert {models / "m" / "2", models / "m" / "2" / "variables"} <= set(directories(models))
+    (store / "variables" / "data").write_text("weights")
+    assert snapshot(models)["m"] != before["m"]
+
+
+def test_too_many_files_are_a_matter_of_their_model(models):
+    for number in range(4100):
+        (models / "m" / "1" / str(number)).touch()
+    mark = fingerprint(models / "m" / "1")
+    assert mark == Unreadable(f"{models / 'm' / '1'} has more than 4096 files and directories below it")
+    assert fingerprint(models / "other" / "1") == fingerprint(models / "other" / "1")
+    assert snapshot(models).keys() == {"m", "other"}
+
+
+def test_links_that_lead_nowhere_or_to_themselves_are_no_models(models):
+    (models / "gone").symlink_to("nowhere")
+    (models / "self").symlink_to("self")
+    (models / "m" / "3").symlink_to("3")
+    assert scan(models) == {"m": [1], "other": [1]}
+    assert snapshot(models).keys() == {"m", "other"}
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"two\nlines", b"\x1b[31m"])
+def test_directories_whose_names_cannot_be_printed_are_left_out(models, name):
+    (models / os.fsdecode(name) / "1").mkdir(parents=True)
+    (models / os.fsdecode(name) / "1" / "manifest.json").write_text("{}")
+    assert scan(models).keys() == snapshot(models).keys() == {"m", "other"}
