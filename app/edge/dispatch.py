@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from app.edge.body import ClientLeft
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.decoding import Decoding
 from app.edge.incoming import EdgeLimits, Incoming
+from app.edge.observer import RequestObserver
+from app.edge.refusals import EarlyRefusals
 from app.edge.respond import (
     Header,
     Receive,
@@ -41,16 +42,6 @@ COMPRESS_INLINE_BYTES = 16_384
 CLIENT_CLOSED_REQUEST = 499
 
 
-class RequestObserver(Protocol):
-    """Is told of every finished inference request; ``telemetry.metrics`` implements it."""
-
-    def request_done(
-        self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
-    ) -> None:
-        """A reply went out; ``model`` is None when the path named none that serves."""
-        ...
-
-
 class Dispatch:
     """Answers inference requests.
 
@@ -70,6 +61,7 @@ class Dispatch:
         self._observer = observer
         self._clock = clock
         self._decoding = decoding
+        self.refusals = EarlyRefusals(registry=registry, observer=observer, clock=clock)
         self._watch = DisconnectWatch()
         self._texts = TextAnswers(limits=limits, decoding=decoding, watch=self._watch, clock=clock)
 
@@ -144,14 +136,11 @@ class Dispatch:
         return reply
 
     def _check_open(self, model: LoadedModel, incoming: Incoming, start: float) -> None:
-        """Refuse before anything is read or decoded what cannot be admitted.
-
-        A request of the Open Inference Protocol may state a priority and a timeout of its own, far inside its JSON.
-        """
+        """Refuse before anything is read or decoded what cannot be admitted."""
         if not model.admission.rows:
             model.admission.check_open()
             return
-        if incoming.route.api == "v2" and incoming.may_hold(b'"priority"', b'"timeout"'):
+        if incoming.may_state_options:
             model.batcher.check_open()
             return
         left_s = start + model.default_timeout_s - self._clock()

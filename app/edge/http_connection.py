@@ -248,6 +248,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._is_last = self._is_deaf = True  # what follows is not read as a request
         if not answered:
             self._complete_request()
+        elif self._is_last:
+            self._linger()
 
     def _complete_request(self) -> None:
         super().on_message_complete()

@@ -29,6 +29,9 @@ class InferenceProtocol(GuardedProtocol):
     def _take_request(self) -> None:
         """Choose the way of the request."""
         if (found := match_target(self.url)) is not None and found[0].is_inference and self._is_plain():
+            if found[0].api == "v1" and (reply := self._dispatch.refusals.of(found[0])) is not None:
+                self._answer_early(reply)
+                return
             incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began)
             self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
@@ -57,7 +60,15 @@ class InferenceProtocol(GuardedProtocol):
         self._running = answer
         parts = answer.parts
         answer.incoming.body = parts[0] if len(parts) == 1 else b"".join(parts)
-        answer.begin(self._dispatch.answer(answer.incoming))
+        incoming = answer.incoming
+        if (
+            incoming.route.api == "v2"
+            and not incoming.may_state_options
+            and (reply := self._dispatch.refusals.of(incoming.route)) is not None
+        ):
+            self.replied(answer, reply)
+            return
+        answer.begin(self._dispatch.answer(incoming))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits for the answer any more."""
@@ -65,25 +76,36 @@ class InferenceProtocol(GuardedProtocol):
         if self._running is not None:
             self._running.cancel()
 
+    def _answer_early(self, reply: Reply) -> None:
+        """Answer a request whose body is still to come; what comes of it is dropped."""
+        self._arriving = None
+        self.cycle = _ANSWERED  # type: ignore[assignment]
+        self.server_state.total_requests += 1
+        self._write(reply, keep_alive=self.parser.should_keep_alive())
+
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
         """Write the reply and go on with the next request."""
+        answer.response_complete = True
         self._running = None
         if self.transport.is_closing():
             return
         if reply is None:  # the service ends its connections
             self.transport.close()
             return
+        self._write(reply, keep_alive=answer.keep_alive)
+        if not answer.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, reply: Reply, *, keep_alive: bool) -> None:
         parts = [STATUS_LINE[reply.status]]
         for name, value in self.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
         for name, value in reply.headers:
             parts += (name, b": ", value, b"\r\n")
-        end = b"\r\n" if answer.keep_alive else b"connection: close\r\n\r\n"
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
         self.transport.write(b"".join(parts))
-        if not answer.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def _is_plain(self) -> bool:
         """Whether the head asks for nothing that only uvicorn's own way can do, and no other request is under way."""
@@ -94,6 +116,24 @@ class InferenceProtocol(GuardedProtocol):
             and not self.expect_100_continue
             and not self.flow.write_paused
         )
+
+
+class Answered:
+    """The cycle of a request that is answered already."""
+
+    response_complete = True
+    disconnected = False
+
+    @property
+    def message_event(self) -> "Answered":
+        """See ``DirectAnswer.message_event``."""
+        return self
+
+    def set(self) -> None:
+        """See ``DirectAnswer.message_event``."""
+
+
+_ANSWERED = Answered()
 
 
 class DirectAnswer:
@@ -153,7 +193,6 @@ class DirectAnswer:
             # What a task does: a future that is awaited yields itself and, sent to when it is done, has its result.
             waiting = self._answer.send(None)
         except StopIteration as end:
-            self.response_complete = True
             self._connection.replied(self, end.value)
         else:
             waiting._asyncio_future_blocking = False

@@ -70,10 +70,11 @@ class Incoming:
                     return value
         return await self.raw_body(read_heads(self.headers), limits)
 
-    def may_hold(self, *words: bytes) -> bool:
-        """Whether its body may hold one of the words: it does, or it is not here yet."""
+    @property
+    def may_state_options(self) -> bool:
+        """Whether it may state a priority or a timeout: the Open Inference Protocol has them, far inside its JSON."""
         body = self.body
-        return body is None or any(word in body for word in words)
+        return self.route.api == "v2" and (body is None or b'"priority"' in body or b'"timeout"' in body)
 
     def watched(self, watch: DisconnectWatch) -> Watched | None:
         """The watch for its client leaving, begun; None if whoever calls sees to that."""

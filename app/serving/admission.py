@@ -24,6 +24,7 @@ class Admission:
         rows, nbytes: waiting now.
         decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
         seconds: estimated for what waits, per priority level, in full batches.
+        turnover: grows whenever work leaves the queue: until then nothing that is full gets room.
         pace: how many times as long as estimated batches took that followed one another: what the event loop and the
             other models take of the processor.
         hung: why no instance can take a batch; empty if one can.
@@ -38,6 +39,7 @@ class Admission:
     rows: int = 0
     nbytes: int = 0
     decoding: int = 0
+    turnover: int = 0
     pace: float = 1.0
     seconds: list[float] = field(init=False)
     hung: str = ""
@@ -129,6 +131,7 @@ class Admission:
 
     def release(self, work: Work) -> None:
         """Count work out: it left the queue, to run or not."""
+        self.turnover += 1
         self.rows -= work.rows
         self.nbytes -= work.nbytes
         self.seconds[work.level - 1] -= work.cost_s

@@ -77,7 +77,7 @@ class Metrics(Collector):
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
     ) -> None:
-        """Count an inference request; implements ``edge.dispatch.RequestObserver``."""
+        """Count an inference request; implements ``edge.observer.RequestObserver``."""
         if model is None:  # the name came from the client: never a label
             self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + 1
             return

@@ -28,8 +28,8 @@ class Connection:
         self.received = b""
         self.number = -1
 
-    def answer(self) -> bool | None:
-        """Whether the answer was 2xx; None while it is not complete.
+    def answer(self) -> int | None:
+        """Status code of the answer; None while it is not complete.
 
         Raises:
             ConnectionError: the server closed the connection.
@@ -50,9 +50,9 @@ class Connection:
             complete = self.received.endswith(b"0\r\n\r\n")  # chunked
         if not complete:
             return None
-        good = self.received[9:10] == b"2"
+        code = int(self.received[9:12])
         self.received = b""
-        return good
+        return code
 
 
 class OpenLoop:
@@ -105,20 +105,20 @@ class OpenLoop:
     def receive(self, connection: Connection, start: float) -> int:
         """Take what has come; 1 if that ended a request."""
         try:
-            good = connection.answer()
+            code = connection.answer()
         except (ConnectionError, OSError):
-            good = False
+            code = 0
             self.poll.unregister(connection.socket.fileno())
             del self.open[connection.socket.fileno()]
             connection.socket.close()
             if connection in self.idle:
                 self.idle.remove(connection)
             self.connect()
-        if good is None or connection.number < 0:
+        if code is None or connection.number < 0:
             return 0
         number, connection.number = connection.number, -1
         latency_s = time.perf_counter() - start - number * self.interval_s
-        self.latencies_s[number] = latency_s if good else -1.0
+        self.latencies_s[number] = latency_s if code // 100 == 2 else -1.0
         if connection.socket.fileno() >= 0:
             self.idle.append(connection)
         return 1

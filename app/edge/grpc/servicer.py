@@ -13,11 +13,12 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from app.edge.decoding import Decoding
-from app.edge.dispatch import CLIENT_CLOSED_REQUEST, RequestObserver
+from app.edge.dispatch import CLIENT_CLOSED_REQUEST
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
 from app.edge.grpc.status import code_of, details_of
+from app.edge.observer import RequestObserver
 from app.edge.respond import status_of
 from app.errors import NotFound, ServingError, Unavailable
 from app.repository.scan import version_number

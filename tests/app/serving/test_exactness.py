@@ -36,7 +36,7 @@ def loaded(request, tmp_path_factory, loop):
     (models / request.param).mkdir()
     for version in scan(MODELS)[request.param]:
         (models / request.param / str(version)).symlink_to(MODELS / request.param / str(version))
-    (models / request.param / "serving.json").write_text('{"batching": {"max_batch_size": 8}}')
+    (models / request.param / "serving.json").write_text('{"batching": {"max_batch_size": 8, "max_queue_s": 3600}}')
     loader = Loader(
         models_dir=models,
         make_backend=OnnxBackend,
