@@ -7,7 +7,6 @@ images the model was trained on.
 
 import io
 import math
-import struct
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
-from app.errors import InvalidInput, VersionRefused, WrongFormat
+from app.errors import InvalidInput, TooLarge, VersionRefused, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 DEFAULT_PIXEL_LIMIT = 25_000_000
@@ -91,7 +90,11 @@ def decode_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Imag
             return _flatten(image)
     except UnidentifiedImageError as error:
         raise WrongFormat(f"{len(data)} bytes are no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except InvalidInput:
+        raise
+    except MemoryError as error:
+        raise TooLarge("image takes more memory to decode than there is") from error
+    except Exception as error:
         raise InvalidInput(f"image is truncated or damaged: {error}") from error
 
 

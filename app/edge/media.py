@@ -5,7 +5,6 @@ from urllib.parse import parse_qs
 
 import numpy as np
 from python_multipart import FormParser
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from app.contract.model_spec import ImagePreprocessing
@@ -115,18 +114,18 @@ def _multipart(content_type: str, body: bytes) -> list[bytes]:
         file.close()
 
     ended: list[bool] = []
-    parser = FormParser(
-        "multipart/form-data",
-        on_field,
-        on_file,
-        on_end=lambda: ended.append(True),
-        boundary=boundary,
-        config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
-    )
     try:
+        parser = FormParser(
+            "multipart/form-data",
+            on_field,
+            on_file,
+            on_end=lambda: ended.append(True),
+            boundary=boundary,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
+        )
         parser.write(body)
         parser.finalize()
-    except FormParserError as error:
+    except Exception as error:
         raise InvalidInput(f"body is not valid multipart/form-data: {error}") from error
     if not ended:
         raise InvalidInput("multipart/form-data is truncated: its closing boundary is missing")
