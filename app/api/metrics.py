@@ -15,7 +15,7 @@ def metrics_router(metrics: Callable[[], Awaitable[Collector]]) -> APIRouter:
     async def scrape(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except ValueError:  # a version that is no number: what it does not understand, HTTP lets a server ignore
+        except (TypeError, ValueError):  # a version that is no number; a server may ignore what makes no sense
             encode, content_type = choose_encoder("")
         return Response(encode(await metrics()), headers={"content-type": content_type})
 

@@ -23,8 +23,8 @@ TOKENS = (
     \r \\ \\u {  } [ ] < > ' " % & = ; : , -- --seed --seed-- boundary= boundary*=utf-8''%ff filename= %ff %00 1_000
     +1 -1 0x1 Infinity binary_data_size classification BYTES FP16 BOOL INT64 UINT64 signature_name context instances
     inputs shape data b64 IHDR IDAT tRNS PLTE acTL iCCP eXIf II* MM\x00* \xff\xd8 \xff\xda GIF89a RIFF WEBPVP8X BM
-    PK\x03\x04 PK\x05\x06 \x00 \xff \xff\xff\xff\xff \x7f\xff\xff\xff \x80\x00\x00\x00 \xd9\xa1 \xed\xa0\x80 \xcc\x80\xcc\x96 \xe2\x80\x99
-    \xef\xbb\xbf
+    PK\x03\x04 PK\x05\x06 \x00 \xff \xff\xff\xff\xff \x7f\xff\xff\xff \x80\x00\x00\x00 \xd9\xa1 \xed\xa0\x80
+    \xcc\x80\xcc\x96 \xe2\x80\x99 \xef\xbb\xbf
     """.split(),
     *(b"\n", b"\r\n", b"Exif\x00\x00", b"boundary=" + b"x" * 300),
 )
