@@ -57,6 +57,8 @@ def repository_router(
         document = await _document(request)
         _only(document, "version")
         version = document.get("version")
+        if isinstance(version, float) and version.is_integer():
+            version = int(version)  # JSON knows no whole numbers
         if not isinstance(version, int) or isinstance(version, bool):
             raise InvalidInput(f"'version' is {json.dumps(version)}; send a number, as in {{\"version\": 2}}")
         return await commands.promote(name, version)
