@@ -23,7 +23,7 @@ def main(schemathesis: str, *options: str) -> int:
     with tempfile.TemporaryDirectory() as place:
         models = Path(place) / "models"
         shutil.copytree(ROOT / "models", models)
-        service = Service(models, "--log-level", "warning")
+        service = Service(models)
         try:
             for model in [NO_MODEL, *sorted(path.name for path in models.iterdir())]:
                 command = [schemathesis, "--config-file", str(CONFIG), "run", f"{service.url}/openapi.json"]
