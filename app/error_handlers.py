@@ -10,7 +10,7 @@ from app.errors import ServingError
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer errors of our own, of Starlette's routing, of FastAPI's checks, and mistakes, as ``{"error": message}``."""
+    """Answer all errors, of our own, of Starlette's routing, of FastAPI's checks, as ``{"error": message}``."""
     app.add_exception_handler(ServingError, _serving)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)

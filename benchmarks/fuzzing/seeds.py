@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from app.contract.golden import GOLDEN_FILE, Golden, RawSample
-from app.edge.grpc import inference_pb2 as pb
 from benchmarks.fuzzing.models import SIDE
 
 _PIXELS = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
@@ -174,32 +173,6 @@ def heads() -> list[bytes]:
         b"content-type: application/json\ncontent-length: 12\ninference-header-content-length: 5",
         b"content-encoding: gzip\naccept-encoding: gzip;q=0.5, deflate, *;q=0",
     ]
-
-
-def grpc_requests() -> list[bytes]:
-    """Messages of ModelInfer."""
-    tensor = pb.ModelInferRequest.InferInputTensor
-    contents = pb.InferTensorContents
-    pixels = tensor(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])
-    requests = [
-        pb.ModelInferRequest(model_name="m", id="7", inputs=[pixels], raw_input_contents=[_PIXELS.tobytes()]),
-        pb.ModelInferRequest(
-            inputs=[tensor(name="token_ids", datatype="BYTES", shape=[1], contents=contents(bytes_contents=[b"good"]))]
-        ),
-        pb.ModelInferRequest(
-            inputs=[
-                tensor(name="x", datatype="FP32", shape=[1, 2], contents=contents(fp32_contents=[1, float("nan")])),
-                tensor(name="count", datatype="INT32", shape=[1], contents=contents(int_contents=[4])),
-            ],
-            outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name="y")],
-        ),
-    ]
-    requests[0].parameters["timeout"].int64_param = 1000
-    requests[0].parameters["priority"].uint64_param = 1
-    requests[1].parameters["x"].bool_param = True
-    wanted = requests[1].outputs.add(name="probabilities")
-    wanted.parameters["classification"].int64_param = 1
-    return [request.SerializeToString() for request in requests]
 
 
 def texts() -> list[bytes]:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from app.contract.golden import GOLDEN_FILE, Golden
 from app.contract.json_text import read_json
@@ -22,14 +21,12 @@ from app.edge import media, v1, v2
 from app.edge.compression import inflate
 from app.edge.exchange import Exchange, read_heads
 from app.edge.generate import parse_generate
-from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc import messages
 from app.edge.grpc.status import details_of
 from app.edge.json_tensor import JsonReader
 from app.edge.json_values import plain
 from app.edge.respond import error_reply
 from app.edge.routes import canonical, match, match_target
-from app.errors import InvalidInput, ServingError
+from app.errors import ServingError
 from app.runtime.backend import Tensors
 from app.serving.model import LoadedModel
 from app.serving.validation import conform
@@ -75,11 +72,12 @@ class Target:
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+|got: .*|0x..|Content-Type .*")
 
 
-def make_targets(directory: Path) -> list[Target]:
+def make_targets(directory: Path, *, grpc: bool = True) -> list[Target]:
     """All decoders.
 
     Args:
         directory: for the files of those that read files.
+        grpc: with that of gRPC, whose messages no process can have beside those of Triton's client.
     """
     reader = JsonReader(fallback_limit_bytes=2**20)
     image, text, numbers, rule = image_model(), text_model(), numbers_model(), rule_model()
@@ -103,7 +101,7 @@ def make_targets(directory: Path) -> list[Target]:
         Target("inflate", seeds.compressed(), _inflate),
         Target("heads", seeds.heads(), _heads),
         Target("paths", [b"/v1/models/a/versions/1:predict?top_k=2", b"/v2/models/%41/versions/2/infer"], _paths),
-        _with_models("grpc", seeds.grpc_requests(), _grpc, everything),
+        *(_grpc_targets(everything) if grpc else ()),
         Target("golden", seeds.golden_files(), partial(_file, directory, GOLDEN_FILE, Golden.read)),
         Target("manifest", seeds.manifests(), partial(_file, directory, MANIFEST_FILE, verify_manifest)),
         Target(
@@ -131,6 +129,12 @@ def _with_models(
 
     pairs = [bytes([index]) + one for one in inputs for index in range(len(models))]
     return Target(name, [data for data in pairs if fits(data)], check)
+
+
+def _grpc_targets(models: Sequence[LoadedModel]) -> list[Target]:
+    from benchmarks.fuzzing.grpc_messages import decode, requests
+
+    return [_with_models("grpc", requests(), partial(decode, obey=_obey), models)]
 
 
 def _check_error(error: ServingError) -> None:
@@ -242,19 +246,6 @@ def _paths(data: bytes) -> None:
     path = data.decode("utf-8", "replace")
     match(path)
     canonical(path)
-
-
-def _grpc(data: bytes, *, model: LoadedModel) -> None:
-    request = pb.ModelInferRequest()
-    try:
-        request.ParseFromString(data)
-    except DecodeError as error:  # gRPC itself refuses it
-        raise InvalidInput("not a message") from error
-    messages.is_small(request, model)
-    inference = messages.parse_infer(request, model)
-    rows = _obey(inference.inputs, model)
-    answer = {one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs}
-    messages.print_infer(answer, inference.requested, model, request.id)
 
 
 def _file(directory: Path, name: str, read: Callable[[Path], object], data: bytes) -> None:
