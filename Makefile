@@ -5,10 +5,11 @@ ARGS ?=
 GPU ?=
 VENV := .venv
 BIN := $(VENV)/bin
+CONTRACT := $(VENV)/contract
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check format train train-all train-install lock clean
+.PHONY: serve test check contract format train train-all train-install lock clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -22,6 +23,10 @@ check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# schemathesis against the OpenAPI document of a service with the published models.
+contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
+	$(BIN)/python -m tests.contract $(CONTRACT)/bin/schemathesis --max-examples 20 $(ARGS)
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
@@ -47,6 +52,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url pyproject.toml --group build -c requirements/dev.txt -o requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url pyproject.toml --group build --extra gpu -c requirements/dev.txt -o requirements/gpu.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group contract -o requirements/contract.txt
 
 clean:
 	rm -rf $(VENV)
@@ -62,6 +69,11 @@ $(VENV)/.created:
 	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || { \
 	    echo "Atelier needs CPython 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(CONTRACT)/.installed: requirements/contract.txt $(VENV)/.created
+	$(PYTHON) -m venv $(CONTRACT)
+	$(CONTRACT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created

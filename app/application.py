@@ -43,6 +43,8 @@ class Atelier(FastAPI):
         """ASGI."""
         if scope["type"] == "lifespan":
             send = partial(self._send_reason, send)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, partial(_without_body, send)
         await self.dispatch(scope, receive, send, super().__call__)
 
     def fail_unfinished(self) -> None:
@@ -61,3 +63,8 @@ class Atelier(FastAPI):
         if self.openapi_schema is None:
             add_inference_routes(super().openapi())
         return super().openapi()
+
+
+async def _without_body(send: Send, message: Message) -> None:
+    """The answer to HEAD is that to GET, its Content-Length included, and nothing after its head: RFC 9110, 9.3.2."""
+    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

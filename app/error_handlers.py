@@ -10,10 +10,11 @@ from app.errors import ServingError
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer errors of our own, of Starlette's routing and of FastAPI's checks as ``{"error": message}``."""
+    """Answer all errors, of our own, of Starlette's routing, of FastAPI's checks, as ``{"error": message}``."""
     app.add_exception_handler(ServingError, _serving)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _internal)
 
 
 async def _serving(_request: Request, error: Exception) -> Response:
@@ -46,3 +47,8 @@ async def _validation(_request: Request, error: Exception) -> Response:
     where = " ".join(str(part) for part in first["loc"])
     message = f"{where} is {first.get('input')!r}: {first['msg']}"
     return Response(error_body(message), 400, {"content-type": "application/json"})
+
+
+async def _internal(_request: Request, _error: Exception) -> Response:
+    """Our own mistake: Starlette raises it again afterwards, so that the log has its traceback."""
+    return Response(error_body("internal error; see the service's log"), 500, {"content-type": "application/json"})

@@ -229,6 +229,36 @@ def workers(
     write_result("workers", {**setup, "rates_per_s": rates, "ratio_of_medians": round(ratio, 3)})
 
 
+@cli.command()
+def fuzz(
+    executions: Annotated[int, typer.Option(min=1, help="Inputs of all decoders together.")] = 2_000_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="At most so long.")] = 3_600,
+    corpus: Annotated[Path, typer.Option(help="Inputs that were new once, and findings; read and added to.")] = Path(
+        "runs/fuzz"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
+) -> None:
+    """Damaged and hostile input for every decoder. Ends with 1 if anything but a refusal or an answer comes of one."""
+    from benchmarks.fuzzing.run import fuzz as run
+
+    tallies = run(corpus, executions=executions, seconds=seconds, seed=seed)
+    table = Table("decoder", "executions", "a second", "not refused", "corpus", "findings")
+    for name, one in tallies.items():
+        rate = one.executions / one.seconds if one.seconds else 0.0
+        figures = (f"{one.executions:,}", f"{rate:,.0f}", f"{one.answered:,}", f"{one.kept:,}", str(len(one.findings)))
+        table.add_row(name, *figures)
+    done, spent = sum(one.executions for one in tallies.values()), sum(one.seconds for one in tallies.values())
+    Console(width=120).print(table, f"{done:,} executions, {done / spent:,.0f} a second")
+    found = {name: {place: str(path) for place, path in one.findings.items()} for name, one in tallies.items()}
+    for name, places in found.items():
+        for place, path in places.items():
+            typer.echo(f"finding: {name}: {place}: {path}", err=True)
+    counts = {name: {"executions": one.executions, "findings": len(one.findings)} for name, one in tallies.items()}
+    write_result("fuzz", {"seed": seed, "executions": done, "seconds": round(spent, 1), "decoders": counts})
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
 def write_result(name: str, result: dict[str, object]) -> None:
     """Write benchmarks/results/NAME.json with the date and the machine."""
     RESULTS.mkdir(exist_ok=True)

@@ -30,6 +30,7 @@ def test_a_second_run_has_nothing_to_install(stamp):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
+    assert "://" not in (ROOT / "requirements/contract.txt").read_text(encoding="utf-8")
     for name in ("serve", "gpu", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text

@@ -32,7 +32,14 @@ class AdminGuard:
         self._rule.check(path, authorization=given, how="the header Authorization", near=is_loopback(address))
         if self._rule.has_key:
             return
-        origin = request.headers.get("origin")
-        named = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if not is_loopback(named) or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
+        if not _is_own_page(host=request.headers.get("host", ""), origin=request.headers.get("origin")):
             raise Forbidden(f"{path} is closed to other sites; call it as localhost, or set an admin key")
+
+
+def _is_own_page(*, host: str, origin: str | None) -> bool:
+    """Whether a request names this machine, and comes from no page, or from one of ours. What is no URL is neither."""
+    try:
+        named = urlsplit(f"//{host}").hostname or ""
+        return is_loopback(named) and (origin is None or urlsplit(origin).netloc == host)
+    except ValueError:
+        return False

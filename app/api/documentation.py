@@ -2,15 +2,9 @@
 
 from typing import Any
 
-_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-_ERRORS = {
-    "400": {"description": "The value named breaks the rule named", **_ERROR},
-    "404": {"description": "No such model or version", **_ERROR},
-    "413": {"description": "Body too large", **_ERROR},
-    "429": {"description": "Queue full; see Retry-After", **_ERROR},
-    "503": {"description": "Model not ready, or the service is shutting down", **_ERROR},
-    "504": {"description": "Deadline passed in the queue", **_ERROR},
-}
+from app.api.common_errors import NAME_SCHEMA, VERSION_SCHEMA, complete, errors
+
+_ERRORS = errors("400", "404", "405", "413", "429", "500", "501", "503", "504")
 _IMAGE = {"schema": {"type": "string", "format": "binary", "description": "PNG, JPEG, GIF, BMP, WebP or TIFF"}}
 _TEXT = {"schema": {"type": "string"}, "example": "A wonderful film, moving and funny from start to finish."}
 _FORM = {
@@ -57,25 +51,30 @@ _INFERRED = {
 }
 _GENERATE_EXAMPLE = {"text_input": "My lord,", "parameters": {"max_tokens": 20, "temperature": 0.8, "seed": 1}}
 _TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "1", "text_output": " I have"}
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "string", "description": "One piece, as generate answers with all of the text"}},
+}
 _GENERATED: dict[str, dict[str, Any]] = {
     "generate": {"application/json": {"example": _TEXT_OUTPUT}},
-    "generate_stream": {"text/event-stream": {"schema": {"type": "string"}}},
+    "generate_stream": {"text/event-stream": {"schema": _EVENT}},
 }
 _NAME = {
     "name": "name",
     "in": "path",
     "required": True,
-    "schema": {"type": "string"},
+    "schema": NAME_SCHEMA,
     "description": "Model, as listed by GET /v1/models",
 }
-_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": VERSION_SCHEMA}
 _TOP_K = {
     "name": "top_k",
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "default": 10},
     "description": "Most labels per example",
 }
-_LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
+_LABEL = {"name": "label", "in": "path", "required": True, "schema": NAME_SCHEMA}
 _JSON_LENGTH = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
@@ -95,20 +94,21 @@ _INFER = {
         },
     },
     "responses": {
-        "200": {"description": "One row per instance", "content": {"application/json": {"example": _INFERRED}}}
+        "200": {
+            "description": "One row per instance",
+            "content": {
+                "application/json": {"example": _INFERRED},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
     }
     | _ERRORS,
 }
 
 
 def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the inference routes to FastAPI's OpenAPI document, in place."""
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Error"] = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string", "description": "Which value broke which rule"}},
-    }
+    """Complete FastAPI's OpenAPI document, and add the inference routes to it, in place."""
+    complete(document)
     predict = _operation(
         "Outputs of the model",
         "TensorFlow Serving's predict: `instances` (row) or `inputs` (columnar). Texts may be sent as strings and "

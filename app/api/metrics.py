@@ -13,7 +13,10 @@ def metrics_router(metrics: Callable[[], Awaitable[Collector]]) -> APIRouter:
 
     @router.get("/metrics", summary="All metrics, for Prometheus", response_class=Response)
     async def scrape(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except (TypeError, ValueError):  # a version that is no number; a server may ignore what makes no sense
+            encode, content_type = choose_encoder("")
         return Response(encode(await metrics()), headers={"content-type": content_type})
 
     return router

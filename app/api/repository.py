@@ -1,11 +1,12 @@
 """Triton's model repository extension: index, load, unload; and Atelier's own: one model, promote, rollback."""
 
+import json
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.admin import AdminGuard
+from app.contract.json_text import read_json
 from app.errors import InvalidInput, TooLarge
 from app.repository.serving_file import Promotion
 from app.serving.administration import (
@@ -56,10 +57,10 @@ def repository_router(
         document = await _document(request)
         _only(document, "version")
         version = document.get("version")
+        if isinstance(version, float) and version.is_integer():
+            version = int(version)  # JSON knows no whole numbers
         if not isinstance(version, int) or isinstance(version, bool):
-            raise InvalidInput(
-                f"'version' is {orjson.dumps(version).decode()}; send a number, as in {{\"version\": 2}}"
-            )
+            raise InvalidInput(f"'version' is {json.dumps(version)}; send a number, as in {{\"version\": 2}}")
         return await commands.promote(name, version)
 
     @router.post(
@@ -99,10 +100,7 @@ async def _document(request: Request) -> dict[str, Any]:
             raise TooLarge(f"body of more than {BODY_LIMIT_BYTES} bytes; this route takes a few settings only")
     if not body:
         return {}
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    document = read_json(body, strict=True)
     if not isinstance(document, dict):
         raise InvalidInput("the JSON document is no object; send an object {key: value}")
     return document

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from app.contract.image_file import is_cheap
+from app.contract.image_file import Room, is_cheap
 from app.contract.tokenizer import pad
 from app.edge.decode_pool import DecodePool, Ticket
 from app.errors import InvalidInput, TooLarge, WrongFormat
@@ -50,27 +50,38 @@ async def decode_inputs(inputs: Inputs, model: LoadedModel, pool: DecodePool, ti
         QueueFull, DeadlineExceeded, Draining: see ``DecodePool.run``.
     """
     tensors: dict[str, Array] = {}
+    room = partial(pool.room, ticket)
     for name, value in inputs.items():
         if not isinstance(value, Encoded):
             tensors[name] = value
             continue
         _check_count(value, name, model)
         if _is_cheap(value, model):
-            tensors[name] = _decode(value, model, pool, ticket)
+            tensors[name] = decode(value, model, room=room, check=ticket.check)
         else:
             with model.admission.decoding_one():
-                tensors[name] = await pool.run(partial(_decode, value, model, pool, ticket), ticket)
+                tensors[name] = await pool.run(partial(decode, value, model, room=room, check=ticket.check), ticket)
     return tensors
 
 
-def _decode(encoded: Encoded, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Array:
-    """All items, one row each; token ids of different length are padded after their end."""
+def decode(encoded: Encoded, model: LoadedModel, *, room: Room, check: Callable[[], None]) -> Array:
+    """All items, one row each; token ids of different length are padded after their end.
+
+    Args:
+        encoded: at least one item.
+        model: that they are for.
+        room: asked for the bytes that each image holds while it is decoded.
+        check: called between two items; raises when nobody waits for them any more.
+
+    Raises:
+        InvalidInput: names the item and the rule it breaks.
+    """
     rows = []
     for index, item in enumerate(encoded.items):
         if index:
-            ticket.check()
+            check()
         try:
-            rows.append(_instance(item, model, pool, ticket))
+            rows.append(_instance(item, model, room))
         except WrongFormat as error:
             raise WrongFormat(
                 _said(encoded, index, f"{error}; {encoded.how}" if encoded.how else str(error))
@@ -82,9 +93,9 @@ def _decode(encoded: Encoded, model: LoadedModel, pool: DecodePool, ticket: Tick
     return pad(rows)
 
 
-def _instance(item: bytes | str, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Array:
+def _instance(item: bytes | str, model: LoadedModel, room: Room) -> Array:
     if model.tokenizer is None and isinstance(item, bytes):
-        return model.instance_from_image(item, room=lambda nbytes: pool.room(ticket, nbytes))
+        return model.instance_from_image(item, room=room)
     return model.instance_from_text(item)
 
 

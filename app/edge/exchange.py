@@ -1,5 +1,6 @@
 """What a wire format makes of a body, and the head that came with it."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 from app.serving.work import DEFAULT_OPTIONS, Answer, RequestOptions
+
+_NUMBER = re.compile(rb"-?[0-9]{1,40}")
 
 
 @dataclass(slots=True)  # not frozen: that would triple the cost of making one, and every request makes one
@@ -46,7 +49,7 @@ def read_heads(headers: Iterable[Header]) -> Heads:
     """The headers of a request, names in lower case.
 
     Raises:
-        InvalidInput: Inference-Header-Content-Length is no whole number.
+        InvalidInput: Content-Length or Inference-Header-Content-Length is no whole number.
     """
     content_type = content_encoding = accept_encoding = ""
     content_length = json_length = None
@@ -54,19 +57,18 @@ def read_heads(headers: Iterable[Header]) -> Heads:
         if name == b"content-type":
             content_type = value.decode("latin-1")
         elif name == b"content-length":
-            content_length = int(value)
+            content_length = _whole_number(value, "Content-Length")
         elif name == b"content-encoding":
             content_encoding = value.decode("latin-1").strip().lower()
         elif name == b"accept-encoding":
             accept_encoding = value.decode("latin-1").lower()
         elif name == b"inference-header-content-length":
-            json_length = _json_length(value)
+            json_length = _whole_number(value, "Inference-Header-Content-Length")
     return Heads(content_type, content_encoding, accept_encoding, content_length, json_length)
 
 
-def _json_length(value: bytes) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        text = value.decode("latin-1")
-        raise InvalidInput(f"Unable to parse Inference-Header-Content-Length, got: {text}") from None
+def _whole_number(value: bytes, name: str) -> int:
+    """A number of bytes as a header writes it: Python's ``int`` would also read ``1_000`` and ``+1``."""
+    if not _NUMBER.fullmatch(value):
+        raise InvalidInput(f"Unable to parse {name}, got: {value.decode('latin-1')}")
+    return int(value)

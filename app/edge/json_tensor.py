@@ -7,14 +7,14 @@ remembered, and they are not walked again. Whatever these fast ways cannot read 
 says what is wrong.
 """
 
-import json
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 import simdjson
 
-from app.edge.json_values import JsonValue, kind_of_value, plain, slow_tensor
+from app.contract.json_text import MAX_DEPTH, read_json
+from app.edge.json_values import JsonValue, kind_of_value, members, plain, slow_tensor
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 
@@ -45,7 +45,7 @@ class JsonReader:
             strict: refuse what TensorFlow Serving reads all the same: bytes after the document.
 
         Raises:
-            InvalidInput: not JSON (with the offset), not UTF-8, or not an object.
+            InvalidInput: not JSON (with the offset), not UTF-8, not an object, or one that ``check_keys`` refuses.
         """
         try:
             root = self._parse(body)
@@ -66,20 +66,7 @@ class JsonReader:
     def _fall_back(self, body: bytes, error: Exception, *, strict: bool) -> JsonValue:
         if len(body) > self._fallback_limit_bytes:
             raise InvalidInput(f"JSON Parse error: {error}") from error
-        try:
-            text = body.decode("utf-8")
-            root, end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))
-            if strict and text[end:].strip():
-                raise InvalidInput(f"JSON Parse error: unexpected content after the document at offset: {end}")
-            return root
-        except UnicodeDecodeError as bad:
-            raise InvalidInput(f"JSON Parse error: body is not UTF-8 at offset: {bad.start}") from bad
-        except json.JSONDecodeError as bad:
-            raise InvalidInput(f"JSON Parse error: {bad.msg} at offset: {bad.pos}") from bad
-        except RecursionError as bad:
-            raise InvalidInput("JSON Parse error: arrays or objects are nested too deep") from bad
-        except ValueError as bad:
-            raise InvalidInput("JSON Parse error: an integer has too many digits") from bad
+        return read_json(body, strict=strict)
 
 
 class Document:
@@ -93,17 +80,17 @@ class Document:
     """
 
     def __init__(self, root: JsonValue, body: bytes = b"", *, shapes: dict[bytes, tuple[int, ...]]) -> None:
-        self._root = root
+        self._members = members(root)
         self._body = body
         self._shapes = shapes
 
     def keys(self) -> set[str]:
         """Names of the members."""
-        return set(self._root.keys())
+        return set(self._members)
 
     def get(self, key: str) -> JsonValue:
         """A member, or None."""
-        return self._root[key] if key in self._root.keys() else None  # noqa: SIM118 - the proxy has no `in`
+        return self._members.get(key)
 
     def tensor(self, value: JsonValue, name: str) -> Array | None:
         """The numbers of a nested array.
@@ -183,7 +170,7 @@ def _numbers(value: JsonValue) -> Array | None:
 
 
 def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
-    """Shape of a nested array if every array of a level is equally long; None if not, or if it is empty."""
+    """Shape of a nested array if every array of a level is equally long; None if not, if it is empty or too deep."""
     shape: list[int] = []
     level = [value]
     while True:
@@ -192,7 +179,7 @@ def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
             if len(array) != length:
                 return None
         shape.append(length)
-        if length == 0:
+        if length == 0 or len(shape) > MAX_DEPTH:
             return None
         if not isinstance(level[0][0], simdjson.Array):
             return tuple(shape)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import simdjson
 
+from app.contract.json_text import MAX_DEPTH, check_keys, too_deep
 from app.errors import InvalidInput
 from app.runtime.backend import Array
 
-_LONG = 1_000
-
 JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
+_PROXIES = frozenset({simdjson.Array, simdjson.Object})
 
 
 def is_array(value: JsonValue) -> bool:
@@ -19,14 +19,41 @@ def is_array(value: JsonValue) -> bool:
     return isinstance(value, list | simdjson.Array)
 
 
-def plain(value: JsonValue) -> JsonValue:
-    """A value as ordinary Python objects."""
-    if isinstance(value, simdjson.Array):
-        # One call for all of a long array would hold the interpreter, and with it the event loop, until its end.
-        return value.as_list() if len(value) <= _LONG else [plain(item) for item in value]
-    if isinstance(value, simdjson.Object):
-        return value.as_dict()
-    return value
+def members(value: JsonValue) -> dict[str, JsonValue]:
+    """The members of an object, each as it is.
+
+    Raises:
+        InvalidInput: see ``check_keys``.
+    """
+    if isinstance(value, dict):
+        return value
+    keys = list(value.keys())
+    check_keys(keys)
+    return {key: value[key] for key in keys}  # its ``items`` would make Python objects of all that is inside
+
+
+def plain(value: JsonValue, *, depth: int = 1) -> JsonValue:
+    """A value as ordinary Python objects.
+
+    simdjson's own way there loses equal keys, has no useful bound on the depth, and in one call for all of a long array
+    would hold the interpreter, and with it the event loop, until its end.
+
+    Args:
+        value: a member of a document.
+        depth: arrays and objects around its members.
+
+    Raises:
+        InvalidInput: arrays or objects are nested too deep, or see ``check_keys``.
+    """
+    kind = type(value)
+    if kind not in _PROXIES:
+        return value
+    if depth > MAX_DEPTH:
+        raise too_deep()
+    deeper = depth + 1
+    if kind is simdjson.Array:
+        return [plain(item, depth=deeper) if type(item) in _PROXIES else item for item in value]
+    return {key: plain(item, depth=deeper) for key, item in members(value).items()}
 
 
 def slow_tensor(value: JsonValue, name: str) -> Array | None:

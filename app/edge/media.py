@@ -6,14 +6,13 @@ from urllib.parse import parse_qs
 
 import numpy as np
 from python_multipart import FormParser
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from app.contract.model_spec import ImagePreprocessing
 from app.contract.tokenizer import text_from_bytes
 from app.edge.encoded import Encoded
 from app.edge.hints import how_to_send
-from app.errors import InvalidInput, TooLarge, WrongFormat
+from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 from app.runtime.backend import Array
 from app.serving.model import LoadedModel
 
@@ -122,20 +121,22 @@ def _multipart(content_type: str, body: bytes, check: Callable[[], None]) -> lis
         file.close()
 
     ended: list[bool] = []
-    parser = FormParser(
-        "multipart/form-data",
-        on_field,
-        on_file,
-        on_end=lambda: ended.append(True),
-        boundary=boundary,
-        config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
-    )
     try:
+        parser = FormParser(
+            "multipart/form-data",
+            on_field,
+            on_file,
+            on_end=lambda: ended.append(True),
+            boundary=boundary,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
+        )
         for start in range(0, len(body), PIECE_BYTES):
             check()
             parser.write(body[start : start + PIECE_BYTES])
         parser.finalize()
-    except FormParserError as error:
+    except ServingError:  # nobody waits for it any more
+        raise
+    except Exception as error:
         raise InvalidInput(f"body is not valid multipart/form-data: {error}") from error
     if not ended:
         raise InvalidInput("multipart/form-data is truncated: its closing boundary is missing")

@@ -42,6 +42,9 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (VersionRefused, 400),  # as Triton answers a load that fails
 )
 
+# A client's own value may be quoted in an error, however long it is.
+ERROR_LIMIT_CHARACTERS = 4_096
+
 JSON: Header = (b"content-type", b"application/json")
 
 
@@ -68,8 +71,10 @@ def error_reply(error: ServingError) -> Reply:
 
 
 def error_body(message: str) -> bytes:
-    """The one form of every error."""
-    return orjson.dumps({"error": message})
+    """The one form of every error; never raises, whatever the message quotes."""
+    shown = message if len(message) <= ERROR_LIMIT_CHARACTERS else message[:ERROR_LIMIT_CHARACTERS] + " ..."
+    # Half of a surrogate pair is a character to Python, and none to JSON.
+    return orjson.dumps({"error": shown.encode("utf-8", "backslashreplace").decode("utf-8")})
 
 
 def wrong_verb(allowed: str) -> Reply:

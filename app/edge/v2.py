@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import orjson
 
+from app.contract.json_text import read_json
 from app.edge import v2_output
 from app.edge.datatypes import BYTES, array_from_bytes, split_bytes
 from app.edge.encoded import Encoded
@@ -50,7 +50,7 @@ def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader
     if json_length is None:
         document = reader.read(body, strict=True)
         plan = read_plan(document, model)
-        if any(size for _, size in plan.inputs):
+        if any(planned.size for planned in plan.inputs):
             raise InvalidInput(
                 "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
             )
@@ -97,10 +97,7 @@ class _Tail:
 
 
 def _object(head: bytes) -> dict[str, JsonValue]:
-    try:
-        root = orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    root = read_json(head, strict=True)
     if not isinstance(root, dict):
         raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
     return root
@@ -109,11 +106,10 @@ def _object(head: bytes) -> dict[str, JsonValue]:
 def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
     """The tensors of a request whose JSON is understood."""
     inputs: dict[str, Array | Encoded] = {}
-    for index, (declared, size) in enumerate(plan.inputs):
+    for declared, size, data in plan.inputs:
         if size is not None:
             inputs[declared.name] = _binary(declared, tail.take(size, declared.name))
         else:
-            data = document.get("inputs")[index]["data"]
             inputs[declared.name] = _json(declared, data, document, plan.other_brackets)
     tail.check_used_up()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NoReturn
 
 from app.contract.model_spec import TensorSpec
@@ -13,6 +14,10 @@ from app.serving.work import DEFAULT_OPTIONS, RequestOptions
 
 RESERVED_PREFIX = "triton_"
 LARGEST_UINT64 = 2**64 - 1
+# Of a tensor's shape, sizes of 0 left out: numpy multiplies the others even where nothing is to be stored. The most
+# that a message could announce is less, and that of a row is bounded by the signature.
+MAX_ELEMENTS = 2**40
+MAX_DIMENSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ def declare(name: object, datatype: object, shape: object, place: str) -> Declar
         isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
     ):
         raise InvalidInput(f"input {name!r} has shape {shape!r}; send a list of whole numbers from 0")
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidInput(
+            f"input {name!r} has a shape of {len(shape)} dimensions; at most {MAX_DIMENSIONS} are accepted"
+        )
+    if prod(filter(None, shape)) > MAX_ELEMENTS:
+        raise InvalidInput(f"input {name!r} has shape {shape}; at most {MAX_ELEMENTS} elements are accepted")
     return Declared(name, datatype, shape)
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.edge import v2_output
 from app.edge.datatypes import BINARY_ONLY, BYTES, NUMPY
 from app.edge.json_tensor import Document
-from app.edge.json_values import JsonValue, is_array, kind_of_value, plain
+from app.edge.json_values import JsonValue, is_array, kind_of_value, members, plain
 from app.edge.v2_input import Declared, declare, read_options, refuse_count, wanted_input
 from app.edge.v2_output import Requested
 from app.errors import InvalidInput
@@ -19,20 +19,33 @@ HOW_TO_INFER = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], 
 _NO_PARAMETERS: dict[str, JsonValue] = {}
 
 
+class PlannedInput(NamedTuple):
+    """One input of a request.
+
+    Attributes:
+        declared: what the request says of it.
+        size: bytes after the JSON; None if its data stand in the JSON.
+        data: those, still to be read.
+    """
+
+    declared: Declared
+    size: int | None
+    data: JsonValue
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The JSON of a request, understood and checked; only the tensors are still to be read.
 
     Attributes:
-        inputs: as declared, in the order of the bytes after the JSON; with the size of each there, None where its
-            data stand in the JSON.
+        inputs: in the order of the bytes after the JSON.
         requested: outputs of the reply.
         options: priority and timeout.
         request_id: to be sent back; empty if there is none.
         other_brackets: number of ``[`` outside the data of the only input; -1 where there are several.
     """
 
-    inputs: list[tuple[Declared, int | None]]
+    inputs: list[PlannedInput]
     requested: list[Requested]
     options: RequestOptions
     request_id: str
@@ -41,7 +54,7 @@ class Plan:
     @property
     def reusable(self) -> bool:
         """Whether the same bytes of JSON mean the same plan for the next request, which is then not parsed again."""
-        return not self.request_id and all(size is not None for _, size in self.inputs)
+        return not self.request_id and all(planned.size is not None for planned in self.inputs)
 
 
 def read_plan(document: Document, model: LoadedModel) -> Plan:
@@ -58,15 +71,15 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
     if len(entries) != len(model.spec.inputs):
         refuse_count(len(entries), model)
-    inputs: dict[str, tuple[Declared, int | None]] = {}
-    for index in range(len(entries)):
+    inputs: dict[str, PlannedInput] = {}
+    for index, entry in enumerate(entries):
         place = f"inputs[{index}]"
-        fields = _fields(entries[index], place)
+        fields = _fields(entry, place)
         declared = declare(fields.get("name"), fields.get("datatype"), plain(fields.get("shape")), place)
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
         wanted_input(declared, model)
-        inputs[declared.name] = (declared, _size(declared, fields))
+        inputs[declared.name] = PlannedInput(declared, _size(declared, fields), fields.get("data"))
     parameters = _parameters(document.get("parameters"), "'parameters'")
     outputs = document.get("outputs")
     request_id = document.get("id")
@@ -112,7 +125,7 @@ def _fields(entry: JsonValue, place: str) -> dict[str, JsonValue]:
     """The members of an input, its data still unread."""
     if not hasattr(entry, "keys"):
         raise InvalidInput(f"{place} is {kind_of_value(entry)}; send an object with name, shape, datatype and data")
-    return {key: entry[key] for key in entry.keys()}  # noqa: SIM118 - the proxy has no `in`
+    return members(entry)
 
 
 def _parameters(value: JsonValue, place: str) -> dict[str, Any]:

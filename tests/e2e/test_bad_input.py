@@ -278,7 +278,7 @@ def test_a_json_document_that_is_no_object_is_refused(tiny):
 
 def test_json_nested_ten_thousand_deep_is_refused(tiny):
     error = predict(tiny, b'{"instances": ' + b"[" * 10_000 + b"]" * 10_000 + b"}")
-    assert error == "JSON Parse error: arrays or objects are nested too deep"
+    assert error == "JSON Parse error: arrays or objects are nested too deep; at most 64 levels are read"
 
 
 def test_an_integer_of_five_thousand_digits_is_refused(tiny):

@@ -24,3 +24,12 @@ def png_header(width: int, height: int) -> bytes:
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     return b"\x89PNG\r\n\x1a\n" + chunk + data
+
+
+def damaged_tiff() -> bytes:
+    """A TIFF whose strip begins at a place that is no whole number: Pillow raises TypeError at it."""
+    whole = encode(Image.fromarray(np.zeros((4, 4), np.uint8)), "TIFF")
+    strip_offsets, as_long, as_float = 273, 4, 11
+    damaged = whole.replace(struct.pack("<HH", strip_offsets, as_long), struct.pack("<HH", strip_offsets, as_float))
+    assert damaged != whole
+    return damaged

@@ -39,7 +39,7 @@ def code_of(error: ServingError) -> StatusCode:
 
 def details_of(error: ServingError) -> str:
     """The error's message, cut where it is longer than trailers may be: a client's own value may be quoted in it."""
-    data = error.message.encode()
+    data = error.message.encode("utf-8", "backslashreplace")
     if len(data) <= MESSAGE_LIMIT_BYTES:
-        return error.message
+        return data.decode("utf-8")
     return data[:MESSAGE_LIMIT_BYTES].decode(errors="ignore") + " ..."

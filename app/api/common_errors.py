@@ -1,0 +1,93 @@
+"""What the routes that FastAPI describes take and answer beside what it can know, added to its OpenAPI document."""
+
+from typing import Any
+
+ERROR: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+DESCRIPTIONS = {
+    "400": "The value named breaks the rule named",
+    "403": "The route is for administrators, and the request is not one of theirs",
+    "404": "No such model or version",
+    "405": "The path takes another verb; see Allow",
+    "413": "Body too large",
+    "429": "Queue full; see Retry-After",
+    "500": "The model failed, or the service; its log says more",
+    "501": "A part of the protocol that this service leaves out",
+    "503": "Model not ready, or the service is shutting down",
+    "504": "Deadline passed in the queue",
+}
+# The largest version has 18 digits.
+VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
+# Neither a slash nor a colon: those part the pieces of a path.
+NAME_SCHEMA = {"type": "string", "minLength": 1, "pattern": "^[^/:]+$"}
+# Of a JSON object; ``contract.json_text`` refuses others.
+_KEY_SCHEMA = {"pattern": "^[^\\u0000]*$"}
+_REPOSITORY = "/v2/repository/"
+_FLAG = {"type": "boolean"}
+_BODIES: dict[str, dict[str, Any]] = {
+    "index": {"ready": {**_FLAG, "description": "Only versions that serve"}},
+    "load": {"parameters": {"type": "object", "maxProperties": 0}},
+    "unload": {
+        "parameters": {"type": "object", "properties": {"unload_dependents": _FLAG}, "additionalProperties": False}
+    },
+    "promote": {"version": VERSION_SCHEMA},
+    "rollback": {},
+}
+_CLOSED = {"promote": ["version"], "rollback": []}  # which take no other key, and the keys that they need
+
+
+def errors(*codes: str) -> dict[str, Any]:
+    """Responses of these codes."""
+    return {code: {"description": DESCRIPTIONS[code], **ERROR} for code in codes}
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Add bodies and errors to FastAPI's routes; a value that breaks a rule is answered with 400 and never 422."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Error"] = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string", "description": "Which value broke which rule"}},
+    }
+    for path, verbs in document.setdefault("paths", {}).items():
+        for operation in verbs.values():
+            _complete(path, operation)
+            operation["responses"].update(errors("405"))
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    responses.pop("422", None)
+    for parameter in operation.get("parameters", []):
+        parameter["schema"] = dict(VERSION_SCHEMA if parameter["name"] == "version" else NAME_SCHEMA)
+    if "{version}" in path:
+        responses.update(errors("400"))
+    if "{name}" in path:
+        responses.update(errors("404", "503"))
+    if "503" in responses:
+        responses["503"].update(ERROR)
+    verb = path.rpartition("/")[2]
+    if path.startswith(_REPOSITORY) and verb in _BODIES:
+        operation["requestBody"] = {
+            "required": bool(_CLOSED.get(verb)),
+            "content": {"application/json": {"schema": _body(verb)}},
+        }
+        responses.update(errors("400", "413"))
+        if verb != "index":
+            responses.update(errors("403", "500"))
+        if verb == "load":
+            responses.update(errors("501"))
+            responses["200"] = {"description": "Loaded; no body"}
+        if verb == "unload":
+            responses["200"] = {"description": "Unloaded; no body"}
+    if path == "/metrics":
+        form = {"schema": {"type": "string"}}
+        responses["200"]["content"] = {"text/plain": form, "application/openmetrics-text": form}
+
+
+def _body(verb: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "properties": _BODIES[verb], "propertyNames": _KEY_SCHEMA}
+    if verb in _CLOSED:
+        schema |= {"required": _CLOSED[verb], "additionalProperties": False}
+    return schema

@@ -1,0 +1,149 @@
+"""JSON text from outside to Python objects, by the rules that every document must obey.
+
+The stdlib's parser reads more than JSON is: equal keys, halves of surrogate pairs, numbers beyond a float. Each would
+change its meaning on the way or break something later, so each is refused here.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.errors import InvalidInput
+
+# Arrays and objects in one another. A tensor of numpy has at most 64 dimensions, and no walk of ours may reach the
+# interpreter's limit of recursion.
+MAX_DEPTH = 64
+# Of one object. simdjson looks for each key from the first one on, so the cost of all grows with the square.
+MAX_KEYS = 1_024
+
+# It matches from every quote, and gives nothing back: the cost is linear even where a string does not end.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_STEPS = np.array([(byte in b"[{") - (byte in b"]}") for byte in range(256)], np.int8)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def read_json(body: bytes, *, strict: bool) -> Any:
+    """The value that a body holds, as ordinary Python objects; NaN and Infinity are read.
+
+    Args:
+        body: UTF-8.
+        strict: refuse anything but white space after the value; else it is ignored, as TensorFlow Serving does.
+
+    Raises:
+        InvalidInput: not JSON (with the offset), not UTF-8, nested too deep, an object that ``check_keys`` refuses, a
+            number that no float64 holds, or a string with half of a surrogate pair.
+    """
+    if strict and (quick := _read_quickly(body)) is not None:
+        return quick
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"JSON Parse error: body is not UTF-8 at offset: {error.start}") from error
+    if depth_of(body) > MAX_DEPTH:
+        raise too_deep()
+    try:
+        value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip()))
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    except ValueError as error:
+        raise InvalidInput("JSON Parse error: an integer has too many digits") from error
+    if strict and text[end:].strip():
+        raise InvalidInput(f"JSON Parse error: unexpected content after the document at offset: {end}")
+    if _SURROGATE.search(body):
+        _check_surrogates(value)
+    return value
+
+
+def _read_quickly(body: bytes) -> Any:
+    """The value of a document that orjson reads by the same rules; None of one that may break a rule, or is null.
+
+    orjson drops equal keys without a word, but every member has a colon: with fewer members than colons, some may have
+    been lost. A text with a colon in it counts against the document, which is then read the slow way.
+    """
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH or b"\\u0000" in body:
+        return None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if _member_count(value) == body.count(b":") <= MAX_KEYS else None
+
+
+def _member_count(value: Any) -> int:
+    """Members of all objects of a value."""
+    count, left = 0, [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            count += len(item)
+            left += item.values()
+        elif isinstance(item, list):
+            left += item
+    return count
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Refuse an object whose keys cannot be told apart, or are too many.
+
+    Raises:
+        InvalidInput: two are equal, so that one member would get lost; one holds NUL, where a parser may take its end
+            for that of the key; or there are more than ``MAX_KEYS``.
+    """
+    if len(keys) > MAX_KEYS:
+        raise InvalidInput(f"JSON Parse error: an object has {len(keys)} keys; at most {MAX_KEYS} are read")
+    if len(set(keys)) < len(keys):
+        [(twice, _)] = Counter(keys).most_common(1)
+        raise InvalidInput(f"JSON Parse error: an object has the key {twice!r} twice; send each key once")
+    if "\0" in "".join(keys):
+        raise InvalidInput("JSON Parse error: a key holds the character \\u0000; leave it out")
+
+
+def depth_of(body: bytes) -> int:
+    """How many arrays and objects contain one another at most; of what is no JSON, any number.
+
+    Counted in the text, for a parser that recurses has overflowed by the time it tells.
+    """
+    brackets = _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS)
+    if len(brackets) <= MAX_DEPTH:
+        return len(brackets)  # at most; most documents are done here
+    return int(np.cumsum(_STEPS[np.frombuffer(brackets, np.uint8)], dtype=np.int32).max())
+
+
+def too_deep() -> InvalidInput:
+    """The refusal of a document whose arrays or objects are nested too deep."""
+    return InvalidInput(f"JSON Parse error: arrays or objects are nested too deep; at most {MAX_DEPTH} levels are read")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        shown = text if len(text) <= 20 else f"{text[:20]}..."
+        raise InvalidInput(
+            f"JSON Parse error: the number {shown} is too big for 64 bits; write Infinity if that is meant"
+        )
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_keys([key for key, _ in pairs])
+    return dict(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite)
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        lone = f"\\u{ord(error.object[error.start]):04x}"
+        raise InvalidInput(
+            f"JSON Parse error: a string holds {lone} alone, which is half of a character; send both halves"
+        ) from error

@@ -1,0 +1,61 @@
+"""Messages of gRPC, valid ones to begin from and any to decode; apart, for Triton's client has these names too."""
+
+from collections.abc import Callable
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc import messages
+from app.errors import InvalidInput
+from app.runtime.backend import Tensors
+from app.serving.model import LoadedModel
+from benchmarks.fuzzing.models import SIDE
+
+_PIXELS = np.arange(SIDE * SIDE, dtype=np.uint8)
+
+
+def requests() -> list[bytes]:
+    """Messages of ModelInfer."""
+    tensor = pb.ModelInferRequest.InferInputTensor
+    contents = pb.InferTensorContents
+    pixels = tensor(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])
+    made = [
+        pb.ModelInferRequest(model_name="m", id="7", inputs=[pixels], raw_input_contents=[_PIXELS.tobytes()]),
+        pb.ModelInferRequest(
+            inputs=[tensor(name="token_ids", datatype="BYTES", shape=[1], contents=contents(bytes_contents=[b"good"]))]
+        ),
+        pb.ModelInferRequest(
+            inputs=[
+                tensor(name="x", datatype="FP32", shape=[1, 2], contents=contents(fp32_contents=[1, float("nan")])),
+                tensor(name="count", datatype="INT32", shape=[1], contents=contents(int_contents=[4])),
+            ],
+            outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name="y")],
+        ),
+    ]
+    made[0].parameters["timeout"].int64_param = 1000
+    made[0].parameters["priority"].uint64_param = 1
+    made[1].parameters["x"].bool_param = True
+    wanted = made[1].outputs.add(name="probabilities")
+    wanted.parameters["classification"].int64_param = 1
+    return [request.SerializeToString() for request in made]
+
+
+def decode(data: bytes, *, model: LoadedModel, obey: Callable[[Tensors, LoadedModel], int]) -> None:
+    """Parse a message and print an answer to it.
+
+    Args:
+        data: the message.
+        model: it is for.
+        obey: checks the inputs against the signature; the number of rows.
+    """
+    request = pb.ModelInferRequest()
+    try:
+        request.ParseFromString(data)
+    except DecodeError as error:  # gRPC itself refuses it
+        raise InvalidInput("not a message") from error
+    messages.is_small(request)
+    inference = messages.parse_infer(request, model)
+    rows = obey(inference.inputs, model)
+    answer = {one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs}
+    messages.print_infer(answer, inference.requested, model, request.id)

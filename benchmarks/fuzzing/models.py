@@ -1,0 +1,98 @@
+"""Model versions with a contract and no backend: all that a decoder asks of one."""
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from app.contract.model_spec import (
+    Classification,
+    ImagePreprocessing,
+    ModelSpec,
+    TensorSpec,
+    TextPreprocessing,
+    TransformStep,
+)
+from app.contract.tokenizer import Tokenizer
+from app.serving.model import LoadedModel
+
+SIDE = 4
+WORDS = ("good", "bad", "film", "naïve", "don't")
+PIXEL_LIMIT = 250_000
+
+
+def image_model() -> LoadedModel:
+    """4x4 grey images of two classes."""
+    steps = (
+        TransformStep(step="crop_square"),
+        TransformStep(step="resize", arguments={"width": SIDE, "height": SIDE}),
+        TransformStep(step="grey"),
+    )
+    spec = ModelSpec(
+        name="image",
+        inputs=(TensorSpec(name="pixels", dtype="uint8", shape=(SIDE, SIDE)),),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(2,)),),
+        preprocessing=ImagePreprocessing(input="pixels", steps=steps),
+        postprocessing=Classification(output="probabilities", labels=("dark", "bright")),
+        opset=17,
+        trained_on="nothing",
+    )
+    return _version(spec, classes=("dark", "bright"))
+
+
+def text_model() -> LoadedModel:
+    """Texts of two classes."""
+    tokenizer = Tokenizer(WORDS, max_length=16, keep="last")
+    spec = ModelSpec(
+        name="text",
+        inputs=(TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=tokenizer.id_count - 1),),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(2,)),),
+        preprocessing=TextPreprocessing(input="token_ids", max_length=16, keep="last"),
+        postprocessing=Classification(output="probabilities", labels=("negative", "positive")),
+        opset=17,
+        trained_on="nothing",
+    )
+    return _version(spec, classes=("negative", "positive"), tokenizer=tokenizer)
+
+
+def numbers_model() -> LoadedModel:
+    """Two inputs of numbers, one of which may be NaN or infinite."""
+    spec = ModelSpec(
+        name="numbers",
+        inputs=(
+            TensorSpec(name="x", dtype="float32", shape=(2,), finite=False),
+            TensorSpec(name="count", dtype="int32", shape=(), minimum=0, maximum=9),
+        ),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1,)),),
+        opset=17,
+        trained_on="nothing",
+    )
+    return _version(spec)
+
+
+def rule_model() -> LoadedModel:
+    """One number, finite or not."""
+    spec = ModelSpec(
+        name="rule",
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1,), finite=False),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1,)),),
+        opset=17,
+        trained_on="nothing",
+    )
+    return _version(spec)
+
+
+def _version(spec: ModelSpec, **known: Any) -> LoadedModel:
+    """A loaded version of which only what decoding reads is there."""
+    missing: dict[str, Any] = {
+        field.name: None
+        for field in fields(LoadedModel)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    values = {
+        "name": spec.name,
+        "version": 1,
+        "spec": spec,
+        "classes": (),
+        "pixel_limit": PIXEL_LIMIT,
+        "max_text_characters": 100_000,
+    }
+    return LoadedModel(**{**missing, **values, **known})

@@ -1,0 +1,206 @@
+"""Overload, measured: service and load on a core each, the bare server at the same rates in the same run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from app.contract.model_spec import ModelSpec
+from app.repository.scan import scan
+from benchmarks.serving.load import ask
+from benchmarks.serving.process import free_port, running, two_cores
+
+FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
+SHARE = 0.9
+"""Of what refusing leaves, that must be answered."""
+OTHER_RATE_PER_S = 50
+OTHER = "fashion-mnist-mlp"
+FLOOR = Path(__file__).parents[1] / "serving" / "peers" / "floor.py"
+PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load on one model.
+
+    Attributes:
+        model, factor: which, and how many times its capacity was offered.
+        deadline_ms: its default timeout; 0: the service's own, 30 s.
+        capacity_per_s: C, answers a second of 64 clients that wait for each.
+        refusal_us: r, processor microseconds of one refusal, after what answers at capacity cost is taken off.
+        floor_us: of one constant reply of the bare server, r_floor.
+        good_per_s, required_per_s: answers a second in time, and SHARE * C * (1 - (k - 1) * C * r_floor).
+        counts: outcome -> requests; "timed out" also counts those that found all of the client's connections waiting.
+        answered_p99_ms, refused_p99_ms, floor_p99_ms: from when each was due.
+        other_p99_ms, other_alone_p99_ms: of another model at 50 requests a second, meanwhile and alone.
+    """
+
+    model: str
+    factor: float
+    deadline_ms: int
+    capacity_per_s: float
+    refusal_us: float
+    floor_us: float
+    good_per_s: float
+    required_per_s: float
+    counts: dict[str, int]
+    answered_p99_ms: float
+    refused_p99_ms: float
+    floor_p99_ms: float
+    other_p99_ms: float
+    other_alone_p99_ms: float
+
+
+def measure(
+    models: Path,
+    work: Path,
+    names: list[str],
+    *,
+    deadlines_ms: list[int],
+    seconds: float,
+    repeats: int,
+    told: Callable[[str], None],
+) -> list[Point]:
+    """Every model at every factor, with and without a deadline; medians of the repeats, which take turns."""
+    found: dict[tuple[str, int, float], list[Point]] = {}
+    for repeat in range(repeats):
+        for name in names:
+            for deadline_ms in deadlines_ms:
+                told(f"repeat {repeat + 1}: {name}, deadline {deadline_ms or 'none'}")
+                for point in _one(models, work, name, deadline_ms, seconds):
+                    found.setdefault((name, deadline_ms, point.factor), []).append(point)
+    return [_median(points) for points in found.values()]
+
+
+def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) -> Iterator[Point]:
+    with _service(models, work, name, deadline_ms) as (pid, port), _floor(work) as (floor_pid, floor_port):
+        asked = _request(models, name, f"/v1/models/{name}:predict", port)
+        other = _request(models, OTHER, f"/v1/models/{OTHER}:predict", port) | {"rate_per_s": OTHER_RATE_PER_S}
+        plain = {**_request(models, name, "/135", floor_port), "name": "floor"}
+        capacity = _load({"saturate": True, "seconds": seconds, "connections": 64, "streams": [asked]})[
+            "answered_per_s"
+        ]
+        alone = _offer([other], seconds)[0]
+        for factor in FACTORS:
+            rate = factor * capacity
+            before = _cpu_s(floor_pid)
+            floor = _offer([plain | {"rate_per_s": rate}], seconds)[0]
+            floor_s = (_cpu_s(floor_pid) - before) / _offered(rate, seconds)
+            before = _cpu_s(pid)
+            mine, others = _offer([asked | {"rate_per_s": rate}, other], seconds)
+            spent_s = _cpu_s(pid) - before
+            # Of the warm-up, too, since its processor time is counted: the rates are taken to be the same.
+            share = (seconds + WARM_UP_S) / seconds
+            answers, refusals = (share * mine["counts"].get(kind, 0) for kind in ("answered", "refused"))
+            yield Point(
+                model=name,
+                factor=factor,
+                deadline_ms=deadline_ms,
+                capacity_per_s=capacity,
+                refusal_us=max(0.0, spent_s - answers / capacity) / refusals * 1e6 if refusals else 0.0,
+                floor_us=floor_s * 1e6,
+                good_per_s=mine["answered_per_s"],
+                required_per_s=SHARE * min(rate, capacity * max(0.0, 1 - max(0.0, factor - 1) * capacity * floor_s)),
+                counts=mine["counts"],
+                answered_p99_ms=mine["answered_p99_ms"],
+                refused_p99_ms=mine["refused_p99_ms"],
+                floor_p99_ms=floor["answered_p99_ms"],
+                other_p99_ms=others["answered_p99_ms"],
+                other_alone_p99_ms=alone["answered_p99_ms"],
+            )
+
+
+WARM_UP_S = 1.0
+
+
+def _offered(rate: float, seconds: float) -> float:
+    return rate * (seconds + WARM_UP_S)
+
+
+@contextmanager
+def _service(models: Path, work: Path, name: str, deadline_ms: int) -> Iterator[tuple[int, int]]:
+    with tempfile.TemporaryDirectory(prefix="atelier-overload-") as folder:
+        for each in {name, OTHER}:
+            version = scan(models)[each][0]
+            shutil.copytree(models / each / str(version), Path(folder) / each / str(version))
+        if deadline_ms:
+            policy = {"batching": {"default_timeout_ms": deadline_ms}}
+            (Path(folder) / name / "serving.json").write_text(json.dumps(policy))
+        port = free_port()
+        command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--models-dir", folder, "--watch", "off"]
+        with _process(command, {}, port, work / f"overload-{name}.log", "/v2/health/ready") as pid:
+            yield pid, port
+
+
+@contextmanager
+def _floor(work: Path) -> Iterator[tuple[int, int]]:
+    port = free_port()
+    command = [sys.executable, str(FLOOR)]
+    with _process(command, {"PEER_PORT": str(port)}, port, work / "overload-floor.log", "/135") as pid:
+        yield pid, port
+
+
+@contextmanager
+def _process(command: list[str], more: dict[str, str], port: int, log: Path, path: str) -> Iterator[int]:
+    environment = {**{key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")}, **more}
+
+    def answers() -> str | None:
+        return ask(port, path)
+
+    with running(
+        command, environment, port=port, core=two_cores().server, log=log, directory=Path.cwd(), answers=answers
+    ) as server:
+        yield server.pid
+
+
+def _request(models: Path, name: str, path: str, port: int) -> dict[str, Any]:
+    """A request with one random instance, as raw bytes."""
+    spec = ModelSpec.read(models / name / str(scan(models)[name][0]))
+    body = np.random.default_rng(0).integers(0, 256, spec.inputs[0].instance_bytes, dtype=np.uint8).tobytes()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+    return {"name": name, "port": port, "request": (f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body).hex()}
+
+
+def _offer(streams: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    plan = {"streams": streams, "seconds": seconds, "warm_up_s": WARM_UP_S, "patience_s": PATIENCE_S}
+    found: list[dict[str, Any]] = _load(plan)["streams"]
+    return found
+
+
+def _load(plan: dict[str, Any]) -> dict[str, Any]:
+    command = ["taskset", "--cpu-list", str(two_cores().load), sys.executable, "-m", "benchmarks.overload.generator"]
+    done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _median(points: list[Point]) -> Point:
+    """The median of each figure; counts are summed."""
+    documents = [asdict(point) for point in points]
+    merged = dict(documents[0])
+    for key, value in merged.items():
+        if isinstance(value, float) and key != "factor":
+            merged[key] = median(document[key] for document in documents)
+    counts = [document["counts"] for document in documents]
+    merged["counts"] = {
+        kind: sum(each.get(kind, 0) for each in counts) for kind in sorted({k for c in counts for k in c})
+    }
+    return Point(**merged)
