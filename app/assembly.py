@@ -1,6 +1,7 @@
 """From settings to a lifecycle: the registry, what loads versions into it, and the disk that they come from."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -30,7 +31,11 @@ INLINE_ON_ONE_CORE_S = 0.001
 
 
 def build_lifecycle(
-    settings: Settings, metrics: Metrics, placer: Placer | None = None, hooks: WorkerHooks | None = None
+    settings: Settings,
+    metrics: Metrics,
+    placer: Placer | None = None,
+    hooks: WorkerHooks | None = None,
+    on_freed: Callable[[], None] = lambda: None,
 ) -> Lifecycle:
     """The registry over the models directory and what fills it; nothing is loaded yet.
 
@@ -39,6 +44,7 @@ def build_lifecycle(
         metrics: count what is loaded and run.
         placer: knows the devices; None makes one.
         hooks: to the supervisor, in a worker process.
+        on_freed: is told when a version was freed.
     """
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
@@ -75,7 +81,14 @@ def build_lifecycle(
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)
     unloaded = hooks.unloaded if hooks is not None else None
-    return Lifecycle(registry, repository, on_load=metrics.load_done, on_policy=metrics.policy_read, unloaded=unloaded)
+    return Lifecycle(
+        registry,
+        repository,
+        on_load=metrics.load_done,
+        on_policy=metrics.policy_read,
+        on_freed=on_freed,
+        unloaded=unloaded,
+    )
 
 
 def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:

@@ -69,6 +69,9 @@ class InferenceProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
         if self._running is not None:
             self._running.cancel()
+        # It holds this connection and the body: together they would wait for a collection of cycles.
+        self._arriving = None
+        self.cycle = None  # type: ignore[assignment]
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
         """Write the reply and go on with the next request."""
