@@ -1,0 +1,119 @@
+"""When memory is given back: after a version was freed, when much has piled up, and not otherwise."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from app.runtime.memory import resident_bytes, trimmer
+from app.serving.housekeeping import CYCLES_FROM, TRIM_FROM_BYTES, Housekeeping
+from tests.support.fakes import until
+
+
+class Node:
+    """Refers to itself."""
+
+    def __init__(self):
+        self.itself = self
+
+
+class Process:
+    """Counts trims; its memory is what a test says."""
+
+    def __init__(self):
+        self.trims = 0
+        self.resident = 100
+
+    def trim(self):
+        self.trims += 1
+
+
+@pytest.fixture(autouse=True)
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def run(scenario, process, **options):
+    housekeeping = Housekeeping(trim=process.trim, resident_bytes=lambda: process.resident, not_before_s=0, **options)
+
+    async def main():
+        task = asyncio.create_task(housekeeping.run())
+        await until(lambda: process.trims == 1)  # what loading has left
+        await scenario(housekeeping)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_version_that_was_freed_is_cleared_away_with_its_cycles():
+    process = Process()
+
+    async def scenario(housekeeping):
+        lost = weakref.ref(Node())
+        housekeeping.freed()
+        housekeeping.freed()  # together with the first
+        await until(lambda: process.trims == 2)
+        assert lost() is None
+        housekeeping.freed()
+        await until(lambda: process.trims == 3)
+
+    run(scenario, process, every_s=60)
+
+
+def test_many_new_objects_are_looked_through():
+    process = Process()
+
+    async def scenario(housekeeping):
+        lost = weakref.ref(Node())
+        kept = [[] for _ in range(CYCLES_FROM)]
+        await until(lambda: lost() is None)
+        assert len(kept) == CYCLES_FROM
+        assert process.trims == 1
+
+    run(scenario, process, every_s=0.01)
+
+
+def test_pages_are_given_back_once_memory_has_grown_from_its_least():
+    process = Process()
+
+    async def scenario(housekeeping):
+        process.resident += TRIM_FROM_BYTES - 1
+        await asyncio.sleep(0.05)  # several looks
+        assert process.trims == 1
+        process.resident = 50
+        await asyncio.sleep(0.05)
+        process.resident += TRIM_FROM_BYTES
+        await until(lambda: process.trims == 2)
+        await asyncio.sleep(0.05)  # it stays as large: that is what it needs
+        assert process.trims == 2
+
+    run(scenario, process, every_s=0.01)
+
+
+def test_without_an_allocator_that_can_be_asked_cycles_are_collected_all_the_same():
+    async def main():
+        lost = weakref.ref(Node())
+        await Housekeeping(trim=None, resident_bytes=lambda: 0).clear_away()
+        assert lost() is None
+
+    asyncio.run(main())
+
+
+def test_the_allocator_of_this_machine_gives_pages_back():
+    trim = trimmer()
+    if trim is None:
+        pytest.skip("the C library has no malloc_trim")
+    blocks = [bytes(60_000) + b"x" for _ in range(2_000)]
+    blocks = [block.replace(b"\0", b"y", 1) for block in blocks]
+    full = resident_bytes()
+    keeps = blocks[-1]  # at the end of the heap: without the call all below it would stay
+    del blocks
+    trim()
+    assert full - resident_bytes() > 60 * 2**20
+    assert len(keeps) == 60_001
