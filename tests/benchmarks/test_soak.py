@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks.soak.report import document_of, table_of, write
 from benchmarks.soak.run import Plan, soak
-from benchmarks.soak.service import SERVE
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 LEAKING = (sys.executable, "-m", "tests.support.leaking_service", "serve")
