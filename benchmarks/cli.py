@@ -102,46 +102,15 @@ def reload(
     pause: Annotated[float, typer.Option(min=0, help="Seconds between two reloads.")] = 0.0,
 ) -> None:
     """Hot reloads under mixed load: requests lost (none may be), wrong answers, latency, memory after each."""
+    from benchmarks.reload_report import reload_document, reload_table
     from benchmarks.soak.run import newest_versions
 
     versions = [each for each in newest_versions(models) if not only or each.parent.name in only.split(",")]
     if not versions:
         raise typer.BadParameter(f"no model of {models} has one input and is among {only!r}")
     found = measure_reloads(versions, reloads=reloads, rates=Rates(good=rate), pause_s=pause)
-    sizes, tally, growth = found.sizes, found.tally, found.growth
-    names = ", ".join(each.parent.name for each in versions)
-    table = Table("figure", "measured", "limit", title=f"{reloads} reloads at {rate:g} requests/s: {names}")
-    table.add_row("good requests answered with 200", str(tally.codes.get(200, 0)), "")
-    table.add_row("good requests lost", str(tally.lost), "0")
-    table.add_row("wrong answers", str(sum(tally.wrong.values())), "0")
-    table.add_row("bad requests, clients that left", f"{sum(tally.refused.values())}, {tally.gone}", "")
-    table.add_row(f"memory per reload after the {SETTLED_AFTER}th, MB", f"{growth.slope:.4f}", f"{growth.limit}")
-    table.add_row("memory per reload by least squares, MB", f"{growth.least_squares:.4f}", "")
-    places = sorted({0, SETTLED_AFTER, *range(0, reloads, 100), reloads})
-    table.add_row("memory after reload, MB", ", ".join(f"{each}: {sizes[each].resident_mb:.0f}" for each in places), "")
-    table.add_row("most memory, MB", f"{max(each.resident_mb for each in sizes):.0f}", "")
-    table.add_row("a reload, median, s", f"{median(found.reload_s):.2f}", "")
-    table.add_row("request p50, p99, ms", f"{found.latency_ms(50):.2f}, {found.latency_ms(99):.2f}", "")
-    for name in ("descriptors", "threads"):
-        table.add_row(f"{name} before and after", f"{getattr(sizes[0], name)}, {getattr(sizes[-1], name)}", "")
-    Console(width=120).print(table)
-    figures = {
-        "models": names.split(", "),
-        "reloads": reloads,
-        "rate_per_s": rate,
-        "pause_s": pause,
-        "growth_mb_per_reload": asdict(growth),
-        "answered": tally.codes.get(200, 0),
-        "lost": tally.lost,
-        "wrong": sum(tally.wrong.values()),
-        "refused": dict(tally.refused),
-        "gone": tally.gone,
-        "p50_ms": found.latency_ms(50),
-        "p99_ms": found.latency_ms(99),
-        "reload_s": found.reload_s,
-        "sizes": [asdict(each) for each in sizes],
-    }
-    write_result("reload", figures)
+    Console(width=120).print(reload_table(found, versions, rate_per_s=rate))
+    write_result("reload", reload_document(found, versions, rate_per_s=rate, pause_s=pause))
     for fault in found.faults:
         typer.echo(f"error: {fault}", err=True)
     if found.faults:

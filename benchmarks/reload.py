@@ -18,6 +18,8 @@ from benchmarks.soak.traffic import Tally, Traffic
 SETTLED_AFTER = 50
 """Reloads after which memory is looked at: the allocator fills its arenas first."""
 SLOPE_LIMIT_MB = 0.05
+SETTLES_S = 3.0
+"""After this time without load the service has given back what it does not need."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class Reloads:
 
     Attributes:
         reload_s: seconds of each, from the call to its answer.
-        sizes: of the process before the first one and after each.
+        sizes: of the process before the first one and after each, under load.
+        settled: of the process some seconds after the last one, without load.
         tally: of the requests.
         growth: MB of memory a reload, once it has settled.
     """
 
     reload_s: list[float]
     sizes: list[Size]
+    settled: Size
     tally: Tally
     growth: Growth
 
@@ -109,6 +113,8 @@ def measure_reloads(
                     reload_s.append(time.perf_counter() - began)
                     time.sleep(pause_s)
                     sizes.append(service.size())
+            time.sleep(SETTLES_S)
+            settled = service.size()
     resident = [each.resident_mb for each in sizes]
     growth = measure_growth(range(len(resident)), resident, after=settled_after, limit=limit_mb)
-    return Reloads(reload_s, sizes, traffic.tally, growth)
+    return Reloads(reload_s, sizes, settled, traffic.tally, growth)

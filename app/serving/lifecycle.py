@@ -140,6 +140,7 @@ class Lifecycle:
         Raises:
             ModelNotFound: there is no such model.
         """
+        self.registry.records(name)  # before a lock is made for the name
         async with self._locks[name]:
             records = self.registry.records(name)
             self._unloaded.add(name)

@@ -161,7 +161,7 @@ def _read(body: bytes, json_length: int | None) -> Any:
 
 def _v2_binary(name: str, values: Any) -> tuple[bytes, bytes]:
     data = np.ascontiguousarray(values).tobytes()
-    tensor = {"name": name, "datatype": DATATYPES[str(values.dtype)], "shape": list(values.shape)}
+    tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[str(values.dtype)], "shape": list(values.shape)}
     tensor["parameters"] = {"binary_data_size": len(data)}
     return _dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}), data
 
