@@ -17,8 +17,8 @@ EVERY_S = 5.0
 NOT_BEFORE_S = 0.5
 """Versions that are freed one after the other are cleared away together."""
 CYCLES_FROM = 2_000
-"""New objects from which on cycles are looked for. What is left of them once all requests leave none: two objects or so
-for each array of golden samples (numpy reads their headers by ``ast``), and ten for each gRPC call (grpcio's own)."""
+"""New objects from which on cycles are looked for. What is left of them once all requests leave none: ten objects or so
+for each array of golden samples (numpy reads their headers by ``ast``), and five for each gRPC call (grpcio's own)."""
 TRIM_FROM_BYTES = 32 * 2**20
 """Growth of resident memory since the last time from which on free pages are given back."""
 
