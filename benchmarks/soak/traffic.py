@@ -174,15 +174,16 @@ class Traffic:
 
 
 def _stub(port: int) -> Any:
+    """Of Triton's client, which speaks the same protocol: its messages and ours cannot be in one process."""
     import grpc
+    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-    from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceStub
-
-    return GRPCInferenceServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))  # type: ignore[no-untyped-call]
+    return GRPCInferenceServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
 
 
 def _infer(stub: Any, ask: Tensors) -> Any:
-    from app.edge.grpc.inference_pb2 import ModelInferRequest
+    from tritonclient.grpc.service_pb2 import ModelInferRequest
+
     from benchmarks.soak.requests import DATATYPES
 
     request = ModelInferRequest(model_name=ask.model, raw_input_contents=[np.ascontiguousarray(ask.values).tobytes()])
