@@ -113,10 +113,10 @@ def _addresses(process: "subprocess.Popen[str]") -> tuple[str, int | None, list[
 
 
 def _read_log(process: "subprocess.Popen[str]", errors: list[str]) -> None:
-    """Empty the pipe, and keep the first errors."""
+    """Empty the pipe, and keep the first errors, and what is no line of the log: a last word of the interpreter."""
     assert process.stderr is not None
     for line in process.stderr:
-        if " ERROR " in line and len(errors) < 100:
+        if (" ERROR " in line or not re.match(r"\d{4}-", line)) and len(errors) < 100:
             errors.append(line)
 
 

@@ -1,12 +1,13 @@
 """When memory is given back: after a version was freed, when much has piled up, and not otherwise."""
 
 import asyncio
+import ctypes
 import gc
 import weakref
 
 import pytest
 
-from app.runtime.memory import resident_bytes, trimmer
+from app.runtime.memory import LargeBlocks, resident_bytes, trimmer
 from app.serving.housekeeping import CYCLES_FROM, TRIM_FROM_BYTES, Housekeeping
 from tests.support.fakes import until
 
@@ -117,3 +118,34 @@ def test_the_allocator_of_this_machine_gives_pages_back():
     trim()
     assert full - resident_bytes() > 60 * 2**20
     assert len(keeps) == 60_001
+
+
+class MallocInfo(ctypes.Structure):
+    """``struct mallinfo2``."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")] + [
+        (name, ctypes.c_size_t) for name in ("fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+def bytes_apart():
+    """Of blocks that malloc has given mappings of their own."""
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = MallocInfo
+    return ask().hblkhd
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
+def test_large_blocks_lie_apart_during_loads_and_not_otherwise():
+    blocks = LargeBlocks()
+    before = bytes_apart()
+    with blocks.apart():
+        with blocks.apart():
+            kept = [b"x" * 2**20]
+        kept.append(b"x" * 2**20)
+    assert bytes_apart() - before >= 2 * 2**20
+    apart = bytes_apart()
+    kept.append(b"x" * 2**20)
+    assert bytes_apart() == apart
+    del kept
+    assert bytes_apart() <= before
