@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,14 @@ from app.repository.scan import fingerprint, scan, snapshot
 from app.repository.serving_file import halt, promote, rollback, rollback_target
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.io_binding import BoundBackend, open_on_gpu
+from app.runtime.memory import LargeBlocks
 from app.runtime.onnx_backend import OnnxBackend
 from app.runtime.placement import Placer
 from app.runtime.warmup import measure_thread_hop
 from app.serving.accelerated import Accelerators, GpuRequest
 from app.serving.lifecycle import Lifecycle
 from app.serving.loader import Loader
+from app.serving.model import LoadedModel
 from app.serving.registry import Registry
 from app.serving.version_loads import Repository
 from app.settings import Settings
@@ -33,7 +36,11 @@ INLINE_ON_ONE_CORE_S = 0.001
 
 
 def build_lifecycle(
-    settings: Settings, metrics: Metrics, placer: Placer | None = None, hooks: WorkerHooks | None = None
+    settings: Settings,
+    metrics: Metrics,
+    placer: Placer | None = None,
+    hooks: WorkerHooks | None = None,
+    on_freed: Callable[[], None] = lambda: None,
 ) -> Lifecycle:
     """The registry over the models directory and what fills it; nothing is loaded yet.
 
@@ -42,6 +49,7 @@ def build_lifecycle(
         metrics: count what is loaded and run.
         placer: knows the devices; None makes one.
         hooks: to the supervisor, in a worker process.
+        on_freed: is told when a version was freed.
     """
     models_dir = settings.models_dir
     with ThreadPoolExecutor(1) as executor:
@@ -73,7 +81,7 @@ def build_lifecycle(
         remember=lambda name, policy: remember(models_dir / name, policy),
         last_good=lambda name: last_good(models_dir / name),
         fingerprint=lambda name, version: fingerprint(models_dir / name / str(version)),
-        load=loader.load,
+        load=partial(_load_apart, LargeBlocks(), loader),
         promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
         rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
         halt=None if hooks is not None else lambda tried, reason: halt(models_dir / tried.name, tried, reason),
@@ -81,7 +89,19 @@ def build_lifecycle(
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)
     unloaded = hooks.unloaded if hooks is not None else None
-    return Lifecycle(registry, repository, on_load=metrics.load_done, on_policy=metrics.policy_read, unloaded=unloaded)
+    return Lifecycle(
+        registry,
+        repository,
+        on_load=metrics.load_done,
+        on_policy=metrics.policy_read,
+        on_freed=on_freed,
+        unloaded=unloaded,
+    )
+
+
+def _load_apart(blocks: LargeBlocks, loader: Loader, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
+    with blocks.apart():
+        return loader.load(name, version, policy)
 
 
 def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:

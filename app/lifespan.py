@@ -15,6 +15,7 @@ from app.errors import CannotListen
 from app.repository.watch import changes
 from app.serving.administration import AdminRule
 from app.serving.follower import Follower
+from app.serving.housekeeping import Housekeeping
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
 from app.worker_hooks import WorkerHooks
@@ -27,11 +28,13 @@ GC_ALLOCATIONS = 50_000
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | None) -> AsyncIterator[None]:
+async def lifespan(
+    app: FastAPI, *, settings: Settings, hooks: WorkerHooks | None, housekeeping: Housekeeping
+) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
     loaded = hooks.loaded if hooks is not None else asyncio.Event()
-    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded))
+    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded, housekeeping))
     try:
         if hooks is not None and hooks.loads_first:
             await loaded.wait()
@@ -48,11 +51,13 @@ async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | Non
         app.decode_pool.close()
 
 
-async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event) -> None:
+async def _load_and_follow(
+    lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping
+) -> None:
     """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
 
     A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
-    take two. Frozen objects are not walked, and requests leave no cycles behind, so collections may be rare.
+    take two. Frozen objects are not walked, and what leaves cycles behind is collected by ``housekeeping``.
     """
     follower = Follower(lifecycle)
     await follower.remember()
@@ -61,7 +66,9 @@ async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asy
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
     loaded.set()
-    await follower.run(changes(settings.models_dir, settings.watch))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(housekeeping.run())
+        tasks.create_task(follower.run(changes(settings.models_dir, settings.watch)))
 
 
 async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":

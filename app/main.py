@@ -32,8 +32,10 @@ from app.error_handlers import add_error_handlers
 from app.lifespan import lifespan
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
+from app.runtime.memory import resident_bytes, trimmer
 from app.runtime.placement import Placer
 from app.serving.administration import AdminRule
+from app.serving.housekeeping import Housekeeping
 from app.settings import Settings
 from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
@@ -57,13 +59,14 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     settings = settings or Settings()
     metrics = Metrics()
     placer, gpus = Placer(probe_devices), GpuMeter()
-    lifecycle = build_lifecycle(settings, metrics, placer, hooks)
+    housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
+    lifecycle = build_lifecycle(settings, metrics, placer, hooks, housekeeping.freed)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
         version=__version__,
         description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
-        lifespan=partial(lifespan, settings=settings, hooks=hooks),
+        lifespan=partial(lifespan, settings=settings, hooks=hooks, housekeeping=housekeeping),
         docs_url=None,
         redoc_url=None,
     )

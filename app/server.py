@@ -52,10 +52,12 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._limit = _Limit()
+        # Of the process that ``run`` ends; who serves within a process of its own keeps that.
+        self._limit: _Limit | None = None
 
     def run(self, sockets: Any = None) -> None:
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
+        self._limit = _Limit()
         super().run(sockets)
         if any_runs() or self._app.decode_pool.runs:
             logging.shutdown()
@@ -65,7 +67,7 @@ class Server(uvicorn.Server):
         """Run until a signal ends it."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
-        if self.config.app.registry.draining:  # type: ignore[union-attr]
+        if self._limit is not None and self._app.registry.draining:
             self._limit.end_within(LEFT_BEHIND_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -80,7 +82,8 @@ class Server(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._app.fail_unfinished)
             return
         registry.start_draining()
-        self._limit.end_within(self._settings.drain_delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
+        if self._limit is not None:
+            self._limit.end_within(self._settings.drain_delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
         self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:

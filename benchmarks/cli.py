@@ -15,15 +15,13 @@ from rich.table import Table
 from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
-from benchmarks.reload import SETTLED_AFTER, measure_reloads
+from benchmarks.reload import SETTLED_AFTER, Rates, measure_reloads
 from benchmarks.startup import measure_startup
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Comparison
 
 RESULTS = Path(__file__).parent / "results"
-
-SLOPE_LIMIT_MB = 0.5
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
 
@@ -97,31 +95,55 @@ def serving(
 
 @cli.command()
 def reload(
-    version: Annotated[Path, typer.Option(help="The published version whose copies are loaded.")] = Path(
-        "models/fashion-mnist-mlp/1"
-    ),
-    reloads: Annotated[int, typer.Option(min=1, help="How often.")] = 100,
-    rate: Annotated[float, typer.Option(min=1, help="Requests in a second meanwhile.")] = 300,
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Models, between commas [default: all with one input].")] = "",
+    reloads: Annotated[int, typer.Option(min=SETTLED_AFTER + 10, help="How often, all models together.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second meanwhile.")] = Rates.good,
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between two reloads.")] = 0.0,
 ) -> None:
-    """Hot reloads under constant load: requests lost (none may be), latency, memory after each."""
-    try:
-        found = measure_reloads(version, reloads=reloads, rate_per_s=rate)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    table = Table("figure", "measured", "limit", title=f"{reloads} reloads at {rate:g} requests/s")
-    table.add_row("requests answered with 200", str(found.codes.get(200, 0)), "")
-    table.add_row("requests lost", str(found.lost), "0")
-    table.add_row(f"memory per reload after the {SETTLED_AFTER}th, MB", f"{found.slope_mb:.3f}", f"{SLOPE_LIMIT_MB}")
-    table.add_row("memory at the end, MB", f"{found.resident_mb[-1]:.0f}", "")
-    table.add_row("a reload, median, s", f"{median(found.reload_s):.2f}", "")
-    table.add_row("request p50, ms", f"{found.p50_ms:.2f}", "")
-    table.add_row("request p99, ms", f"{found.p99_ms:.2f}", "")
-    for name, (before, after) in (("descriptors", found.descriptors), ("threads", found.threads)):
-        table.add_row(f"{name} before and after", f"{before}, {after}", "")
-    Console().print(table)
-    figures = asdict(found) | {"slope_mb": found.slope_mb, "lost": found.lost}
-    write_result("reload", {"reloads": reloads, "rate_per_s": rate, **figures})
-    if found.lost or found.slope_mb >= SLOPE_LIMIT_MB:
+    """Hot reloads under mixed load: requests lost (none may be), wrong answers, latency, memory after each."""
+    from benchmarks.reload_report import reload_document, reload_table
+    from benchmarks.soak.run import newest_versions
+
+    versions = [each for each in newest_versions(models) if not only or each.parent.name in only.split(",")]
+    if not versions:
+        raise typer.BadParameter(f"no model of {models} has one input and is among {only!r}")
+    found = measure_reloads(versions, reloads=reloads, rates=Rates(good=rate), pause_s=pause)
+    Console(width=120).print(reload_table(found, versions, rate_per_s=rate))
+    write_result("reload", reload_document(found, versions, rate_per_s=rate, pause_s=pause))
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def soak(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    minutes: Annotated[float, typer.Option(min=0.1, help="In all.")] = 30,
+    warm_up: Annotated[float, typer.Option(min=0, help="Minutes of them that do not count.")] = 10,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second.")] = 60,
+    change_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two reloads or canary moves.")] = 3,
+    slope: Annotated[float, typer.Option(help="MB an hour that memory may grow by.")] = 5,
+    output: Annotated[Path, typer.Option(help="The JSON document; a picture beside it.")] = Path("runs/soak.json"),
+) -> None:
+    """Mixed load, bad requests, clients that leave, reloads and canary moves: does memory, or anything, grow?"""
+    from benchmarks.soak.report import table_of, write
+    from benchmarks.soak.run import Plan, newest_versions
+    from benchmarks.soak.run import soak as run_soak
+
+    if warm_up >= minutes:
+        raise typer.BadParameter(f"--warm-up {warm_up:g} leaves nothing of --minutes {minutes:g}")
+    plan = Plan(
+        seconds=60 * minutes, warm_up_s=60 * warm_up, good_per_s=rate, change_s=change_every, memory_mb_per_h=slope
+    )
+    found = run_soak(newest_versions(models), plan)
+    Console(width=140).print(table_of(found))
+    for path in write(found, output):
+        Console().print(f"written: {path}")
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
         raise typer.Exit(1)
 
 

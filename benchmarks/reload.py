@@ -1,28 +1,35 @@
 """Hot reloads under constant load: what they cost the requests, and whether the service gives their memory back."""
 
-import http.client
-import itertools
-import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from app.contract.model_spec import ModelSpec
-from benchmarks.startup import service_url
+from benchmarks.soak.changes import Changes
+from benchmarks.soak.leak import Growth, measure_growth
+from benchmarks.soak.requests import asks_for
+from benchmarks.soak.service import SERVE, Size, serving
+from benchmarks.soak.traffic import Tally, Traffic
 
-SETTLED_AFTER = 20
+SETTLED_AFTER = 50
 """Reloads after which memory is looked at: the allocator fills its arenas first."""
-CLIENTS = 8
+SLOPE_LIMIT_MB = 0.05
+SETTLES_S = 3.0
+"""After this time without load the service has given back what it does not need."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Requests in a second meanwhile; ``gone`` are clients that leave before their answer."""
+
+    good: float = 100.0
+    bad: float = 3.0
+    gone: float = 2.0
+    grpc: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,142 +38,83 @@ class Reloads:
 
     Attributes:
         reload_s: seconds of each, from the call to its answer.
-        resident_mb: memory after each, in 10^6 bytes.
-        descriptors, threads: of the process at the start and at the end.
-        codes: status code -> requests; 0 counts those without an answer.
-        p50_ms, p99_ms: of the requests, from when each was due.
+        sizes: of the process before the first one and after each, under load.
+        settled: of the process some seconds after the last one, without load.
+        tally: of the requests.
+        growth: MB of memory a reload, once it has settled.
     """
 
     reload_s: list[float]
-    resident_mb: list[float]
-    descriptors: tuple[int, int]
-    threads: tuple[int, int]
-    codes: dict[int, int]
-    p50_ms: float
-    p99_ms: float
+    sizes: list[Size]
+    settled: Size
+    tally: Tally
+    growth: Growth
 
     @property
-    def slope_mb(self) -> float:
-        """MB that memory grows by with each reload once it has settled, by least squares."""
-        settled = self.resident_mb[SETTLED_AFTER:]
-        return float(np.polyfit(range(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
+    def faults(self) -> list[str]:
+        """What breaks a limit, in words; empty if nothing does."""
+        counts = {
+            "good requests without 200": self.tally.lost,
+            "wrong answers": sum(self.tally.wrong.values()),
+            "bad requests without 4xx": sum(self.tally.accepted.values()),
+        }
+        found = [f"{count} {what}" for what, count in counts.items() if count]
+        return found + [f"memory grows by {self.growth.slope:.3f} MB a reload"] * self.growth.leaks
 
-    @property
-    def lost(self) -> int:
-        """Requests that were not answered with 200."""
-        return sum(count for code, count in self.codes.items() if code != 200)
-
-
-@dataclass
-class Load:
-    """Asks ``rate_per_s`` times a second, whatever comes of it."""
-
-    host: str
-    path: str
-    body: bytes
-    rate_per_s: float
-    codes: Counter[int] = field(default_factory=Counter)
-    latencies_s: list[float] = field(default_factory=list)
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
-    _began: float = 0.0
-
-    def __enter__(self) -> "Load":
-        self._began = time.perf_counter()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        connection = http.client.HTTPConnection(self.host, timeout=30)
-        while not self._ended.is_set():
-            due = self._began + next(self._numbers) / self.rate_per_s
-            time.sleep(max(0.0, due - time.perf_counter()))
-            try:
-                connection.request("POST", self.path, self.body, {"Content-Type": "application/octet-stream"})
-                reply = connection.getresponse()
-                reply.read()
-                code = reply.status
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                code = 0
-            self.codes[code] += 1
-            self.latencies_s.append(time.perf_counter() - due)
-        connection.close()
+    def latency_ms(self, percent: float) -> float:
+        """Of the requests, from when each was due."""
+        return float(np.percentile(self.tally.latencies_s, percent)) * 1e3
 
 
-def measure_reloads(source: Path, *, reloads: int, rate_per_s: float) -> Reloads:
-    """Publish a version ``reloads`` times, load it, and remove the one before, while requests come in.
+def measure_reloads(
+    versions: Sequence[Path],
+    *,
+    reloads: int,
+    rates: Rates,
+    settled_after: int = SETTLED_AFTER,
+    limit_mb: float = SLOPE_LIMIT_MB,
+    pause_s: float = 0.0,
+    command: Sequence[str] = SERVE,
+) -> Reloads:
+    """Publish a version of one model after the other, load it, and remove the one before, while requests come in.
 
     Args:
-        source: a published version of a model with one input of fixed shape; its copies are published.
-        reloads: how often.
-        rate_per_s: requests in a second.
-
-    Raises:
-        ValueError: the model has other inputs.
+        versions: published versions, one of each model, with one input each; their copies are published.
+        reloads: how often, all models together.
+        rates: of the requests, spread over all models.
+        settled_after: reloads that do not count for the growth of memory.
+        limit_mb: growth allowed, a reload.
+        pause_s: between two reloads.
+        command: starts the service, without its flags.
     """
-    spec = ModelSpec.read(source)
-    if len(spec.inputs) != 1 or spec.inputs[0].is_variable:
-        raise ValueError(f"{source}: choose a model with one input of fixed shape, such as fashion-mnist-cnn")
     with tempfile.TemporaryDirectory(prefix="atelier-reload-") as folder:
-        model = Path(folder) / spec.name
-        _publish(source, model, 1)
-        command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", folder, "--watch", "off"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-            try:
-                host = service_url(process).removeprefix("http://")
-                assert process.stderr is not None
-                threading.Thread(target=process.stderr.read, daemon=True).start()
-                _post(host, f"/v2/repository/models/{spec.name}/load")
-                body = bytes(spec.inputs[0].instance_bytes)
-                before = _size_of(process.pid)
-                reload_s, resident_mb = [], []
-                with Load(host, f"/v1/models/{spec.name}:predict", body, rate_per_s) as load:
-                    for version in range(2, reloads + 2):
-                        _publish(source, model, version)
-                        began = time.perf_counter()
-                        _post(host, f"/v2/repository/models/{spec.name}/load")
-                        reload_s.append(time.perf_counter() - began)
-                        shutil.rmtree(model / str(version - 1))
-                        resident_mb.append(_size_of(process.pid)[0])
-                after = _size_of(process.pid)
-            finally:
-                process.terminate()
-    p50, p99 = np.percentile(load.latencies_s, [50, 99]) * 1e3
-    return Reloads(
-        reload_s, resident_mb, (before[1], after[1]), (before[2], after[2]), dict(load.codes), float(p50), float(p99)
-    )
-
-
-def _publish(source: Path, model: Path, version: int) -> None:
-    staged = model / ".staged"
-    shutil.copytree(source, staged)
-    staged.rename(model / str(version))
-
-
-def _post(host: str, path: str) -> None:
-    connection = http.client.HTTPConnection(host, timeout=60)
-    connection.request("POST", path)
-    reply = connection.getresponse()
-    found = reply.read()
-    connection.close()
-    if reply.status != 200:
-        raise RuntimeError(f"{path} answered {reply.status}: {json.loads(found)['error']}")
-
-
-def _size_of(pid: int) -> tuple[float, int, int]:
-    """Resident memory in 10^6 bytes, open descriptors, threads."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    resident, threads = (re.search(rf"{key}:\s+(\d+)", status) for key in ("VmRSS", "Threads"))
-    assert resident is not None
-    assert threads is not None
-    return int(resident[1]) * 1024 / 1e6, len(os.listdir(f"/proc/{pid}/fd")), int(threads[1])
+        models, sources = Path(folder) / "models", [Path(folder) / each.parent.name / each.name for each in versions]
+        for version, source in zip(versions, sources, strict=True):
+            shutil.copytree(version, source)
+            shutil.copytree(version, models / source.parent.name / source.name)
+        asks = asks_for(sources)
+        with serving(models, "--watch", "off", "--grpc-port", "0", command=command) as service:
+            traffic = Traffic(
+                service.address,
+                good=asks.good,
+                good_per_s=rates.good,
+                bad=asks.bad,
+                bad_per_s=rates.bad,
+                gone_per_s=rates.gone,
+                grpc=asks.grpc,
+                grpc_port=service.grpc_port,
+                grpc_per_s=rates.grpc,
+            )
+            changes, reload_s, sizes = Changes(service, models, sources), [], [service.size()]
+            with traffic:
+                for number in range(reloads):
+                    began = time.perf_counter()
+                    changes.replace(sources[number % len(sources)].parent.name)
+                    reload_s.append(time.perf_counter() - began)
+                    time.sleep(pause_s)
+                    sizes.append(service.size())
+            time.sleep(SETTLES_S)
+            settled = service.size()
+    resident = [each.resident_mb for each in sizes]
+    growth = measure_growth(range(len(resident)), resident, after=settled_after, limit=limit_mb)
+    return Reloads(reload_s, sizes, settled, traffic.tally, growth)

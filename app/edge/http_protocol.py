@@ -75,6 +75,9 @@ class InferenceProtocol(GuardedProtocol):
         super().connection_lost(exc)
         if self._running is not None:
             self._running.cancel()
+        # It holds this connection and the body: together they would wait for a collection of cycles.
+        self._arriving = None
+        self.cycle = None  # type: ignore[assignment]
 
     def _answer_early(self, reply: Reply) -> None:
         """Answer a request whose body is still to come; what comes of it is dropped."""

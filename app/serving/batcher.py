@@ -168,7 +168,7 @@ class Batcher:
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
-        self._watchdog.stop()
+        self._watchdog.close()
 
     def close(self) -> None:
         """Free the backends, in any thread; see ``Instances.close``. Blocks while calls in progress are waited for."""

@@ -28,6 +28,7 @@ class Lifecycle:
         repository: what lies on the disk.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_policy: is told whether serving.json of a model is broken (model, broken).
+        on_freed: is told when memory of a version is free that can be given back.
         unloaded: models, and versions of each, that stay unloaded until ``load``.
     """
 
@@ -38,11 +39,12 @@ class Lifecycle:
         *,
         on_load: Callable[[str, bool, float], None],
         on_policy: Callable[[str, bool], None] = lambda name, broken: None,
+        on_freed: Callable[[], None] = lambda: None,
         unloaded: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         self.registry = registry
         self.repository = repository
-        self._loads = VersionLoads(registry, repository, on_load)
+        self._loads = VersionLoads(registry, repository, on_load, on_freed)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._aspired = AspiredVersions(self._loads, on_policy, self._locks)
         self._unloaded = set(unloaded or {})
@@ -138,6 +140,7 @@ class Lifecycle:
         Raises:
             ModelNotFound: there is no such model.
         """
+        self.registry.records(name)  # before a lock is made for the name
         async with self._locks[name]:
             records = self.registry.records(name)
             self._unloaded.add(name)

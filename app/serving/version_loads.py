@@ -59,12 +59,20 @@ class VersionLoads:
         registry: what requests see.
         repository: what lies on the disk.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
+        on_freed: is told after each version that was freed, and after each attempt that failed.
     """
 
-    def __init__(self, registry: Registry, repository: Repository, on_load: Callable[[str, bool, float], None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        repository: Repository,
+        on_load: Callable[[str, bool, float], None],
+        on_freed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.registry = registry
         self.repository = repository
         self._on_load = on_load
+        self._on_freed = on_freed
 
     def forget_gone(self, name: str, versions: list[int]) -> None:
         """Drop what is known of versions that neither serve nor lie on the disk any more."""
@@ -147,6 +155,8 @@ class VersionLoads:
             return model
         finally:
             self._on_load(name, succeeded, time.monotonic() - began)
+            if not succeeded:
+                self._on_freed()
 
     async def retire(self, name: str, record: VersionRecord, reason: str, timeout_s: float) -> None:
         """Let the requests that hold a version finish, then free it."""
@@ -167,3 +177,4 @@ class VersionLoads:
         model.admission.draining = True
         model.batcher.stop()
         await asyncio.to_thread(model.batcher.close)
+        self._on_freed()

@@ -21,7 +21,7 @@ class Watchdog:
 
     def __init__(self, instances: Sequence[Instance], on_hung: Callable[[Instance], None], clock: Clock) -> None:
         self._instances = instances
-        self._on_hung = on_hung
+        self._on_hung: Callable[[Instance], None] | None = on_hung
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
@@ -38,6 +38,11 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """Watch no longer, and forget whom to tell: that is who holds this watchdog."""
+        self.stop()
+        self._on_hung = None
+
     def _set(self, seconds: float, fires_at: float, loop: asyncio.AbstractEventLoop) -> None:
         self.stop()
         self._fires_at = fires_at
@@ -50,7 +55,7 @@ class Watchdog:
             if instance.running is not None and instance.hangs_at <= now:
                 spare_at = instance.condition.spare_at
                 instance.hangs_at = max(instance.hangs_at, min(now, spare_at) + instance.allowed_s)
-                if instance.hangs_at <= now:
+                if instance.hangs_at <= now and self._on_hung is not None:
                     self._on_hung(instance)
         ends = [each.hangs_at for each in self._instances if each.running is not None]
         if ends and (next_end := min(ends)) < float("inf"):

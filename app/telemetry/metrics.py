@@ -1,7 +1,7 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from app.serving.rollout import Rollout
 
 
+GONE_KEPT = 32
+"""Versions that are neither on the disk nor loaded and whose counts are still told, so that a scrape has the last."""
+ENDED_KEPT = 256
+"""Versions whose counts are kept of worker processes that have ended."""
+
+
 class Metrics(Collector):
     """All metrics of the process; register it with a CollectorRegistry.
 
@@ -33,6 +39,8 @@ class Metrics(Collector):
         # One state, or several where processes that are merged differ.
         self._states: dict[tuple[str, str], set[State]] = {}
         self._unknown: dict[tuple[str, int], int] = {}
+        # Requests to versions whose counts were dropped.
+        self._forgotten_requests = 0
         self._loads: dict[tuple[str, str], Duration] = {}
         self._broken: dict[str, bool] = {}
         # The canaries that are tried and the versions that are ready; set by who wires the service.
@@ -68,11 +76,20 @@ class Metrics(Collector):
         self._broken[name] = broken
 
     def set_state(self, name: str, version: int, state: State | None) -> None:
-        """Note the state of a version; None says that it is gone."""
+        """Note the state of a version; None says that it is gone. Of those that are gone the newest stay counted."""
         if state is None:
             self._states.pop((name, str(version)), None)
+            gone = [key for key in self._versions if (key[0], str(key[1])) not in self._states]
+            self._forget(gone[:-GONE_KEPT])
+            if (counts := self._versions.get((name, version))) is not None:
+                counts.fold()  # what waits for its histograms is larger than they are
         else:
             self._states[(name, str(version))] = {state}
+
+    def _forget(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Drop the counts of versions, but for the sum of their requests, which must not fall."""
+        for key in keys:
+            self._forgotten_requests += sum(self._versions.pop(key).requests.values())
 
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
@@ -95,6 +112,7 @@ class Metrics(Collector):
         return {
             "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
+            "forgotten_requests": self._forgotten_requests,
             "unknown": [[*key, count] for key, count in self._unknown.items()],
             "loads": [[*key, duration.snapshot()] for key, duration in self._loads.items()],
             "broken": self._broken,
@@ -104,8 +122,13 @@ class Metrics(Collector):
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
         """Add what another process has counted; of one that has ``ended`` only what never falls."""
+        self._forgotten_requests += snapshot["forgotten_requests"]
         for name, version, counts in snapshot["versions"]:
             self.for_version(name, version).merge(counts, ended=ended)
+            if ended:  # to the end of the row: the first of it are forgotten first
+                self._versions[name, version] = self._versions.pop((name, version))
+        if ended:
+            self._forget(list(self._versions)[:-ENDED_KEPT])
         for name, version, states in () if ended else snapshot["states"]:
             self._states.setdefault((name, version), set()).update(map(State, states))
         for protocol, code, count in snapshot["unknown"]:

@@ -71,4 +71,6 @@ class Totals:
 def requests_in(snapshot: Mapping[str, Any]) -> int:
     """Inference requests that a snapshot of ``Metrics`` counts."""
     counted = [entry for _, _, counts in snapshot["versions"] for entry in counts["requests"]]
-    return sum(count for _, _, count in [*counted, *snapshot["unknown"]])
+    total: int = snapshot["forgotten_requests"]
+    total += sum(count for _, _, count in [*counted, *snapshot["unknown"]])
+    return total

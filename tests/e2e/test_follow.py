@@ -15,7 +15,7 @@ import pytest
 
 from app.contract.manifest import write_manifest
 from app.repository.watch import is_remote
-from benchmarks.reload import measure_reloads
+from benchmarks.reload import Rates, measure_reloads
 from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
@@ -474,12 +474,16 @@ def test_promotions_keep_the_rest_of_the_file(models):
     )
 
 
-def test_hot_reloads_lose_no_request(tmp_path):
-    """The long form is ``python -m benchmarks reload``: a hundred of them, and what memory they cost."""
-    source = write_brightness_model(tmp_path)
-    found = measure_reloads(source, reloads=12, rate_per_s=150)
-    assert found.lost == 0
-    assert found.codes[200] > 12
-    assert len(found.reload_s) == 12
-    assert found.threads[1] <= found.threads[0] + 2
-    assert found.descriptors[1] <= found.descriptors[0] + 2
+def test_hot_reloads_lose_no_request_and_keep_no_memory():
+    """The long form is ``python -m benchmarks reload``: 500 reloads of all models, with a limit for each.
+
+    60 of these three leave 11 to 27 MB, most of it pools that have filled; 220 MB when the allocator kept all of it.
+    """
+    names = ("fashion-mnist-cnn", "fashion-mnist-mlp", "imdb-sentiment-lstm")
+    sources = [ROOT / "models" / name / "1" for name in names]
+    found = measure_reloads(sources, reloads=60, rates=Rates(good=60, bad=10, gone=5), settled_after=20, limit_mb=3)
+    assert found.faults == []
+    assert found.tally.codes[200] > 120
+    assert found.settled.resident_mb - found.sizes[0].resident_mb < 80
+    assert found.settled.threads <= found.sizes[0].threads + 12  # the pool of the event loop, filled by now
+    assert found.settled.descriptors <= found.sizes[0].descriptors + 4

@@ -213,7 +213,10 @@ def test_a_request_that_takes_its_time_to_arrive_is_waited_for(connection):
     assert reply(connection)[0] == 200
 
 
-def test_who_leaves_takes_the_request_out_of_the_queue(slow):
+def test_who_leaves_takes_the_request_out_of_the_queue(tmp_path, start):
+    write_slow_model(tmp_path, multiplications=80)  # a row takes longer than three clients stay
+    slow = start(tmp_path)
+    assert slow.client.post("/v1/models/slow:predict", content=b'{"instances": [1]}').status_code == 200
     with connect(slow.client.base_url) as first:
         send(first, BUSY)
         wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") == 0)

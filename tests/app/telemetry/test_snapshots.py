@@ -10,8 +10,9 @@ from app.serving.comparison import Comparison
 from app.serving.versions import State
 from app.serving.work import BatchTimes, Timings
 from app.telemetry.counts import VersionMetrics
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import ENDED_KEPT, GONE_KEPT, Metrics
 from app.telemetry.process import OwnProcess, ProcessMetrics
+from app.workers.totals import Totals, requests_in
 
 
 def record(counts, seed):
@@ -132,3 +133,38 @@ def test_what_a_process_says_of_itself_survives_the_wire():
     text = generate_latest(merged).decode()
     assert "# TYPE process_cpu_seconds_total counter" in text
     assert 'python_gc_collections_total{generation="0"}' in text
+
+
+def test_counts_of_versions_that_are_gone_are_dropped_and_their_requests_stay_in_the_sum():
+    metrics = Metrics()
+    for version in range(1, 501):
+        metrics.set_state("tiny", version, State.READY)
+        record(metrics.for_version("tiny", version), 0)
+        metrics.set_state("tiny", version, State.UNAVAILABLE)
+        if version > 1:
+            metrics.set_state("tiny", version - 1, None)  # its files are gone
+    snapshot = over_the_wire(metrics.snapshot())
+    kept = [version for _, version, _ in snapshot["versions"]]
+    assert kept == list(range(500 - GONE_KEPT, 501))
+    assert len(generate_latest(metrics)) < 1_000_000
+    one = VersionMetrics()
+    record(one, 0)
+    assert requests_in(snapshot) == 500 * sum(one.requests.values())
+
+
+def test_counts_of_worker_processes_that_ended_do_not_pile_up():
+    totals = Totals()
+    for worker in range(1, 101):
+        metrics = Metrics()
+        for version in range(10):
+            record(metrics.for_version("tiny", 10 * worker + version), 0)
+        record(metrics.for_version("tiny", 1), 0)  # serves in all of them
+        totals.heard(worker, {"number": 1, "metrics": metrics.snapshot(), "process": []})
+        totals.ended(worker)
+    document = over_the_wire(totals.document(workers=100, serving=0))
+    kept = {version for _, version, _ in document["metrics"]["versions"]}
+    assert len(kept) == ENDED_KEPT
+    assert {1, 1009} < kept
+    one = VersionMetrics()
+    record(one, 0)
+    assert sum(count for _, count in document["requests"]) == 1100 * sum(one.requests.values())

@@ -1,0 +1,77 @@
+"""What the C library's allocator keeps of freed memory, given back to the operating system."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_STATM = Path("/proc/self/statm")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_APART_BYTES = 128 * 1024  # glibc's own default, before the first block of that size is freed
+_USUALLY_BYTES = 32 * 2**20  # the most that glibc raises it to
+
+
+def trimmer() -> Callable[[], None] | None:
+    """Gives back all free pages of all arenas of malloc; None where the C library cannot (musl, macOS, Windows).
+
+    The call blocks for some milliseconds per 100 MB to be freed, without Python's lock. Who allocates from the arena
+    that it is at waits meanwhile.
+
+    Source: malloc_trim(3). Without it glibc gives back only what lies at the end of a heap, and one block that lives
+    keeps all that was freed below it.
+    """
+    try:
+        function = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    function.argtypes, function.restype = [ctypes.c_size_t], ctypes.c_int
+
+    def trim() -> None:
+        function(0)
+
+    return trim
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM; 0 where the kernel does not say."""
+    try:
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+class LargeBlocks:
+    """Lets malloc give large blocks mappings of their own while a version is loaded, so that they vanish with it.
+
+    A network's weights among smaller blocks leave holes when they are freed, and what comes to lie there keeps pages.
+    Outside of loads large blocks come from the heaps, as they do in glibc once some have been freed: a mapping for each
+    large image costs a fifth of its decoding.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Nothing happens where the C library has no such thing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loads = 0
+        try:
+            self._mallopt: Callable[[int, int], int] | None = ctypes.CDLL(None).mallopt
+        except (AttributeError, OSError, TypeError):
+            self._mallopt = None
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """While this is entered, by any thread, large blocks lie apart."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._loads += change
+            if self._mallopt is not None:
+                self._mallopt(_M_TRIM_THRESHOLD, 2 * _USUALLY_BYTES)
+                self._mallopt(_M_MMAP_THRESHOLD, _APART_BYTES if self._loads else _USUALLY_BYTES)

@@ -1,0 +1,1 @@
+"""A service under mixed load, reloads, canary moves and bad requests for a long time: does anything grow?"""

@@ -1,0 +1,154 @@
+"""The soak itself: a service, its load and its changes, and samples of what it holds."""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.contract.model_spec import ModelSpec
+from benchmarks.soak.changes import Changes
+from benchmarks.soak.leak import Growth, measure_growth
+from benchmarks.soak.requests import asks_for
+from benchmarks.soak.service import SERVE, Size, serving
+from benchmarks.soak.traffic import Tally, Traffic
+
+WINDOWS = 40
+"""The least of each window counts: between two of them the service gives back what it does not need."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is done, and what is allowed.
+
+    Attributes:
+        seconds: in all.
+        warm_up_s: not counted: pools and caches fill up.
+        sample_s, change_s: between two samples, and two changes of the models directory.
+        good_per_s, bad_per_s, gone_per_s, grpc_per_s: requests; clients that leave.
+        memory_mb_per_h, count_per_h: largest slopes of memory, and of descriptors and threads.
+    """
+
+    seconds: float
+    warm_up_s: float
+    sample_s: float = 3.0
+    change_s: float = 3.0
+    good_per_s: float = 60.0
+    bad_per_s: float = 3.0
+    gone_per_s: float = 2.0
+    grpc_per_s: float = 5.0
+    memory_mb_per_h: float = 5.0
+    count_per_h: float = 6.0
+
+
+@dataclass
+class Soak:
+    """What came of it.
+
+    Attributes:
+        at_s, sizes: samples, and seconds from the start of the load.
+        growth: figure -> its slope an hour.
+        changes: kind -> count.
+        failed: changes that went wrong, and errors in the service's log that no bad request explains.
+    """
+
+    plan: Plan
+    at_s: list[float] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    changes: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    growth: dict[str, Growth] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> list[str]:
+        """What breaks a limit, in words; empty if nothing does."""
+        found = [f"{name} grows by {one.slope:.1f} an hour" for name, one in self.growth.items() if one.leaks]
+        tally = self.tally
+        counts = {
+            "good requests without 200": tally.lost,
+            "wrong answers": sum(tally.wrong.values()),
+            "bad requests without 4xx": sum(tally.accepted.values()),
+            "changes that failed": len(self.failed),
+        }
+        return found + [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE) -> Soak:
+    """Serve copies of published versions under load for as long as planned.
+
+    Args:
+        versions: one of each model.
+        plan: what is done.
+        command: starts the service, without its flags.
+    """
+    found = Soak(plan)
+    with tempfile.TemporaryDirectory(prefix="atelier-soak-") as folder:
+        models, sources = Path(folder) / "models", [Path(folder) / each.parent.name / each.name for each in versions]
+        for version, source in zip(versions, sources, strict=True):
+            shutil.copytree(version, source)
+            shutil.copytree(version, models / source.parent.name / source.name)
+        asks, ended = asks_for(sources), threading.Event()
+        with serving(models, "--grpc-port", "0", command=command) as service:
+            traffic = Traffic(
+                service.address,
+                good=asks.good,
+                good_per_s=plan.good_per_s,
+                bad=asks.bad,
+                bad_per_s=plan.bad_per_s,
+                gone_per_s=plan.gone_per_s,
+                grpc=asks.grpc,
+                grpc_port=service.grpc_port,
+                grpc_per_s=plan.grpc_per_s,
+            )
+            changes = Changes(service, models, sources)
+            changing = threading.Thread(target=changes.run, args=(ended,), kwargs={"every_s": plan.change_s})
+            changing.start()
+            began = time.monotonic()
+            try:
+                with traffic:
+                    while (at := time.monotonic() - began) < plan.seconds:
+                        found.at_s.append(at)
+                        found.sizes.append(service.size())
+                        time.sleep(plan.sample_s)
+            finally:
+                ended.set()
+                changing.join()
+        found.tally, found.changes, found.failed = traffic.tally, dict(changes.done), changes.failed
+    found.growth = growth_of(found.at_s, found.sizes, plan)
+    return found
+
+
+def growth_of(at_s: Sequence[float], sizes: Sequence[Size], plan: Plan) -> dict[str, Growth]:
+    """The slopes an hour of everything that is sampled."""
+    hours, values = [each / 3600 for each in at_s], [vars(each) for each in sizes]
+    found = {}
+    for name in ("resident_mb", "proportional_mb", "descriptors", "threads"):
+        limit = plan.memory_mb_per_h if name.endswith("_mb") else plan.count_per_h
+        figures = [each[name] for each in values]
+        window_h = (plan.seconds - plan.warm_up_s) / WINDOWS / 3600
+        places, least = least_of_windows(hours, figures, window_h) if name.endswith("_mb") else (hours, figures)
+        found[name] = measure_growth(places, least, after=plan.warm_up_s / 3600, limit=limit)
+    return found
+
+
+def least_of_windows(at: Sequence[float], values: Sequence[float], window: float) -> tuple[list[float], list[float]]:
+    """The least value of each window of that length, and where it lies."""
+    least: dict[int, tuple[float, float]] = {}
+    for place, value in zip(at, values, strict=True):
+        key = int(place / window)
+        if key not in least or value < least[key][1]:
+            least[key] = (place, value)
+    return [place for place, _ in least.values()], [value for _, value in least.values()]
+
+
+def newest_versions(models: Path) -> list[Path]:
+    """The newest published version of each model that has one input."""
+    newest = []
+    for model in sorted(each for each in models.iterdir() if each.is_dir()):
+        numbers = [int(each.name) for each in model.iterdir() if (each / "manifest.json").exists()]
+        if numbers and len(ModelSpec.read(model / str(max(numbers))).inputs) == 1:
+            newest.append(model / str(max(numbers)))
+    return newest

@@ -1,0 +1,192 @@
+"""Steady load from threads: good and bad requests at fixed rates, and clients that leave without their answer."""
+
+import http.client
+import itertools
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.soak.requests import HEADER_LENGTH, Ask, Tensors
+
+CLIENTS = 8
+TIMEOUT_S = 30
+NO_ANSWER = 0
+"""In place of a status code."""
+
+
+@dataclass
+class Tally:
+    """What came of the requests so far.
+
+    Attributes:
+        codes: of good requests: status code -> count.
+        wrong: kind -> good requests whose answer differs.
+        refused: status code -> bad requests.
+        accepted: kind -> bad requests that were not answered with 4xx.
+        gone: clients that left.
+        latencies_s: of good requests, from when each was due.
+    """
+
+    codes: Counter[int] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+    refused: Counter[int] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    gone: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Good requests that were not answered with 200."""
+        return sum(count for code, count in self.codes.items() if code != 200)
+
+
+class Traffic:
+    """Sends requests while it is entered, each at its time whatever came of those before.
+
+    Args:
+        address: "host:port" of HTTP.
+        good, bad: requests, taken in turn.
+        good_per_s, bad_per_s, gone_per_s: rates; clients that leave send a good request.
+        grpc_port: None sends nothing over gRPC; else ``grpc`` requests are sent at ``grpc_per_s``.
+        clients: connections for good requests.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        good: Sequence[Ask],
+        good_per_s: float,
+        bad: Sequence[Ask] = (),
+        bad_per_s: float = 0,
+        gone_per_s: float = 0,
+        grpc: Sequence[Tensors] = (),
+        grpc_port: int | None = None,
+        grpc_per_s: float = 0,
+        clients: int = CLIENTS,
+    ) -> None:
+        self.tally = Tally()
+        self._address = address
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._began = 0.0
+        numbers = itertools.count()
+        self._work: list[tuple[Callable[[], None], ...]] = []
+        self._threads = [
+            threading.Thread(target=self._each, args=(numbers, good_per_s, good, self._send_good))
+            for _ in range(clients)
+        ]
+        if bad and bad_per_s:
+            self._threads.append(self._thread(bad_per_s, bad, self._send_bad))
+        if gone_per_s:
+            self._threads.append(self._thread(gone_per_s, good, self._leave))
+        if grpc and grpc_port and grpc_per_s:
+            self._stub = _stub(grpc_port)
+            self._threads.append(self._thread(grpc_per_s, grpc, self._send_grpc))
+
+    def __enter__(self) -> "Traffic":
+        self._began = time.perf_counter()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _thread(self, rate_per_s: float, asks: Sequence[Any], send: Callable[..., None]) -> threading.Thread:
+        return threading.Thread(target=self._each, args=(itertools.count(), rate_per_s, asks, send))
+
+    def _each(
+        self, numbers: "itertools.count[int]", rate_per_s: float, asks: Sequence[Any], send: Callable[..., None]
+    ) -> None:
+        """Send the next request when it is due, until the end; threads with the same ``numbers`` share the rate."""
+        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
+        while not self._ended.is_set():
+            number = next(numbers)
+            due = self._began + number / rate_per_s
+            if self._ended.wait(max(0.0, due - time.perf_counter())):
+                break
+            send(asks[number % len(asks)], connection, due)
+        connection.close()
+
+    def _send_good(self, ask: Ask, connection: http.client.HTTPConnection, due: float) -> None:
+        status, right = self._exchange(ask, connection)
+        with self._lock:
+            self.tally.codes[status] += 1
+            self.tally.latencies_s.append(time.perf_counter() - due)
+            if status == 200 and not right:
+                self.tally.wrong[ask.kind] += 1
+
+    def _send_bad(self, ask: Ask, connection: http.client.HTTPConnection, _: float) -> None:
+        status, right = self._exchange(ask, connection)
+        with self._lock:
+            self.tally.refused[status] += 1
+            # A connection that is closed while a body that is too large is sent says no, too.
+            if not right and status != NO_ANSWER:
+                self.tally.accepted[ask.kind] += 1
+
+    def _exchange(self, ask: Ask, connection: http.client.HTTPConnection) -> tuple[int, bool]:
+        try:
+            connection.request(ask.method, ask.path, ask.body, dict(ask.headers))
+            reply = connection.getresponse()
+            body = reply.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            return NO_ANSWER, False
+        length = reply.getheader(HEADER_LENGTH)
+        is_readable = reply.status == 200 or ask.answer is None
+        return reply.status, is_readable and ask.is_right(reply.status, body, int(length) if length else None)
+
+    def _leave(self, ask: Ask, _: http.client.HTTPConnection, due: float) -> None:
+        """Send all of a request, half of it or its head alone, and close the connection."""
+        host, port = self._address.rsplit(":", 1)
+        lines = [f"{ask.method} {ask.path} HTTP/1.1", "Host: soak", f"Content-Length: {len(ask.body)}"]
+        lines += [f"{name}: {value}" for name, value in ask.headers.items()]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        whole = head + ask.body
+        size = (len(whole), len(head) + len(ask.body) // 2, len(head) // 2)[self.tally.gone % 3]
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as leaving:
+            leaving.sendall(whole[:size])
+        with self._lock:
+            self.tally.gone += 1
+
+    def _send_grpc(self, ask: Tensors, _: http.client.HTTPConnection, due: float) -> None:
+        import grpc
+
+        try:
+            found = _infer(self._stub, ask)
+            status = 200
+        except grpc.RpcError:
+            found, status = None, NO_ANSWER
+        with self._lock:
+            self.tally.codes[status] += 1
+            self.tally.latencies_s.append(time.perf_counter() - due)
+            if found is not None and not np.abs(found - ask.answer).max() <= ask.tolerance:
+                self.tally.wrong["gRPC"] += 1
+
+
+def _stub(port: int) -> Any:
+    """Of Triton's client, which speaks the same protocol: its messages and ours cannot be in one process."""
+    import grpc
+    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+    return GRPCInferenceServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
+
+
+def _infer(stub: Any, ask: Tensors) -> Any:
+    from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+    from benchmarks.soak.requests import DATATYPES
+
+    request = ModelInferRequest(model_name=ask.model, raw_input_contents=[np.ascontiguousarray(ask.values).tobytes()])
+    request.inputs.add(name=ask.name, datatype=DATATYPES[str(ask.values.dtype)], shape=ask.values.shape)
+    reply = stub.ModelInfer(request, timeout=TIMEOUT_S)
+    return np.frombuffer(reply.raw_output_contents[0], "<f4").reshape(ask.answer.shape)

@@ -1,0 +1,20 @@
+"""``python -m tests.support.leaking_service serve``: the service, but for 64 KiB that stay after each request."""
+
+from typing import Any
+
+from app.cli import main
+from app.edge.dispatch import Dispatch
+
+LEAKED_BYTES = 64 * 1024
+_kept: list[bytes] = []
+_answer = Dispatch.answer
+
+
+def _answer_and_leak(self: Dispatch, *arguments: Any, **keywords: Any) -> Any:
+    _kept.append(b"x" * LEAKED_BYTES)
+    return _answer(self, *arguments, **keywords)
+
+
+if __name__ == "__main__":
+    Dispatch.answer = _answer_and_leak  # type: ignore[method-assign]
+    main()
