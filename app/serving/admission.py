@@ -10,7 +10,9 @@ from app.serving.work import Work
 
 # A batch moves the pace by this share of the difference; a single one that was interrupted for long by little.
 _PACE_WEIGHT = 0.1
-_MOST_PACE = 20.0
+_MOST_PACE = 10.0
+# An answer may take so many times as long as estimated: work that misses its deadline was admitted in vain.
+_MARGIN = 1.1
 
 
 @dataclass(slots=True)
@@ -25,8 +27,9 @@ class Admission:
         decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
         seconds: estimated for what waits, per priority level, in full batches.
         turnover: grows whenever work leaves the queue: until then nothing that is full gets room.
-        pace: how many times as long as estimated batches took that followed one another: what the event loop and the
-            other models take of the processor.
+        pace: how many times as long as estimated full batches took that followed one another: what the event loop and
+            the other models take of the processor.
+        batch_s: estimated for a full batch; an answer is not there before its whole batch is.
         hung: why no instance can take a batch; empty if one can.
         draining: the process is stopping, or the version is unloading, and takes no new work.
     """
@@ -41,6 +44,7 @@ class Admission:
     decoding: int = 0
     turnover: int = 0
     pace: float = 1.0
+    batch_s: float = 0.0
     seconds: list[float] = field(init=False)
     hung: str = ""
     draining: bool = False
@@ -58,7 +62,11 @@ class Admission:
             self.decoding -= 1
 
     def observe_pace(self, times: float) -> None:
-        """Learn from a batch after which the next one began at once: it took ``times`` as long as estimated."""
+        """Learn from a full batch after which the next one began at once: it took ``times`` as long as estimated.
+
+        Only from full ones: what the event loop does between two small batches takes many times as long as they do.
+        After a batch that left nothing waiting, ``times`` is 1: there is no pressure any more.
+        """
         self.pace += _PACE_WEIGHT * (min(times, _MOST_PACE) - self.pace)
 
     def check_open(self, *, level: int = 1, running_s: float | None = None, left_s: float = math.inf) -> None:
@@ -123,8 +131,9 @@ class Admission:
             )
         level = works[0].level
         if running_s is not None or self.rows:
-            own_s = self.pace * cost_s / min(self.instances, len(works))
-            self._check_wait(self._ahead_s(level, running_s), own_s, works[0].deadline - now)
+            self._check_wait(
+                self._ahead_s(level, running_s), cost_s / min(self.instances, len(works)), works[0].deadline - now
+            )
         self.rows += rows
         self.nbytes += nbytes
         self.seconds[level - 1] += cost_s
@@ -142,16 +151,17 @@ class Admission:
         """Estimated seconds until all that waits and goes first is done."""
         return self.pace * ((running_s or 0.0) + sum(self.seconds[:level]) / self.instances)
 
-    def _check_wait(self, ahead_s: float, own_s: float, left_s: float) -> None:
+    def _check_wait(self, ahead_s: float, cost_s: float, left_s: float) -> None:
+        own_s = self.pace * max(cost_s, min(self.batch_s, cost_s + sum(self.seconds)))
         if ahead_s > self.max_queue_s:
             raise QueueFull(
                 f"{self.rows} instances wait and take about {ahead_s * 1e3:.0f} ms, more than max_queue_s="
                 f"{self.max_queue_s:g}; try again",
                 retry_after_s=_whole_seconds(ahead_s),
             )
-        if ahead_s + own_s > left_s:
+        if (needed_s := _MARGIN * (ahead_s + own_s)) > left_s:
             raise DeadlineOutOfReach(
-                f"the answer would take about {(ahead_s + own_s) * 1e3:.1f} ms, {self.rows} instances wait; "
+                f"the answer would take about {needed_s * 1e3:.1f} ms, {self.rows} instances wait; "
                 f"the timeout leaves {left_s * 1e3:.1f} ms; try again",
                 retry_after_s=_whole_seconds(ahead_s),
             )

@@ -122,6 +122,7 @@ class Batcher:
         for work in works:
             work.cost_s = work.rows * self._row_seconds(work.length)
         running_s = None if self._free else self.instances.seconds_until_free(now)
+        self._admission.batch_s = self._rules.max_batch_size * self._row_seconds(works[0].length)
         self._admission.admit(works, running_s=running_s, now=now)
         for work in works:
             self._queue.push(work)
@@ -232,7 +233,7 @@ class Batcher:
         instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         now = self._clock()
-        if instance.is_pressed:  # its last batch was followed by this one at once
+        if instance.is_pressed:  # its last batch was full and is followed by this one at once
             self._admission.observe_pace((now - instance.began_at) / max(instance.estimate_s, _SHORTEST_S))
         instance.began_at, instance.estimate_s, instance.is_pressed = now, estimate_s, False
         if estimate_s < self._rules.inline_below_s:
@@ -297,7 +298,9 @@ class Batcher:
             times=times,
             padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
         )
-        instance.is_pressed = bool(self._queue)
+        instance.is_pressed = bool(self._queue) and batch.reason == "full"
+        if not self._queue:
+            self._admission.observe_pace(1.0)
         if not self._queue:
             self._rest_if_empty()
         elif self._wakeup is None:  # with several instances, one that is free may wait out a delay
