@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, TooLarge
 
 # Arrays and objects in one another. A tensor of numpy has at most 64 dimensions, and no walk of ours may reach the
 # interpreter's limit of recursion.
 MAX_DEPTH = 64
 # Of one object. simdjson looks for each key from the first one on, so the cost of all grows with the square.
 MAX_KEYS = 1_024
+
+# Of one document: each becomes a Python object, of which a body of 16 MiB has room for millions.
+MOST_ARRAYS = 2**20
+MOST_OBJECTS = 2**17
+# Of one document whose numbers do not form one array: all of them become Python objects, too.
+MOST_VALUES = 2**21
 
 # It matches from every quote, and gives nothing back: the cost is linear even where a string does not end.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -103,6 +109,42 @@ def check_keys(keys: Sequence[str]) -> None:
         raise InvalidInput(f"JSON Parse error: an object has the key {twice!r} twice; send each key once")
     if "\0" in "".join(keys):
         raise InvalidInput("JSON Parse error: a key holds the character \\u0000; leave it out")
+
+
+def check_counts(body: bytes) -> None:
+    """Refuse a document of too many arrays or objects before any of them is made.
+
+    Raises:
+        TooLarge: says how many there are. Brackets in strings do not count.
+    """
+    for what, bracket, most in (("arrays", b"[", MOST_ARRAYS), ("objects", b"{", MOST_OBJECTS)):
+        if (found := _count(body, bracket, most)) > most:
+            raise TooLarge(
+                f"the JSON document holds {found} {what}; at most {most} are read; send numbers as raw bytes"
+            )
+
+
+def check_values(body: bytes, name: str) -> None:
+    """Refuse to look at the values of a large document one by one.
+
+    Raises:
+        TooLarge: there are too many of them.
+    """
+    if _count(body, b",", MOST_VALUES) > MOST_VALUES:
+        raise TooLarge(
+            f"{name} is not an array of numbers in rows of one length, and of such a document at most {MOST_VALUES} "
+            "values are looked at to say why"
+        )
+
+
+def _count(body: bytes, mark: bytes, most: int) -> int:
+    """How often a mark occurs outside of strings, if that is more than ``most``; else any number up to it."""
+    found = body.count(mark) if len(body) > most else 0
+    if found <= most:
+        return found
+    characters = np.frombuffer(body.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
+    outside = np.bitwise_xor.accumulate(characters == ord('"')) == 0  # after an even number of quotes
+    return int(np.count_nonzero(outside & (characters == ord(mark))))
 
 
 def depth_of(body: bytes) -> int:

@@ -128,6 +128,9 @@ class DecodePool:
             ticket.left = True  # whatever ended the wait: of what still runs nobody needs the rest
             timer.cancel()
             self._unfinished.discard(job)
+            # An exception holds this frame; with the future that holds the exception it would be a cycle, and the body
+            # and all that was made of it would wait for a collection.
+            del job, timer
 
     @contextmanager
     def room(self, ticket: Ticket, nbytes: int) -> Iterator[None]:

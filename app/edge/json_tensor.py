@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 import simdjson
 
-from app.contract.json_text import MAX_DEPTH, read_json
+from app.contract.json_text import MAX_DEPTH, check_counts, check_values, read_json
 from app.edge.json_values import JsonValue, kind_of_value, members, plain, slow_tensor
 from app.errors import InvalidInput
 from app.runtime.backend import Array
@@ -46,7 +46,9 @@ class JsonReader:
 
         Raises:
             InvalidInput: not JSON (with the offset), not UTF-8, not an object, or one that ``check_keys`` refuses.
+            TooLarge: see ``check_counts``.
         """
+        check_counts(body)
         try:
             root = self._parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
@@ -117,6 +119,7 @@ class Document:
                     if not known and rest.count(b'"') == 2:
                         self._remember(rest, shape)
                     return flat.reshape(shape)
+            check_values(self._body, name)
         return slow_tensor(plain(value), name)
 
     def _remember(self, rest: bytes, shape: tuple[int, ...]) -> None:
@@ -145,6 +148,7 @@ class Document:
             flat = _numbers(value)
             if flat is not None:
                 return flat.reshape(shape)
+        check_values(self._body, name)
         tensor = slow_tensor(plain(value), name)
         if tensor is None or tensor.ndim == 0:
             raise InvalidInput(f"{name} does not hold numbers only; wanted {prod(shape)} numbers, flat or nested")

@@ -14,7 +14,7 @@ from app.edge.encoded import Encoded
 from app.edge.hints import how_to_name
 from app.edge.json_dump import dump
 from app.edge.json_tensor import Document
-from app.edge.json_values import JsonValue, is_array, kind_of_value, plain, slow_tensor
+from app.edge.json_values import JsonValue, is_array, kind_of_value, members, plain, slow_tensor
 from app.edge.respond import Reply
 from app.errors import InvalidInput
 from app.runtime.backend import Array
@@ -139,31 +139,41 @@ def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel)
             )
     if len(set(named.values())) < len(named):
         raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}; send one of them")
-    return {target: _column([row[key] for row in rows], f"{name}.{key}", model) for key, target in named.items()}
+    columns = {target: [row[key] for row in rows] for key, target in named.items()}
+    sent = {target: f"{name}.{key}" for key, target in named.items()}
+    return {
+        target: _or_media(slow_tensor(values, sent[target]), values, sent[target], model)
+        for target, values in columns.items()
+    }
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:
-    named = plain(value) if hasattr(value, "as_dict") else value
+    named = members(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not _is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
         for name in known - {_input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are no input.
         used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
-        return {name: _column(item, name, model) for name, item in used.items()}
+        return {name: _column(document, item, name, model) for name, item in used.items()}
     if named is None or isinstance(named, bool):
         raise InvalidInput(f"'inputs' is {kind_of_value(named)}; send a tensor or an object {{name: tensor}}")
     tensor = document.tensor(named, "inputs")
     if tensor is not None:
         return {_only_input(model): tensor}
-    return {model.input_for_media(): _column(plain(named), "inputs", model)}
+    return {model.input_for_media(): _column(document, named, "inputs", model)}
 
 
-def _column(values: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
+def _column(document: Document, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
     """One whole tensor: nested numbers, or a list of texts or images (or a single one)."""
-    tensor = slow_tensor(values, name)
+    return _or_media(document.tensor(value, name), value, name, model)
+
+
+def _or_media(tensor: Array | None, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
+    """The tensor; where there is none, the values as texts or images."""
     if tensor is not None:
         return tensor
+    values = plain(value)
     return _media_rows(values if isinstance(values, list) else [values], name, model)
 
 

@@ -60,6 +60,12 @@ def resident_mb(service, field="VmRSS"):
         return int(re.search(rf"{field}:\s+(\d+) kB", status.read())[1]) / 1e3
 
 
+def reset_peak(service):
+    """Let the high-water mark of memory start again from here."""
+    with open(f"/proc/{service.process.pid}/clear_refs", "w") as refs:
+        refs.write("5")
+
+
 def blank_png(edge):
     """A few kilobytes that declare ``edge`` x ``edge`` pixels, and hold them."""
     return encode(Image.new("1", (edge, edge)), "PNG")
@@ -124,6 +130,7 @@ def test_small_files_of_many_pixels_hold_up_nobody_in_any_protocol(service):
         },
     ]
     before = resident_mb(service)
+    reset_peak(service)
     with longest_silence(service) as waits, ThreadPoolExecutor(len(requests)) as pool:
         replies = [pool.submit(service.client.post, **request) for request in requests]
         assert [reply.result().status_code for reply in replies] == [200] * len(requests)
@@ -136,8 +143,7 @@ def test_eight_phone_photographs_at_once_take_less_than_300_mb(service):
     data = photograph()
     service.client.post(IMAGE, content=data)
     before = resident_mb(service)
-    with open(f"/proc/{service.process.pid}/clear_refs", "w") as refs:
-        refs.write("5")  # the high-water mark starts again from here
+    reset_peak(service)
     with longest_silence(service) as waits, ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: service.client.post(IMAGE, content=data), range(8)))
     assert {reply.status_code for reply in replies} == {200}
@@ -154,6 +160,32 @@ def test_a_body_that_inflates_a_thousandfold_holds_up_nobody(service):
         replies = list(pool.map(lambda _: service.client.post(TEXT, content=bomb, headers=headers), range(16)))
     assert {reply.status_code for reply in replies} <= {400, 429}
     assert waits[0] < MOST_SILENCE_S
+
+
+DOCUMENTS = {
+    "arrays": (b"[1],", "arrays"),
+    "empty arrays": (b"[],", "arrays"),
+    "objects": (b"{},", "objects"),
+    "texts": (b'"a",', "instances is not an array of numbers"),
+    "numbers and a text": (b"1,", "instances is not an array of numbers"),
+}
+
+
+@pytest.mark.parametrize(("piece", "says"), DOCUMENTS.values(), ids=DOCUMENTS)
+def test_millions_of_values_are_refused_before_they_become_objects(service, piece, says):
+    body = b'{"instances":[' + piece * (15_000_000 // len(piece)) + b'"end"]}'
+    before = resident_mb(service)
+    reset_peak(service)
+    with longest_silence(service) as waits, ThreadPoolExecutor(10) as pool:
+        path = "/v1/models/fashion-mnist-mlp:predict"
+        replies = list(pool.map(lambda _: service.client.post(path, content=body), range(10)))
+    assert {reply.status_code for reply in replies} <= {413, 429}
+    assert 413 in {reply.status_code for reply in replies}
+    assert all(says in reply.json()["error"] for reply in replies if reply.status_code == 413)
+    assert waits[0] < MOST_SILENCE_S
+    assert resident_mb(service, "VmHWM") - before < 1_000, (
+        resident_mb(service, "VmHWM") - before
+    )  # 4.0 GB before there was a bound
 
 
 def test_images_whose_client_left_are_not_decoded_further(service):

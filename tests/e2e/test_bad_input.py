@@ -499,7 +499,7 @@ def test_a_row_that_fails_in_the_backend_is_our_fault_and_names_the_runtime(tiny
 
 
 def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
-    rows = ",".join(["[1,2,3]"] * 1_000_000 + ["[1,2]"])
+    rows = ",".join(["[1,2,3]"] * 500_000 + ["[1,2]"])
     body = f'{{"instances": [{rows}]}}'.encode()
     took = []
 
@@ -507,12 +507,12 @@ def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
         start = time.monotonic()
         error = predict(tiny, body)
         took.append(time.monotonic() - start)
-        assert error == "instances[1000000] has 2 values, instances[0] has 3; all rows must share one shape"
+        assert error == "instances[500000] has 2 values, instances[0] has 3; all rows must share one shape"
 
     big = threading.Thread(target=send)
     big.start()
     waits = []
-    while not took:
+    while big.is_alive():
         start = time.monotonic()
         assert tiny.post("/v1/models/fragile:predict", json={"instances": [2]}).status_code == 200
         waits.append(time.monotonic() - start)

@@ -1,8 +1,10 @@
 """Jobs of the decode pool: their deadline, their room, and the end."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -193,5 +195,34 @@ def test_at_the_end_of_the_shutdown_time_all_are_told_and_the_threads_end(gate):
         assert pool.runs  # in the middle of its instance
         gate.may_end.set()
         await asyncio.to_thread(wait_until, lambda: not pool.runs)
+
+    asyncio.run(main())
+
+
+class Body:
+    """Stands for what a job works on."""
+
+
+def test_a_job_that_fails_keeps_nothing_that_waits_for_a_collection():
+    async def main():
+        pool = pool_of()
+
+        def fail(body):
+            raise TooLarge("too large")
+
+        async def ask(body):
+            try:
+                await pool.run(lambda: fail(body), ticket())
+            except TooLarge:
+                return weakref.ref(body)
+
+        gc.disable()
+        try:
+            kept = await ask(Body())
+            await pool.run(lambda: None, ticket())  # the thread has let go of it as well
+            assert kept() is None
+        finally:
+            gc.enable()
+        pool.close()
 
     asyncio.run(main())
