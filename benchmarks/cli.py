@@ -281,6 +281,57 @@ def fuzz(
         raise typer.Exit(1)
 
 
+@cli.command()
+def overload(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Models, comma-separated.")] = "fashion-mnist-cnn,cats-vs-dogs-cnn",
+    deadlines: Annotated[str, typer.Option(help="Default timeouts in ms, comma-separated; 0: none.")] = "0,200",
+    seconds: Annotated[float, typer.Option(min=1, help="Of each load, after a warm-up.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Of all, in turns.")] = 3,
+) -> None:
+    """Half to ten times what a model can answer, in an open loop: goodput, refusals, another model. Two cores."""
+    from benchmarks.overload.run import measure
+    from benchmarks.serving.command import WORK
+
+    console = Console(width=160)
+    found = measure(
+        models.resolve(),
+        WORK,
+        only.split(","),
+        deadlines_ms=[int(each) for each in deadlines.split(",")],
+        seconds=seconds,
+        repeats=repeats,
+        told=Console(stderr=True).print,
+    )
+    table = Table(
+        *("model", "deadline", "load", "answered/s", "of C", "required", "answered p99", "refused p99", "floor p99"),
+        *("other p99", "alone", "r, us", "r_floor", "others"),
+        title="milliseconds where nothing else is said; C: capacity",
+    )
+    for point in found:
+        table.add_row(
+            point.model,
+            f"{point.deadline_ms or 'none'}",
+            f"{point.factor:g} C",
+            f"{point.good_per_s:,.0f}",
+            f"{point.good_per_s / point.capacity_per_s:.2f}",
+            f"{point.required_per_s / point.capacity_per_s:.2f}",
+            *(
+                f"{value:.1f}"
+                for value in (
+                    *(point.answered_p99_ms, point.refused_p99_ms, point.floor_p99_ms),
+                    *(point.other_p99_ms, point.other_alone_p99_ms, point.refusal_us, point.floor_us),
+                )
+            ),
+            ", ".join(f"{n} {kind}" for kind, n in point.counts.items() if kind not in {"answered", "refused"}),
+        )
+    console.print(table)
+    for point in found:
+        for what in point.missed:
+            console.print(f"missed: {point.model}, {point.deadline_ms or 'no'} deadline, {point.factor:g} C: {what}")
+    write_result("overload", {"repeats": repeats, "seconds": seconds, "points": [asdict(point) for point in found]})
+
+
 def write_result(name: str, result: dict[str, object]) -> None:
     """Write benchmarks/results/NAME.json with the date and the machine."""
     RESULTS.mkdir(exist_ok=True)

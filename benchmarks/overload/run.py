@@ -1,5 +1,6 @@
 """Overload, measured: service and load on a core each, the bare server at the same rates in the same run."""
 
+import http.client
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ import numpy as np
 
 from app.contract.model_spec import ModelSpec
 from app.repository.scan import scan
-from benchmarks.serving.load import ask
 from benchmarks.serving.process import free_port, running, two_cores
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -27,6 +27,7 @@ OTHER_RATE_PER_S = 50
 OTHER = "fashion-mnist-mlp"
 FLOOR = Path(__file__).parents[1] / "serving" / "peers" / "floor.py"
 PATIENCE_S = 5.0
+WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class Point:
     floor_p99_ms: float
     other_p99_ms: float
     other_alone_p99_ms: float
+
+    @property
+    def missed(self) -> list[str]:
+        """Requirements that are not met, in words."""
+        found = []
+        if self.good_per_s < self.required_per_s:
+            found.append(f"goodput {self.good_per_s:,.0f}, required {self.required_per_s:,.0f}")
+        if self.refused_p99_ms > 2 * self.floor_p99_ms:
+            found.append(f"refusal p99 {self.refused_p99_ms:.1f} ms, twice the floor is {2 * self.floor_p99_ms:.1f}")
+        if self.other_p99_ms > 3 * self.other_alone_p99_ms:
+            found.append(f"other p99 {self.other_p99_ms:.1f} ms, alone {self.other_alone_p99_ms:.1f}")
+        found += [f"{count} {kind}" for kind, count in self.counts.items() if kind not in {"answered", "refused"}]
+        return found
 
 
 def measure(
@@ -120,9 +134,6 @@ def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) 
             )
 
 
-WARM_UP_S = 1.0
-
-
 def _offered(rate: float, seconds: float) -> float:
     return rate * (seconds + WARM_UP_S)
 
@@ -154,13 +165,29 @@ def _floor(work: Path) -> Iterator[tuple[int, int]]:
 def _process(command: list[str], more: dict[str, str], port: int, log: Path, path: str) -> Iterator[int]:
     environment = {**{key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")}, **more}
 
-    def answers() -> str | None:
-        return ask(port, path)
-
     with running(
-        command, environment, port=port, core=two_cores().server, log=log, directory=Path.cwd(), answers=answers
+        command,
+        environment,
+        port=port,
+        core=two_cores().server,
+        log=log,
+        directory=Path.cwd(),
+        answers=lambda: _wrong(port, path),
     ) as server:
         yield server.pid
+
+
+def _wrong(port: int, path: str) -> str | None:
+    """None if a GET is answered 200, else why not."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+        return None if status == 200 else f"status {status}"
+    except OSError as error:
+        return str(error)
+    finally:
+        connection.close()
 
 
 def _request(models: Path, name: str, path: str, port: int) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Running:
     """A server that answers.
 
     Attributes:
+        pid: of the process that was started.
         ready_s: seconds from its start to its first right answer.
         resident_mb: proportional share of memory of all its processes then, in 10^6 bytes.
     """
@@ -57,6 +58,7 @@ class Running:
     port: int
     ready_s: float
     resident_mb: float
+    pid: int
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def running(
         )
         try:
             _wait(process, answers, log)
-            yield Running(port, time.monotonic() - started, _resident_mb(process.pid))
+            yield Running(port, time.monotonic() - started, _resident_mb(process.pid), process.pid)
         finally:
             _stop(process)
 
