@@ -147,6 +147,41 @@ def soak(
         raise typer.Exit(1)
 
 
+@cli.command()
+def honesty(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    answers: Annotated[int, typer.Option(min=1, help="Answers to check.")] = 1_000_000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    minutes: Annotated[float, typer.Option(min=0.1, help="At most.")] = 60,
+) -> None:
+    """Answers over all protocols as fast as they come, with workers, reloads and bad requests: is one of them wrong?"""
+    from benchmarks.soak.report import table_of
+    from benchmarks.soak.run import Plan, newest_versions
+    from benchmarks.soak.run import soak as run_soak
+
+    unlimited = 100_000.0
+    found = run_soak(
+        newest_versions(models),
+        Plan(
+            seconds=60 * minutes,
+            warm_up_s=0,
+            good_per_s=unlimited,
+            grpc_per_s=100,
+            answers=answers,
+            flags=("--workers", str(workers)),
+        ),
+    )
+    console = Console(width=140)
+    console.print(table_of(found))
+    tally = found.tally
+    checked, wrong = tally.codes[200], sum(tally.wrong.values())
+    console.print(f"{checked:,} answers checked, {wrong} wrong, {tally.lost} good requests without an answer")
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
 @cli.command(name="hot-path")
 def hot_path(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),

@@ -29,6 +29,8 @@ class Plan:
         sample_s, change_s: between two samples, and two changes of the models directory.
         good_per_s, bad_per_s, gone_per_s, grpc_per_s: requests; clients that leave.
         memory_mb_per_h, count_per_h: largest slopes of memory, and of descriptors and threads.
+        answers: ends earlier, once so many good requests have been answered; 0: not.
+        flags: further ones of the service.
     """
 
     seconds: float
@@ -41,6 +43,12 @@ class Plan:
     grpc_per_s: float = 5.0
     memory_mb_per_h: float = 5.0
     count_per_h: float = 6.0
+    answers: int = 0
+    flags: tuple[str, ...] = ()
+
+    def is_answered(self, tally: Tally) -> bool:
+        """Whether there are as many answers as asked for."""
+        return 0 < self.answers <= tally.codes[200]
 
 
 @dataclass
@@ -91,7 +99,7 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
             shutil.copytree(version, source)
             shutil.copytree(version, models / source.parent.name / source.name)
         asks, ended = asks_for(sources), threading.Event()
-        with serving(models, "--grpc-port", "0", command=command) as service:
+        with serving(models, "--grpc-port", "0", *plan.flags, command=command) as service:
             traffic = Traffic(
                 service.address,
                 good=asks.good,
@@ -109,7 +117,7 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
             began = time.monotonic()
             try:
                 with traffic:
-                    while (at := time.monotonic() - began) < plan.seconds:
+                    while (at := time.monotonic() - began) < plan.seconds and not plan.is_answered(traffic.tally):
                         found.at_s.append(at)
                         found.sizes.append(service.size())
                         time.sleep(plan.sample_s)
@@ -117,7 +125,8 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
                 ended.set()
                 changing.join()
         found.tally, found.changes, found.failed = traffic.tally, dict(changes.done), changes.failed
-    found.growth = growth_of(found.at_s, found.sizes, plan)
+    if not plan.answers:
+        found.growth = growth_of(found.at_s, found.sizes, plan)
     return found
 
 
