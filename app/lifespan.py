@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from app.application import Atelier
 from app.errors import CannotListen
 from app.repository.watch import changes
-from app.serving.administration import AdminRule
 from app.serving.follower import Follower
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
@@ -78,7 +77,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         statistics=app.total,
         decoding=app.decoding,
         observer=app.metrics,
-        admin=AdminRule(key=settings.admin_key, host=settings.host),
+        admin=app.admin,
         unload_timeout_s=settings.shutdown_timeout_s,
         clock=time.perf_counter,
     )

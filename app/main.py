@@ -26,6 +26,7 @@ from app.assembly import build_lifecycle
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
+from app.edge.door import Door
 from app.edge.http_limits import Connections, HttpLimits
 from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
@@ -33,7 +34,8 @@ from app.lifespan import lifespan
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.placement import Placer
-from app.serving.administration import AdminRule
+from app.serving.administration import AdminRule, is_loopback
+from app.serving.sites import Sites
 from app.settings import Settings
 from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
@@ -77,7 +79,9 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
     app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
+    app.door = Door(sites=Sites(is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts))
     app.dispatch = Dispatch(
+        door=app.door,
         registry=registry,
         limits=limits,
         decoding=app.decoding,
@@ -95,14 +99,14 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name
     app.include_router(shadow_router(registry, app.total))
     app.include_router(oip_router(registry))
-    admin = AdminRule(key=settings.admin_key, host=settings.host)
-    if admin.is_closed:
+    app.admin = admin_rule(settings)
+    if app.admin.is_closed:
         log.warning(
             "load, unload, promote and rollback are closed: %s is not this machine alone, and "
             "ATELIER_ADMIN_KEY is not set",
-            settings.host,
+            settings.admin_address.host,
         )
-    guard = AdminGuard(admin)
+    guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(metrics_router(partial(_with_gpus, gpus, scrape)))
     add_docs_page(app)
@@ -113,6 +117,16 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
 def http_limits(settings: Settings) -> HttpLimits:
     """The limits of HTTP connections, from the settings of the same names."""
     return HttpLimits(**{name: getattr(settings, name) for name in HttpLimits.__dataclass_fields__})
+
+
+def admin_rule(settings: Settings) -> AdminRule:
+    """Who may call the admin routes, and where."""
+    return AdminRule(
+        mode=settings.admin,
+        key=settings.admin_key,
+        host=settings.admin_address.host,
+        has_listener=settings.admin_bind is not None,
+    )
 
 
 async def _itself(value: T) -> T:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -12,8 +14,11 @@ from typing import Any
 
 import uvicorn
 
+from app.edge.bind import Bind
 from app.edge.http_protocol import InferenceProtocol
+from app.errors import CannotListen
 from app.serving.instance_thread import any_runs
+from app.serving.peer import ADMIN_LISTENER
 from app.settings import Settings
 
 log = logging.getLogger("atelier.server")
@@ -53,6 +58,7 @@ class Server(uvicorn.Server):
         self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limit = _Limit()
+        self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
 
     def run(self, sockets: Any = None) -> None:
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
@@ -67,6 +73,40 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
         if self.config.app.registry.draining:  # type: ignore[union-attr]
             self._limit.end_within(LEFT_BEHIND_S)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, for administrators as well if they have an address of their own."""
+        admin_sockets = await self._open_admin_sockets()
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        for each in admin_sockets:
+            listen = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
+            self.servers.append(await listen(self.protocol_for_admin, sock=each, ssl=self.config.ssl))
+
+    def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        state = self.lifespan.state
+        return InferenceProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={**state, ADMIN_LISTENER: True} if is_admin else state,
+        )
+
+    def protocol_for_admin(self) -> asyncio.Protocol:
+        """The protocol of a new connection at the listener for administrators."""
+        return self.protocol(is_admin=True)
+
+    async def _open_admin_sockets(self) -> list[socket.socket]:
+        if self._admin is None:
+            return []
+        try:
+            sockets = await self._admin.listen()
+        except CannotListen as error:
+            log.error("%s", error)
+            self._app.startup_error = error
+            sys.exit(1)
+        log.info("admin routes are answered at %s", bound(self._admin, sockets))
+        return sockets
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
@@ -88,11 +128,21 @@ class Server(uvicorn.Server):
         if (grpc := self._app.grpc) is not None:
             grpc.begin_stop()
         await super().shutdown(sockets)
+        self._close_admin()
+
+    def _close_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
 
     def _leave(self) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
         loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
+
+
+def bound(bind: Bind, sockets: list[socket.socket]) -> Bind:
+    """Where these sockets listen: with the port that was picked if any would do."""
+    return bind if bind.port is None else Bind(bind.host, sockets[0].getsockname()[1])
 
 
 class _Limit:

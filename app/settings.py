@@ -5,17 +5,27 @@ Per-model settings live in models/<name>/serving.json, per-version facts in mode
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
+from app.edge.bind import Bind
 from app.repository.policy import BackendName
+from app.serving.administration import AdminMode
 
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
+
+
+def _split(value: Any) -> Any:
+    """A list as flags and variables write it: ``a, b``."""
+    return [part for each in value.split(",") if (part := each.strip())] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -40,6 +50,20 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         description="Key that load, unload and other admin routes ask for; without one they answer on loopback only.",
+    )
+    admin: AdminMode = Field(
+        default="auto",
+        description="Who may call the admin routes: nobody (off), who has the key (key), or who is on this machine "
+        "(loopback); auto: by the key if there is one, else on this machine.",
+    )
+    admin_bind: str | None = Field(
+        default=None,
+        description="ADDRESS:PORT or unix:/PATH where the admin routes are answered, and then nowhere else.",
+    )
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Further names that requests may give as Host, separated by commas; * allows all. On loopback only "
+        "its own names are allowed otherwise; beyond it, all are unless some are given here.",
     )
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
@@ -94,6 +118,24 @@ class Settings(BaseSettings):
         default="info", description="Least severe line logged."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event, as text or as JSON.")
+
+    @field_validator("admin_bind")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            Bind.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        if self.admin == "key" and not self.admin_key:
+            raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY")
+        return self
+
+    @property
+    def admin_address(self) -> Bind:
+        """Where admin calls arrive."""
+        return Bind(self.host, self.port) if self.admin_bind is None else Bind.parse(self.admin_bind)
 
 
 def unknown_variables() -> list[str]:

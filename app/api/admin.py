@@ -1,17 +1,17 @@
 """Who may call the routes that change what is served."""
 
-from urllib.parse import urlsplit
-
 from fastapi import Request
 
 from app.errors import Forbidden
-from app.serving.administration import AdminRule, is_loopback
+from app.serving.administration import AdminCall, AdminRule, is_loopback
+from app.serving.peer import scope_peer
+from app.serving.sites import host_name, is_own_page
 
 
 class AdminGuard:
     """A FastAPI dependency that lets administrators through, by their key or because they are on this machine.
 
-    Without a key, a request must not come from a page of another site in a browser of this machine either.
+    No page of another site may call, in whoever's browser; without a key the call must name this machine as well.
 
     Args:
         rule: who is one.
@@ -26,13 +26,25 @@ class AdminGuard:
         Raises:
             Forbidden: says what is missing.
         """
-        path = request.url.path
-        given = request.headers.get("authorization", "")
-        address, *_ = request.scope.get("server") or ("localhost",)
-        self._rule.check(path, authorization=given, how="the header Authorization", near=is_loopback(address))
-        if self._rule.has_key:
-            return
-        origin = request.headers.get("origin")
-        named = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if not is_loopback(named) or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
+        path, headers = request.url.path, request.headers
+        peer = scope_peer(request.scope)
+        self._rule.check(
+            AdminCall(
+                name=path,
+                credentials=headers.get("authorization", ""),
+                how="the header Authorization",
+                is_near=peer.is_near,
+                is_at_listener=peer.is_admin,
+                fields=headers.keys(),
+            )
+        )
+        host = headers.get("host", "")
+        is_own = is_own_page(
+            origin=_raw(headers.get("origin")), fetch_site=_raw(headers.get("sec-fetch-site")), host=_raw(host)
+        )
+        if not is_own or not (self._rule.has_key or is_loopback(host_name(host) or "")):
             raise Forbidden(f"{path} is closed to other sites; call it as localhost, or set an admin key")
+
+
+def _raw(value: str | None) -> bytes | None:
+    return None if value is None else value.encode("latin-1")

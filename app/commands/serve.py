@@ -29,6 +29,16 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
     ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            help="Who may load, unload, promote: off, key, loopback or auto [default: auto: the key, if set]."
+        ),
+    ] = None,
+    admin_bind: Annotated[
+        str | None,
+        typer.Option(help="ADDRESS:PORT or unix:/PATH where alone admin routes are answered [default: no such place]."),
+    ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
     ] = None,

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from app.edge.body import ClientLeft
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.decoding import Decoding
+from app.edge.door import Door
 from app.edge.incoming import EdgeLimits, Incoming
 from app.edge.respond import (
+    ASGIApp,
     Header,
     Receive,
     Reply,
@@ -27,14 +28,13 @@ from app.errors import InvalidInput, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
+from app.serving.peer import scope_peer
 from app.serving.predictor import predict
 from app.serving.registry import Registry
 from app.serving.rollout import Rollout
 from app.serving.work import Timings
 
 log = logging.getLogger("atelier.edge")
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Larger replies are compressed in a worker thread.
 COMPRESS_INLINE_BYTES = 16_384
@@ -55,6 +55,7 @@ class Dispatch:
     """Answers inference requests.
 
     Args:
+        door: what every request passes first.
         registry: finds the model version.
         limits: on bodies.
         decoding: from bodies to tensors.
@@ -63,8 +64,16 @@ class Dispatch:
     """
 
     def __init__(
-        self, *, registry: Registry, limits: EdgeLimits, decoding: Decoding, observer: RequestObserver, clock: Clock
+        self,
+        *,
+        door: Door,
+        registry: Registry,
+        limits: EdgeLimits,
+        decoding: Decoding,
+        observer: RequestObserver,
+        clock: Clock,
     ) -> None:
+        self._door = door
         self._registry = registry
         self._limits = limits
         self._observer = observer
@@ -79,14 +88,23 @@ class Dispatch:
             await fallback(scope, receive, send)
         elif (route := match(scope["path"])) is None:
             path = canonical(scope["path"])
-            await fallback(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
+            scope = scope if path == scope["path"] else {**scope, "path": path}
+            await self._door.pass_through(scope, receive, send, fallback)
         elif scope["method"] != "POST":
             await send_reply(wrong_verb("POST"), send)
         elif route.api == "v1" and route.verb not in V1_VERBS:
             await send_reply(error_reply(_malformed(scope)), send)
         else:
             began = scope.get("state", {}).get("began_at")
-            incoming = Incoming(route, scope["headers"], scope["query_string"], receive=receive, send=send, began=began)
+            incoming = Incoming(
+                route,
+                scope["headers"],
+                scope["query_string"],
+                receive=receive,
+                send=send,
+                began=began,
+                peer=scope_peer(scope),
+            )
             reply = await self.answer(incoming)
             if reply is not None:
                 await send_reply(reply, send)
@@ -100,6 +118,7 @@ class Dispatch:
         rollout: Rollout | None = None
         code = 500
         try:
+            self._door.admit(self._door.visit(incoming.headers, incoming.peer))
             version = None if route.version is None else version_number(route.version)
             model = self._registry.get(route.name, version, route.label)
             if version is None and route.label is None:

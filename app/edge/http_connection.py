@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.edge.body import too_large
 from app.edge.respond import Reply, error_body, error_reply
 from app.errors import Overloaded
+from app.serving.peer import ADMIN_LISTENER, NEAR, peer_of
 
 if TYPE_CHECKING:
     from app.edge.http_limits import Connections
@@ -58,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self._connections: Connections = self.config.app.connections  # type: ignore[union-attr]
         self._limits = self._connections.limits
+        self._peer = NEAR
         self._phase = Phase.NEW
         self._since = self.loop.time()
         # Of the message that comes in: when it began, what its head says, and bytes: all so far, and those of its body.
@@ -82,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """It is open."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
+        self._peer = peer_of(self.client, self.server, is_admin=ADMIN_LISTENER in self.app_state)
         self._connections.add(self, self.loop)
         if self._connections.is_full:
             most = self._limits.max_connections

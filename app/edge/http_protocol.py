@@ -29,7 +29,7 @@ class InferenceProtocol(GuardedProtocol):
     def _take_request(self) -> None:
         """Choose the way of the request."""
         if (found := match_target(self.url)) is not None and found[0].is_inference and self._is_plain():
-            incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began)
+            incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began, peer=self._peer)
             self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
         else:

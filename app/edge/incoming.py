@@ -7,6 +7,7 @@ from app.edge.exchange import Heads, read_heads
 from app.edge.respond import Header, Receive, Send
 from app.edge.routes import Route
 from app.edge.watch import DisconnectWatch, Watched
+from app.serving.peer import NEAR, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Incoming:
         receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
         send: ASGI, for replies that come in parts.
         began: monotonic seconds at which its first byte came; None if nobody noted that.
+        peer: the connection that it came by.
     """
 
     route: Route
@@ -38,6 +40,7 @@ class Incoming:
     receive: Receive | None = None
     send: Send | None = None
     began: float | None = None
+    peer: Peer = NEAR
 
     async def read(self, limits: EdgeLimits) -> tuple[Heads, bytes]:
         """The headers that matter, and the body as sent.

@@ -26,6 +26,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # The first class that matches decides, so subclasses stand before their base.
 STATUS: tuple[tuple[type[ServingError], int], ...] = (

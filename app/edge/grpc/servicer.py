@@ -24,6 +24,7 @@ from app.repository.scan import version_number
 from app.runtime.warmup import Clock
 from app.serving import describe
 from app.serving.administration import (
+    AdminCall,
     AdminRule,
     RepositoryCommands,
     check_load_parameters,
@@ -256,8 +257,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         return await self._decoding.aside(lambda: parse_infer(request, model), model, began=began)
 
     def _check_admin(self, call: str, context: ServicerContext) -> None:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        self._admin.check(call, authorization=given, how="the metadata authorization", near=_is_near(context.peer()))
+        fields = dict(context.invocation_metadata() or ())
+        self._admin.check(
+            AdminCall(
+                name=call,
+                credentials=fields.get("authorization", ""),
+                how="the metadata authorization",
+                is_near=_is_near(context.peer()),
+                is_at_listener=False,
+                fields=fields,
+            )
+        )
 
 
 def _key(request: pb.ModelInferRequest, context: ServicerContext, header: str | None) -> bytes:
