@@ -14,6 +14,7 @@ from app.edge.door import Door
 from app.edge.http_limits import Connections
 from app.errors import CannotListen
 from app.serving.administration import AdminRule, RepositoryCommands
+from app.serving.api_keys import ApiKeys
 from app.serving.describe import TotalStatistics
 from app.serving.lifecycle import Lifecycle
 from app.serving.registry import Registry
@@ -31,6 +32,7 @@ class Atelier(FastAPI):
     door: Door
     dispatch: Dispatch
     admin: AdminRule
+    keys: ApiKeys | None = None
     decoding: Decoding
     decode_pool: DecodePool
     connections: Connections

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app.application import Atelier
 from app.errors import CannotListen
 from app.repository.watch import changes
+from app.serving.api_keys import ApiKeys
 from app.serving.follower import Follower
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # New objects between two collections of the youngest; Python's own default is 700.
 GC_ALLOCATIONS = 50_000
+LOOK_AT_KEYS_EVERY_S = 1.0
 
 
 @asynccontextmanager
@@ -30,7 +32,9 @@ async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | Non
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
     loaded = hooks.loaded if hooks is not None else asyncio.Event()
-    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded))
+    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded))]
+    if app.keys is not None:
+        tasks.append(asyncio.create_task(_follow_keys(app.keys)))
     try:
         if hooks is not None and hooks.loads_first:
             await loaded.wait()
@@ -39,8 +43,9 @@ async def lifespan(app: FastAPI, *, settings: Settings, hooks: WorkerHooks | Non
         yield
     finally:
         app.registry.start_draining()
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if app.grpc is not None:
             await app.grpc.stop()
         await app.registry.drain(settings.shutdown_timeout_s)
@@ -63,6 +68,13 @@ async def _load_and_follow(lifecycle: Lifecycle, settings: Settings, loaded: asy
     await follower.run(changes(settings.models_dir, settings.watch))
 
 
+async def _follow_keys(keys: ApiKeys) -> None:
+    """Take over a changed file of API keys within two seconds."""
+    while True:
+        await asyncio.sleep(LOOK_AT_KEYS_EVERY_S)
+        await asyncio.to_thread(keys.reread)
+
+
 async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
     """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
     # Its C core writes to standard error past our log; what matters of that raises as well.
@@ -78,6 +90,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         decoding=app.decoding,
         observer=app.metrics,
         admin=app.admin,
+        keys=app.keys,
         unload_timeout_s=settings.shutdown_timeout_s,
         clock=time.perf_counter,
     )

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.api.admin import AdminGuard
+from app.api.admin import AdminGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
 from app.api.health import health_router
@@ -35,6 +35,7 @@ from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.placement import Placer
 from app.serving.administration import AdminRule, is_loopback
+from app.serving.api_keys import ApiKeys
 from app.serving.sites import Sites
 from app.settings import Settings
 from app.telemetry.gpus import WithGpus
@@ -79,7 +80,11 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
     app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
-    app.door = Door(sites=Sites(is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts))
+    path = settings.api_keys_file
+    app.keys = None if path is None else ApiKeys(path, clock=time.monotonic)
+    app.door = Door(
+        sites=Sites(is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts), keys=app.keys
+    )
     app.dispatch = Dispatch(
         door=app.door,
         registry=registry,
@@ -99,7 +104,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name
     app.include_router(shadow_router(registry, app.total))
     app.include_router(oip_router(registry))
-    app.admin = admin_rule(settings)
+    app.admin = admin_rule(settings, app.keys)
     if app.admin.is_closed:
         log.warning(
             "load, unload, promote and rollback are closed: %s is not this machine alone, and "
@@ -108,7 +113,10 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         )
     guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape)))
+    metrics_guard = None
+    if app.keys is not None and settings.metrics_access == "key":
+        metrics_guard = KeyGuard(app.keys, "metrics")
+    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape), metrics_guard))
     add_docs_page(app)
     add_error_handlers(app)
     return app
@@ -119,11 +127,12 @@ def http_limits(settings: Settings) -> HttpLimits:
     return HttpLimits(**{name: getattr(settings, name) for name in HttpLimits.__dataclass_fields__})
 
 
-def admin_rule(settings: Settings) -> AdminRule:
+def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
     """Who may call the admin routes, and where."""
     return AdminRule(
         mode=settings.admin,
         key=settings.admin_key,
+        keys=keys,
         host=settings.admin_address.host,
         has_listener=settings.admin_bind is not None,
     )

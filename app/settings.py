@@ -51,6 +51,14 @@ class Settings(BaseSettings):
         repr=False,
         description="Key that load, unload and other admin routes ask for; without one they answer on loopback only.",
     )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of hashed API keys (python -m app keys new); inference then needs one. Read again when it "
+        "changes.",
+    )
+    metrics_access: Literal["open", "key"] = Field(
+        default="open", description="Whether /metrics needs an API key with the scope metrics."
+    )
     admin: AdminMode = Field(
         default="auto",
         description="Who may call the admin routes: nobody (off), who has the key (key), or who is on this machine "
@@ -128,8 +136,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":
-        if self.admin == "key" and not self.admin_key:
-            raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY")
+        if self.admin == "key" and not self.admin_key and self.api_keys_file is None:
+            raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY or ATELIER_API_KEYS_FILE")
+        if self.metrics_access == "key" and self.api_keys_file is None:
+            raise ValueError("ATELIER_METRICS_ACCESS=key needs keys; set ATELIER_API_KEYS_FILE")
         return self
 
     @property

@@ -4,6 +4,7 @@ from fastapi import Request
 
 from app.errors import Forbidden
 from app.serving.administration import AdminCall, AdminRule, is_loopback
+from app.serving.api_keys import ApiKeys, Scope
 from app.serving.peer import scope_peer
 from app.serving.sites import host_name, is_own_page
 
@@ -24,7 +25,7 @@ class AdminGuard:
         """Check one request.
 
         Raises:
-            Forbidden: says what is missing.
+            Forbidden, Unauthenticated: says what is missing.
         """
         path, headers = request.url.path, request.headers
         peer = scope_peer(request.scope)
@@ -32,6 +33,7 @@ class AdminGuard:
             AdminCall(
                 name=path,
                 credentials=headers.get("authorization", ""),
+                api_key=headers.get("x-api-key", ""),
                 how="the header Authorization",
                 is_near=peer.is_near,
                 is_at_listener=peer.is_admin,
@@ -44,6 +46,29 @@ class AdminGuard:
         )
         if not is_own or not (self._rule.has_key or is_loopback(host_name(host) or "")):
             raise Forbidden(f"{path} is closed to other sites; call it as localhost, or set an admin key")
+
+
+class KeyGuard:
+    """A FastAPI dependency that asks for an API key.
+
+    Args:
+        keys: those in force.
+        scope: what the key must be for.
+    """
+
+    def __init__(self, keys: ApiKeys, scope: Scope) -> None:
+        self._keys = keys
+        self._scope: Scope = scope
+
+    async def __call__(self, request: Request) -> None:
+        """Check one request; raises as ``ApiKeys.check`` does."""
+        headers = request.headers
+        self._keys.check(
+            self._scope,
+            authorization=headers.get("authorization", ""),
+            api_key=headers.get("x-api-key", ""),
+            how="the header Authorization",
+        )
 
 
 def _raw(value: str | None) -> bytes | None:

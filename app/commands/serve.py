@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.commands.shared import ModelsDir, fail, read_settings
-from app.errors import CannotListen
+from app.errors import CannotListen, KeysUnreadable
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
@@ -28,6 +28,10 @@ def serve(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
+    ] = None,
+    api_keys_file: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys' hashes, see keys new; inference then needs one [default: no keys]."),
     ] = None,
     admin: Annotated[
         str | None,
@@ -67,6 +71,8 @@ def serve(
         fail(f"--private-dir is {str(settings.private_dir)!r}, and there is no such directory")
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
+    if settings.api_keys_file is not None:
+        _check_keys(settings.api_keys_file)
     configure_logging(level=settings.log_level, form=settings.log_format)
     if settings.workers > 1:
         _serve_with_workers(settings)
@@ -94,6 +100,15 @@ def _serve_with_workers(settings: Settings) -> NoReturn:
         logging.getLogger("atelier.supervisor").error("%s", error)
         fail(_cannot_listen(settings))
     raise typer.Exit(code)
+
+
+def _check_keys(path: Path) -> None:
+    from app.serving.api_keys import read_keys
+
+    try:
+        read_keys(path)
+    except KeysUnreadable as error:
+        fail(f"{error.message}; python -m app keys new makes one")
 
 
 def _cannot_listen(settings: Settings) -> str:

@@ -100,10 +100,10 @@ class Dispatch:
                 route,
                 scope["headers"],
                 scope["query_string"],
+                self._door.visit(scope["headers"], scope_peer(scope)),
                 receive=receive,
                 send=send,
                 began=began,
-                peer=scope_peer(scope),
             )
             reply = await self.answer(incoming)
             if reply is not None:
@@ -118,7 +118,8 @@ class Dispatch:
         rollout: Rollout | None = None
         code = 500
         try:
-            self._door.admit(self._door.visit(incoming.headers, incoming.peer))
+            if not incoming.visit.is_admitted:
+                self._door.admit(incoming.visit)
             version = None if route.version is None else version_number(route.version)
             model = self._registry.get(route.name, version, route.label)
             if version is None and route.label is None:

@@ -23,13 +23,20 @@ class InferenceProtocol(GuardedProtocol):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._dispatch = self.config.app.dispatch  # type: ignore[union-attr]
+        self._door = self.config.app.door  # type: ignore[union-attr]
         self._arriving: DirectAnswer | None = None
         self._running: DirectAnswer | None = None
 
     def _take_request(self) -> None:
         """Choose the way of the request."""
-        if (found := match_target(self.url)) is not None and found[0].is_inference and self._is_plain():
-            incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began, peer=self._peer)
+        if (
+            (found := match_target(self.url)) is not None
+            and found[0].is_inference
+            and self._is_plain()
+            # A request that is refused takes the other way, where the refusal goes out before its body is read.
+            and self._door.lets_in(visit := self._door.visit(self.headers, self._peer))
+        ):
+            incoming = Incoming(found[0], self.headers, found[1], visit, b"", began=self._began)
             self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
         else:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from app.edge.body import read_body, too_large
+from app.edge.door import Visit
 from app.edge.exchange import Heads, read_heads
 from app.edge.respond import Header, Receive, Send
 from app.edge.routes import Route
 from app.edge.watch import DisconnectWatch, Watched
-from app.serving.peer import NEAR, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,21 @@ class Incoming:
         route: from its path.
         headers: names in lower case.
         query: after the question mark.
+        visit: what is known of it at the door.
         body: all of it; None if it is still to be read from ``receive``.
         receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
         send: ASGI, for replies that come in parts.
         began: monotonic seconds at which its first byte came; None if nobody noted that.
-        peer: the connection that it came by.
     """
 
     route: Route
     headers: list[Header]
     query: bytes
+    visit: Visit
     body: bytes | None = None
     receive: Receive | None = None
     send: Send | None = None
     began: float | None = None
-    peer: Peer = NEAR
 
     async def read(self, limits: EdgeLimits) -> tuple[Heads, bytes]:
         """The headers that matter, and the body as sent.

@@ -14,8 +14,10 @@ from app.errors import (
     InvalidInput,
     NotFound,
     QueueFull,
+    RateExceeded,
     ServingError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     VersionRefused,
@@ -32,10 +34,12 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (TooLarge, 413),
     (InvalidInput, 400),
+    (Unauthenticated, 401),
     (Forbidden, 403),
     (NotFound, 404),
     (QueueFull, 429),
     (DeadlineOutOfReach, 429),
+    (RateExceeded, 429),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
     (Unsupported, 501),
@@ -65,6 +69,8 @@ def error_reply(error: ServingError) -> Reply:
     headers: tuple[Header, ...] = (JSON,)
     if isinstance(error, Unavailable):
         headers = (JSON, (b"retry-after", str(error.retry_after_s).encode()))
+    elif isinstance(error, Unauthenticated):
+        headers = (JSON, (b"www-authenticate", b"Bearer"))
     return Reply(status_of(error), error_body(error.message), headers)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn, Protocol
 
 from app.errors import Forbidden, InvalidInput, Unsupported
 from app.repository.serving_file import Promotion
+from app.serving.api_keys import ApiKeys
 
 _BEARER = "Bearer "
 _FORWARDING = frozenset(
@@ -45,6 +46,7 @@ class AdminCall:
     Attributes:
         name: what was called, for messages.
         credentials: what it carries under the name authorization; empty if nothing.
+        api_key: and under the name x-api-key.
         how: what the protocol calls the place of the key: "the header Authorization".
         is_near: it reached us by an address of this machine only.
         is_at_listener: it came over the listener for administrators.
@@ -53,6 +55,7 @@ class AdminCall:
 
     name: str
     credentials: str
+    api_key: str
     how: str
     is_near: bool
     is_at_listener: bool
@@ -70,14 +73,23 @@ class AdminRule:
         mode: "off" lets nobody through, "key" who has the key, "loopback" who is on this machine; "auto": by the key
             if there is one, else by being on this machine.
         key: the admin key; None or empty if there is none.
+        keys: API keys, of which those for administrators open as the admin key does.
         host: address, or path of a Unix socket, at which admin calls arrive.
         has_listener: it is one for them alone, and they are answered nowhere else.
     """
 
-    def __init__(self, *, mode: AdminMode = "auto", key: str | None, host: str, has_listener: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        mode: AdminMode = "auto",
+        key: str | None,
+        keys: ApiKeys | None = None,
+        host: str,
+        has_listener: bool = False,
+    ) -> None:
         self._is_off = mode == "off"
-        self._key = key if mode in {"auto", "key"} else None
-        self._needs_key = mode == "key" or bool(self._key)
+        self._key, self._keys = (key, keys) if mode in {"auto", "key"} else (None, None)
+        self._needs_key = bool(self._key) or self._keys is not None
         self._local = is_loopback(host)
         self._has_listener = has_listener
 
@@ -95,7 +107,7 @@ class AdminRule:
         """Check one call.
 
         Raises:
-            Forbidden: says what is missing.
+            Forbidden, Unauthenticated: says what is missing.
         """
         if self._is_off:
             raise Forbidden(f"{call.name} is closed; the service was started with --admin off")
@@ -115,7 +127,11 @@ class AdminRule:
             )
 
     def _check_key(self, call: AdminCall) -> None:
-        if not hmac.compare_digest(call.credentials.encode(), (_BEARER + (self._key or "")).encode()) or not self._key:
+        if self._key and hmac.compare_digest(call.credentials.encode(), (_BEARER + self._key).encode()):
+            return
+        if self._keys is not None:
+            self._keys.check("admin", authorization=call.credentials, api_key=call.api_key, how=call.how)
+        else:
             raise Forbidden(f"{call.name} wants the admin key; send {call.how}: Bearer KEY")
 
 

@@ -32,6 +32,7 @@ from app.serving.administration import (
     is_loopback,
     refuse_repository_name,
 )
+from app.serving.api_keys import ApiKeys
 from app.serving.model import LoadedModel
 from app.serving.model_config import model_config
 from app.serving.predictor import predict
@@ -42,6 +43,7 @@ from app.serving.work import RequestOptions, Timings
 log = logging.getLogger("atelier.grpc")
 
 PROTOCOL = "grpc:infer"
+PLACE_OF_KEY = "the metadata authorization"
 
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
@@ -82,6 +84,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         decoding: from messages to tensors.
         observer: is told of every inference.
         admin: who may load and unload.
+        keys: who may ask for inference; None: everybody.
         unload_timeout_s: requests of a model that is unloaded may take that long to finish.
         clock: monotonic seconds.
     """
@@ -95,6 +98,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         decoding: Decoding,
         observer: RequestObserver,
         admin: AdminRule,
+        keys: ApiKeys | None,
         unload_timeout_s: float,
         clock: Clock,
     ) -> None:
@@ -104,6 +108,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._decoding = decoding
         self._observer = observer
         self._admin = admin
+        self._keys = keys
         self._unload_timeout_s = unload_timeout_s
         self._clock = clock
 
@@ -204,6 +209,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         rollout: Rollout | None = None
         code = 500
         try:
+            if self._keys is not None:
+                self._check_key(self._keys, context)
             model = self._registry.get(request.model_name, _version(request.model_version))
             if not request.model_version:
                 rollout = self._registry.rollout(request.model_name)
@@ -256,13 +263,23 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             return parse_infer(request, model)
         return await self._decoding.aside(lambda: parse_infer(request, model), model, began=began)
 
+    def _check_key(self, keys: ApiKeys, context: ServicerContext) -> None:
+        fields = dict(context.invocation_metadata() or ())
+        keys.check(
+            "infer",
+            authorization=_text(fields.get("authorization", "")),
+            api_key=_text(fields.get("x-api-key", "")),
+            how=PLACE_OF_KEY,
+        )
+
     def _check_admin(self, call: str, context: ServicerContext) -> None:
         fields = dict(context.invocation_metadata() or ())
         self._admin.check(
             AdminCall(
                 name=call,
-                credentials=fields.get("authorization", ""),
-                how="the metadata authorization",
+                credentials=_text(fields.get("authorization", "")),
+                api_key=_text(fields.get("x-api-key", "")),
+                how=PLACE_OF_KEY,
                 is_near=_is_near(context.peer()),
                 is_at_listener=False,
                 fields=fields,
@@ -285,6 +302,10 @@ def _until(remaining_s: float | None, options: RequestOptions, model: LoadedMode
     if remaining_s is None or remaining_s >= timeout_s:
         return options
     return replace(options, timeout_s=remaining_s)
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
 def _version(text: str) -> int | None:
