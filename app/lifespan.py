@@ -98,6 +98,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         servicer,
         fail_unfinished=app.fail_unfinished,
         host=settings.host,
+        tls=settings.tls,
         message_limit_bytes=settings.body_limit_bytes,
         stop_timeout_s=settings.shutdown_timeout_s,
     )

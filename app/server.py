@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from app.edge.bind import Bind
+from app.edge.bind import Bind, listen
 from app.edge.http_protocol import InferenceProtocol
+from app.edge.tls import TlsTimes, tls_times
 from app.errors import CannotListen
 from app.serving.instance_thread import any_runs
 from app.serving.peer import ADMIN_LISTENER
@@ -31,6 +33,7 @@ LEFT_BEHIND_S = 2.0
 
 def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves ``app``, an ``Atelier``."""
+    tls = settings.tls
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -41,6 +44,7 @@ def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
         # Nothing here asks who the client is, and both would cost every request some microseconds.
         proxy_headers=False,
         server_header=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
     )
 
@@ -58,6 +62,7 @@ class Server(uvicorn.Server):
         self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limit = _Limit()
+        self._public = Bind(settings.host, settings.port)
         self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
 
     def run(self, sockets: Any = None) -> None:
@@ -77,11 +82,24 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Listen, for administrators as well if they have an address of their own."""
         admin_sockets = await self._open_admin_sockets()
-        await super().startup(sockets)
-        loop = asyncio.get_running_loop()
+        own = await self._open_tls_sockets() if self.config.ssl is not None and sockets is None else []
+        await super().startup([] if own else sockets)
+        for each in own:
+            self.servers.append(await self._serve_at(each, self.protocol))
         for each in admin_sockets:
-            listen = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
-            self.servers.append(await listen(self.protocol_for_admin, sock=each, ssl=self.config.ssl))
+            self.servers.append(await self._serve_at(each, self.protocol_for_admin))
+        if own:
+            log.info("Uvicorn running on https://%s (Press CTRL+C to quit)", bound(self._public, own))
+
+    async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if listening.family == socket.AF_UNIX:  # who reaches it is on this machine
+            return await loop.create_unix_server(protocol, sock=listening)
+        return await loop.create_server(protocol, sock=listening, **self.tls_times())
+
+    def tls_times(self) -> TlsTimes:
+        """How connections are encrypted."""
+        return tls_times(self.config.ssl, handshake_timeout_s=self._settings.head_timeout_s)
 
     def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
         """The protocol of a new connection."""
@@ -95,6 +113,14 @@ class Server(uvicorn.Server):
     def protocol_for_admin(self) -> asyncio.Protocol:
         """The protocol of a new connection at the listener for administrators."""
         return self.protocol(is_admin=True)
+
+    async def _open_tls_sockets(self) -> list[socket.socket]:
+        """uvicorn would wait a minute for each handshake, and half of one for each close."""
+        try:
+            return await listen(self._settings.host, self._settings.port)
+        except OSError as error:
+            log.error("%s", error)
+            sys.exit(1)
 
     async def _open_admin_sockets(self) -> list[socket.socket]:
         if self._admin is None:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
 from app.edge.bind import Bind
+from app.edge.tls import Tls
 from app.repository.policy import BackendName
 from app.serving.administration import AdminMode
 
@@ -58,6 +59,14 @@ class Settings(BaseSettings):
     )
     metrics_access: Literal["open", "key"] = Field(
         default="open", description="Whether /metrics needs an API key with the scope metrics."
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate (PEM) of the service; HTTP and gRPC then speak TLS only."
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key; the file of the certificate if left out.")
+    tls_key_password: str | None = Field(default=None, repr=False, description="Password of the key, for HTTP alone.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="Certificates (PEM) of who signs those of clients, which then need one (mTLS)."
     )
     admin: AdminMode = Field(
         default="auto",
@@ -140,7 +149,28 @@ class Settings(BaseSettings):
             raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY or ATELIER_API_KEYS_FILE")
         if self.metrics_access == "key" and self.api_keys_file is None:
             raise ValueError("ATELIER_METRICS_ACCESS=key needs keys; set ATELIER_API_KEYS_FILE")
+        if self.tls_cert is None and (self.tls_key or self.tls_client_ca or self.tls_key_password):
+            raise ValueError("--tls-key and --tls-client-ca mean nothing without --tls-cert")
+        if self.tls_key_password is not None and self.grpc_port is not None:
+            raise ValueError("gRPC reads no encrypted keys; give --tls-key one that is not encrypted")
         return self
+
+    @property
+    def tls(self) -> Tls | None:
+        """How both protocols speak TLS; None if they do not."""
+        if self.tls_cert is None:
+            return None
+        return Tls(
+            cert=self.tls_cert,
+            key=self.tls_key or self.tls_cert,
+            client_ca=self.tls_client_ca,
+            password=self.tls_key_password,
+        )
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "http" if self.tls_cert is None else "https"
 
     @property
     def admin_address(self) -> Bind:

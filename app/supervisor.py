@@ -201,7 +201,7 @@ class Supervisor:
             self._is_announced = True
             host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
             port = self._settings.port or self._sockets[0].getsockname()[1]
-            log.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
+            log.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", self._settings.scheme, host, port)
 
     def _on_signal(self, sig: int) -> None:
         """The first one lets all workers drain, a second one is handed on."""

@@ -99,8 +99,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more; True keeps the connection open for the answer."""
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
-        if self._phase is not Phase.ANSWER or not sent_with_request:
-            return False
+        if self._phase is not Phase.ANSWER or not sent_with_request or not self.transport.can_write_eof():
+            return False  # over TLS there is no way to close one side
         self._is_last = self._is_deaf = True
         return True
 
@@ -327,13 +327,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close our side, and the rest once the client has closed its own or had time to."""
+        """Close our side, and the rest once the client has closed its own or had time to.
+
+        Over TLS both sides close at once: there the client only gets the time, and sees the end by Content-Length.
+        """
         self._phase, self._since = Phase.LINGER, self.loop.time()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        else:
-            self.transport.close()
 
     def _release(self) -> None:
         self._connections.bodies.release(self._held_bytes)

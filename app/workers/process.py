@@ -65,6 +65,7 @@ class WorkerServer(Server):
                 worker=self._worker,
                 counts=self._counts,
                 own=self._connections,
+                tls=None if each.family == socket.AF_UNIX else self.tls_times(),
                 is_useful=lambda: not self._app.registry.hangs,
             )
             for of_kind, protocol in ((sockets, self.protocol), (self._admin_sockets, self.protocol_for_admin))

@@ -1,6 +1,7 @@
 """Who may change what is served, and which hosts and sites a request may name and come from."""
 
 import re
+import signal
 import stat
 
 import grpc
@@ -185,8 +186,7 @@ def test_the_socket_of_a_service_that_runs_is_not_taken_that_of_one_that_was_kil
     first = start(models, "--admin-bind", address)
     with pytest.raises(AssertionError, match=r"cannot listen on unix:.*admin\.sock for administrators"):
         Service(models, "--admin-bind", address)
-    first.process.kill()
-    first.process.wait()
+    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
     start(models, "--admin-bind", address)
 
 
