@@ -79,6 +79,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
     # Its C core writes to standard error past our log; what matters of that raises as well.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from app.edge.grpc.health import HealthServicer
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import InferenceServicer
 
@@ -91,11 +92,17 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         observer=app.metrics,
         admin=app.admin,
         keys=app.keys,
+        door=app.door,
         unload_timeout_s=settings.shutdown_timeout_s,
         clock=time.perf_counter,
     )
     server = GrpcServer(
         servicer,
+        health=HealthServicer(
+            is_ready=lambda: app.registry.not_ready_reason is None,
+            is_ending=lambda: app.registry.draining,
+            services=("inference.GRPCInferenceService",),
+        ),
         fail_unfinished=app.fail_unfinished,
         host=settings.host,
         tls=settings.tls,

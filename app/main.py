@@ -14,7 +14,7 @@ from app import __version__
 from app.api.admin import AdminGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
-from app.api.health import health_router
+from app.api.health import health_router, probes_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.oip import oip_router
@@ -23,6 +23,8 @@ from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
 from app.application import Atelier
 from app.assembly import build_lifecycle
+from app.edge.access_log import AccessLog
+from app.edge.cors import Cors
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
@@ -82,8 +84,14 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
     path = settings.api_keys_file
     app.keys = None if path is None else ApiKeys(path, clock=time.monotonic)
+    sites = Sites(
+        is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts, origins=settings.cors_origins
+    )
     app.door = Door(
-        sites=Sites(is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts), keys=app.keys
+        sites=sites,
+        cors=Cors(sites) if sites.has_origins else None,
+        keys=app.keys,
+        access_log=AccessLog.parse(settings.access_log),
     )
     app.dispatch = Dispatch(
         door=app.door,
@@ -99,6 +107,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         collector(registry=exposition)
     scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
+    app.include_router(probes_router(registry))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
     app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name

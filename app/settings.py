@@ -4,6 +4,7 @@ Per-model settings live in models/<name>/serving.json, per-version facts in mode
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,10 +12,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
+from app.edge.access_log import AccessLog
 from app.edge.bind import Bind
 from app.edge.tls import Tls
 from app.repository.policy import BackendName
 from app.serving.administration import AdminMode
+from app.serving.sites import ANY
 
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.
@@ -82,6 +85,14 @@ class Settings(BaseSettings):
         description="Further names that requests may give as Host, separated by commas; * allows all. On loopback only "
         "its own names are allowed otherwise; beyond it, all are unless some are given here.",
     )
+    cors_origins: Names = Field(
+        default=(),
+        description="Origins whose pages may ask for inference, separated by commas, as in https://app.example; * "
+        "allows all. Admin routes are closed to all of them.",
+    )
+    access_log: str = Field(
+        default="off", description="Which requests get a line in the log: off, errors, all, or a share such as 0.01."
+    )
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
     )
@@ -141,6 +152,20 @@ class Settings(BaseSettings):
     def _is_address(cls, value: str | None) -> str | None:
         if value is not None:
             Bind.parse(value)
+        return value
+
+    @field_validator("access_log")
+    @classmethod
+    def _is_access_log(cls, value: str) -> str:
+        AccessLog.parse(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != ANY and not re.fullmatch(r"https?://[^/?#@\s]+/?", origin):
+                raise ValueError(f"{origin!r} is no origin; write https://app.example, or * for all")
         return value
 
     @model_validator(mode="after")

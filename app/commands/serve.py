@@ -51,6 +51,12 @@ def serve(
         str | None,
         typer.Option(help="ADDRESS:PORT or unix:/PATH where alone admin routes are answered [default: no such place]."),
     ] = None,
+    cors_origins: Annotated[
+        str | None, typer.Option(help="Origins whose pages may ask for inference, or * for all [default: no others].")
+    ] = None,
+    access_log: Annotated[
+        str | None, typer.Option(help="off, errors, all, or a share such as 0.01 [default: off].")
+    ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
     ] = None,

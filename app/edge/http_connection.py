@@ -319,7 +319,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         parts = [STATUS_LINE[reply.status]]
-        for name, value in (*self.server_state.default_headers, *reply.headers):
+        own = self.config.app.door.turned_away(self.headers or (), self._peer, reply.status)  # type: ignore[union-attr]
+        for name, value in (*self.server_state.default_headers, *reply.headers, *own):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body), reply.body)
         self.transport.write(b"".join(parts))

@@ -62,7 +62,7 @@ class Sites:
     @property
     def has_origins(self) -> bool:
         """Whether CORS is on."""
-        return bool(self._origins)
+        return self._any_origin or bool(self._origins)
 
     def check_page(self, *, origin: bytes | None, fetch_site: bytes | None, host: bytes | None) -> None:
         """Check where a request that asks for work comes from.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import grpc
 
+from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
@@ -24,6 +25,7 @@ class GrpcServer:
 
     Args:
         servicer: answers the calls.
+        health: answers grpc.health.v1.
         fail_unfinished: called when calls do not finish in time: answers all of them.
         host: address to listen on.
         tls: how to encrypt; None: not at all.
@@ -35,6 +37,7 @@ class GrpcServer:
         self,
         servicer: GRPCInferenceServiceServicer,
         *,
+        health: HealthServicer,
         fail_unfinished: Callable[[], None],
         host: str,
         tls: Tls | None,
@@ -42,6 +45,7 @@ class GrpcServer:
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
+        self._health = health
         self._fail_unfinished = fail_unfinished
         self._host = f"[{host}]" if ":" in host else host
         self._tls = tls
@@ -67,6 +71,7 @@ class GrpcServer:
         ]
         server = grpc.aio.server(options=options)
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
+        server.add_generic_rpc_handlers((self._health.handler(),))
         try:
             port = self._listen(server, f"{self._host}:{port}")
         except RuntimeError as error:
