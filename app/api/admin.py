@@ -32,8 +32,8 @@ class AdminGuard:
         self._rule.check(
             AdminCall(
                 name=path,
-                credentials=headers.get("authorization", ""),
-                api_key=headers.get("x-api-key", ""),
+                credentials=_raw(headers.get("authorization")) or b"",
+                api_key=_raw(headers.get("x-api-key")) or b"",
                 how="the header Authorization",
                 is_near=peer.is_near,
                 is_at_listener=peer.is_admin,
@@ -65,8 +65,8 @@ class KeyGuard:
         headers = request.headers
         self._keys.check(
             self._scope,
-            authorization=headers.get("authorization", ""),
-            api_key=headers.get("x-api-key", ""),
+            authorization=_raw(headers.get("authorization")) or b"",
+            api_key=_raw(headers.get("x-api-key")) or b"",
             how="the header Authorization",
         )
 

@@ -101,8 +101,8 @@ class Door:
         if self._keys is not None:
             visit.key = self._keys.check(
                 "infer",
-                authorization=noted.get(b"authorization", b"").decode("latin-1"),
-                api_key=noted.get(b"x-api-key", b"").decode("latin-1"),
+                authorization=noted.get(b"authorization", b""),
+                api_key=noted.get(b"x-api-key", b""),
                 how="the header Authorization",
             )
         visit.is_admitted = True

@@ -54,8 +54,8 @@ class AdminCall:
     """
 
     name: str
-    credentials: str
-    api_key: str
+    credentials: bytes
+    api_key: bytes
     how: str
     is_near: bool
     is_at_listener: bool
@@ -127,7 +127,7 @@ class AdminRule:
             )
 
     def _check_key(self, call: AdminCall) -> None:
-        if self._key and hmac.compare_digest(call.credentials.encode(), (_BEARER + self._key).encode()):
+        if self._key and hmac.compare_digest(call.credentials, (_BEARER + self._key).encode()):
             return
         if self._keys is not None:
             self._keys.check("admin", authorization=call.credentials, api_key=call.api_key, how=call.how)

@@ -26,7 +26,7 @@ Scope = Literal["infer", "admin", "metrics"]
 # Keys begin with this, so that scanners of repositories find one that was committed.
 PREFIX = "atelier_"
 FILE_LIMIT_BYTES = 2**20
-_BEARER = "bearer "
+_BEARER = b"bearer "
 _SECRET_BYTES = 32
 _INDEX_BYTES = 8
 
@@ -159,7 +159,7 @@ class ApiKeys:
         self._seen = self._look()
         self._use(read_keys(path))
 
-    def check(self, scope: Scope, *, authorization: str, api_key: str, how: str) -> str:
+    def check(self, scope: Scope, *, authorization: bytes, api_key: bytes, how: str) -> str:
         """Check one call.
 
         Args:
@@ -180,7 +180,7 @@ class ApiKeys:
         given = authorization[len(_BEARER) :] if is_bearer else api_key
         if not given:
             raise Unauthenticated(f"an API key is asked for; send {how}: Bearer KEY, or x-api-key: KEY")
-        digest = hashlib.sha256(given.encode()).digest()
+        digest = hashlib.sha256(given).digest()
         key = self._keys.get(digest[:_INDEX_BYTES])
         if key is None or not hmac.compare_digest(key.digest, digest):
             raise Unauthenticated("the API key is none that is in force")

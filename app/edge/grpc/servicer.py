@@ -124,7 +124,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     def begin(self, context: ServicerContext) -> str:
         """Name a call, and tell its client the name; any call begins with this."""
         given = dict(context.invocation_metadata() or ()).get(REQUEST_ID)
-        request_id = self._door.ids.name(None if given is None else _text(given).encode("latin-1", "replace")).decode()
+        request_id = self._door.ids.name(None if given is None else _raw(given)).decode()
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         return request_id
 
@@ -298,8 +298,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         fields = dict(context.invocation_metadata() or ())
         return keys.check(
             "infer",
-            authorization=_text(fields.get("authorization", "")),
-            api_key=_text(fields.get("x-api-key", "")),
+            authorization=_raw(fields.get("authorization", "")),
+            api_key=_raw(fields.get("x-api-key", "")),
             how=PLACE_OF_KEY,
         )
 
@@ -308,8 +308,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._admin.check(
             AdminCall(
                 name=call,
-                credentials=_text(fields.get("authorization", "")),
-                api_key=_text(fields.get("x-api-key", "")),
+                credentials=_raw(fields.get("authorization", "")),
+                api_key=_raw(fields.get("x-api-key", "")),
                 how=PLACE_OF_KEY,
                 is_near=_is_near(context.peer()),
                 is_at_listener=False,
@@ -339,8 +339,8 @@ def _fields(request_id: str) -> dict[str, object]:
     return {"fields": {"request_id": request_id}}
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("latin-1")
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
 
 
 def _version(text: str) -> int | None:

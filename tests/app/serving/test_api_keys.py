@@ -24,7 +24,7 @@ def clock():
 
 
 def ask(keys, key, scope="infer"):
-    return keys.check(scope, authorization=f"Bearer {key}", api_key="", how=HOW)
+    return keys.check(scope, authorization=f"Bearer {key}".encode(), api_key=b"", how=HOW)
 
 
 def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
@@ -40,8 +40,8 @@ def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
     two = add_key(path, name="two", scopes=["admin"], rate=None)
     keys = ApiKeys(path, clock=clock)
     assert ask(keys, one) == "one"
-    assert keys.check("infer", authorization=f"bearer {one}", api_key="", how=HOW) == "one"
-    assert keys.check("infer", authorization="", api_key=one, how=HOW) == "one"
+    assert keys.check("infer", authorization=f"bearer {one}".encode(), api_key=b"", how=HOW) == "one"
+    assert keys.check("infer", authorization=b"", api_key=one.encode(), how=HOW) == "one"
     assert ask(keys, two, "admin") == "two"
     with pytest.raises(Forbidden, match="the API key 'two' is for admin; this needs 'infer'"):
         ask(keys, two)
