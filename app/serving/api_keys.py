@@ -4,6 +4,7 @@ The file holds sha256 hashes. A key is 256 random bits, so there is nothing to g
 would protect; it would cost every request a tenth of a second instead of a microsecond.
 """
 
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -11,7 +12,8 @@ import math
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,26 +96,42 @@ def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None)
         KeysUnreadable: the file is broken, or has a key of that name, or an argument breaks a rule.
         OSError: it cannot be written.
     """
-    keys = read_keys(path).keys if path.exists() else ()
-    if any(entry.name == name for entry in keys):
-        raise KeysUnreadable(f"there is a key named {name!r} already")
-    key = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     try:
+        key = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
         entry = KeyEntry(name=name, sha256=hashlib.sha256(key.encode()).hexdigest(), scopes=scopes, rate=rate)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise KeysUnreadable(f"{first['loc'][0]}: {first['msg']}") from None
+    with _locked(path.parent):
+        keys = read_keys(path).keys if path.exists() else ()
+        if any(other.name == name for other in keys):
+            raise KeysUnreadable(f"there is a key named {name!r} already")
+        _replace(path, KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n")
+    return key
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One at a time: of two who append at once, both keys are kept."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
         os.unlink(beside)
         raise
-    return key
 
 
 class _Key:

@@ -6,6 +6,7 @@ name of its own that leads to 127.0.0.1 (DNS rebinding) makes it look like ours,
 
 from collections.abc import Collection
 
+from app.contract.files import shown
 from app.errors import Forbidden
 from app.serving.administration import is_loopback
 
@@ -48,7 +49,7 @@ class Sites:
         name = host_name(host.decode("latin-1"))
         if name is None or not (is_loopback(name) or name in self._hosts):
             raise Forbidden(
-                f"the Host header is {host.decode('latin-1')!r}, which is no name of this service; call it as "
+                f"the Host header is {shown(host.decode('latin-1'))!r}, which is no name of this service; call it as "
                 "localhost, or add the name to ATELIER_ALLOWED_HOSTS"
             )
         if len(self._seen) >= MOST_REMEMBERED:
@@ -78,7 +79,7 @@ class Sites:
         if origin is not None and self.allows(origin):
             return
         if not is_own_page(origin=origin, fetch_site=fetch_site, host=host):
-            whose = "another site" if origin is None else repr(origin.decode("latin-1"))
+            whose = "another site" if origin is None else repr(shown(origin.decode("latin-1")))
             raise Forbidden(f"the request comes from a page of {whose}; --cors-origins can allow it")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -33,6 +34,12 @@ def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
     assert key not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in read_keys(path).keys] == ["app"]
+
+
+def test_keys_that_are_made_at_once_are_all_kept(path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: add_key(path, name=name, scopes=["infer"], rate=None), "abcdefgh"))
+    assert sorted(entry.name for entry in read_keys(path).keys) == list("abcdefgh")
 
 
 def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
