@@ -81,10 +81,9 @@ class Door:
         wanted = self._noted
         noted = {name: value for name, value in headers if name in wanted}
         request_id = self.ids.name(noted.get(HEADER))
-        own: tuple[Header, ...] = ((HEADER, request_id),)
-        if self._cors is not None:
-            own += self._cors.headers(noted.get(b"origin"))
-        return Visit(peer, noted, request_id, own)
+        if self._cors is None:
+            return Visit(peer, noted, request_id, ((HEADER, request_id),))
+        return Visit(peer, noted, request_id, ((HEADER, request_id), *self._cors.headers(noted.get(b"origin"))))
 
     def admit(self, visit: Visit) -> None:
         """Check an inference request.
@@ -108,7 +107,13 @@ class Door:
         visit.is_admitted = True
 
     def lets_in(self, visit: Visit) -> bool:
-        """Whether ``admit`` lets an inference request in."""
+        """Whether ``admit`` lets an inference request in. Costs the usual one little more than a look-up."""
+        noted = visit.noted
+        if self._keys is None and b"origin" not in noted and b"sec-fetch-site" not in noted:
+            sites = self._sites
+            if sites.asks_nothing or noted.get(b"host") in sites.seen:
+                visit.is_admitted = True
+                return True
         try:
             self.admit(visit)
         except ServingError:

@@ -23,6 +23,10 @@ class Sites:
         is_local: the service listens on this machine only, so requests must name it by a loopback name.
         allowed_hosts: other names that they may use; ``*``: any. Beyond this machine they are asked for if given.
         origins: foreign origins whose pages may use what CORS opens, as browsers send them; ``*``: all.
+
+    Attributes:
+        asks_nothing: every host is allowed.
+        seen: hosts, as sent, that were found to be allowed.
     """
 
     def __init__(self, *, is_local: bool, allowed_hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
@@ -30,7 +34,8 @@ class Sites:
         self._asks_all = bool(allowed_hosts)
         self._asks_none = ANY in allowed_hosts
         self._hosts = {name for host in allowed_hosts if (name := host_name(host)) is not None}
-        self._seen: set[bytes] = set()
+        self.asks_nothing = self._asks_none or not (self._asks_all or is_local)
+        self.seen: set[bytes] = set()
         self._any_origin = ANY in origins
         self._origins = {origin.lower().rstrip("/").encode() for origin in origins}
 
@@ -44,7 +49,7 @@ class Sites:
         Raises:
             Forbidden: names it and the setting that allows it.
         """
-        if host in self._seen or self._asks_none or not (self._asks_all or (self._is_local and is_near)):
+        if host in self.seen or self._asks_none or not (self._asks_all or (self._is_local and is_near)):
             return
         name = host_name(host.decode("latin-1"))
         if name is None or not (is_loopback(name) or name in self._hosts):
@@ -52,9 +57,9 @@ class Sites:
                 f"the Host header is {shown(host.decode('latin-1'))!r}, which is no name of this service; call it as "
                 "localhost, or add the name to ATELIER_ALLOWED_HOSTS"
             )
-        if len(self._seen) >= MOST_REMEMBERED:
-            self._seen.clear()
-        self._seen.add(host)
+        if len(self.seen) >= MOST_REMEMBERED:
+            self.seen.clear()
+        self.seen.add(host)
 
     def allows(self, origin: bytes) -> bool:
         """Whether CORS opens the service to pages of this origin."""

@@ -64,4 +64,4 @@ def test_hosts_are_remembered_up_to_a_bound():
     sites = Sites(is_local=True)
     for port in range(3 * MOST_REMEMBERED):
         sites.check_host(b"localhost:%d" % port, is_near=True)
-    assert len(sites._seen) <= MOST_REMEMBERED
+    assert len(sites.seen) <= MOST_REMEMBERED
