@@ -7,7 +7,7 @@ WORKDIR /atelier
 COPY requirements/serve.txt requirements/
 RUN pip install --no-cache-dir --require-hashes -r requirements/serve.txt
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY training/__init__.py training/
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -6,10 +6,12 @@ GPU ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CONTRACT := $(VENV)/contract
+# Tools that look at the other environment from outside.
+AUDIT := build/audit-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract format train train-all train-install lock clean
+.PHONY: serve test check contract format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -54,9 +56,22 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url pyproject.toml --group build --extra gpu -c requirements/dev.txt -o requirements/gpu.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group contract -o requirements/contract.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group audit -o requirements/audit.txt
+
+# Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/licences.md).
+sbom: $(VENV)/.dev-installed $(AUDIT)/.installed
+	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o build/environment.json
+	$(BIN)/python deploy/supply_chain.py sbom build/environment.json
+
+# Known vulnerabilities of all locks. 0: none; 1: some; 3: their index does not answer for some packages, which it names.
+audit: $(VENV)/.dev-installed $(AUDIT)/.installed
+	-$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements/dev.txt \
+	    --progress-spinner off -f json -o build/audit.json
+	$(BIN)/python deploy/supply_chain.py audit build/audit.json
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(AUDIT)
 
 # A stamp is newer than its lock file once that lock is installed, so a second run installs nothing. The locks agree
 # with one another, and a larger set covers the smaller ones.
@@ -74,6 +89,9 @@ $(VENV)/.created:
 $(CONTRACT)/.installed: requirements/contract.txt $(VENV)/.created
 	$(PYTHON) -m venv $(CONTRACT)
 	$(CONTRACT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+$(AUDIT)/.installed: requirements/audit.txt $(VENV)/.created
+	rm -rf $(AUDIT) && mkdir -p $(dir $(AUDIT)) && $(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created

@@ -10,9 +10,11 @@ from app.api.documentation import add_inference_routes
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
+from app.edge.door import Door
 from app.edge.http_limits import Connections
 from app.errors import CannotListen
-from app.serving.administration import RepositoryCommands
+from app.serving.administration import AdminRule, RepositoryCommands
+from app.serving.api_keys import ApiKeys
 from app.serving.describe import TotalStatistics
 from app.serving.lifecycle import Lifecycle
 from app.serving.registry import Registry
@@ -27,7 +29,10 @@ class Atelier(FastAPI):
 
     registry: Registry
     lifecycle: Lifecycle
+    door: Door
     dispatch: Dispatch
+    admin: AdminRule
+    keys: ApiKeys | None = None
     decoding: Decoding
     decode_pool: DecodePool
     connections: Connections

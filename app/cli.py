@@ -7,6 +7,7 @@ from rich.console import Console
 
 from app import __version__
 from app.commands.autotune import autotune
+from app.commands.keys import keys
 from app.commands.models import devices, models, predict
 from app.commands.promotion import promote, rollback
 from app.commands.serve import serve
@@ -20,6 +21,7 @@ cli = typer.Typer(
 )
 for command in (serve, models, predict, promote, rollback, autotune, devices):
     cli.command()(command)
+cli.add_typer(keys, name="keys")
 
 
 @cli.callback(invoke_without_command=True)

@@ -10,15 +10,18 @@ ServingError
 ├── Unavailable           try again: nothing is wrong with the request
 │   ├── QueueFull         ... as many rows or bytes wait as the limits allow
 │   ├── DeadlineOutOfReach ... so much waits that the answer would come after the deadline
+│   ├── RateExceeded      ... the API key is used more often than its rate allows
 │   ├── Overloaded        ... the process holds as many connections, or bytes of requests, as it may
 │   ├── Draining          ... the process is stopping
 │   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
-├── Forbidden             the route is for administrators, and the request is not one of theirs
+├── Unauthenticated       the request carries no API key that is in force, and one is asked for
+├── Forbidden             the request is understood, and whoever sends it may not
 ├── Unsupported           the protocol knows the wish, this service does not fulfil it
 ├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
 │   ├── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
 │   └── BackendHung       ... because what runs the batch does not answer, or does not start any more
+├── KeysUnreadable        the file of API keys is missing or broken
 ├── CannotListen          an address is taken or is none of this machine's
 ├── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples), or
 │                         serving.json is broken: what lies on the disk is at fault, not the service
@@ -80,6 +83,10 @@ class DeadlineOutOfReach(Unavailable):
     """By the measured latency the answer would come after the request's deadline, so it is not begun."""
 
 
+class RateExceeded(Unavailable):
+    """An API key is used more often than its rate allows."""
+
+
 class Overloaded(Unavailable):
     """The process holds as many connections, or bytes of unanswered requests, as its limits allow."""
 
@@ -96,8 +103,12 @@ class DeadlineExceeded(ServingError):
     """The request's deadline passed before its answer was there."""
 
 
+class Unauthenticated(ServingError):
+    """The request carries no API key that is in force."""
+
+
 class Forbidden(ServingError):
-    """An admin route was called without the right to."""
+    """Whoever sends the request may not: an admin route without the right to, a foreign page, a key of other scope."""
 
 
 class Unsupported(ServingError):
@@ -122,6 +133,10 @@ class VersionRefused(ServingError):
 
 class SettingsUnwritable(ServingError):
     """serving.json of a model cannot be written: no space, no permission; it is as it was."""
+
+
+class KeysUnreadable(ServingError):
+    """The file of API keys is missing or breaks a rule; what it holds is never quoted."""
 
 
 class CannotListen(ServingError):

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app.application import Atelier
 from app.errors import CannotListen
 from app.repository.watch import changes
-from app.serving.administration import AdminRule
+from app.serving.api_keys import ApiKeys
 from app.serving.follower import Follower
 from app.serving.housekeeping import Housekeeping
 from app.serving.lifecycle import Lifecycle
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # New objects between two collections of the youngest; Python's own default is 700.
 GC_ALLOCATIONS = 50_000
+LOOK_AT_KEYS_EVERY_S = 1.0
 
 
 @asynccontextmanager
@@ -34,7 +35,9 @@ async def lifespan(
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
     loaded = hooks.loaded if hooks is not None else asyncio.Event()
-    loading = asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded, housekeeping))
+    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded, housekeeping))]
+    if app.keys is not None:
+        tasks.append(asyncio.create_task(_follow_keys(app.keys)))
     try:
         if hooks is not None and hooks.loads_first:
             await loaded.wait()
@@ -43,8 +46,9 @@ async def lifespan(
         yield
     finally:
         app.registry.start_draining()
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if app.grpc is not None:
             await app.grpc.stop()
         await app.registry.drain(settings.shutdown_timeout_s)
@@ -71,10 +75,18 @@ async def _load_and_follow(
         tasks.create_task(follower.run(changes(settings.models_dir, settings.watch)))
 
 
+async def _follow_keys(keys: ApiKeys) -> None:
+    """Take over a changed file of API keys within two seconds."""
+    while True:
+        await asyncio.sleep(LOOK_AT_KEYS_EVERY_S)
+        await asyncio.to_thread(keys.reread)
+
+
 async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
     """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
     # Its C core writes to standard error past our log; what matters of that raises as well.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from app.edge.grpc.health import HealthServicer
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import InferenceServicer
 
@@ -85,14 +97,22 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         statistics=app.total,
         decoding=app.decoding,
         observer=app.metrics,
-        admin=AdminRule(key=settings.admin_key, host=settings.host),
+        admin=app.admin,
+        keys=app.keys,
+        door=app.door,
         unload_timeout_s=settings.shutdown_timeout_s,
         clock=time.perf_counter,
     )
     server = GrpcServer(
         servicer,
+        health=HealthServicer(
+            is_ready=lambda: app.registry.not_ready_reason is None,
+            is_ending=lambda: app.registry.draining,
+            services=("inference.GRPCInferenceService",),
+        ),
         fail_unfinished=app.fail_unfinished,
         host=settings.host,
+        tls=settings.tls,
         message_limit_bytes=settings.body_limit_bytes,
         stop_timeout_s=settings.shutdown_timeout_s,
     )

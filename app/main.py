@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.api.admin import AdminGuard
+from app.api.admin import AdminGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
-from app.api.health import health_router
+from app.api.health import health_router, probes_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.oip import oip_router
@@ -23,9 +23,12 @@ from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
 from app.application import Atelier
 from app.assembly import build_lifecycle
+from app.edge.access_log import AccessLog
+from app.edge.cors import Cors
 from app.edge.decode_pool import DecodePool
 from app.edge.decoding import Decoding
 from app.edge.dispatch import Dispatch
+from app.edge.door import Door
 from app.edge.http_limits import Connections, HttpLimits
 from app.edge.incoming import EdgeLimits
 from app.error_handlers import add_error_handlers
@@ -34,8 +37,10 @@ from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
 from app.runtime.placement import Placer
-from app.serving.administration import AdminRule
+from app.serving.administration import AdminRule, is_loopback
+from app.serving.api_keys import ApiKeys
 from app.serving.housekeeping import Housekeeping
+from app.serving.sites import Sites
 from app.settings import Settings
 from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
@@ -80,7 +85,19 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
     app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
+    path = settings.api_keys_file
+    app.keys = None if path is None else ApiKeys(path, clock=time.monotonic)
+    sites = Sites(
+        is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts, origins=settings.cors_origins
+    )
+    app.door = Door(
+        sites=sites,
+        cors=Cors(sites) if sites.has_origins else None,
+        keys=app.keys,
+        access_log=AccessLog.parse(settings.access_log),
+    )
     app.dispatch = Dispatch(
+        door=app.door,
         registry=registry,
         limits=limits,
         decoding=app.decoding,
@@ -93,21 +110,25 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
         collector(registry=exposition)
     scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
+    app.include_router(probes_router(registry))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
     app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name
     app.include_router(shadow_router(registry, app.total))
     app.include_router(oip_router(registry))
-    admin = AdminRule(key=settings.admin_key, host=settings.host)
-    if admin.is_closed:
+    app.admin = admin_rule(settings, app.keys)
+    if app.admin.is_closed:
         log.warning(
             "load, unload, promote and rollback are closed: %s is not this machine alone, and "
             "ATELIER_ADMIN_KEY is not set",
-            settings.host,
+            settings.admin_address.host,
         )
-    guard = AdminGuard(admin)
+    guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape)))
+    metrics_guard = None
+    if app.keys is not None and settings.metrics_access == "key":
+        metrics_guard = KeyGuard(app.keys, "metrics")
+    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape), metrics_guard))
     add_docs_page(app)
     add_error_handlers(app)
     return app
@@ -116,6 +137,17 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
 def http_limits(settings: Settings) -> HttpLimits:
     """The limits of HTTP connections, from the settings of the same names."""
     return HttpLimits(**{name: getattr(settings, name) for name in HttpLimits.__dataclass_fields__})
+
+
+def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
+    """Who may call the admin routes, and where."""
+    return AdminRule(
+        mode=settings.admin,
+        key=settings.admin_key,
+        keys=keys,
+        host=settings.admin_address.host,
+        has_listener=settings.admin_bind is not None,
+    )
 
 
 async def _itself(value: T) -> T:

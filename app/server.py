@@ -4,16 +4,23 @@ import asyncio
 import logging
 import os
 import signal
+import socket
+import sys
 import threading
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
+from app.edge.bind import Bind, listen
 from app.edge.http_protocol import InferenceProtocol
+from app.edge.tls import TlsTimes, tls_times
+from app.errors import CannotListen
 from app.serving.instance_thread import any_runs
+from app.serving.peer import ADMIN_LISTENER
 from app.settings import Settings
 
 log = logging.getLogger("atelier.server")
@@ -26,6 +33,7 @@ LEFT_BEHIND_S = 2.0
 
 def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves ``app``, an ``Atelier``."""
+    tls = settings.tls
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -36,6 +44,7 @@ def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
         # Nothing here asks who the client is, and both would cost every request some microseconds.
         proxy_headers=False,
         server_header=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
     )
 
@@ -54,6 +63,8 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         # Of the process that ``run`` ends; who serves within a process of its own keeps that.
         self._limit: _Limit | None = None
+        self._public = Bind(settings.host, settings.port)
+        self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
 
     def run(self, sockets: Any = None) -> None:
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
@@ -69,6 +80,61 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
         if self._limit is not None and self._app.registry.draining:
             self._limit.end_within(LEFT_BEHIND_S)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, for administrators as well if they have an address of their own."""
+        admin_sockets = await self._open_admin_sockets()
+        own = await self._open_tls_sockets() if self.config.ssl is not None and sockets is None else []
+        await super().startup([] if own else sockets)
+        for each in own:
+            self.servers.append(await self._serve_at(each, self.protocol))
+        for each in admin_sockets:
+            self.servers.append(await self._serve_at(each, self.protocol_for_admin))
+        if own:
+            log.info("Uvicorn running on https://%s (Press CTRL+C to quit)", bound(self._public, own))
+
+    async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if listening.family == socket.AF_UNIX:  # who reaches it is on this machine
+            return await loop.create_unix_server(protocol, sock=listening)
+        return await loop.create_server(protocol, sock=listening, **self.tls_times())
+
+    def tls_times(self) -> TlsTimes:
+        """How connections are encrypted."""
+        return tls_times(self.config.ssl, handshake_timeout_s=self._settings.head_timeout_s)
+
+    def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        state = self.lifespan.state
+        return InferenceProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={**state, ADMIN_LISTENER: True} if is_admin else state,
+        )
+
+    def protocol_for_admin(self) -> asyncio.Protocol:
+        """The protocol of a new connection at the listener for administrators."""
+        return self.protocol(is_admin=True)
+
+    async def _open_tls_sockets(self) -> list[socket.socket]:
+        """uvicorn would wait a minute for each handshake, and half of one for each close."""
+        try:
+            return await listen(self._settings.host, self._settings.port)
+        except OSError as error:
+            log.error("%s", error)
+            sys.exit(1)
+
+    async def _open_admin_sockets(self) -> list[socket.socket]:
+        if self._admin is None:
+            return []
+        try:
+            sockets = await self._admin.listen()
+        except CannotListen as error:
+            log.error("%s", error)
+            self._app.startup_error = error
+            sys.exit(1)
+        log.info("admin routes are answered at %s", bound(self._admin, sockets))
+        return sockets
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
@@ -91,11 +157,21 @@ class Server(uvicorn.Server):
         if (grpc := self._app.grpc) is not None:
             grpc.begin_stop()
         await super().shutdown(sockets)
+        self._close_admin()
+
+    def _close_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
 
     def _leave(self) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
         loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
+
+
+def bound(bind: Bind, sockets: list[socket.socket]) -> Bind:
+    """Where these sockets listen: with the port that was picked if any would do."""
+    return bind if bind.port is None else Bind(bind.host, sockets[0].getsockname()[1])
 
 
 class _Limit:

@@ -4,18 +4,32 @@ Per-model settings live in models/<name>/serving.json, per-version facts in mode
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
+from app.edge.access_log import AccessLog
+from app.edge.bind import Bind
+from app.edge.tls import Tls
 from app.repository.policy import BackendName
+from app.serving.administration import AdminMode
+from app.serving.sites import ANY
 
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
+
+
+def _split(value: Any) -> Any:
+    """A list as flags and variables write it: ``a, b``."""
+    return [part for each in value.split(",") if (part := each.strip())] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -40,6 +54,44 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         description="Key that load, unload and other admin routes ask for; without one they answer on loopback only.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of hashed API keys (python -m app keys new); inference then needs one. Read again when it "
+        "changes.",
+    )
+    metrics_access: Literal["open", "key"] = Field(
+        default="open", description="Whether /metrics needs an API key with the scope metrics."
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate (PEM) of the service; HTTP and gRPC then speak TLS only."
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key; the file of the certificate if left out.")
+    tls_key_password: str | None = Field(default=None, repr=False, description="Password of the key, for HTTP alone.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="Certificates (PEM) of who signs those of clients, which then need one (mTLS)."
+    )
+    admin: AdminMode = Field(
+        default="auto",
+        description="Who may call the admin routes: nobody (off), who has the key (key), or who is on this machine "
+        "(loopback); auto: by the key if there is one, else on this machine.",
+    )
+    admin_bind: str | None = Field(
+        default=None,
+        description="ADDRESS:PORT or unix:/PATH where the admin routes are answered, and then nowhere else.",
+    )
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Further names that requests may give as Host, separated by commas; * allows all. On loopback only "
+        "its own names are allowed otherwise; beyond it, all are unless some are given here.",
+    )
+    cors_origins: Names = Field(
+        default=(),
+        description="Origins whose pages may ask for inference, separated by commas, as in https://app.example; * "
+        "allows all. Admin routes are closed to all of them.",
+    )
+    access_log: str = Field(
+        default="off", description="Which requests get a line in the log: off, errors, all, or a share such as 0.01."
     )
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
@@ -94,6 +146,61 @@ class Settings(BaseSettings):
         default="info", description="Least severe line logged."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event, as text or as JSON.")
+
+    @field_validator("admin_bind")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            Bind.parse(value)
+        return value
+
+    @field_validator("access_log")
+    @classmethod
+    def _is_access_log(cls, value: str) -> str:
+        AccessLog.parse(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != ANY and not re.fullmatch(r"https?://[^/?#@\s]+/?", origin):
+                raise ValueError(f"{origin!r} is no origin; write https://app.example, or * for all")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        if self.admin == "key" and not self.admin_key and self.api_keys_file is None:
+            raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY or ATELIER_API_KEYS_FILE")
+        if self.metrics_access == "key" and self.api_keys_file is None:
+            raise ValueError("ATELIER_METRICS_ACCESS=key needs keys; set ATELIER_API_KEYS_FILE")
+        if self.tls_cert is None and (self.tls_key or self.tls_client_ca or self.tls_key_password):
+            raise ValueError("--tls-key and --tls-client-ca mean nothing without --tls-cert")
+        if self.tls_key_password is not None and self.grpc_port is not None:
+            raise ValueError("gRPC reads no encrypted keys; give --tls-key one that is not encrypted")
+        return self
+
+    @property
+    def tls(self) -> Tls | None:
+        """How both protocols speak TLS; None if they do not."""
+        if self.tls_cert is None:
+            return None
+        return Tls(
+            cert=self.tls_cert,
+            key=self.tls_key or self.tls_cert,
+            client_ca=self.tls_client_ca,
+            password=self.tls_key_password,
+        )
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "http" if self.tls_cert is None else "https"
+
+    @property
+    def admin_address(self) -> Bind:
+        """Where admin calls arrive."""
+        return Bind(self.host, self.port) if self.admin_bind is None else Bind.parse(self.admin_bind)
 
 
 def unknown_variables() -> list[str]:

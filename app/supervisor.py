@@ -11,12 +11,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from app.edge.bind import Bind, listen
+from app.server import bound
 from app.settings import Settings
 from app.workers.accept import CLOSED, ConnectionCounts
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.coordinator import Coordinator
 from app.workers.handle import Worker, how_it_ended, start_worker
-from app.workers.listen import hold_grpc_port, listen
+from app.workers.listen import hold_grpc_port
 from app.workers.totals import Totals
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Supervisor:
         self._coordinator = Coordinator(settings.models_dir, lambda: list(self._workers.values()))
         self._stopping = asyncio.Event()
         self._sockets: list[socket.socket] = []
+        self._admin_sockets: list[socket.socket] = []
         self._counts = ConnectionCounts.make(settings.workers)
         self._is_announced = False
         self._has_loaded = False
@@ -78,6 +81,10 @@ class Supervisor:
         if settings.grpc_port is not None:
             held = hold_grpc_port(settings.host, settings.grpc_port)
             self._settings = settings.model_copy(update={"grpc_port": held[0].getsockname()[1]})
+        admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
+        if admin is not None:
+            self._admin_sockets = await admin.listen()
+            log.info("admin routes are answered at %s", bound(admin, self._admin_sockets))
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._on_signal, sig)
@@ -86,8 +93,10 @@ class Supervisor:
             await asyncio.gather(*(self._keep(number) for number in range(1, settings.workers + 1)))
         finally:
             watching.cancel()
-            for each in (*self._sockets, *held):
+            for each in (*self._sockets, *self._admin_sockets, *held):
                 each.close()
+            if admin is not None:
+                admin.close()
         return self._exit_code
 
     async def _keep(self, number: int) -> None:
@@ -116,7 +125,7 @@ class Supervisor:
         try:
             worker = await start_worker(
                 number,
-                [self._counts.descriptor, *(each.fileno() for each in self._sockets)],
+                [self._counts.descriptor, *(each.fileno() for each in (*self._sockets, *self._admin_sockets))],
                 self._handlers(number),
                 loads_first=loads_first,
             )
@@ -128,6 +137,7 @@ class Supervisor:
             settings=self._settings.model_dump(mode="json"),
             counts=self._counts.descriptor,
             sockets=[each.fileno() for each in self._sockets],
+            admin_sockets=[each.fileno() for each in self._admin_sockets],
             unloaded=self._coordinator.unloaded,
             loads_first=loads_first,
         )
@@ -191,7 +201,7 @@ class Supervisor:
             self._is_announced = True
             host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
             port = self._settings.port or self._sockets[0].getsockname()[1]
-            log.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
+            log.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", self._settings.scheme, host, port)
 
     def _on_signal(self, sig: int) -> None:
         """The first one lets all workers drain, a second one is handed on."""
@@ -207,7 +217,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping.set()
         self._coordinator.draining = True
-        for each in self._sockets:  # workers listen until they have drained; then nobody does
+        for each in (*self._sockets, *self._admin_sockets):  # workers listen until they have drained; then nobody does
             each.close()
         for worker in self._workers.values():
             worker.stop()

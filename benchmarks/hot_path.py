@@ -57,13 +57,16 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
     from app.settings import Settings
 
     settings = Settings(models_dir=models)
-    lifecycle = create_app(settings).lifecycle
+    app = create_app(settings)
+    lifecycle = app.lifecycle
     registry = lifecycle.registry
     for name in (IMAGE_MODEL, TEXT_MODEL):
         await lifecycle.load_one(name, None)
     stages = Stages()
     limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
-    dispatch = Dispatch(registry=registry, limits=limits, observer=stages, clock=perf_counter)
+    dispatch = Dispatch(
+        door=app.door, registry=registry, limits=limits, decoding=app.decoding, observer=stages, clock=perf_counter
+    )
     budgets = []
     try:
         for form, requests in _forms(Samples(models, Path("runs/benchmarks"))).items():

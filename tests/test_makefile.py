@@ -1,6 +1,9 @@
 """make sets up everything, once, and says in one sentence what it cannot work with."""
 
+import json
+import re
 import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +61,34 @@ def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
     assert packages("serve") <= packages("gpu")
     assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-curand"} <= more
     assert all(name.startswith("nvidia-") for name in more)
+
+
+def test_the_lock_of_the_audit_names_no_index_and_has_hashes():
+    text = (ROOT / "requirements/audit.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert text.count("--hash=sha256:") >= text.count("==")
+    assert {"cyclonedx-bom", "pip-audit"} <= {line.split("==")[0] for line in text.splitlines() if "==" in line}
+
+
+@pytest.mark.parametrize(
+    ("packages", "code", "said"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0, "1 packages checked, 0 with known vulnerabilities"),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "V-1", "fix_versions": ["2"]}]}], 1, "a 1: V-1; fixed in 2"),
+        ([{"name": "a", "skip_reason": "unknown"}], 3, "NOT checked, the index of vulnerabilities does not answer"),
+    ],
+)
+def test_an_audit_that_could_not_look_is_not_taken_for_a_clean_one(tmp_path, packages, code, said):
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
+    command = [sys.executable, str(ROOT / "deploy/supply_chain.py"), "audit", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert said in done.stdout
+
+
+def test_every_package_that_serves_has_its_licence_listed():
+    text = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
+    lock = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8")
+    for name, version in re.findall(r"^([\w.\-]+)==(\S+)", lock, re.MULTILINE):
+        assert re.search(rf"^\| {re.escape(name)} \| ({re.escape(version)} \| \S.*)?", text, re.MULTILINE), name

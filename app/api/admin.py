@@ -1,17 +1,18 @@
 """Who may call the routes that change what is served."""
 
-from urllib.parse import urlsplit
-
 from fastapi import Request
 
 from app.errors import Forbidden
-from app.serving.administration import AdminRule, is_loopback
+from app.serving.administration import AdminCall, AdminRule, is_loopback
+from app.serving.api_keys import ApiKeys, Scope
+from app.serving.peer import scope_peer
+from app.serving.sites import host_name, is_own_page
 
 
 class AdminGuard:
     """A FastAPI dependency that lets administrators through, by their key or because they are on this machine.
 
-    Without a key, a request must not come from a page of another site in a browser of this machine either.
+    No page of another site may call, in whoever's browser; without a key the call must name this machine as well.
 
     Args:
         rule: who is one.
@@ -24,22 +25,51 @@ class AdminGuard:
         """Check one request.
 
         Raises:
-            Forbidden: says what is missing.
+            Forbidden, Unauthenticated: says what is missing.
         """
-        path = request.url.path
-        given = request.headers.get("authorization", "")
-        address, *_ = request.scope.get("server") or ("localhost",)
-        self._rule.check(path, authorization=given, how="the header Authorization", near=is_loopback(address))
-        if self._rule.has_key:
-            return
-        if not _is_own_page(host=request.headers.get("host", ""), origin=request.headers.get("origin")):
+        path, headers = request.url.path, request.headers
+        peer = scope_peer(request.scope)
+        self._rule.check(
+            AdminCall(
+                name=path,
+                credentials=_raw(headers.get("authorization")) or b"",
+                api_key=_raw(headers.get("x-api-key")) or b"",
+                how="the header Authorization",
+                is_near=peer.is_near,
+                is_at_listener=peer.is_admin,
+                fields=headers.keys(),
+            )
+        )
+        host = headers.get("host", "")
+        is_own = is_own_page(
+            origin=_raw(headers.get("origin")), fetch_site=_raw(headers.get("sec-fetch-site")), host=_raw(host)
+        )
+        if not is_own or not (self._rule.has_key or is_loopback(host_name(host) or "")):
             raise Forbidden(f"{path} is closed to other sites; call it as localhost, or set an admin key")
 
 
-def _is_own_page(*, host: str, origin: str | None) -> bool:
-    """Whether a request names this machine, and comes from no page, or from one of ours. What is no URL is neither."""
-    try:
-        named = urlsplit(f"//{host}").hostname or ""
-        return is_loopback(named) and (origin is None or urlsplit(origin).netloc == host)
-    except ValueError:
-        return False
+class KeyGuard:
+    """A FastAPI dependency that asks for an API key.
+
+    Args:
+        keys: those in force.
+        scope: what the key must be for.
+    """
+
+    def __init__(self, keys: ApiKeys, scope: Scope) -> None:
+        self._keys = keys
+        self._scope: Scope = scope
+
+    async def __call__(self, request: Request) -> None:
+        """Check one request; raises as ``ApiKeys.check`` does."""
+        headers = request.headers
+        self._keys.check(
+            self._scope,
+            authorization=_raw(headers.get("authorization")) or b"",
+            api_key=_raw(headers.get("x-api-key")) or b"",
+            how="the header Authorization",
+        )
+
+
+def _raw(value: str | None) -> bytes | None:
+    return None if value is None else value.encode("latin-1")

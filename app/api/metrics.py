@@ -2,14 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.api.admin import KeyGuard
 
-def metrics_router(metrics: Callable[[], Awaitable[Collector]]) -> APIRouter:
-    """The route of the scrape, in the text format that the scraper asks for."""
-    router = APIRouter(tags=["metrics"])
+
+def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard | None = None) -> APIRouter:
+    """The route of the scrape, in the text format that the scraper asks for.
+
+    Args:
+        metrics: what is scraped.
+        guard: asks for a key; None: it is open.
+    """
+    router = APIRouter(tags=["metrics"], dependencies=[] if guard is None else [Depends(guard)])
 
     @router.get("/metrics", summary="All metrics, for Prometheus", response_class=Response)
     async def scrape(request: Request) -> Response:

@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.commands.shared import ModelsDir, fail, read_settings
-from app.errors import CannotListen
+from app.edge.tls import Tls
+from app.errors import CannotListen, KeysUnreadable
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
@@ -28,6 +29,33 @@ def serve(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
+    ] = None,
+    api_keys_file: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys' hashes, see keys new; inference then needs one [default: no keys]."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM) for HTTP and gRPC [default: no TLS].")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key [default: in the same file].")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Who signs clients' certificates, which then need one [default: they do not].")
+    ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            help="Who may load, unload, promote: off, key, loopback or auto [default: auto: the key, if set]."
+        ),
+    ] = None,
+    admin_bind: Annotated[
+        str | None,
+        typer.Option(help="ADDRESS:PORT or unix:/PATH where alone admin routes are answered [default: no such place]."),
+    ] = None,
+    cors_origins: Annotated[
+        str | None, typer.Option(help="Origins whose pages may ask for inference, or * for all [default: no others].")
+    ] = None,
+    access_log: Annotated[
+        str | None, typer.Option(help="off, errors, all, or a share such as 0.01 [default: off].")
     ] = None,
     watch: Annotated[
         str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
@@ -57,6 +85,10 @@ def serve(
         fail(f"--private-dir is {str(settings.private_dir)!r}, and there is no such directory")
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
+    if settings.tls is not None:
+        _check_tls(settings.tls)
+    if settings.api_keys_file is not None:
+        _check_keys(settings.api_keys_file)
     configure_logging(level=settings.log_level, form=settings.log_format)
     if settings.workers > 1:
         _serve_with_workers(settings)
@@ -84,6 +116,23 @@ def _serve_with_workers(settings: Settings) -> NoReturn:
         logging.getLogger("atelier.supervisor").error("%s", error)
         fail(_cannot_listen(settings))
     raise typer.Exit(code)
+
+
+def _check_tls(tls: Tls) -> None:
+    try:
+        tls.context()
+    except OSError as error:
+        names = ", ".join(str(path) for path in (tls.cert, tls.key, tls.client_ca) if path is not None)
+        fail(f"TLS with {names} is not possible: {error.strerror or error}")
+
+
+def _check_keys(path: Path) -> None:
+    from app.serving.api_keys import read_keys
+
+    try:
+        read_keys(path)
+    except KeysUnreadable as error:
+        fail(f"{error.message}; python -m app keys new makes one")
 
 
 def _cannot_listen(settings: Settings) -> str:

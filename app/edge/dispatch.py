@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from app.edge.body import ClientLeft
 from app.edge.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.decoding import Decoding
+from app.edge.door import Door, Visit, replying
 from app.edge.incoming import EdgeLimits, Incoming
 from app.edge.observer import RequestObserver
 from app.edge.refusals import EarlyRefusals
 from app.edge.respond import (
+    ASGIApp,
     Header,
     Receive,
     Reply,
@@ -21,21 +22,20 @@ from app.edge.respond import (
     send_reply,
     wrong_verb,
 )
-from app.edge.routes import V1_VERBS, canonical, match
+from app.edge.routes import V1_VERBS, Route, canonical, match
 from app.edge.text_answers import TextAnswers
 from app.edge.watch import DisconnectWatch
 from app.errors import InvalidInput, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
 from app.serving.model import LoadedModel
+from app.serving.peer import scope_peer
 from app.serving.predictor import predict
 from app.serving.registry import Registry
 from app.serving.rollout import Rollout
 from app.serving.work import Timings
 
 log = logging.getLogger("atelier.edge")
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Larger replies are compressed in a worker thread.
 COMPRESS_INLINE_BYTES = 16_384
@@ -46,6 +46,7 @@ class Dispatch:
     """Answers inference requests.
 
     Args:
+        door: what every request passes first.
         registry: finds the model version.
         limits: on bodies.
         decoding: from bodies to tensors.
@@ -54,8 +55,16 @@ class Dispatch:
     """
 
     def __init__(
-        self, *, registry: Registry, limits: EdgeLimits, decoding: Decoding, observer: RequestObserver, clock: Clock
+        self,
+        *,
+        door: Door,
+        registry: Registry,
+        limits: EdgeLimits,
+        decoding: Decoding,
+        observer: RequestObserver,
+        clock: Clock,
     ) -> None:
+        self._door = door
         self._registry = registry
         self._limits = limits
         self._observer = observer
@@ -71,14 +80,23 @@ class Dispatch:
             await fallback(scope, receive, send)
         elif (route := match(scope["path"])) is None:
             path = canonical(scope["path"])
-            await fallback(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
+            scope = scope if path == scope["path"] else {**scope, "path": path}
+            await self._door.pass_through(scope, receive, send, fallback)
         elif scope["method"] != "POST":
-            await send_reply(wrong_verb("POST"), send)
+            await self._door.pass_through(scope, receive, send, replying(wrong_verb("POST")))
         elif route.api == "v1" and route.verb not in V1_VERBS:
-            await send_reply(error_reply(_malformed(scope)), send)
+            await self._door.pass_through(scope, receive, send, replying(error_reply(_malformed(scope))))
         else:
             began = scope.get("state", {}).get("began_at")
-            incoming = Incoming(route, scope["headers"], scope["query_string"], receive=receive, send=send, began=began)
+            incoming = Incoming(
+                route,
+                scope["headers"],
+                scope["query_string"],
+                self._door.visit(scope["headers"], scope_peer(scope)),
+                receive=receive,
+                send=send,
+                began=began,
+            )
             reply = await self.answer(incoming)
             if reply is not None:
                 await send_reply(reply, send)
@@ -86,12 +104,15 @@ class Dispatch:
     async def answer(self, incoming: Incoming) -> Reply | None:
         """The reply to an inference request; None if it is sent already or nobody waits for it any more."""
         start = incoming.began = self._clock() if incoming.began is None else incoming.began
-        route = incoming.route
+        route, visit = incoming.route, incoming.visit
         timings = Timings()
         model: LoadedModel | None = None
         rollout: Rollout | None = None
         code = 500
+        reply: Reply | None = None
         try:
+            if not visit.is_admitted:
+                self._door.admit(visit)
             version = None if route.version is None else version_number(route.version)
             model = self._registry.get(route.name, version, route.label)
             if version is None and route.label is None:
@@ -115,15 +136,12 @@ class Dispatch:
         except ServingError as error:
             reply = error_reply(error)
             code = reply.status
-            if code >= 500 and not isinstance(error, Unavailable):
-                log.error("%s of model %s failed with %d: %s", route.verb, route.name, code, error.message)
-            else:
-                log.debug("%s of model %s refused with %d: %s", route.verb, route.name, code, error.message)
+            _log_refusal(error, code, route, visit)
         except (ClientLeft, asyncio.CancelledError):
             code = CLIENT_CLOSED_REQUEST
             return None
         except Exception:
-            log.exception("%s of model %s failed", route.verb, route.name)
+            log.exception("%s of model %s failed", route.verb, route.name, extra=visit.log_fields)
             reply = Reply(500, error_body("internal error; see the service's log"))
         else:
             code = reply.status
@@ -133,7 +151,27 @@ class Dispatch:
             self._observer.request_done(
                 model=model, protocol=route.protocol, code=code, seconds=self._clock() - start, timings=timings
             )
+            if self._door.access_log is not None:
+                self._log_access(incoming, model, code, reply)
+        reply.headers = (*reply.headers, *visit.headers)
         return reply
+
+    def _log_access(self, incoming: Incoming, model: LoadedModel | None, code: int, reply: Reply | None) -> None:
+        """Log an inference request. Of one that was answered in parts, the bytes are not known."""
+        access_log, visit, route = self._door.access_log, incoming.visit, incoming.route
+        if access_log is not None and access_log.takes(code):
+            assert incoming.began is not None
+            access_log.write(
+                request_id=visit.request_id.decode(),
+                client=visit.peer.client,
+                key=visit.key,
+                protocol=route.protocol,
+                model=route.name,
+                version=None if model is None else model.version,
+                code=code,
+                bytes=None if reply is None else len(reply.body),
+                ms=round(1e3 * (self._clock() - incoming.began), 3),
+            )
 
     def _check_open(self, model: LoadedModel, incoming: Incoming, start: float) -> None:
         """Refuse before anything is read or decoded what cannot be admitted."""
@@ -170,6 +208,15 @@ class Dispatch:
             reply = await _compressed(reply, heads.accept_encoding)
         timings.encode = self._clock() - answered
         return reply
+
+
+def _log_refusal(error: ServingError, code: int, route: Route, visit: Visit) -> None:
+    """A fault of ours as an error, anything else for whoever looks closely."""
+    is_fault = code >= 500 and not isinstance(error, Unavailable)
+    level, word = (logging.ERROR, "failed") if is_fault else (logging.DEBUG, "refused")
+    if log.isEnabledFor(level):
+        text = "%s of model %s %s with %d: %s"
+        log.log(level, text, route.verb, route.name, word, code, error.message, extra=visit.log_fields)
 
 
 async def _compressed(reply: Reply, accept_encoding: str) -> Reply:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.edge.body import too_large
 from app.edge.respond import Reply, error_body, error_reply
 from app.errors import Overloaded
+from app.serving.peer import ADMIN_LISTENER, NEAR, peer_of
 
 if TYPE_CHECKING:
     from app.edge.http_limits import Connections
@@ -58,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self._connections: Connections = self.config.app.connections  # type: ignore[union-attr]
         self._limits = self._connections.limits
+        self._peer = NEAR
         self._phase = Phase.NEW
         self._since = self.loop.time()
         # Of the message that comes in: when it began, what its head says, and bytes: all so far, and those of its body.
@@ -82,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """It is open."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
+        self._peer = peer_of(self.client, self.server, is_admin=ADMIN_LISTENER in self.app_state)
         self._connections.add(self, self.loop)
         if self._connections.is_full:
             most = self._limits.max_connections
@@ -96,8 +99,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more; True keeps the connection open for the answer."""
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
-        if self._phase is not Phase.ANSWER or not sent_with_request:
-            return False
+        if self._phase is not Phase.ANSWER or not sent_with_request or not self.transport.can_write_eof():
+            return False  # over TLS there is no way to close one side
         self._is_last = self._is_deaf = True
         return True
 
@@ -318,7 +321,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         parts = [STATUS_LINE[reply.status]]
-        for name, value in (*self.server_state.default_headers, *reply.headers):
+        own = self.config.app.door.turned_away(self.headers or (), self._peer, reply.status)  # type: ignore[union-attr]
+        for name, value in (*self.server_state.default_headers, *reply.headers, *own):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body), reply.body)
         self.transport.write(b"".join(parts))
@@ -326,13 +330,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close our side, and the rest once the client has closed its own or had time to."""
+        """Close our side, and the rest once the client has closed its own or had time to.
+
+        Over TLS both sides close at once: there the client only gets the time, and sees the end by Content-Length.
+        """
         self._phase, self._since = Phase.LINGER, self.loop.time()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        else:
-            self.transport.close()
 
     def _release(self) -> None:
         self._connections.bodies.release(self._held_bytes)

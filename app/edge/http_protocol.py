@@ -5,7 +5,8 @@ task, events and messages, which cost more than all that Atelier does for it. Ev
 second request before the first is answered, takes uvicorn's own way to the same code.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -13,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.edge.http_connection import GuardedProtocol
 from app.edge.incoming import Incoming
-from app.edge.respond import Reply
-from app.edge.routes import match_target
+from app.edge.respond import Header, Reply
+from app.edge.routes import Route, match_target
 
 
 class InferenceProtocol(GuardedProtocol):
@@ -23,16 +24,23 @@ class InferenceProtocol(GuardedProtocol):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._dispatch = self.config.app.dispatch  # type: ignore[union-attr]
+        self._door = self.config.app.door  # type: ignore[union-attr]
         self._arriving: DirectAnswer | None = None
         self._running: DirectAnswer | None = None
 
     def _take_request(self) -> None:
         """Choose the way of the request."""
-        if (found := match_target(self.url)) is not None and found[0].is_inference and self._is_plain():
-            if found[0].api == "v1" and (reply := self._dispatch.refusals.of(found[0])) is not None:
-                self._answer_early(reply)
+        if (
+            (found := match_target(self.url)) is not None
+            and found[0].is_inference
+            and self._is_plain()
+            # A request that is refused takes the other way, where the refusal goes out before its body is read.
+            and self._door.lets_in(visit := self._door.visit(self.headers, self._peer))
+        ):
+            if found[0].api == "v1" and (reply := self._refusal_of(found[0])) is not None:
+                self._answer_early(reply, visit.headers)
                 return
-            incoming = Incoming(found[0], self.headers, found[1], b"", began=self._began)
+            incoming = Incoming(found[0], self.headers, found[1], visit, b"", began=self._began)
             self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
         else:
@@ -64,9 +72,9 @@ class InferenceProtocol(GuardedProtocol):
         if (
             incoming.route.api == "v2"
             and not incoming.may_state_options
-            and (reply := self._dispatch.refusals.of(incoming.route)) is not None
+            and (reply := self._refusal_of(incoming.route)) is not None
         ):
-            self.replied(answer, reply)
+            self.replied(answer, replace(reply, headers=(*reply.headers, *incoming.visit.headers)))
             return
         answer.begin(self._dispatch.answer(incoming))
 
@@ -79,12 +87,16 @@ class InferenceProtocol(GuardedProtocol):
         self._arriving = None
         self.cycle = None  # type: ignore[assignment]
 
-    def _answer_early(self, reply: Reply) -> None:
+    def _refusal_of(self, route: Route) -> Reply | None:
+        """See ``EarlyRefusals.of``; with an access log each request takes the long way, which writes it."""
+        return None if self._door.access_log is not None else self._dispatch.refusals.of(route)
+
+    def _answer_early(self, reply: Reply, more: Sequence[Header]) -> None:
         """Answer a request whose body is still to come; what comes of it is dropped."""
         self._arriving = None
         self.cycle = _ANSWERED  # type: ignore[assignment]
         self.server_state.total_requests += 1
-        self._write(reply, keep_alive=self.parser.should_keep_alive())
+        self._write(reply, more, keep_alive=self.parser.should_keep_alive())
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
         """Write the reply and go on with the next request."""
@@ -100,12 +112,11 @@ class InferenceProtocol(GuardedProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, reply: Reply, *, keep_alive: bool) -> None:
+    def _write(self, reply: Reply, more: Sequence[Header] = (), *, keep_alive: bool) -> None:
         parts = [STATUS_LINE[reply.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in reply.headers:
-            parts += (name, b": ", value, b"\r\n")
+        for headers in (self.server_state.default_headers, reply.headers, more):
+            for name, value in headers:
+                parts += (name, b": ", value, b"\r\n")
         end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
         self.transport.write(b"".join(parts))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.edge.body import read_body, too_large
+from app.edge.door import Visit
 from app.edge.exchange import Heads, read_heads
 from app.edge.respond import Header, Receive, Send
 from app.edge.routes import Route
@@ -25,6 +26,7 @@ class Incoming:
         route: from its path.
         headers: names in lower case.
         query: after the question mark.
+        visit: what is known of it at the door.
         body: all of it; None if it is still to be read from ``receive``.
         receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
         send: ASGI, for replies that come in parts.
@@ -34,6 +36,7 @@ class Incoming:
     route: Route
     headers: list[Header]
     query: bytes
+    visit: Visit
     body: bytes | None = None
     receive: Receive | None = None
     send: Send | None = None

@@ -14,8 +14,10 @@ from app.errors import (
     InvalidInput,
     NotFound,
     QueueFull,
+    RateExceeded,
     ServingError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     VersionRefused,
@@ -26,15 +28,18 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # The first class that matches decides, so subclasses stand before their base.
 STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (TooLarge, 413),
     (InvalidInput, 400),
+    (Unauthenticated, 401),
     (Forbidden, 403),
     (NotFound, 404),
     (QueueFull, 429),
     (DeadlineOutOfReach, 429),
+    (RateExceeded, 429),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
     (Unsupported, 501),
@@ -67,6 +72,8 @@ def error_reply(error: ServingError) -> Reply:
     headers: tuple[Header, ...] = (JSON,)
     if isinstance(error, Unavailable):
         headers = (JSON, (b"retry-after", str(error.retry_after_s).encode()))
+    elif isinstance(error, Unauthenticated):
+        headers = (JSON, (b"www-authenticate", b"Bearer"))
     return Reply(status_of(error), error_body(error.message), headers)
 
 

@@ -53,7 +53,13 @@ class TextAnswers:
         try:
             async for data in events(pieces, model):
                 if not started:
-                    await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
+                    await send(
+                        {
+                            "type": "http.response.start",
+                            "status": 200,
+                            "headers": [*EVENT_STREAM, *incoming.visit.headers],
+                        }
+                    )
                     started = True
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except ServingError as error:
@@ -66,7 +72,9 @@ class TextAnswers:
             if watched is not None:
                 watched.stop()
         if not started:  # nothing to say: the text ends where it begins
-            await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM]})
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *incoming.visit.headers]}
+            )
         await send({"type": "http.response.body", "body": b""})
         return 200
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, and the traceback if there is one.
+    """One JSON object per line: time, level, logger, message, what belongs to it, and the traceback if there is one.
 
     Args:
         worker: number of the worker process, told in every line; None leaves it out.
@@ -25,11 +25,26 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line.update(getattr(record, "fields", {}))
         if self._worker is not None:
             line["worker"] = self._worker
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """One line of text: time, level, message, and what belongs to it as ``name=value``."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line without a traceback."""
+        fields: dict[str, object] = getattr(record, "fields", {})
+        return super().formatMessage(record) + "".join(f" {name}={_shown(value)}" for name, value in fields.items())
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and text and " " not in text else json.dumps(text)
 
 
 def configure_logging(*, level: str, form: str, worker: int | None = None) -> None:
@@ -45,7 +60,7 @@ def configure_logging(*, level: str, form: str, worker: int | None = None) -> No
         handler.setFormatter(JsonFormatter(worker))
     else:
         who = "" if worker is None else f"worker {worker}: "
-        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
+        handler.setFormatter(TextFormatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
     # They tell every chunk of every image, every look at the event loop, every changed file.
     for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
         logging.getLogger(chatty).setLevel(least)

@@ -13,6 +13,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 
+from app.edge.tls import TlsTimes
 from app.workers.channel import log
 
 # So long a worker with more connections than another waits for that one to wake up.
@@ -72,6 +73,7 @@ class Acceptor:
         worker: number of this one.
         counts: of all.
         own: connections that this worker has.
+        tls: how connections are encrypted; None: not at all.
         is_useful: whether it can answer requests.
     """
 
@@ -83,11 +85,13 @@ class Acceptor:
         worker: int,
         counts: ConnectionCounts,
         own: Callable[[], int],
+        tls: TlsTimes | None = None,
         is_useful: Callable[[], bool] = lambda: True,
     ) -> None:
         self._listening, self._protocol = listening, protocol
         self._worker, self._counts, self._own = worker, counts, own
         self._is_useful = is_useful
+        self._tls: TlsTimes = tls or {}
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
@@ -160,6 +164,6 @@ class Acceptor:
 
     async def _connect(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:  # the client has left
+            await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
+        except OSError:  # the client has left, or cannot agree on TLS
             connection.close()

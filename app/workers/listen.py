@@ -1,32 +1,9 @@
-"""The sockets of a service with workers: opened once, before any worker runs."""
+"""The port for gRPC of a service with workers: held by the supervisor, before any worker runs."""
 
-import asyncio
 import errno
-import os
 import socket
 
 from app.errors import CannotListen
-
-BACKLOG = 2048
-
-
-async def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen as the single process does, on every address of ``host``; who connects waits for a worker.
-
-    Args:
-        host: address or name.
-        port: 0 picks a free one.
-
-    Raises:
-        OSError: the address is taken, or is none of this machine's.
-    """
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
-    sockets = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
-    server.close()
-    for each in sockets:
-        each.listen(BACKLOG)
-    return sockets
 
 
 def hold_grpc_port(host: str, port: int) -> list[socket.socket]:

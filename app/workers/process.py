@@ -5,10 +5,10 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from app.application import Atelier
-from app.edge.http_protocol import InferenceProtocol
 from app.main import create_app
 from app.server import Server, uvicorn_config
 from app.settings import Settings
@@ -26,12 +26,22 @@ CANNOT_LISTEN = 2
 class WorkerServer(Server):
     """The service in a worker process: beside what it does alone, it answers its supervisor, and ends with it."""
 
-    def __init__(self, app: Atelier, settings: Settings, link: Link, *, worker: int, counts: ConnectionCounts) -> None:
+    def __init__(
+        self,
+        app: Atelier,
+        settings: Settings,
+        link: Link,
+        *,
+        worker: int,
+        counts: ConnectionCounts,
+        admin_sockets: Sequence[socket.socket] = (),
+    ) -> None:
         super().__init__(uvicorn_config(app, settings), settings)
         self._app = app
         self._link = link
         self._worker = worker
         self._counts = counts
+        self._admin_sockets = admin_sockets
         self._acceptors: list[Acceptor] = []
         self._hang = Hang()
 
@@ -51,13 +61,15 @@ class WorkerServer(Server):
         self._acceptors = [
             Acceptor(
                 each,
-                self._protocol,
+                protocol,
                 worker=self._worker,
                 counts=self._counts,
                 own=self._connections,
+                tls=None if each.family == socket.AF_UNIX else self.tls_times(),
                 is_useful=lambda: not self._app.registry.hangs,
             )
-            for each in sockets
+            for of_kind, protocol in ((sockets, self.protocol), (self._admin_sockets, self.protocol_for_admin))
+            for each in of_kind
         ]
         self.servers = [*self._acceptors]  # type: ignore[list-item]
         self._link.serving()
@@ -84,11 +96,11 @@ class WorkerServer(Server):
             log.error("the backends of all models have hung for %g s; another worker takes over", REPLACE_AFTER_S)
             self.handle_exit(signal.SIGTERM, None)
 
-    def _protocol(self) -> asyncio.Protocol:
-        protocol: asyncio.Protocol = InferenceProtocol(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return protocol
+    async def _open_admin_sockets(self) -> list[socket.socket]:
+        return []  # the supervisor has opened them
+
+    def _close_admin(self) -> None:
+        pass  # the supervisor does
 
     def _connections(self) -> int:
         return len(self.server_state.connections)
@@ -119,9 +131,12 @@ def main(descriptor: int) -> int:
     link = Link(end, unloaded=start["unloaded"], loads_first=start["loads_first"])
     app = create_app(settings, link.hooks)
     counts = ConnectionCounts(start["counts"], settings.workers)
-    sockets = [socket.socket(fileno=number) for number in start["sockets"]]
+    sockets, admin_sockets = (
+        [socket.socket(fileno=number) for number in start[kind]] for kind in ("sockets", "admin_sockets")
+    )
     try:
-        WorkerServer(app, settings, link, worker=start["worker"], counts=counts).run(sockets)
+        server = WorkerServer(app, settings, link, worker=start["worker"], counts=counts, admin_sockets=admin_sockets)
+        server.run(sockets)
     except SystemExit as error:  # uvicorn's way to say that the application did not start; its log line says why
         return CANNOT_LISTEN if app.startup_error is not None else int(error.code or 0)
     return 0

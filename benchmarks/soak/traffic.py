@@ -148,7 +148,7 @@ class Traffic:
     def _leave(self, ask: Ask, _: http.client.HTTPConnection, due: float) -> None:
         """Send all of a request, half of it or its head alone, and close the connection."""
         host, port = self._address.rsplit(":", 1)
-        lines = [f"{ask.method} {ask.path} HTTP/1.1", "Host: soak", f"Content-Length: {len(ask.body)}"]
+        lines = [f"{ask.method} {ask.path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(ask.body)}"]
         lines += [f"{name}: {value}" for name, value in ask.headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode()
         whole = head + ask.body

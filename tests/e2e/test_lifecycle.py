@@ -131,7 +131,7 @@ def test_a_request_under_way_at_sigterm_is_answered(tiny_models):
     service = Service(tiny_models)
     body = json.dumps(GOOD).encode()
     host, port = service.url.removeprefix("http://").split(":")
-    head = f"POST /v1/models/brightness:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/models/brightness:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body[:10])
         time.sleep(0.2)
@@ -233,7 +233,7 @@ def test_clients_that_leave_do_not_stop_the_service(tiny):
     for cut in (1, 40, 80):
         with socket.create_connection((host, port)) as connection:
             connection.sendall(
-                b"POST /v1/models/words:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{}"[:cut]
+                b"POST /v1/models/words:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{}"[:cut]
             )
     assert tiny.post("/v1/models/brightness:predict", json=GOOD).status_code == 200
 

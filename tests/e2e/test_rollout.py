@@ -281,7 +281,7 @@ def upload(service, path, document):
     """Begins a request whose body is too large for the parser to wait for; yields what ends it and gives the status."""
     body = json.dumps(document).encode().ljust(200_000)
     host, port = service.url.removeprefix("http://").split(":")
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(head.encode() + body[:-1])
 

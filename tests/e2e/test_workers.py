@@ -484,7 +484,8 @@ def test_workers_end_when_their_supervisor_is_killed(workers):
 def test_a_signal_lets_all_workers_finish(workers, sig):
     pids = workers.pids().values()
     body = json.dumps(BODY).encode()
-    head = f"POST /v1/models/brightness:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    path = "/v1/models/brightness:predict"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     host, port = workers.service.url.removeprefix("http://").split(":")
     connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(16)]
     for each in connections:  # taken by a worker, as its answer shows; then half of another request

@@ -102,7 +102,7 @@ class Service:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._listening.wait(30)
-        found = re.search(r"running on (http://\S+)", self.log)
+        found = re.search(r"running on (https?://\S+)", self.log)
         if found is None:
             self.stop()
             raise AssertionError("the service did not start:\n" + self.log)

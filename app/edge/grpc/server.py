@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import grpc
 
+from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
+from app.edge.tls import Tls
 from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")
@@ -23,8 +25,10 @@ class GrpcServer:
 
     Args:
         servicer: answers the calls.
+        health: answers grpc.health.v1.
         fail_unfinished: called when calls do not finish in time: answers all of them.
         host: address to listen on.
+        tls: how to encrypt; None: not at all.
         message_limit_bytes: largest request; a larger one is answered RESOURCE_EXHAUSTED by gRPC itself.
         stop_timeout_s: seconds for calls under way to finish.
     """
@@ -33,14 +37,18 @@ class GrpcServer:
         self,
         servicer: GRPCInferenceServiceServicer,
         *,
+        health: HealthServicer,
         fail_unfinished: Callable[[], None],
         host: str,
+        tls: Tls | None,
         message_limit_bytes: int,
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
+        self._health = health
         self._fail_unfinished = fail_unfinished
         self._host = f"[{host}]" if ":" in host else host
+        self._tls = tls
         self._message_limit_bytes = message_limit_bytes
         self._stop_timeout_s = stop_timeout_s
         self._server: grpc.aio.Server | None = None
@@ -63,8 +71,9 @@ class GrpcServer:
         ]
         server = grpc.aio.server(options=options)
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
+        server.add_generic_rpc_handlers((self._health.handler(),))
         try:
-            port = server.add_insecure_port(f"{self._host}:{port}")
+            port = self._listen(server, f"{self._host}:{port}")
         except RuntimeError as error:
             raise CannotListen(
                 f"cannot listen on {self._host}:{port} for gRPC; choose another port with --grpc-port"
@@ -72,6 +81,15 @@ class GrpcServer:
         await server.start()
         self._server = server
         log.info("gRPC listens on %s:%d", self._host, port)
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        if self._tls is None:
+            return int(server.add_insecure_port(address))
+        key, cert, client_ca = self._tls.parts()
+        credentials = grpc.ssl_server_credentials(
+            [(key, cert)], root_certificates=client_ca, require_client_auth=client_ca is not None
+        )
+        return int(server.add_secure_port(address, credentials))
 
     def begin_stop(self) -> None:
         """Take no new call from here on; calls under way go on."""

@@ -14,17 +14,20 @@ from grpc.aio import ServicerContext
 
 from app.edge.decoding import Decoding
 from app.edge.dispatch import CLIENT_CLOSED_REQUEST
+from app.edge.door import Door
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
 from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
+from app.edge.request_ids import HEADER
 from app.edge.respond import status_of
 from app.errors import NotFound, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
 from app.serving import describe
 from app.serving.administration import (
+    AdminCall,
     AdminRule,
     RepositoryCommands,
     check_load_parameters,
@@ -32,6 +35,7 @@ from app.serving.administration import (
     is_loopback,
     refuse_repository_name,
 )
+from app.serving.api_keys import ApiKeys
 from app.serving.model import LoadedModel
 from app.serving.model_config import model_config
 from app.serving.predictor import predict
@@ -42,8 +46,10 @@ from app.serving.work import RequestOptions, Timings
 log = logging.getLogger("atelier.grpc")
 
 PROTOCOL = "grpc:infer"
+REQUEST_ID = HEADER.decode()
+PLACE_OF_KEY = "the metadata authorization"
 
-Servicer = TypeVar("Servicer")
+Servicer = TypeVar("Servicer", bound="InferenceServicer")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Message = TypeVar("Message")
@@ -55,16 +61,19 @@ def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servic
 
     @wraps(method)
     async def answer(servicer: Servicer, request: Request, context: ServicerContext) -> Response:
+        request_id = servicer.begin(context)
         try:
             return await method(servicer, request, context)
         except ServingError as error:
             code, details = code_of(error), details_of(error)
             if status_of(error) >= 500 and not isinstance(error, Unavailable):
-                log.error("%s failed with %s: %s", method.__name__, code.name, error.message)
+                log.error("%s failed with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id))
             else:
-                log.debug("%s refused with %s: %s", method.__name__, code.name, error.message)
+                log.debug(
+                    "%s refused with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id)
+                )
         except Exception:
-            log.exception("%s failed", method.__name__)
+            log.exception("%s failed", method.__name__, extra=_fields(request_id))
             code, details = StatusCode.INTERNAL, "internal error; see the service's log"
         await context.abort(code, details)
         raise AssertionError("abort raises, always")
@@ -82,6 +91,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         decoding: from messages to tensors.
         observer: is told of every inference.
         admin: who may load and unload.
+        keys: who may ask for inference; None: everybody.
+        door: names requests, and has the access log.
         unload_timeout_s: requests of a model that is unloaded may take that long to finish.
         clock: monotonic seconds.
     """
@@ -95,6 +106,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         decoding: Decoding,
         observer: RequestObserver,
         admin: AdminRule,
+        keys: ApiKeys | None,
+        door: Door,
         unload_timeout_s: float,
         clock: Clock,
     ) -> None:
@@ -104,8 +117,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._decoding = decoding
         self._observer = observer
         self._admin = admin
+        self._keys = keys
+        self._door = door
         self._unload_timeout_s = unload_timeout_s
         self._clock = clock
+
+    def begin(self, context: ServicerContext) -> str:
+        """Name a call, and tell its client the name; any call begins with this."""
+        given = dict(context.invocation_metadata() or ()).get(REQUEST_ID)
+        request_id = self._door.ids.name(None if given is None else _raw(given)).decode()
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        return request_id
 
     @answers_errors
     async def ServerLive(self, request: pb.ServerLiveRequest, context: ServicerContext) -> pb.ServerLiveResponse:
@@ -202,8 +224,12 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         timings = Timings()
         model: LoadedModel | None = None
         rollout: Rollout | None = None
+        response: pb.ModelInferResponse | None = None
+        key: str | None = None
         code = 500
         try:
+            if self._keys is not None:
+                key = self._check_key(self._keys, context)
             model = self._registry.get(request.model_name, _version(request.model_version))
             if not request.model_version:
                 rollout = self._registry.rollout(request.model_name)
@@ -225,6 +251,19 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             self._observer.request_done(
                 model=model, protocol=PROTOCOL, code=code, seconds=self._clock() - start, timings=timings
             )
+            access_log = self._door.access_log
+            if access_log is not None and access_log.takes(code):
+                access_log.write(
+                    request_id=dict(context.trailing_metadata())[REQUEST_ID],
+                    client=unquote(context.peer()),
+                    key=key,
+                    protocol=PROTOCOL,
+                    model=request.model_name,
+                    version=None if model is None else model.version,
+                    code=code,
+                    bytes=None if response is None else response.ByteSize(),
+                    ms=round(1e3 * (self._clock() - start), 3),
+                )
         return response
 
     async def _infer(
@@ -256,9 +295,28 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             return parse_infer(request, model)
         return await self._decoding.aside(lambda: parse_infer(request, model), model, began=began)
 
+    def _check_key(self, keys: ApiKeys, context: ServicerContext) -> str:
+        fields = dict(context.invocation_metadata() or ())
+        return keys.check(
+            "infer",
+            authorization=_raw(fields.get("authorization", "")),
+            api_key=_raw(fields.get("x-api-key", "")),
+            how=PLACE_OF_KEY,
+        )
+
     def _check_admin(self, call: str, context: ServicerContext) -> None:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        self._admin.check(call, authorization=given, how="the metadata authorization", near=_is_near(context.peer()))
+        fields = dict(context.invocation_metadata() or ())
+        self._admin.check(
+            AdminCall(
+                name=call,
+                credentials=_raw(fields.get("authorization", "")),
+                api_key=_raw(fields.get("x-api-key", "")),
+                how=PLACE_OF_KEY,
+                is_near=_is_near(context.peer()),
+                is_at_listener=False,
+                fields=fields,
+            )
+        )
 
 
 def _key(request: pb.ModelInferRequest, context: ServicerContext, header: str | None) -> bytes:
@@ -276,6 +334,14 @@ def _until(remaining_s: float | None, options: RequestOptions, model: LoadedMode
     if remaining_s is None or remaining_s >= timeout_s:
         return options
     return replace(options, timeout_s=remaining_s)
+
+
+def _fields(request_id: str) -> dict[str, object]:
+    return {"fields": {"request_id": request_id}}
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
 
 
 def _version(text: str) -> int | None:

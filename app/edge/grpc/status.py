@@ -9,7 +9,9 @@ from app.errors import (
     InvalidInput,
     NotFound,
     QueueFull,
+    RateExceeded,
     ServingError,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     VersionRefused,
@@ -19,9 +21,11 @@ from app.errors import (
 # is an InvalidInput here too: RESOURCE_EXHAUSTED invites to try the same again, which would never succeed.
 STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (InvalidInput, StatusCode.INVALID_ARGUMENT),
+    (Unauthenticated, StatusCode.UNAUTHENTICATED),
     (Forbidden, StatusCode.PERMISSION_DENIED),
     (NotFound, StatusCode.NOT_FOUND),
     (QueueFull, StatusCode.RESOURCE_EXHAUSTED),
+    (RateExceeded, StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineOutOfReach, StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, StatusCode.UNAVAILABLE),
     (DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),

@@ -20,7 +20,7 @@ PIXELS = bytes(SIDE * SIDE)
 
 def request(body=PIXELS, *, path=PATH, length=None, kind=b"application/octet-stream"):
     size = len(body) if length is None else length
-    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (path, kind, size, body)
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (path, kind, size, body)
 
 
 SENT = {
@@ -34,7 +34,7 @@ SENT = {
     "half a head": (request()[:30], 0),
     "no HTTP": (b"nonsense\r\n\r\n", 1),
     "a request whose answer is not awaited": (request(), 0),
-    "a request for a page": (b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+    "a request for a page": (b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", 1),
 }
 
 

@@ -1,0 +1,113 @@
+"""Addresses to listen on, as flags name them, and the sockets that do."""
+
+import asyncio
+import os
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import CannotListen
+
+BACKLOG = 2048
+_UNIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """``ADDRESS:PORT`` or ``unix:PATH``.
+
+    Attributes:
+        host: address or name; the path of a Unix socket.
+        port: None for a Unix socket; 0 picks a free one.
+    """
+
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Bind":
+        """Read a flag.
+
+        Raises:
+            ValueError: it has another form; says which one is right.
+        """
+        if text.startswith(_UNIX):
+            path = text.removeprefix(_UNIX)
+            if not path.startswith("/"):
+                raise ValueError(f"{text!r} is no address; the path of a Unix socket begins with /, as in unix:/run/a")
+            return cls(path, None)
+        host, _, port = text.rpartition(":")
+        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError(f"{text!r} is no address; write ADDRESS:PORT, as in 127.0.0.1:9000, or unix:/PATH")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    async def listen(self) -> list[socket.socket]:
+        """Listen; on a Unix socket only for this user.
+
+        Raises:
+            CannotListen: the address is taken, or is none of this machine's.
+        """
+        try:
+            return await listen(self.host, self.port) if self.port is not None else [_listen_unix(self.host)]
+        except OSError as error:
+            raise CannotListen(f"cannot listen on {self} for administrators: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Remove a Unix socket from the disk; its name would lead nowhere."""
+        if self.port is None:
+            with suppress(OSError):
+                Path(self.host).unlink()
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return _UNIX + self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def listen(host: str, port: int) -> list[socket.socket]:
+    """Listen as the single process does, on every address of ``host``; who connects waits to be accepted.
+
+    Args:
+        host: address or name.
+        port: 0 picks a free one.
+
+    Raises:
+        OSError: the address is taken, or is none of this machine's.
+    """
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+    sockets = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+    server.close()
+    for each in sockets:
+        each.listen(BACKLOG)
+    return sockets
+
+
+def _listen_unix(path: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        if _is_left_behind(path):
+            os.unlink(path)
+        listening.bind(path)
+        os.chmod(path, 0o600)  # nobody can connect before it listens
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _is_left_behind(path: str) -> bool:
+    """Whether there is a socket at which nobody listens any more: its process was killed."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+    except FileNotFoundError:
+        return False
+    except ConnectionRefusedError:
+        return True
+    return False

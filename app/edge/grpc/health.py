@@ -1,0 +1,102 @@
+"""grpc.health.v1: the service that load balancers and Kubernetes ask over gRPC.
+
+Source: github.com/grpc/grpc/blob/master/src/proto/grpc/health/v1/health.proto. Two messages of one field each are
+written here, in a pool of their own: another copy of the protocol in the process, such as a client's, does not meet
+them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+
+NAME = "grpc.health.v1.Health"
+# Whoever watches hears of a change within this long.
+LOOK_EVERY_S = 0.5
+UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = range(4)
+
+
+def _messages() -> tuple[Any, Any]:
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="grpc/health/v1/health.proto", package="grpc.health.v1", syntax="proto3"
+    )
+    request = file.message_type.add(name="HealthCheckRequest")
+    request.field.add(name="service", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    response = file.message_type.add(name="HealthCheckResponse")
+    statuses = response.enum_type.add(name="ServingStatus")
+    for number, name in enumerate(("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")):
+        statuses.value.add(name=name, number=number)
+    response.field.add(
+        name="status",
+        number=1,
+        type=field.TYPE_ENUM,
+        label=field.LABEL_OPTIONAL,
+        type_name=".grpc.health.v1.HealthCheckResponse.ServingStatus",
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    made = (pool.FindMessageTypeByName(f"grpc.health.v1.{each.name}") for each in (request, response))
+    first, second = (message_factory.GetMessageClass(each) for each in made)
+    return first, second
+
+
+HealthCheckRequest, HealthCheckResponse = _messages()
+
+
+class HealthServicer:
+    """Answers Check and Watch for the whole server and for the services that it has.
+
+    Args:
+        is_ready: whether requests can be sent here.
+        is_ending: whether the process is stopping; it waits for no watcher.
+        services: names of the services; the empty name is the whole server.
+    """
+
+    def __init__(
+        self, *, is_ready: Callable[[], bool], is_ending: Callable[[], bool], services: tuple[str, ...]
+    ) -> None:
+        self._is_ready = is_ready
+        self._is_ending = is_ending
+        self._services = {"", *services}
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """For ``add_generic_rpc_handlers``."""
+        forms = {
+            "request_deserializer": HealthCheckRequest.FromString,
+            "response_serializer": HealthCheckResponse.SerializeToString,
+        }
+        return grpc.method_handlers_generic_handler(
+            NAME,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self.check, **forms),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **forms),
+            },
+        )
+
+    async def check(self, request: Any, context: ServicerContext) -> Any:
+        """The status now."""
+        if request.service not in self._services:
+            await context.abort(StatusCode.NOT_FOUND, "unknown service")
+        return HealthCheckResponse(status=self._status())
+
+    async def watch(self, request: Any, context: ServicerContext) -> AsyncIterator[Any]:
+        """The status now and whenever it changes, until the client leaves or the service ends."""
+        known = request.service in self._services
+        told = None
+        while True:
+            is_last = self._is_ending()
+            status = self._status() if known else SERVICE_UNKNOWN
+            if status != told:
+                told = status
+                yield HealthCheckResponse(status=status)
+            if is_last:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _status(self) -> int:
+        return SERVING if self._is_ready() else NOT_SERVING

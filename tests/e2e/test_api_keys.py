@@ -1,0 +1,157 @@
+"""API keys as an operator makes them and as clients send them."""
+
+import subprocess
+import sys
+
+import grpc
+import pytest
+
+from tests.e2e.test_connections import Line, head
+from tests.e2e.test_grpc import GrpcService, pixels, refusal
+from tests.support.service import ROOT, own_environment, wait_until
+from tests.support.tiny_models import SIDE, write_brightness_model
+from tests.support.workers import Workers
+
+ADMIN_KEY = "the-one-admin-key"
+LOAD = "/v2/repository/models/brightness/load"
+PREDICT = "/v1/models/brightness:predict"
+IMAGE = bytes(SIDE * SIDE)
+LARGE = bytes(200_000)
+OPEN = ("/v2/health/live", "/v2/health/ready", "/v1/models", "/v2/models/brightness/ready", "/metrics", "/docs")
+
+
+def new_key(path, name, *arguments):
+    command = [sys.executable, "-m", "app", "keys", "new", "--name", name, *arguments]
+    environment = {**own_environment(), "ATELIER_API_KEYS_FILE": str(path)}
+    made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return made.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("keys")
+    write_brightness_model(directory / "models")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def keys(place):
+    path = place / "keys.json"
+    return {
+        "infer": new_key(path, "app", "--scopes", "infer"),
+        "admin": new_key(path, "operator", "--scopes", "admin,metrics"),
+        "both": new_key(path, "tool", "--scopes", "infer,admin"),
+        "slow": new_key(path, "slow", "--scopes", "infer", "--rate", "0.5"),
+    }
+
+
+@pytest.fixture(scope="module")
+def service(place, keys):
+    """A service that asks for keys; no key may be in its log."""
+    environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_ADMIN_KEY": ADMIN_KEY}
+    service = GrpcService(place / "models", "--log-level", "debug", environment=environment)
+    yield service
+    assert service.stop() == 0
+    for secret in (*keys.values(), ADMIN_KEY):
+        assert secret not in service.log
+    assert "Traceback" not in service.log
+
+
+def predict(client, key=None, body=IMAGE, *, name="authorization"):
+    headers = {"content-type": "application/octet-stream"}
+    if key is not None:
+        headers[name] = key if name == "x-api-key" else f"Bearer {key}"
+    return client.post(PREDICT, content=body, headers=headers)
+
+
+@pytest.mark.parametrize("body", [IMAGE, LARGE], ids=["small", "large"])
+def test_inference_needs_a_key_for_it(service, keys, body):
+    for refused in (predict(service.client, body=body), predict(service.client, "wrong", body)):
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == "Bearer"
+    assert predict(service.client, keys["admin"], body).status_code == 403
+    answered = 200 if body is IMAGE else 413  # for this model
+    for name in ("authorization", "x-api-key"):
+        assert predict(service.client, keys["infer"], body, name=name).status_code == answered
+
+
+def test_an_unknown_model_is_not_told_from_a_known_one_without_a_key(service):
+    assert service.client.post("/v2/models/no-such-model/infer", json={}).status_code == 401
+
+
+def test_health_status_and_metrics_stay_open(service):
+    assert [service.client.get(path).status_code for path in OPEN] == [200] * len(OPEN)
+
+
+def test_admin_routes_take_the_admin_key_and_keys_for_administrators(service, keys):
+    def load(key):
+        return service.client.post(LOAD, headers={"authorization": f"Bearer {key}"}).status_code
+
+    assert [load(key) for key in (ADMIN_KEY, keys["admin"], keys["both"])] == [200] * 3
+    assert [load(key) for key in (keys["infer"], "wrong")] == [403, 401]
+    assert service.client.post(LOAD).status_code == 401
+
+
+def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
+    assert predict(service.client, keys["slow"]).status_code == 200
+    refused = predict(service.client, keys["slow"])
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 2
+    assert predict(service.client, keys["infer"]).status_code == 200
+
+
+def test_grpc_asks_for_the_same_keys(service, keys):
+    assert refusal(service.triton.infer, "brightness", pixels())[0] == grpc.StatusCode.UNAUTHENTICATED.name
+    for name, value in (("authorization", f"Bearer {keys['infer']}"), ("x-api-key", keys["infer"])):
+        service.triton.infer("brightness", pixels(), headers={name: value})
+    admin = {"authorization": f"Bearer {keys['admin']}"}
+    assert refusal(service.triton.infer, "brightness", pixels(), headers=admin)[0] == "PERMISSION_DENIED"
+    service.triton.load_model("brightness", headers=admin)
+    assert refusal(service.triton.load_model, "brightness")[0] == "UNAUTHENTICATED"
+    assert service.triton.is_server_ready()
+
+
+def test_metrics_can_ask_for_a_key(place, keys, start):
+    environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_METRICS_ACCESS": "key"}
+    client = start(place / "models", environment=environment).client
+    codes = [
+        client.get("/metrics", headers={"x-api-key": key}).status_code for key in ("", keys["infer"], keys["admin"])
+    ]
+    assert codes == [401, 403, 200]
+
+
+def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tmp_path, place, start):
+    path = tmp_path / "keys.json"
+    first = new_key(path, "first")
+    workers = Workers(start(place / "models", "--workers", "2", "--api-keys-file", str(path)))
+    client = workers.client
+
+    def codes(key):
+        return {predict(client, key).status_code for _ in range(6)}
+
+    second = new_key(path, "second")
+    wait_until(lambda: codes(second) == {200})
+    path.write_text("{broken")
+    workers.service.says("the keys that were in force remain so")
+    assert codes(first) == codes(second) == {200}
+    path.unlink()
+    third = new_key(path, "third")
+    wait_until(lambda: codes(third) == {200} and codes(first) == {401})
+    workers.close()
+
+
+@pytest.mark.parametrize("length", [IMAGE, LARGE], ids=["small", "large"])
+def test_a_request_without_a_key_is_refused_by_its_head_and_its_body_is_not_waited_for(service, length):
+    with Line(service.url) as line:
+        line.send(head(length=len(length)))
+        assert line.reply()[0] == 401
+
+
+def test_no_file_is_a_mistake_at_start(place):
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(place / "models")]
+    for path, error in ((place / "none.json", "No such file"), (place / "models", "is a directory")):
+        started = subprocess.run(
+            [*command, "--api-keys-file", str(path)], cwd=ROOT, env=own_environment(), capture_output=True, check=False
+        )
+        assert started.returncode == 2
+        assert error in started.stderr.decode()

@@ -1,0 +1,205 @@
+"""TLS and certificates of clients, for HTTP and gRPC."""
+
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import grpc
+import httpx
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from tests.e2e.test_grpc import pixels
+from tests.support.certificates import Certificates
+from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_models import SIDE, write_brightness_model
+
+PREDICT = "/v1/models/brightness:predict"
+IMAGE = bytes(SIDE * SIDE)
+OCTETS = {"content-type": "application/octet-stream"}
+PASSWORD = "the-keys-password"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    write_brightness_model(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server(certificates):
+    """Certificate and key of the service."""
+    return certificates.signed("server")
+
+
+def flags(server, *more):
+    return ("--tls-cert", str(server[0]), "--tls-key", str(server[1]), *map(str, more))
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "workers"])
+def encrypted(request, models, server):
+    service = Service(models, *flags(server), "--grpc-port", "0", "--workers", request.param, wait_ready=False)
+    yield service
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+
+
+@pytest.fixture(scope="module")
+def mutual(models, server, certificates):
+    service = Service(models, *flags(server, "--tls-client-ca", certificates.ca), "--grpc-port", "0", wait_ready=False)
+    yield service
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+
+
+def context(ca, client=None):
+    made = ssl.create_default_context(cafile=ca)
+    if client is not None:
+        made.load_cert_chain(*client)
+    return made
+
+
+@contextmanager
+def client_of(service, ca, client=None):
+    with httpx.Client(base_url=service.url, verify=context(ca, client), timeout=30) as opened:
+        wait_until(lambda: opened.get("/v2/health/ready").status_code == 200)
+        yield opened
+
+
+def address(service):
+    host, port = re.fullmatch(r"https://(.+):(\d+)", service.url).groups()
+    return host, int(port)
+
+
+def grpc_client(service, ca, client=None):
+    port = re.search(r"gRPC listens on \S+:(\d+)", service.log)[1]
+    files = {"private_key": str(client[1]), "certificate_chain": str(client[0])} if client else {}
+    return triton.InferenceServerClient(f"localhost:{port}", ssl=True, root_certificates=str(ca), **files)
+
+
+def test_both_protocols_are_encrypted(encrypted, certificates):
+    with client_of(encrypted, certificates.ca) as client:
+        assert client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200
+        assert client.post(PREDICT, content=bytes(200_000), headers=OCTETS).status_code == 413
+    with grpc_client(encrypted, certificates.ca) as client:
+        assert client.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(encrypted.url + "/v2/health/live", verify=context(certificates.stranger))
+
+
+def test_plain_text_gets_nothing(encrypted):
+    with pytest.raises(httpx.TransportError):
+        httpx.get(encrypted.url.replace("https", "http") + "/v2/health/live")
+
+
+def test_a_refusal_arrives_although_the_client_goes_on_sending(encrypted, certificates):
+    """Over TLS no side can be closed alone."""
+    with client_of(encrypted, certificates.ca) as client:
+        for _ in range(3):
+            reply = client.post(PREDICT, content=bytes(20 * 2**20), headers=OCTETS)
+            assert reply.status_code == 413
+            assert reply.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(models, server, certificates, workers):
+    service = Service(models, *flags(server), "--workers", workers, wait_ready=False)
+    trusted = context(certificates.ca)
+    with (
+        client_of(service, certificates.ca),
+        socket.create_connection(address(service)) as line,
+        trusted.wrap_socket(line, server_hostname="localhost") as idle,
+    ):
+        idle.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(1)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 10
+
+
+def test_tls_below_1_2_is_refused(encrypted, certificates):
+    old = context(certificates.ca)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(address(encrypted)) as line, pytest.raises((ssl.SSLError, OSError)):
+        old.wrap_socket(line, server_hostname="localhost")
+    new = context(certificates.ca)
+    with (
+        socket.create_connection(address(encrypted)) as line,
+        new.wrap_socket(line, server_hostname="localhost") as tls,
+    ):
+        assert tls.version() == "TLSv1.3"
+
+
+def test_without_a_certificate_of_its_own_no_client_is_let_in(mutual, certificates):
+    known, unknown = certificates.signed("client"), certificates.signed("other", by="stranger")
+    with client_of(mutual, certificates.ca, known) as client:
+        assert client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200
+    with grpc_client(mutual, certificates.ca, known) as client:
+        assert client.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
+    for given in (None, unknown):
+        with (
+            httpx.Client(verify=context(certificates.ca, given)) as client,
+            pytest.raises(httpx.TransportError),
+        ):
+            client.get(mutual.url + "/v2/health/live")
+        with grpc_client(mutual, certificates.ca, given) as client, pytest.raises(InferenceServerException) as refused:
+            client.is_server_live()
+        assert refused.value.status() == str(grpc.StatusCode.UNAVAILABLE)
+
+
+def test_an_encrypted_key_needs_its_password_which_no_log_holds(models, server, certificates, start):
+    key = certificates.encrypted(server[1], PASSWORD)
+    service = start(
+        models,
+        *flags((server[0], key)),
+        "--log-level",
+        "debug",
+        wait_ready=False,
+        environment={"ATELIER_TLS_KEY_PASSWORD": PASSWORD},
+    )
+    with client_of(service, certificates.ca):
+        pass
+    assert PASSWORD not in service.log
+    with pytest.raises(AssertionError, match="gRPC reads no encrypted keys"):
+        Service(
+            models, *flags((server[0], key)), "--grpc-port", "0", environment={"ATELIER_TLS_KEY_PASSWORD": PASSWORD}
+        )
+
+
+def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificates):
+    other = certificates.signed("another")
+    encrypted = certificates.encrypted(server[1], PASSWORD)
+    for cert, key, ca in (
+        (server[0], other[1], certificates.ca),
+        (models / "none.crt", server[1], certificates.ca),
+        (server[0], encrypted, certificates.ca),
+        (server[0], server[1], server[1]),
+    ):
+        command = [sys.executable, "-m", "app", "serve", "--models-dir", str(models), "--port", "0"]
+        started = subprocess.run(
+            [*command, *flags((cert, key), "--tls-client-ca", ca)],
+            cwd=ROOT,
+            env=own_environment(),
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=30,
+        )
+        assert started.returncode == 2
+        assert "error: TLS with" in started.stderr
+        assert "Traceback" not in started.stderr
