@@ -20,7 +20,12 @@ PIXELS = bytes(SIDE * SIDE)
 
 def request(body=PIXELS, *, path=PATH, length=None, kind=b"application/octet-stream"):
     size = len(body) if length is None else length
-    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (path, kind, size, body)
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        path,
+        kind,
+        size,
+        body,
+    )
 
 
 SENT = {
