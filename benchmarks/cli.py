@@ -15,7 +15,6 @@ from rich.table import Table
 from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.machine import describe
-from benchmarks.reload import SETTLED_AFTER, Rates, measure_reloads
 from benchmarks.startup import measure_startup
 
 if TYPE_CHECKING:
@@ -97,14 +96,17 @@ def serving(
 def reload(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
     only: Annotated[str, typer.Option(help="Models, between commas [default: all with one input].")] = "",
-    reloads: Annotated[int, typer.Option(min=SETTLED_AFTER + 10, help="How often, all models together.")] = 500,
-    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second meanwhile.")] = Rates.good,
+    reloads: Annotated[int, typer.Option(min=1, help="How often, all models together.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second meanwhile.")] = 100.0,
     pause: Annotated[float, typer.Option(min=0, help="Seconds between two reloads.")] = 0.0,
 ) -> None:
     """Hot reloads under mixed load: requests lost (none may be), wrong answers, latency, memory after each."""
+    from benchmarks.reload import SETTLED_AFTER, Rates, measure_reloads
     from benchmarks.reload_report import reload_document, reload_table
     from benchmarks.soak.run import newest_versions
 
+    if reloads < SETTLED_AFTER + 10:
+        raise typer.BadParameter(f"--reloads {reloads}: memory is judged after the first {SETTLED_AFTER}")
     versions = [each for each in newest_versions(models) if not only or each.parent.name in only.split(",")]
     if not versions:
         raise typer.BadParameter(f"no model of {models} has one input and is among {only!r}")
@@ -144,6 +146,27 @@ def soak(
     for fault in found.faults:
         typer.echo(f"error: {fault}", err=True)
     if found.faults:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def chaos(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Names of scenarios, comma-separated; all if empty.")] = "",
+) -> None:
+    """Killed and stopped workers, slow and vanishing clients, no descriptors left: is everybody else answered?"""
+    from benchmarks.chaos.run import run_chaos
+    from benchmarks.soak.run import newest_versions
+
+    names = [name for name in only.split(",") if name]
+    told = Console(stderr=True).print
+    found = list(run_chaos(newest_versions(models), names, told=told))
+    table = Table("scenario", "expected", "measured", "as expected")
+    for one in found:
+        table.add_row(one.name, one.expected, one.measured, "; ".join(one.faults) or "yes")
+    Console(width=140).print(table)
+    write_result("chaos", {"scenarios": [asdict(one) for one in found]})
+    if any(one.faults for one in found):
         raise typer.Exit(1)
 
 

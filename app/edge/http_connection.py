@@ -5,14 +5,13 @@ framings of one request, a change of protocol.
 """
 
 import time
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.edge.body import too_large
+from app.edge.http_rules import Phase, head_refusal, head_too_large, is_overdue, overdue_reply
 from app.edge.respond import Reply, error_body, error_reply
 from app.errors import Overloaded
 from app.serving.peer import ADMIN_LISTENER, NEAR, peer_of
@@ -22,22 +21,8 @@ if TYPE_CHECKING:
 
 # An end of the client's stream this soon after its request means that it sends nothing more; a later one, that it left.
 HALF_CLOSE_WITHIN_S = 0.1
-# After a refusal the client may go on sending for so long: closed at once, the connection would be reset, and the reply
-# lost.
-LINGER_S = 2.0
 # Bytes of framing (chunk sizes, trailers) may be so many times those of the body, and a head's limit more.
 MOST_FRAMING = 16
-
-
-class Phase(Enum):
-    """What a connection waits for."""
-
-    NEW = "its first byte"
-    IDLE = "the next request"
-    HEAD = "the rest of a head"
-    BODY = "the rest of a body"
-    ANSWER = "the answer"
-    LINGER = "the client to close it"
 
 
 class _Flow(FlowControl):
@@ -117,7 +102,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._phase is Phase.HEAD:
             if self._raw_bytes > self._limits.head_limit_bytes:
-                self._refuse_message(self._head_too_large())
+                self._refuse_message(head_too_large(self._limits))
         elif self._phase is Phase.BODY:
             framing = self._raw_bytes - len(data) - MOST_FRAMING * self._body_bytes
             if framing > self._limits.head_limit_bytes:
@@ -202,18 +187,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if size > limits.head_limit_bytes:  # what has come may be more than the head
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > limits.head_limit_bytes or len(self.headers) > limits.max_headers:
-            self._stop(self._head_too_large())
-        version = self.parser.get_http_version()
-        if version not in {"1.0", "1.1"}:
-            self._stop(Reply(505, error_body(f"HTTP/{version} is not supported; use HTTP/1.1")))
-        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
-            self._stop(Reply(400, error_body(f"the request has {self._hosts} Host headers; send one")))
-        if self.parser.get_method() == b"CONNECT":
-            self._stop(Reply(405, error_body("Method Not Allowed; this is not a proxy")))
-        if self._is_encoded and version == "1.0":
-            self._stop(Reply(400, error_body("HTTP/1.0 has no Transfer-Encoding; use HTTP/1.1")))
-        if self._length > limits.body_limit_bytes:
-            self._stop(error_reply(too_large(self._length, limits.body_limit_bytes)))
+            self._stop(head_too_large(limits))
+        reply = head_refusal(
+            method=self.parser.get_method(),
+            version=self.parser.get_http_version(),
+            hosts=self._hosts,
+            length=self._length,
+            is_encoded=self._is_encoded,
+            limits=limits,
+        )
+        if reply is not None:
+            self._stop(reply)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -281,11 +265,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """uvicorn's way to refuse, in the one form of every error."""
         self._refuse_message(Reply(400, error_body(msg)))
 
-    def _head_too_large(self) -> Reply:
-        limits = self._limits
-        most = f"at most {limits.head_limit_bytes} bytes and {limits.max_headers} headers are accepted"
-        return Reply(431, error_body(f"the head of the request is too large; {most}"))
-
     def _stop(self, reply: Reply) -> None:
         """Refuse from within a callback of the parser, or after it."""
         self._refuse_message(reply)
@@ -293,6 +272,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse_message(self, reply: Reply) -> None:
         """Refuse the message that comes in, once the ones before it are answered, and read nothing more."""
+        if self._phase is Phase.BODY and self.cycle is not None and self.cycle.response_complete:
+            # It is answered already, by its head: a second reply would count as that to the next request.
+            self._is_deaf = True
+            self._linger()
+            return
         if self._phase is Phase.BODY:
             self._forget_cycle()
         self._refuse(reply)
@@ -355,25 +339,15 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_stuck(now):
             self.transport.abort()
             return
-        limits, waited_s = self._limits, now - self._since
-        match self._phase:
-            case Phase.IDLE if waited_s > limits.keep_alive_s:
-                self.transport.close()
-            case Phase.NEW if waited_s > limits.head_timeout_s:
-                self.transport.close()
-            case Phase.HEAD if waited_s > limits.head_timeout_s:
-                self._refuse_message(_timeout(f"the head did not arrive within {limits.head_timeout_s:g} s"))
-            case Phase.BODY if self.flow.read_paused:
-                self._since = now - limits.body_timeout_s / 2  # it is the application that does not read
-            case Phase.BODY if waited_s > limits.body_timeout_s + self._body_bytes / limits.body_rate_bytes:
-                self._refuse_message(
-                    _timeout(
-                        f"{self._body_bytes} bytes of the body arrived in {waited_s:.0f} s; send at least "
-                        f"{limits.body_rate_bytes} bytes a second"
-                    )
-                )
-            case Phase.LINGER if waited_s > LINGER_S:
-                self.transport.close()
+        if self._phase is Phase.BODY and self.flow.read_paused:  # it is the application that does not read
+            self._since = now - self._limits.body_timeout_s / 2
+        waited = self._phase, now - self._since, self._body_bytes, self._limits
+        if not is_overdue(*waited):
+            return
+        if (reply := overdue_reply(*waited)) is not None:
+            self._refuse_message(reply)
+        else:
+            self.transport.close()
 
     def _is_stuck(self, now: float) -> bool:
         """Whether the client has read nothing of its reply for too long."""
@@ -382,7 +356,3 @@ class GuardedProtocol(HttpToolsProtocol):
             self._unsent_since = now
         self._unsent_bytes = unsent
         return unsent > 0 and now - self._unsent_since > self._limits.send_timeout_s
-
-
-def _timeout(message: str) -> Reply:
-    return Reply(408, error_body(message))

@@ -29,7 +29,7 @@ BOUNDS = {
     "ATELIER_KEEP_ALIVE_S": "60",
     "ATELIER_BODIES_LIMIT_BYTES": "3000000",
     "ATELIER_BODY_LIMIT_BYTES": "2000000",
-    "ATELIER_MAX_CONNECTIONS": "8",
+    "ATELIER_MAX_CONNECTIONS": "24",
 }
 
 
@@ -255,16 +255,14 @@ def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_for_ever(bound
 
 
 def test_bodies_of_unanswered_requests_share_one_room(bounded):
-    lines = [Line(bounded.url) for _ in range(2)]
-    for line in lines:
-        line.send(head(length=1_900_000) + bytes(1_400_000))
-    with Line(bounded.url) as late:
-        status, document = late.send(head(length=1_900_000) + bytes(1_400_000)).reply()
-        assert status == 503
-        assert "at most 3000000 are allowed; try again" in document["error"]
-    assert bounded.client.get("/v2/health/live").status_code == 200
-    for line in lines:
-        line.socket.close()
+    with Line(bounded.url) as first, Line(bounded.url) as second, Line(bounded.url) as third:
+        lines = (first, second, third)
+        for line in lines:
+            line.send(head(length=1_900_000) + bytes(1_400_000))
+        assert bounded.client.get("/v2/health/live").status_code == 200
+        replies = dict(line.reply() for line in lines)  # the last of the three to be read finds no room
+        assert replies.keys() == {503, 408}
+        assert "at most 3000000 are allowed; try again" in replies[503]["error"]
 
     def fits():
         with Line(bounded.url) as again:
@@ -281,14 +279,14 @@ def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded
     def are_all_answered():
         for line in lines:
             line.socket.close()
-        lines[:] = [Line(bounded.url) for _ in range(8)]
+        lines[:] = [Line(bounded.url) for _ in range(24)]
         return all(line.send(LIVE).reply() == (200, {"live": True}) for line in lines)
 
     wait_until(are_all_answered)
     with Line(bounded.url) as late:
         status, document = late.reply()
         assert status == 503
-        assert document["error"] == "8 connections are open, as many as are allowed; try again"
+        assert document["error"] == "24 connections are open, as many as are allowed; try again"
         assert late.reply() is None
     for line in lines:
         assert line.send(LIVE).reply() == (200, {"live": True})

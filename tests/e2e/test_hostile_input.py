@@ -192,7 +192,10 @@ def test_a_tiff_that_pillow_trips_over_is_refused_with_400(client):
 def test_a_host_or_an_origin_that_is_no_address_keeps_admin_routes_closed(client, header, address):
     head, body = raw(client, b"POST /v2/repository/models/rule/unload HTTP/1.1", header % address)
     assert head.startswith(b"HTTP/1.1 403 ")
-    assert json.loads(body)["error"].startswith("/v2/repository/models/rule/unload is closed to other sites")
+    error = json.loads(body)["error"]
+    assert (
+        "is no name of this service" in error or "/v2/repository/models/rule/unload is closed to other sites" in error
+    )
 
 
 @pytest.mark.parametrize("length", [b"1_0", "١٢".encode(), b"0x5", b"9" * 5_000, b"5 5"])
@@ -252,7 +255,9 @@ def test_head_is_answered_as_get_without_a_body(client, path):
     got, head = client.get(path), client.head(path)
     assert head.status_code == got.status_code
     assert head.content == b""
-    changing = {"date", "content-length"} if path in {"/metrics", "/v2/models/rule/stats"} else {"date"}
+    changing = {"date", "x-request-id"}
+    if path in {"/metrics", "/v2/models/rule/stats"}:
+        changing.add("content-length")
     assert {**head.headers, **dict.fromkeys(changing)} == {**got.headers, **dict.fromkeys(changing)}
 
 

@@ -320,8 +320,8 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
         (
             '{"batching": {"max_batchsize": 3}}',
             "unknown key 'max_batchsize' in batching; known: max_batch_size, max_queue_delay_us, max_queue_rows, "
-            "max_queue_bytes, allowed_batch_sizes, length_buckets, priority_levels, default_priority_level, "
-            "default_timeout_ms",
+            "max_queue_bytes, max_queue_s, allowed_batch_sizes, length_buckets, priority_levels, "
+            "default_priority_level, default_timeout_ms",
         ),
         (
             '{"baching": {}}',

@@ -168,7 +168,7 @@ def test_without_tensorflow_a_version_goes_on_as_it_was_and_it_is_said_what_to_i
         assert "; version 1 goes on serving" in reply.json()["error"]
         assert platform(service, IMAGES) == ONNX
         assert labels(service, IMAGES)[0] == labels(service, IMAGES)[1]
-        assert children(service.process.pid) == []
+        wait_until(lambda: children(service.process.pid) == [])
     finally:
         assert service.stop() == 0
 
