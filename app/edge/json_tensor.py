@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 import simdjson
 
-from app.contract.json_text import MAX_DEPTH, check_counts, check_values, read_json
+from app.contract.json_text import MAX_DEPTH, MOST_VALUES, check_counts, check_values, read_json
 from app.edge.json_values import JsonValue, kind_of_value, members, plain, slow_tensor
 from app.errors import InvalidInput
 from app.runtime.backend import Array
@@ -109,6 +109,8 @@ class Document:
             InvalidInput: ragged, or anything but a number where a number belongs.
         """
         if isinstance(value, simdjson.Array):
+            if len(self._body) > MOST_VALUES and _has_strings(self._body):
+                check_values(self._body, name)  # before millions of numbers are read for nothing
             rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
             known = self._shapes.get(rest)
             shape = known or _rectangle(value)
@@ -158,6 +160,11 @@ class Document:
                 f"shape {list(shape)} wants {prod(shape)}, flat or nested like that"
             )
         return tensor.reshape(shape)
+
+
+def _has_strings(body: bytes) -> bool:
+    """Whether a quote stands within the arrays of a document."""
+    return body.find(b'"', body.find(b"["), body.rfind(b"]")) >= 0
 
 
 def _numbers(value: JsonValue) -> Array | None:

@@ -20,8 +20,8 @@ from tests.support.service import ROOT, Service, wait_until
 TEXT = "/v1/models/imdb-sentiment-lstm:predict"
 IMAGE = "/v1/models/fashion-mnist-cnn:classify"
 PLAIN = {"Content-Type": "text/plain"}
-# A bound for a slow machine; the attacks took the service 5 to 60 s when they were found.
-MOST_SILENCE_S = 1.0
+# A bound for a busy machine whose cores the clients share; the attacks took 5 to 60 s when they were found.
+MOST_SILENCE_S = 3.0
 
 
 @pytest.fixture(scope="module")
