@@ -22,6 +22,7 @@ from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
 from app.edge.request_ids import HEADER
 from app.edge.respond import status_of
+from app.edge.v2_input import read_options
 from app.errors import NotFound, ServingError, Unavailable
 from app.repository.scan import version_number
 from app.runtime.warmup import Clock
@@ -236,7 +237,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
                 if rollout is not None and rollout.splits:
                     model = rollout.choose(_key(request, context, rollout.sticky_header))
             with model.leases:
-                model.admission.check_open()
+                _check_open(request, context, model)
                 response = await self._infer(request, model, context, timings, rollout, began=start)
             code = 200
         except ServingError as error:
@@ -326,6 +327,13 @@ def _key(request: pb.ModelInferRequest, context: ServicerContext, header: str | 
         return given if isinstance(given, bytes) else given.encode()
     raw = request.raw_input_contents
     return b"".join(raw) if raw else request.SerializeToString()
+
+
+def _check_open(request: pb.ModelInferRequest, context: ServicerContext, model: LoadedModel) -> None:
+    """Refuse what cannot be admitted before its tensors are decoded; gRPC's messages state their options outside."""
+    options = _until(context.time_remaining(), read_options(plain_parameters(request.parameters)), model)
+    level = model.batcher.rules.level(options.priority)
+    model.batcher.check_open(level=level, left_s=model.timeout_s(options))
 
 
 def _until(remaining_s: float | None, options: RequestOptions, model: LoadedModel) -> RequestOptions:
