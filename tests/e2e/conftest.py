@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.service import Service
+from tests.support.tiny_models import write_brightness_model
 
 
 @pytest.fixture
@@ -18,3 +19,11 @@ def start():
     for service in services:
         if service.process.returncode is None:
             assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A models directory with one model of a few weights, for the tests of a file alone."""
+    directory = tmp_path_factory.mktemp("models")
+    write_brightness_model(directory)
+    return directory

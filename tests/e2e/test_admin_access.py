@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.test_grpc import GrpcService, refusal
 from tests.support.service import Service
-from tests.support.tiny_models import SIDE, write_brightness_model
+from tests.support.tiny_models import SIDE
 from tests.support.workers import Workers
 
 KEY = "s3cret"
@@ -28,13 +28,6 @@ FORWARDING = {
     "x-real-ip": "192.0.2.1",
     "via": "1.1 proxy",
 }
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    write_brightness_model(directory)
-    return directory
 
 
 def predict(client, body=IMAGE, **headers):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.proxies import haproxy, nginx
 from tests.support.service import Service
-from tests.support.tiny_models import SIDE, write_brightness_model
+from tests.support.tiny_models import SIDE
 
 LOAD = "/v2/repository/models/brightness/load"
 PREDICT = "/v1/models/brightness:predict"
@@ -23,13 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed (Debian package nginx-light)"),
     pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed (Debian package haproxy)"),
 ]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    write_brightness_model(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

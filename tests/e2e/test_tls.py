@@ -17,19 +17,12 @@ from tritonclient.utils import InferenceServerException
 from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
 from tests.support.service import ROOT, Service, own_environment, wait_until
-from tests.support.tiny_models import SIDE, write_brightness_model
+from tests.support.tiny_models import SIDE
 
 PREDICT = "/v1/models/brightness:predict"
 IMAGE = bytes(SIDE * SIDE)
 OCTETS = {"content-type": "application/octet-stream"}
 PASSWORD = "the-keys-password"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    write_brightness_model(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

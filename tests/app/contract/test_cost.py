@@ -1,10 +1,9 @@
 """No step from bytes to instances costs more than linearly in what it is given."""
 
-import time
-
 import pytest
 
 from app.contract import tokenizer
+from tests.support.cost import least_seconds
 
 SMALL, TIMES = 8_000, 4
 # Four times the input costs four times as much if the cost is linear, and sixteen times if it is quadratic.
@@ -34,16 +33,6 @@ EVIL_TEXTS = {
 }
 
 
-def seconds(call):
-    """The least processor time of this thread in seven runs."""
-    best = float("inf")
-    for _ in range(7):
-        began = time.thread_time()
-        call()
-        best = min(best, time.thread_time() - began)
-    return best
-
-
 TEXTS = {
     f"{name}{' among other letters' if more else ''}": (pattern, more)
     for name, pattern in EVIL_TEXTS.items()
@@ -56,6 +45,6 @@ TEXTS = {
 def test_splitting_a_text_costs_linearly_in_its_length(pattern, more, scheme):
     def split(length):
         text = (pattern * length)[:length] + more
-        return seconds(lambda: tokenizer.split_tokens(text, scheme))
+        return least_seconds(lambda: tokenizer.split_tokens(text, scheme), runs=7)
 
     assert split(SMALL * TIMES) < MOST * split(SMALL)

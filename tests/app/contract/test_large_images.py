@@ -1,7 +1,6 @@
 """Large photographs: reduced while they are decoded, and what that may change."""
 
 import functools
-import time
 
 import numpy as np
 import onnxruntime
@@ -12,6 +11,7 @@ from app.contract import transforms
 from app.contract.image_file import in_mode, open_image
 from app.contract.model_spec import ModelSpec
 from app.contract.transforms import apply_steps, image_to_instance
+from tests.support.cost import least_seconds
 from tests.support.images import encode
 from tests.support.service import ROOT
 
@@ -142,17 +142,9 @@ def test_a_large_photograph_costs_little_more_than_pillow_takes_to_decode_it_who
     spec, _ = published("fashion-mnist-cnn")
     data = encode(photograph(0, size=(4000, 3000)), "JPEG", quality=85)
 
-    def seconds(call):
-        best = float("inf")
-        for _ in range(3):
-            began = time.thread_time()
-            call()
-            best = min(best, time.thread_time() - began)
-        return best
-
     target = spec.input(spec.preprocessing.input)
-    ours = seconds(lambda: image_to_instance(data, preprocessing=spec.preprocessing, target=target))
-    assert ours < 2.0 * seconds(lambda: open_image(data).decode())
+    ours = least_seconds(lambda: image_to_instance(data, preprocessing=spec.preprocessing, target=target), runs=3)
+    assert ours < 2.0 * least_seconds(lambda: open_image(data).decode(), runs=3)
 
 
 @pytest.mark.parametrize("form", ["progressive JPEG", "PNG", "WebP", "TIFF"])
