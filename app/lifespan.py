@@ -114,6 +114,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         host=settings.host,
         tls=settings.tls,
         message_limit_bytes=settings.body_limit_bytes,
+        max_connections=settings.max_connections,
         stop_timeout_s=settings.shutdown_timeout_s,
     )
     try:

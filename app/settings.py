@@ -99,7 +99,9 @@ class Settings(BaseSettings):
     bodies_limit_bytes: int = Field(
         default=256 * 2**20, ge=1, description="Most bytes that the bodies of all unanswered requests may hold."
     )
-    max_connections: int = Field(default=4_096, ge=1, description="Most HTTP connections open at once.")
+    max_connections: int = Field(
+        default=4_096, ge=1, description="Most connections open at once, of HTTP and of gRPC each."
+    )
     head_limit_bytes: int = Field(
         default=32_768, ge=1_024, description="Largest request line with headers of a request."
     )
@@ -190,6 +192,7 @@ class Settings(BaseSettings):
             key=self.tls_key or self.tls_cert,
             client_ca=self.tls_client_ca,
             password=self.tls_key_password,
+            max_connections=self.max_connections,
         )
 
     @property

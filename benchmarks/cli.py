@@ -154,7 +154,7 @@ def chaos(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
     only: Annotated[str, typer.Option(help="Names of scenarios, comma-separated; all if empty.")] = "",
 ) -> None:
-    """Killed and stopped workers, slow and vanishing clients, no descriptors left: is everybody else answered?"""
+    """Killed workers, slow and vanishing clients, no descriptors, a clock that jumps: is everybody else answered?"""
     from benchmarks.chaos.run import run_chaos
     from benchmarks.soak.run import newest_versions
 

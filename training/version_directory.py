@@ -1,18 +1,17 @@
 """Add a version to a model's directory in one step: written aside, synced, then one rename.
 
 A reader sees either no version or a whole one, whatever kills the writer and when. The temporary directory's name
-starts with a dot and is no integer, so no server takes it for a version; its writer holds a lock on it, which the
-operating system drops when the writer dies, so that a later writer can tell leavings from work in progress.
+starts with a dot and is no integer, so no server takes it for a version; ``app.contract.private`` tells the leavings of
+a writer that was killed from work in progress.
 """
 
 import errno
-import fcntl
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from app.contract.private import private_directory, sweep
 
 TEMPORARY_PREFIX = ".publishing-"
 
@@ -32,7 +31,8 @@ def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[
         OSError: the disk; or what ``write`` raises. In every case, and on Ctrl-C, what was there before is
             unchanged and nothing else is left.
     """
-    with _parent_directory(parent), _temporary(parent) as temporary:
+    sweep(parent, TEMPORARY_PREFIX)
+    with _parent_directory(parent), private_directory(parent, TEMPORARY_PREFIX) as temporary:
         directory = temporary / "version"
         directory.mkdir()
         write(directory)
@@ -70,54 +70,6 @@ def _parent_directory(parent: Path) -> Iterator[None]:
         with suppress(OSError):  # it holds versions, or another writer's work
             parent.rmdir()
         raise
-
-
-@contextmanager
-def _temporary(parent: Path) -> Iterator[Path]:
-    """A locked directory beside the versions, gone afterwards; leavings of killed writers go first."""
-    for leaving in parent.glob(f"{TEMPORARY_PREFIX}*"):
-        _remove_if_dead(leaving)
-    path, lock = _locked_directory(parent)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_directory(parent: Path) -> tuple[Path, int]:
-    """Make and lock a directory; again if another writer took it for a leaving before the lock was held."""
-    while True:
-        path = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        path.mkdir(parents=True)
-        try:
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(lock), path.stat()):
-                return path, lock
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def _remove_if_dead(leaving: Path) -> None:
-    """Delete a temporary directory whose lock no living process holds."""
-    with suppress(FileNotFoundError):
-        lock = os.open(leaving, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leaving, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its writer is at work
-        finally:
-            os.close(lock)
 
 
 def _settle(directory: Path) -> None:

@@ -25,13 +25,17 @@ _NO_REFLINK = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.
 
 
 @contextmanager
-def private_directory(place: Path) -> Iterator[Path]:
+def private_directory(place: Path, prefix: str = PREFIX) -> Iterator[Path]:
     """A new directory in ``place``, mode 0700; it and everything below it is gone afterwards.
+
+    Args:
+        place: made if missing.
+        prefix: of its name.
 
     Raises:
         OSError: it cannot be made.
     """
-    path, lock = _locked_directory(place)
+    path, lock = _locked_directory(place, prefix)
     try:
         yield path
     finally:
@@ -39,10 +43,10 @@ def private_directory(place: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def sweep(place: Path) -> None:
+def sweep(place: Path, prefix: str = PREFIX) -> None:
     """Remove the private directories of processes that have ended without doing so."""
     with suppress(OSError):  # no such place, or one that cannot be listed: nothing to remove
-        for leaving in place.glob(f"{PREFIX}*"):
+        for leaving in place.glob(f"{prefix}*"):
             with suppress(OSError):  # somebody else's, or gone by now
                 _remove_if_dead(leaving)
 
@@ -117,11 +121,11 @@ def _reflinked(origin: int, copy: int) -> bool:
     return True
 
 
-def _locked_directory(place: Path) -> tuple[Path, int]:
+def _locked_directory(place: Path, prefix: str) -> tuple[Path, int]:
     """Make and lock a directory; again if another process took it for a leaving before the lock was held."""
     while True:
-        path = place / f"{PREFIX}{secrets.token_hex(8)}"
-        path.mkdir(mode=0o700)
+        path = place / f"{prefix}{secrets.token_hex(8)}"
+        path.mkdir(mode=0o700, parents=True)
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:

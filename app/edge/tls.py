@@ -1,15 +1,18 @@
 """TLS of both protocols: certificate, key, and whose certificates clients must have."""
 
 import ssl
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from app.contract.files import read_file
 
 FILE_LIMIT_BYTES = 2**20
 # Closing a connection waits so long for the client to agree; an idle one that does not read would hold up the end.
 CLOSE_TIMEOUT_S = 1.0
+# So many more than ``max_connections`` may be in a handshake, so that one connection too many is told why it is closed.
+HANDSHAKES = 64
 
 
 class TlsTimes(TypedDict, total=False):
@@ -31,6 +34,37 @@ def tls_times(context: ssl.SSLContext | None, *, handshake_timeout_s: float) -> 
     }
 
 
+class CountingContext(ssl.SSLContext):
+    """Encrypts so many connections at once; one more is closed before its handshake.
+
+    An event loop tells the protocol of a connection once it is encrypted, and whoever never finishes a handshake would
+    be counted by nobody.
+
+    Attributes:
+        most: connections in a handshake or after it.
+        encrypted: connections now.
+    """
+
+    most: int = 0
+    encrypted: int = 0
+
+    def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
+        """A new connection; the event loop drops it when it closes.
+
+        Raises:
+            ConnectionRefusedError: there are enough; event loops close a connection for which this is raised.
+        """
+        if self.encrypted >= self.most:
+            raise ConnectionRefusedError("no room for another handshake")
+        made = super().wrap_bio(*arguments, **keywords)
+        self.encrypted += 1
+        weakref.finalize(made, self._forget)
+        return made
+
+    def _forget(self) -> None:
+        self.encrypted -= 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """Files in PEM.
@@ -40,20 +74,23 @@ class Tls:
         key: its private key; may be the same file.
         client_ca: who signs the certificates of clients, which then need one; None: they need none.
         password: of the key, if that is encrypted.
+        max_connections: see ``CountingContext``.
     """
 
     cert: Path
     key: Path
     client_ca: Path | None = None
     password: str | None = field(default=None, repr=False)
+    max_connections: int = 4_096
 
     def context(self) -> ssl.SSLContext:
-        """For HTTP. TLS 1.2 at least.
+        """For HTTP. TLS 1.2 at least. Connections count from the first byte of their handshake.
 
         Raises:
             OSError: a file cannot be read, is no PEM, or the key does not fit; ``ssl.SSLError`` is one.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
+        context.most = self.max_connections + HANDSHAKES
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A function: without a password OpenSSL would ask the terminal for it.
         context.load_cert_chain(self.cert, self.key, lambda: self.password or "")

@@ -29,11 +29,16 @@ class Peer:
 NEAR = Peer()
 
 
-@lru_cache(maxsize=1_024)
 def peer_of(client: tuple[str, int] | None, server: tuple[str, int | None] | None, *, is_admin: bool) -> Peer:
     """The connection between these two, as ASGI has them in its scopes."""
     named = "" if client is None else f"{client[0]}:{client[1]}"
-    return Peer(named, server is None or is_loopback(server[0]), is_admin)
+    return Peer(named, server is None or _is_near(server[0]), is_admin)
+
+
+@lru_cache(maxsize=64)
+def _is_near(address: str) -> bool:
+    """Remembered: a machine has few addresses of its own, and each request of a connection asks."""
+    return is_loopback(address)
 
 
 def scope_peer(scope: Mapping[str, Any]) -> Peer:

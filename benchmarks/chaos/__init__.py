@@ -1,1 +1,1 @@
-"""What goes wrong around a service: killed and stopped workers, hostile and vanishing clients, no descriptors left."""
+"""What goes wrong around a service: killed workers, hostile clients, no descriptors left, a clock that jumps."""

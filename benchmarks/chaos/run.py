@@ -4,7 +4,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +49,12 @@ def run_chaos(versions: Sequence[Path], names: Sequence[str], *, told: Callable[
                 continue
             told(scenario.name)
             outcome = Outcome(scenario.name, scenario.expected)
-            with _target(models, scenario.flags, scenario.limit) as target:
+            if lacking := scenario.lacking():
+                outcome.faults.append(lacking)
+                yield outcome
+                continue
+            with serving(models, *scenario.flags, command=(*scenario.prefix(), *SERVE)) as service:
+                target = Target(service)
                 traffic = Traffic(target.address, good=asks.good, good_per_s=GOOD_PER_S, clients=4)
                 with traffic:
                     time.sleep(1)
@@ -72,11 +76,3 @@ def run_chaos(versions: Sequence[Path], names: Sequence[str], *, told: Callable[
                 if target.process.poll() is not None:
                     outcome.faults.append(f"the service ended with {target.process.returncode}")
             yield outcome
-
-
-@contextmanager
-def _target(models: Path, flags: Sequence[str], limit: int | None) -> Iterator[Target]:
-    # The shell lowers the limit of descriptors before the service starts, as an operator's unit would.
-    command = SERVE if limit is None else ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *SERVE)
-    with serving(models, *flags, command=command) as service:
-        yield Target(service)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 
 from benchmarks.soak.service import Service
 
@@ -18,6 +19,10 @@ HEALTH = "/v2/health/live"
 MOST_SILENCE_S = 0.25
 CLIENTS = 2_000
 SLOW_CLIENTS = 500
+# The wall clock of the service that is made to jump: libfaketime adds what this file says.
+CLOCK = Path(gettempdir()) / f"atelier-clock-{os.getpid()}"
+JUMPS = ("+1d", "-1d", "+4000d", "-20d", "+0")
+_FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 
 
 @dataclass
@@ -63,6 +68,15 @@ class Target:
             time.sleep(0.01)
         return longest
 
+    def date(self) -> str:
+        """The day that the service's replies state."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", HEALTH)
+            return " ".join(str(connection.getresponse().headers["Date"]).split()[1:4])
+        finally:
+            connection.close()
+
     def workers(self) -> list[int]:
         """Process numbers of the workers."""
         found = []
@@ -94,7 +108,8 @@ class Scenario:
         expected: in words.
         act: does it, and says what it saw.
         flags: of the service.
-        limit: of descriptors; None keeps that of the shell.
+        prefix: command that starts the service's own, with what it changes around it.
+        lacking: says what this machine lacks for it; empty if nothing.
         may_lose: requests of others that may go without an answer.
         may_answer: codes besides 200 that others may get.
     """
@@ -103,7 +118,8 @@ class Scenario:
     expected: str
     act: Callable[[Target], Found]
     flags: Sequence[str] = ()
-    limit: int | None = None
+    prefix: Callable[[], Sequence[str]] = tuple
+    lacking: Callable[[], str] = str
     may_lose: int = 0
     may_answer: tuple[int, ...] = ()
 
@@ -228,6 +244,53 @@ def no_descriptors(target: Target) -> Found:
     return Found(f"{len(lines)} connections; health {time.perf_counter() - began:.1f} s after they closed", faults)
 
 
+def jump(target: Target) -> Found:
+    """The wall clock jumps by days, months and years, back and forth."""
+    before, longest, faults = target.metric("atelier_request_seconds_sum"), 0.0, []
+    began = time.perf_counter()
+    for offset in JUMPS:
+        CLOCK.write_text(offset, encoding="ascii")
+        longest = max(longest, target.longest_wait_s(1.5))
+        status, body = target.service.post("/v2/repository/models/fashion-mnist-cnn/load")
+        if status != 200:
+            faults.append(f"a load at {offset} was answered {status}: {body}")
+        if (target.date() == time.strftime("%d %b %Y", time.gmtime())) != (offset == "+0"):
+            faults.append(f"after a jump by {offset} the service said {target.date()}")
+    CLOCK.unlink()
+    spent = target.metric("atelier_request_seconds_sum") - before
+    if not 0 < spent < 10 * (time.perf_counter() - began):
+        faults.append(f"requests took {spent:.0f} s together, the metrics say")
+    if longest > MOST_SILENCE_S:
+        faults.append(f"health took {longest * 1e3:.0f} ms")
+    return Found(f"{len(JUMPS)} jumps; health {longest * 1e3:.0f} ms at most", faults)
+
+
+def few_descriptors() -> Sequence[str]:
+    """The shell lowers the limit before the service starts, as an operator's unit would."""
+    return "sh", "-c", 'ulimit -n 256; exec "$@"', "sh"
+
+
+def own_clock() -> Sequence[str]:
+    """The service reads its wall clock through libfaketime, and the others from the kernel."""
+    CLOCK.write_text("+0", encoding="ascii")
+    return (
+        "env",
+        f"LD_PRELOAD={_libfaketime()}",
+        f"FAKETIME_TIMESTAMP_FILE={CLOCK}",
+        "FAKETIME_NO_CACHE=1",
+        "DONT_FAKE_MONOTONIC=1",
+    )
+
+
+def no_faketime() -> str:
+    """Empty if libfaketime is installed."""
+    return "" if _libfaketime() else "needs libfaketime (apt install faketime)"
+
+
+def _libfaketime() -> Path | None:
+    return next((found for place in _FAKETIME for found in Path("/").glob(place[1:])), None)
+
+
 SCENARIOS = (
     Scenario(
         "kill -9 of workers",
@@ -248,7 +311,14 @@ SCENARIOS = (
         "no descriptors left",
         "answers again once there are",
         no_descriptors,
-        limit=256,
+        prefix=few_descriptors,
         may_lose=1_000,
+    ),
+    Scenario(
+        "clock jumps",
+        "nobody notices: no timeout, no refusal; loads and metrics go on",
+        jump,
+        prefix=own_clock,
+        lacking=no_faketime,
     ),
 )

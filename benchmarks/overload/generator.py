@@ -177,8 +177,8 @@ def saturate(plan: dict[str, object]) -> float:
     while (now := time.perf_counter()) < start + 1.5 * seconds:
         counted = now > start + 0.5 * seconds
         for number, _ in poll.poll(0.1):
-            if by_number[number].answer() is not None:
-                answered[counted] += 1
+            if (code := by_number[number].answer()) is not None:
+                answered[counted] += code == 200
                 by_number[number].socket.sendall(request)
     return answered[True] / seconds
 

@@ -23,6 +23,8 @@ from benchmarks.serving.process import free_port, running, two_cores
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 SHARE = 0.9
 """Of what refusing leaves, that must be answered."""
+# Connections that ask as fast as they are answered, to find the capacity: as many as two full batches hold up to 0.2 s.
+CLIENTS = 32
 OTHER_RATE_PER_S = 50
 OTHER = "fashion-mnist-mlp"
 FLOOR = Path(__file__).parents[1] / "serving" / "peers" / "floor.py"
@@ -37,7 +39,7 @@ class Point:
     Attributes:
         model, factor: which, and how many times its capacity was offered.
         deadline_ms: its default timeout; 0: the service's own, 30 s.
-        capacity_per_s: C, answers a second of 64 clients that wait for each.
+        capacity_per_s: C, answers a second of 32 clients that wait for each.
         refusal_us: r, processor microseconds of one refusal, after what answers at capacity cost is taken off.
         floor_us: of one constant reply of the bare server, r_floor.
         good_per_s, required_per_s: answers a second in time, and SHARE * C * (1 - (k - 1) * C * r_floor).
@@ -101,7 +103,7 @@ def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) 
         asked = _request(models, name, f"/v1/models/{name}:predict", port)
         other = _request(models, OTHER, f"/v1/models/{OTHER}:predict", port) | {"rate_per_s": OTHER_RATE_PER_S}
         plain = {**_request(models, name, "/135", floor_port), "name": "floor"}
-        capacity = _load({"saturate": True, "seconds": seconds, "connections": 64, "streams": [asked]})[
+        capacity = _load({"saturate": True, "seconds": seconds, "connections": CLIENTS, "streams": [asked]})[
             "answered_per_s"
         ]
         alone = _offer([other], seconds)[0]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 import grpc
@@ -796,3 +797,29 @@ def test_without_the_port_nobody_waits_for_grpc_to_be_imported(tiny_models):
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_connections_over_the_bound_are_closed(tiny_models):
+    service = GrpcService(tiny_models, environment={"ATELIER_MAX_CONNECTIONS": "8"})
+    assert service.triton.is_server_live()
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and empty SETTINGS
+    answered = 0
+    lines = [socket.create_connection(("127.0.0.1", service.grpc_port), timeout=5) for _ in range(40)]
+    for line in lines:
+        line.sendall(preface)
+    for line in lines:
+        with suppress(ConnectionResetError):
+            answered += line.recv(1) != b""
+    for line in lines:
+        line.close()
+    assert 1 <= answered <= 8
+    assert service.triton.is_server_live()
+    wait_until(lambda: is_answered(service.grpc_port, preface))
+    assert service.stop() == 0
+
+
+def is_answered(port, preface):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as line, suppress(ConnectionResetError):
+        line.sendall(preface)
+        return line.recv(1) != b""
+    return False

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import grpc
 import httpx
@@ -14,6 +14,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from app.edge.tls import HANDSHAKES
 from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
 from tests.support.service import ROOT, Service, own_environment, wait_until
@@ -196,3 +197,35 @@ def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificat
         assert started.returncode == 2
         assert "error: TLS with" in started.stderr
         assert "Traceback" not in started.stderr
+
+
+def test_connections_count_from_their_handshake_on(models, server, certificates):
+    """Clients that never finish a handshake keep out one another, not those that are served."""
+    bounds = {"ATELIER_MAX_CONNECTIONS": "8", "ATELIER_HEAD_TIMEOUT_S": "2"}
+    service = Service(models, *flags(server), wait_ready=False, environment=bounds)
+    with client_of(service, certificates.ca) as client, ExitStack() as opened:
+        lines = [opened.enter_context(socket.create_connection(address(service))) for _ in range(200)]
+        wait_until(lambda: sum(is_closed(line) for line in lines) >= 200 - (8 + HANDSHAKES))
+        assert client.get("/v2/health/live").status_code == 200
+        assert sum(is_closed(line) for line in lines) <= 200 - HANDSHAKES
+        wait_until(lambda: is_let_in(service, certificates.ca))  # once the handshakes have timed out
+    assert service.stop() == 0
+    assert "Traceback" not in service.log
+
+
+def is_closed(line):
+    """Whether the service has closed a connection on which it never sends."""
+    line.setblocking(False)
+    try:
+        return line.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def is_let_in(service, ca):
+    try:
+        return httpx.get(service.url + "/v2/health/live", verify=context(ca)).status_code == 200
+    except httpx.ConnectError:
+        return False

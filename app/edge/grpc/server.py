@@ -30,6 +30,7 @@ class GrpcServer:
         host: address to listen on.
         tls: how to encrypt; None: not at all.
         message_limit_bytes: largest request; a larger one is answered RESOURCE_EXHAUSTED by gRPC itself.
+        max_connections: open at once; more are closed by gRPC itself.
         stop_timeout_s: seconds for calls under way to finish.
     """
 
@@ -42,6 +43,7 @@ class GrpcServer:
         host: str,
         tls: Tls | None,
         message_limit_bytes: int,
+        max_connections: int,
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
@@ -50,6 +52,7 @@ class GrpcServer:
         self._host = f"[{host}]" if ":" in host else host
         self._tls = tls
         self._message_limit_bytes = message_limit_bytes
+        self._max_connections = max_connections
         self._stop_timeout_s = stop_timeout_s
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -66,6 +69,7 @@ class GrpcServer:
         """
         options = [
             ("grpc.max_receive_message_length", self._message_limit_bytes),
+            ("grpc.max_allowed_incoming_connections", self._max_connections),
             # If not shared: else a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]

@@ -1,0 +1,17 @@
+"""One scenario against a real service; the others take too long for every run of the tests."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos.run import run_chaos
+from benchmarks.chaos.scenarios import no_faketime
+from benchmarks.soak.run import newest_versions
+
+
+@pytest.mark.skipif(bool(no_faketime()), reason="libfaketime is not installed")
+def test_a_wall_clock_that_jumps_disturbs_nobody():
+    versions = [version for version in newest_versions(Path("models")) if version.parent.name == "fashion-mnist-cnn"]
+    (found,) = run_chaos(versions, ["clock jumps"], told=print)
+    assert found.faults == []
+    assert "5 jumps" in found.measured
