@@ -7,7 +7,6 @@ others are decoded as they are.
 
 import io
 import struct
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -130,10 +129,7 @@ def is_cheap(data: bytes, *, most_bytes: int, most_pixels: int) -> bool:
 def _its_faults() -> Iterator[None]:
     """Whatever a file makes Pillow raise is that file's fault: OSError, SyntaxError, TypeError and others were seen."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of damaged metadata that we do not use.
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except (ServingError, UnidentifiedImageError):
         raise
     except MemoryError as error:

@@ -67,6 +67,7 @@ class _Job:
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     since: float
+    alone: bool
     result: Any = field(default=None, init=False)
 
     def settle(self, result: object) -> None:
@@ -94,16 +95,23 @@ class DecodePool:
         self._clock = clock
         self._held_bytes = 0
         self._jobs: deque[_Job] = deque()
+        self._runs_alone = False
         self._unfinished: set[_Job] = set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    async def run(self, call: Callable[[], T], ticket: Ticket) -> T:
+    async def run(self, call: Callable[[], T], ticket: Ticket, *, alone: bool = False) -> T:
         """Run ``call`` in a thread; it should ask ``ticket`` whether to go on wherever it can stop.
 
+        Args:
+            call: decodes.
+            ticket: what it may cost in time.
+            alone: it keeps the interpreter's lock for long. At most one such call runs: two would hand the lock to one
+                another, and the event loop would wait for both.
+
         Raises:
-            QueueFull: the oldest job waits for too long already.
+            QueueFull: the oldest job of its kind waits for too long already.
             DeadlineExceeded: the deadline passed first.
             Draining: the process ends.
             Exception: whatever ``call`` raises.
@@ -112,12 +120,12 @@ class DecodePool:
         now = self._clock()
         if ticket.deadline <= now:
             raise ticket.expired()
-        with suppress(IndexError):  # a thread may have taken the only one
-            if (waited_s := now - self._jobs[0].since) > MOST_WAIT_S:
-                raise QueueFull(
-                    f"{len(self._jobs)} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again"
-                )
-        job = _Job(call, ticket, loop.create_future(), loop, since=now)
+        waiting = [job.since for job in tuple(self._jobs) if job.alone == alone]
+        if waiting and (waited_s := now - waiting[0]) > MOST_WAIT_S:
+            raise QueueFull(
+                f"{len(waiting)} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again"
+            )
+        job = _Job(call, ticket, loop.create_future(), loop, since=now, alone=alone)
         timer = loop.call_later(ticket.deadline - now, job.settle, ticket.expired())
         self._unfinished.add(job)
         try:
@@ -191,17 +199,32 @@ class DecodePool:
                 result = error
             except Exception as error:  # noqa: BLE001 - whoever waits for it is told on the event loop
                 result = error
+            if job.alone:
+                self._no_longer_alone()
             with suppress(RuntimeError):  # the loop is closed: the process ends
                 job.loop.call_soon_threadsafe(partial(job.settle, result))
             del job, result
 
     def _next(self) -> _Job | None:
-        """The oldest job that somebody still waits for; None at the end."""
+        """The oldest job that may run and that somebody still waits for; None at the end."""
         with self._changed:
             while not self._closed:
-                while self._jobs:
-                    job = self._jobs.popleft()
-                    if not job.future.done():
-                        return job
+                if (job := self._take()) is not None:
+                    return job
                 self._changed.wait()
         return None
+
+    def _take(self) -> _Job | None:
+        for job in tuple(self._jobs):
+            if job.future.done():
+                self._jobs.remove(job)
+            elif not (job.alone and self._runs_alone):
+                self._jobs.remove(job)
+                self._runs_alone |= job.alone
+                return job
+        return None
+
+    def _no_longer_alone(self) -> None:
+        with self._changed:
+            self._runs_alone = False
+            self._changed.notify()

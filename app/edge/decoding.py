@@ -1,6 +1,7 @@
 """From the bodies of requests to tensors: on the event loop what is cheap, in the decode pool what is not."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from app.edge import wire
@@ -69,7 +70,7 @@ class Decoding:
         else:
             ticket = self._ticket(incoming, model)
             exchange = await self._pool.run(
-                lambda: wire.parse(request, model, self._new_reader(), ticket.check), ticket
+                lambda: wire.parse(request, model, self._new_reader(), ticket.check), ticket, alone=request.is_alone
             )
         return exchange, await self.tensors(exchange.inputs, model, exchange.options, began=incoming.began)
 
@@ -79,8 +80,7 @@ class Decoding:
         """Tensors of a request whose images and texts are still encoded."""
         for value in inputs.values():
             if isinstance(value, Encoded):
-                ticket = self.ticket(model, options, began=began)
-                return await decode_inputs(inputs, model, self._pool, ticket)
+                return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
         return inputs  # type: ignore[return-value]  # all of them are tensors
 
     async def prompt(
@@ -93,7 +93,9 @@ class Decoding:
             text, sampling, options = parse_generate(body, self._reader)
         else:
             ticket = self._ticket(incoming, model)
-            text, sampling, options = await self._pool.run(lambda: parse_generate(body, self._new_reader()), ticket)
+            text, sampling, options = await self._pool.run(
+                lambda: parse_generate(body, self._new_reader()), ticket, alone=len(body) > wire.LOCKING_JSON_BYTES
+            )
         next_token(model)
         name = model.input_for_media()
         ids = await self.tensors({name: Encoded([text])}, model, options, began=incoming.began)

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from app.contract.image_file import Room, is_cheap
+from app.contract.image_file import Room, is_cheap, no_bound
 from app.contract.tokenizer import pad
 from app.edge.decode_pool import DecodePool, Ticket
 from app.errors import InvalidInput, TooLarge, WrongFormat
@@ -41,8 +41,16 @@ class Encoded:
 Inputs = Mapping[str, Array | Encoded]
 
 
-async def decode_inputs(inputs: Inputs, model: LoadedModel, pool: DecodePool, ticket: Ticket) -> Tensors:
+async def decode_inputs(
+    inputs: Inputs, model: LoadedModel, pool: DecodePool, make_ticket: Callable[[], Ticket]
+) -> Tensors:
     """The tensors of a request: what is encoded is decoded, here if that is cheap and in the pool if not.
+
+    Args:
+        inputs: at least one of them is encoded.
+        model: that they are for.
+        pool: decodes what is not cheap.
+        make_ticket: what the request may cost in time; for the pool alone.
 
     Raises:
         InvalidInput: names the item and the rule it breaks.
@@ -50,21 +58,26 @@ async def decode_inputs(inputs: Inputs, model: LoadedModel, pool: DecodePool, ti
         QueueFull, DeadlineExceeded, Draining: see ``DecodePool.run``.
     """
     tensors: dict[str, Array] = {}
-    room = partial(pool.room, ticket)
     for name, value in inputs.items():
         if not isinstance(value, Encoded):
             tensors[name] = value
             continue
         _check_count(value, name, model)
         if _is_cheap(value, model):
-            tensors[name] = decode(value, model, room=room, check=ticket.check)
+            tensors[name] = decode(value, model)
         else:
+            ticket = make_ticket()
+            call = partial(decode, value, model, room=partial(pool.room, ticket), check=ticket.check)
             with model.admission.decoding_one():
-                tensors[name] = await pool.run(partial(decode, value, model, room=room, check=ticket.check), ticket)
+                tensors[name] = await pool.run(call, ticket)
     return tensors
 
 
-def decode(encoded: Encoded, model: LoadedModel, *, room: Room, check: Callable[[], None]) -> Array:
+def _go_on() -> None:
+    """Between two cheap items nobody has time to leave."""
+
+
+def decode(encoded: Encoded, model: LoadedModel, *, room: Room = no_bound, check: Callable[[], None] = _go_on) -> Array:
     """All items, one row each; token ids of different length are padded after their end.
 
     Args:
@@ -88,6 +101,8 @@ def decode(encoded: Encoded, model: LoadedModel, *, room: Room, check: Callable[
             ) from error
         except InvalidInput as error:
             raise type(error)(_said(encoded, index, str(error))) from error
+    if len(rows) == 1:
+        return rows[0][np.newaxis]
     if len({row.shape for row in rows}) == 1:
         return np.stack(rows)
     return pad(rows)

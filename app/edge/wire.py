@@ -20,6 +20,8 @@ DEFAULT_TOP_K = 10
 # Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a
 # text is not parsed at all, only decoded.
 INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
+# Reading so much JSON keeps the interpreter's lock for milliseconds at a time: one body after the other.
+LOCKING_JSON_BYTES = 2**20
 
 
 @dataclass(slots=True)
@@ -44,6 +46,11 @@ class Request:
     def is_small(self) -> bool:
         """Whether parsing costs less than handing it to a thread would."""
         return len(self.body) <= INLINE_BYTES.get(self.kind, len(self.body))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is parsed alone, see ``DecodePool.run``."""
+        return self.kind == "json" and len(self.body) > LOCKING_JSON_BYTES
 
 
 def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> media.Kind:

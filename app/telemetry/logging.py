@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 
 
@@ -61,6 +62,8 @@ def configure_logging(*, level: str, form: str, worker: int | None = None) -> No
     else:
         who = "" if worker is None else f"worker {worker}: "
         handler.setFormatter(TextFormatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
+    # Pillow warns of damaged metadata that nothing here uses; whoever sends it would write into the log.
+    warnings.filterwarnings("ignore", module="PIL")
     # They tell every chunk of every image, every look at the event loop, every changed file.
     for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
         logging.getLogger(chatty).setLevel(least)

@@ -74,6 +74,44 @@ def test_a_job_whose_client_left_is_not_run(gate):
     asyncio.run(main())
 
 
+def test_of_the_jobs_that_run_alone_one_runs_at_a_time_and_others_pass_them(gate):
+    async def main():
+        pool, ran = pool_of(threads=2), []
+        first = asyncio.create_task(pool.run(gate, ticket(), alone=True))
+        await begun(gate)
+        second = asyncio.create_task(pool.run(lambda: ran.append("second alone"), ticket(), alone=True))
+        await asyncio.sleep(0)
+        for number in range(3):
+            await pool.run(lambda number=number: ran.append(number), ticket())
+        assert ran == [0, 1, 2]
+        gate.may_end.set()
+        await asyncio.gather(first, second)
+        assert ran == [0, 1, 2, "second alone"]
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_jobs_that_wait_for_one_that_runs_alone_keep_out_only_their_like(gate):
+    async def main():
+        now = [0.0]
+        clock = lambda: now[0]  # noqa: E731 - a clock that is turned by hand
+        pool = pool_of(threads=2, clock=clock)
+        first = asyncio.create_task(pool.run(gate, ticket(clock=clock), alone=True))
+        await begun(gate)
+        second = asyncio.create_task(pool.run(lambda: 2, ticket(clock=clock), alone=True))
+        await asyncio.sleep(0)
+        now[0] = MOST_WAIT_S + 0.1
+        with pytest.raises(QueueFull, match="1 bodies wait to be decoded, the oldest for 1100 ms"):
+            await pool.run(lambda: 3, ticket(clock=clock), alone=True)
+        assert await pool.run(lambda: 4, ticket(clock=clock)) == 4
+        gate.may_end.set()
+        assert await asyncio.gather(first, second) == ["done", 2]
+        pool.close()
+
+    asyncio.run(main())
+
+
 def test_a_deadline_is_told_while_the_job_waits_and_while_it_runs(gate):
     async def main():
         pool = pool_of()
