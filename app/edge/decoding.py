@@ -12,7 +12,7 @@ from app.edge.exchange import Exchange, Heads
 from app.edge.generate import parse_generate
 from app.edge.http_limits import BodyRoom
 from app.edge.incoming import EdgeLimits, Incoming
-from app.edge.json_tensor import JsonReader
+from app.edge.json_tensor import LOCKING_BYTES, JsonReader
 from app.runtime.backend import Tensors
 from app.runtime.warmup import Clock
 from app.serving.generation import Prompt, Sampling, next_token
@@ -94,7 +94,7 @@ class Decoding:
         else:
             ticket = self._ticket(incoming, model)
             text, sampling, options = await self._pool.run(
-                lambda: parse_generate(body, self._new_reader()), ticket, alone=len(body) > wire.LOCKING_JSON_BYTES
+                lambda: parse_generate(body, self._new_reader()), ticket, alone=len(body) > LOCKING_BYTES
             )
         next_token(model)
         name = model.input_for_media()

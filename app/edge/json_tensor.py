@@ -7,6 +7,7 @@ remembered, and they are not walked again. Whatever these fast ways cannot read 
 says what is wrong.
 """
 
+import time
 from functools import lru_cache
 from math import prod
 
@@ -20,6 +21,10 @@ from app.runtime.backend import Array
 
 # Bytes, all that numbers are written with, and white space. An "e" of a word is lost as well, the rest of it is not.
 _OF_NUMBERS = b"0123456789+-.eE \t\r\n"
+# Reading so much keeps the interpreter's lock for tens of milliseconds at a time.
+LOCKING_BYTES = 2**20
+# After each such step the event loop has the lock for that long: what it does for a request takes it several turns.
+_REST_S = 0.01
 _REMEMBERED_BYTES = 16_384
 _REMEMBERED = 64
 
@@ -49,10 +54,12 @@ class JsonReader:
             TooLarge: see ``check_counts``.
         """
         check_counts(body)
+        _let_others_run(body)
         try:
             root = self._parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
             root = self._fall_back(body, error, strict=strict)
+        _let_others_run(body)
         if not isinstance(root, simdjson.Object | dict):
             raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
         return Document(root, body, shapes=self._shapes)
@@ -115,7 +122,7 @@ class Document:
             known = self._shapes.get(rest)
             shape = known or _rectangle(value)
             if shape is not None and (known or self._body.count(b"[") == _brackets(shape)):
-                flat = _numbers(value)
+                flat = self._numbers(value)
                 # An empty array and one with a single number look alike in ``rest``; only the latter is counted.
                 if flat is not None and flat.size == prod(shape):
                     if not known and rest.count(b'"') == 2:
@@ -123,6 +130,20 @@ class Document:
                     return flat.reshape(shape)
             check_values(self._body, name)
         return slow_tensor(plain(value), name)
+
+    def _numbers(self, value: JsonValue) -> Array | None:
+        """All numbers of a nested array, as int64 if every one is written as a whole one; None if not all are numbers.
+
+        Whole numbers are cheaper to check against an integer input than their float64.
+        """
+        for code, dtype in (("i", np.int64), ("d", np.float64)):
+            try:
+                return np.frombuffer(value.as_buffer(of_type=code), dtype=dtype)
+            except (TypeError, ValueError):
+                pass
+            finally:
+                _let_others_run(self._body)
+        return None
 
     def _remember(self, rest: bytes, shape: tuple[int, ...]) -> None:
         if len(self._shapes) >= _REMEMBERED:
@@ -147,7 +168,7 @@ class Document:
         forms = ((prod(shape),), shape)
         found = _rectangle(value) if isinstance(value, simdjson.Array) else None
         if found in forms and self._body.count(b"[") == other_brackets + _brackets(found):
-            flat = _numbers(value)
+            flat = self._numbers(value)
             if flat is not None:
                 return flat.reshape(shape)
         check_values(self._body, name)
@@ -162,22 +183,15 @@ class Document:
         return tensor.reshape(shape)
 
 
+def _let_others_run(body: bytes) -> None:
+    """Between two steps over a large document."""
+    if len(body) > LOCKING_BYTES:
+        time.sleep(_REST_S)
+
+
 def _has_strings(body: bytes) -> bool:
     """Whether a quote stands within the arrays of a document."""
     return body.find(b'"', body.find(b"["), body.rfind(b"]")) >= 0
-
-
-def _numbers(value: JsonValue) -> Array | None:
-    """All numbers of a nested array, as int64 if every one is written as a whole number; None if not all are numbers.
-
-    Whole numbers are cheaper to check against an integer input than their float64.
-    """
-    for code, dtype in (("i", np.int64), ("d", np.float64)):
-        try:
-            return np.frombuffer(value.as_buffer(of_type=code), dtype=dtype)
-        except (TypeError, ValueError):
-            pass
-    return None
 
 
 def _rectangle(value: JsonValue) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ from app.edge import media, v1, v2
 from app.edge.encoded import Encoded
 from app.edge.exchange import Exchange, Heads
 from app.edge.hints import how_to_send
-from app.edge.json_tensor import JsonReader
+from app.edge.json_tensor import LOCKING_BYTES, JsonReader
 from app.edge.respond import Reply
 from app.edge.routes import Route
 from app.errors import InvalidInput
@@ -20,8 +20,6 @@ DEFAULT_TOP_K = 10
 # Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a
 # text is not parsed at all, only decoded.
 INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
-# Reading so much JSON keeps the interpreter's lock for milliseconds at a time: one body after the other.
-LOCKING_JSON_BYTES = 2**20
 
 
 @dataclass(slots=True)
@@ -50,7 +48,7 @@ class Request:
     @property
     def is_alone(self) -> bool:
         """Whether it is parsed alone, see ``DecodePool.run``."""
-        return self.kind == "json" and len(self.body) > LOCKING_JSON_BYTES
+        return self.kind == "json" and len(self.body) > LOCKING_BYTES
 
 
 def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> media.Kind:
