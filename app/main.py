@@ -21,30 +21,30 @@ from app.api.oip import oip_router
 from app.api.repository import repository_router
 from app.api.shadow import shadow_router
 from app.api.statistics import statistics_router
-from app.application import Atelier
-from app.assembly import build_lifecycle
-from app.edge.access_log import AccessLog
-from app.edge.cors import Cors
-from app.edge.decode_pool import DecodePool
-from app.edge.decoding import Decoding
-from app.edge.dispatch import Dispatch
-from app.edge.door import Door
-from app.edge.http_limits import Connections, HttpLimits
-from app.edge.incoming import EdgeLimits
-from app.error_handlers import add_error_handlers
-from app.lifespan import lifespan
+from app.control.administration import AdminRule, is_loopback
+from app.control.api_keys import ApiKeys
+from app.control.sites import Sites
+from app.edge.codec.decode_pool import DecodePool
+from app.edge.entry.access_log import AccessLog
+from app.edge.entry.cors import Cors
+from app.edge.entry.door import Door
+from app.edge.http.body_decoding import Decoding
+from app.edge.http.dispatch import Dispatch
+from app.edge.http.incoming import EdgeLimits
+from app.edge.http.limits import Connections, HttpLimits
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
 from app.runtime.placement import Placer
-from app.serving.administration import AdminRule, is_loopback
-from app.serving.api_keys import ApiKeys
-from app.serving.housekeeping import Housekeeping
-from app.serving.sites import Sites
 from app.settings import Settings
 from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
-from app.worker_hooks import WorkerHooks
+from app.wiring.application import Atelier
+from app.wiring.assembly import build_lifecycle
+from app.wiring.error_handlers import add_error_handlers
+from app.wiring.housekeeping import Housekeeping
+from app.wiring.lifespan import lifespan
+from app.wiring.worker_hooks import WorkerHooks
 
 log = logging.getLogger("atelier.main")
 

@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
-from app.edge.access_log import AccessLog
-from app.edge.bind import Bind
-from app.edge.tls import Tls
+from app.control.administration import AdminMode
+from app.control.sites import ANY
+from app.edge.entry.access_log import AccessLog
+from app.edge.entry.bind import Bind
+from app.edge.entry.tls import Tls
 from app.repository.policy import BackendName
-from app.serving.administration import AdminMode
-from app.serving.sites import ANY
 
 PREFIX = "ATELIER_"
 # Read by the training package, which shares the prefix.

@@ -12,14 +12,14 @@ from app.contract.device import CPU
 from app.contract.golden import Golden
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.errors import VersionRefused
-from app.repository.golden_gate import replay
+from app.lifecycle.device_choice import sequence_of
+from app.lifecycle.golden_gate import replay
 from app.repository.scan import scan
 from app.runtime.backend import Array, Backend, Tensors
 from app.runtime.cuda import PinnedMemory, provider_options
-from app.runtime.io_binding import BoundBackend, OrdinaryMemory
-from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.engines.io_binding import BoundBackend, OrdinaryMemory
+from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import LatencyCurve, batch_sizes_up_to, measure_curve
-from app.serving.accelerated import sequence_of
 
 # How a batch reaches the session: ONNX Runtime alone, our backend around it, and our backend with bound buffers.
 WAYS = ("bare", "unbound", "bound")

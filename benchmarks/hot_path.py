@@ -51,8 +51,8 @@ def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
 
 
 async def _measure(models: Path, repeats: int) -> list[Budget]:
-    from app.edge.dispatch import Dispatch
-    from app.edge.incoming import EdgeLimits
+    from app.edge.http.dispatch import Dispatch
+    from app.edge.http.incoming import EdgeLimits
     from app.main import create_app
     from app.settings import Settings
 

@@ -1,8 +1,8 @@
 """Add a version to a model's directory in one step: written aside, synced, then one rename.
 
 A reader sees either no version or a whole one, whatever kills the writer and when. The temporary directory's name
-starts with a dot and is no integer, so no server takes it for a version; ``app.contract.private`` tells the leavings of
-a writer that was killed from work in progress.
+starts with a dot and is no integer, so no server takes it for a version; ``app.contract.files.private`` tells what a
+killed writer left from work in progress.
 """
 
 import errno
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.contract.private import private_directory, sweep
+from app.contract.files.private import private_directory, sweep
 
 TEMPORARY_PREFIX = ".publishing-"
 

@@ -2,11 +2,11 @@
 
 from fastapi import Request
 
+from app.control.administration import AdminCall, AdminRule, is_loopback
+from app.control.api_keys import ApiKeys, Scope
+from app.control.peer import scope_peer
+from app.control.sites import host_name, is_own_page
 from app.errors import Forbidden
-from app.serving.administration import AdminCall, AdminRule, is_loopback
-from app.serving.api_keys import ApiKeys, Scope
-from app.serving.peer import scope_peer
-from app.serving.sites import host_name, is_own_page
 
 
 class AdminGuard:

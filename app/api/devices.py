@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.contract.device import CPU
+from app.control.describe import describe_devices
+from app.lifecycle.registry import Registry
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.placement import Placer
-from app.serving.describe import describe_devices
-from app.serving.registry import Registry
 
 
 def devices_router(registry: Registry, placer: Placer, gpus: GpuMeter, *, threads: int) -> APIRouter:

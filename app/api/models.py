@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator
 
 from app.contract.model_spec import TensorSpec
+from app.lifecycle.registry import Registry
+from app.lifecycle.versions import State, VersionRecord
 from app.repository.scan import version_number
-from app.serving.registry import Registry
-from app.serving.versions import State, VersionRecord
 
 Version = Annotated[int, BeforeValidator(version_number)]
 

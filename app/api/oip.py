@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
+from app.control.describe import model_metadata, server_metadata
+from app.control.model_config import model_config
+from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
-from app.serving.describe import model_metadata, server_metadata
-from app.serving.model_config import model_config
-from app.serving.registry import Registry
 
 Version = Annotated[int, BeforeValidator(version_number)]
 

@@ -6,17 +6,17 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.admin import AdminGuard
-from app.contract.json_text import read_json
-from app.errors import InvalidInput, TooLarge
-from app.repository.serving_file import Promotion
-from app.serving.administration import (
+from app.contract.files.json_text import read_json
+from app.control.administration import (
     RepositoryCommands,
     check_load_parameters,
     check_unload_parameters,
     refuse_repository_name,
 )
-from app.serving.describe import model_versions, repository_index
-from app.serving.registry import Registry
+from app.control.describe import model_versions, repository_index
+from app.errors import InvalidInput, TooLarge
+from app.lifecycle.registry import Registry
+from app.repository.serving_file import Promotion
 
 BODY_LIMIT_BYTES = 65_536
 

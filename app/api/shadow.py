@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from app.serving.describe import TotalStatistics, describe_rollout
-from app.serving.registry import Registry
+from app.control.describe import TotalStatistics, describe_rollout
+from app.lifecycle.registry import Registry
 
 
 def shadow_router(registry: Registry, statistics: TotalStatistics) -> APIRouter:

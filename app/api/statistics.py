@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
+from app.control.describe import TotalStatistics, model_statistics
+from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
-from app.serving.describe import TotalStatistics, model_statistics
-from app.serving.registry import Registry
 
 Version = Annotated[int, BeforeValidator(version_number)]
 

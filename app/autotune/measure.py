@@ -11,13 +11,13 @@ from statistics import median
 import numpy as np
 
 from app.autotune.choice import Measurement, Setting
+from app.batching.admission import Admission
+from app.batching.work import RequestOptions
 from app.contract.golden import Golden
+from app.loaded import LoadedModel
 from app.runtime.backend import Array, Backend, Tensors
 from app.runtime.warmup import Clock, LatencyCurve
-from app.serving.admission import Admission
-from app.serving.model import LoadedModel
 from app.serving.predictor import predict
-from app.serving.work import RequestOptions
 
 # A setting is measured this often, in turn with the others, so that a slow minute of the machine hits all of them.
 REPEATS = 5

@@ -7,7 +7,7 @@ from rich.table import Column, Table
 from app.autotune.choice import QUIET, Measurement, Setting
 from app.autotune.measure import Load
 from app.autotune.run import Tuning
-from app.serving.model import LoadedModel
+from app.loaded import LoadedModel
 
 
 def table_of(tuning: Tuning, chosen: Measurement | None, *, model: LoadedModel, load: Load, p99_ms: float) -> Table:

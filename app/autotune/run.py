@@ -6,12 +6,12 @@ from pathlib import Path
 
 from app.autotune.choice import Measurement, Setting, candidates, finalists, largest_size
 from app.autotune.measure import REPEATS, Bench, Load
+from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
+from app.lifecycle.version_contract import VersionContract, possible_batch
+from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
 from app.runtime.warmup import Clock, measure_curve
-from app.serving.model import LoadedModel
-from app.serving.rules import worthwhile_buckets
-from app.serving.version_contract import VersionContract, possible_batch
 
 # Spent on the latency curve, which chooses the length buckets: more than at a start, because the choice stays.
 CURVE_BUDGET_S = 0.5

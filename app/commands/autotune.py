@@ -18,7 +18,7 @@ from app.telemetry.logging import configure_logging
 if TYPE_CHECKING:
     from app.autotune.measure import Load
     from app.autotune.run import Tuning
-    from app.serving.model import LoadedModel
+    from app.loaded import LoadedModel
 
 
 def autotune(
@@ -78,10 +78,10 @@ async def _autotune(
 ) -> "tuple[LoadedModel, Tuning]":
     import time
 
-    from app.assembly import build_lifecycle
     from app.autotune.run import tune
     from app.repository.policy import ServingPolicy
     from app.telemetry.metrics import Metrics
+    from app.wiring.assembly import build_lifecycle
 
     ServingPolicy.read(settings.models_dir / name)  # an invalid one is said in its own words, before anything runs
     lifecycle = build_lifecycle(settings, Metrics())

@@ -29,7 +29,7 @@ def new(
     ] = None,
 ) -> None:
     """Make a key, print it once, and append its hash to the file; a running service knows it within two seconds."""
-    from app.serving.api_keys import add_key
+    from app.control.api_keys import add_key
 
     path = api_keys_file or read_settings().api_keys_file
     if path is None:

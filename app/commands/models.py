@@ -24,7 +24,7 @@ def models(models_dir: ModelsDir = None) -> None:
     """List the published models: what they take, what they answer, how good they are."""
     import json
 
-    from app.contract.files import read_file
+    from app.contract.files.regular import read_file
     from app.contract.model_spec import ModelSpec
     from app.repository.last_good import policy_in_force
     from app.repository.scan import scan
@@ -105,10 +105,10 @@ async def _predict(
 ) -> Any:
     import time
 
-    from app.assembly import build_lifecycle
     from app.contract.tokenizer import text_from_bytes
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics
+    from app.wiring.assembly import build_lifecycle
 
     lifecycle = build_lifecycle(settings, Metrics())
     registry = lifecycle.registry

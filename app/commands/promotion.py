@@ -47,8 +47,8 @@ def rollback(
 
 def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[int]], Promotion]") -> None:
     """Change who is stable, with the versions that lie on the disk, and say what has changed."""
+    from app.lifecycle.versions import no_model
     from app.repository.scan import scan
-    from app.serving.versions import no_model
 
     settings = read_settings(models_dir=models_dir)
     directory = settings.models_dir / model

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.commands.shared import ModelsDir, fail, read_settings
-from app.edge.tls import Tls
+from app.edge.entry.tls import Tls
 from app.errors import CannotListen, KeysUnreadable
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -93,7 +93,7 @@ def serve(
     if settings.workers > 1:
         _serve_with_workers(settings)
     from app.main import create_app
-    from app.server import Server, uvicorn_config
+    from app.wiring.server import Server, uvicorn_config
 
     app = create_app(settings)
     server = Server(uvicorn_config(app, settings), settings)
@@ -106,7 +106,7 @@ def serve(
 
 
 def _serve_with_workers(settings: Settings) -> NoReturn:
-    from app.supervisor import supervise
+    from app.workers.supervisor import supervise
 
     try:
         code = supervise(settings)
@@ -127,7 +127,7 @@ def _check_tls(tls: Tls) -> None:
 
 
 def _check_keys(path: Path) -> None:
-    from app.serving.api_keys import read_keys
+    from app.control.api_keys import read_keys
 
     try:
         read_keys(path)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.files import read_file, shown
-from app.contract.npz import read_npz
+from app.contract.files.npz import read_npz
+from app.contract.files.regular import read_file, shown
 from app.errors import VersionRefused
 
 GOLDEN_FILE = "golden.npz"

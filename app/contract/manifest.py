@@ -10,9 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.contract.files import Opener, open_regular, opened, read_file, shown
-from app.contract.private import check_hash, hash_of
-from app.contract.tree import VERSION_ENTRIES, walk
+from app.contract.files.private import check_hash, hash_of
+from app.contract.files.regular import Opener, open_regular, opened, read_file, shown
+from app.contract.files.tree import VERSION_ENTRIES, walk
 from app.errors import VersionRefused
 
 MANIFEST_FILE = "manifest.json"

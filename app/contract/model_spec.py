@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.contract.files import read_file
+from app.contract.files.regular import read_file
 from app.errors import VersionRefused
 
 SPEC_FILE = "model.json"

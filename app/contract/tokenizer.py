@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.files import read_file
+from app.contract.files.regular import read_file
 from app.errors import VersionRefused, WrongFormat
 
 VOCABULARY_LIMIT_BYTES = 32 * 2**20

@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.contract.files import Opener, chunks, open_regular, opened, shown
+from app.contract.files.private import check_hash, check_size, copy_verified, private_directory
+from app.contract.files.regular import Opener, chunks, open_regular, opened, shown
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import check_listing, is_inside, read_manifest, verify_file
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
-from app.contract.private import check_hash, check_size, copy_verified, private_directory
 from app.errors import VersionRefused
 
 # Up to this size a graph is opened from memory, which writes nothing to a disk; larger ones from a private copy.

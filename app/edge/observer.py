@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from app.serving.model import LoadedModel
-from app.serving.work import Timings
+from app.batching.work import Timings
+from app.loaded import LoadedModel
 
 
 class RequestObserver(Protocol):

@@ -1,1 +1,1 @@
-"""The models/ directory: which versions exist, what each model's policy is, and the golden gate."""
+"""The models directory: which versions exist, and what the policy of each model is."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from app.contract.files import read_file
+from app.contract.files.regular import read_file
 from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
 from app.repository.serving_file import write_whole

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from app.contract.device import DeviceName
-from app.contract.files import read_file
+from app.contract.files.regular import read_file
 from app.contract.model_spec import LARGEST_BATCH, LONGEST_TEXT
 from app.errors import VersionRefused
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.contract.files.tree import Entry, walk
 from app.contract.manifest import MANIFEST_FILE
-from app.contract.tree import Entry, walk
 from app.errors import InvalidInput, VersionRefused
 
 log = logging.getLogger("atelier.repository")

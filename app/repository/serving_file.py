@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.contract.files import read_file
+from app.contract.files.regular import read_file
 from app.errors import VersionNotFound, VersionRefused
 from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy, Tried
 

@@ -1,1 +1,1 @@
-"""The data plane: validation, admission, queue and batches. Knows no HTTP and no runtime."""
+"""One request through the data plane: validation, works, prediction, generation. Knows no HTTP and no runtime."""

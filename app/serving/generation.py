@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.batching.work import RequestOptions, Timings
 from app.contract.model_spec import NextToken
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, continuation
 from app.errors import DeadlineExceeded, InvalidInput
+from app.loaded import LoadedModel
 from app.runtime.backend import Array
 from app.runtime.warmup import Clock
-from app.serving.model import LoadedModel
 from app.serving.predictor import predict
-from app.serving.work import RequestOptions, Timings
 
 DEFAULT_MAX_TOKENS = 64
 LARGEST_MAX_TOKENS = 1024

@@ -2,12 +2,12 @@
 
 import asyncio
 
+from app.batching.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
+from app.loaded import LoadedModel
 from app.runtime.backend import Tensors, byte_count, row_count
 from app.runtime.warmup import Clock
-from app.serving.model import LoadedModel
 from app.serving.split import Split, split
 from app.serving.validation import conform
-from app.serving.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
 
 
 async def predict(

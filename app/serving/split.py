@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from app.batching.rules import BatchRules
+from app.batching.work import Answer
 from app.contract.tokenizer import PADDING_ID
 from app.runtime.backend import Array, join_rows, row_count
-from app.serving.rules import BatchRules
-from app.serving.work import Answer
 
 
 @dataclass(slots=True)

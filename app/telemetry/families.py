@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from app.serving.comparison import DISTANCES, Comparison
-from app.serving.model import LoadedModel
+from app.loaded import LoadedModel
+from app.rollout.comparison import DISTANCES, Comparison
 from app.telemetry.counts import VERSION_LABELS, Histogram
 
 

@@ -9,15 +9,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.serving.comparison import Comparison
-from app.serving.model import LoadedModel
-from app.serving.versions import State
-from app.serving.work import Timings
+from app.batching.work import Timings
+from app.lifecycle.versions import State
+from app.loaded import LoadedModel
+from app.rollout.comparison import Comparison
 from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 
 if TYPE_CHECKING:
-    from app.serving.rollout import Rollout
+    from app.rollout.canary import Rollout
 
 
 GONE_KEPT = 32

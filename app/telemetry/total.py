@@ -11,8 +11,8 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.process import ProcessMetrics
 
 if TYPE_CHECKING:
-    from app.serving.comparison import Comparison
-    from app.serving.rollout import Rollout
+    from app.rollout.canary import Rollout
+    from app.rollout.comparison import Comparison
 
 
 class Total(Collector):

@@ -13,7 +13,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 
-from app.edge.tls import TlsTimes
+from app.edge.entry.tls import TlsTimes
 from app.workers.channel import log
 
 # So long a worker with more connections than another waits for that one to wake up.

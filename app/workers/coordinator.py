@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Draining, NotFound, ServingError
+from app.lifecycle.versions import no_model, no_version, unwritable
 from app.repository.last_good import policy_in_force
 from app.repository.policy import Tried
 from app.repository.scan import scan
 from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
-from app.serving.versions import no_model, no_version, unwritable
-from app.workers.canaries import Canaries
+from app.rollout.across_workers import Canaries
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.handle import Worker
 

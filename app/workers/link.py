@@ -10,11 +10,11 @@ from app.errors import ServingError
 from app.repository.serving_file import Promotion
 from app.telemetry.process import OwnProcess
 from app.telemetry.total import Total
-from app.worker_hooks import WorkerHooks
+from app.wiring.worker_hooks import WorkerHooks
 from app.workers.channel import Channel, ChannelClosed
 
 if TYPE_CHECKING:
-    from app.application import Atelier
+    from app.wiring.application import Atelier
 
 # The supervisor hears the counts of a worker at least that often; what is counted later is lost if it is killed.
 TELL_EVERY_S = 1.0

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from app.application import Atelier
 from app.main import create_app
-from app.server import Server, uvicorn_config
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from app.wiring.application import Atelier
+from app.wiring.server import Server, uvicorn_config
 from app.workers.accept import Acceptor, ConnectionCounts
 from app.workers.channel import receive_first
 from app.workers.hang import REPLACE_AFTER_S, Hang

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc import messages
 from app.errors import InvalidInput
+from app.loaded import LoadedModel
 from app.runtime.backend import Tensors
-from app.serving.model import LoadedModel
 from benchmarks.fuzzing.models import SIDE
 
 _PIXELS = np.arange(SIDE * SIDE, dtype=np.uint8)

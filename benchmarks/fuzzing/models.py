@@ -12,7 +12,7 @@ from app.contract.model_spec import (
     TransformStep,
 )
 from app.contract.tokenizer import Tokenizer
-from app.serving.model import LoadedModel
+from app.loaded import LoadedModel
 
 SIDE = 4
 WORDS = ("good", "bad", "film", "naïve", "don't")

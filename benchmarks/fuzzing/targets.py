@@ -12,23 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
+from app.contract.files.json_text import read_json
 from app.contract.golden import GOLDEN_FILE, Golden
 from app.contract.image_file import no_bound, open_image
-from app.contract.json_text import read_json
 from app.contract.manifest import MANIFEST_FILE, verify_manifest
 from app.contract.model_spec import SPEC_FILE, ModelSpec
-from app.edge import media, v1, v2
-from app.edge.compression import inflate
-from app.edge.encoded import Encoded, Inputs, decode
-from app.edge.exchange import Exchange, read_heads
-from app.edge.generate import parse_generate
+from app.edge.codec import media
+from app.edge.codec.encoded import Encoded, Inputs, decode
+from app.edge.codec.json_tensor import JsonReader
+from app.edge.codec.json_values import plain
 from app.edge.grpc.status import details_of
-from app.edge.json_tensor import JsonReader
-from app.edge.json_values import plain
+from app.edge.http.compression import inflate
 from app.edge.respond import error_reply
-from app.edge.routes import canonical, match, match_target
+from app.edge.rest import oip as v2
+from app.edge.rest import tfs as v1
+from app.edge.rest.exchange import Exchange, read_heads
+from app.edge.rest.generate import parse_generate
+from app.edge.rest.routes import canonical, match, match_target
 from app.errors import ServingError
-from app.serving.model import LoadedModel
+from app.loaded import LoadedModel
 from app.serving.validation import conform
 from benchmarks.fuzzing import seeds
 from benchmarks.fuzzing.models import PIXEL_LIMIT, SIDE, image_model, numbers_model, rule_model, text_model

@@ -14,7 +14,7 @@ from app.contract.golden import Golden
 from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
-from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.engines.onnx import OnnxBackend
 
 JSON = {"Content-Type": "application/json"}
 BYTES = {"Content-Type": "application/octet-stream"}

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.contract.manifest import write_manifest
-from app.repository.watch import is_remote
+from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
 from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until

@@ -14,7 +14,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from app.edge.tls import HANDSHAKES
+from app.edge.entry.tls import HANDSHAKES
 from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
 from tests.support.service import ROOT, Service, own_environment, wait_until

@@ -27,7 +27,7 @@ UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
 # A batch of white pictures never ends. A worker waits 3 s for one that does.
 HANGING = """
 import time
-from app.runtime.onnx_backend import OnnxBackend
+from app.runtime.engines.onnx import OnnxBackend
 from app.workers import hang
 hang.REPLACE_AFTER_S = 3
 run = OnnxBackend.run

@@ -5,13 +5,13 @@ import threading
 
 import numpy as np
 
+from app.batching.admission import Admission
+from app.batching.batcher import Batcher
+from app.batching.instances import Instance
+from app.batching.rules import BatchRules
+from app.batching.work import Work
 from app.errors import BackendFailed
 from app.runtime.warmup import LatencyCurve
-from app.serving.admission import Admission
-from app.serving.batcher import Batcher
-from app.serving.instances import Instance
-from app.serving.rules import BatchRules
-from app.serving.work import Work
 
 
 class FakeClock:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.cli import main
-from app.edge.dispatch import Dispatch
+from app.edge.http.dispatch import Dispatch
 
 LEAKED_BYTES = 64 * 1024
 _kept: list[bytes] = []

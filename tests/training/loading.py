@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from app.runtime.onnx_backend import OnnxBackend
-from app.serving.loader import Loader
-from app.serving.model import LoadedModel
+from app.lifecycle.loader import Loader
+from app.loaded import LoadedModel
+from app.runtime.engines.onnx import OnnxBackend
 from tests.support.fakes import Observed
 
 

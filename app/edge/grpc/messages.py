@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from app.edge.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
-from app.edge.encoded import Encoded
+from app.batching.work import Answer, RequestOptions
+from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
+from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.v2_input import Declared, declare, media_rows, read_options, refuse_count, wanted_input
-from app.edge.v2_output import Requested, check_requested, printed_outputs
+from app.edge.rest.oip_inputs import Declared, declare, media_rows, read_options, refuse_count, wanted_input
+from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
 from app.errors import InvalidInput
+from app.loaded import LoadedModel
 from app.runtime.backend import Array
-from app.serving.model import LoadedModel
-from app.serving.work import Answer, RequestOptions
 
 # The field of InferTensorContents that holds the values of a datatype. None holds FP16.
 CONTENTS = {

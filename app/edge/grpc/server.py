@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import grpc
 
+from app.edge.entry.tls import Tls
 from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from app.edge.tls import Tls
 from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")

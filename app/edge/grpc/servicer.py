@@ -12,22 +12,9 @@ from google.protobuf.json_format import ParseDict
 from grpc import StatusCode
 from grpc.aio import ServicerContext
 
-from app.edge.decoding import Decoding
-from app.edge.dispatch import CLIENT_CLOSED_REQUEST
-from app.edge.door import Door
-from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
-from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
-from app.edge.grpc.status import code_of, details_of
-from app.edge.observer import RequestObserver
-from app.edge.request_ids import HEADER
-from app.edge.respond import status_of
-from app.edge.v2_input import read_options
-from app.errors import NotFound, ServingError, Unavailable
-from app.repository.scan import version_number
-from app.runtime.warmup import Clock
-from app.serving import describe
-from app.serving.administration import (
+from app.batching.work import RequestOptions, Timings
+from app.control import describe
+from app.control.administration import (
     AdminCall,
     AdminRule,
     RepositoryCommands,
@@ -36,13 +23,26 @@ from app.serving.administration import (
     is_loopback,
     refuse_repository_name,
 )
-from app.serving.api_keys import ApiKeys
-from app.serving.model import LoadedModel
-from app.serving.model_config import model_config
+from app.control.api_keys import ApiKeys
+from app.control.model_config import model_config
+from app.edge.entry.door import Door
+from app.edge.entry.request_ids import HEADER
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
+from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
+from app.edge.grpc.status import code_of, details_of
+from app.edge.http.body_decoding import Decoding
+from app.edge.http.dispatch import CLIENT_CLOSED_REQUEST
+from app.edge.observer import RequestObserver
+from app.edge.respond import status_of
+from app.edge.rest.oip_inputs import read_options
+from app.errors import NotFound, ServingError, Unavailable
+from app.lifecycle.registry import Registry
+from app.loaded import LoadedModel
+from app.repository.scan import version_number
+from app.rollout.canary import Rollout
+from app.runtime.warmup import Clock
 from app.serving.predictor import predict
-from app.serving.registry import Registry
-from app.serving.rollout import Rollout
-from app.serving.work import RequestOptions, Timings
 
 log = logging.getLogger("atelier.grpc")
 

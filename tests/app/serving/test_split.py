@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.batching.rules import BatchRules
 from app.contract.tokenizer import pad
-from app.serving.rules import BatchRules
 from app.serving.split import split
 
 

@@ -6,9 +6,9 @@ from dataclasses import fields
 import numpy as np
 from prometheus_client import generate_latest
 
-from app.serving.comparison import Comparison
-from app.serving.versions import State
-from app.serving.work import BatchTimes, Timings
+from app.batching.work import BatchTimes, Timings
+from app.lifecycle.versions import State
+from app.rollout.comparison import Comparison
 from app.telemetry.counts import VersionMetrics
 from app.telemetry.metrics import ENDED_KEPT, GONE_KEPT, Metrics
 from app.telemetry.process import OwnProcess, ProcessMetrics

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from app.errors import Draining, ModelNotFound, ServingError, VersionRefused
-from app.serving.comparison import Comparison
+from app.rollout.comparison import Comparison
 from app.workers.channel import ChannelClosed
 from app.workers.coordinator import Coordinator
 from tests.support.tiny_models import write_brightness_model

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 from app.repository.policy import RolloutPolicy
-from app.serving.rollout import Rollout
+from app.rollout.canary import Rollout
 from app.telemetry.metrics import Metrics
 from app.workers.channel import Channel
 from app.workers.link import Link

@@ -1,0 +1,176 @@
+"""Pure policy: may a request join the queue of its model version?"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from app.batching.work import Work
+from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
+
+# A batch moves the pace by this share of the difference; a single one that was interrupted for long by little.
+_PACE_WEIGHT = 0.1
+_MOST_PACE = 10.0
+# An answer may take so many times as long as estimated: work that misses its deadline was admitted in vain.
+_MARGIN = 1.1
+
+
+@dataclass(slots=True)
+class Admission:
+    """Rows, bytes and estimated seconds of what waits for one model version, and the limits on them.
+
+    Attributes:
+        max_queue_rows, max_queue_bytes, max_queue_s: limits on what waits; what runs does not count.
+        levels: number of priority levels.
+        instances: batches that run at once.
+        rows, nbytes: waiting now.
+        decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
+        seconds: estimated for what waits, per priority level, in full batches.
+        turnover: grows whenever work leaves the queue: until then nothing that is full gets room.
+        pace: how many times as long as estimated full batches took that followed one another: what the event loop and
+            the other models take of the processor.
+        batch_s: estimated for a full batch; an answer is not there before its whole batch is.
+        hung: why no instance can take a batch; empty if one can.
+        draining: the process is stopping, or the version is unloading, and takes no new work.
+    """
+
+    max_queue_rows: int
+    max_queue_bytes: int
+    levels: int = 1
+    instances: int = 1
+    max_queue_s: float = math.inf
+    rows: int = 0
+    nbytes: int = 0
+    decoding: int = 0
+    turnover: int = 0
+    pace: float = 1.0
+    batch_s: float = 0.0
+    seconds: list[float] = field(init=False)
+    hung: str = ""
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.seconds = [0.0] * self.levels
+
+    @contextmanager
+    def decoding_one(self) -> Iterator[None]:
+        """Count a request in while its images or texts are decoded."""
+        self.decoding += 1
+        try:
+            yield
+        finally:
+            self.decoding -= 1
+
+    def observe_pace(self, times: float) -> None:
+        """Learn from a full batch after which the next one began at once: it took ``times`` as long as estimated.
+
+        Only from full ones: what the event loop does between two small batches takes many times as long as they do.
+        After a batch that left nothing waiting, ``times`` is 1: there is no pressure any more.
+        """
+        self.pace += _PACE_WEIGHT * (min(times, _MOST_PACE) - self.pace)
+
+    def check_open(self, *, level: int = 1, running_s: float | None = None, left_s: float = math.inf) -> None:
+        """Refuse cheaply, before a body is read or decoded, what cannot be admitted whatever it holds.
+
+        Args:
+            level: priority level of the request, or 1 if that is not known yet.
+            running_s: estimated until an instance is free; None when one is free now.
+            left_s: seconds until its deadline.
+
+        Raises:
+            Draining: the process is stopping.
+            ModelNotReady: every instance hangs.
+            QueueFull: not one more row fits.
+            DeadlineOutOfReach: what waits takes until after the deadline.
+        """
+        if self.draining:
+            raise Draining("the service is shutting down")
+        if self.hung:
+            raise ModelNotReady(self.hung)
+        if self.rows + self.decoding >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
+            raise QueueFull(
+                f"{self.rows + self.decoding} instances ({self.nbytes} bytes) wait already; try again",
+                retry_after_s=self._backlog_s(),
+            )
+        if self.rows:
+            self._check_wait(self._ahead_s(level, running_s), 0.0, left_s)
+
+    def admit(self, works: Sequence[Work], *, running_s: float | None, now: float) -> None:
+        """Count a request in.
+
+        Args:
+            works: of one request, all of one level and with one deadline.
+            running_s: estimated until an instance is free; None when one is free now.
+            now: monotonic seconds.
+
+        Raises:
+            TooLarge: more than the queue could ever hold.
+            Draining, ModelNotReady, QueueFull: as ``check_open``.
+            DeadlineOutOfReach: even in full batches, spread over the instances, what is ahead takes until after the
+                deadline. An idle backend takes any request, so that a wrong estimate is corrected.
+        """
+        rows, nbytes, cost_s = 0, 0, 0.0
+        for work in works:
+            rows += work.rows
+            nbytes += work.nbytes
+            cost_s += work.cost_s
+        if rows > self.max_queue_rows or nbytes > self.max_queue_bytes:
+            raise TooLarge(
+                f"request holds {rows} instances ({nbytes} bytes); "
+                f"at most {self.max_queue_rows} instances and {self.max_queue_bytes} bytes fit the queue"
+            )
+        if self.draining:
+            raise Draining("the service is shutting down")
+        if self.hung:
+            raise ModelNotReady(self.hung)
+        if self.rows + rows > self.max_queue_rows or self.nbytes + nbytes > self.max_queue_bytes:
+            raise QueueFull(
+                f"{self.rows} instances wait and {rows} more exceed max_queue_rows={self.max_queue_rows} "
+                f"or max_queue_bytes={self.max_queue_bytes}; try again",
+                retry_after_s=self._backlog_s(),
+            )
+        level = works[0].level
+        if running_s is not None or self.rows:
+            self._check_wait(
+                self._ahead_s(level, running_s), cost_s / min(self.instances, len(works)), works[0].deadline - now
+            )
+        self.rows += rows
+        self.nbytes += nbytes
+        self.seconds[level - 1] += cost_s
+
+    def release(self, work: Work) -> None:
+        """Count work out: it left the queue, to run or not."""
+        self.turnover += 1
+        self.rows -= work.rows
+        self.nbytes -= work.nbytes
+        self.seconds[work.level - 1] -= work.cost_s
+        if self.rows == 0:  # no rounding error outlives the queue
+            self.seconds = [0.0] * self.levels
+
+    def _ahead_s(self, level: int, running_s: float | None) -> float:
+        """Estimated seconds until all that waits and goes first is done."""
+        return self.pace * ((running_s or 0.0) + sum(self.seconds[:level]) / self.instances)
+
+    def _check_wait(self, ahead_s: float, cost_s: float, left_s: float) -> None:
+        own_s = self.pace * max(cost_s, min(self.batch_s, cost_s + sum(self.seconds)))
+        if ahead_s > self.max_queue_s:
+            raise QueueFull(
+                f"{self.rows} instances wait and take about {ahead_s * 1e3:.0f} ms, more than max_queue_s="
+                f"{self.max_queue_s:g}; try again",
+                retry_after_s=_whole_seconds(ahead_s),
+            )
+        if (needed_s := _MARGIN * (ahead_s + own_s)) > left_s:
+            raise DeadlineOutOfReach(
+                f"the answer would take about {needed_s * 1e3:.1f} ms, {self.rows} instances wait; "
+                f"the timeout leaves {left_s * 1e3:.1f} ms; try again",
+                retry_after_s=_whole_seconds(ahead_s),
+            )
+
+    def _backlog_s(self) -> int:
+        """Whole seconds until what waits now is done."""
+        return _whole_seconds(self.pace * sum(self.seconds) / self.instances)
+
+
+def _whole_seconds(seconds: float) -> int:
+    """At least 1, rounded up from microseconds on."""
+    return max(1, math.ceil(round(seconds, 6)))

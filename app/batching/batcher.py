@@ -1,0 +1,316 @@
+"""Forms and runs the batches of one model version, on the event loop, without polling.
+
+While all instances are busy, work queues up; when one is free, everything that waits becomes its next batch. A batch
+that is measured to be cheaper than a hop to the worker thread runs on the event loop itself.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from app.batching.admission import Admission
+from app.batching.batch_run import Outcome, padding_ratio, run_batch, settle
+from app.batching.instances import Instance, Instances
+from app.batching.queue import WorkQueue, seconds_to_wait
+from app.batching.rules import BatchRules
+from app.batching.watchdog import Watchdog
+from app.batching.work import Batch, BatchObserver, BatchTimes, Work
+from app.errors import BackendFailed, BackendHung, DeadlineExceeded, Draining, ModelNotReady, ServingError
+from app.runtime.backend import Backend
+from app.runtime.warmup import Clock, LatencyCurve
+
+log = logging.getLogger("atelier.batcher")
+
+# The clock is no finer.
+_SHORTEST_S = 1e-6
+
+
+class Batcher:
+    """The queue of one model version and the backend calls in progress, one per instance at most.
+
+    Args:
+        instances: what runs batches, at least one; closed with the batcher. Several never run on the event loop, so
+            ``rules.inline_below_s`` is 0 for them.
+        rules: when a batch closes and where it runs.
+        curve: seconds per batch size; every batch refines it.
+        admission: counts what waits.
+        observer: is told of every batch.
+        clock: monotonic seconds.
+        finite_output: output that must hold no NaN or infinity; None allows them.
+    """
+
+    def __init__(  # the parts are given once, by the loader
+        self,
+        *,
+        instances: Sequence[Instance],
+        rules: BatchRules,
+        curve: LatencyCurve,
+        admission: Admission,
+        observer: BatchObserver,
+        clock: Clock,
+        finite_output: str | None = None,
+    ) -> None:
+        self.instances = Instances(instances)
+        self._free = self.instances.free
+        self._watchdog = Watchdog(self.instances.all, partial(self._guarded, self._hung), clock)
+        self._rules = rules
+        self._curve = curve
+        self._admission = admission
+        self._observer = observer
+        self._clock = clock
+        self._finite_output = finite_output
+        self._queue = WorkQueue(
+            max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
+        )
+        self._fixed_row_s: float | None = None
+        self._wakeup: asyncio.Handle | None = None
+        # Remembered: Python 3.11 asks the kernel for the process's number each time it is asked for the running loop.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def backend(self) -> Backend:
+        """What runs batches: that of the first instance."""
+        return self.instances.all[0].backend
+
+    def sibling(
+        self,
+        *,
+        share: Callable[[Backend], Backend],
+        rules: BatchRules,
+        curve: LatencyCurve,
+        admission: Admission,
+    ) -> "Batcher":
+        """Another batcher like this one, but for these; it closes what ``share`` gives for each backend of this one."""
+        return Batcher(
+            instances=self.instances.sharing(share),
+            rules=rules,
+            curve=curve,
+            admission=admission,
+            observer=self._observer,
+            clock=self._clock,
+            finite_output=self._finite_output,
+        )
+
+    @property
+    def rules(self) -> BatchRules:
+        """When a batch closes and where it runs."""
+        return self._rules
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the batcher lives on: the one that runs when it is first asked for."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    def check_open(self, *, level: int = 1, left_s: float = math.inf) -> None:
+        """Refuse what cannot be admitted whatever it holds; see ``Admission.check_open``, which says how."""
+        running_s = None if self._free or not self._admission.rows else self.instances.seconds_until_free(self._clock())
+        self._admission.check_open(level=level, running_s=running_s, left_s=left_s)
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Queue the works of one request, all or none.
+
+        Raises:
+            TooLarge, QueueFull, Draining, ModelNotReady, DeadlineOutOfReach: see ``Admission.admit``.
+        """
+        now = works[0].enqueued_at
+        for work in works:
+            work.cost_s = work.rows * self._row_seconds(work.length)
+        running_s = None if self._free else self.instances.seconds_until_free(now)
+        self._admission.batch_s = self._rules.max_batch_size * self._row_seconds(works[0].length)
+        self._admission.admit(works, running_s=running_s, now=now)
+        for work in works:
+            self._queue.push(work)
+        self._idle.clear()
+        if self._free:
+            if self._wakeup is None:
+                # After the requests that are already readable on other connections, so that they share the batch.
+                self._wake_soon()
+            elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= self._rules.max_batch_size:
+                self._wakeup.cancel()  # waiting out a delay that a full batch need not wait for
+                self._wake_soon()
+        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
+
+    def _row_seconds(self, length: int) -> float:
+        """Estimated seconds of a row of that length in a full batch."""
+        if length:
+            return self._curve.per_row(self._rules.max_batch_size, length)
+        if self._fixed_row_s is None:
+            self._fixed_row_s = self._curve.per_row(self._rules.max_batch_size)
+        return self._fixed_row_s
+
+    async def drained(self) -> None:
+        """Return once nothing waits and nothing runs."""
+        await self._idle.wait()
+
+    def fail_unfinished(self) -> None:
+        """Answer everything that waits or runs with Draining; what a call in progress still gives is discarded."""
+        self._fail(self.instances.all, Draining("the service shut down before this request was answered"))
+
+    def _fail(self, instances: Iterable[Instance], error: ServingError) -> None:
+        """Answer with ``error`` what waits, and what runs on these instances."""
+        for instance in instances:
+            for work in instance.running.works if instance.running else ():
+                settle(work, error)
+        for work in self._queue.drain():
+            self._admission.release(work)
+            settle(work, error)
+        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
+        self._rest_if_empty()
+
+    def stop(self) -> None:
+        """Answer what waits or runs with Draining, and start nothing more. On the event loop, before ``close``."""
+        self.fail_unfinished()
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+            self._wakeup = None
+        self._watchdog.close()
+
+    def close(self) -> None:
+        """Free the backends, in any thread; see ``Instances.close``. Blocks while calls in progress are waited for."""
+        self.instances.close()
+
+    def _wake_soon(self) -> None:
+        self._wakeup = self.loop.call_soon(self._guarded, self._next)
+
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take a step; if our own code fails in it, fail who waits and go on with the next request.
+
+        What other instances run meanwhile is answered as if nothing had happened.
+        """
+        try:
+            step(*arguments)
+        except Exception as error:
+            log.exception("the batcher failed; everything that waited is answered with an error")
+            self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
+            for instance in self._free:
+                instance.running = None
+            if self._wakeup is not None:
+                self._wakeup.cancel()
+                self._wakeup = None
+
+    def _next(self) -> None:
+        """Run what waits, now or as soon as the delay is over. Runs on the event loop while an instance is free."""
+        self._wakeup = None
+        waited_for = "idle"
+        if self._queue and self._rules.max_queue_delay_s:
+            wait_s, waited_for = seconds_to_wait(
+                self._queue,
+                max_batch_size=self._rules.max_batch_size,
+                max_queue_delay_s=self._rules.max_queue_delay_s,
+                compute_s=self._curve.estimate(self._admission.rows, self._queue.oldest().length),
+                now=self._clock(),
+            )
+            if wait_s > 0:
+                self._wakeup = self.loop.call_later(wait_s, self._guarded, self._next)
+                return
+        taken = self._queue.take_batch(now=self._clock())
+        for work in taken.cancelled:
+            self._drop(work, "cancelled")
+        for work in taken.expired:
+            self._drop(work, "expired")
+            settle(
+                work, DeadlineExceeded(f"the timeout of {work.timeout_s * 1e3:g} ms passed while the request waited")
+            )
+        if taken.batch is None:
+            self._rest_if_empty()
+            return
+        if taken.batch.reason != "full" and waited_for != "idle":
+            taken.batch.reason = waited_for
+        self._start(taken.batch)
+
+    def _start(self, batch: Batch) -> None:
+        """Run a batch on the event loop if that is cheaper than a worker thread, else in the instance's thread."""
+        for work in batch.works:
+            self._admission.release(work)
+        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
+        instance = self._free[0]
+        instance.running = batch
+        estimate_s = self._curve.estimate(batch.rows, batch.length)
+        now = self._clock()
+        if instance.is_pressed:  # its last batch was full and is followed by this one at once
+            self._admission.observe_pace((now - instance.began_at) / max(instance.estimate_s, _SHORTEST_S))
+        instance.began_at, instance.estimate_s, instance.is_pressed = now, estimate_s, False
+        if estimate_s < self._rules.inline_below_s:
+            self._finish(
+                instance, batch, *run_batch(instance.backend, batch, self._rules, self._clock, self._finite_output)
+            )
+            return
+        instance.free_at = now + estimate_s
+        allowed_s = self._rules.seconds_allowed(estimate_s) + self._rules.grace_s
+        self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
+        ran = partial(self._guarded, self._ran, instance, batch)
+        run = partial(run_batch, instance.backend, batch, self._rules, self._clock, self._finite_output)
+        instance.thread.run(run, ran, self.loop)
+        self._free.popleft()
+        if self._free and self._queue:
+            self._wake_soon()
+
+    def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
+        """The thread of an instance is done with a batch. Runs on the event loop."""
+        self._free.append(instance)
+        if faults := instance.new_faults():
+            self._observer.device_failed(times=faults)
+        if instance.hung:
+            self._returned(instance)
+            return
+        if isinstance(ran, Exception):
+            raise ran
+        if any(isinstance(outcome, BackendHung) for outcome in ran[0]):  # and it has ended that call itself
+            instance.condition.hangs += 1
+            self._observer.batch_hung()
+        self._finish(instance, batch, *ran)
+
+    def _hung(self, instance: Instance) -> None:
+        """The batch of an instance has run for too long: its clients are told, and the others take what comes."""
+        assert instance.running is not None
+        works, instance.running = instance.running.works, None
+        error = self.instances.exclude(instance, self._admission)
+        self._observer.batch_hung()
+        for work in works:
+            settle(work, error)
+        if self._admission.hung:
+            self._fail((), ModelNotReady(self._admission.hung))
+        self._rest_if_empty()
+
+    def _returned(self, instance: Instance) -> None:
+        """A call that hung has returned; nobody waits for what it gave."""
+        self.instances.include(instance, self._admission)
+        if self._queue and self._wakeup is None:
+            self._wake_soon()
+        self._rest_if_empty()
+
+    def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
+        """Hand the rows back and go on with what came in meanwhile. Runs on the event loop."""
+        instance.running = None
+        for work, outcome in zip(batch.works, outcomes, strict=True):
+            settle(work, outcome)
+        self._fixed_row_s = None
+        self._curve.observe(batch.rows, times.input_s + times.infer_s + times.output_s, batch.length)
+        self._observer.batch_done(
+            rows=batch.rows,
+            reason=batch.reason,
+            times=times,
+            padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
+        )
+        instance.is_pressed = bool(self._queue) and batch.reason == "full"
+        if not self._queue:
+            self._admission.observe_pace(1.0)
+        if not self._queue:
+            self._rest_if_empty()
+        elif self._wakeup is None:  # with several instances, one that is free may wait out a delay
+            self._wake_soon()
+
+    def _drop(self, work: Work, reason: str) -> None:
+        self._admission.release(work)
+        self._observer.work_dropped(rows=work.rows, reason=reason)
+
+    def _rest_if_empty(self) -> None:
+        if not self._queue and len(self._free) == self.instances.usable:
+            self._idle.set()
+            self._observer.queue_changed(rows=0, nbytes=0)

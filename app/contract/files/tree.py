@@ -1,0 +1,81 @@
+"""Walks directories that others wrote: a bounded number of entries, a bounded depth, links followed once at most."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from app.contract.files.regular import shown
+from app.errors import VersionRefused
+
+# Entries of all kinds below one version, and directories in directories.
+VERSION_ENTRIES = 4096
+DEEPEST = 16
+
+
+class Entry(NamedTuple):
+    """Something in a directory.
+
+    Attributes:
+        name: relative path, with / between its parts.
+        is_directory: whether it is one, and not a link to one.
+        status: of what a link leads to; of the link itself if that is gone or a directory.
+    """
+
+    name: str
+    is_directory: bool
+    status: os.stat_result
+
+
+def walk(directory: Path, *, limit: int = VERSION_ENTRIES, hidden: bool = True) -> Iterator[Entry]:
+    """Everything below a directory, which may be a link; links to directories are entries and are not followed.
+
+    Args:
+        directory: where to start.
+        limit: most entries.
+        hidden: whether names that begin with a dot are part of it.
+
+    Raises:
+        VersionRefused: more entries than ``limit``, or more than 16 directories in each other.
+        OSError: the directory cannot be listed.
+    """
+    seen = 0
+    pending = [("", 0)]
+    while pending:
+        prefix, depth = pending.pop()
+        for entry in _listed(directory, prefix):
+            if not hidden and entry.name[len(prefix) :].startswith("."):
+                continue
+            seen += 1
+            if seen > limit:
+                raise VersionRefused(f"{shown(directory)} has more than {limit} files and directories below it")
+            if entry.is_directory:
+                if depth == DEEPEST:
+                    raise VersionRefused(f"{shown(directory)} has directories more than {DEEPEST} deep")
+                pending.append((f"{entry.name}/", depth + 1))
+            yield entry
+
+
+def _listed(directory: Path, prefix: str) -> Iterator[Entry]:
+    gone = (FileNotFoundError, NotADirectoryError) if prefix else ()  # since its parent was listed
+    with suppress(*gone), os.scandir(directory / prefix) as found:
+        for each in found:
+            entry = _entry(prefix + each.name, each)
+            if entry is not None:
+                yield entry
+
+
+def _entry(name: str, found: "os.DirEntry[str]") -> Entry | None:
+    """None if it is gone by now."""
+    try:
+        is_directory = found.is_dir(follow_symlinks=False)
+        try:
+            status = found.stat()
+            if found.is_symlink() and found.is_dir():
+                status = found.stat(follow_symlinks=False)
+        except OSError:  # a link that leads nowhere, or in a circle
+            status = found.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return Entry(name, is_directory, status)

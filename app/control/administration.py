@@ -1,0 +1,182 @@
+"""Rules of the calls that change what is served, the same over REST and gRPC: who may call, with which parameters."""
+
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Literal, NoReturn, Protocol
+
+from app.control.api_keys import ApiKeys
+from app.errors import Forbidden, InvalidInput, Unsupported
+from app.repository.serving_file import Promotion
+
+_BEARER = "Bearer "
+_FORWARDING = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-original-forwarded-for", "true-client-ip", "cf-connecting-ip"}
+)
+
+
+class RepositoryCommands(Protocol):
+    """What administrators may ask for; ``Lifecycle`` does it for one process, and says more of each."""
+
+    async def load(self, name: str) -> None:
+        """Load what serving.json asks for."""
+        ...
+
+    async def unload(self, name: str, *, timeout_s: float) -> None:
+        """Stop serving a model until it is loaded again."""
+        ...
+
+    async def promote(self, name: str, version: int) -> Promotion:
+        """Let a version answer requests that name none."""
+        ...
+
+    async def rollback(self, name: str) -> Promotion:
+        """Let the version before the last promotion answer."""
+        ...
+
+
+AdminMode = Literal["auto", "off", "key", "loopback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminCall:
+    """A call that changes what is served, as a protocol sees it.
+
+    Attributes:
+        name: what was called, for messages.
+        credentials: what it carries under the name authorization; empty if nothing.
+        api_key: and under the name x-api-key.
+        how: what the protocol calls the place of the key: "the header Authorization".
+        is_near: it reached us by an address of this machine only.
+        is_at_listener: it came over the listener for administrators.
+        fields: names of its headers or metadata, in lower case.
+    """
+
+    name: str
+    credentials: bytes
+    api_key: bytes
+    how: str
+    is_near: bool
+    is_at_listener: bool
+    fields: Collection[str]
+
+
+class AdminRule:
+    """Lets administrators through.
+
+    With a key, a call must carry it: ``Authorization: Bearer KEY``. Without one, the service must listen on this
+    machine only, the call must come from it, and no proxy may say that it has forwarded it. A proxy that does not say
+    so cannot be told from a caller of this machine: that is what ``mode`` and the listener are for.
+
+    Args:
+        mode: "off" lets nobody through, "key" who has the key, "loopback" who is on this machine; "auto": by the key
+            if there is one, else by being on this machine.
+        key: the admin key; None or empty if there is none.
+        keys: API keys, of which those for administrators open as the admin key does.
+        host: address, or path of a Unix socket, at which admin calls arrive.
+        has_listener: it is one for them alone, and they are answered nowhere else.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: AdminMode = "auto",
+        key: str | None,
+        keys: ApiKeys | None = None,
+        host: str,
+        has_listener: bool = False,
+    ) -> None:
+        self._is_off = mode == "off"
+        self._key, self._keys = (key, keys) if mode in {"auto", "key"} else (None, None)
+        self._needs_key = bool(self._key) or self._keys is not None
+        self._local = is_loopback(host)
+        self._has_listener = has_listener
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key decides."""
+        return self._needs_key
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let through, by mistake: the service listens beyond this machine, and there is no key."""
+        return not self._is_off and not self._needs_key and not self._local
+
+    def check(self, call: AdminCall) -> None:
+        """Check one call.
+
+        Raises:
+            Forbidden, Unauthenticated: says what is missing.
+        """
+        if self._is_off:
+            raise Forbidden(f"{call.name} is closed; the service was started with --admin off")
+        if self._has_listener and not call.is_at_listener:
+            raise Forbidden(f"{call.name} is closed here; it is answered at the address given with --admin-bind")
+        if self._needs_key:
+            self._check_key(call)
+        elif not self._local or not call.is_near:
+            raise Forbidden(
+                f"{call.name} is closed, because the service listens beyond this machine and has no admin key; "
+                "set ATELIER_ADMIN_KEY"
+            )
+        elif (sign := forwarding(call.fields)) is not None:
+            raise Forbidden(
+                f"{call.name} came through a proxy: it has {sign!r}; without an admin key only callers on this "
+                "machine itself are let through; set ATELIER_ADMIN_KEY"
+            )
+
+    def _check_key(self, call: AdminCall) -> None:
+        if self._key and hmac.compare_digest(call.credentials, (_BEARER + self._key).encode()):
+            return
+        if self._keys is not None:
+            self._keys.check("admin", authorization=call.credentials, api_key=call.api_key, how=call.how)
+        else:
+            raise Forbidden(f"{call.name} wants the admin key; send {call.how}: Bearer KEY")
+
+
+def forwarding(fields: Collection[str]) -> str | None:
+    """The first header by which a proxy tells that it forwards for somebody else; None if there is none."""
+    for name in fields:
+        if name in _FORWARDING or name.startswith("x-forwarded-"):
+            return name
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only. A Unix socket's path counts as such."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_load_parameters(parameters: Mapping[str, Any]) -> None:
+    """Load takes no parameters: neither a configuration nor files.
+
+    Raises:
+        Unsupported: names the first one.
+    """
+    if parameters:
+        raise Unsupported(
+            f"parameter {min(parameters)!r} of load is not supported: a model is published under the models "
+            "directory, its settings lie in serving.json"
+        )
+
+
+def check_unload_parameters(parameters: Mapping[str, Any]) -> None:
+    """Unload takes ``unload_dependents``; no model depends on another, so both of its values mean the same.
+
+    Raises:
+        InvalidInput: it is no boolean, or there is another parameter.
+    """
+    for name, value in parameters.items():
+        if name != "unload_dependents" or not isinstance(value, bool):
+            raise InvalidInput(f"parameter {name!r} is {value!r}; unload takes 'unload_dependents', a boolean")
+
+
+def refuse_repository_name(name: str, *, place: str) -> NoReturn:
+    """There is one repository, and it has no name."""
+    raise Unsupported(f"'repository_name' specification is not supported; leave {name!r} out of the {place}")

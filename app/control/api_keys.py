@@ -1,0 +1,244 @@
+"""API keys: who may ask for inference, administer, or scrape, and how often.
+
+The file holds sha256 hashes. A key is 256 random bits, so there is nothing to guess that a slow hash (bcrypt, scrypt)
+would protect; it would cost every request a tenth of a second instead of a microsecond.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import logging
+import math
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from app.contract.files.regular import read_file
+from app.errors import Forbidden, KeysUnreadable, RateExceeded, ServingError, Unauthenticated
+
+log = logging.getLogger("atelier.keys")
+
+Scope = Literal["infer", "admin", "metrics"]
+# Keys begin with this, so that scanners of repositories find one that was committed.
+PREFIX = "atelier_"
+FILE_LIMIT_BYTES = 2**20
+_BEARER = b"bearer "
+_SECRET_BYTES = 32
+_INDEX_BYTES = 8
+
+
+def _unique(scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
+    if len(set(scopes)) != len(scopes):
+        raise ValueError(f"a scope is given twice in {', '.join(scopes)}")
+    return scopes
+
+
+class KeyEntry(BaseModel):
+    """One key as the file holds it.
+
+    Attributes:
+        name: for messages and logs.
+        sha256: of the key's bytes, in hexadecimal.
+        scopes: what it opens.
+        rate: most requests a second, of one process; None: as many as there are.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[\w.@:-]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scopes: Annotated[tuple[Scope, ...], AfterValidator(_unique)] = Field(min_length=1)
+    rate: float | None = Field(default=None, gt=0, le=1e6)
+
+
+class KeysFile(BaseModel):
+    """The file: ``{"keys": [...]}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[KeyEntry, ...] = Field(default=(), max_length=4_096)
+
+
+def read_keys(path: Path) -> KeysFile:
+    """Read the file.
+
+    Raises:
+        KeysUnreadable: it is not there, no regular file, too large, or breaks a rule; never quotes its content.
+    """
+    try:
+        found = KeysFile.model_validate_json(read_file(path, FILE_LIMIT_BYTES))
+    except (OSError, ServingError) as error:
+        raise KeysUnreadable(f"the file of API keys {str(path)!r} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise KeysUnreadable(f"the file of API keys {str(path)!r}: {where}: {first['msg']}") from None
+    for field in ("name", "sha256"):
+        values = [getattr(entry, field) for entry in found.keys]
+        if len(set(values)) != len(values):
+            raise KeysUnreadable(f"the file of API keys {str(path)!r}: two keys have the same {field}")
+    return found
+
+
+def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None) -> str:
+    """Make a key and append its hash to the file, which is made if there is none; for its owner only.
+
+    Returns:
+        The key; it is kept nowhere.
+
+    Raises:
+        KeysUnreadable: the file is broken, or has a key of that name, or an argument breaks a rule.
+        OSError: it cannot be written.
+    """
+    try:
+        key = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+        entry = KeyEntry(name=name, sha256=hashlib.sha256(key.encode()).hexdigest(), scopes=scopes, rate=rate)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise KeysUnreadable(f"{first['loc'][0]}: {first['msg']}") from None
+    with _locked(path.parent):
+        keys = read_keys(path).keys if path.exists() else ()
+        if any(other.name == name for other in keys):
+            raise KeysUnreadable(f"there is a key named {name!r} already")
+        _replace(path, KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n")
+    return key
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One at a time: of two who append at once, both keys are kept."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+class _Key:
+    """A key that is in force, and the tokens in its bucket: one for each request, refilled at its rate."""
+
+    __slots__ = ("digest", "full", "name", "rate", "scopes", "since", "tokens")
+
+    def __init__(self, entry: KeyEntry, now: float) -> None:
+        self.name = entry.name
+        self.digest = bytes.fromhex(entry.sha256)
+        self.scopes: frozenset[str] = frozenset(entry.scopes)
+        self.rate = entry.rate
+        self.full = max(1.0, entry.rate or 0.0)
+        self.tokens, self.since = self.full, now
+
+    def take(self, now: float) -> float:
+        """Take a token; seconds until there is one, 0 if there was."""
+        assert self.rate is not None
+        self.tokens = min(self.full, self.tokens + (now - self.since) * self.rate)
+        self.since = now
+        if self.tokens < 1:
+            return (1 - self.tokens) / self.rate
+        self.tokens -= 1
+        return 0.0
+
+
+class ApiKeys:
+    """The keys that are in force.
+
+    Args:
+        path: their file.
+        clock: monotonic seconds.
+
+    Raises:
+        KeysUnreadable: see ``read_keys``.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._clock = clock
+        self._seen: object = None
+        self._keys: dict[bytes, _Key] = {}
+        self._seen = self._look()
+        self._use(read_keys(path))
+
+    def check(self, scope: Scope, *, authorization: bytes, api_key: bytes, how: str) -> str:
+        """Check one call.
+
+        Args:
+            scope: what it asks for.
+            authorization: what it carries under that name; empty if nothing.
+            api_key: and under the name x-api-key.
+            how: what the protocol calls the place of the first: "the header Authorization".
+
+        Returns:
+            The key's name.
+
+        Raises:
+            Unauthenticated: it carries no key, or none that is in force.
+            Forbidden: the key is for something else.
+            RateExceeded: too many requests came with it.
+        """
+        is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
+        given = authorization[len(_BEARER) :] if is_bearer else api_key
+        if not given:
+            raise Unauthenticated(f"an API key is asked for; send {how}: Bearer KEY, or x-api-key: KEY")
+        digest = hashlib.sha256(given).digest()
+        key = self._keys.get(digest[:_INDEX_BYTES])
+        if key is None or not hmac.compare_digest(key.digest, digest):
+            raise Unauthenticated("the API key is none that is in force")
+        if scope not in key.scopes:
+            raise Forbidden(f"the API key {key.name!r} is for {', '.join(sorted(key.scopes))}; this needs {scope!r}")
+        if key.rate is not None and (wait_s := key.take(self._clock())):
+            raise RateExceeded(
+                f"the API key {key.name!r} allows {key.rate:g} requests a second", retry_after_s=math.ceil(wait_s)
+            )
+        return key.name
+
+    def reread(self) -> None:
+        """Take over the file if it has changed; one that is broken leaves the keys as they are, and the log says why.
+
+        Blocks while it reads.
+        """
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            found = read_keys(self._path)
+        except KeysUnreadable as error:
+            log.error("%s; the keys that were in force remain so", error)
+            return
+        self._use(found)
+        log.info("%d API keys are in force", len(found.keys))
+
+    def _look(self) -> object:
+        try:
+            stat = os.stat(self._path)
+        except OSError as error:
+            return error.errno
+        return (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def _use(self, found: KeysFile) -> None:
+        now = self._clock()
+        keys = {key.digest[:_INDEX_BYTES]: key for key in (_Key(entry, now) for entry in found.keys)}
+        for place, key in keys.items():  # a change of the file fills no bucket
+            old = self._keys.get(place)
+            if old is not None and old.rate == key.rate:
+                key.tokens, key.since = old.tokens, old.since
+        self._keys = keys

@@ -1,0 +1,194 @@
+"""What the service says of itself and its models, the same over REST and gRPC, with the protocol's names as keys.
+
+Source: Open Inference Protocol, metadata; Triton's statistics and model repository extensions.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from app import __version__
+from app.contract.model_spec import TensorSpec
+from app.control.model_config import platform
+from app.errors import VersionNotFound
+from app.lifecycle.registry import Registry
+from app.lifecycle.versions import State
+from app.rollout.canary import Rollout
+from app.rollout.comparison import Comparison
+from app.runtime.devices import Device
+
+EXTENSIONS = [
+    "classification",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+]
+
+
+class Statistics(Protocol):
+    """Counts per model version; ``telemetry.metrics`` implements it."""
+
+    def statistics(self, name: str, version: int) -> dict[str, Any]:
+        """One entry of ``model_stats``, without name and version."""
+        ...
+
+    def comparison(self, rollout: Rollout) -> Comparison:
+        """What is known of a canary."""
+        ...
+
+
+# Of all worker processes together, where there are several.
+TotalStatistics = Callable[[], Awaitable[Statistics]]
+
+
+def server_metadata() -> dict[str, Any]:
+    """Name, version and extensions of the service."""
+    return {"name": "atelier", "version": __version__, "extensions": EXTENSIONS}
+
+
+def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
+    """Inputs and outputs of a version, shapes with the batch; None takes the version that serves.
+
+    Raises:
+        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.get``.
+    """
+    model = registry.get(name, version)
+    serving = [record.version for record in registry.records(name) if record.state is State.READY]
+    return {
+        "name": name,
+        "versions": [str(number) for number in sorted(serving)],
+        "platform": platform(model),
+        "inputs": [_tensor(tensor) for tensor in model.spec.inputs],
+        "outputs": [_tensor(tensor) for tensor in model.spec.outputs],
+    }
+
+
+def model_statistics(
+    registry: Registry, statistics: Statistics, name: str | None = None, version: int | None = None
+) -> list[dict[str, Any]]:
+    """What every version has done since it was loaded first, of all models or of one.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is no such thing.
+    """
+    entries = []
+    for each in registry.names() if name is None else [name]:
+        records = registry.records(each) if version is None else [registry.record(each, version)]
+        entries += [
+            {"name": each, "version": str(record.version), **statistics.statistics(each, record.version)}
+            for record in reversed(records)
+        ]
+    return entries
+
+
+async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str, str]]:
+    """Every version of every model with its state, and why it does not serve.
+
+    Args:
+        registry: knows what is loaded and what lies on the disk.
+        ready: only versions that serve.
+    """
+    entries = []
+    for name, records in await registry.index():
+        for record in records:
+            if not ready or record.state is State.READY:
+                entry = {"name": name, "version": str(record.version), "state": str(record.state)}
+                entries.append(entry | ({"reason": record.reason} if record.reason else {}))
+    return entries
+
+
+def model_versions(registry: Registry, name: str) -> dict[str, Any]:
+    """Which version of a model answers requests that name none, what the labels name, and the state of each version.
+
+    Raises:
+        ModelNotFound: there is no such model.
+    """
+    records, live = registry.records(name), registry.live(name)
+    return {
+        "name": name,
+        "serving": live.version if live is not None else None,
+        "labels": dict(registry.labels(name)),
+        "versions": [
+            {"version": record.version, "state": str(record.state), "reason": record.reason} for record in records
+        ],
+    }
+
+
+def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> dict[str, Any]:
+    """What is known of a model's canary: its shares, requests, copies, agreement and latency beside stable.
+
+    Raises:
+        ModelNotFound: there is no such model.
+        VersionNotFound: it has no canary that serves.
+    """
+    registry.records(name)
+    rollout = registry.rollout(name)
+    if rollout is None:
+        raise VersionNotFound(
+            f"model {name!r} has no canary that serves beside a stable version; version_labels.canary in serving.json "
+            "names one, and it must be loaded"
+        )
+    seen, policy = statistics.comparison(rollout), rollout.policy
+    ran = seen.copies - seen.copy_errors
+    return {
+        "model": name,
+        "stable": str(rollout.stable.version),
+        "canary": str(rollout.canary.version),
+        "state": "halted" if rollout.reason is not None else "running",
+        "reason": rollout.reason or "",
+        "canary_percent": policy.canary.percent if policy.canary is not None else 0,
+        "shadow_percent": policy.shadow.percent if policy.shadow is not None else 0,
+        "requests": {"count": seen.requests, "errors": seen.errors},
+        "copies": {"count": seen.copies, "errors": seen.copy_errors, "dropped": seen.dropped},
+        "instances": {"compared": seen.rows, "agreed": seen.agreed},
+        "score_distance": {
+            "mean": seen.distance_sum / seen.rows if seen.rows else 0.0,
+            "p50": seen.distance_at(0.5),
+            "p99": seen.distance_at(0.99),
+            "max": seen.distance_max,
+        },
+        "compute_ms": {
+            "stable": seen.stable_s / ran * 1e3 if ran else 0.0,
+            "canary": seen.canary_s / ran * 1e3 if ran else 0.0,
+        },
+    }
+
+
+def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str, Any]:
+    """The devices of this machine, and for each loaded version where it runs, why, and whether that device works."""
+    return {
+        "devices": [
+            {"name": device.name, "description": device.description, "used": device.used, "reason": device.reason}
+            for device in devices
+        ],
+        "models": [
+            {
+                "name": model.name,
+                "version": str(model.version),
+                "device": ", ".join(model.instances.devices),
+                "provider": model.provider,
+                "reason": model.instances.reason,
+                "degraded": model.instances.degraded,
+                "faults": model.instances.faults,
+                "hangs": model.instances.hangs,
+                "instances": [
+                    {
+                        "device": instance.placement.device,
+                        "reason": instance.placement.reason,
+                        "degraded": instance.condition.reason,
+                        "faults": instance.condition.faults,
+                        "hangs": instance.condition.hangs,
+                    }
+                    for instance in model.instances.all
+                ],
+            }
+            for model in registry.loaded()
+        ],
+    }
+
+
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.oip_datatype, "shape": list(tensor.batch_shape)}

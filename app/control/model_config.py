@@ -1,0 +1,95 @@
+"""A version's signature, batching and measured latency as Triton's ModelConfig.
+
+Source: Triton, model configuration extension; model_config.proto for the names.
+"""
+
+import math
+from collections import Counter
+from typing import Any
+
+from app.contract.device import CPU, CUDA
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, TensorSpec
+from app.loaded import LoadedModel
+from app.runtime.engines.savedmodel import TENSORFLOW
+
+_TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
+
+
+def model_config(model: LoadedModel) -> dict[str, Any]:
+    """The configuration in force: what serving.json left open is filled in with what was chosen for it."""
+    rules = model.batcher.rules
+    return {
+        "name": model.name,
+        "platform": platform(model),
+        "backend": "tensorflow" if _is_savedmodel(model) else "onnxruntime",
+        "default_model_filename": SAVED_MODEL_FILE if _is_savedmodel(model) else ONNX_FILE,
+        "max_batch_size": rules.max_batch_size,
+        "input": [_tensor(tensor) for tensor in model.spec.inputs],
+        "output": [_tensor(tensor) for tensor in model.spec.outputs],
+        "instance_group": _instance_groups(model),
+        "dynamic_batching": {
+            "preferred_batch_size": list(rules.allowed_batch_sizes),
+            "max_queue_delay_microseconds": round(rules.max_queue_delay_s * 1e6),
+            "preserve_ordering": False,
+            "priority_levels": rules.priority_levels,
+            "default_priority_level": rules.default_priority_level,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": round(model.default_timeout_s * 1e6),
+                "allow_timeout_override": True,
+                "max_queue_size": model.admission.max_queue_rows,
+            },
+        },
+        "model_transaction_policy": {"decoupled": False},
+        "response_cache": {"enable": False},
+        "parameters": {
+            "max_queue_bytes": {"string_value": str(model.admission.max_queue_bytes)},
+            "length_buckets": {"string_value": ",".join(map(str, rules.length_buckets))},
+            "max_execution_ms": {"string_value": _most_milliseconds(model)},
+            "inline_below_us": {"string_value": f"{rules.inline_below_s * 1e6:.0f}"},
+            "execution_provider": {"string_value": model.provider},
+        },
+        "latency_curve": {
+            "batch_sizes": list(model.curve.batch_sizes),
+            "lengths": list(model.curve.lengths) if model.sequence is not None else [],
+            "microseconds": [[round(seconds * 1e6, 1) for seconds in row] for row in model.curve.table],
+        },
+    }
+
+
+def platform(model: LoadedModel) -> str:
+    """What runs the version, in Triton's words."""
+    return "tensorflow_savedmodel" if _is_savedmodel(model) else "onnxruntime_onnx"
+
+
+def _is_savedmodel(model: LoadedModel) -> bool:
+    return model.provider == TENSORFLOW
+
+
+def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
+    """One group for each number of instances that a GPU has, and one for the CPU.
+
+    ``count`` is of each GPU of a group, as Triton counts.
+    """
+    on = Counter(instance.placement.device for instance in model.instances.all)
+    groups: list[dict[str, Any]] = []
+    gpus = sorted(int(device.partition(":")[2]) for device in on if device != CPU)
+    for count in sorted({on[f"{CUDA}:{gpu}"] for gpu in gpus}, reverse=True):
+        these = [gpu for gpu in gpus if on[f"{CUDA}:{gpu}"] == count]
+        groups.append({"name": model.name, "count": count, "kind": "KIND_GPU", "gpus": these})
+    if on[CPU]:
+        groups.append({"name": model.name, "count": on[CPU], "kind": "KIND_CPU"})
+    if len(groups) > 1:  # Triton's names of groups differ
+        for number, group in enumerate(groups):
+            group["name"] = f"{model.name}_{number}"
+    return groups
+
+
+def _most_milliseconds(model: LoadedModel) -> str:
+    """After which the largest batch is taken to hang; 0 if it never is."""
+    allowed_s = model.batcher.rules.most_seconds_allowed(model.curve)
+    return "0" if math.isinf(allowed_s) else f"{allowed_s * 1e3:.0f}"
+
+
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "data_type": _TYPES[tensor.dtype], "dims": list(tensor.shape)}

@@ -1,0 +1,107 @@
+"""Which host a request may name and which site's pages it may come from.
+
+A page in a browser can send requests to a service on the same machine. Its ``Origin`` tells where it comes from; a
+name of its own that leads to 127.0.0.1 (DNS rebinding) makes it look like ours, but stands in ``Host``.
+"""
+
+from collections.abc import Collection
+
+from app.contract.files.regular import shown
+from app.control.administration import is_loopback
+from app.errors import Forbidden
+
+# Hosts found to be allowed are remembered as they were sent, so that one costs a look-up; a client chooses the port.
+MOST_REMEMBERED = 1_024
+ANY = "*"
+_OWN = frozenset({b"same-origin", b"none"})
+
+
+class Sites:
+    """The rule.
+
+    Args:
+        is_local: the service listens on this machine only, so requests must name it by a loopback name.
+        allowed_hosts: other names that they may use; ``*``: any. Beyond this machine they are asked for if given.
+        origins: foreign origins whose pages may use what CORS opens, as browsers send them; ``*``: all.
+
+    Attributes:
+        asks_nothing: every host is allowed.
+        seen: hosts, as sent, that were found to be allowed.
+    """
+
+    def __init__(self, *, is_local: bool, allowed_hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
+        self._is_local = is_local
+        self._asks_all = bool(allowed_hosts)
+        self._asks_none = ANY in allowed_hosts
+        self._hosts = {name for host in allowed_hosts if (name := host_name(host)) is not None}
+        self.asks_nothing = self._asks_none or not (self._asks_all or is_local)
+        self.seen: set[bytes] = set()
+        self._any_origin = ANY in origins
+        self._origins = {origin.lower().rstrip("/").encode() for origin in origins}
+
+    def check_host(self, host: bytes, *, is_near: bool) -> None:
+        """Check the host that a request names.
+
+        Args:
+            host: as sent.
+            is_near: the request reached us by an address of this machine alone.
+
+        Raises:
+            Forbidden: names it and the setting that allows it.
+        """
+        if host in self.seen or self._asks_none or not (self._asks_all or (self._is_local and is_near)):
+            return
+        name = host_name(host.decode("latin-1"))
+        if name is None or not (is_loopback(name) or name in self._hosts):
+            raise Forbidden(
+                f"the Host header is {shown(host.decode('latin-1'))!r}, which is no name of this service; call it as "
+                "localhost, or add the name to ATELIER_ALLOWED_HOSTS"
+            )
+        if len(self.seen) >= MOST_REMEMBERED:
+            self.seen.clear()
+        self.seen.add(host)
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether CORS opens the service to pages of this origin."""
+        return self._any_origin or origin.lower() in self._origins
+
+    @property
+    def has_origins(self) -> bool:
+        """Whether CORS is on."""
+        return self._any_origin or bool(self._origins)
+
+    def check_page(self, *, origin: bytes | None, fetch_site: bytes | None, host: bytes | None) -> None:
+        """Check where a request that asks for work comes from.
+
+        Args:
+            origin: as sent; None if no page sends it, or an old browser.
+            fetch_site: Sec-Fetch-Site, in which a browser says how the page's site and ours are related.
+            host: which host the request names.
+
+        Raises:
+            Forbidden: from a page of a site that is neither ours nor allowed.
+        """
+        if origin is not None and self.allows(origin):
+            return
+        if not is_own_page(origin=origin, fetch_site=fetch_site, host=host):
+            whose = "another site" if origin is None else repr(shown(origin.decode("latin-1")))
+            raise Forbidden(f"the request comes from a page of {whose}; --cors-origins can allow it")
+
+
+def is_own_page(*, origin: bytes | None, fetch_site: bytes | None, host: bytes | None) -> bool:
+    """Whether a request comes from no page, or from one of the service's own; arguments as in ``Sites.check_page``."""
+    if fetch_site is not None:
+        return fetch_site in _OWN
+    if origin is None:
+        return True
+    _, _, place = origin.partition(b"://")
+    return bool(place) and place.lower() == (host or b"").lower()
+
+
+def host_name(host: str) -> str | None:
+    """The name or address in a Host header, in lower case, without port and brackets; None if there is none."""
+    if host.startswith("["):
+        name, closing, port = host[1:].partition("]")
+        return name.lower() if closing and (not port or port.startswith(":")) else None
+    name, _, _ = host.partition(":")
+    return name.lower().removesuffix(".") or None

@@ -1,0 +1,26 @@
+"""What a model takes and how a client sends it, for error messages."""
+
+from app.loaded import LoadedModel
+
+_BODY = {"image": "an image (image/png, image/jpeg, ...) or ", "text": "text (text/plain) or "}
+_VALUE = {"image": '{"b64": ...}', "text": "a string"}
+
+
+def how_to_send(model: LoadedModel) -> str:
+    """The bodies that the model takes, each with its Content-Type."""
+    step = model.spec.preprocessing
+    media = "" if step is None else _BODY[step.kind]
+    return f"model {model.name!r} takes {media}JSON (application/json) with {_keys(model)}"
+
+
+def how_to_name(model: LoadedModel) -> str:
+    """The keys that a row of JSON may have, each with its value."""
+    return f"model {model.name!r} takes {_keys(model)}"
+
+
+def _keys(model: LoadedModel) -> str:
+    step = model.spec.preprocessing
+    inputs = {tensor.name: tensor.in_words for tensor in model.spec.inputs}
+    if step is not None:
+        inputs[step.input] = f"{step.kind!r} ({_VALUE[step.kind]}) or {inputs[step.input]}"
+    return " and ".join(inputs.values())

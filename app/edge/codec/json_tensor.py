@@ -1,0 +1,219 @@
+"""JSON documents and the tensors in them, without a Python object per number.
+
+simdjson gives the numbers of an array as one flat buffer and forgets the nesting, so the nesting is checked apart:
+every array is walked down to the rows, and the number of brackets in the document proves that nothing else is nested.
+What is left of a document without the characters of numbers says how it is nested, too: of small ones that is
+remembered, and they are not walked again. Whatever these fast ways cannot read is read again by the slow one, which
+says what is wrong.
+"""
+
+import time
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import simdjson
+
+from app.contract.files.json_text import MAX_DEPTH, MOST_VALUES, check_counts, check_values, read_json
+from app.edge.codec.json_values import JsonValue, kind_of_value, members, plain, slow_tensor
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+
+# Bytes, all that numbers are written with, and white space. An "e" of a word is lost as well, the rest of it is not.
+_OF_NUMBERS = b"0123456789+-.eE \t\r\n"
+# Reading so much keeps the interpreter's lock for tens of milliseconds at a time.
+LOCKING_BYTES = 2**20
+# After each such step the event loop has the lock for that long: what it does for a request takes it several turns.
+_REST_S = 0.01
+_REMEMBERED_BYTES = 16_384
+_REMEMBERED = 64
+
+
+class JsonReader:
+    """Parses request bodies; holds the parser's buffers between requests.
+
+    Args:
+        fallback_limit_bytes: bodies up to this size get a second chance with the stdlib parser, which reads
+            NaN and Infinity and integers of any size, and ignores bytes after the document.
+    """
+
+    def __init__(self, *, fallback_limit_bytes: int) -> None:
+        self._fallback_limit_bytes = fallback_limit_bytes
+        self._parser = simdjson.Parser()
+        self._shapes: dict[bytes, tuple[int, ...]] = {}
+
+    def read(self, body: bytes, *, strict: bool = False) -> "Document":
+        """Parse ``body``, which must hold a JSON object.
+
+        Args:
+            body: UTF-8.
+            strict: refuse what TensorFlow Serving reads all the same: bytes after the document.
+
+        Raises:
+            InvalidInput: not JSON (with the offset), not UTF-8, not an object, or one that ``check_keys`` refuses.
+            TooLarge: see ``check_counts``.
+        """
+        check_counts(body)
+        _let_others_run(body)
+        try:
+            root = self._parse(body)
+        except (ValueError, RuntimeError, UnicodeDecodeError) as error:
+            root = self._fall_back(body, error, strict=strict)
+        _let_others_run(body)
+        if not isinstance(root, simdjson.Object | dict):
+            raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
+        return Document(root, body, shapes=self._shapes)
+
+    def _parse(self, body: bytes) -> JsonValue:
+        try:
+            return self._parser.parse(body)
+        except RuntimeError:
+            # A document of an earlier request is still referenced somewhere; leave it its parser.
+            self._parser = simdjson.Parser()
+            return self._parser.parse(body)
+
+    def _fall_back(self, body: bytes, error: Exception, *, strict: bool) -> JsonValue:
+        if len(body) > self._fallback_limit_bytes:
+            raise InvalidInput(f"JSON Parse error: {error}") from error
+        return read_json(body, strict=strict)
+
+
+class Document:
+    """One parsed JSON object.
+
+    Args:
+        root: the object.
+        body: it was read from; empty if there is no such thing.
+        shapes: how the arrays of documents are nested whose only member is an array of numbers, by what is left of
+            them without the characters of numbers; added to.
+    """
+
+    def __init__(self, root: JsonValue, body: bytes = b"", *, shapes: dict[bytes, tuple[int, ...]]) -> None:
+        self._members = members(root)
+        self._body = body
+        self._shapes = shapes
+
+    def keys(self) -> set[str]:
+        """Names of the members."""
+        return set(self._members)
+
+    def get(self, key: str) -> JsonValue:
+        """A member, or None."""
+        return self._members.get(key)
+
+    def tensor(self, value: JsonValue, name: str) -> Array | None:
+        """The numbers of a nested array.
+
+        Args:
+            value: a member of this document.
+            name: what to call it in errors.
+
+        Returns:
+            int64 or float64 with the shape of the nesting; None when the array holds only strings and objects, or is a
+            list with one among its elements, for the caller to look at.
+
+        Raises:
+            InvalidInput: ragged, or anything but a number where a number belongs.
+        """
+        if isinstance(value, simdjson.Array):
+            if len(self._body) > MOST_VALUES and _has_strings(self._body):
+                check_values(self._body, name)  # before millions of numbers are read for nothing
+            rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
+            known = self._shapes.get(rest)
+            shape = known or _rectangle(value)
+            if shape is not None and (known or self._body.count(b"[") == _brackets(shape)):
+                flat = self._numbers(value)
+                # An empty array and one with a single number look alike in ``rest``; only the latter is counted.
+                if flat is not None and flat.size == prod(shape):
+                    if not known and rest.count(b'"') == 2:
+                        self._remember(rest, shape)
+                    return flat.reshape(shape)
+            check_values(self._body, name)
+        return slow_tensor(plain(value), name)
+
+    def _numbers(self, value: JsonValue) -> Array | None:
+        """All numbers of a nested array, as int64 if every one is written as a whole one; None if not all are numbers.
+
+        Whole numbers are cheaper to check against an integer input than their float64.
+        """
+        for code, dtype in (("i", np.int64), ("d", np.float64)):
+            try:
+                return np.frombuffer(value.as_buffer(of_type=code), dtype=dtype)
+            except (TypeError, ValueError):
+                pass
+            finally:
+                _let_others_run(self._body)
+        return None
+
+    def _remember(self, rest: bytes, shape: tuple[int, ...]) -> None:
+        if len(self._shapes) >= _REMEMBERED:
+            self._shapes.clear()
+        self._shapes[rest] = shape
+
+    def flat_or_nested(self, value: JsonValue, shape: tuple[int, ...], name: str, *, other_brackets: int) -> Array:
+        """The numbers of an array of stated shape, whether it is nested like that or flat.
+
+        Args:
+            value: a member of this document.
+            shape: of the result.
+            name: what to call it in errors.
+            other_brackets: number of ``[`` in the document outside ``value``; -1 when that is not known.
+
+        Returns:
+            int64 or float64 of that shape.
+
+        Raises:
+            InvalidInput: another number of values, ragged, or anything but a number where a number belongs.
+        """
+        forms = ((prod(shape),), shape)
+        found = _rectangle(value) if isinstance(value, simdjson.Array) else None
+        if found in forms and self._body.count(b"[") == other_brackets + _brackets(found):
+            flat = self._numbers(value)
+            if flat is not None:
+                return flat.reshape(shape)
+        check_values(self._body, name)
+        tensor = slow_tensor(plain(value), name)
+        if tensor is None or tensor.ndim == 0:
+            raise InvalidInput(f"{name} does not hold numbers only; wanted {prod(shape)} numbers, flat or nested")
+        if tensor.shape not in forms:
+            raise InvalidInput(
+                f"{name} holds {tensor.size} values, nested as {list(tensor.shape)}; "
+                f"shape {list(shape)} wants {prod(shape)}, flat or nested like that"
+            )
+        return tensor.reshape(shape)
+
+
+def _let_others_run(body: bytes) -> None:
+    """Between two steps over a large document."""
+    if len(body) > LOCKING_BYTES:
+        time.sleep(_REST_S)
+
+
+def _has_strings(body: bytes) -> bool:
+    """Whether a quote stands within the arrays of a document."""
+    return body.find(b'"', body.find(b"["), body.rfind(b"]")) >= 0
+
+
+def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
+    """Shape of a nested array if every array of a level is equally long; None if not, if it is empty or too deep."""
+    shape: list[int] = []
+    level = [value]
+    while True:
+        length = len(level[0])
+        for array in level:
+            if len(array) != length:
+                return None
+        shape.append(length)
+        if length == 0 or len(shape) > MAX_DEPTH:
+            return None
+        if not isinstance(level[0][0], simdjson.Array):
+            return tuple(shape)
+        level = [item for array in level for item in array]
+        if not all(isinstance(item, simdjson.Array) for item in level):
+            return None
+
+
+@lru_cache(maxsize=256)
+def _brackets(shape: tuple[int, ...]) -> int:
+    """Number of ``[`` in an array nested like that."""
+    return 1 + sum(prod(shape[:i]) for i in range(1, len(shape)))

@@ -1,0 +1,104 @@
+"""JSON values as ordinary Python objects, and what is wrong with them where a tensor belongs."""
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from app.contract.files.json_text import MAX_DEPTH, check_keys, too_deep
+from app.errors import InvalidInput
+from app.runtime.backend import Array
+
+JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
+_PROXIES = frozenset({simdjson.Array, simdjson.Object})
+
+
+def is_array(value: JsonValue) -> bool:
+    """Whether a value is a JSON array."""
+    return isinstance(value, list | simdjson.Array)
+
+
+def members(value: JsonValue) -> dict[str, JsonValue]:
+    """The members of an object, each as it is.
+
+    Raises:
+        InvalidInput: see ``check_keys``.
+    """
+    if isinstance(value, dict):
+        return value
+    keys = list(value.keys())
+    check_keys(keys)
+    return {key: value[key] for key in keys}  # its ``items`` would make Python objects of all that is inside
+
+
+def plain(value: JsonValue, *, depth: int = 1) -> JsonValue:
+    """A value as ordinary Python objects.
+
+    simdjson's own way there loses equal keys, has no useful bound on the depth, and in one call for all of a long array
+    would hold the interpreter, and with it the event loop, until its end.
+
+    Args:
+        value: a member of a document.
+        depth: arrays and objects around its members.
+
+    Raises:
+        InvalidInput: arrays or objects are nested too deep, or see ``check_keys``.
+    """
+    kind = type(value)
+    if kind not in _PROXIES:
+        return value
+    if depth > MAX_DEPTH:
+        raise too_deep()
+    deeper = depth + 1
+    if kind is simdjson.Array:
+        return [plain(item, depth=deeper) if type(item) in _PROXIES else item for item in value]
+    return {key: plain(item, depth=deeper) for key, item in members(value).items()}
+
+
+def slow_tensor(value: JsonValue, name: str) -> Array | None:
+    """``Document.tensor`` for ordinary Python objects."""
+    shape: list[int] = []
+    level: list[JsonValue] = [value]
+    while level and all(isinstance(item, list) for item in level):
+        lengths = [len(item) for item in level]
+        if len(set(lengths)) > 1:
+            odd = next(i for i, length in enumerate(lengths) if length != lengths[0])
+            raise InvalidInput(
+                f"{name}{_place(odd, shape)} has {lengths[odd]} values, {name}{_place(0, shape)} has {lengths[0]}; "
+                f"all rows must share one shape"
+            )
+        shape.append(lengths[0])
+        level = list(chain.from_iterable(level))
+    other = [isinstance(item, str | dict) for item in level]
+    if (other and all(other)) or (len(shape) < 2 and any(other)):
+        return None
+    for index, item in enumerate(level):
+        if isinstance(item, bool) or not isinstance(item, int | float):
+            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; wanted a number")
+    try:
+        return np.array(level, dtype=np.float64).reshape(shape)
+    except OverflowError as error:
+        raise InvalidInput(f"{name} holds an integer that does not fit 64 bits") from error
+
+
+def kind_of_value(value: JsonValue) -> str:
+    """What to call a JSON value in an error."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if is_array(value) else "an object"
+
+
+def _place(index: int, shape: list[int]) -> str:
+    """Flat index to ``[i][j]``."""
+    text = ""
+    for size in reversed(shape):
+        index, rest = divmod(index, size)
+        text = f"[{rest}]{text}"
+    return text

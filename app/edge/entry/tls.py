@@ -1,0 +1,105 @@
+"""TLS of both protocols: certificate, key, and whose certificates clients must have."""
+
+import ssl
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from app.contract.files.regular import read_file
+
+FILE_LIMIT_BYTES = 2**20
+# Closing a connection waits so long for the client to agree; an idle one that does not read would hold up the end.
+CLOSE_TIMEOUT_S = 1.0
+# So many more than ``max_connections`` may be in a handshake, so that one connection too many is told why it is closed.
+HANDSHAKES = 64
+
+
+class TlsTimes(TypedDict, total=False):
+    """How an event loop encrypts a connection, and what it waits for."""
+
+    ssl: ssl.SSLContext
+    ssl_handshake_timeout: float
+    ssl_shutdown_timeout: float
+
+
+def tls_times(context: ssl.SSLContext | None, *, handshake_timeout_s: float) -> TlsTimes:
+    """Arguments for ``create_server`` and its like; empty without a context."""
+    if context is None:
+        return {}
+    return {
+        "ssl": context,
+        "ssl_handshake_timeout": handshake_timeout_s,
+        "ssl_shutdown_timeout": CLOSE_TIMEOUT_S,
+    }
+
+
+class CountingContext(ssl.SSLContext):
+    """Encrypts so many connections at once; one more is closed before its handshake.
+
+    An event loop tells the protocol of a connection once it is encrypted, and whoever never finishes a handshake would
+    be counted by nobody.
+
+    Attributes:
+        most: connections in a handshake or after it.
+        encrypted: connections now.
+    """
+
+    most: int = 0
+    encrypted: int = 0
+
+    def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
+        """A new connection; the event loop drops it when it closes.
+
+        Raises:
+            ConnectionRefusedError: there are enough; event loops close a connection for which this is raised.
+        """
+        if self.encrypted >= self.most:
+            raise ConnectionRefusedError("no room for another handshake")
+        made = super().wrap_bio(*arguments, **keywords)
+        self.encrypted += 1
+        weakref.finalize(made, self._forget)
+        return made
+
+    def _forget(self) -> None:
+        self.encrypted -= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Files in PEM.
+
+    Attributes:
+        cert: the service's certificate, those that signed it after it.
+        key: its private key; may be the same file.
+        client_ca: who signs the certificates of clients, which then need one; None: they need none.
+        password: of the key, if that is encrypted.
+        max_connections: see ``CountingContext``.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    password: str | None = field(default=None, repr=False)
+    max_connections: int = 4_096
+
+    def context(self) -> ssl.SSLContext:
+        """For HTTP. TLS 1.2 at least. Connections count from the first byte of their handshake.
+
+        Raises:
+            OSError: a file cannot be read, is no PEM, or the key does not fit; ``ssl.SSLError`` is one.
+        """
+        context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
+        context.most = self.max_connections + HANDSHAKES
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A function: without a password OpenSSL would ask the terminal for it.
+        context.load_cert_chain(self.cert, self.key, lambda: self.password or "")
+        if self.client_ca is not None:
+            context.load_verify_locations(self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def parts(self) -> tuple[bytes, bytes, bytes | None]:
+        """Key, certificate and signers of clients, for gRPC; raises as ``read_file`` does."""
+        client_ca = None if self.client_ca is None else read_file(self.client_ca, FILE_LIMIT_BYTES)
+        return read_file(self.key, FILE_LIMIT_BYTES), read_file(self.cert, FILE_LIMIT_BYTES), client_ca

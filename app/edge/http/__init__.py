@@ -1,0 +1,1 @@
+"""HTTP: connections under limits, and inference requests from their head to their reply."""

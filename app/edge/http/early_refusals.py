@@ -1,0 +1,82 @@
+"""Refusals of what a model cannot answer in time, by the head of a request alone.
+
+Under overload most requests are refused, so a refusal must cost less than an answer of a server that does nothing else:
+the head is parsed and one finished reply is written, the same until something leaves the queue.
+"""
+
+from dataclasses import dataclass
+from weakref import ref
+
+from app.batching.work import Timings
+from app.edge.observer import RequestObserver
+from app.edge.respond import Reply, error_reply
+from app.edge.rest.routes import Route
+from app.errors import Unavailable
+from app.lifecycle.registry import Registry
+from app.loaded import LoadedModel
+from app.runtime.warmup import Clock
+
+# A refusal is told again for so long at most: what runs comes to an end meanwhile.
+VALID_S = 0.005
+_NO_TIMINGS = Timings()
+
+
+@dataclass(slots=True)
+class _Refusal:
+    model: "ref[LoadedModel]"  # a version that retires is not kept by what it refused
+    turnover: int
+    until: float
+    reply: Reply
+
+
+class EarlyRefusals:
+    """Refuses requests before they are read.
+
+    Args:
+        registry: finds the model version.
+        observer: is told of every refusal.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, registry: Registry, observer: RequestObserver, clock: Clock) -> None:
+        self._registry = registry
+        self._observer = observer
+        self._clock = clock
+        self._last: dict[str, _Refusal] = {}
+
+    def of(self, route: Route) -> Reply | None:
+        """The refusal of a request that states no priority and no timeout of its own; None if it is to be looked at.
+
+        Args:
+            route: of the request; one that names a version or a label is always looked at.
+        """
+        model = self._registry.serving(route.name) if route.version is None and route.label is None else None
+        if model is None or not model.admission.rows:
+            return None
+        rollout = self._registry.rollout(route.name)
+        if rollout is not None and rollout.splits:
+            return None
+        began = self._clock()
+        reply = self._reply(model, began)
+        if reply is not None:
+            self._observer.request_done(
+                model=model,
+                protocol=route.protocol,
+                code=reply.status,
+                seconds=self._clock() - began,
+                timings=_NO_TIMINGS,
+            )
+        return reply
+
+    def _reply(self, model: LoadedModel, now: float) -> Reply | None:
+        turnover = model.admission.turnover
+        last = self._last.get(model.name)
+        if last is not None and last.model() is model and last.turnover == turnover and now < last.until:
+            return last.reply
+        try:
+            model.batcher.check_open(level=model.batcher.rules.default_priority_level, left_s=model.default_timeout_s)
+        except Unavailable as error:
+            reply = error_reply(error)
+            self._last[model.name] = _Refusal(ref(model), turnover, now + VALID_S, reply)
+            return reply
+        return None

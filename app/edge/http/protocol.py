@@ -1,0 +1,214 @@
+"""uvicorn's HTTP protocol with a short way for inference requests.
+
+A small request goes from the parser to ``Dispatch.answer`` and its reply back to the socket without an ASGI scope, a
+task, events and messages, which cost more than all that Atelier does for it. Everything else, such as a large body or a
+second request before the first is answered, takes uvicorn's own way to the same code.
+"""
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.edge.http.connection import GuardedProtocol
+from app.edge.http.incoming import Incoming
+from app.edge.respond import Header, Reply
+from app.edge.rest.routes import Route, match_target
+
+
+class InferenceProtocol(GuardedProtocol):
+    """One connection to an ``Atelier`` application."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._dispatch = self.config.app.dispatch  # type: ignore[union-attr]
+        self._door = self.config.app.door  # type: ignore[union-attr]
+        self._arriving: DirectAnswer | None = None
+        self._running: DirectAnswer | None = None
+
+    def _take_request(self) -> None:
+        """Choose the way of the request."""
+        if (
+            (found := match_target(self.url)) is not None
+            and found[0].is_inference
+            and self._is_plain()
+            # A request that is refused takes the other way, where the refusal goes out before its body is read.
+            and self._door.lets_in(visit := self._door.visit(self.headers, self._peer))
+        ):
+            if found[0].api == "v1" and (reply := self._refusal_of(found[0])) is not None:
+                self._answer_early(reply, visit.headers)
+                return
+            incoming = Incoming(found[0], self.headers, found[1], visit, b"", began=self._began)
+            self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
+            self.cycle = self._arriving  # type: ignore[assignment]
+        else:
+            self._arriving = None
+            super()._take_request()
+
+    def _take_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._arriving is None:
+            super()._take_body(body)
+            return
+        self._arriving.parts.append(body)
+        if self._body_bytes > HIGH_WATER_LIMIT:
+            parts, self._arriving = self._arriving.parts, None
+            self.cycle.response_complete = True  # of the answer that is not to be
+            super()._take_request()
+            super()._take_body(b"".join(parts))
+
+    def _complete_request(self) -> None:
+        """The request is complete."""
+        if self._arriving is None:
+            super()._complete_request()
+            return
+        answer, self._arriving = self._arriving, None
+        self._running = answer
+        parts = answer.parts
+        answer.incoming.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        incoming = answer.incoming
+        if (
+            incoming.route.api == "v2"
+            and not incoming.may_state_options
+            and (reply := self._refusal_of(incoming.route)) is not None
+        ):
+            self.replied(answer, replace(reply, headers=(*reply.headers, *incoming.visit.headers)))
+            return
+        answer.begin(self._dispatch.answer(incoming))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody waits for the answer any more."""
+        super().connection_lost(exc)
+        if self._running is not None:
+            self._running.cancel()
+        # It holds this connection and the body: together they would wait for a collection of cycles.
+        self._arriving = None
+        self.cycle = None  # type: ignore[assignment]
+
+    def _refusal_of(self, route: Route) -> Reply | None:
+        """See ``EarlyRefusals.of``; with an access log each request takes the long way, which writes it."""
+        return None if self._door.access_log is not None else self._dispatch.refusals.of(route)
+
+    def _answer_early(self, reply: Reply, more: Sequence[Header]) -> None:
+        """Answer a request whose body is still to come; what comes of it is dropped."""
+        self._arriving = None
+        self.cycle = _ANSWERED  # type: ignore[assignment]
+        self.server_state.total_requests += 1
+        self._write(reply, more, keep_alive=self.parser.should_keep_alive())
+
+    def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
+        """Write the reply and go on with the next request."""
+        answer.response_complete = True
+        self._running = None
+        if self.transport.is_closing():
+            return
+        if reply is None:  # the service ends its connections
+            self.transport.close()
+            return
+        self._write(reply, keep_alive=answer.keep_alive)
+        if not answer.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, reply: Reply, more: Sequence[Header] = (), *, keep_alive: bool) -> None:
+        parts = [STATUS_LINE[reply.status]]
+        for headers in (self.server_state.default_headers, reply.headers, more):
+            for name, value in headers:
+                parts += (name, b": ", value, b"\r\n")
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
+        self.transport.write(b"".join(parts))
+
+    def _is_plain(self) -> bool:
+        """Whether the head asks for nothing that only uvicorn's own way can do, and no other request is under way."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+        )
+
+
+class Answered:
+    """The cycle of a request that is answered already."""
+
+    response_complete = True
+    disconnected = False
+
+    @property
+    def message_event(self) -> "Answered":
+        """See ``DirectAnswer.message_event``."""
+        return self
+
+    def set(self) -> None:
+        """See ``DirectAnswer.message_event``."""
+
+
+_ANSWERED = Answered()
+
+
+class DirectAnswer:
+    """Runs the coroutine of one answer, at once until it first waits and then from one wait to the next.
+
+    To uvicorn's protocol it is the cycle of a request.
+
+    Attributes:
+        incoming: the request.
+        parts: of its body, as they came.
+        keep_alive: whether the connection stays open after the reply.
+        response_complete, disconnected: as in uvicorn's cycles.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_connection",
+        "_waiting",
+        "disconnected",
+        "incoming",
+        "keep_alive",
+        "parts",
+        "response_complete",
+    )
+
+    def __init__(self, connection: InferenceProtocol, incoming: Incoming, *, keep_alive: bool) -> None:
+        self.incoming = incoming
+        self.parts: list[bytes] = []
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self._connection = connection
+        self._answer: Coroutine[Any, None, Reply | None] | None = None
+        self._waiting: Any = None
+
+    @property
+    def message_event(self) -> "DirectAnswer":
+        """Has a ``set`` that uvicorn calls when the connection is lost."""
+        return self
+
+    def set(self) -> None:
+        """See ``message_event``."""
+
+    def begin(self, answer: Coroutine[Any, None, Reply | None]) -> None:
+        """Run until the answer waits for something."""
+        self._answer = answer
+        self._step()
+
+    def cancel(self) -> None:
+        """The client left: what the answer waits for is no longer wanted."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _step(self, _: object = None) -> None:
+        assert self._answer is not None
+        try:
+            # What a task does: a future that is awaited yields itself and, sent to when it is done, has its result.
+            waiting = self._answer.send(None)
+        except StopIteration as end:
+            self._connection.replied(self, end.value)
+        else:
+            waiting._asyncio_future_blocking = False
+            waiting.add_done_callback(self._step)
+            self._waiting = waiting

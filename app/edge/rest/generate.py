@@ -1,0 +1,107 @@
+"""Triton's generate extension: a text and parameters in; a text, or events with its pieces, out.
+
+Source: Triton, generate extension; WHATWG, server-sent events.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from app.batching.work import RequestOptions
+from app.edge.codec.json_tensor import JsonReader
+from app.edge.codec.json_values import JsonValue, kind_of_value, plain
+from app.edge.respond import Header, Reply
+from app.edge.rest.oip_inputs import read_options
+from app.errors import InvalidInput
+from app.loaded import LoadedModel
+from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
+
+EVENT_STREAM: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+)
+_TEXT = "text_input"
+_SAMPLING = {field.name for field in fields(Sampling)}
+_OTHER = {"stream", "priority", "timeout", "id"}
+_LARGEST_TEMPERATURE = 100.0
+_MOST_STOPS = 16
+_LONGEST_STOP = 256
+
+
+def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, RequestOptions]:
+    """The text to go on from, how, and with which priority and timeout.
+
+    Parameters stand in ``parameters`` or beside ``text_input``.
+
+    Raises:
+        InvalidInput: names the parameter, its value and the rule it breaks.
+    """
+    document = reader.read(body, strict=True)
+    members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - no dict
+    text = members.pop(_TEXT, None)
+    if not isinstance(text, str):
+        raise InvalidInput(f"'{_TEXT}' is {kind_of_value(text)}; send a string")
+    parameters = members.pop("parameters", None) or {}
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
+    parameters = {**members, **parameters}
+    options = read_options(parameters)
+    for name in parameters:
+        if name not in _SAMPLING | _OTHER:
+            raise InvalidInput(f"parameter {name!r} is unknown; generate takes {', '.join(sorted(_SAMPLING | _OTHER))}")
+    return text, _sampling({name: value for name, value in parameters.items() if name in _SAMPLING}), options
+
+
+def print_text(text: str, model: LoadedModel) -> Reply:
+    """The reply of ``generate``."""
+    return Reply(200, _document(text, model))
+
+
+async def events(pieces: AsyncIterator[str], model: LoadedModel) -> AsyncIterator[bytes]:
+    """Pieces of text as server-sent events."""
+    async for piece in pieces:
+        yield event(_document(piece, model))
+
+
+def event(data: bytes) -> bytes:
+    """One server-sent event; JSON has no line breaks of its own."""
+    return b"data: " + data + b"\n\n"
+
+
+def _document(text: str, model: LoadedModel) -> bytes:
+    return orjson.dumps({"model_name": model.name, "model_version": str(model.version), "text_output": text})
+
+
+def _is_stop(value: JsonValue) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_STOP
+
+
+def _sampling(given: dict[str, JsonValue]) -> Sampling:
+    settings: dict[str, Any] = {}
+    for name, (low, high) in {
+        "max_tokens": (1, LARGEST_MAX_TOKENS),
+        "top_k": (0, 2**31 - 1),
+        "seed": (0, 2**64 - 1),
+    }.items():
+        if (value := given.get(name)) is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise InvalidInput(f"parameter {name!r} is {value!r}; send a whole number from {low} to {high}")
+            settings[name] = value
+    if (temperature := given.get("temperature")) is not None:
+        number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+        if not number or not 0 <= temperature <= _LARGEST_TEMPERATURE:
+            raise InvalidInput(
+                f"parameter 'temperature' is {temperature!r}; send a number from 0 to {_LARGEST_TEMPERATURE:g}"
+            )
+        settings["temperature"] = float(temperature)
+    if (stop := given.get("stop")) is not None:
+        stops = [stop] if isinstance(stop, str) else stop
+        if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(map(_is_stop, stops)):
+            raise InvalidInput(
+                f"parameter 'stop' is {kind_of_value(stop)}; send a string of 1 to {_LONGEST_STOP} characters, or a "
+                f"list of at most {_MOST_STOPS} of them"
+            )
+        settings["stop"] = tuple(stops)
+    return Sampling(**settings)

@@ -1,0 +1,164 @@
+"""Open Inference Protocol, REST: bodies of ``infer`` to tensors, and tensors to replies; JSON, binary or both.
+
+Source: Open Inference Protocol, inference REST API; Triton's extensions binary tensor data, classification, schedule
+policy and parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from app.contract.files.json_text import read_json
+from app.edge.codec.datatypes import BYTES, array_from_bytes, split_bytes
+from app.edge.codec.encoded import Encoded
+from app.edge.codec.json_tensor import Document, JsonReader
+from app.edge.codec.json_values import JsonValue, kind_of_value, plain
+from app.edge.respond import Reply
+from app.edge.rest import oip_outputs as v2_output
+from app.edge.rest.exchange import Exchange
+from app.edge.rest.oip_inputs import Declared, media_rows
+from app.edge.rest.oip_outputs import Requested
+from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
+from app.errors import InvalidInput
+from app.loaded import LoadedModel
+from app.runtime.backend import Array
+
+_NO_DOCUMENT = Document({}, shapes={})
+# Heads of requests that a model version remembers: clients send the same one with every request.
+MEMO_ENTRIES = 256
+MEMO_BYTES = 1_024
+
+
+def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader) -> Exchange:
+    """Tensors of an ``infer`` body.
+
+    Args:
+        body: JSON, or JSON and the bytes of tensors after it, or the bytes of one tensor.
+        json_length: Inference-Header-Content-Length: None says that all is JSON, 0 that nothing is.
+        model: what the tensors are for.
+        reader: parses pure JSON.
+
+    Raises:
+        InvalidInput: names the input, the value and the rule it breaks.
+    """
+    if json_length == 0:
+        return _raw(body, model)
+    if not body:
+        raise InvalidInput(f"body is empty; {HOW_TO_INFER}")
+    if json_length is None:
+        document = reader.read(body, strict=True)
+        plan = read_plan(document, model)
+        if any(planned.size for planned in plan.inputs):
+            raise InvalidInput(
+                "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
+            )
+        return _exchange(plan, document, _Tail(b"", model.name), model)
+    if not 0 < json_length <= len(body):
+        raise InvalidInput(f"inference header size should be in range (0, {len(body)}), got: {json_length}")
+    head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)
+    if (known := model.memo.get(head)) is not None:
+        return _exchange(known, _NO_DOCUMENT, tail, model)
+    document = Document(_object(head), shapes={})
+    plan = read_plan(document, model)
+    if plan.reusable and len(head) <= MEMO_BYTES:
+        if len(model.memo) >= MEMO_ENTRIES:
+            model.memo.clear()
+        model.memo[head] = plan
+    return _exchange(plan, document, tail, model)
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The bytes after the JSON, taken from the front."""
+
+    data: bytes | memoryview
+    model: str
+    start: int = 0
+
+    def take(self, size: int, name: str) -> bytes | memoryview:
+        end = self.start + size
+        if end > len(self.data):
+            raise InvalidInput(
+                f"unexpected size for input {name!r}, expecting {end - len(self.data)} additional bytes "
+                f"for model {self.model!r}"
+            )
+        part = self.data[self.start : end]
+        self.start = end
+        return part
+
+    def check_used_up(self) -> None:
+        if self.start != len(self.data):
+            raise InvalidInput(
+                f"unexpected additional input data for model {self.model!r}: "
+                f"{len(self.data) - self.start} bytes beyond the declared tensors"
+            )
+
+
+def _object(head: bytes) -> dict[str, JsonValue]:
+    root = read_json(head, strict=True)
+    if not isinstance(root, dict):
+        raise InvalidInput(f"the JSON document is {kind_of_value(root)}; send an object {{key: value}}")
+    return root
+
+
+def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
+    """The tensors of a request whose JSON is understood."""
+    inputs: dict[str, Array | Encoded] = {}
+    for declared, size, data in plan.inputs:
+        if size is not None:
+            inputs[declared.name] = _binary(declared, tail.take(size, declared.name))
+        else:
+            inputs[declared.name] = _json(declared, data, document, plan.other_brackets)
+    tail.check_used_up()
+
+    def reply(answer: Mapping[str, Array]) -> Reply:
+        return v2_output.print_infer(answer, plan.requested, model, plan.request_id)
+
+    return Exchange(inputs, reply, plan.options)
+
+
+def _raw(body: bytes, model: LoadedModel) -> Exchange:
+    """One instance of the single input, which has at most one length that varies; the answer is binary too."""
+    spec = model.spec.inputs[0]
+    if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
+        raise InvalidInput(
+            f"a raw binary request needs a model with one input and at most one variable dimension; "
+            f"model {model.name!r} has {', '.join(tensor.in_words for tensor in model.spec.inputs)}"
+        )
+    dtype = spec.numpy_dtype.newbyteorder("<")
+    step_bytes = dtype.itemsize * prod(size for size in spec.shape if size != -1)
+    wanted = step_bytes if not spec.is_variable else max(len(body) // step_bytes, 1) * step_bytes
+    if len(body) != wanted:
+        raise InvalidInput(
+            f"unexpected size for input {spec.name!r}: body of {len(body)} bytes; one instance is "
+            f"{spec.instance_in_words}, {step_bytes} bytes{' a step' if spec.is_variable else ''}"
+        )
+    values = np.frombuffer(body, dtype=dtype).reshape(1, *spec.shape)
+    requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
+    return Exchange({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
+
+
+def _binary(declared: Declared, data: bytes | memoryview) -> Array | Encoded:
+    if declared.datatype == BYTES:
+        return media_rows(split_bytes(data, declared.name), declared)
+    return array_from_bytes(data, declared.datatype, declared.shape)
+
+
+def _json(declared: Declared, data: JsonValue, document: Document, other_brackets: int) -> Array | Encoded:
+    if declared.datatype == BYTES:
+        return media_rows(_texts(plain(data), declared.name), declared)
+    name = f"'data' of input {declared.name!r}"
+    return document.flat_or_nested(data, tuple(declared.shape), name, other_brackets=other_brackets)
+
+
+def _texts(data: JsonValue, name: str) -> list[str]:
+    """Elements of a BYTES tensor in JSON: strings, flat or nested."""
+    elements: list[JsonValue] = data if isinstance(data, list) else [data]
+    while elements and all(isinstance(element, list) for element in elements):
+        elements = [inner for element in elements for inner in element]
+    for index, element in enumerate(elements):
+        if not isinstance(element, str):
+            raise InvalidInput(f"'data' of input {name!r}: element {index} is {kind_of_value(element)}; send strings")
+    return elements

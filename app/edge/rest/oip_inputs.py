@@ -1,0 +1,157 @@
+"""Rules of the Open Inference Protocol for inputs and request parameters, the same over REST and gRPC."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NoReturn
+
+from app.batching.work import DEFAULT_OPTIONS, RequestOptions
+from app.contract.model_spec import TensorSpec
+from app.edge.codec.datatypes import BYTES, NUMPY, WIDENS
+from app.edge.codec.encoded import Encoded
+from app.errors import InvalidInput
+from app.loaded import LoadedModel
+
+RESERVED_PREFIX = "triton_"
+LARGEST_UINT64 = 2**64 - 1
+# Of a tensor's shape, sizes of 0 left out: numpy multiplies the others even where nothing is to be stored. The most
+# that a message could announce is less, and that of a row is bounded by the signature.
+MAX_ELEMENTS = 2**40
+MAX_DIMENSIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a request says of one input.
+
+    Attributes:
+        name, datatype: as sent; the datatype is a known one.
+        shape: with the batch, sizes from 0.
+    """
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+def declare(name: object, datatype: object, shape: object, place: str) -> Declared:
+    """What a request says of one input, if it says it as the protocol wants it.
+
+    Args:
+        name, datatype, shape: as decoded; None where the request has none.
+        place: the input's place in the request, as long as it has no name.
+
+    Raises:
+        InvalidInput: one of them is missing, or is nothing that the protocol knows.
+    """
+    if not isinstance(name, str):
+        raise InvalidInput(f"{place} has no 'name'; send a string")
+    if not isinstance(datatype, str):
+        raise InvalidInput(f"input {name!r} has no 'datatype'; send one of {', '.join([*NUMPY, BYTES])}")
+    if datatype != BYTES and datatype not in NUMPY:
+        raise InvalidInput(f"input {name!r} has the unknown datatype {datatype!r}; use {', '.join([*NUMPY, BYTES])}")
+    if not isinstance(shape, list) or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
+    ):
+        raise InvalidInput(f"input {name!r} has shape {shape!r}; send a list of whole numbers from 0")
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidInput(
+            f"input {name!r} has a shape of {len(shape)} dimensions; at most {MAX_DIMENSIONS} are accepted"
+        )
+    if prod(filter(None, shape)) > MAX_ELEMENTS:
+        raise InvalidInput(f"input {name!r} has shape {shape}; at most {MAX_ELEMENTS} elements are accepted")
+    return Declared(name, datatype, shape)
+
+
+def wanted_input(declared: Declared, model: LoadedModel) -> TensorSpec:
+    """The signature's input of that name.
+
+    Raises:
+        InvalidInput: there is none, or its datatype or shape disagree with what the request says. BYTES, which
+            stand for texts or encoded images, are allowed for the input that those feed.
+    """
+    spec = next((tensor for tensor in model.spec.inputs if tensor.name == declared.name), None)
+    if spec is None:
+        known = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
+        raise InvalidInput(f"unexpected inference input {declared.name!r} for model {model.name!r}; it has {known}")
+    media = model.spec.preprocessing
+    if declared.datatype == BYTES and media is not None and media.input == spec.name:
+        if len(declared.shape) not in {1, 2} or declared.shape[1:] not in ([], [1]):
+            raise _unexpected_shape(declared, "[-1] or [-1,1]", model)
+        return spec
+    expected = spec.oip_datatype
+    if declared.datatype != expected and declared.datatype not in WIDENS[spec.dtype]:
+        raise InvalidInput(
+            f"inference input {spec.name!r} data-type is {declared.datatype!r}, but model {model.name!r} "
+            f"expects {expected!r}"
+        )
+    shape = declared.shape
+    if len(shape) != len(spec.batch_shape) or any(
+        want not in {-1, have} for have, want in zip(shape, spec.batch_shape, strict=True)
+    ):
+        raise _unexpected_shape(declared, _listed(spec.batch_shape), model)
+    return spec
+
+
+def media_rows(elements: Sequence[bytes | str], declared: Declared) -> Encoded:
+    """Texts or encoded images of a BYTES tensor as instances of the input that they feed, still to be decoded.
+
+    Raises:
+        InvalidInput: another number of elements than the shape says, or no element.
+    """
+    if len(elements) != declared.shape[0]:
+        raise InvalidInput(
+            f"input {declared.name!r} holds {len(elements)} elements, its shape {_listed(declared.shape)} says "
+            f"{declared.shape[0]}"
+        )
+    if not elements:
+        raise InvalidInput(f"input {declared.name!r} holds no instance; send at least one")
+    return Encoded(list(elements), place=lambda index: f"input {declared.name!r}, element {index}")
+
+
+def refuse_count(given: int, model: LoadedModel) -> NoReturn:
+    """Another number of inputs than the signature has."""
+    names = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
+    raise InvalidInput(
+        f"expected {len(model.spec.inputs)} inputs but got {given} inputs for model {model.name!r}; it has {names}"
+    )
+
+
+def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
+    """Priority and timeout from the request's parameters; parameters that mean nothing here are let through.
+
+    Args:
+        parameters: ``priority`` (0: the model's default, 1: highest) and ``timeout`` in microseconds (0: the
+            model's default).
+
+    Raises:
+        InvalidInput: not a whole number from 0 to 2^64 - 1, or a reserved name.
+    """
+    if not parameters:
+        return DEFAULT_OPTIONS
+    for name in parameters:
+        if name.startswith(RESERVED_PREFIX):
+            raise InvalidInput(f"parameter {name!r} is reserved: names must not begin with {RESERVED_PREFIX!r}")
+    priority = _unsigned(parameters, "priority", "a level from 1, the highest, or 0 for the model's default")
+    timeout_us = _unsigned(parameters, "timeout", "whole microseconds, or 0 for the model's default")
+    if not priority and not timeout_us:
+        return DEFAULT_OPTIONS
+    return RequestOptions(priority=priority, timeout_s=timeout_us / 1e6 if timeout_us else None)
+
+
+def _unsigned(parameters: Mapping[str, Any], name: str, meaning: str) -> int:
+    value = parameters.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_UINT64:
+        raise InvalidInput(f"parameter {name!r} is {value!r}; send {meaning}")
+    return value
+
+
+def _unexpected_shape(declared: Declared, expected: str, model: LoadedModel) -> InvalidInput:
+    return InvalidInput(
+        f"unexpected shape for input {declared.name!r} for model {model.name!r}. "
+        f"Expected {expected}, got {_listed(declared.shape)}"
+    )
+
+
+def _listed(shape: tuple[int, ...] | list[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,126 @@
+"""Outputs as the Open Inference Protocol prints them: which, in which form, as JSON or as bytes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.contract.model_spec import TensorSpec
+from app.edge.codec.datatypes import BYTES, join_bytes
+from app.edge.codec.json_dump import dump
+from app.edge.respond import Header, Reply
+from app.errors import InvalidInput
+from app.loaded import LoadedModel, best_classes
+from app.runtime.backend import Array
+
+OCTETS: Header = (b"content-type", b"application/octet-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """One output that the reply is to hold.
+
+    Attributes:
+        name: of the signature's outputs.
+        binary: as bytes after the JSON.
+        class_count: this many best classes instead of the tensor; 0 gives the tensor.
+    """
+
+    name: str
+    binary: bool = False
+    class_count: int = 0
+
+
+@dataclass(slots=True)
+class Printed:
+    """One output, ready to be written.
+
+    Attributes:
+        name, datatype, shape: as the protocol names them.
+        values: a tensor of numbers; None for BYTES.
+        elements: the elements of BYTES.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    values: Array | None
+    elements: Sequence[str] = ()
+
+    def raw(self) -> bytes:
+        """Little-endian, row-major bytes."""
+        if self.values is None:
+            return join_bytes(element.encode() for element in self.elements)
+        return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
+    """Refuse outputs that the model does not have, that are asked for twice, or that cannot be classified.
+
+    Raises:
+        InvalidInput: says which.
+    """
+    known = {tensor.name for tensor in model.spec.outputs}
+    seen: set[str] = set()
+    for one in requested:
+        if one.name not in known:
+            raise InvalidInput(
+                f"unexpected inference output {one.name!r} for model {model.name!r}; it has "
+                f"{', '.join(map(repr, sorted(known)))}"
+            )
+        if one.name in seen:
+            raise InvalidInput(f"output {one.name!r} is requested twice")
+        seen.add(one.name)
+        count: Any = one.class_count
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise InvalidInput(f"'classification' of output {one.name!r} is {count!r}; send a whole number of classes")
+
+
+def printed_outputs(
+    answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel
+) -> list[tuple[Requested, Printed]]:
+    """The outputs that were asked for, each in the form that was asked for."""
+    return [(one, _printed(answer[one.name], one, model.spec.output(one.name), model)) for one in requested]
+
+
+def print_infer(
+    answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel, request_id: str
+) -> Reply:
+    """The reply to ``infer``: JSON, and after it the bytes of the outputs that were asked for as binary."""
+    entries: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for one, output in printed_outputs(answer, requested, model):
+        entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        if one.binary:
+            raw = output.raw()
+            tail.append(raw)
+            entry["parameters"] = {"binary_data_size": len(raw)}
+        else:
+            entry["data"] = list(output.elements) if output.values is None else output.values.reshape(-1)
+        entries.append(entry)
+    document: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version), "outputs": entries}
+    if request_id:
+        document = {"id": request_id, **document}
+    head = dump(document)
+    if not tail:
+        return Reply(200, head)
+    length = (b"inference-header-content-length", str(len(head)).encode())
+    return Reply(200, b"".join((head, *tail)), (OCTETS, length))
+
+
+def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel) -> Printed:
+    if not one.class_count:
+        return Printed(one.name, spec.oip_datatype, values.shape, values)
+    scores = values.reshape(len(values), -1)
+    step = model.spec.postprocessing
+    labels = model.classes if step is not None and step.output == one.name else ()
+    best = best_classes(scores, min(one.class_count, scores.shape[1]))
+    elements = [_class(scores[row, index], int(index), labels) for row, top in enumerate(best) for index in top]
+    return Printed(one.name, BYTES, best.shape, None, elements)
+
+
+def _class(score: np.generic, index: int, labels: Sequence[str]) -> str:
+    """``<value>:<index>[:<label>]``. Source: Triton, classification extension."""
+    value = str(score)  # as short as float32 allows; a format would print it as a double
+    return f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}"

@@ -1,0 +1,162 @@
+"""The JSON of an ``infer`` request, understood and checked against the model; all but its tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+from app.batching.work import RequestOptions
+from app.edge.codec.datatypes import BINARY_ONLY, BYTES, NUMPY
+from app.edge.codec.json_tensor import Document
+from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain
+from app.edge.rest import oip_outputs as v2_output
+from app.edge.rest.oip_inputs import Declared, declare, read_options, refuse_count, wanted_input
+from app.edge.rest.oip_outputs import Requested
+from app.errors import InvalidInput
+from app.loaded import LoadedModel
+
+HOW_TO_INFER = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], "data": [...]}]}'
+_NO_PARAMETERS: dict[str, JsonValue] = {}
+
+
+class PlannedInput(NamedTuple):
+    """One input of a request.
+
+    Attributes:
+        declared: what the request says of it.
+        size: bytes after the JSON; None if its data stand in the JSON.
+        data: those, still to be read.
+    """
+
+    declared: Declared
+    size: int | None
+    data: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The JSON of a request, understood and checked; only the tensors are still to be read.
+
+    Attributes:
+        inputs: in the order of the bytes after the JSON.
+        requested: outputs of the reply.
+        options: priority and timeout.
+        request_id: to be sent back; empty if there is none.
+        other_brackets: number of ``[`` outside the data of the only input; -1 where there are several.
+    """
+
+    inputs: list[PlannedInput]
+    requested: list[Requested]
+    options: RequestOptions
+    request_id: str
+    other_brackets: int
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the same bytes of JSON mean the same plan for the next request, which is then not parsed again."""
+        return not self.request_id and all(planned.size is not None for planned in self.inputs)
+
+
+def read_plan(document: Document, model: LoadedModel) -> Plan:
+    """Everything that the JSON of a request says beside its tensors.
+
+    Raises:
+        InvalidInput: names the input, the output or the parameter, its value and the rule it breaks.
+    """
+    entries = document.get("inputs")
+    if entries is None:
+        keys = ", ".join(map(repr, sorted(document.keys()))) or "no key"
+        raise InvalidInput(f"missing 'inputs'; the document has {keys}; {HOW_TO_INFER}")
+    if not is_array(entries):
+        raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
+    if len(entries) != len(model.spec.inputs):
+        refuse_count(len(entries), model)
+    inputs: dict[str, PlannedInput] = {}
+    for index, entry in enumerate(entries):
+        place = f"inputs[{index}]"
+        fields = _fields(entry, place)
+        declared = declare(fields.get("name"), fields.get("datatype"), plain(fields.get("shape")), place)
+        if declared.name in inputs:
+            raise InvalidInput(f"input {declared.name!r} is given twice")
+        wanted_input(declared, model)
+        inputs[declared.name] = PlannedInput(declared, _size(declared, fields), fields.get("data"))
+    parameters = _parameters(document.get("parameters"), "'parameters'")
+    outputs = document.get("outputs")
+    request_id = document.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInput(f"'id' is {kind_of_value(request_id)}; send a string")
+    return Plan(
+        inputs=list(inputs.values()),
+        requested=_requested(plain(outputs), parameters, model),
+        options=read_options(parameters),
+        request_id=request_id or "",
+        # Of one input everything outside its data is known: the lists of inputs and outputs, and its shape.
+        other_brackets=2 + (outputs is not None) if len(inputs) == 1 else -1,
+    )
+
+
+def _size(declared: Declared, fields: Mapping[str, JsonValue]) -> int | None:
+    """Bytes of an input after the JSON; None if its data stand in the JSON."""
+    name = declared.name
+    size = _parameters(fields.get("parameters"), f"'parameters' of input {name!r}").get("binary_data_size")
+    if size is None:
+        if "data" not in fields:
+            raise InvalidInput(f"input {name!r} has neither 'data' nor the parameter 'binary_data_size'")
+        if declared.datatype in BINARY_ONLY:
+            raise InvalidInput(
+                f"input {name!r} has datatype {declared.datatype}, which JSON cannot hold; send it as binary data"
+            )
+        return None
+    if "data" in fields:
+        raise InvalidInput(f"input {name!r} has both 'data' and the parameter 'binary_data_size'; send one of them")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise InvalidInput(f"'binary_data_size' of input {name!r} is {size!r}; send a whole number of bytes")
+    if declared.datatype != BYTES:
+        wanted = NUMPY[declared.datatype].itemsize * prod(declared.shape)
+        if size != wanted:
+            raise InvalidInput(
+                f"'binary_data_size' of input {name!r} is {size}; {declared.datatype} of shape {declared.shape} "
+                f"has {wanted} bytes"
+            )
+    return size
+
+
+def _fields(entry: JsonValue, place: str) -> dict[str, JsonValue]:
+    """The members of an input, its data still unread."""
+    if not hasattr(entry, "keys"):
+        raise InvalidInput(f"{place} is {kind_of_value(entry)}; send an object with name, shape, datatype and data")
+    return members(entry)
+
+
+def _parameters(value: JsonValue, place: str) -> dict[str, Any]:
+    parameters = plain(value)
+    if parameters is None:
+        return _NO_PARAMETERS
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"{place} is {kind_of_value(parameters)}; send an object {{key: value}}")
+    return parameters
+
+
+def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedModel) -> list[Requested]:
+    """Which outputs the reply holds, in which order and form."""
+    everywhere = _flag(parameters, "binary_data_output", default=False)
+    if outputs is None or outputs == []:
+        return [Requested(tensor.name, binary=everywhere) for tensor in model.spec.outputs]
+    if not isinstance(outputs, list):
+        raise InvalidInput(f"Unable to parse 'outputs': it is {kind_of_value(outputs)}; send a list of objects")
+    requested: list[Requested] = []
+    for index, entry in enumerate(outputs):
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise InvalidInput(f"outputs[{index}] has no 'name'; send an object {{\"name\": string}}")
+        own = _parameters(entry.get("parameters"), f"'parameters' of output {entry['name']!r}")
+        binary = _flag(own, "binary_data", default=everywhere)
+        requested.append(Requested(entry["name"], binary=binary, class_count=own.get("classification", 0)))
+    v2_output.check_requested(requested, model)
+    return requested
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"parameter {name!r} is {value!r}; send true or false")
+    return value

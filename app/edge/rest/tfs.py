@@ -1,0 +1,218 @@
+"""TensorFlow Serving's REST: bodies of ``:predict``, ``:classify`` and ``:regress`` to tensors, and tensors to replies.
+
+Source: TensorFlow Serving, RESTful API (predict, classify, regress and their row and columnar formats).
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import orjson
+
+from app.batching.work import Answer
+from app.edge.codec.encoded import Encoded
+from app.edge.codec.hints import how_to_name
+from app.edge.codec.json_dump import dump
+from app.edge.codec.json_tensor import Document
+from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain, slow_tensor
+from app.edge.respond import Reply
+from app.errors import InvalidInput
+from app.loaded import LoadedModel
+from app.runtime.backend import Array
+
+Layout = Literal["row", "columnar"]
+Print = Callable[[Answer], Reply]
+SIGNATURE = "serving_default"
+_EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
+
+
+def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array | Encoded], Layout]:
+    """Tensors of a ``:predict`` body, and which layout the reply must have.
+
+    ``instances`` holds one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
+    string stands for a text, ``{"b64": ...}`` for the bytes of an image or a text.
+
+    Raises:
+        InvalidInput: both or neither of the two keys, or a value that is no tensor, text or image.
+    """
+    keys = _check_signature(document)
+    if "instances" in keys and "inputs" in keys:
+        raise InvalidInput(
+            "JSON object holds both 'inputs' and 'instances'; expecting only one of the two keys to exist"
+        )
+    if "instances" in keys:
+        return _rows(document, document.get("instances"), "instances", model), "row"
+    if "inputs" in keys:
+        return _columns(document, document.get("inputs"), model), "columnar"
+    raise InvalidInput("Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}")
+
+
+def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | Encoded]:
+    """Tensors of a ``:classify`` or ``:regress`` body: ``{"examples": [{feature: value}, ...]}``.
+
+    ``context`` holds features shared by all examples. A feature is an input's name; ``text`` and ``image``
+    name the input that texts and images feed. An example may also be a bare text, or ``{"b64": ...}``.
+
+    Raises:
+        InvalidInput: no examples, or an example that does not fit.
+    """
+    if "examples" not in _check_signature(document):
+        raise InvalidInput(f"Missing 'examples' key; send {{\"examples\": [...]}} with {_EXAMPLES}")
+    examples = plain(document.get("examples"))
+    context = plain(document.get("context")) or {}
+    if not isinstance(examples, list):
+        raise InvalidInput(f"'examples' is {kind_of_value(examples)}; send a list of {_EXAMPLES}")
+    if not examples:
+        raise InvalidInput(f"'examples' is empty; send at least one of {_EXAMPLES}")
+    for index, example in enumerate(examples):
+        if not isinstance(example, str | dict):
+            raise InvalidInput(f"examples[{index}] is {kind_of_value(example)}; send {_EXAMPLES}")
+    if not isinstance(context, dict):
+        raise InvalidInput(f"'context' is {kind_of_value(context)}; send an object {{key: value}}")
+    bare = [_is_media(example) for example in examples]
+    if all(bare):
+        return {model.input_for_media(): _media_rows(examples, "examples", model)}
+    if any(bare):
+        raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
+    return _named_rows([{**context, **example} for example in examples], "examples", model)
+
+
+def print_predict(outputs: Answer, layout: Layout) -> bytes:
+    """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name."""
+    single = next(iter(outputs.values())) if len(outputs) == 1 else None
+    if layout == "columnar":
+        return dump({"outputs": outputs if single is None else single})
+    if single is not None:
+        return dump({"predictions": single})
+    rows = len(next(iter(outputs.values())))
+    return dump({"predictions": [{name: values[row] for name, values in outputs.items()} for row in range(rows)]})
+
+
+def print_classify(ranked: Sequence[Sequence[tuple[str, float]]]) -> bytes:
+    """Body of a ``:classify`` reply: per example the labels with their scores, best first."""
+    return orjson.dumps({"results": ranked}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def print_regress(values: Array) -> bytes:
+    """Body of a ``:regress`` reply: one number per example."""
+    return dump({"results": values.reshape(-1)})
+
+
+def _check_signature(document: Document) -> set[str]:
+    keys = document.keys()
+    if "signature_name" in keys:
+        name = document.get("signature_name")
+        if not isinstance(name, str):
+            raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
+        if name not in {"", SIGNATURE}:
+            raise InvalidInput(f"signature {name!r} does not exist; the model has {SIGNATURE!r}")
+    return keys
+
+
+def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+    if not is_array(rows):
+        raise InvalidInput(f"'{name}' is {kind_of_value(rows)}; send a list with one value per instance")
+    if len(rows) == 0:
+        raise InvalidInput(f"'{name}' is empty; send at least one instance")
+    tensor = document.tensor(rows, name)
+    if tensor is not None:
+        return {_only_input(model): tensor}
+    listed = plain(rows)
+    if all(isinstance(row, dict) and not _is_b64(row) for row in listed):
+        return _named_rows(listed, name, model)
+    return {model.input_for_media(): _media_rows(listed, name, model)}
+
+
+def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+    known = {tensor.name for tensor in model.spec.inputs}
+    named = {key: _input_name(key, model) for key in rows[0]}
+    for key, tensor_name in named.items():
+        if tensor_name not in known:
+            raise InvalidInput(f"{name}[0] has the unknown key {key!r}; {how_to_name(model)}")
+    if missing := known - set(named.values()):
+        raise InvalidInput(f"{name}[0] has no key {min(missing)!r}; {how_to_name(model)}")
+    for index, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise InvalidInput(
+                f"{name}[{index}] has the keys {sorted(row)}, {name}[0] has {sorted(rows[0])}; all must have the same"
+            )
+    if len(set(named.values())) < len(named):
+        raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}; send one of them")
+    columns = {target: [row[key] for row in rows] for key, target in named.items()}
+    sent = {target: f"{name}.{key}" for key, target in named.items()}
+    return {
+        target: _or_media(slow_tensor(values, sent[target]), values, sent[target], model)
+        for target, values in columns.items()
+    }
+
+
+def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:
+    named = members(value) if hasattr(value, "as_dict") else value
+    if isinstance(named, dict) and not _is_b64(named):
+        known = {tensor.name for tensor in model.spec.inputs}
+        for name in known - {_input_name(key, model) for key in named}:
+            raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
+        # TensorFlow Serving ignores members that are no input.
+        used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
+        return {name: _column(document, item, name, model) for name, item in used.items()}
+    if named is None or isinstance(named, bool):
+        raise InvalidInput(f"'inputs' is {kind_of_value(named)}; send a tensor or an object {{name: tensor}}")
+    tensor = document.tensor(named, "inputs")
+    if tensor is not None:
+        return {_only_input(model): tensor}
+    return {model.input_for_media(): _column(document, named, "inputs", model)}
+
+
+def _column(document: Document, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
+    """One whole tensor: nested numbers, or a list of texts or images (or a single one)."""
+    return _or_media(document.tensor(value, name), value, name, model)
+
+
+def _or_media(tensor: Array | None, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
+    """The tensor; where there is none, the values as texts or images."""
+    if tensor is not None:
+        return tensor
+    values = plain(value)
+    return _media_rows(values if isinstance(values, list) else [values], name, model)
+
+
+def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Encoded:
+    items = [_media_row(row, f"{name}[{index}]", model) for index, row in enumerate(rows)]
+    return Encoded(items, place=lambda index: f"{name}[{index}]")
+
+
+def _media_row(row: JsonValue, name: str, model: LoadedModel) -> bytes | str:
+    if not (isinstance(row, dict) and _is_b64(row)) and not (isinstance(row, str) and model.tokenizer is not None):
+        raise InvalidInput(f"{name} is {kind_of_value(row)}; {how_to_name(model)}")
+    try:
+        return row if isinstance(row, str) else _decode_b64(row)
+    except InvalidInput as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _decode_b64(row: dict[str, JsonValue]) -> bytes:
+    try:
+        return base64.b64decode(row["b64"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput(f"'b64' is not valid base64: {error}") from error
+
+
+def _is_b64(value: dict[str, JsonValue]) -> bool:
+    return len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _is_media(value: JsonValue) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and _is_b64(value))
+
+
+def _only_input(model: LoadedModel) -> str:
+    if len(model.spec.inputs) > 1:
+        names = [tensor.name for tensor in model.spec.inputs]
+        raise InvalidInput(f"the signature has {len(names)} inputs, {names}: name them, {{name: value}}")
+    return model.spec.inputs[0].name
+
+
+def _input_name(key: str, model: LoadedModel) -> str:
+    step = model.spec.preprocessing
+    return step.input if step is not None and key == step.kind else key

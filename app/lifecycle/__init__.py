@@ -1,0 +1,1 @@
+"""Which versions are loaded, checked, served and retired, and in which order."""

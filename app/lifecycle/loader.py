@@ -1,0 +1,256 @@
+"""From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from app.batching.admission import Admission
+from app.batching.batcher import Batcher
+from app.batching.instances import Instance
+from app.batching.rules import BatchRules, resolve
+from app.batching.work import BatchObserver
+from app.contract.device import CPU, CUDA
+from app.contract.files.regular import Opener, open_regular
+from app.contract.golden import Golden
+from app.contract.labels import labels_of
+from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
+from app.contract.version_files import Graph, VersionFiles
+from app.errors import VersionRefused
+from app.lifecycle.device_choice import Accelerators, GpuRequest, Opened, close_all, open_all
+from app.lifecycle.verification import Gate
+from app.lifecycle.version_contract import VersionContract, largest_batch, read_contract
+from app.loaded import LoadedModel
+from app.repository.policy import BackendName, ServingPolicy
+from app.runtime.backend import Backend, take_rows
+from app.runtime.engines.savedmodel import GRACE_S, TENSORFLOW, SavedModelBackend
+from app.runtime.placement import ON_CPU, Placement
+from app.runtime.router import slowest
+from app.runtime.warmup import Clock, LatencyCurve, median_seconds
+
+# All threads are used for models that take at least that long for one row with one thread, if the others cut the time
+# to this share.
+THREADS_FROM_S = 0.001
+THREADS_GAIN = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Loads versions of the repository.
+
+    Attributes:
+        models_dir: holds <model>/<version>/.
+        make_backend: opens a graph for a contract, with that many threads.
+        threads: that the machine has for one backend call.
+        observer_for: who is told of the batches of a model version.
+        inline_below_s: batches estimated to be faster run on the event loop.
+        pixel_limit: most pixels of an image in a request.
+        clock: monotonic seconds.
+        default_backend: runs models whose serving.json names none.
+        make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
+        accelerators: the GPUs; None loads everything on the CPU.
+        private_dir: place of private copies of files that are too large for the memory, while a version loads.
+        open_file: opens the files of a version.
+    """
+
+    models_dir: Path
+    make_backend: Callable[[Graph, ModelSpec, int], Backend]
+    threads: int
+    observer_for: Callable[[str, int], BatchObserver]
+    inline_below_s: float
+    pixel_limit: int
+    clock: Clock
+    default_backend: BackendName = "onnx"
+    make_savedmodel: Callable[..., Backend] = SavedModelBackend
+    accelerators: Accelerators | None = None
+    private_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    open_file: Opener = open_regular
+
+    def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
+        """Verify, open, replay the golden samples, warm up. Blocks.
+
+        Args:
+            name: model.
+            version: its number.
+            serving: the settings to load it with; None takes those in serving.json.
+
+        Raises:
+            VersionRefused: says which file of the version breaks which rule.
+        """
+        directory = self.models_dir / name / str(version)
+        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
+        contract = read_contract(files, name)
+        spec, tokenizer = contract.spec, contract.tokenizer
+        serving = serving or ServingPolicy.read(directory.parent)
+        policy = serving.batching
+        largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
+        gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
+        opened = self._open_instances(files, contract, serving, gate)
+        # What a GPU, another process or a thread beside others does is waited for in a worker thread.
+        inline = len(opened) == 1 and opened[0].placement.device == CPU and opened[0].backend.provider != TENSORFLOW
+        curve = slowest([each.curve for each in opened])
+        try:
+            rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s if inline else 0.0)
+        except BaseException:
+            close_all(opened)
+            raise
+        rules = _limit_processes([each.backend for each in opened], rules, curve)
+        admission = Admission(
+            policy.max_queue_rows,
+            policy.max_queue_bytes,
+            max_queue_s=policy.max_queue_s,
+            levels=rules.priority_levels,
+            instances=len(opened),
+        )
+        batcher = Batcher(
+            instances=[
+                Instance(
+                    each.backend,
+                    each.placement,
+                    each.condition,
+                    f"model {name} version {version} on {each.placement.device}",
+                )
+                for each in opened
+            ],
+            rules=rules,
+            curve=curve,
+            admission=admission,
+            observer=self.observer_for(name, version),
+            clock=self.clock,
+            finite_output=spec.postprocessing.output if spec.postprocessing is not None else None,
+        )
+        return LoadedModel(
+            name=name,
+            version=version,
+            spec=spec,
+            tokenizer=tokenizer,
+            classes=labels_of(spec, tokenizer),
+            batcher=batcher,
+            admission=admission,
+            curve=curve,
+            golden_difference=max(each.difference for each in opened),
+            provider=opened[0].backend.provider,
+            default_timeout_s=policy.default_timeout_ms / 1e3,
+            pixel_limit=self.pixel_limit,
+            max_text_characters=serving.max_text_characters,
+            batching=policy,
+            load_settings=serving.load_settings,
+        )
+
+    def _open_instances(
+        self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
+    ) -> list[Opened]:
+        """All instances of a version, verified, where serving.json wants them."""
+        if (serving.backend or self.default_backend) == "savedmodel":
+            files.check_rest()
+            return open_all(serving.instances, lambda: self._open_savedmodel(files, contract.spec, serving, gate))
+        graphs = _Graphs(files)
+        with graphs.held() as graph:
+            files.check_rest()
+            return open_all(serving.instances, self._opener(graphs, graph, contract, serving, gate))
+
+    def _open_savedmodel(self, files: VersionFiles, spec: ModelSpec, serving: ServingPolicy, gate: Gate) -> Opened:
+        placement = _place_savedmodel(serving.device)
+        threads = max(1, self.threads // serving.instances)
+        path = files.directory / SAVED_MODEL_FILE
+        backend = self.make_savedmodel(path, spec, threads, snapshot=files.saved_model)
+        return Opened.of(gate.verify(backend, CPU), placement)
+
+    def _opener(
+        self, graphs: "_Graphs", graph: Graph, contract: VersionContract, serving: ServingPolicy, gate: Gate
+    ) -> Callable[[], Opened]:
+        """Opens one instance more of an ONNX graph."""
+        spec, alone = contract.spec, serving.instances == 1
+
+        def open_cpu() -> Backend:
+            with graphs.at_hand() as now:
+                # Several instances have a thread each: more threads of one would be missing for the others.
+                return self._open(now, spec, contract.golden) if alone else self.make_backend(now, spec, 1)
+
+        accelerators = self.accelerators
+        if accelerators is None:
+            return lambda: Opened.of(gate.verify(open_cpu(), CPU), ON_CPU)
+        request = GpuRequest(
+            graph=graph,
+            spec=spec,
+            gpu_mem_limit_mb=serving.gpu_mem_limit_mb,
+            max_batch_size=gate.max_batch_size,
+        )
+        return lambda: accelerators.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
+
+    def _open(self, graph: Graph, spec: ModelSpec, golden: Golden) -> Backend:
+        """The graph with one thread, or with all of them where that is measured to be worth it.
+
+        To wake further threads costs more than a small model's call, and while they compute they are missing
+        elsewhere: for the event loop, and for other models.
+        """
+        single = self.make_backend(graph, spec, 1)
+        if self.threads == 1:
+            return single
+        try:
+            row = take_rows(golden.inputs, golden.rows - 1, golden.rows)
+            single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
+            if single_s < THREADS_FROM_S:
+                return single
+            several = self.make_backend(graph, spec, self.threads)
+        except BaseException:
+            single.close()
+            raise
+        several_s = median_seconds(several, row, budget_s=5 * single_s, clock=self.clock)
+        single_s = median_seconds(single, row, budget_s=5 * single_s, clock=self.clock)
+        chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
+        other.close()
+        return chosen
+
+
+class _Graphs:
+    """The graph of a version: read once while it loads, and again for a spare that is opened later."""
+
+    def __init__(self, files: VersionFiles) -> None:
+        self._files = files
+        self._held: Graph | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[Graph]:
+        """Reads the graph and keeps it until the end."""
+        with self._files.graph() as graph:
+            self._held = graph
+            try:
+                yield graph
+            finally:
+                self._held = None
+
+    @contextmanager
+    def at_hand(self) -> Iterator[Graph]:
+        """The graph that is held, or else read now, and the same one as the manifest stated at the time of the load."""
+        if self._held is not None:
+            yield self._held
+        else:
+            with self._files.graph() as graph:
+                yield graph
+
+
+def _place_savedmodel(device: str | None) -> Placement:
+    """The CPU, for ``device`` of serving.json.
+
+    Raises:
+        VersionRefused: it asks for a GPU.
+    """
+    if device is not None and device.startswith(CUDA):
+        raise VersionRefused(f"device is {device!r}, and backend 'savedmodel' runs on the CPU only")
+    return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
+
+
+def _limit_processes(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
+    """Let backends that can end a call which hangs do so after ``max_execution_ms``; the rules that give them the time.
+
+    It fails that one batch then. The watchdog, which gives up the whole instance, comes later, and should never.
+    """
+    processes = [each for each in backends if isinstance(each, SavedModelBackend)]
+    if not processes:
+        return rules
+    limit_s = rules.most_seconds_allowed(curve)
+    for each in processes:
+        each.limit_batches(limit_s)
+    return replace(rules, max_execution_s=limit_s, grace_s=GRACE_S)

@@ -1,0 +1,242 @@
+"""Which versions of which models are there, in which state, and which one answers."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+from app.errors import ModelNotReady, VersionNotFound
+from app.lifecycle.versions import State, VersionRecord, listed, no_model, no_version
+from app.loaded import LoadedModel
+from app.rollout.canary import Rollout
+
+
+class Registry:
+    """Models, their versions and states, as requests and status routes see them; ``Lifecycle`` changes them.
+
+    Args:
+        scan: lists model name -> versions, newest first.
+        on_state: is told of every change of state (model, version, state); None says that the version is gone.
+    """
+
+    def __init__(
+        self, *, scan: Callable[[], Mapping[str, list[int]]], on_state: Callable[[str, int, State | None], None]
+    ) -> None:
+        self._scan = scan
+        self._on_state = on_state
+        self._records: dict[str, dict[int, VersionRecord]] = {}
+        self._live: dict[str, LoadedModel] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._rollouts: dict[str, Rollout] = {}
+        self.loading = True
+        # Other workers that take requests from the same port still load: who is told "ready" may reach one of them.
+        self.others_load = False
+        self.draining = False
+
+    def live(self, name: str) -> LoadedModel | None:
+        """The version that answers requests that name none."""
+        return self._live.get(name)
+
+    def serve(self, name: str, model: LoadedModel | None) -> None:
+        """From now on this version answers requests that name none; None: no version does."""
+        if model is None:
+            self._live.pop(name, None)
+        else:
+            self._live[name] = model
+
+    def replace(self, name: str, old: LoadedModel, new: LoadedModel) -> None:
+        """A version was loaded anew: who would get it as it was gets it as it is now."""
+        if self._live.get(name) is old:
+            self._live[name] = new
+        if (rollout := self._rollouts.get(name)) is not None and (old is rollout.stable or old is rollout.canary):
+            self.roll_out(name, rollout.with_new(old, new))
+
+    def label(self, name: str, labels: Mapping[str, int]) -> None:
+        """The labels of a model from now on."""
+        self._labels[name] = dict(labels)
+
+    def labels(self, name: str) -> Mapping[str, int]:
+        """Label -> version that it names, whether that serves or not."""
+        return self._labels.get(name, {})
+
+    def rollout(self, name: str) -> Rollout | None:
+        """The canary that is tried beside the version that answers requests that name none."""
+        return self._rollouts.get(name)
+
+    def rollouts(self) -> list[Rollout]:
+        """All canaries that are tried."""
+        return list(self._rollouts.values())
+
+    def roll_out(self, name: str, rollout: Rollout | None) -> None:
+        """From now on this canary is tried; None: there is none."""
+        old = self._rollouts.pop(name, None)
+        if old is not None and old is not rollout:
+            old.end()
+        if rollout is not None:
+            self._rollouts[name] = rollout
+
+    def enter(self, name: str, version: int) -> VersionRecord:
+        """The record of a version, made if it is not known yet."""
+        return self._records.setdefault(name, {}).setdefault(version, VersionRecord(version, State.UNAVAILABLE))
+
+    def set(self, name: str, record: VersionRecord, state: State, reason: str = "") -> None:
+        """A version changes its state."""
+        record.state, record.reason = state, reason
+        self._on_state(name, record.version, state)
+
+    def forget(self, name: str, version: int) -> None:
+        """Drop the record of a version; that of a model with its last version."""
+        del self._records[name][version]
+        if not self._records[name]:
+            del self._records[name]
+            self._labels.pop(name, None)
+        self._on_state(name, version, None)
+
+    def serving(self, name: str) -> LoadedModel | None:
+        """The version that answers requests without a version, if there is one."""
+        return self._live.get(name)
+
+    def get(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
+        """The version that answers a request.
+
+        Args:
+            name: model name.
+            version: a specific version; None takes the one that serves.
+            label: a version label; not together with a version.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+            ModelNotReady: it is there and does not serve.
+        """
+        if version is None and label is None and (serving := self._live.get(name)) is not None:
+            return serving
+        records = self.records(name)
+        if label is not None:
+            version = self.labelled(name, label)
+        if version is None:
+            states = "; ".join(f"version {r.version} is {r.state}: {r.reason}".rstrip(": ") for r in records)
+            raise ModelNotReady(f"model {name!r} has no version that serves ({states})")
+        record = self.record(name, version)
+        if record.model is None:
+            raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
+        return record.model
+
+    def ready(self, name: str, version: int | None = None) -> LoadedModel:
+        """The version that answers a request, if it can; see ``get``.
+
+        Raises:
+            ModelNotReady: or every backend of it hangs.
+        """
+        model = self.get(name, version)
+        if model.admission.hung:
+            raise ModelNotReady(f"model {name!r} version {model.version}: {model.admission.hung}")
+        return model
+
+    def labelled(self, name: str, label: str) -> int:
+        """The version that a label names.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+        """
+        versions = [record.version for record in self.records(name)]
+        labels = self._labels.get(name, {})
+        if label not in labels:
+            known = f"labels: {', '.join(labels)}" if labels else "no labels: version_labels in serving.json sets them"
+            raise VersionNotFound(f"model {name!r} has no label {label!r}; it has {known}")
+        if labels[label] not in versions:
+            raise VersionNotFound(
+                f"label {label!r} of model {name!r} names version {labels[label]}; known versions: {listed(versions)}"
+            )
+        return labels[label]
+
+    async def index(self) -> list[tuple[str, list[VersionRecord]]]:
+        """Every model of the repository, sorted, with its known versions, newest first; also what is not loaded."""
+        found = await asyncio.to_thread(self._scan)
+        models = []
+        for name in sorted({*found, *self._records}):
+            known = self._records.get(name, {})
+            unknown = [VersionRecord(v, State.UNAVAILABLE, "not loaded") for v in found.get(name, []) if v not in known]
+            models.append((name, sorted([*known.values(), *unknown], key=lambda record: -record.version)))
+        return models
+
+    def names(self) -> list[str]:
+        """All model names, sorted."""
+        return sorted(self._records)
+
+    def records(self, name: str) -> list[VersionRecord]:
+        """Every known version of a model, newest first.
+
+        Raises:
+            ModelNotFound: there is no such model.
+        """
+        if name not in self._records:
+            raise no_model(name, self.names())
+        return sorted(self._records[name].values(), key=lambda record: -record.version)
+
+    def record(self, name: str, version: int) -> VersionRecord:
+        """One known version of a model.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+        """
+        record = self._records.get(name, {}).get(version)
+        if record is None:
+            raise no_version(name, version, [known.version for known in self.records(name)])
+        return record
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        """Why requests should go elsewhere; None when ready."""
+        if self.draining:
+            return "the service is shutting down"
+        if self.loading or self.others_load:
+            return "models are loading"
+        if not self._live:
+            return "no model version could be loaded; see the log"
+        if self.hangs:
+            return "the backends of all models hang; see the log"
+        return None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether no backend of any version that answers requests returns."""
+        return bool(self._live) and all(model.admission.hung for model in self._live.values())
+
+    @property
+    def why_none(self) -> str:
+        """What is the matter when no version at all is loaded."""
+        reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
+        return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
+
+    def start_draining(self) -> None:
+        """Report not ready from now on; requests that arrive all the same are still answered."""
+        self.draining = True
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
+        self.start_draining()
+        for model in self._models():
+            model.admission.draining = True
+        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._models()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+        models = list(self._models())
+        for model in models:
+            model.batcher.stop()
+        await asyncio.gather(*(asyncio.to_thread(model.batcher.close) for model in models))
+
+    def fail_unfinished(self) -> None:
+        """Answer all work that waits or runs with Draining."""
+        for model in self._models():
+            model.admission.draining = True
+            model.batcher.fail_unfinished()
+
+    def loaded(self) -> list[LoadedModel]:
+        """Every version that is loaded, whether it answers requests that name none or not."""
+        return sorted(self._models(), key=lambda model: (model.name, model.version))
+
+    def _models(self) -> Iterator[LoadedModel]:
+        for records in self._records.values():
+            for record in records.values():
+                if record.model is not None:
+                    yield record.model

@@ -1,0 +1,180 @@
+"""Loads, keeps and retires single versions, the new before the old goes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+from app.errors import ServingError, VersionRefused
+from app.lifecycle.registry import Registry
+from app.lifecycle.versions import State, VersionRecord
+from app.loaded import LoadedModel
+from app.repository.policy import ServingPolicy, Tried
+from app.repository.serving_file import Promotion
+
+log = logging.getLogger("atelier.lifecycle")
+
+# A version that is no longer wanted may finish the requests that hold it for this long.
+RETIRE_TIMEOUT_S = 60.0
+# A refused version whose directory goes on changing is tried again after 1, 2, 4 ... seconds, at most after these.
+LONGEST_BACKOFF_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """What lies on the disk, each read anew. All of these block.
+
+    Attributes:
+        scan: model name -> versions, newest first; OSError if the directory cannot be read.
+        snapshot: model name -> something other than before if the model has changed.
+        policy: serving.json of a model; VersionRefused if it is broken.
+        fingerprint: of a version; other than before if any of its files changed.
+        remember: keeps a policy that is followed, for the time that serving.json is broken; OSError if it cannot.
+        last_good: the policy that is kept; None if there is none.
+        load: loads a version with the settings of a policy; VersionRefused if it must not serve.
+        promote: gives a version the label "stable" in serving.json.
+        rollback: gives it back to the version before, and ``rollback_target`` says which that is.
+        halt: writes into serving.json why a canary gets no more requests, and says whether that names the two versions
+            still; None: somebody else judges canaries.
+    """
+
+    scan: Callable[[], Mapping[str, list[int]]]
+    snapshot: Callable[[], Mapping[str, Hashable]]
+    policy: Callable[[str], ServingPolicy]
+    remember: Callable[[str, ServingPolicy], None]
+    last_good: Callable[[str], ServingPolicy | None]
+    fingerprint: Callable[[str, int], Hashable]
+    load: Callable[[str, int, ServingPolicy], LoadedModel]
+    promote: Callable[[str, int, list[int]], Promotion]
+    rollback: Callable[[str, list[int]], Promotion]
+    rollback_target: Callable[[str, list[int]], int]
+    halt: Callable[[Tried, str], bool] | None
+
+
+class VersionLoads:
+    """Brings single versions into the registry and out of it.
+
+    Args:
+        registry: what requests see.
+        repository: what lies on the disk.
+        on_load: is told of every attempt to load (model, whether it serves now, seconds).
+        on_freed: is told after each version that was freed, and after each attempt that failed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        repository: Repository,
+        on_load: Callable[[str, bool, float], None],
+        on_freed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.registry = registry
+        self.repository = repository
+        self._on_load = on_load
+        self._on_freed = on_freed
+
+    def forget_gone(self, name: str, versions: list[int]) -> None:
+        """Drop what is known of versions that neither serve nor lie on the disk any more."""
+        if name in self.registry.names():
+            for record in self.registry.records(name):
+                if record.version not in versions and record.model is None:
+                    self.registry.forget(name, record.version)
+
+    async def load_or_keep(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
+        """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
+        known = self.registry.enter(name, version)
+        old = known.model
+        if old is None:
+            is_tried = retry or await self._is_worth_a_try(name, known, policy)
+            return await self.attempt(name, version, policy) if is_tried else None
+        if old.load_settings == policy.load_settings:
+            return old
+        try:
+            new = await self._load(name, version, policy)
+        except ServingError as error:
+            log.error("model %s version %d goes on as it was: %s", name, version, error.message)
+            raise VersionRefused(error.message) from error
+        known.model = new
+        self.registry.replace(name, old, new)
+        await self._free(name, old, RETIRE_TIMEOUT_S)
+        log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
+        return new
+
+    async def _is_worth_a_try(self, name: str, record: VersionRecord, policy: ServingPolicy) -> bool:
+        """Not if it was refused with these settings and is the same still, or its files go on changing."""
+        if not record.refused:
+            return True
+        fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, record.version)
+        if fingerprint == record.fingerprint:
+            record.retry_at = None
+            return record.settings != policy.load_settings
+        backoff_s = min(2.0 ** (record.failures - 1), LONGEST_BACKOFF_S)
+        record.retry_at = record.tried_at + backoff_s
+        return time.monotonic() >= record.retry_at
+
+    async def attempt(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel | None:
+        """The version, loaded now with these settings; None if it is refused, with the reason in its record."""
+        record = self.registry.enter(name, version)
+        self.registry.set(name, record, State.LOADING)
+        record.fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, version)
+        record.settings = policy.load_settings
+        record.retry_at, reason = None, ""
+        try:
+            record.model = await self._load(name, version, policy)
+        except ServingError as error:
+            reason = error.message
+            log.error("model %s version %d refused: %s", name, version, reason)
+        except Exception as error:
+            reason = f"loading failed: {error}"
+            log.exception("model %s version %d failed to load", name, version)
+        record.refused = record.model is None
+        if record.model is None:
+            record.failures, record.tried_at = record.failures + 1, time.monotonic()
+            self.registry.set(name, record, State.UNAVAILABLE, reason)
+            return None
+        record.failures = 0
+        self.registry.set(name, record, State.READY)
+        log.info(
+            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
+            name,
+            version,
+            ", ".join(record.model.instances.devices),
+            record.model.provider,
+            record.model.golden_difference,
+            record.model.curve.seconds[0] * 1e6,
+            record.model.instances.reason,
+        )
+        return record.model
+
+    async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
+        began, succeeded = time.monotonic(), False
+        try:
+            model = await asyncio.to_thread(self.repository.load, name, version, policy)
+            succeeded = True
+            return model
+        finally:
+            self._on_load(name, succeeded, time.monotonic() - began)
+            if not succeeded:
+                self._on_freed()
+
+    async def retire(self, name: str, record: VersionRecord, reason: str, timeout_s: float) -> None:
+        """Let the requests that hold a version finish, then free it."""
+        model = record.model
+        if model is None:
+            return
+        record.model = None
+        self.registry.set(name, record, State.UNLOADING, "unloading")
+        await self._free(name, model, timeout_s)
+        self.registry.set(name, record, State.UNAVAILABLE, reason)
+        log.info("model %s version %d unloaded", name, record.version)
+
+    async def _free(self, name: str, model: LoadedModel, timeout_s: float) -> None:
+        try:
+            await asyncio.wait_for(model.leases.ended(), timeout_s)
+        except TimeoutError:
+            log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
+        model.admission.draining = True
+        model.batcher.stop()
+        await asyncio.to_thread(model.batcher.close)
+        self._on_freed()

@@ -1,0 +1,216 @@
+"""A loaded model version: its contract, its batcher and the way from an image or a text to an instance."""
+
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.batching.admission import Admission
+from app.batching.batcher import Batcher
+from app.batching.instances import Instances
+from app.batching.work import RequestOptions
+from app.contract.image_file import Room, no_bound
+from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.tokenizer import Tokenizer, text_from_bytes
+from app.contract.transforms import image_to_instance
+from app.errors import InvalidInput, TooLarge
+from app.repository.policy import BatchingPolicy
+from app.runtime.backend import Array, Tensors
+from app.runtime.warmup import LatencyCurve
+
+# Up to this many classes, sorting all of them is cheaper than looking for the best.
+_FEW = 128
+
+
+class Leases:
+    """Counts the requests that hold a version, from its path to its reply: none may lose it in between.
+
+    Used as a context manager by each request; only on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    async def ended(self) -> None:
+        """Return once no request holds the version."""
+        await self._none.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """One version that is ready to serve. A request holds it from its path to its reply.
+
+    Attributes:
+        name, version: as in the repository.
+        spec: the contract.
+        tokenizer: for text models.
+        classes: names of the scores; empty if the model does not classify.
+        batcher, admission: the queue.
+        curve: latency measured at warm-up.
+        golden_difference: largest difference from Keras seen by the golden gate.
+        provider: execution provider that runs it.
+        default_timeout_s: deadline of a request that names none.
+        pixel_limit: most pixels of an image.
+        max_text_characters: most characters of a text.
+        batching, load_settings: what serving.json said when it was loaded.
+        leases: the requests that hold it.
+        memo: what the edge remembers for this version, and forgets with it.
+    """
+
+    name: str
+    version: int
+    spec: ModelSpec
+    tokenizer: Tokenizer | None
+    classes: tuple[str, ...]
+    batcher: Batcher
+    admission: Admission
+    curve: LatencyCurve
+    golden_difference: float
+    provider: str
+    default_timeout_s: float
+    pixel_limit: int
+    max_text_characters: int
+    batching: BatchingPolicy = field(default_factory=BatchingPolicy)
+    load_settings: tuple[object, ...] = ()
+    leases: Leases = field(default_factory=Leases)
+    memo: dict[bytes, Any] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> Instances:
+        """Where it runs, why, and whether its devices work."""
+        return self.batcher.instances
+
+    @cached_property
+    def sequence(self) -> str | None:
+        """The input whose rows have a length of their own and may be padded; None for models that take no texts."""
+        step = self.spec.preprocessing
+        alone = len(self.spec.inputs) == 1
+        return step.input if isinstance(step, TextPreprocessing) and alone else None
+
+    @cached_property
+    def _shapes_vary(self) -> bool:
+        return self.sequence is None and any(tensor.is_variable for tensor in self.spec.inputs)
+
+    def shape_key(self, inputs: Tensors) -> Hashable:
+        """Equal for inputs that may be stacked: padding is exact for texts only, so other shapes must be equal."""
+        if not self._shapes_vary:
+            return None
+        return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
+
+    def timeout_s(self, options: RequestOptions) -> float:
+        """Seconds after its first byte until the answer of a request is no longer awaited."""
+        return self.default_timeout_s if options.timeout_s is None else options.timeout_s
+
+    def instance_from_image(self, data: bytes, *, room: Room = no_bound) -> npt.NDArray[np.uint8]:
+        """One instance of the image input from an encoded image.
+
+        Args:
+            data: the file.
+            room: asked for the bytes that this holds.
+
+        Raises:
+            InvalidInput: the model takes no images, or the bytes break a rule of ``transforms``.
+        """
+        step = self.spec.preprocessing
+        if not isinstance(step, ImagePreprocessing):
+            raise InvalidInput(f"model {self.name!r} takes no images; {self.what_it_takes()}")
+        return image_to_instance(
+            data, preprocessing=step, target=self.spec.input(step.input), pixel_limit=self.pixel_limit, room=room
+        )
+
+    def instance_from_text(self, text: str | bytes) -> npt.NDArray[np.int32]:
+        """One instance of the text input, not padded.
+
+        Args:
+            text: as it is, or in UTF-8.
+
+        Raises:
+            InvalidInput: the model takes no text, or the text is empty.
+            WrongFormat: not UTF-8.
+            TooLarge: more characters than the model accepts.
+        """
+        if self.tokenizer is None:
+            raise InvalidInput(f"model {self.name!r} takes no text; {self.what_it_takes()}")
+        if isinstance(text, bytes):
+            text = text_from_bytes(text)
+        if len(text) > self.max_text_characters:
+            raise TooLarge(f"text has {len(text)} characters; at most {self.max_text_characters} are accepted")
+        if not text.strip():
+            raise InvalidInput("text is empty; send at least one word")
+        return self.tokenizer.encode(text)
+
+    def input_for_media(self) -> str:
+        """Name of the input that images or texts feed; InvalidInput if there is none."""
+        if self.spec.preprocessing is None:
+            raise InvalidInput(f"model {self.name!r} takes neither images nor text; {self.what_it_takes()}")
+        return self.spec.preprocessing.input
+
+    def what_it_takes(self) -> str:
+        """What to send instead, for error messages."""
+        inputs = ", ".join(tensor.in_words for tensor in self.spec.inputs)
+        step = self.spec.preprocessing
+        media = {"image": "images or ", "text": "text or "}[step.kind] if step is not None else ""
+        return f"it takes {media}tensors: {inputs}"
+
+    def ranked(self, scores: Array, *, top_k: int) -> list[list[tuple[str, float]]]:
+        """Labels with their scores, best first, for each row of (rows, classes)."""
+        labels = self.labels()
+        best = best_classes(scores, min(top_k, scores.shape[1]))
+        return [[(labels[i], scores[row, i]) for i in top] for row, top in enumerate(best)]
+
+    def score_output(self) -> str:
+        """Name of the output that holds one probability per label; InvalidInput if the model does not classify."""
+        self.labels()
+        assert self.spec.postprocessing is not None
+        return self.spec.postprocessing.output
+
+    def value_output(self) -> str:
+        """Name of the output that holds one number per instance; InvalidInput if the model does not regress."""
+        outputs = self.spec.outputs
+        if self.classes or len(outputs) > 1 or outputs[0].shape not in {(), (1,)}:
+            does = "use :classify" if self.classes else "use :predict"
+            raise InvalidInput(f"model {self.name!r} does not answer with one number per instance; {does}")
+        return outputs[0].name
+
+    def labels(self) -> tuple[str, ...]:
+        """The classes; InvalidInput if the model does not classify."""
+        if not self.classes:
+            raise InvalidInput(f"model {self.name!r} does not classify; use :predict")
+        return self.classes
+
+
+def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
+    """Indices of the highest scores, best first; of equal scores the lower index comes first.
+
+    Args:
+        scores: (rows, classes), no NaN.
+        count: 1 to classes.
+
+    Returns:
+        (rows, count).
+    """
+    rows, classes = scores.shape
+    if classes <= _FEW or count * 2 > classes:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    # Of many classes only those that can be among the best are sorted: all that reach the count-th highest score.
+    least = np.partition(scores, classes - count, axis=1)[:, classes - count]
+    best = np.empty((rows, count), np.intp)
+    for row in range(rows):
+        candidates = np.flatnonzero(scores[row] >= least[row])
+        best[row] = candidates[np.argsort(-scores[row, candidates], kind="stable")[:count]]
+    return best

@@ -1,0 +1,1 @@
+"""The backends: ONNX Runtime, and TensorFlow in a process of its own."""

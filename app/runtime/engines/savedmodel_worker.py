@@ -1,0 +1,132 @@
+"""The process that runs a SavedModel: ``python -m app.runtime.engines.savedmodel_worker DIRECTORY THREADS``.
+
+Standard input is a stream socket. The worker loads the model and sends one frame with the signature, or with the error
+that stopped it. Then it answers every frame of inputs with one of outputs or with an error. It ends as soon as the
+socket closes, and so with the process that started it. TensorFlow is imported here and nowhere else in the service.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.runtime.backend import Array, Tensors
+from app.runtime.engines.tensor_frames import receive_frame, send_frame
+
+SIGNATURE = "serving_default"
+# TensorFlow quotes whole graphs and tensors in its messages.
+_LONGEST_MESSAGE = 600
+
+Run = Callable[[Tensors], dict[str, Array]]
+
+
+class CannotLoad(Exception):
+    """The model cannot be run here; the message says why."""
+
+
+def main() -> None:
+    """Load, then answer until the socket closes."""
+    directory, threads = Path(sys.argv[1]), int(sys.argv[2])
+    serve(lambda: load(directory, threads))
+    os._exit(0)  # without TensorFlow's clean-up, which takes longer than all of the kernel's
+
+
+def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
+    """Say what was loaded, or why not; then answer frames until the other end closes the socket.
+
+    Args:
+        loads: returns the signature as ``load`` does, and the function that runs a batch.
+    """
+    # A Ctrl-C or a supervisor's signal reaches all processes of the service, and the service finishes its requests
+    # first: it closes the socket when it needs no more answers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with socket.socket(fileno=sys.stdin.fileno()) as channel:
+        threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
+        try:
+            try:
+                signature, run = loads()
+            except Exception as error:  # noqa: BLE001 - whatever stopped the load is told to who started it
+                send_frame(channel, {"error": _in_short(error)})
+                return
+            send_frame(channel, {"signature": signature})
+            while True:
+                _, inputs = receive_frame(channel)
+                try:
+                    outputs = run(inputs)
+                except Exception as error:  # noqa: BLE001 - the boundary of a batch: what went wrong is its answer
+                    send_frame(channel, {"error": _in_short(error)})
+                else:
+                    send_frame(channel, {}, outputs)
+        except (EOFError, OSError):
+            return  # who asked is gone
+
+
+def _end_with(channel: socket.socket) -> None:
+    """End the process once the other end hangs up, also in the midst of a load or a batch."""
+    hang_up = select.poll()
+    hang_up.register(channel, 0)
+    hang_up.poll()
+    os._exit(0)
+
+
+def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
+    """Load the SavedModel of a directory on the CPU.
+
+    Args:
+        directory: holds saved_model.pb and variables/.
+        threads: of one operation.
+
+    Returns:
+        {"inputs": ..., "outputs": ...}, each name -> [dtype, rank with the batch], and the function that runs a batch.
+
+    Raises:
+        CannotLoad: TensorFlow is not installed, or there is no signature ``serving_default``.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise CannotLoad(
+            f"TensorFlow cannot be imported ({error}); install it with `pip install -r requirements/train.txt` or "
+            "`pip install 'atelier[savedmodel]'`"
+        ) from error
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    loaded = tf.saved_model.load(str(directory))
+    if SIGNATURE not in loaded.signatures:
+        raise CannotLoad(f"it has no signature {SIGNATURE!r}; it has {sorted(loaded.signatures)}")
+    function = loaded.signatures[SIGNATURE]
+    signature = {
+        "inputs": _described(function.structured_input_signature[1]),
+        "outputs": _described(function.structured_outputs),
+    }
+
+    def run(inputs: Tensors) -> dict[str, Array]:
+        outputs = function(**{name: tf.constant(values) for name, values in inputs.items()})
+        return {name: values.numpy() for name, values in outputs.items()}
+
+    run.loaded = loaded  # type: ignore[attr-defined]  # the signature holds its variables only weakly
+    return signature, run
+
+
+def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:
+    """Name -> [dtype, rank]; a rank that the signature leaves open is -1."""
+    return {
+        name: [tensor.dtype.name, -1 if tensor.shape.rank is None else tensor.shape.rank]
+        for name, tensor in tensors.items()
+    }
+
+
+def _in_short(error: Exception) -> str:
+    """What an error says, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+
+
+if __name__ == "__main__":
+    main()

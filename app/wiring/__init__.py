@@ -1,0 +1,1 @@
+"""How the parts become one service: used by ``main`` and the worker processes alone."""

@@ -1,0 +1,75 @@
+"""The ASGI application: FastAPI, with the short way of inference requests in front of it."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api.documentation import add_inference_routes
+from app.control.administration import AdminRule, RepositoryCommands
+from app.control.api_keys import ApiKeys
+from app.control.describe import TotalStatistics
+from app.edge.codec.decode_pool import DecodePool
+from app.edge.entry.door import Door
+from app.edge.http.body_decoding import Decoding
+from app.edge.http.dispatch import Dispatch
+from app.edge.http.limits import Connections
+from app.errors import CannotListen
+from app.lifecycle.lifecycle import Lifecycle
+from app.lifecycle.registry import Registry
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.edge.grpc.server import GrpcServer
+
+
+class Atelier(FastAPI):
+    """A FastAPI application whose inference paths are answered before FastAPI sees them."""
+
+    registry: Registry
+    lifecycle: Lifecycle
+    door: Door
+    dispatch: Dispatch
+    admin: AdminRule
+    keys: ApiKeys | None = None
+    decoding: Decoding
+    decode_pool: DecodePool
+    connections: Connections
+    metrics: Metrics
+    # Load, unload, promote and roll back, and all counts: of this process or, with workers, of all.
+    commands: RepositoryCommands
+    total: TotalStatistics
+    grpc: "GrpcServer | None" = None
+    # Why the application did not start, if that is nobody's mistake in the code.
+    startup_error: CannotListen | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            send = partial(self._send_reason, send)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, partial(_without_body, send)
+        await self.dispatch(scope, receive, send, super().__call__)
+
+    def fail_unfinished(self) -> None:
+        """Answer every request that is decoded, waits or runs with Draining: the time to finish is over."""
+        self.decode_pool.fail_unfinished()
+        self.registry.fail_unfinished()
+
+    async def _send_reason(self, send: Send, message: Message) -> None:
+        """Starlette sends the traceback of what stopped the start; an address that is taken is said in a sentence."""
+        if message["type"] == "lifespan.startup.failed" and self.startup_error is not None:
+            message["message"] = self.startup_error.message
+        await send(message)
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document with the inference routes added."""
+        if self.openapi_schema is None:
+            add_inference_routes(super().openapi())
+        return super().openapi()
+
+
+async def _without_body(send: Send, message: Message) -> None:
+    """The answer to HEAD is that to GET, its Content-Length included, and nothing after its head: RFC 9110, 9.3.2."""
+    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

@@ -1,0 +1,114 @@
+"""From settings to a lifecycle: the registry, what loads versions into it, and the disk that they come from."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from app.contract.files.private import sweep
+from app.lifecycle.device_choice import Accelerators, GpuRequest
+from app.lifecycle.lifecycle import Lifecycle
+from app.lifecycle.loader import Loader
+from app.lifecycle.registry import Registry
+from app.lifecycle.version_loads import Repository
+from app.loaded import LoadedModel
+from app.repository.last_good import last_good, remember
+from app.repository.policy import ServingPolicy
+from app.repository.scan import fingerprint, scan, snapshot
+from app.repository.serving_file import halt, promote, rollback, rollback_target
+from app.runtime.devices import probe_devices, threads_of_a_worker
+from app.runtime.engines.io_binding import BoundBackend, open_on_gpu
+from app.runtime.engines.onnx import OnnxBackend
+from app.runtime.memory import LargeBlocks
+from app.runtime.placement import Placer
+from app.runtime.warmup import measure_thread_hop
+from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from app.wiring.worker_hooks import WorkerHooks
+
+# A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
+# the answer once, and its switches of threads cost the processor as much again on either side.
+INLINE_HOPS = 4
+# With one core a worker thread gains nothing but that the event loop gets its turn during a long batch.
+INLINE_ON_ONE_CORE_S = 0.001
+
+
+def build_lifecycle(
+    settings: Settings,
+    metrics: Metrics,
+    placer: Placer | None = None,
+    hooks: WorkerHooks | None = None,
+    on_freed: Callable[[], None] = lambda: None,
+) -> Lifecycle:
+    """The registry over the models directory and what fills it; nothing is loaded yet.
+
+    Args:
+        settings: of the process.
+        metrics: count what is loaded and run.
+        placer: knows the devices; None makes one.
+        hooks: to the supervisor, in a worker process.
+        on_freed: is told when a version was freed.
+    """
+    models_dir = settings.models_dir
+    with ThreadPoolExecutor(1) as executor:
+        hop_s = measure_thread_hop(executor, clock=time.perf_counter)
+    private_dir = settings.private_dir or Path(tempfile.gettempdir())
+    sweep(private_dir)
+    threads = threads_of_a_worker(settings.workers)
+    loader = Loader(
+        models_dir=models_dir,
+        make_backend=OnnxBackend,
+        default_backend=settings.backend,
+        threads=threads,
+        observer_for=metrics.for_version,
+        inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
+        pixel_limit=settings.pixel_limit,
+        clock=time.perf_counter,
+        private_dir=private_dir,
+        accelerators=Accelerators(
+            placer=placer or Placer(probe_devices),
+            default_device=settings.device,
+            open_gpu=_open_gpu,
+            clock=time.perf_counter,
+        ),
+    )
+    repository = Repository(
+        scan=partial(scan, models_dir),
+        snapshot=partial(snapshot, models_dir),
+        policy=lambda name: ServingPolicy.read(models_dir / name),
+        remember=lambda name, policy: remember(models_dir / name, policy),
+        last_good=lambda name: last_good(models_dir / name),
+        fingerprint=lambda name, version: fingerprint(models_dir / name / str(version)),
+        load=partial(_load_apart, LargeBlocks(), loader),
+        promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
+        rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
+        halt=None if hooks is not None else lambda tried, reason: halt(models_dir / tried.name, tried, reason),
+        rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
+    )
+    registry = Registry(scan=repository.scan, on_state=metrics.set_state)
+    unloaded = hooks.unloaded if hooks is not None else None
+    return Lifecycle(
+        registry,
+        repository,
+        on_load=metrics.load_done,
+        on_policy=metrics.policy_read,
+        on_freed=on_freed,
+        unloaded=unloaded,
+    )
+
+
+def _load_apart(blocks: LargeBlocks, loader: Loader, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
+    with blocks.apart():
+        return loader.load(name, version, policy)
+
+
+def _open_gpu(request: GpuRequest, device: str) -> BoundBackend:
+    return open_on_gpu(
+        request.graph,
+        request.spec,
+        device,
+        gpu_mem_limit_mb=request.gpu_mem_limit_mb,
+        max_batch_size=request.max_batch_size,
+    )

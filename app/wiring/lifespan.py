@@ -1,0 +1,125 @@
+"""The start and the end of the service: load, follow the disk, serve gRPC; at the end, drain."""
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from app.control.api_keys import ApiKeys
+from app.errors import CannotListen
+from app.lifecycle.follower import Follower
+from app.lifecycle.lifecycle import Lifecycle
+from app.repository.changes import changes
+from app.settings import Settings
+from app.wiring.application import Atelier
+from app.wiring.housekeeping import Housekeeping
+from app.wiring.worker_hooks import WorkerHooks
+
+if TYPE_CHECKING:
+    from app.edge.grpc.server import GrpcServer
+
+# New objects between two collections of the youngest; Python's own default is 700.
+GC_ALLOCATIONS = 50_000
+LOOK_AT_KEYS_EVERY_S = 1.0
+
+
+@asynccontextmanager
+async def lifespan(
+    app: FastAPI, *, settings: Settings, hooks: WorkerHooks | None, housekeeping: Housekeeping
+) -> AsyncIterator[None]:
+    """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
+    assert isinstance(app, Atelier)
+    loaded = hooks.loaded if hooks is not None else asyncio.Event()
+    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded, housekeeping))]
+    if app.keys is not None:
+        tasks.append(asyncio.create_task(_follow_keys(app.keys)))
+    try:
+        if hooks is not None and hooks.loads_first:
+            await loaded.wait()
+        if settings.grpc_port is not None:
+            app.grpc = await _start_grpc(app, settings, shared=hooks is not None)
+        yield
+    finally:
+        app.registry.start_draining()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if app.grpc is not None:
+            await app.grpc.stop()
+        await app.registry.drain(settings.shutdown_timeout_s)
+        app.decode_pool.close()
+
+
+async def _load_and_follow(
+    lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping
+) -> None:
+    """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
+
+    A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
+    take two. Frozen objects are not walked, and what leaves cycles behind is collected by ``housekeeping``.
+    """
+    follower = Follower(lifecycle)
+    await follower.remember()
+    await lifecycle.load_all()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
+    loaded.set()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(housekeeping.run())
+        tasks.create_task(follower.run(changes(settings.models_dir, settings.watch)))
+
+
+async def _follow_keys(keys: ApiKeys) -> None:
+    """Take over a changed file of API keys within two seconds."""
+    while True:
+        await asyncio.sleep(LOOK_AT_KEYS_EVERY_S)
+        await asyncio.to_thread(keys.reread)
+
+
+async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
+    """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
+    # Its C core writes to standard error past our log; what matters of that raises as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from app.edge.grpc.health import HealthServicer
+    from app.edge.grpc.server import GrpcServer
+    from app.edge.grpc.servicer import InferenceServicer
+
+    assert settings.grpc_port is not None
+    servicer = InferenceServicer(
+        registry=app.registry,
+        commands=app.commands,
+        statistics=app.total,
+        decoding=app.decoding,
+        observer=app.metrics,
+        admin=app.admin,
+        keys=app.keys,
+        door=app.door,
+        unload_timeout_s=settings.shutdown_timeout_s,
+        clock=time.perf_counter,
+    )
+    server = GrpcServer(
+        servicer,
+        health=HealthServicer(
+            is_ready=lambda: app.registry.not_ready_reason is None,
+            is_ending=lambda: app.registry.draining,
+            services=("inference.GRPCInferenceService",),
+        ),
+        fail_unfinished=app.fail_unfinished,
+        host=settings.host,
+        tls=settings.tls,
+        message_limit_bytes=settings.body_limit_bytes,
+        max_connections=settings.max_connections,
+        stop_timeout_s=settings.shutdown_timeout_s,
+    )
+    try:
+        await server.start(settings.grpc_port, shared=shared)
+    except CannotListen as error:
+        app.startup_error = error
+        raise
+    return server

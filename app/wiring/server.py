@@ -1,0 +1,206 @@
+"""The end of a service: uvicorn with the shutdown order that a load balancer needs."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from app.batching.instance_thread import any_runs
+from app.control.peer import ADMIN_LISTENER
+from app.edge.entry.bind import Bind, listen
+from app.edge.entry.tls import TlsTimes, tls_times
+from app.edge.http.protocol import InferenceProtocol
+from app.errors import CannotListen
+from app.settings import Settings
+
+log = logging.getLogger("atelier.server")
+
+# How much later than after ``drain_delay_s`` and ``shutdown_timeout_s`` the process ends, whatever it does.
+OVERRUN_S = 10.0
+# Once no request is open any more, threads that load or look at the disk have that long to return.
+LEFT_BEHIND_S = 2.0
+
+
+def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves ``app``, an ``Atelier``."""
+    tls = settings.tls
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=InferenceProtocol,
+        log_config=None,
+        access_log=False,
+        # Nothing here asks who the client is, and both would cost every request some microseconds.
+        proxy_headers=False,
+        server_header=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls.context(),
+        timeout_graceful_shutdown=round(settings.shutdown_timeout_s) + 1,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn with the shutdown order of a service behind a load balancer.
+
+    On SIGTERM: ready turns false; after ``drain_delay_s`` the sockets close; queued and running work finishes
+    within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._app: Any = config.app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Of the process that ``run`` ends; who serves within a process of its own keeps that.
+        self._limit: _Limit | None = None
+        self._public = Bind(settings.host, settings.port)
+        self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
+
+    def run(self, sockets: Any = None) -> None:
+        """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
+        self._limit = _Limit()
+        super().run(sockets)
+        if any_runs() or self._app.decode_pool.runs:
+            logging.shutdown()
+            os._exit(0)
+
+    async def serve(self, sockets: Any = None) -> None:
+        """Run until a signal ends it."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+        if self._limit is not None and self._app.registry.draining:
+            self._limit.end_within(LEFT_BEHIND_S)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, for administrators as well if they have an address of their own."""
+        admin_sockets = await self._open_admin_sockets()
+        own = await self._open_tls_sockets() if self.config.ssl is not None and sockets is None else []
+        await super().startup([] if own else sockets)
+        for each in own:
+            self.servers.append(await self._serve_at(each, self.protocol))
+        for each in admin_sockets:
+            self.servers.append(await self._serve_at(each, self.protocol_for_admin))
+        if own:
+            log.info("Uvicorn running on https://%s (Press CTRL+C to quit)", bound(self._public, own))
+
+    async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if listening.family == socket.AF_UNIX:  # who reaches it is on this machine
+            return await loop.create_unix_server(protocol, sock=listening)
+        return await loop.create_server(protocol, sock=listening, **self.tls_times())
+
+    def tls_times(self) -> TlsTimes:
+        """How connections are encrypted."""
+        return tls_times(self.config.ssl, handshake_timeout_s=self._settings.head_timeout_s)
+
+    def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        state = self.lifespan.state
+        return InferenceProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={**state, ADMIN_LISTENER: True} if is_admin else state,
+        )
+
+    def protocol_for_admin(self) -> asyncio.Protocol:
+        """The protocol of a new connection at the listener for administrators."""
+        return self.protocol(is_admin=True)
+
+    async def _open_tls_sockets(self) -> list[socket.socket]:
+        """uvicorn would wait a minute for each handshake, and half of one for each close."""
+        try:
+            return await listen(self._settings.host, self._settings.port)
+        except OSError as error:
+            log.error("%s", error)
+            sys.exit(1)
+
+    async def _open_admin_sockets(self) -> list[socket.socket]:
+        if self._admin is None:
+            return []
+        try:
+            sockets = await self._admin.listen()
+        except CannotListen as error:
+            log.error("%s", error)
+            self._app.startup_error = error
+            sys.exit(1)
+        log.info("admin routes are answered at %s", bound(self._admin, sockets))
+        return sockets
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
+        registry = self._app.registry
+        if registry.draining or self._loop is None:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT or self.force_exit
+            if (
+                self.force_exit and self._loop is not None
+            ):  # uvicorn waits for no connection now; gRPC waits for its work
+                self._loop.call_soon_threadsafe(self._app.fail_unfinished)
+            return
+        registry.start_draining()
+        if self._limit is not None:
+            self._limit.end_within(self._settings.drain_delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
+        self._loop.call_soon_threadsafe(self._leave)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop listening, for HTTP and gRPC at once, and finish what is under way."""
+        if (grpc := self._app.grpc) is not None:
+            grpc.begin_stop()
+        await super().shutdown(sockets)
+        self._close_admin()
+
+    def _close_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+
+    def _leave(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
+        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
+
+
+def bound(bind: Bind, sockets: list[socket.socket]) -> Bind:
+    """Where these sockets listen: with the port that was picked if any would do."""
+    return bind if bind.port is None else Bind(bind.host, sockets[0].getsockname()[1])
+
+
+class _Limit:
+    """Ends the process when its time is up.
+
+    Python waits for every thread of a pool, and one that reads from a file system that does not answer never returns.
+    """
+
+    def __init__(self) -> None:
+        # The one queue that a signal's handler may write to.
+        self._ends: SimpleQueue[float] = SimpleQueue()
+        threading.Thread(target=self._wait, name="shutdown-limit", daemon=True).start()
+
+    def end_within(self, seconds: float) -> None:
+        """The process ends within so many seconds, or earlier if that was said before."""
+        self._ends.put(time.monotonic() + seconds)
+
+    def _wait(self) -> None:
+        end = self._ends.get()
+        while (left := end - time.monotonic()) > 0:
+            try:
+                end = min(end, self._ends.get(timeout=left))
+            except Empty:
+                break
+        # In a thread: whoever reads the log may have stopped to.
+        last = threading.Thread(
+            target=log.warning, args=("ends with work that does not: a load, or a look at the disk",)
+        )
+        last.daemon = True
+        last.start()
+        last.join(1.0)
+        os._exit(0)

@@ -1,0 +1,83 @@
+"""Batching settings that serving.json leaves open, from made-up latency curves."""
+
+from itertools import pairwise
+
+import pytest
+
+from app.batching.rules import BatchRules, bucket_limits, resolve, worthwhile_batch_size, worthwhile_buckets
+from app.contract.model_spec import ModelSpec
+from app.repository.policy import BatchingPolicy
+from app.runtime.warmup import LatencyCurve
+from tests.support.tiny_models import write_words_model
+
+SIZES = (1, 2, 4, 8, 16, 32)
+
+
+def sequence_curve(call_s, step_s, row_step_s):
+    """A recurrent network's: a share per call, one per step, and one per row and step."""
+    lengths = (16, 64, 256)
+    seconds = [[call_s + length * (step_s + rows * row_step_s) for rows in SIZES] for length in lengths]
+    return LatencyCurve(SIZES, seconds, lengths=lengths)
+
+
+def test_the_batch_is_as_large_as_pays():
+    flat = LatencyCurve(SIZES, [[10.0 + 0.01 * rows for rows in SIZES]])
+    assert worthwhile_batch_size(flat) == 32
+    linear = LatencyCurve(SIZES, [[1.0 * rows for rows in SIZES]])
+    assert worthwhile_batch_size(linear) == 1
+    until_eight = LatencyCurve(SIZES, [[max(8.0, 1.0 * rows) for rows in SIZES]])
+    assert worthwhile_batch_size(until_eight) == 8
+
+
+def test_narrow_buckets_where_padding_is_dear_and_wide_ones_where_calls_are():
+    dear_padding = worthwhile_buckets(sequence_curve(1e-6, 1e-8, 1e-6), 32)
+    dear_calls = worthwhile_buckets(sequence_curve(1e-3, 1e-6, 1e-9), 32)
+    assert len(dear_padding) > 2 * len(dear_calls)
+    assert dear_padding[-1] == dear_calls[-1] == 256
+
+
+@pytest.mark.parametrize("ratio", [1.19, 1.41, 2.0, 4.0])
+@pytest.mark.parametrize("longest", [1, 2, 7, 16, 250])
+def test_bucket_limits_increase_to_the_longest(ratio, longest):
+    limits = bucket_limits(ratio, longest)
+    assert list(limits) == sorted(set(limits))
+    assert limits[-1] == longest
+    assert all(longer / shorter <= ratio + 0.6 for shorter, longer in pairwise(limits))
+
+
+def test_what_serving_json_states_is_taken(text_spec):
+    policy = BatchingPolicy(
+        max_batch_size=16,
+        allowed_batch_sizes=(4, 16),
+        length_buckets=(10, 20),
+        max_queue_delay_us=500,
+        priority_levels=5,
+        default_priority_level=4,
+    )
+    rules = resolve(policy, text_spec, sequence_curve(1e-6, 1e-8, 1e-6), inline_below_s=1e-5)
+    want = BatchRules(
+        max_batch_size=16,
+        inline_below_s=1e-5,
+        max_queue_delay_s=5e-4,
+        allowed_batch_sizes=(4, 16),
+        length_buckets=(10, 20),
+        priority_levels=5,
+        default_priority_level=4,
+    )
+    assert rules == want
+
+
+def test_an_empty_list_of_buckets_lets_all_lengths_share(text_spec):
+    rules = resolve(BatchingPolicy(length_buckets=()), text_spec, sequence_curve(1, 1, 1), inline_below_s=0)
+    assert rules.length_buckets == ()
+
+
+@pytest.mark.parametrize(("priority", "level"), [(0, 2), (1, 1), (3, 3), (4, 2), (2**60, 2)])
+def test_a_priority_that_is_no_level_takes_the_default(priority, level):
+    rules = BatchRules(max_batch_size=1, inline_below_s=0, priority_levels=3, default_priority_level=2)
+    assert rules.level(priority) == level
+
+
+@pytest.fixture
+def text_spec(tmp_path):
+    return ModelSpec.read(write_words_model(tmp_path))

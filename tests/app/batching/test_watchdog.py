@@ -1,0 +1,222 @@
+"""A backend that does not return: who is told, what goes on, and when it is used again."""
+
+import asyncio
+import logging
+import math
+import threading
+
+import pytest
+
+from app.batching.rules import BatchRules
+from app.errors import BackendFailed, Draining, ModelNotReady
+from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, until
+
+ALLOWED_S = 0.05
+
+
+class Stuck(FakeBackend):
+    """Does not return before a test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered = threading.Event()
+        self.may_run.clear()
+
+    def run(self, inputs):
+        self.entered.set()
+        self.may_run.wait(30)
+        return super().run(inputs)
+
+
+def run(backends, scenario, *, allowed_s=ALLOWED_S):
+    clock, observed = FakeClock(), Observed()
+
+    async def main():
+        batcher = make_batcher(*backends, clock=clock, observed=observed, max_execution_s=allowed_s, rows=1000)
+        loop = asyncio.get_running_loop()
+
+        def work(*values):
+            return make_work(loop, *values, now=clock.now, timeout_s=1e6)
+
+        try:
+            await scenario(batcher, work, clock)
+        finally:
+            for backend in backends:
+                backend.may_run.set()
+            await asyncio.wait_for(batcher.drained(), 10)
+            batcher.stop()
+            await asyncio.to_thread(batcher.close)
+
+    asyncio.run(main())
+    return observed
+
+
+async def hang(batcher, work, backend, clock):
+    """A work in a batch that is given up."""
+    stuck = work(1)
+    batcher.submit([stuck])
+    assert await asyncio.to_thread(backend.entered.wait, 10)
+    clock.now += 1
+    with pytest.raises(BackendFailed, match="did not return: a batch runs for longer than max_execution_ms allows"):
+        await asyncio.wait_for(stuck.future, 10)
+
+
+def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(caplog):
+    caplog.set_level(logging.INFO)
+    backend = Stuck()
+
+    async def scenario(batcher, work, clock):
+        stuck, waiting = work(0), work(5)
+        batcher.submit([stuck])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        batcher.submit([waiting])
+        clock.now += 1
+        with pytest.raises(BackendFailed, match="did not return"):
+            await asyncio.wait_for(stuck.future, 10)
+        with pytest.raises(ModelNotReady, match="every backend of the version hangs"):
+            await waiting.future
+        with pytest.raises(ModelNotReady):
+            batcher.submit([work(2)])
+        await asyncio.wait_for(batcher.drained(), 1)
+        condition = batcher.instances.all[0].condition
+        assert condition.reason == (
+            "a batch runs for longer than max_execution_ms allows; it gets no more until that call returns"
+        )
+        assert condition.hangs == 1
+        backend.may_run.set()
+        await until(lambda: batcher.instances.free)
+        batcher.submit([again := work(3)])
+        assert await answer(again) == [6]
+        assert (condition.reason, condition.hangs) == ("", 1)
+
+    observed = run([backend], scenario)
+    assert observed.batches == [(1, "idle")], "what nobody waited for is not counted"
+    assert observed.hangs == 1
+    assert "hangs: a batch runs for longer" in caplog.text
+    assert "answers again after it hung" in caplog.text
+    assert backend.closed
+
+
+def test_the_other_instance_takes_what_comes():
+    stuck, sound = Stuck(), FakeBackend()
+
+    async def scenario(batcher, work, clock):
+        await hang(batcher, work, stuck, clock)
+        assert batcher.instances.degraded.startswith("cpu: a batch runs for longer")
+        works = [work(i, i + 1, i + 2) for i in range(20)]
+        for each in works:
+            batcher.submit([each])
+        for i, each in enumerate(works):
+            assert await answer(each) == [2 * i, 2 * i + 2, 2 * i + 4]
+        stuck.may_run.set()
+        await until(lambda: len(batcher.instances.free) == 2)
+        assert batcher.instances.degraded == ""
+
+    run([stuck, sound], scenario)
+    assert len(sound.batches) == 20
+
+
+def test_closing_does_not_wait_for_a_call_that_hangs_and_that_call_frees_its_backend():
+    backend = Stuck()
+
+    async def main():
+        clock = FakeClock()
+        batcher = make_batcher(backend, clock=clock, observed=Observed(), max_execution_s=ALLOWED_S)
+        loop = asyncio.get_running_loop()
+        await hang(batcher, lambda *values: make_work(loop, *values, now=clock.now), backend, clock)
+        batcher.close()
+        assert not backend.closed
+
+    asyncio.run(main())
+    _let_return(backend)
+    assert backend.closed
+
+
+def _let_return(backend):
+    backend.may_run.set()
+    for thread in threading.enumerate():
+        if thread.name == "backend":
+            thread.join(10)
+
+
+def test_closing_does_not_wait_for_ever_for_a_call_that_nobody_has_found_to_hang(caplog):
+    backend = Stuck()
+
+    async def main():
+        clock = FakeClock()
+        batcher = make_batcher(backend, clock=clock, observed=Observed(), max_execution_s=math.inf)
+        batcher.submit([stuck := make_work(asyncio.get_running_loop(), 1, now=clock.now)])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        batcher.stop()
+        with pytest.raises(Draining):
+            await stuck.future
+        await asyncio.wait_for(asyncio.to_thread(batcher.instances.close, timeout_s=0.05), 10)
+        assert not backend.closed
+
+    asyncio.run(main())
+    assert "an instance runs a batch still" in caplog.text
+    _let_return(backend)
+    assert backend.closed
+
+
+def test_without_a_limit_a_batch_may_take_any_time():
+    backend = Stuck()
+
+    async def scenario(batcher, work, clock):
+        patient = work(1)
+        batcher.submit([patient])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        clock.now += 1e5
+        await asyncio.sleep(2 * ALLOWED_S)
+        backend.may_run.set()
+        assert await answer(patient) == [2]
+
+    run([backend], scenario, allowed_s=math.inf)
+
+
+def test_a_batch_that_began_after_the_timer_was_set_gets_its_whole_time():
+    backend = Stuck()
+
+    async def scenario(batcher, work, clock):
+        backend.may_run.set()
+        batcher.submit([first := work(1)])
+        assert await answer(first) == [2]
+        backend.entered.clear()
+        backend.may_run.clear()
+        clock.now += ALLOWED_S / 2
+        batcher.submit([second := work(2)])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        clock.now += ALLOWED_S * 0.75  # later than the end of the first one's time
+        await asyncio.sleep(2 * ALLOWED_S)
+        assert not second.future.done()
+        backend.may_run.set()
+        assert await answer(second) == [4]
+
+    run([backend], scenario)
+
+
+def test_a_batch_whose_device_fails_has_its_time_anew_from_when_a_spare_is_open():
+    backend = Stuck()
+
+    async def scenario(batcher, work, clock):
+        condition = batcher.instances.all[0].condition
+        batcher.submit([patient := work(1)])
+        assert await asyncio.to_thread(backend.entered.wait, 10)
+        condition.spare_at = math.inf
+        clock.now += 20 * ALLOWED_S
+        await asyncio.sleep(3 * ALLOWED_S)
+        condition.spare_at = clock.now
+        clock.now += ALLOWED_S / 2
+        await asyncio.sleep(3 * ALLOWED_S)
+        assert not patient.future.done()
+        clock.now += ALLOWED_S
+        with pytest.raises(BackendFailed, match="did not return"):
+            await asyncio.wait_for(patient.future, 10)
+
+    run([backend], scenario)
+
+
+def test_what_is_too_long_comes_from_the_estimate_unless_it_is_said():
+    rules = BatchRules(max_batch_size=1, inline_below_s=0.0)
+    assert (rules.seconds_allowed(0.001), rules.seconds_allowed(2.0)) == (30.0, 200.0)
+    assert BatchRules(max_batch_size=1, inline_below_s=0.0, max_execution_s=5.0).seconds_allowed(2.0) == 5.0

@@ -1,0 +1,149 @@
+"""The file of API keys, and what a key opens."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from app.control.api_keys import ApiKeys, add_key, read_keys
+from app.errors import Forbidden, KeysUnreadable, RateExceeded, Unauthenticated
+from tests.support.fakes import FakeClock
+
+HOW = "the header Authorization"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+def ask(keys, key, scope="infer"):
+    return keys.check(scope, authorization=f"Bearer {key}".encode(), api_key=b"", how=HOW)
+
+
+def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
+    key = add_key(path, name="app", scopes=["infer"], rate=None)
+    assert len(key) >= 43
+    assert key not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in read_keys(path).keys] == ["app"]
+
+
+def test_keys_that_are_made_at_once_are_all_kept(path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: add_key(path, name=name, scopes=["infer"], rate=None), "abcdefgh"))
+    assert sorted(entry.name for entry in read_keys(path).keys) == list("abcdefgh")
+
+
+def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
+    one = add_key(path, name="one", scopes=["infer", "metrics"], rate=None)
+    two = add_key(path, name="two", scopes=["admin"], rate=None)
+    keys = ApiKeys(path, clock=clock)
+    assert ask(keys, one) == "one"
+    assert keys.check("infer", authorization=f"bearer {one}".encode(), api_key=b"", how=HOW) == "one"
+    assert keys.check("infer", authorization=b"", api_key=one.encode(), how=HOW) == "one"
+    assert ask(keys, two, "admin") == "two"
+    with pytest.raises(Forbidden, match="the API key 'two' is for admin; this needs 'infer'"):
+        ask(keys, two)
+
+
+@pytest.mark.parametrize("given", ["", "x", "atelier_" + "A" * 43, "\u00fc", "a b"])
+def test_any_other_key_opens_nothing(path, clock, given):
+    add_key(path, name="one", scopes=["infer"], rate=None)
+    with pytest.raises(Unauthenticated):
+        ask(ApiKeys(path, clock=clock), given)
+
+
+def test_a_rate_lets_so_many_through_a_second_and_says_when_to_try_again(path, clock):
+    key = add_key(path, name="one", scopes=["infer"], rate=2)
+    other = add_key(path, name="slow", scopes=["infer"], rate=0.25)
+    keys = ApiKeys(path, clock=clock)
+    ask(keys, key)
+    ask(keys, key)
+    with pytest.raises(RateExceeded, match="allows 2 requests a second") as refused:
+        ask(keys, key)
+    assert refused.value.retry_after_s == 1
+    ask(keys, other)
+    with pytest.raises(RateExceeded) as refused:
+        ask(keys, other)
+    assert refused.value.retry_after_s == 4
+    clock.now += 0.5
+    ask(keys, key)
+    with pytest.raises(RateExceeded):
+        ask(keys, key)
+    clock.now += 100  # a bucket holds no more than a second's requests
+    answered = 0
+    with suppress(RateExceeded):
+        while True:
+            ask(keys, key)
+            answered += 1
+    assert answered == 2
+
+
+def test_a_changed_file_counts_at_the_next_look_and_fills_no_bucket(path, clock):
+    key = add_key(path, name="one", scopes=["infer"], rate=1)
+    keys = ApiKeys(path, clock=clock)
+    ask(keys, key)
+    later = add_key(path, name="two", scopes=["infer"], rate=None)
+    with pytest.raises(Unauthenticated):
+        ask(keys, later)
+    keys.reread()
+    assert ask(keys, later) == "two"
+    with pytest.raises(RateExceeded):
+        ask(keys, key)
+
+
+BROKEN = {
+    "no JSON": "{",
+    "another document": "[]",
+    "an unknown field": '{"keys": [], "more": 1}',
+    "a hash that is none": '{"keys": [{"name": "a", "sha256": "s3cret", "scopes": ["infer"]}]}',
+    "no scope": json.dumps({"keys": [{"name": "a", "sha256": "0" * 64, "scopes": []}]}),
+    "a scope twice": json.dumps({"keys": [{"name": "a", "sha256": "0" * 64, "scopes": ["infer", "infer"]}]}),
+    "a hash twice": json.dumps({"keys": [{"name": n, "sha256": "0" * 64, "scopes": ["infer"]} for n in "ab"]}),
+    "too large": " " * 2**21,
+}
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "a FIFO", "nothing"])
+def test_a_broken_file_leaves_the_keys_that_were_in_force_and_is_never_quoted(path, clock, caplog, kind):
+    key = add_key(path, name="one", scopes=["infer"], rate=None)
+    keys = ApiKeys(path, clock=clock)
+    path.unlink()
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind != "nothing":
+        path.write_text(BROKEN[kind])
+    keys.reread()
+    keys.reread()
+    assert ask(keys, key) == "one"
+    assert caplog.text.count("the keys that were in force remain so") == 1
+    assert "s3cret" not in caplog.text
+    with pytest.raises(KeysUnreadable):
+        ApiKeys(path, clock=clock)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"name": "one", "scopes": ["infer"], "rate": None},
+        {"name": "a b", "scopes": ["infer"], "rate": None},
+        {"name": "two", "scopes": ["all"], "rate": None},
+        {"name": "two", "scopes": [], "rate": None},
+        {"name": "two", "scopes": ["infer"], "rate": 0},
+    ],
+)
+def test_a_key_that_breaks_a_rule_is_not_made(path, arguments):
+    add_key(path, name="one", scopes=["infer"], rate=None)
+    before = path.read_text()
+    with pytest.raises(KeysUnreadable):
+        add_key(path, **arguments)
+    assert path.read_text() == before
+    assert os.listdir(path.parent) == [path.name]

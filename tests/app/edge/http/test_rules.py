@@ -1,0 +1,51 @@
+"""Which heads are refused, and what takes too long; tests/e2e/test_connections.py has the same over sockets."""
+
+import pytest
+
+from app.edge.http.limits import HttpLimits
+from app.edge.http.rules import LINGER_S, Phase, head_refusal, is_overdue, overdue_reply
+
+LIMITS = HttpLimits(body_limit_bytes=1_000, head_timeout_s=10, body_timeout_s=20, body_rate_bytes=100, keep_alive_s=5)
+GOOD = {"method": b"POST", "version": "1.1", "hosts": 1, "length": 1_000, "is_encoded": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, None),
+        ({"is_encoded": True, "length": 0}, None),
+        ({"version": "1.0", "hosts": 0}, None),
+        ({"version": "2.0"}, 505),
+        ({"version": "0.9"}, 505),
+        ({"hosts": 0}, 400),
+        ({"hosts": 2}, 400),
+        ({"version": "1.0", "hosts": 2}, 400),
+        ({"version": "1.0", "is_encoded": True}, 400),
+        ({"method": b"CONNECT"}, 405),
+        ({"length": 1_001}, 413),
+    ],
+)
+def test_which_heads_are_refused(change, status):
+    reply = head_refusal(**{**GOOD, **change}, limits=LIMITS)
+    assert (reply and reply.status) == status
+
+
+@pytest.mark.parametrize(
+    ("phase", "allowed_s", "status"),
+    [
+        (Phase.NEW, 10, None),
+        (Phase.HEAD, 10, 408),
+        (Phase.BODY, 25, 408),
+        (Phase.IDLE, 5, None),
+        (Phase.LINGER, LINGER_S, None),
+    ],
+)
+def test_what_takes_too_long_and_who_is_told(phase, allowed_s, status):
+    assert not is_overdue(phase, allowed_s, 500, LIMITS)
+    assert is_overdue(phase, allowed_s + 0.1, 500, LIMITS)
+    reply = overdue_reply(phase, allowed_s + 0.1, 500, LIMITS)
+    assert (reply and reply.status) == status
+
+
+def test_an_answer_may_take_its_time():
+    assert not is_overdue(Phase.ANSWER, 1e9, 0, LIMITS)

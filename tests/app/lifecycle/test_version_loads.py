@@ -1,0 +1,43 @@
+"""Versions that come and go, over fakes of what they consist of."""
+
+import asyncio
+import threading
+from types import SimpleNamespace
+
+from app.lifecycle.registry import Registry
+from app.lifecycle.version_loads import VersionLoads
+from app.lifecycle.versions import State, VersionRecord
+from app.loaded import Leases
+from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
+
+
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """Remembers which threads cancel its timers: it may only be its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.cancelling = []
+
+    def _timer_handle_cancelled(self, handle):
+        self.cancelling.append(threading.current_thread())
+        super()._timer_handle_cancelled(handle)
+
+
+def test_a_version_that_retires_ends_its_timers_on_the_event_loop():
+    registry = Registry(scan=dict, on_state=lambda name, version, state: None)
+    loads = VersionLoads(registry, SimpleNamespace(), on_load=lambda name, loaded, seconds: None)
+    backend, clock = FakeBackend(), FakeClock()
+
+    async def main():
+        batcher = make_batcher(backend, clock=clock, observed=Observed())
+        batcher.submit([work := make_work(asyncio.get_running_loop(), 1.0, now=clock.now)])
+        await asyncio.wait_for(work.future, 10)  # the timer for a batch that hangs runs on
+        model = SimpleNamespace(version=1, leases=Leases(), batcher=batcher, admission=SimpleNamespace(draining=False))
+        record = VersionRecord(1, State.READY, model=model)
+        await loads.retire("tiny", record, "unloaded", timeout_s=1.0)
+        assert (record.state, record.reason, model.admission.draining) == (State.UNAVAILABLE, "unloaded", True)
+        assert set(asyncio.get_running_loop().cancelling) == {threading.current_thread()}
+
+    with asyncio.Runner(loop_factory=WatchedLoop) as runner:
+        runner.run(main())
+    assert backend.closed

@@ -1,0 +1,30 @@
+"""Errors of the routes that FastAPI answers, in the one form of every error."""
+
+import asyncio
+
+import httpx
+from fastapi import FastAPI
+
+from app.edge.respond import error_body
+from app.wiring.error_handlers import add_error_handlers
+
+
+def test_a_mistake_of_our_own_is_answered_in_the_form_of_every_error():
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.get("/")
+    async def broken() -> None:
+        raise KeyError("not for the client's eyes")
+
+    async def get():
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/")
+
+    reply = asyncio.run(get())
+    assert (reply.status_code, reply.json()) == (500, {"error": "internal error; see the service's log"})
+
+
+def test_an_error_can_quote_half_of_a_character():
+    assert error_body("text '\ud800' is wrong") == b'{"error":"text \'\\\\ud800\' is wrong"}'
