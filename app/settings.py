@@ -180,6 +180,11 @@ class Settings(BaseSettings):
             raise ValueError("--tls-key and --tls-client-ca mean nothing without --tls-cert")
         if self.tls_key_password is not None and self.grpc_port is not None:
             raise ValueError("gRPC reads no encrypted keys; give --tls-key one that is not encrypted")
+        if self.bodies_limit_bytes < self.body_limit_bytes:
+            raise ValueError(
+                f"ATELIER_BODIES_LIMIT_BYTES is {self.bodies_limit_bytes}, and a single body may have "
+                f"{self.body_limit_bytes} (ATELIER_BODY_LIMIT_BYTES); raise the first or lower the second"
+            )
         return self
 
     @property

@@ -122,8 +122,7 @@ def _check_tls(tls: Tls) -> None:
     try:
         tls.context()
     except OSError as error:
-        names = ", ".join(str(path) for path in (tls.cert, tls.key, tls.client_ca) if path is not None)
-        fail(f"TLS with {names} is not possible: {error.strerror or error}")
+        fail(tls.fault or f"TLS is not possible: {error}")
 
 
 def _check_keys(path: Path) -> None:

@@ -177,7 +177,15 @@ class ApiKeys:
         self._seen = self._look()
         self._use(read_keys(path))
 
-    def check(self, scope: Scope, *, authorization: bytes, api_key: bytes, how: str) -> str:
+    def check(
+        self,
+        scope: Scope,
+        *,
+        authorization: bytes,
+        api_key: bytes,
+        how: str,
+        found: Callable[[str], object] = lambda name: None,
+    ) -> str:
         """Check one call.
 
         Args:
@@ -185,23 +193,25 @@ class ApiKeys:
             authorization: what it carries under that name; empty if nothing.
             api_key: and under the name x-api-key.
             how: what the protocol calls the place of the first: "the header Authorization".
+            found: is told the name of a key that is in force, even if it does not allow the call.
 
         Returns:
             The key's name.
 
         Raises:
-            Unauthenticated: it carries no key, or none that is in force.
+            Unauthenticated: it carries no key, or an unknown one.
             Forbidden: the key is for something else.
             RateExceeded: too many requests came with it.
         """
         is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
         given = authorization[len(_BEARER) :] if is_bearer else api_key
         if not given:
-            raise Unauthenticated(f"an API key is asked for; send {how}: Bearer KEY, or x-api-key: KEY")
+            raise Unauthenticated(f"an API key is required; send {how}: Bearer KEY, or x-api-key: KEY")
         digest = hashlib.sha256(given).digest()
         key = self._keys.get(digest[:_INDEX_BYTES])
         if key is None or not hmac.compare_digest(key.digest, digest):
-            raise Unauthenticated("the API key is none that is in force")
+            raise Unauthenticated("the API key is unknown, or it was withdrawn")
+        found(key.name)
         if scope not in key.scopes:
             raise Forbidden(f"the API key {key.name!r} is for {', '.join(sorted(key.scopes))}; this needs {scope!r}")
         if key.rate is not None and (wait_s := key.take(self._clock())):
@@ -225,7 +235,6 @@ class ApiKeys:
             log.error("%s; the keys that were in force remain so", error)
             return
         self._use(found)
-        log.info("%d API keys are in force", len(found.keys))
 
     def _look(self) -> object:
         try:
@@ -242,3 +251,11 @@ class ApiKeys:
             if old is not None and old.rate == key.rate:
                 key.tokens, key.since = old.tokens, old.since
         self._keys = keys
+        if keys:
+            log.info(
+                "%d API keys are in force: %s", len(keys), ", ".join(sorted(key.name for key in keys.values())[:20])
+            )
+        else:
+            log.warning(
+                "%s has no API key: every inference request is refused; python -m app keys new adds one", self._path
+            )

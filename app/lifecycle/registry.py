@@ -166,8 +166,11 @@ class Registry:
 
         Raises:
             ModelNotFound: there is no such model.
+            ModelNotReady: it is not known yet, at the start.
         """
         if name not in self._records:
+            if self.loading:
+                raise ModelNotReady(f"models are loading, and model {name!r} is not loaded yet; try again")
             raise no_model(name, self.names())
         return sorted(self._records[name].values(), key=lambda record: -record.version)
 

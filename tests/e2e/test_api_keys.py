@@ -1,5 +1,6 @@
 """API keys as an operator makes them and as clients send them."""
 
+import re
 import subprocess
 import sys
 
@@ -98,6 +99,18 @@ def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 2
     assert predict(service.client, keys["infer"]).status_code == 200
+
+
+def test_the_access_log_names_the_key_of_a_refused_request(place, keys, start):
+    environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_ACCESS_LOG": "all"}
+    service = start(place / "models", environment=environment)
+    assert predict(service.client, keys["admin"]).status_code == 403
+    codes = [predict(service.client, keys["slow"]).status_code for _ in range(3)]
+    assert codes.count(429) >= 1
+    wait_until(lambda: "code=429" in service.log)
+    lines = [line for line in service.log.splitlines() if "code=403" in line or "code=429" in line]
+    assert {re.search(r"key=(\S+)", line)[1] for line in lines} == {"operator", "slow"}
+    assert "API keys are in force" in service.log
 
 
 def test_grpc_asks_for_the_same_keys(service, keys):

@@ -178,11 +178,14 @@ def test_an_encrypted_key_needs_its_password_which_no_log_holds(models, server, 
 def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificates):
     other = certificates.signed("another")
     encrypted = certificates.encrypted(server[1], PASSWORD)
-    for cert, key, ca in (
-        (server[0], other[1], certificates.ca),
-        (models / "none.crt", server[1], certificates.ca),
-        (server[0], encrypted, certificates.ca),
-        (server[0], server[1], server[1]),
+    for cert, key, ca, reason in (
+        (server[0], other[1], certificates.ca, f"--tls-key {other[1]} does not belong to --tls-cert {server[0]}"),
+        (models / "none.crt", server[1], certificates.ca, "none.crt cannot be read: No such file or directory"),
+        (server[0], encrypted, certificates.ca, "is encrypted; set ATELIER_TLS_KEY_PASSWORD to its password"),
+        (server[0], server[1], server[1], f"--tls-client-ca {server[1]} holds no certificate in PEM"),
+        (server[0], server[0], certificates.ca, f"--tls-key {server[0]} holds no private key in PEM; give --tls-key"),
+        (server[1], server[0], certificates.ca, f"--tls-cert {server[1]} holds no certificate in PEM"),
+        (ROOT / "README.md", server[1], certificates.ca, "README.md holds no certificate in PEM"),
     ):
         command = [sys.executable, "-m", "app", "serve", "--models-dir", str(models), "--port", "0"]
         started = subprocess.run(
@@ -195,7 +198,7 @@ def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificat
             timeout=30,
         )
         assert started.returncode == 2
-        assert "error: TLS with" in started.stderr
+        assert reason in " ".join(started.stderr.split())
         assert "Traceback" not in started.stderr
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from app.control.api_keys import ApiKeys
 from app.control.peer import Peer, scope_peer
@@ -98,11 +99,12 @@ class Door:
             origin, fetch_site = noted.get(b"origin"), noted.get(b"sec-fetch-site")
             self._sites.check_page(origin=origin, fetch_site=fetch_site, host=noted.get(b"host"))
         if self._keys is not None:
-            visit.key = self._keys.check(
+            self._keys.check(
                 "infer",
                 authorization=noted.get(b"authorization", b""),
                 api_key=noted.get(b"x-api-key", b""),
                 how="the header Authorization",
+                found=partial(setattr, visit, "key"),
             )
         visit.is_admitted = True
 

@@ -1,5 +1,6 @@
 """TLS of both protocols: certificate, key, and whose certificates clients must have."""
 
+import re
 import ssl
 import weakref
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from app.contract.files.regular import read_file
+from app.errors import ServingError
 
 FILE_LIMIT_BYTES = 2**20
 # Closing a connection waits so long for the client to agree; an idle one that does not read would hold up the end.
@@ -98,6 +100,34 @@ class Tls:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with which file, and what to do; empty if nothing that is known of.
+
+        OpenSSL tells the first only in part, and never the others.
+        """
+        files = [("--tls-cert", self.cert, b"CERTIFICATE"), ("--tls-key", self.key, b"PRIVATE KEY")]
+        if self.client_ca is not None:
+            files.append(("--tls-client-ca", self.client_ca, b"CERTIFICATE"))
+        for flag, path, kind in files:
+            try:
+                text = read_file(path, FILE_LIMIT_BYTES)
+            except (OSError, ServingError) as error:
+                return f"{flag} {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+            if not re.search(rb"-----BEGIN [A-Z ]*" + kind + rb"-----", text):
+                what = "private key" if kind == b"PRIVATE KEY" else "certificate"
+                more = "; give --tls-key the file that has it" if path == self.cert and flag == "--tls-key" else ""
+                return f"{flag} {path} holds no {what} in PEM{more}"
+            if flag == "--tls-key" and b"ENCRYPTED" in text and not self.password:
+                return f"--tls-key {path} is encrypted; set ATELIER_TLS_KEY_PASSWORD to its password"
+        try:
+            self.context()
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                return f"--tls-key {self.key} does not belong to --tls-cert {self.cert}"
+            return f"TLS with --tls-cert {self.cert} and --tls-key {self.key} is not possible: {error}"
+        return ""
 
     def parts(self) -> tuple[bytes, bytes, bytes | None]:
         """Key, certificate and signers of clients, for gRPC; raises as ``read_file`` does."""

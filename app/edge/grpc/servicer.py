@@ -226,11 +226,11 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         model: LoadedModel | None = None
         rollout: Rollout | None = None
         response: pb.ModelInferResponse | None = None
-        key: str | None = None
+        keys_found: list[str] = []
         code = 500
         try:
             if self._keys is not None:
-                key = self._check_key(self._keys, context)
+                self._check_key(self._keys, context, keys_found.append)
             model = self._registry.get(request.model_name, _version(request.model_version))
             if not request.model_version:
                 rollout = self._registry.rollout(request.model_name)
@@ -257,7 +257,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
                 access_log.write(
                     request_id=dict(context.trailing_metadata())[REQUEST_ID],
                     client=unquote(context.peer()),
-                    key=key,
+                    key=next(iter(keys_found), None),
                     protocol=PROTOCOL,
                     model=request.model_name,
                     version=None if model is None else model.version,
@@ -296,13 +296,14 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             return parse_infer(request, model)
         return await self._decoding.aside(lambda: parse_infer(request, model), model, began=began)
 
-    def _check_key(self, keys: ApiKeys, context: ServicerContext) -> str:
+    def _check_key(self, keys: ApiKeys, context: ServicerContext, found: Callable[[str], object]) -> None:
         fields = dict(context.invocation_metadata() or ())
-        return keys.check(
+        keys.check(
             "infer",
             authorization=_raw(fields.get("authorization", "")),
             api_key=_raw(fields.get("x-api-key", "")),
             how=PLACE_OF_KEY,
+            found=found,
         )
 
     def _check_admin(self, call: str, context: ServicerContext) -> None:

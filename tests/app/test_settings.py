@@ -1,0 +1,12 @@
+"""Settings that contradict one another are refused at the start."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+
+def test_room_for_all_bodies_is_room_for_one():
+    assert Settings(body_limit_bytes=1_000, bodies_limit_bytes=1_000).bodies_limit_bytes == 1_000
+    with pytest.raises(ValidationError, match="ATELIER_BODIES_LIMIT_BYTES is 999, and a single body may have 1000"):
+        Settings(body_limit_bytes=1_000, bodies_limit_bytes=999)
