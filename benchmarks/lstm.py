@@ -1,4 +1,4 @@
-"""The fused ONNX operator that training/onnx_passes.py makes of a masked LSTM, against the converter's loop."""
+"""The fused ONNX operator that training/export/onnx_passes.py makes of a masked LSTM, against the converter's loop."""
 
 import random
 import tempfile
@@ -96,7 +96,7 @@ def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
     from tf_keras import layers
 
     from app.contract.model_spec import ModelSpec, TensorSpec
-    from training.export import OPSET, export_onnx
+    from training.export.model_export import OPSET, export_onnx
 
     tf_keras.utils.set_random_seed(0)
     token_ids = layers.Input((None,), dtype="int32", name="token_ids")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.support.readme import ROOT
-from training.catalogue import recipe_names
+from training.runs.catalogue import recipe_names
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 

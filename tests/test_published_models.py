@@ -12,10 +12,10 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ONNX_FILE, Classification, ImagePreprocessing, ModelSpec, TextPreprocessing
 from tests.support.images import encode, png
 from tests.support.service import ROOT, Service
-from training.catalogue import load_recipe
-from training.datasets.fashion_mnist import FASHION_LABELS
-from training.datasets.synthetic import draw_garment
-from training.export import onnx_runner
+from training.datasets.drawn.synthetic import draw_garment
+from training.datasets.fashion_labels import FASHION_LABELS
+from training.export.model_export import onnx_runner
+from training.runs.catalogue import load_recipe
 
 MODELS = ROOT / "models"
 VERSIONS = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))

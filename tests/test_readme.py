@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.readme import ROOT, agree, code, commands
-from training.datasets.synthetic import draw_garment
+from training.datasets.drawn.synthetic import draw_garment
 
 # What a test adds to a command that would else take hours or gigabytes.
 SMALL = {

@@ -14,12 +14,13 @@ from rich.table import Column, Table
 
 from app.errors import ServingError
 from training import environment
-from training.catalogue import load_recipe, recipe_names
 from training.errors import RecipeBroken, SettingRefused, TrainingError
-from training.lesson import Lesson
 from training.overrides import apply_overrides
-from training.rundirs import new_directory, read_config, read_metrics, unfinished_directory
-from training.session import (
+from training.recipe.lesson import Lesson
+from training.runs.catalogue import load_recipe, recipe_names
+from training.runs.directories import new_directory, read_config, read_metrics, unfinished_directory
+from training.runs.series import compare_optimizers, reproduce, run_all
+from training.runs.session import (
     INTERRUPTED,
     Dataset,
     Models,
@@ -31,7 +32,6 @@ from training.session import (
     trained_recipe,
     work,
 )
-from training.several import compare_optimizers, reproduce, run_all
 
 app = typer.Typer(
     name="training",
@@ -158,8 +158,8 @@ def evaluate_run(
     config = read_config(directory)
     recipe = apply_overrides(trained_recipe(config["recipe"]), config["overrides"])
     environment.quiet_tensorflow()
-    from training.card import HEADINGS
-    from training.run import validate
+    from training.measure.card import HEADINGS
+    from training.runs.run import validate
 
     measured = validate(recipe, config["dataset"], directory=directory)
     if measured is None:

@@ -11,10 +11,10 @@ TrainingError
 ├── DiskFull           a file could not be written for want of space
 ├── TrainingDiverged   the loss became NaN or infinite
 ├── StageDied          the process of a stage that trained beside the others ended
-├── ExportFailed       (training.export) a model cannot be written as SavedModel or ONNX
-├── PassFailed         (training.onnx_graph) a graph does not have the form that a pass needs
-├── ParityBroken       (training.parity) Keras, SavedModel and ONNX disagree
-└── GoldenIncomplete   (training.golden_search) no golden sample could be found for a class
+├── ExportFailed       (training.export.model_export) a model cannot be written as SavedModel or ONNX
+├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass needs
+├── ParityBroken       (training.export.parity) Keras, SavedModel and ONNX disagree
+└── GoldenIncomplete   (training.publish.golden_search) no golden sample could be found for a class
 """
 
 

@@ -42,7 +42,7 @@ class Samples:
     @cached_property
     def images(self) -> Any:
         """uint8 (LARGE_BATCH, 28, 28)."""
-        from training.datasets.synthetic import fashion_images
+        from training.datasets.drawn.synthetic import fashion_images
 
         return fashion_images(LARGE_BATCH, seed=11)[0]
 

@@ -33,11 +33,13 @@ def data_directory(tmp_path, monkeypatch):
 @pytest.fixture
 def write_recipe(tmp_path, monkeypatch):
     """Writes recipes, which are then the only ones there are."""
+    import training.lessons
     import training.recipes
 
     folder = tmp_path / "recipes"
     folder.mkdir()
     monkeypatch.setattr(training.recipes, "__path__", [str(folder)])
+    monkeypatch.setattr(training.lessons, "__path__", [])
     before = set(sys.modules)
 
     def write(file, text):

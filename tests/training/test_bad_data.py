@@ -20,10 +20,10 @@ from training.datasets.check import stack_images
 from training.datasets.cifar10 import CatsVsDogs
 from training.datasets.splits import Examples
 from training.errors import DataUnusable
-from training.fit import fit
-from training.recipe import Fitting, Stage
-from training.record import Plan
-from training.run import run
+from training.fit.fit import fit
+from training.recipe.recipe import Fitting, Stage
+from training.runs.record import Plan
+from training.runs.run import run
 
 LABELS = ("dark", "bright")
 

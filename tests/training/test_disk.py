@@ -3,11 +3,11 @@ import errno
 import numpy as np
 import pytest
 
-from training.callbacks import Progressed, write_history, write_weights
 from training.disk import replaced, space_wanted
-from training.drawing import figure, save
 from training.errors import DiskFull
-from training.record import write_json
+from training.fit.callbacks import Progressed, write_history, write_weights
+from training.measure.drawing import figure, save
+from training.runs.record import write_json
 
 
 def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path):

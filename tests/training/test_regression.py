@@ -8,16 +8,17 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
+from tests.training.fit.test_fit import train
 from tests.training.loading import load
-from tests.training.test_fit import train
 from tests.training.tiny import Given, number_recipe, plane_points
+from training.data.number_batches import NumberFeed
+from training.data.pipelines import NumberPipeline
+from training.data.settings import Span
 from training.datasets.splits import Examples
 from training.errors import SettingRefused
-from training.number_batches import NumberFeed
-from training.pipelines import NumberPipeline, Span
-from training.recipe import Fitting, Loss, Optimizer
-from training.record import Plan
-from training.run import run, validate
+from training.recipe.recipe import Fitting, Loss, Optimizer
+from training.runs.record import Plan
+from training.runs.run import run, validate
 
 
 def read(path):

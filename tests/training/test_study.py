@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.training.tiny import AskedAtZero, number_recipe
-from training.record import Plan
-from training.run import run
+from training.runs.record import Plan
+from training.runs.run import run
 
 
 def test_findings_stand_in_metrics_report_and_card(tmp_path, console):

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from app.contract.model_spec import TensorSpec, TransformStep
+from training.data.pipelines import ImagePipeline, NumberPipeline, TextPipeline
 from training.datasets.splits import Examples, Splits
-from training.drawing import lines
-from training.findings import Findings, Servable, close, equal, recorded
-from training.lesson import Bench, Lesson
+from training.measure.drawing import lines
+from training.measure.findings import Findings, Servable, close, equal, recorded
+from training.measure.tasks import Regress
 from training.overrides import FIXED
-from training.pipelines import ImagePipeline, NumberPipeline, TextPipeline
-from training.recipe import (
+from training.recipe.lesson import Bench, Lesson
+from training.recipe.recipe import (
     OUTPUT_NAME,
     VALUES_NAME,
     Fitting,
@@ -24,7 +25,6 @@ from training.recipe import (
     Subject,
     Targets,
 )
-from training.tasks import Regress
 
 WORDS = (("bad", "dull", "poor"), ("good", "fine", "great"))
 

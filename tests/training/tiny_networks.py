@@ -11,8 +11,8 @@ from app.contract.model_spec import (
     TransformStep,
 )
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
-from training.datasets.synthetic import sentences
-from training.export import OPSET
+from training.datasets.drawn.synthetic import sentences
+from training.export.model_export import OPSET
 
 EDGE = 8
 LONGEST = 12

@@ -142,7 +142,7 @@ def _most_per_class(examples: Examples, most: int | None) -> Examples:
 
 
 def _draw(count: int, seed: int, *, classes: int) -> Examples:
-    from training.datasets.synthetic import coloured_blobs
+    from training.datasets.drawn.synthetic import coloured_blobs
 
     images, labels = coloured_blobs(count, seed=seed, classes=classes)
     return Examples(instances=images, labels=labels.astype(np.int32))

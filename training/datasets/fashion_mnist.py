@@ -16,22 +16,11 @@ import numpy.typing as npt
 
 from app.contract.model_spec import TransformStep
 from training.datasets.archive import Archive, checksums, obtain
+from training.datasets.fashion_labels import FASHION_LABELS
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic
 from training.errors import DataDamaged
 from training.overrides import FIXED
 
-FASHION_LABELS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 # The data set makers' own conversion of photographs, arXiv:1708.07747, section 2.
 FASHION_STEPS = (
     TransformStep(step="trim"),
@@ -116,7 +105,7 @@ class FashionMnist:
 
 
 def _draw(count: int, seed: int) -> Examples:
-    from training.datasets.synthetic import fashion_images
+    from training.datasets.drawn.synthetic import fashion_images
 
     images, labels = fashion_images(count, seed=seed)
     return Examples(instances=images, labels=labels.astype(np.int32))

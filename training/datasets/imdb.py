@@ -95,7 +95,7 @@ class Imdb:
 
 
 def _write(count: int, seed: int) -> Examples:
-    from training.datasets.synthetic import sentences
+    from training.datasets.drawn.synthetic import sentences
 
     texts, labels = sentences(count, seed=seed)
     return Examples(instances=tuple(texts), labels=labels.astype(np.int32))

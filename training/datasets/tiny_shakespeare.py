@@ -52,7 +52,7 @@ class TinyShakespeare:
 
     def synthetic(self) -> Splits:
         """Verses of our own in place of the plays."""
-        from training.datasets.verse_templates import write_speeches
+        from training.datasets.drawn.verse_templates import write_speeches
 
         count = self.synthetic_count * self.speeches
         return self._split(write_speeches(count, seed=self.split_seed), name="synthetic", form="synthetic", files={})

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.contract.model_spec import TransformStep
+from training.data.pipelines import ImagePipeline
+from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs
-from training.finishing import mean_over_mirror
-from training.pipelines import ImageAugmentation, ImagePipeline
-from training.recipe import (
+from training.network.finishing import mean_over_mirror
+from training.recipe.recipe import (
     OUTPUT_NAME,
     Fitting,
     Inherited,

@@ -9,9 +9,10 @@ Date and hardware: 2026-11-21, two cores of an AMD EPYC
 from dataclasses import dataclass
 from typing import Any
 
+from training.data.pipelines import ImagePipeline
+from training.data.settings import ImageAugmentation
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
-from training.pipelines import ImageAugmentation, ImagePipeline
-from training.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
+from training.recipe.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ the last fifth of the training images validates.
 
 from typing import Any
 
+from training.data.pipelines import ImagePipeline
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
-from training.networks import Dense
-from training.pipelines import ImagePipeline
-from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Signature
+from training.network.dense_blocks import Dense
+from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Signature
 
 
 def build(network: Dense, signature: Signature) -> Any:

@@ -9,10 +9,10 @@ five epochs of batches of 128, all 60,000 training images, no validation part. T
 shows what the same kind of network reaches when it is trained with care.
 """
 
+from training.data.pipelines import ImagePipeline
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
-from training.networks import Dense, dense_classifier
-from training.pipelines import ImagePipeline
-from training.recipe import Fitting, Optimizer, Recipe
+from training.network.dense_blocks import Dense, dense_classifier
+from training.recipe.recipe import Fitting, Optimizer, Recipe
 
 RECIPE = Recipe(
     name="fashion-mnist-mlp-512",

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.tokenizer import Tokenizer
+from training.data.pipelines import TextPipeline
 from training.datasets.splits import Examples, Splits
-from training.drawing import lines
-from training.evaluate import predict
-from training.findings import Findings, above, below, equal
-from training.pipelines import TextPipeline
-from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Subject, Targets
+from training.measure.drawing import lines
+from training.measure.evaluate import predict
+from training.measure.findings import Findings, above, below, equal
+from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Subject, Targets
 
 EXERCISES = ("shoulder", "biceps", "cardio")
 MISSED = "missed"

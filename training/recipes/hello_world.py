@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from training.data.pipelines import NumberPipeline
 from training.datasets.splits import Examples, Splits
-from training.findings import Findings, between, recorded
-from training.pipelines import NumberPipeline
-from training.recipe import VALUES_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Subject, Targets
-from training.tasks import Regress
+from training.measure.findings import Findings, between, recorded
+from training.measure.tasks import Regress
+from training.recipe.recipe import VALUES_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Subject, Targets
 
 
 @dataclass(frozen=True, kw_only=True)

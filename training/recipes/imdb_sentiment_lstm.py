@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from app.contract.tokenizer import UNKNOWN_ID
+from training.data.pipelines import TextPipeline
+from training.data.settings import TextAugmentation
 from training.datasets.imdb import Imdb
-from training.pipelines import TextAugmentation, TextPipeline
-from training.recipe import (
+from training.recipe.recipe import (
     OUTPUT_NAME,
     Fitting,
     Inherited,

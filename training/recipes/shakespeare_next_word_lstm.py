@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from app.contract.tokenizer import FIRST_WORD_ID, Tokenizer, join_tokens
+from training.data.pipelines import NextTokenPipeline
 from training.datasets.tiny_shakespeare import TinyShakespeare
-from training.findings import Findings, below, recorded
-from training.next_token import NextTokenPipeline
-from training.recipe import (
+from training.measure.findings import Findings, below, recorded
+from training.measure.tasks import ForetellToken, Surprise
+from training.measure.trigram import Trigram
+from training.recipe.recipe import (
     OUTPUT_NAME,
     Fitting,
     Inherited,
@@ -32,8 +34,6 @@ from training.recipe import (
     Subject,
     Targets,
 )
-from training.tasks import ForetellToken, Surprise
-from training.trigram import Trigram
 
 EMBEDDING, LSTM, NARROW = "embedding", "lstm", "narrow"
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.contract.model_spec import TransformStep
+from training.data.pipelines import ImagePipeline
+from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs, EightOthers
-from training.drawing import lines
-from training.evaluate import Evaluation, predict
-from training.findings import Findings, above, recorded
-from training.pipelines import ImageAugmentation, ImagePipeline
-from training.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Stage, Subject, Targets
+from training.measure.drawing import lines
+from training.measure.evaluate import Evaluation, predict
+from training.measure.findings import Findings, above, recorded
+from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Stage, Subject, Targets
 
 BODY = ("convolution_1", "convolution_2", "convolution_3", "convolution_4", "convolution_5")
 PRETRAIN, HEAD = "pretrain", "head"
@@ -173,7 +174,7 @@ class AgainstScratch:
 
     def _train(self, subject: Subject, recipe: Recipe, name: str) -> float:
         """Train in a subdirectory, with the body that the run has trained already; accuracy on the validation part."""
-        from training.fit import fit
+        from training.fit.fit import fit
 
         directory = subject.directory / name
         directory.mkdir(exist_ok=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from training.datasets.archive import Archive
-from training.datasets.fashion_mnist import FASHION_LABELS, MAKERS, Archives, FashionMnist, read_idx
+from training.datasets.fashion_labels import FASHION_LABELS
+from training.datasets.fashion_mnist import MAKERS, Archives, FashionMnist, read_idx
 from training.errors import DataDamaged, DataMissing
 
 

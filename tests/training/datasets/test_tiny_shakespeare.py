@@ -6,8 +6,8 @@ import pytest
 
 from app.contract.tokenizer import LINE_END, split_tokens
 from training.datasets.archive import Archive
+from training.datasets.drawn.verse_templates import MARKS, OPENINGS, SPEAKERS, write_speeches
 from training.datasets.tiny_shakespeare import MAKERS, SPEECH_END, TinyShakespeare
-from training.datasets.verse_templates import MARKS, OPENINGS, SPEAKERS, write_speeches
 from training.errors import DataDamaged, DataMissing
 
 SPEECHES = [f"SPEAKER {number}:\nverse {number}, first;\nand last." for number in range(95)]

@@ -8,14 +8,14 @@ import pytest
 
 from app.contract.model_spec import TensorSpec
 from tests.training.datasets.test_fashion_mnist import write_makers_files
-from training.catalogue import load_recipe
-from training.fit import fit
-from training.optimizers import build_optimizer
+from training.data.settings import Span
+from training.fit.fit import fit
+from training.network.optimizers import build_optimizer
 from training.overrides import apply_overrides
-from training.pipelines import Span
-from training.recipe import Signature
-from training.record import Plan
-from training.run import run
+from training.recipe.recipe import Signature
+from training.runs.catalogue import load_recipe
+from training.runs.record import Plan
+from training.runs.run import run
 
 SIGNATURE = Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(28, 28)), classes=10)
 TAUGHT = {  # hidden units, optimiser, rows of a batch, epochs, rows of 60 that validate

@@ -6,8 +6,8 @@ import pytest
 from training.errors import SettingRefused
 from training.overrides import apply_overrides
 from training.recipes.gym_schedule_rnn import EXERCISES, LUCK, MISSED, RECIPE, GymSchedule
-from training.record import Plan
-from training.run import run
+from training.runs.record import Plan
+from training.runs.run import run
 
 SMALL = ["data.rows=2400", "fitting.epochs=12", "study.rows=300"]
 

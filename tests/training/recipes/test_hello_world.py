@@ -6,14 +6,14 @@ from rich.console import Console
 
 from app.contract.golden import Golden
 from app.contract.model_spec import ModelSpec
+from training.data.pipelines import NumberPipeline
 from training.datasets.splits import Examples
-from training.export import onnx_runner
+from training.export.model_export import onnx_runner
 from training.overrides import apply_overrides
-from training.pipelines import NumberPipeline
-from training.recipe import Signature
+from training.recipe.recipe import Signature
 from training.recipes.hello_world import RECIPE, Line
-from training.record import Plan
-from training.run import run
+from training.runs.record import Plan
+from training.runs.run import run
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_it_is_asked_for_10_and_says_almost_19(outcome):
 def test_the_rule_is_that_of_500_steps_by_hand(outcome):
     points = RECIPE.data.load().train
     feed = NumberPipeline().bind(points, classes=0)
-    from training.fit import build_model
+    from training.fit.stages import build_model
 
     start, _ = build_model(RECIPE, feed, classes=0).get_weights()
     weight, bias = by_hand(float(start[0, 0]), 0.0)
@@ -67,8 +67,8 @@ def test_it_learns_from_the_six_pairs_of_the_course_and_has_nothing_else():
 
 
 def test_it_is_built_and_trained_as_taught(outcome):
-    from training.losses import build_loss
-    from training.optimizers import build_optimizer
+    from training.network.losses import build_loss
+    from training.network.optimizers import build_optimizer
 
     feed = RECIPE.pipeline.bind(RECIPE.data.load().train, classes=0)
     _, layer = RECIPE.build(RECIPE.network, Signature(input=feed.input, classes=0)).layers

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from training.catalogue import load_recipe, recipe_names
 from training.overrides import apply_overrides, settings
-from training.recipe import Recipe, Signature
+from training.recipe.recipe import Recipe, Signature
+from training.runs.catalogue import load_recipe, recipe_names
 
 TRAINED = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]
 FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}
@@ -44,7 +44,7 @@ def test_a_network_takes_raw_input_answers_its_task_and_costs_no_more_than_its_t
 
 @pytest.mark.parametrize("name", ["cats-vs-dogs-cnn", "imdb-sentiment-lstm"])  # one with all augmentations, one staged
 def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
-    from training.fit import fit
+    from training.fit.fit import fit
 
     recipe = load_recipe(name)
     small = ["data.synthetic_count=128", "fitting.epochs=1", "fitting.batch_size=64"]

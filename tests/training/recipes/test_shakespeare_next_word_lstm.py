@@ -12,12 +12,12 @@ from app.contract.model_spec import ModelSpec, NextToken
 from app.contract.tokenizer import LINE_END, Tokenizer, split_tokens
 from tests.support.service import ROOT
 from training.errors import SettingRefused
-from training.export import keras_runner, onnx_runner
+from training.export.model_export import keras_runner, onnx_runner
+from training.measure.trigram import Trigram
 from training.overrides import apply_overrides
 from training.recipes.shakespeare_next_word_lstm import EMBEDDING, RECIPE
-from training.record import Plan
-from training.run import model_spec, run, validate
-from training.trigram import Trigram
+from training.runs.record import Plan
+from training.runs.run import model_spec, run, validate
 
 LONGEST = 12
 SMALL = [
@@ -115,7 +115,7 @@ def test_the_run_can_be_measured_again(outcome):
 def test_the_embedding_scores_and_reads_with_the_same_weights():
     splits = TINY.data.synthetic()
     feed = TINY.pipeline.bind(splits.train, classes=0)
-    from training.recipe import Signature
+    from training.recipe.recipe import Signature
 
     signature = Signature(input=feed.input, classes=0)
     every = TINY.build(TINY.network, signature)

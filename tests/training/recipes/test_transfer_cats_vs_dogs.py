@@ -6,15 +6,15 @@ import pytest
 from rich.console import Console
 
 from app.contract.model_spec import TensorSpec
-from training.callbacks import read_weights
 from training.datasets.cifar10 import OTHER_LABELS
 from training.errors import SettingRefused
+from training.fit.callbacks import read_weights
+from training.fit.train_network import WEIGHTS_FILE
 from training.overrides import apply_overrides
-from training.recipe import OUTPUT_NAME, Signature
+from training.recipe.recipe import OUTPUT_NAME, Signature
 from training.recipes.transfer_cats_vs_dogs import HEAD, PRETRAIN, RECIPE, build, build_frozen
-from training.record import Plan
-from training.run import run
-from training.train_network import WEIGHTS_FILE
+from training.runs.record import Plan
+from training.runs.run import run
 
 TINY = apply_overrides(
     RECIPE,

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from training.measure.card import model_card
+from training.measure.evaluate import evaluate
+from training.measure.findings import Findings, between
+from training.measure.report import write_report
+
+EVALUATION = evaluate(
+    np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], np.float32),
+    np.array([0, 1, 1], np.int32),
+    names=("dark", "<bright>"),
+)
+HISTORY = [
+    {"epoch": 1, "loss": 0.6, "accuracy": 0.6},
+    {"epoch": 2, "loss": 0.4, "accuracy": 0.8, "val_loss": 0.5, "val_accuracy": 0.7},
+]
+
+
+@pytest.fixture
+def metrics():
+    return {
+        "test": EVALUATION.as_json(),
+        "validation": EVALUATION.as_json(),
+        "dataset": {"name": "tiny", "form": "drawn", "counts": {"train": 128, "validation": 3, "test": 3}},
+        "target": {"test_accuracy": 0.6},
+        "gate": "validation accuracy reaches the target",
+        "forced": False,
+        "parameters": 12_345,
+        "epochs": 2,
+        "kept_epoch": 2,
+        "seconds": {"training": 61.4},
+        "hardware": {"cpu": "A CPU", "cpu_count": 2},
+        "date": "2026-01-01",
+        "command": "python -m training run tiny",
+        "overrides": ["fitting.epochs=2"],
+        "findings": [between("f(10)", 18.98, 18.9, 19.1).as_json()],
+        "warnings": ["the gradient vanishes"],
+    }
+
+
+def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
+    page = write_report(
+        "tiny", EVALUATION, HISTORY, metrics, Findings(notes=("A <note>.",)), directory=tmp_path
+    ).read_text()
+    assert page.count('src="data:image/png;base64,') == 3
+    facts = ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "fitting.epochs=2", "the gradient vanishes")
+    for text in (*facts, "&lt;bright&gt;", "18.98 (as wanted: between 18.9 and 19.1)", "A &lt;note&gt;."):
+        assert text in page
+    assert "<bright>" not in page
+
+
+def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
+    card = model_card("tiny-images", "Dark or bright.", metrics)
+    assert card.startswith("# tiny-images\n\nDark or bright.")
+    assert "| Test accuracy | 0.6667 on 3 rows |" in card
+    assert "| dark | 0.500 | 1.000 |" in card
+    assert "python -m training run tiny-images --set fitting.epochs=2 --publish" in card
+
+
+def test_without_a_test_the_card_says_so(metrics):
+    card = model_card("tiny-images", "Dark or bright.", metrics | {"test": None})
+    assert "| Test part | not measured |" in card
+
+
+def test_a_setting_of_several_values_is_quoted_for_the_shell_and_a_bar_for_the_table(metrics):
+    metrics |= {"overrides": ["network.widths=(8, 8)"], "warnings": ["either | or"]}
+    card = model_card("tiny-images", "Dark or bright.", metrics)
+    assert "run tiny-images --set 'network.widths=(8, 8)' --publish" in card
+    assert "| Warning | either \\| or |" in card

@@ -1,0 +1,125 @@
+import json
+
+import pytest
+
+from app.contract.golden import Golden
+from app.contract.manifest import verify_manifest
+from app.contract.model_spec import ModelSpec
+from tests.training.tiny import image_recipe, text_recipe
+from training.errors import RunNotFound
+from training.recipe.recipe import Targets
+from training.runs.record import Plan
+from training.runs.run import run, validate
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_published_version_carries_the_contract_the_figures_and_the_card(tmp_path, console):
+    recipe = image_recipe(epochs=6)
+    plan = Plan(overrides=("fitting.epochs=6",), repository=tmp_path / "models", command="python -m training run tiny")
+    outcome = run(recipe, plan, directory=tmp_path / "run", console=console)
+    version = outcome.version
+    assert version == tmp_path / "models" / "tiny-images" / "1"
+    verify_manifest(version)
+    spec = ModelSpec.read(version)
+    assert spec.postprocessing.labels == ("dark", "bright")
+    assert spec.inputs[0].shape == (8, 8)
+    assert spec.trained_on == "tiny (drawn)"
+    assert Golden.read(version).rows >= 64
+    metrics = read(version / "metrics.json")
+    assert metrics["test"]["accuracy"] == outcome.test.accuracy >= 0.9
+    assert metrics["dataset"]["counts"] == {"train": 128, "validation": 40, "test": 40}
+    assert metrics["overrides"] == ["fitting.epochs=6"]
+    assert metrics["settings"]["optimizer.learning_rate"] == 0.02
+    assert metrics["command"] == "python -m training run tiny"
+    assert metrics["hardware"]["cpu_count"] >= 1
+    assert metrics["packages"]["tensorflow"]
+    assert {"data", "preparation", "training", "validation", "test"} <= metrics["seconds"].keys()
+    assert metrics["parameters"] == 8 * 8 * 8 + 8 + 8 * 2 + 2
+    baseline = read(version / "baseline.json")
+    assert baseline["inputs"]["pixels"]["rows"] == 128
+    assert baseline["predictions"]["label_shares"].keys() == {"dark", "bright"}
+    card = (version / "card.md").read_text()
+    assert f"{outcome.test.accuracy:.4f} on 40 rows" in card
+    assert "python -m training run tiny-images --set fitting.epochs=6 --publish" in card
+    assert recipe.data.test_reads == [1]
+
+
+def test_a_second_run_adds_the_next_version(tmp_path, console):
+    plan = Plan(dataset="synthetic", repository=tmp_path / "models")
+    recipe = image_recipe(epochs=1)
+    versions = [run(recipe, plan, directory=tmp_path / name, console=console).version for name in ("a", "b")]
+    assert [version.name for version in versions] == ["1", "2"]
+
+
+def test_a_text_model_is_published_with_the_vocabulary_of_its_training_part(tmp_path, console):
+    plan = Plan(dataset="synthetic", repository=tmp_path / "models")
+    version = run(text_recipe(), plan, directory=tmp_path / "run", console=console).version
+    words = (version / "vocabulary.txt").read_text().split()
+    assert set(words) == {"a", "the", "bad", "dull", "poor", "good", "fine", "great"}
+    assert ModelSpec.read(version).inputs[0].maximum == len(words) + 1
+
+
+def test_below_the_target_the_test_set_is_not_touched(tmp_path, console):
+    recipe = image_recipe(epochs=1, target=0.999)
+    plan = Plan(test=True, repository=tmp_path / "models")
+    outcome = run(recipe, plan, directory=tmp_path / "run", console=console)
+    assert recipe.data.test_reads == []
+    assert outcome.test is None
+    assert outcome.version is None
+    assert not (tmp_path / "models").exists()
+    assert "is below 1.0040" in outcome.gate
+    assert read(tmp_path / "run" / "metrics.json")["test"] is None
+
+
+def test_a_cost_above_the_target_is_said(tmp_path, console):
+    recipe = image_recipe(epochs=1, targets=Targets(test_accuracy=0.5, parameters=500, minutes=1))
+    run(recipe, Plan(), directory=tmp_path, console=console)
+    assert "538 parameters are more than the target of 500 parameters" in console.file.getvalue()
+    assert "minutes are more" not in console.file.getvalue()
+
+
+def test_force_tests_below_the_target_and_says_so(tmp_path, console):
+    recipe = image_recipe(epochs=1, target=0.999)
+    outcome = run(recipe, Plan(test=True, force=True), directory=tmp_path, console=console)
+    assert recipe.data.test_reads == [1]
+    assert "tested all the same, by --force" in read(tmp_path / "metrics.json")["gate"]
+    assert outcome.test.rows == 40
+
+
+def test_without_test_or_publish_the_test_set_is_not_touched(tmp_path, console):
+    recipe = image_recipe(epochs=6)
+    run(recipe, Plan(), directory=tmp_path, console=console)
+    assert recipe.data.test_reads == []
+
+
+def test_a_trained_run_can_be_tested_later_and_is_tested_once(tmp_path, console):
+    recipe = image_recipe(epochs=6)
+    run(recipe, Plan(), directory=tmp_path, console=console)
+    first = run(recipe, Plan(test=True), directory=tmp_path, console=console)
+    again = run(recipe, Plan(test=True), directory=tmp_path, console=console)
+    assert recipe.data.test_reads == [1]
+    assert again.test == first.test
+    assert console.file.getvalue().count("epoch   6/6") == 1
+
+
+def test_a_run_reports_in_its_directory(tmp_path, console):
+    run(image_recipe(epochs=1), Plan(), directory=tmp_path, console=console)
+    for name in ("curves.png", "confusion.png", "calibration.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "dark" in page
+    config = read(tmp_path / "config.json")
+    assert config["recipe"] == "tiny-images"
+    assert config["settings"]["fitting.seed"] == 0
+
+
+def test_a_run_s_weights_can_be_validated_again(tmp_path, console):
+    recipe = image_recipe(epochs=2)
+    outcome = run(recipe, Plan(), directory=tmp_path, console=console)
+    assert validate(recipe, "real", directory=tmp_path) == outcome.validation
+    with pytest.raises(RunNotFound, match=r"has no weights\.npz"):
+        validate(recipe, "real", directory=tmp_path / "elsewhere")

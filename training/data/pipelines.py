@@ -1,0 +1,125 @@
+"""From instances to batches: what a pipeline is, and the four that there are.
+
+A pipeline is bound to a training part once (text builds its vocabulary there) and then is a ``Feed``. Importing this
+module does not import TensorFlow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.model_spec import ImagePreprocessing, TensorSpec, TextPreprocessing
+from app.contract.tokenizer import Tokenizer, most_frequent_tokens
+from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
+from training.datasets.splits import Examples
+
+
+class Feed(Protocol):
+    """A pipeline bound to a training part.
+
+    Attributes:
+        input: what the network takes.
+        preprocessing: how the service makes it from an encoded image or a text.
+        tokenizer: for text, else None.
+    """
+
+    @property
+    def input(self) -> TensorSpec: ...  # noqa: D102
+    @property
+    def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
+    @property
+    def tokenizer(self) -> Tokenizer | None: ...  # noqa: D102
+
+    def rows(self, examples: Examples) -> int:
+        """Rows that an epoch of ``training`` draws from."""
+        ...
+
+    def training(self, examples: Examples, span: Span) -> Any:
+        """tf.data.Dataset of (inputs, targets), shuffled and augmented, epoch by epoch.
+
+        Targets of classes are one-hot float32 (batch, classes).
+        """
+        ...
+
+    def watched(self, examples: Examples, *, batch_size: int) -> Any:
+        """tf.data.Dataset of (inputs, targets) for looks at a part while training: as ``training``, but once."""
+        ...
+
+    def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
+        """tf.data.Dataset of (inputs, targets), cached, and the row of ``truth`` that each of its rows is."""
+        ...
+
+    def truth(self, examples: Examples) -> npt.NDArray[Any]:
+        """What the network should have answered, as the recipe's task wants it."""
+        ...
+
+    def sample(self, examples: Examples, rows: int) -> Examples:
+        """A part of ``examples`` that gives about ``rows`` rows of ``truth``; they are in random order already."""
+        ...
+
+    def statistics(self, examples: Examples) -> Mapping[str, Any]:
+        """What the inputs look like, for drift detection."""
+        ...
+
+
+class Pipeline(Protocol):
+    """Settings of a pipeline."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed for a training part; ``classes`` is 0 where there are none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePipeline(ImageSettings):
+    """Raw pixels: uint8 in, uint8 to the network. Settings as in ``ImageSettings``."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed for images of the shape of ``train``."""
+        from training.data.image_batches import ImageFeed
+
+        assert isinstance(train.instances, np.ndarray)  # an image recipe has an image data set
+        return ImageFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPipeline(TextSettings):
+    """Texts as token ids, batched by similar length. Settings as in ``TextSettings``."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed with a vocabulary of the most frequent tokens of ``train``, and of nothing else."""
+        from training.data.text_batches import TextFeed
+
+        assert isinstance(train.instances, tuple)  # a text recipe has a text data set
+        tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2)
+        tokenizer = Tokenizer(tokens, max_length=self.max_length, keep=self.keep)
+        return TextFeed(pipeline=self, tokenizer=tokenizer, classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPipeline(NumberSettings):
+    """Rows of numbers, unchanged. Settings as in ``NumberSettings``."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed for rows of the width of ``train``."""
+        from training.data.number_batches import NumberFeed
+
+        assert isinstance(train.instances, np.ndarray)  # a recipe of numbers has a data set of numbers
+        return NumberFeed(pipeline=self, shape=train.instances.shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTokenPipeline(NextTokenSettings):
+    """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed with a vocabulary of the most frequent tokens of ``train``, and of nothing else."""
+        from training.data.next_token_batches import NextTokenFeed
+
+        assert isinstance(train.instances, tuple)  # a text recipe has a text data set
+        tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2, scheme=self.scheme)
+        tokenizer = Tokenizer(tokens, max_length=self.max_length, keep="last", scheme=self.scheme)
+        return NextTokenFeed(pipeline=self, tokenizer=tokenizer)

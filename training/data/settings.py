@@ -1,0 +1,158 @@
+"""Settings of the pipelines that make batches of instances. Imports no TensorFlow."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.contract.model_spec import TransformStep
+from app.contract.tokenizer import Scheme
+from training.overrides import FIXED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The epochs that a training data set yields, one after the other.
+
+    Attributes:
+        first_epoch: 0, or where an interrupted run goes on; epoch e gives the same batches in either case.
+        epochs: number of epochs of the whole run.
+        batch_size: instances of each batch; what does not fill one is left out of that epoch.
+        seed: order, augmentation and noise follow from it and the epoch's number alone.
+        max_length: for texts: most tokens, if other than the pipeline's.
+    """
+
+    first_epoch: int = 0
+    epochs: int
+    batch_size: int
+    seed: int
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageAugmentation:
+    """What happens to a training image; applied in the order below, to whole batches.
+
+    Attributes:
+        shift: largest shift in pixels, in each direction, over a black border, or a mirrored one if images are warped.
+        flip: mirror half of the images left to right.
+        warp: share of the images that are turned, zoomed, stretched and sheared about their centre; 0 for none.
+        rotation: largest angle of a warped image, in degrees.
+        zoom, aspect: largest natural logarithm of its scale, and of its width's against its height's.
+        shear: largest horizontal shear.
+        contrast: contrast is multiplied by 1 -/+ this, around the middle grey.
+        brightness: intensities move by up to this, of 255.
+        colour: each channel moves by up to this, of 255; only for colour images.
+        saturation: distance from grey is multiplied by 1 -/+ this; only for colour images.
+        greyscale: share of the colour images that lose their colour.
+        noise: standard deviation of the normal noise on each intensity, of 255.
+        cutout: edge in pixels of a square that is painted over, centred anywhere in the image; 0 for none.
+        cutout_share: share of the images it happens to.
+        cutout_fill: intensity of the square.
+        mixup: share of the images that are blended with another of the batch, labels alike.
+        mixup_limit: largest weight of the other image.
+        cutmix: share of the images that get a rectangle of another, labels alike; never one that is blended.
+        cutmix_limit: largest area of the rectangle, as a share of the image.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    warp: float = 0.0
+    rotation: float = 15.0
+    zoom: float = 0.2
+    aspect: float = 0.1
+    shear: float = 0.1
+    contrast: float = 0.0
+    brightness: float = 0.0
+    colour: float = 0.0
+    saturation: float = 0.0
+    greyscale: float = 0.0
+    noise: float = 0.0
+    cutout: int = 0
+    cutout_share: float = 1.0
+    cutout_fill: int = 0
+    mixup: float = 0.0
+    mixup_limit: float = 0.5
+    cutmix: float = 0.0
+    cutmix_limit: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the same images; together they are at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """Raw pixels: uint8 in, uint8 to the network; normalisation is the network's first layer.
+
+    Attributes:
+        steps: what the service does to an image that does not have the input's size and channels.
+    """
+
+    input_name: str = field(default="pixels", metadata=FIXED)
+    steps: tuple[TransformStep, ...] = field(metadata=FIXED)
+    augmentation: ImageAugmentation = ImageAugmentation()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextAugmentation:
+    """What happens to a training text, before it is cut to the maximum length.
+
+    Attributes:
+        word_dropout: share of the tokens that become the unknown token.
+        crop: share of the texts of which only a random stretch is kept, so that short texts are learnt too.
+        crop_minimum, crop_maximum: length of the stretch in tokens, drawn evenly on a logarithmic scale.
+        crop_at_end: share of the stretches that are the text's end; the others lie anywhere.
+        first_epochs: for this many epochs ...
+        first_length: ... texts are cut to this many tokens, which is faster.
+    """
+
+    word_dropout: float = 0.0
+    crop: float = 0.0
+    crop_minimum: int = 12
+    crop_maximum: int = 250
+    crop_at_end: float = 0.5
+    first_epochs: int = 0
+    first_length: int = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """Token ids of ``contract.tokenizer``; batches hold texts of similar length.
+
+    Attributes:
+        vocabulary_size: most ids, padding and unknown included.
+        max_length: most tokens of a text.
+        keep: which end of a longer text is kept.
+        bucket: batches are padded to a multiple of this many tokens.
+    """
+
+    input_name: str = field(default="token_ids", metadata=FIXED)
+    vocabulary_size: int
+    max_length: int
+    keep: Literal["first", "last"] = "last"
+    bucket: int = 32
+    augmentation: TextAugmentation = TextAugmentation()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberSettings:
+    """Rows of numbers, float32 in and out, unchanged."""
+
+    input_name: str = field(default="x", metadata=FIXED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTokenSettings:
+    """Token ids of ``contract.tokenizer``, from passages of running text.
+
+    Attributes:
+        vocabulary_size: most ids, padding and unknown included.
+        max_length: most tokens that the network reads, and the length of a training window.
+        scheme: how text is split.
+        word_dropout: share of the tokens read, not of those foretold, that become the unknown token.
+    """
+
+    input_name: str = field(default="token_ids", metadata=FIXED)
+    vocabulary_size: int
+    max_length: int
+    scheme: Scheme = "lines"
+    word_dropout: float = 0.0

@@ -1,0 +1,1 @@
+"""Keras to SavedModel and ONNX, and the proof that the numbers are the same."""

@@ -1,0 +1,229 @@
+"""Keras to SavedModel and to ONNX: the same signature in both, raw inputs, and nothing but the forward pass.
+
+Both graphs take and give the tensors that the ModelSpec names. tf2onnx converts on the CPU: on a GPU host Keras
+chooses the op CudnnRNNV3 for an LSTM, which has no conversion.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec, TensorSpec
+from training.errors import TrainingError
+from training.export import onnx_passes
+from training.export.onnx_graph import PassFailed, canonicalise
+from training.export.saved_model import drop_gradients
+
+OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later both take without a version conversion
+IR_VERSION = 8  # the file format that came with opset 17
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+Array = npt.NDArray[Any]
+Tensors = dict[str, Array]
+Runner = Callable[[Mapping[str, Array]], Tensors]
+
+
+class ExportFailed(TrainingError):
+    """The model cannot be exported as it is; the message names the model and the rule it breaks."""
+
+
+def keras_runner(model: Any, spec: ModelSpec) -> Runner:
+    """A function that runs the Keras model itself, on the CPU, in inference mode.
+
+    Args:
+        model: tf_keras.Model that takes the spec's inputs, in order or by name.
+        spec: signature.
+
+    Returns:
+        input name -> (rows, *shape) to output name -> (rows, *shape), as ``app.runtime`` backends have it.
+    """
+    import tensorflow as tf
+
+    traced = _traced(model, spec, device="/CPU:0").get_concrete_function()
+
+    def run(inputs: Mapping[str, Array]) -> Tensors:
+        with tf.device("/CPU:0"):
+            tensors = [tf.constant(inputs[tensor.name], tensor.dtype) for tensor in spec.inputs]
+            return {name: value.numpy() for name, value in traced(*tensors).items()}
+
+    return run
+
+
+def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
+    """Write a SavedModel with the one signature ``serving_default`` into ``directory``.
+
+    It holds the forward pass and the variables that it reads: no optimiser, no training graph, no Keras metadata.
+    ``fingerprint.pb`` is left out because it carries a random id, so that no two exports would be equal.
+    """
+    import tensorflow as tf
+
+    function = _traced(model, spec, device=None)
+    module = tf.Module()
+    module.captured = list(function.get_concrete_function().graph.variables)
+    with _quiet():
+        tf.saved_model.save(
+            module,
+            str(directory),
+            signatures={"serving_default": function},
+            options=tf.saved_model.SaveOptions(save_debug_info=False),
+        )
+    drop_gradients(directory / SAVED_MODEL_FILE)
+    (directory / "fingerprint.pb").unlink(missing_ok=True)
+    shutil.rmtree(directory / "assets", ignore_errors=True)
+
+
+def saved_model_runner(directory: Path, spec: ModelSpec) -> Runner:
+    """A function that runs the signature ``serving_default`` of the SavedModel in ``directory`` on the CPU."""
+    import tensorflow as tf
+
+    with _quiet():
+        loaded = tf.saved_model.load(str(directory))
+    signature = loaded.signatures["serving_default"]
+
+    def run(inputs: Mapping[str, Array]) -> Tensors:
+        with tf.device("/CPU:0"):
+            tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in spec.inputs}
+            return {name: value.numpy() for name, value in signature(**tensors).items()}
+
+    run.loaded = loaded  # type: ignore[attr-defined]  # the signature holds its variables only weakly
+    return run
+
+
+def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Write the ONNX graph: named inputs and outputs, free batch (and length), opset as the spec pins it.
+
+    The bytes depend on the architecture, the weights and the spec alone: names are given anew, in the order of the
+    graph.
+
+    Raises:
+        ExportFailed: an operation of the model has no conversion, or a masked layer is none that the passes know.
+    """
+    import onnx
+    import tf2onnx
+
+    masked = onnx_passes.has_mask(model)
+    function = _traced(model, spec, device="/CPU:0")
+    with _quiet(), onnx_passes.without_mask(model):
+        proto, _ = tf2onnx.convert.from_function(
+            function, input_signature=[_tensor_spec(tensor) for tensor in spec.inputs], opset=spec.opset
+        )
+    try:
+        if masked:
+            onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
+        onnx_passes.fold_scales(proto.graph)
+        onnx_passes.share_transposed(proto)
+        canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
+    except PassFailed as error:
+        raise ExportFailed(f"{spec.name}: {error}") from error
+    proto.ir_version = IR_VERSION
+    unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}
+    if unknown:
+        raise ExportFailed(f"{spec.name}: no ONNX operation for {', '.join(sorted(unknown))}")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportFailed(f"{spec.name}: the ONNX graph is not valid: {error}") from error
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def onnx_runner(path: Path, spec: ModelSpec) -> Runner:
+    """A function that runs the ONNX graph at ``path`` on the CPU provider with one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path.read_bytes(), sess_options=options, providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in spec.outputs]
+
+    def run(inputs: Mapping[str, Array]) -> Tensors:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return run
+
+
+def framework_versions() -> dict[str, str]:
+    """Package -> version of everything whose version can change the exported graph or its numbers."""
+    from importlib.metadata import version
+
+    packages = ("tensorflow", "tf-keras", "tf2onnx", "onnx", "numpy")
+    return {package: version(package) for package in packages}
+
+
+def _traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
+    """The forward pass as a tf.function of the spec's inputs, in order, that returns output name -> tensor."""
+    import tensorflow as tf
+
+    wanted = [getattr(tensor, "dtype", None) for tensor in getattr(model, "inputs", None) or []]
+
+    def forward(*tensors: Any) -> dict[str, Any]:
+        casts = wanted if len(wanted) == len(tensors) else [None] * len(tensors)
+        arguments = [
+            tensor if dtype is None else tf.cast(tensor, dtype) for tensor, dtype in zip(tensors, casts, strict=True)
+        ]
+        with tf.device(device):
+            return _named(model(_arguments(model, spec, arguments), training=False), model, spec)
+
+    return tf.function(forward, input_signature=[_tensor_spec(tensor) for tensor in spec.inputs], autograph=False)
+
+
+def _arguments(model: Any, spec: ModelSpec, tensors: list[Any]) -> Any:
+    """What the model's call takes: the one tensor, or all by name if the names agree, or all in order."""
+    if len(tensors) == 1:
+        return tensors[0]
+    names = [tensor.name for tensor in spec.inputs]
+    return dict(zip(names, tensors, strict=True)) if set(names) == set(model.input_names) else tensors
+
+
+def _named(outputs: Any, model: Any, spec: ModelSpec) -> dict[str, Any]:
+    """Output name -> tensor, whether the model gives one tensor, several in order, or a dict."""
+    import tensorflow as tf
+
+    names = [tensor.name for tensor in spec.outputs]
+    if isinstance(outputs, Mapping):
+        if set(outputs) != set(names):
+            raise ExportFailed(f"{spec.name}: outputs are {sorted(outputs)}, the spec wants {sorted(names)}")
+        return {name: tf.identity(outputs[name]) for name in names}
+    several = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    if len(several) != len(names):
+        raise ExportFailed(f"{spec.name}: {model.name} gives {len(several)} outputs, the spec names {len(names)}")
+    return {name: tf.identity(value) for name, value in zip(names, several, strict=True)}
+
+
+def _tensor_spec(tensor: TensorSpec) -> Any:
+    import tensorflow as tf
+
+    if not _NAME.fullmatch(tensor.name):
+        raise ExportFailed(f"tensor name {tensor.name!r}: a SavedModel signature wants letters, digits and _")
+
+    shape = [None if size == -1 else size for size in tensor.batch_shape]
+    return tf.TensorSpec(shape, tf.as_dtype(tensor.dtype), name=tensor.name)
+
+
+def _only_ids(spec: ModelSpec) -> str:
+    """Name of the one variable-length integer input: the token ids that the mask comes from."""
+    names = [tensor.name for tensor in spec.inputs if tensor.is_variable and tensor.dtype == "int32"]
+    if len(names) != 1:
+        raise ExportFailed(f"{spec.name}: a masked model wants one int32 input of variable length, it has {len(names)}")
+    return names[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the converters' progress lines out of the training output; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,125 @@
+"""Proof that Keras, the SavedModel and the ONNX graph give the same numbers, alone and batched, padded and not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.golden import Golden, magnitude
+from training.errors import TrainingError
+from training.export.model_export import Runner
+
+BATCH_SIZES = (1, 2, 7, 32)
+TOLERANCE = 1e-5  # float32 probabilities: 80 times the spacing of floats at 1; measured differences are below 1e-6
+
+Array = npt.NDArray[Any]
+
+
+class ParityBroken(TrainingError):
+    """An exported graph answers otherwise than Keras; nothing is published."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest absolute difference between two answers to the same rows, with the rows' batch size."""
+
+    what: str
+    batch: int
+    value: float
+
+
+def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runner, onnx: Runner) -> dict[str, Any]:
+    """Compare the three on golden rows.
+
+    The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows
+    in batches of ``BATCH_SIZES``, where rows of variable length are padded to the longest of their batch, and once
+    more to the longest of all.
+
+    Args:
+        model: name for the message.
+        golden: rows with the outputs of Keras.
+        keras, saved_model, onnx: as ``training.export.model_export`` makes them.
+
+    Returns:
+        For metrics.json: for each of the three, batch size -> largest absolute difference from the reference;
+        under ``onnx_padding``, the same between padded and unpadded rows in ONNX, which must be 0.
+
+    Raises:
+        ParityBroken: a difference is above 1e-5 times ``magnitude``, padding moves a bit in ONNX, or an answer is not
+            finite; names the model, the batch size and the difference.
+    """
+    tolerance = TOLERANCE * magnitude(golden.outputs)
+    report: dict[str, Any] = {"tolerance": tolerance}
+    for name, runner in (("keras", keras), ("saved_model", saved_model), ("onnx", onnx)):
+        found = {batch: _from_reference(golden, runner, batch) for batch in BATCH_SIZES}
+        for batch, value in found.items():
+            if not value <= tolerance:  # also true for NaN
+                raise ParityBroken(
+                    f"{model}: {name} in a batch of {batch} differs from Keras alone by {value:.3g}, "
+                    f"at most {tolerance:g} is allowed"
+                )
+        report[name] = {str(batch): value for batch, value in found.items()}
+    if golden.lengths:
+        report["onnx_padding"] = _padding(model, golden, onnx)
+    return report
+
+
+def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:
+    """Largest difference from the golden outputs over all rows, in batches of ``batch``; NaN if one is not finite."""
+    worst = 0.0
+    for rows in _batches(golden.rows, batch):
+        for widest in (False, True) if golden.lengths else (True,):
+            outputs = runner(_batch(golden, rows, widest=widest))
+            worst = np.fmax(worst, _distance(outputs, golden, rows))
+            if not all(np.isfinite(values).all() for values in outputs.values()):
+                return float("nan")
+    return float(worst)
+
+
+def _padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
+    """Batch size -> largest difference between a row in a padded batch and the same row alone, unpadded."""
+    alone = [onnx(golden.row(index)) for index in range(golden.rows)]
+    found = {}
+    for batch in BATCH_SIZES:
+        worst = 0.0
+        for rows in _batches(golden.rows, batch):
+            outputs = onnx(_batch(golden, rows, widest=True))
+            for place, row in enumerate(rows):
+                worst = max(worst, *(float(np.abs(outputs[n][place] - alone[row][n][0]).max()) for n in outputs))
+        if worst:
+            raise ParityBroken(
+                f"{model}: padding in a batch of {batch} moves the ONNX answer by {worst:.3g}, it must not at all"
+            )
+        found[str(batch)] = worst
+    return found
+
+
+def _batches(rows: int, batch: int) -> list[list[int]]:
+    """Row numbers in groups of exactly ``batch``; neighbours in the file differ in length, so batches are padded."""
+    return [list(range(start, start + batch)) for start in range(0, rows - batch + 1, batch)]
+
+
+def _batch(golden: Golden, rows: list[int], *, widest: bool) -> Mapping[str, Array]:
+    """The rows as one batch, padded to the longest row of the batch, or of the whole file if ``widest``."""
+    batch = {}
+    for name, values in golden.inputs.items():
+        chosen = values[rows]
+        if name in golden.lengths and not widest:
+            chosen = chosen[:, : int(golden.lengths[name][rows].max())]
+        batch[name] = chosen
+    return batch
+
+
+def _distance(outputs: Mapping[str, Array], golden: Golden, rows: list[int]) -> float:
+    """Largest absolute difference from the golden outputs; infinite if names or shapes are others."""
+    if set(outputs) != set(golden.outputs):
+        return float("inf")
+    distances = [0.0]
+    for name, values in outputs.items():
+        wanted = golden.outputs[name][rows]
+        if values.shape != wanted.shape:
+            return float("inf")
+        distances.append(float(np.abs(values.astype(np.float64) - wanted.astype(np.float64)).max()))
+    return max(distances)

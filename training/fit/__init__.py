@@ -1,0 +1,1 @@
+"""Training: one network, one stage, a whole recipe; callbacks and warnings."""

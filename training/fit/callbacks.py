@@ -1,0 +1,291 @@
+"""Keras callbacks of a run: averaged weights, best weights, checkpoints, history, progress, divergence."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.disk import replaced
+from training.errors import TrainingDiverged
+from training.recipe.recipe import Fitting
+
+CHECKPOINT_FOLDER = "checkpoint"
+STATE_FILE = "state.json"
+BEST_FILE = "best.npz"
+HISTORY_FILE = "history.csv"
+
+
+@dataclass
+class Progressed:
+    """How far a run has come: what an interrupted run needs besides weights and optimiser.
+
+    Attributes:
+        epoch: epochs finished.
+        best: best value of the monitor, None before the first validation.
+        best_epoch: its epoch, counted from 1.
+        history: one row per finished epoch.
+        seconds: spent in finished epochs.
+        finished: whether training ended by itself.
+        warnings: kind -> a sentence about the training, said once.
+    """
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    finished: bool = False
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    def write(self, directory: Path) -> None:
+        """Replace ``directory``/state.json in one step."""
+        with replaced(directory / STATE_FILE) as path:
+            path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> "Progressed":
+        """What ``write`` wrote; a fresh start when there is nothing."""
+        path = directory / STATE_FILE
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
+
+
+class AveragedWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the exponential moving average of all weights, and puts it in their place while validating.
+
+    The first steps use the smaller factor (1 + step) / (10 + step), so that the average forgets the random start.
+
+    Args:
+        momentum: share of the old average in the new one, per step.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.averages: list[Any] = []
+        self.steps = tf.Variable(0.0, trainable=False, name="averaged_steps")
+
+    def set_model(self, model: Any) -> None:
+        """Start from the model's present weights."""
+        super().set_model(model)
+        if not self.averages:
+            self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
+            self._update = tf.function(self._step)
+
+    def _step(self) -> None:
+        self.steps.assign_add(1.0)
+        keep = tf.minimum(self.momentum, (1 + self.steps) / (10 + self.steps))
+        for average, weight in zip(self.averages, self.model.weights, strict=True):
+            average.assign(weight + keep * (average - weight))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Follow the weights."""
+        self._update()
+
+    def swap(self) -> None:
+        """Exchange weights and averages."""
+        for average, weight in zip(self.averages, self.model.weights, strict=True):
+            kept = tf.identity(weight)
+            weight.assign(average)
+            average.assign(kept)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Validate the averages."""
+        self.swap()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Go on training the weights."""
+        self.swap()
+
+
+class BestWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes the weights of the best validation to best.npz; stops training when none has come for long.
+
+    Args:
+        settings: monitor, patience, minimum_delta.
+        progressed: where the best value is noted.
+        directory: of the run.
+        averaged: whose weights count, if there is one.
+    """
+
+    def __init__(
+        self, settings: Fitting, progressed: Progressed, directory: Path, averaged: AveragedWeights | None
+    ) -> None:
+        super().__init__()
+        self.settings, self.progressed, self.directory, self.averaged = settings, progressed, directory, averaged
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare with the best so far."""
+        value = (logs or {}).get(self.settings.monitor)
+        if value is None:
+            return
+        sign = -1 if self.settings.monitor == "val_loss" else 1
+        best = self.progressed.best
+        if best is None or sign * (value - best) > self.settings.minimum_delta:
+            self.progressed.best, self.progressed.best_epoch = float(value), epoch + 1
+            weights = self.averaged.averages if self.averaged else self.model.weights
+            write_weights(self.directory / BEST_FILE, [weight.numpy() for weight in weights])
+        elif self.settings.patience and epoch + 1 - self.progressed.best_epoch >= self.settings.patience:
+            self.model.stop_training = True
+
+
+class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes all that an interrupted run needs to go on, every ``checkpoint_every`` epochs: the last callback.
+
+    Args:
+        model: compiled, its optimiser built.
+        progressed: written beside the checkpoint; names the epoch that it belongs to.
+        directory: of the run.
+        averaged: belongs to the checkpoint if there is one.
+        settings: epochs and checkpoint_every.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        progressed: Progressed,
+        directory: Path,
+        averaged: AveragedWeights | None,
+        settings: Fitting,
+    ) -> None:
+        super().__init__()
+        self.progressed, self.directory, self.settings = progressed, directory, settings
+        parts: dict[str, Any] = {"model": model, "optimizer": model.optimizer}
+        if averaged:
+            averaged.set_model(model)
+            parts |= {"steps": averaged.steps, "averages": averaged.averages}
+        self._checkpoint = tf.train.Checkpoint(**parts)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(directory / CHECKPOINT_FOLDER), max_to_keep=2, checkpoint_name="epoch"
+        )
+        self._started = time.monotonic()
+
+    def restore(self) -> None:
+        """Load the checkpoint that ``progressed`` belongs to: weights, optimiser, its step, averages."""
+        path = self.directory / CHECKPOINT_FOLDER / f"epoch-{self.progressed.epoch}"
+        self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the epoch's clock."""
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the checkpoint, then the state that points to it."""
+        seconds = time.monotonic() - self._started
+        self.progressed.epoch = epoch + 1
+        self.progressed.seconds += seconds
+        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": learning_rate(self.model)}
+        self.progressed.history.append(row | {name: float(value) for name, value in (logs or {}).items()})
+        if not (is_due(self.settings, epoch) or self.model.stop_training):
+            return
+        self._manager.save(checkpoint_number=epoch + 1)
+        write_history(self.directory / HISTORY_FILE, self.progressed.history)
+        self.progressed.write(self.directory)
+
+
+class RefuseDivergence(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a run whose loss is no number any more."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look at the running mean of the loss, which keeps a NaN."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the loss became {loss} at step {int(self.model.optimizer.iterations)} with learning rate "
+                f"{learning_rate(self.model):.3g}; lower optimizer.learning_rate or set optimizer.clip_norm"
+            )
+
+
+class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """A bar for the running epoch, one line for each finished one.
+
+    Args:
+        console: where to print.
+        settings: epochs of the whole run, and how many of them share one line.
+        steps: batches of one epoch.
+    """
+
+    def __init__(self, console: Console, settings: Fitting, *, steps: int) -> None:
+        super().__init__()
+        self.settings, self.epochs, self.steps, self.console = settings, settings.epochs, steps, console
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+        self.progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self.task = self.progress.add_task("", total=steps, figures="")
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the bar anew."""
+        self._started = time.monotonic()
+        if self.console.is_terminal:
+            self.progress.start()
+        self.progress.reset(self.task, description=f"epoch {epoch + 1}/{self.epochs}", figures="")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move the bar."""
+        figures = _figures(logs or {})
+        self.progress.update(self.task, advance=1, figures=figures)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Print the epoch's figures."""
+        if not (is_due(self.settings, epoch) or self.model.stop_training):
+            return
+        figures = _figures(logs or {})
+        seconds = time.monotonic() - self._started
+        self.console.print(
+            f"epoch {epoch + 1:3d}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True
+        )
+
+    def close(self) -> None:
+        """Take the bar off the screen, also after an error."""
+        self.progress.stop()
+
+
+def is_due(settings: Fitting, epoch: int) -> bool:
+    """Whether a checkpoint and a line are due after ``epoch``, counted from 0."""
+    return (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs
+
+
+def _figures(logs: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.replace('val_', 'validation ')} {_short(value)}" for name, value in logs.items())
+
+
+def _short(value: float) -> str:
+    """Four digits after the point, or as many that count where these would be noughts."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
+
+
+def learning_rate(model: Any) -> float:
+    """Learning rate of the model's next step."""
+    return float(model.optimizer.learning_rate)
+
+
+def write_weights(path: Path, weights: list[Any]) -> None:
+    """Write arrays to an .npz file, in order, by one rename."""
+    with replaced(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **{f"{index:04d}": weight for index, weight in enumerate(weights)})
+
+
+def read_weights(path: Path) -> list[Any]:
+    """The arrays that ``write_weights`` wrote, in order."""
+    with np.load(path, allow_pickle=False) as file:
+        return [file[name] for name in sorted(file.files)]
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """Write one row per epoch as CSV; a figure that an epoch lacks stays empty."""
+    columns: dict[str, None] = {}
+    for row in history:
+        columns |= dict.fromkeys(row)
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(history)

@@ -1,0 +1,90 @@
+"""Trains the network of a recipe, after or alongside those of its stages, inside a run directory.
+
+Every training continues from where it was interrupted.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training.data.pipelines import Feed
+from training.datasets.splits import Splits
+from training.fit.callbacks import Progressed
+from training.fit.parallel_stages import ParallelStages
+from training.fit.stages import build_model, check_names, handed_on, kept_by, train_stage
+from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.recipe.recipe import Inherited, Recipe, Signature, Stage
+
+
+def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
+    """The model to measure and to publish, made of the trained one, whose weights it shares."""
+    signature = Signature(input=feed.input, classes=classes)
+    return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
+
+
+def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path) -> Any:
+    """The model to measure and to publish of a run whose training has ended.
+
+    Raises:
+        RunNotFound: the run has no weights yet.
+    """
+    inherited: dict[str, list[Any]] = {}
+    for stage in recipe.stages:
+        inherited |= kept_by(recipe, stage, feed, splits, directory)
+    model = build_model(recipe, feed, classes=len(splits.labels))
+    model.set_weights(read_kept(directory))
+    return finish_model(recipe, model, feed, inherited, classes=len(splits.labels))
+
+
+def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console: Console) -> Trained:
+    """Train the stages of the recipe and its network, each until its last epoch or early stopping.
+
+    Args:
+        recipe: all settings.
+        feed: the recipe's pipeline, bound to ``splits.train``.
+        splits: train and validation parts, checked; the test part is not read.
+        directory: of the run; where it holds the state of an interrupted run, that run goes on.
+        console: for the progress bar.
+
+    Raises:
+        TrainingDiverged, SettingRefused: see ``train_network``.
+        DataUnusable: see ``check_splits``, for the data of a stage.
+        StageDied: the process of a stage that trains beside the others ended.
+    """
+    inherited: dict[str, list[Any]] = {}
+    spent, ends = 0.0, 0.0
+    began: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
+    with ParallelStages(console) as parallel:
+        for stage in recipe.stages:
+            if stage.beside:
+                parallel.train(recipe, stage, splits, directory=directory)
+                began[stage.name] = spent
+                continue
+            console.print(f"stage {stage.name}", highlight=False)
+            trained = train_stage(recipe, stage, feed, splits, inherited, directory=directory, console=console)
+            inherited |= handed_on(stage, trained.model)
+            spent += trained.seconds
+            warnings += _of_stage(stage, trained.warnings)
+        model = build_model(recipe, feed, classes=len(splits.labels))
+        recipe.adopt(recipe.network, model, inherited)
+        training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
+        trained = train_network(
+            model, training, feed, splits, directory=directory, console=console, after_epoch=parallel.listen
+        )
+        parallel.wait()
+    for stage in recipe.stages:
+        if stage.beside:
+            inherited |= kept_by(recipe, stage, feed, splits, directory)
+            progressed = Progressed.read(directory / stage.name)
+            ends = max(ends, began[stage.name] + progressed.seconds)
+            warnings += _of_stage(stage, tuple(progressed.warnings.values()))
+    finished = finish_model(recipe, trained.model, feed, inherited, classes=len(splits.labels))
+    seconds = max(ends, spent + trained.seconds)
+    return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)
+
+
+def _of_stage(stage: Stage, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"stage {stage.name}: {sentence}" for sentence in warnings)

@@ -1,0 +1,86 @@
+"""One stage of a recipe: its network, its data, its training in a directory of its own, and what it hands on."""
+
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+from rich.console import Console
+
+from training.data.pipelines import Feed
+from training.datasets.check import read_splits
+from training.datasets.splits import SYNTHETIC, Splits
+from training.errors import SettingRefused
+from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.recipe.recipe import Inherited, Recipe, Signature, Stage
+
+
+def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None = None) -> Any:
+    """The untrained network of the recipe, or of one of its stages, seeded.
+
+    Returns:
+        tf_keras.Model with the input that ``feed`` gives and the output that the recipe's task names.
+    """
+    tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
+    build = stage.build if stage else recipe.build
+    signature = Signature(input=feed.input, classes=classes)
+    return check_names(recipe, build(recipe.network, signature), signature)
+
+
+def train_stage(
+    recipe: Recipe,
+    stage: Stage,
+    feed: Feed,
+    splits: Splits,
+    inherited: Inherited,
+    *,
+    directory: Path,
+    console: Console,
+) -> Trained:
+    """Train one stage in a directory of its own below that of the run; otherwise as ``fit``.
+
+    Args:
+        inherited: what it may start with.
+    """
+    splits, feed = _stage_data(recipe, stage, feed, splits)
+    model = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
+    training = Training(stage.optimizer, recipe.loss, recipe.metrics, stage.fitting, stage.max_length)
+    (directory / stage.name).mkdir(exist_ok=True)
+    stage.adopt(recipe.network, model, inherited)
+    return train_network(model, training, feed, splits, directory=directory / stage.name, console=console)
+
+
+def kept_by(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits, directory: Path) -> dict[str, list[Any]]:
+    """What a stage hands on whose training has ended."""
+    splits, feed = _stage_data(recipe, stage, feed, splits)
+    network = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
+    network.set_weights(read_kept(directory / stage.name))
+    return handed_on(stage, network)
+
+
+def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
+    """The weights that later networks start with, by layer."""
+    return {name: model.get_layer(name).get_weights() for name in stage.hands_on}
+
+
+def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
+    """What a stage learns from: the recipe's data through the recipe's pipeline, unless it has its own."""
+    if stage.data:
+        splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)
+    if stage.data or stage.pipeline:
+        feed = (stage.pipeline or recipe.pipeline).bind(splits.train, classes=len(splits.labels))
+    return splits, feed
+
+
+def check_names(recipe: Recipe, model: Any, signature: Signature) -> Any:
+    """The model, if its tensors have the names that the service will ask for.
+
+    Raises:
+        SettingRefused: they do not.
+    """
+    names = (list(model.input_names), list(model.output_names))
+    if names != ([signature.input.name], [recipe.task.output]):
+        raise SettingRefused(
+            f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
+            f"not {signature.input.name!r} and {recipe.task.output!r}"
+        )
+    return model

@@ -1,0 +1,222 @@
+"""Trains one network inside a directory, from the start or from where it was interrupted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+from rich.console import Console
+from rich.markup import escape
+
+from training.data.pipelines import Feed
+from training.data.settings import Span
+from training.datasets.splits import Splits
+from training.errors import RunNotFound, SettingRefused
+from training.fit.callbacks import (
+    BEST_FILE,
+    AveragedWeights,
+    BestWeights,
+    Checkpoints,
+    Progressed,
+    RefuseDivergence,
+    ShowProgress,
+    read_weights,
+    write_weights,
+)
+from training.fit.gradient_warnings import WatchTraining
+from training.network.losses import build_loss, build_metrics
+from training.network.optimizers import build_optimizer
+from training.recipe.recipe import Fitting, Loss, Metric, Optimizer
+
+WEIGHTS_FILE = "weights.npz"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What ``fit`` leaves behind.
+
+    Attributes:
+        model: the finished one, with the weights that are kept.
+        progressed: epochs, best epoch, history, seconds.
+        kept_epoch: the epoch, from 1, whose weights ``model`` has.
+        seconds: spent in finished epochs, those of the stages included.
+        warnings: what there was to say about the training, that of the stages included.
+    """
+
+    model: Any
+    progressed: Progressed
+    kept_epoch: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one network is trained; the fields are those of ``Recipe`` and ``Stage``."""
+
+    optimizer: Optimizer
+    loss: Loss
+    metrics: tuple[Metric, ...]
+    fitting: Fitting
+    max_length: int | None
+
+
+def train_network(
+    model: Any,
+    training: Training,
+    feed: Feed,
+    splits: Splits,
+    *,
+    directory: Path,
+    console: Console,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> Trained:
+    """Train until the last epoch or early stopping, and write the weights that are kept.
+
+    Args:
+        model: not compiled; has the weights to start with.
+        training: settings.
+        feed: gives the batches.
+        splits: train and validation parts, checked.
+        directory: where it holds the state of an interrupted training, that goes on.
+        console: for the progress bar.
+        after_epoch: called after every epoch; what it raises ends the training.
+
+    Raises:
+        TrainingDiverged: the loss became NaN or infinite.
+        SettingRefused: the train part does not fill one batch, or there is nothing to choose the best weights by.
+    """
+    settings = training.fitting
+    rows = feed.rows(splits.train)
+    batch_size = settings.rows_per_step(rows)
+    if not 1 <= batch_size <= rows:
+        raise SettingRefused(f"fitting.batch_size {batch_size} exceeds the {rows} training rows")
+    steps = rows // batch_size
+    _check_monitor(training, splits)
+    model.compile(
+        optimizer=build_optimizer(training.optimizer, steps=steps * settings.epochs),
+        loss=build_loss(training.loss),
+        metrics=build_metrics(training.metrics),
+    )
+    model.optimizer.build(model.trainable_variables)
+    progressed = Progressed.read(directory)
+    averaged = AveragedWeights(training.optimizer.ema_momentum) if training.optimizer.ema_momentum else None
+    checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
+    if progressed.epoch:
+        checkpoints.restore()
+        done = "trained already, to epoch" if progressed.finished else "resuming after epoch"
+        console.print(f"{done} {progressed.epoch} of {settings.epochs}", highlight=False)
+    if not progressed.finished and progressed.epoch < settings.epochs:
+        span = Span(
+            first_epoch=progressed.epoch,
+            epochs=settings.epochs,
+            batch_size=batch_size,
+            seed=settings.seed,
+            max_length=training.max_length,
+        )
+        batches = feed.training(splits.train, span)
+        show = ShowProgress(console, settings, steps=steps)
+        callbacks = [
+            RefuseDivergence(),
+            *([averaged] if averaged else []),
+            BestWeights(settings, progressed, directory, averaged),
+            *([WatchTraining(batches, progressed.warnings, _warner(console))] if settings.watch else []),
+            tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
+            show,
+            checkpoints,
+            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch()),
+        ]
+        try:
+            _run_epochs(model, settings, batches, _validation(feed, splits, settings), progressed, steps, callbacks)
+        finally:
+            show.close()
+    if not progressed.finished:
+        progressed.finished = True
+        progressed.write(directory)
+    best = settings.keep == "best" and len(splits.validation) > 0
+    kept = _keep(model, progressed, directory, averaged, best=best)
+    return Trained(
+        model=model,
+        progressed=progressed,
+        kept_epoch=kept,
+        seconds=progressed.seconds,
+        warnings=tuple(progressed.warnings.values()),
+    )
+
+
+def _check_monitor(training: Training, splits: Splits) -> None:
+    """Refuse to stop early, or to choose the best weights, by a figure that nobody measures."""
+    settings = training.fitting
+    if not len(splits.validation):
+        if settings.patience:
+            raise SettingRefused(
+                f"fitting.patience waits for a better {settings.monitor}, but {splits.name} has no validation part"
+            )
+        return
+    measured = settings.monitor == "val_loss" or "accuracy" in training.metrics
+    if not measured and (settings.patience or settings.keep == "best"):
+        raise SettingRefused(
+            "fitting.monitor val_accuracy is not among the metrics of the recipe; set fitting.monitor=val_loss"
+        )
+
+
+def _warner(console: Console) -> Callable[[str], None]:
+    """Prints a sentence."""
+    return lambda sentence: console.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+
+
+def _validation(feed: Feed, splits: Splits, settings: Fitting) -> Any:
+    """tf.data.Dataset of the validation part; None if that is empty."""
+    if not len(splits.validation):
+        return None
+    return feed.watched(splits.validation, batch_size=settings.evaluation_batch_size)
+
+
+def _run_epochs(
+    model: Any,
+    settings: Fitting,
+    batches: Any,
+    validation: Any,
+    progressed: Progressed,
+    steps: int,
+    callbacks: list[Any],
+) -> None:
+    # One iterator for all epochs: a new one for each would rewrite the graph that holds the data, which takes long.
+    model.fit(
+        batches,
+        epochs=settings.epochs,
+        initial_epoch=progressed.epoch,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        validation_freq=_looks(settings.epochs, settings.validate_every),
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+def _looks(epochs: int, every: int) -> list[int]:
+    """Epochs, from 1, after which the validation set is looked at: each ``every``-th and the last."""
+    return sorted({*range(every, epochs + 1, every), epochs})
+
+
+def _keep(model: Any, progressed: Progressed, directory: Path, averaged: AveragedWeights | None, *, best: bool) -> int:
+    """Give the model the weights that are kept, write them, and return their epoch."""
+    if best and (directory / BEST_FILE).is_file():
+        model.set_weights(read_weights(directory / BEST_FILE))
+        epoch = progressed.best_epoch
+    else:
+        if averaged:
+            averaged.swap()
+        epoch = progressed.epoch
+    write_weights(directory / WEIGHTS_FILE, model.get_weights())
+    return epoch
+
+
+def read_kept(directory: Path) -> list[Any]:
+    """The weights that a training kept; RunNotFound if it has not ended."""
+    path = directory / WEIGHTS_FILE
+    if not path.is_file():
+        raise RunNotFound(f"{directory} has no {WEIGHTS_FILE}: its training has not ended; resume it first")
+    return read_weights(path)

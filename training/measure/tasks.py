@@ -1,0 +1,224 @@
+"""What a network is for, and how its answers are measured: classes, numbers, or the next token.
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.model_spec import Classification, NextToken, TensorSpec
+from training.measure.evaluate import SMALLEST_PROBABILITY, Evaluation, evaluate, prediction_statistics
+
+PROBABILITIES = "probabilities"
+VALUES = "values"
+
+Array = npt.NDArray[Any]
+Names = tuple[str, ...]
+
+
+class Measured(Protocol):
+    """Held-out figures of one part.
+
+    Attributes:
+        rows: number of examples.
+        headline: the figure that matters most and its name, e.g. ``accuracy 0.9151``.
+    """
+
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def headline(self) -> str: ...  # noqa: D102
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json."""
+        ...
+
+
+class Task(Protocol):
+    """What a network is for.
+
+    Attributes:
+        output: name of the network's one output.
+    """
+
+    @property
+    def output(self) -> str: ...  # noqa: D102
+
+    def shape(self, width: int) -> TensorSpec:
+        """The output; ``width`` is the length of its last dimension."""
+        ...
+
+    def postprocessing(self, names: Names) -> Classification | NextToken | None:
+        """What the service makes of the output."""
+        ...
+
+    def measure(self, answers: Array, truth: Array, *, names: Names) -> Measured:
+        """Compare answers, (rows, width), with the truth."""
+        ...
+
+    def restore(self, document: dict[str, Any]) -> Measured:
+        """What ``Measured.as_json`` gave."""
+        ...
+
+    def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
+        """What answers look like, for drift detection."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify:
+    """One of several classes; the output holds their probabilities."""
+
+    output: str = PROBABILITIES
+
+    def shape(self, width: int) -> TensorSpec:
+        """float32 (classes,), each from 0 to 1."""
+        return TensorSpec(name=self.output, dtype="float32", shape=(width,), minimum=0.0, maximum=1.0)
+
+    def postprocessing(self, names: Names) -> Classification:
+        """The class names."""
+        return Classification(output=self.output, labels=names)
+
+    def measure(self, answers: Array, truth: Array, *, names: Names) -> Evaluation:
+        """See ``evaluate``."""
+        return evaluate(answers, truth, names=names)
+
+    def restore(self, document: dict[str, Any]) -> Evaluation:
+        """See ``Evaluation.from_json``."""
+        return Evaluation.from_json(document)
+
+    def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
+        """See ``prediction_statistics``."""
+        return prediction_statistics(answers, truth, names=names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """How far numbers are from what they should be.
+
+    Attributes:
+        mae: mean absolute error.
+        mse: mean squared error.
+        rmse: its square root.
+    """
+
+    rows: int
+    mae: float
+    mse: float
+    rmse: float
+
+    @property
+    def headline(self) -> str:
+        """The root of the mean squared error, which has the unit of the values."""
+        return f"RMSE {self.rmse:.4g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        return vars(self).copy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regress:
+    """Numbers without bounds."""
+
+    output: str = VALUES
+
+    def shape(self, width: int) -> TensorSpec:
+        """float32 (width,)."""
+        return TensorSpec(name=self.output, dtype="float32", shape=(width,))
+
+    def postprocessing(self, names: Names) -> None:
+        """Nothing: the numbers are the answer."""
+
+    def measure(self, answers: Array, truth: Array, *, names: Names) -> Deviation:
+        """Mean absolute and squared error over all rows and values."""
+        difference = answers.astype(np.float64) - truth
+        mse = float(np.square(difference).mean())
+        return Deviation(rows=len(truth), mae=float(np.abs(difference).mean()), mse=mse, rmse=mse**0.5)
+
+    def restore(self, document: dict[str, Any]) -> Deviation:
+        """What ``Deviation.as_json`` gave."""
+        return Deviation(**document)
+
+    def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
+        """Mean and standard deviation of each value."""
+        return {
+            "rows": len(answers),
+            "mean": answers.mean(axis=0).tolist(),
+            "standard_deviation": answers.std(axis=0).tolist(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surprise:
+    """How well the next token was foreseen.
+
+    Attributes:
+        log_loss: mean of -ln(probability of the token that came).
+        accuracy, top_5: share of the tokens that were the most probable, or among the five most probable.
+    """
+
+    rows: int
+    log_loss: float
+    accuracy: float
+    top_5: float
+
+    @property
+    def perplexity(self) -> float:
+        """e to the log loss: as uncertain as an even choice among this many tokens."""
+        return float(np.exp(self.log_loss))
+
+    @property
+    def headline(self) -> str:
+        """The perplexity."""
+        return f"perplexity {self.perplexity:.2f}"
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, and the perplexity."""
+        return {**vars(self), "perplexity": self.perplexity}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForetellToken:
+    """The next token of a text; the output holds a probability for every id but padding, which never comes."""
+
+    output: str = PROBABILITIES
+
+    def shape(self, width: int) -> TensorSpec:
+        """float32 (ids - 1,), each from 0 to 1."""
+        return TensorSpec(name=self.output, dtype="float32", shape=(width,), minimum=0.0, maximum=1.0)
+
+    def postprocessing(self, names: Names) -> NextToken:
+        """The labels are the vocabulary's."""
+        return NextToken(output=self.output)
+
+    def measure(self, answers: Array, truth: Array, *, names: Names) -> Surprise:
+        """Log loss and shares; ``truth`` holds columns of the output, int32 (rows,)."""
+        chosen = answers[np.arange(len(truth)), truth]
+        better = (answers > chosen[:, None]).sum(axis=1)
+        return Surprise(
+            rows=len(truth),
+            log_loss=float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY), dtype=np.float64).mean()),
+            accuracy=float((better < 1).mean()),
+            top_5=float((better < 5).mean()),
+        )
+
+    def restore(self, document: dict[str, Any]) -> Surprise:
+        """What ``Surprise.as_json`` gave."""
+        return Surprise(**{name: value for name, value in document.items() if name != "perplexity"})
+
+    def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
+        """How confident the predictions are."""
+        confidence = answers.max(axis=1)
+        counts, edges = np.histogram(confidence, bins=np.linspace(0, 1, 21))
+        return {
+            "rows": len(answers),
+            "confidence": {
+                "mean": float(confidence.mean()),
+                "histogram": {"edges": edges.round(2).tolist(), "shares": (counts / counts.sum()).tolist()},
+            },
+        }

@@ -1,0 +1,34 @@
+"""What can be made of trained networks before they are measured and published, at no cost in training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.recipe.recipe import OUTPUT_NAME, Inherited, Signature
+
+
+def average_mirrored(network: Any, model: Any, signature: Signature, inherited: Inherited) -> Any:
+    """The mean of what the trained network answers to an image and to its mirror image.
+
+    For networks trained with ``flip``; the answer then does not depend on which way round the image is.
+
+    Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012),
+    section 4.1, there with crops as well.
+
+    Args:
+        network: settings, not used.
+        model: trained; takes images (batch, height, width) or (batch, height, width, channels).
+        signature: of the model.
+        inherited: not used.
+    """
+    return mean_over_mirror([model], signature)
+
+
+def mean_over_mirror(models: Sequence[Any], signature: Signature) -> Any:
+    """The mean of what several trained networks answer to an image and to its mirror image."""
+    import tf_keras
+    from tf_keras import layers
+
+    pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
+    mirrored = layers.Lambda(lambda images: images[:, :, ::-1], name="mirror")(pixels)
+    answers = [model(image) for model in models for image in (pixels, mirrored)]
+    return tf_keras.Model(pixels, layers.Average(name=OUTPUT_NAME)(answers))

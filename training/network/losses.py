@@ -1,0 +1,47 @@
+"""Losses and metrics by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from training.recipe.recipe import Loss, Metric
+
+_losses, _metrics = tf_keras.losses, tf_keras.metrics
+
+
+def root_mean_squared_error(wanted: Any, given: Any) -> Any:
+    """Square root of the mean squared error of the batch; a scalar.
+
+    Its gradient has no limit where the error is zero, so 1e-12 is added under the root.
+    """
+    return tf.sqrt(tf.reduce_mean(tf.square(given - tf.cast(wanted, given.dtype))) + 1e-12)
+
+
+LOSSES: dict[str, Callable[[Loss], Any]] = {
+    "categorical-crossentropy": lambda loss: _losses.CategoricalCrossentropy(label_smoothing=loss.label_smoothing),
+    "sparse-categorical-crossentropy": lambda _: _losses.SparseCategoricalCrossentropy(),
+    "binary-crossentropy": lambda loss: _losses.BinaryCrossentropy(label_smoothing=loss.label_smoothing),
+    "mean-squared-error": lambda _: _losses.MeanSquaredError(),
+    "mean-absolute-error": lambda _: _losses.MeanAbsoluteError(),
+    "root-mean-squared-error": lambda _: root_mean_squared_error,
+}
+METRICS: dict[Metric, Callable[[], Any]] = {
+    "accuracy": lambda: "accuracy",
+    "mean-squared-error": lambda: _metrics.MeanSquaredError(name="mse"),
+    "mean-absolute-error": lambda: _metrics.MeanAbsoluteError(name="mae"),
+    "root-mean-squared-error": lambda: _metrics.RootMeanSquaredError(name="rmse"),
+    "cross-entropy": lambda: _metrics.CategoricalCrossentropy(name="cross_entropy"),
+    "binary-cross-entropy": lambda: _metrics.BinaryCrossentropy(name="binary_cross_entropy"),
+}
+
+
+def build_loss(settings: Loss) -> Any:
+    """The tf_keras loss of ``settings``; it takes what the network gives and what the feed wants of it."""
+    return LOSSES[settings.name](settings)
+
+
+def build_metrics(names: tuple[Metric, ...]) -> list[Any]:
+    """The tf_keras metrics of these names."""
+    return [METRICS[name]() for name in names]

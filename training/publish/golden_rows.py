@@ -1,0 +1,101 @@
+"""Golden inputs: drawn and written instances on which the model gives every class, and lengths from 1 to the maximum.
+
+Nothing here is from a data set. A class that no drawing gets is reached by gradient ascent from the drawing that
+comes nearest to it; in texts, by exchanging words.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.golden import RawSample
+from app.contract.labels import labels_of
+from app.contract.model_spec import ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.tokenizer import Tokenizer, pad
+from training.publish.ascent import value_range
+from training.publish.golden_images import golden_images, raw_images
+from training.publish.golden_search import ROWS, GoldenIncomplete, Judge
+from training.publish.golden_texts import golden_texts, raw_texts, spread
+
+POOL = 640  # random instances to choose from
+
+TOLERANCE: Mapping[str, float] = {
+    # Float32 with another order of summation than Keras: differences of 3e-6 and less were measured.
+    "CPUExecutionProvider": 1e-5,
+    # cuDNN and cuBLAS choose their kernels by batch size and device; float32 without TF32, so ten times the CPU's.
+    "CUDAExecutionProvider": 1e-4,
+    # TensorRT also fuses layers across nonlinearities; still float32.
+    "TensorrtExecutionProvider": 1e-3,
+    # A provider that nobody has measured: float32 is expected, half precision would miss it.
+    "default": 1e-4,
+}
+
+Array = npt.NDArray[Any]
+Rows = tuple[dict[str, Array], dict[str, Array], tuple[RawSample, ...]]
+
+
+def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, texts: Sequence[str] = ()) -> Rows:
+    """Golden inputs for a model, the same ones for equal models.
+
+    Args:
+        spec: signature; its preprocessing decides between drawn images, written texts and random numbers.
+        model: the trained tf_keras.Model.
+        tokenizer: for text models.
+        texts: for text models: texts of their kind, none of them from a data set.
+
+    Returns:
+        inputs: input name -> (64, *shape); texts are padded with 0 to the spec's maximum length.
+        lengths: input name -> int32 (64,), for inputs of variable length: 1, the maximum and a spread between.
+        raw: encoded images or texts with the label that the model gives them.
+
+    Raises:
+        GoldenIncomplete: names the class that the model never gives.
+        ValueError: a text model without its tokenizer or without texts.
+    """
+    steps = spec.preprocessing
+    if isinstance(steps, ImagePreprocessing):
+        judge = Judge(spec, model, steps.input, labels_of(spec, None))
+        return {steps.input: golden_images(judge)}, {}, raw_images(judge, steps)
+    if isinstance(steps, TextPreprocessing):
+        if tokenizer is None or not texts:
+            raise ValueError(f"{spec.name}: a text model comes with its tokenizer and with texts for it")
+        judge = Judge(spec, model, steps.input, labels_of(spec, tokenizer))
+        rows = golden_texts(judge, tokenizer, texts)
+        lengths = np.array([len(row) for row in rows], np.int32)
+        padded = pad(rows, length=steps.max_length)
+        return {steps.input: padded}, {steps.input: lengths}, raw_texts(judge, tokenizer, texts)
+    return _random_rows(spec, model)
+
+
+def _random_rows(spec: ModelSpec, model: Any) -> Rows:
+    """Random numbers within the stated range; lengths from 1 to 64 where one varies.
+
+    Every class is looked for if the model has one input of fixed shape.
+    """
+    rng = np.random.default_rng(20)
+    inputs, lengths = {}, {}
+    for tensor in spec.inputs:
+        inputs[tensor.name] = _random(tensor, ROWS, rng)
+        if tensor.is_variable:
+            if tensor.shape[0] != -1 or tensor.shape.count(-1) != 1:
+                raise GoldenIncomplete(f"{spec.name}: only the first dimension of {tensor.name!r} may vary")
+            lengths[tensor.name] = np.array(spread(ROWS), np.int32)
+            for row, length in enumerate(lengths[tensor.name]):
+                inputs[tensor.name][row, length:] = 0
+    if spec.postprocessing is not None and len(spec.inputs) == 1 and not lengths:
+        [tensor] = spec.inputs
+        inputs[tensor.name] = Judge(spec, model, tensor.name, labels_of(spec, None)).cover(_random(tensor, POOL, rng))
+    return inputs, lengths, ()
+
+
+def _random(tensor: TensorSpec, rows: int, rng: np.random.Generator) -> Array:
+    """(rows, *shape): even over the range if the tensor has one, else standard normal; ids are never padding."""
+    shape = (rows, *(ROWS if size == -1 else size for size in tensor.shape))
+    low, high = value_range(tensor)
+    if tensor.dtype == "float32":
+        bounded = np.isfinite(low) and np.isfinite(high)
+        return (rng.uniform(low, high, shape) if bounded else rng.normal(size=shape)).astype(np.float32)
+    lowest = max(low, 1) if tensor.is_variable else low
+    return rng.integers(int(lowest), int(high), shape, endpoint=True).astype(tensor.numpy_dtype)

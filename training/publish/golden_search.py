@@ -1,0 +1,127 @@
+"""Finds instances on which a model gives every one of its classes, and asks it for the labels of encoded samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.golden import MINIMUM_ROWS
+from app.contract.model_spec import ModelSpec
+from training.errors import TrainingError
+from training.export.model_export import Runner, keras_runner
+from training.publish.ascent import climb
+
+ROWS = MINIMUM_ROWS
+STARTS = 4  # of gradient ascents to one class
+CLEAR_MARGIN = 0.02  # between the two best classes of an encoded sample; less, and another device could swap them
+
+Array = npt.NDArray[Any]
+
+
+class GoldenIncomplete(TrainingError):
+    """No instance was found on which the model gives a certain class."""
+
+
+def keras_answers(keras: Runner, inputs: Mapping[str, Array], lengths: Mapping[str, Array]) -> dict[str, Array]:
+    """Output name -> (rows, *shape): every row in a batch of its own, without its padding."""
+    count = len(next(iter(inputs.values())))
+    answers = [
+        keras(
+            {
+                name: values[row : row + 1, : int(lengths[name][row])] if name in lengths else values[row : row + 1]
+                for name, values in inputs.items()
+            }
+        )
+        for row in range(count)
+    ]
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+class Judge:
+    """What a Keras model of one input makes of instances.
+
+    Args:
+        spec: signature.
+        model: tf_keras.Model.
+        name: the input.
+        labels: names of the scores; none if the model gives no scores.
+    """
+
+    def __init__(self, spec: ModelSpec, model: Any, name: str, labels: Sequence[str]) -> None:
+        self.spec = spec
+        self.target = spec.input(name)
+        self.labels = labels
+        self._model = model
+        self._run = keras_runner(model, spec)
+        self._output = spec.outputs[0].name if spec.postprocessing is None else spec.postprocessing.output
+
+    def scores(self, batch: Array) -> Array:
+        """float32 (rows, classes)."""
+        return self._run({self.target.name: batch})[self._output]
+
+    @property
+    def wanted(self) -> range:
+        """The classes that golden samples must show; none if there are more than rows."""
+        return range(len(self.labels) if len(self.labels) <= ROWS else 0)
+
+    def labelled(self, instances: Mapping[str, Array]) -> dict[str, str]:
+        """Key -> label, of the instances, shape (*shape,), whose label is clear."""
+        if not self.labels:
+            return {}
+        found = {}
+        for key, instance in instances.items():
+            answer = self.scores(instance[None])[0]
+            second, first = np.sort(answer)[-2:]
+            if first - second >= CLEAR_MARGIN:
+                found[key] = self.labels[int(answer.argmax())]
+        return found
+
+    def cover(self, pool: Array) -> Array:
+        """Choose rows of ``pool``, (rows, *shape), so that every class is given, each about equally often.
+
+        A class that no row of the pool gets is climbed to from a row that comes near.
+
+        Returns:
+            64 rows, or one for each class if there are more classes.
+
+        Raises:
+            GoldenIncomplete: names a class that nothing reached.
+        """
+        if not self.labels:
+            return pool[:ROWS]
+        answers = self.scores(pool)
+        given = answers.argmax(1)
+        groups = [
+            pool[given == label] if (given == label).any() else self._climb(label, pool, answers)
+            for label in range(len(self.labels))
+        ]
+        wanted, turn = max(ROWS, len(groups)), 0
+        chosen: list[Array] = []
+        while len(chosen) < wanted:
+            chosen += [members[turn] for members in groups if turn < len(members)]
+            turn += 1
+        rows = np.stack(chosen[:wanted])
+        self.check_all_given(self.scores(rows).argmax(1))
+        return rows
+
+    def check_all_given(self, given: Sequence[int] | Array) -> None:
+        """Raise GoldenIncomplete if a class is not among ``given``."""
+        for label in self.wanted:
+            if label not in given:
+                raise self.never(label)
+
+    def never(self, label: int) -> GoldenIncomplete:
+        """The error for a class that nothing reaches."""
+        return GoldenIncomplete(
+            f"{self.spec.name}: no instance was found that the model takes for {self.labels[label]!r}"
+        )
+
+    def _climb(self, label: int, pool: Array, answers: Array) -> Array:
+        """(1, *shape): the nearest row of the pool, or one less near, changed until it gives ``label``."""
+        starts = pool[np.argsort(-answers[:, label])[:: len(pool) // STARTS]]
+        for start in starts:
+            reached = climb(self._model, label=label, start=start, tensor=self.target)
+            if reached is not None:
+                return reached[None]
+        raise self.never(label)

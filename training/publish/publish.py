@@ -1,0 +1,188 @@
+"""Publish a model version: exported twice, compared with Keras, described, hashed, then there in one step."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contract.golden import Golden, RawSample, magnitude
+from app.contract.manifest import verify_manifest, write_manifest
+from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.tokenizer import Tokenizer
+from app.contract.transforms import check_steps
+from app.errors import VersionRefused
+from training.export import model_export as export
+from training.export.parity import check_parity
+from training.publish.golden_rows import TOLERANCE, golden_rows
+from training.publish.golden_search import keras_answers
+from training.publish.triton_config import CONFIG_FILE, triton_config
+from training.publish.version_directory import add_version
+
+if TYPE_CHECKING:
+    import tf_keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """All that a version directory is made from.
+
+    Attributes:
+        model: trained Keras model that takes the spec's raw inputs.
+        spec: becomes model.json; ``opset`` should be ``training.export.model_export.OPSET``.
+        golden_inputs: input name -> (rows, *shape), at least 64 rows, padded with 0 where the length varies.
+        golden_lengths: input name -> int32 (rows,), for inputs of variable length only.
+        raw: encoded samples with the label that Keras gives them.
+        tokenizer: for text models, written as vocabulary.txt.
+        metrics: becomes metrics.json, with the measured parity under ``export``.
+        baseline: becomes baseline.json.
+        card: becomes card.md.
+    """
+
+    model: "tf_keras.Model"
+    spec: ModelSpec
+    golden_inputs: Mapping[str, npt.NDArray[Any]]
+    golden_lengths: Mapping[str, npt.NDArray[Any]]
+    raw: tuple[RawSample, ...]
+    tokenizer: Tokenizer | None
+    metrics: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    card: str
+
+
+def publish_model(
+    model: "tf_keras.Model",
+    spec: ModelSpec,
+    *,
+    tokenizer: Tokenizer | None = None,
+    texts: Sequence[str] = (),
+    metrics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    card: str,
+    repository: Path,
+) -> Path:
+    """Find golden samples for a trained model and ``publish`` it.
+
+    Args:
+        texts: for text models, see ``golden_rows``; the others as in ``Version`` and ``publish``.
+    """
+    inputs, lengths, raw = golden_rows(spec, model, tokenizer, texts=texts)
+    version = Version(
+        model=model,
+        spec=spec,
+        golden_inputs=inputs,
+        golden_lengths=lengths,
+        raw=raw,
+        tokenizer=tokenizer,
+        metrics=metrics,
+        baseline=baseline,
+        card=card,
+    )
+    return publish(version, repository=repository)
+
+
+def publish(version: Version, *, repository: Path) -> Path:
+    """Write the next version of the model and return its directory.
+
+    Args:
+        version: what to publish.
+        repository: directory of all models; ``repository/NAME/N`` is written, N one above the highest there is,
+            and ``repository/NAME/config.pbtxt`` replaced.
+
+    Raises:
+        ParityBroken, ExportFailed: the exported graphs do not give Keras's numbers, or cannot be made.
+        VersionRefused: the version breaks the on-disk contract that the service checks.
+        OSError: the disk. In every case, and on Ctrl-C, nothing but existing versions is left behind.
+    """
+    return add_version(
+        repository / version.spec.name,
+        write=lambda directory: _write_version(version, directory),
+        beside={CONFIG_FILE: triton_config(version.spec)},
+    )
+
+
+def _write_version(version: Version, directory: Path) -> None:
+    """Write every file of the version, the manifest last, and read back what the service will read."""
+    spec = version.spec
+    _check(version)
+    keras = export.keras_runner(version.model, spec)
+    outputs = keras_answers(keras, version.golden_inputs, version.golden_lengths)
+    golden = Golden(
+        inputs=version.golden_inputs,
+        lengths=version.golden_lengths,
+        outputs=outputs,
+        tolerance={provider: tolerance * magnitude(outputs) for provider, tolerance in TOLERANCE.items()},
+        raw=version.raw,
+    )
+    _check_outputs(spec, golden.outputs)
+    export.export_saved_model(version.model, spec, directory)
+    export.export_onnx(version.model, spec, directory / ONNX_FILE)
+    parity = check_parity(
+        spec.name,
+        golden,
+        keras=keras,
+        saved_model=export.saved_model_runner(directory, spec),
+        onnx=export.onnx_runner(directory / ONNX_FILE, spec),
+    )
+    spec.write(directory)
+    golden.write(directory)
+    if version.tokenizer is not None and isinstance(spec.preprocessing, TextPreprocessing):
+        version.tokenizer.write(directory / spec.preprocessing.vocabulary)
+    _write_text(directory / "metrics.json", _json({**version.metrics, "export": {"parity": parity}}))
+    _write_text(directory / "baseline.json", _json(version.baseline))
+    _write_text(directory / "card.md", version.card)
+    write_manifest(directory)
+    verify_manifest(directory)
+    ModelSpec.read(directory)
+    Golden.read(directory)
+
+
+def _check(version: Version) -> None:
+    """Refuse parts that do not belong together, before anything is exported."""
+    steps = version.spec.preprocessing
+    if isinstance(steps, ImagePreprocessing):
+        check_steps(steps, version.spec.input(steps.input))
+    if isinstance(steps, TextPreprocessing):
+        words = version.tokenizer
+        if words is None:
+            raise VersionRefused(f"{version.spec.name}: a text model comes with its tokenizer")
+        largest = version.spec.input(steps.input).maximum
+        found = (words.scheme, words.max_length, words.keep, words.id_count - 1)
+        stated = (steps.scheme, steps.max_length, steps.keep, largest)
+        if found != stated:
+            raise VersionRefused(
+                f"{version.spec.name}: the tokenizer's scheme, most tokens, kept end and largest id are {found}, "
+                f"the spec says {stated}"
+            )
+
+
+def _check_outputs(spec: ModelSpec, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse a spec whose outputs are not what Keras gives."""
+    for tensor in spec.outputs:
+        found = outputs[tensor.name]
+        fits = len(found.shape) == len(tensor.batch_shape) and all(
+            size in (-1, real) for size, real in zip(tensor.shape, found.shape[1:], strict=True)
+        )
+        if not fits or found.dtype != tensor.numpy_dtype:
+            raise VersionRefused(
+                f"{spec.name}: Keras gives {tensor.name!r} as {found.dtype} {found.shape[1:]}, "
+                f"the spec says {tensor.dtype} {tensor.shape}"
+            )
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """Readable JSON without NaN; numpy numbers and arrays become plain ones."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} does not go into JSON")
+
+    return json.dumps(document, indent=2, allow_nan=False, default=plain, ensure_ascii=False) + "\n"

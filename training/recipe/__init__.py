@@ -1,0 +1,1 @@
+"""What makes one published model, or one lesson, as plain fields."""

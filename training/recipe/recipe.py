@@ -1,0 +1,287 @@
+"""Recipe: everything that makes one published model, as plain fields; one file per recipe in training/recipes.
+
+Importing this module, or any recipe, does not import TensorFlow: networks are built inside functions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from app.contract.model_spec import TensorSpec
+from training.data.pipelines import Feed, Pipeline
+from training.datasets.splits import DataSource, Splits
+from training.measure.findings import Findings
+from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
+from training.overrides import FIXED, PARTS
+
+OUTPUT_NAME = PROBABILITIES
+VALUES_NAME = VALUES
+
+Metric = Literal[
+    "accuracy",
+    "mean-squared-error",
+    "mean-absolute-error",
+    "root-mean-squared-error",
+    "cross-entropy",
+    "binary-cross-entropy",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a network must take and give.
+
+    Attributes:
+        input: name, dtype and shape of one instance; for token ids, ``maximum`` is the largest id.
+        classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``; 0 for networks that do
+            not classify.
+    """
+
+    input: TensorSpec
+    classes: int
+
+    @property
+    def id_count(self) -> int:
+        """Number of token ids, padding and unknown included; only for text."""
+        if self.input.maximum is None:
+            raise ValueError(f"input {self.input.name!r} states no largest id")
+        return int(self.input.maximum) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the learning rate moves over a run.
+
+    Attributes:
+        name: ``constant``; ``cosine`` falls along half a cosine; ``one-cycle`` rises along half a cosine from a
+            25th of the peak and falls along another (Smith & Topin, arXiv:1708.07120).
+        warmup: fraction of all steps spent rising to the peak: linearly for ``constant`` and ``cosine``.
+        final: learning rate at the last step, as a fraction of the peak; not used by ``constant``.
+    """
+
+    name: Literal["constant", "cosine", "one-cycle"] = "constant"
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ValueError("warmup is a fraction of all steps, 0 or more and below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """One optimiser of ``training.network.optimizers`` with its schedule.
+
+    Attributes:
+        learning_rate: the peak of the schedule.
+        momentum: for momentum and nesterov.
+        epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps
+            where gradients are rare and small, as for rare words.
+        weight_decay: decoupled decay per step, times the learning rate (Loshchilov & Hutter,
+            arXiv:1711.05101); 0 for none.
+        clip_norm: largest global norm of a step's gradients; None does not clip.
+        ema_momentum: None trains and keeps the weights themselves; a number such as 0.999 validates and
+            keeps their exponential moving average.
+    """
+
+    name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Schedule = Schedule()
+    momentum: float = 0.9
+    epsilon: float = 1e-7
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    ema_momentum: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("momentum", self.momentum), ("ema_momentum", self.ema_momentum or 0.0)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What is made small; see ``training.network.losses``.
+
+    Attributes:
+        label_smoothing: share of the probability spread evenly over all classes; only for the categorical and the
+            binary cross-entropy.
+    """
+
+    name: Literal[
+        "categorical-crossentropy",
+        "sparse-categorical-crossentropy",
+        "binary-crossentropy",
+        "mean-squared-error",
+        "mean-absolute-error",
+        "root-mean-squared-error",
+    ] = "categorical-crossentropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How long, in what portions, and which weights are kept.
+
+    Attributes:
+        patience: stop after this many epochs without a better ``monitor``; None never stops early.
+        keep: the weights of the best epoch by ``monitor``, or of the last one.
+        validate_every: epochs between two looks at the validation set.
+        checkpoint_every: epochs between two checkpoints, and between two lines on the screen.
+        minimum_delta: smallest change of ``monitor`` that counts as better.
+        descent: ``mini-batch`` takes ``batch_size`` rows a step, ``stochastic`` one row, ``batch`` all of them.
+        watch: warn in words of dead ReLUs and of vanishing or exploding gradients.
+    """
+
+    epochs: int
+    batch_size: int
+    descent: Literal["mini-batch", "stochastic", "batch"] = "mini-batch"
+    seed: int = 0
+    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    patience: int | None = None
+    minimum_delta: float = 0.0
+    keep: Literal["best", "last"] = "best"
+    validate_every: int = 1
+    checkpoint_every: int = 1
+    evaluation_batch_size: int = 250
+    watch: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError("patience is at least 1, or none")
+
+    def rows_per_step(self, rows: int) -> int:
+        """Rows of one step, of a training part of ``rows``."""
+        return {"mini-batch": self.batch_size, "stochastic": 1, "batch": rows}[self.descent]
+
+
+Inherited = Mapping[str, list[Any]]
+"""Layer name -> its weights, as an earlier stage left them."""
+
+
+def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
+    """Start every layer that an earlier stage trained under the same name with its weights."""
+    for layer in model.layers:
+        if layer.name in inherited:
+            layer.set_weights(inherited[layer.name])
+
+
+def as_trained(network: Any, model: Any, signature: Signature, inherited: Inherited) -> Any:
+    """The trained model itself."""
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A training that comes before the main one, or beside it, of another network, for the sake of some layers.
+
+    Attributes:
+        name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
+        build: as ``Recipe.build``.
+        hands_on: names of the layers whose weights later networks may start with, or ``finish`` may use.
+        adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
+        pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
+        data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
+        max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
+        beside: train it at the same time as what follows, in a process of its own: it takes nothing over, and hands on
+            to ``finish`` alone.
+    """
+
+    name: str = field(metadata=FIXED)
+    build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
+    hands_on: tuple[str, ...] = field(metadata=FIXED)
+    adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
+    optimizer: Optimizer = Optimizer()
+    fitting: Fitting
+    pipeline: Pipeline | None = None
+    data: DataSource | None = None
+    max_length: int | None = None
+    beside: bool = field(default=False, metadata=FIXED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the published model must reach and may cost, on 2 CPU cores; None where nothing is asked."""
+
+    test_accuracy: float | None = None
+    parameters: int | None = None
+    minutes: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A trained model, for a study of it.
+
+    Attributes:
+        splits: the data that it learned from.
+        model: as published.
+        synthetic: whether the data set is ``--dataset synthetic``.
+        validation, test: None where the part is empty or was not read.
+        directory, console: of the run.
+    """
+
+    recipe: "Recipe"
+    splits: Splits
+    feed: Feed
+    model: Any
+    synthetic: bool
+    validation: Measured | None
+    test: Measured | None
+    directory: Path
+    console: Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoStudy:
+    """Nothing is measured besides the evaluation."""
+
+    def __call__(self, subject: Subject) -> Findings:
+        """No findings."""
+        return Findings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One model: what it learns from, what it is for, how it is trained, what it must reach.
+
+    Attributes:
+        name: model name, also the directory under models/.
+        description: one sentence for model.json and the card.
+        data: where the instances come from and how they are split.
+        pipeline: how an instance becomes an input, in training and, through model.json, in serving.
+        network: frozen dataclass with the network's own settings.
+        build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
+        stages: trainings before the main one, in order, or beside it.
+        adopt: as ``Stage.adopt``, for the network itself.
+        finish: (network, trained model, signature, weights handed on by the stages) -> the model to measure and
+            publish, which shares its weights; for what costs too much in training. The trained model if left out.
+        task: what the network is for.
+        study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
+            settings, called with a ``Subject``.
+        metrics: watched in training.
+        max_batch_size: batching hint for the service.
+    """
+
+    name: str = field(metadata=FIXED)
+    description: str = field(metadata=FIXED)
+    data: DataSource
+    pipeline: Pipeline
+    network: Any
+    build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
+    stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
+    adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
+    finish: Callable[[Any, Any, Signature, Inherited], Any] = field(default=as_trained, metadata=FIXED)
+    optimizer: Optimizer = Optimizer()
+    loss: Loss = Loss()
+    metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
+    fitting: Fitting
+    task: Task = field(default=Classify(), metadata=FIXED)
+    study: Callable[[Subject], Findings] = NoStudy()
+    targets: Targets = field(default=Targets(), metadata=FIXED)
+    max_batch_size: int = field(default=32, metadata=FIXED)

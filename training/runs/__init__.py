@@ -1,0 +1,1 @@
+"""Runs: what a command starts, from data to a published version, and where it writes."""

@@ -1,0 +1,121 @@
+"""What a run writes down: the plan, the seconds of each phase, config.json and metrics.json."""
+
+import datetime
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training import environment
+from training.datasets.splits import Splits
+from training.disk import replaced
+from training.fit.train_network import Trained
+from training.measure.findings import Findings
+from training.measure.tasks import Measured
+from training.overrides import settings
+from training.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is asked to do besides training.
+
+    Attributes:
+        overrides: ``path=value`` as given; already applied to the recipe.
+        dataset: ``real`` or ``synthetic``.
+        test: whether to measure on the test set at the end.
+        force: test even when validation is below the target; recorded.
+        repository: where to publish the next version; None does not publish. Publishing tests first.
+        command: the command line, for the record.
+    """
+
+    overrides: tuple[str, ...] = ()
+    dataset: str = "real"
+    test: bool = False
+    force: bool = False
+    repository: Path | None = None
+    command: str = ""
+
+
+@dataclass
+class Phases:
+    """Seconds of each phase of a run, by a monotonic clock."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the body."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 2)
+
+
+def config_document(recipe: Recipe, plan: Plan) -> dict[str, Any]:
+    """config.json: what is needed to go on with the run."""
+    return {
+        "recipe": recipe.name,
+        "dataset": plan.dataset,
+        "overrides": list(plan.overrides),
+        "command": plan.command,
+        "settings": all_settings(recipe),
+    }
+
+
+def all_settings(recipe: Recipe) -> dict[str, Any]:
+    """Dotted path -> value of every setting."""
+    return {path: list(value) if isinstance(value, tuple) else value for path, value in settings(recipe)}
+
+
+def metrics_document(
+    recipe: Recipe,
+    plan: Plan,
+    splits: Splits,
+    trained: Trained,
+    validation: Measured | None,
+    test: Measured | None,
+    findings: Findings,
+    gate: str,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """metrics.json: what came out, of what data, at what cost, on what machine, and how to get it again."""
+    counts = {
+        "train": len(splits.train),
+        "validation": validation.rows if validation else 0,
+        "test": test.rows if test else None,
+    }
+    return {
+        "model": recipe.name,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": plan.command,
+        "commit": environment.commit(),
+        "dataset": {"name": splits.name, "form": splits.form, "files_sha256": splits.files, "counts": counts},
+        "overrides": list(plan.overrides),
+        "target": {
+            "test_accuracy": recipe.targets.test_accuracy,
+            "parameters": recipe.targets.parameters,
+            "minutes": recipe.targets.minutes,
+        },
+        "gate": gate,
+        "forced": plan.force,
+        "validation": validation.as_json() if validation else None,
+        "test": test.as_json() if test else None,
+        "findings": [figure.as_json() for figure in findings.figures],
+        "warnings": list(trained.warnings),
+        "parameters": int(trained.model.count_params()),
+        "epochs": trained.progressed.epoch,
+        "kept_epoch": trained.kept_epoch,
+        "seconds": dict(seconds),
+        "hardware": environment.hardware(),
+        "packages": environment.packages(),
+        "settings": all_settings(recipe),
+    }
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,253 @@
+"""One run, from data to a published version; everything it writes lies in one directory, save the version.
+
+Read ``run`` first: it is the whole way. The test set is read at its end, once, and only when the validation set
+says that the target is in reach.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.contract.model_spec import BatchingHints, ModelSpec
+from training.data.pipelines import Feed
+from training.datasets.check import read_splits
+from training.datasets.splits import SYNTHETIC, Examples, Splits
+from training.disk import replaced, space_wanted
+from training.fit.fit import fit, trained_model
+from training.fit.train_network import Trained
+from training.measure.card import model_card
+from training.measure.evaluate import Evaluation, predict
+from training.measure.findings import Findings
+from training.measure.report import write_report
+from training.measure.tasks import Measured
+from training.recipe.recipe import Recipe, Subject
+from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
+from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
+
+MARGIN = 0.005
+"""Validation must exceed the target by this before the test set is touched: half a point."""
+BASELINE_ROWS = 5000
+REMEDY = "; --force tests and publishes all the same"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        validation: None when the data set has no validation part.
+        test: None when the test set was not touched, or there is none.
+        gate: why the test set may be touched, or not, and what was done by force.
+        allowed: whether it may be touched, and the model published.
+        findings: of the recipe's study.
+        version: the published directory.
+    """
+
+    directory: Path
+    validation: Measured | None
+    test: Measured | None
+    gate: str
+    allowed: bool
+    findings: Findings
+    version: Path | None
+    metrics: Mapping[str, Any]
+
+
+def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
+    """Train, select on validation, test if allowed, report, publish if asked.
+
+    Args:
+        recipe: with the overrides applied.
+        plan: what to do.
+        directory: of the run; an interrupted or untested run in it goes on where it stopped.
+        console: progress and results.
+
+    Raises:
+        TrainingError: and its tree; one sentence each.
+    """
+    phases = Phases()
+    with phases.phase("data"):
+        splits = read_splits(recipe.data, synthetic=plan.dataset == SYNTHETIC)
+    directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
+    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
+    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
+    console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
+    with phases.phase("preparation"):
+        feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    trained = fit(recipe, feed, splits, directory=directory, console=console)
+    phases.seconds["training"] = round(trained.seconds, 2)
+    with phases.phase("validation"):
+        validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
+    for sentence in exceeded(recipe, trained):
+        console.print(sentence, highlight=False)
+    allowed, gate = may_test(recipe, validation, plan)
+    test = None
+    if plan.test or plan.repository:
+        with phases.phase("test"):
+            test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
+        gate += "; there is no test part" if allowed and not test else ""
+    with phases.phase("study"):
+        findings = recipe.study(
+            Subject(
+                recipe=recipe,
+                splits=splits,
+                feed=feed,
+                model=trained.model,
+                synthetic=plan.dataset == SYNTHETIC,
+                validation=validation,
+                test=test,
+                directory=directory,
+                console=console,
+            )
+        )
+    if plan.repository and plan.force and findings.missed:
+        gate = f"{gate}; published though {findings.complaint}, by --force"
+    with phases.phase("baseline"):
+        baseline = _baseline(recipe, trained.model, feed, splits)
+    metrics = metrics_document(recipe, plan, splits, trained, validation, test, findings, gate, phases.seconds)
+    write_json(directory / METRICS_FILE, metrics)
+    write_json(directory / BASELINE_FILE, baseline)
+    write_report(recipe.name, test or validation, trained.progressed.history, metrics, findings, directory=directory)
+    card = model_card(recipe.name, recipe.description, metrics)
+    with replaced(directory / CARD_FILE) as path:
+        path.write_text(card, encoding="utf-8")
+    version = None
+    if plan.repository and allowed and findings.missed and not plan.force:
+        console.print(f"not published: {findings.complaint}; --force publishes all the same", highlight=False)
+    elif plan.repository and allowed:
+        with space_wanted(
+            "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
+        ):
+            version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
+        write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
+    return Outcome(
+        directory=directory,
+        validation=validation,
+        test=test,
+        gate=gate,
+        allowed=allowed,
+        findings=findings,
+        version=version,
+        metrics=metrics,
+    )
+
+
+def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
+    """One sentence for each cost, parameters or minutes, that is above the recipe's target."""
+    parameters, minutes = int(trained.model.count_params()), trained.seconds / 60
+    targets = recipe.targets
+    return [
+        f"{value} are more than the target of {limit:,g} {unit}"
+        for value, amount, limit, unit in (
+            (f"{parameters:,} parameters", parameters, targets.parameters, "parameters"),
+            (f"{minutes:.1f} minutes", minutes, targets.minutes, "minutes"),
+        )
+        if limit is not None and amount > limit
+    ]
+
+
+def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:
+    """Measure the weights that a run kept on its validation set; None if that is empty.
+
+    Raises:
+        RunNotFound: the run has no weights yet.
+    """
+    splits = read_splits(recipe.data, synthetic=dataset == SYNTHETIC)
+    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    model = trained_model(recipe, feed, splits, directory=directory)
+    return _measure(recipe, model, feed, splits.validation, splits.labels)
+
+
+def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[bool, str]:
+    """Whether the test set may be touched, and the sentence that says why."""
+    target = recipe.targets.test_accuracy
+    if target is None:
+        return True, "the recipe sets no target"
+    if plan.dataset == SYNTHETIC:
+        return True, "synthetic data: the target does not apply"
+    wanted = target + MARGIN
+    if validation is None:
+        short = f"no validation part says whether {wanted:.4f} is reached, the target and half a point"
+    else:
+        assert isinstance(validation, Evaluation)  # only classes have a target
+        if validation.accuracy >= wanted:
+            reached = f"validation accuracy {validation.accuracy:.4f} reaches {wanted:.4f}"
+            return True, f"{reached}, the target and half a point"
+        short = f"validation accuracy {validation.accuracy:.4f} is below {wanted:.4f}, the target and half a point"
+    return (True, f"{short}; tested all the same, by --force") if plan.force else (False, f"{short}{REMEDY}")
+
+
+def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:
+    """Figures on ``examples``; None if there are none."""
+    if not len(examples):
+        return None
+    answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)
+    return recipe.task.measure(answers, feed.truth(examples), names=names)
+
+
+def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Measured | None:
+    """Measure on the test set; a run that did so before gives that result again. None if the set has no test part."""
+    path = directory / TEST_FILE
+    if path.is_file():
+        return recipe.task.restore(json.loads(path.read_text(encoding="utf-8")))
+    test = _measure(recipe, model, feed, splits.read_test(), splits.labels)
+    if test:
+        write_json(path, test.as_json())
+    return test
+
+
+def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
+    """Statistics of inputs and predictions on about BASELINE_ROWS training rows."""
+    sample = feed.sample(splits.train, BASELINE_ROWS)
+    answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
+    return {
+        "inputs": {feed.input.name: dict(feed.statistics(sample))},
+        "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
+    }
+
+
+def _publish(
+    recipe: Recipe,
+    feed: Feed,
+    splits: Splits,
+    model: Any,
+    metrics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    card: str,
+    repository: Path,
+) -> Path:
+    from training.publish.publish import publish_model
+
+    texts = recipe.data.synthetic().train.instances
+    return publish_model(
+        model,
+        model_spec(recipe, feed, splits, model),
+        tokenizer=feed.tokenizer,
+        texts=texts if isinstance(texts, tuple) else (),
+        metrics=metrics,
+        baseline=baseline,
+        card=card,
+        repository=repository,
+    )
+
+
+def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
+    """The recipe's model.json."""
+    from training.export.model_export import OPSET, framework_versions
+
+    return ModelSpec(
+        name=recipe.name,
+        description=recipe.description,
+        inputs=(feed.input,),
+        outputs=(recipe.task.shape(int(model.output_shape[-1])),),
+        preprocessing=feed.preprocessing,
+        postprocessing=recipe.task.postprocessing(splits.labels),
+        batching=BatchingHints(max_batch_size=recipe.max_batch_size),
+        opset=OPSET,
+        trained_on=f"{splits.name} ({splits.form})" if splits.form != splits.name else splits.name,
+        frameworks=framework_versions(),
+    )

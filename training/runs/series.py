@@ -1,0 +1,188 @@
+"""Commands that train several times: reproduce what is published, compare optimisers, run every recipe."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from training import environment
+from training.disk import space_wanted
+from training.errors import SettingRefused, TrainingError
+from training.overrides import apply_overrides
+from training.recipe.lesson import Lesson
+from training.runs.catalogue import load_recipe, recipe_names
+from training.runs.directories import new_directory, read_metrics
+from training.runs.session import Dataset, Models, Name, Runs, latest_version, train, trained_recipe, work
+
+TOLERANCE = 0.005
+"""Published and reproduced accuracy may differ by half a point."""
+SHARE = 0.05
+"""Published and reproduced perplexity, or root mean squared error, by a twentieth of the published one."""
+
+
+def reproduce(
+    names: Annotated[list[str] | None, typer.Argument(help="Which models; default: all that are published.")] = None,
+    models: Models = Path("models"),
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train published models again, into runs/ only, and compare how well they do with what was published.
+
+    Exit code 1 when an accuracy differs by more than half a point, a perplexity or an error by more than a twentieth,
+    or a figure that was as wanted no longer is. Lessons are left out: `run` checks all there is to them.
+    """
+    console = Console()
+    table = Table("model", "version", "figure", "published", "reproduced", "difference", "minutes")
+    agree = True
+    for name in names or [name for name in recipe_names() if latest_version(models, name)]:
+        version = latest_version(models, name)
+        if version is None:
+            raise SettingRefused(f"no version of {name} is published under {models}")
+        recipe, metrics = load_recipe(name), read_metrics(version)
+        if isinstance(recipe, Lesson):
+            if names:
+                trained_recipe(name)  # says that a lesson is not trained
+            continue
+        synthetic = metrics["dataset"]["form"] == Dataset.SYNTHETIC
+        outcome = train(
+            recipe,
+            tuple(metrics["overrides"]),
+            new_directory(runs, name, None),
+            console,
+            command=environment.command(),
+            dataset=Dataset.SYNTHETIC.value if synthetic else Dataset.REAL.value,
+            test=True,
+            force=True,
+        )
+        minutes = f"{outcome.metrics['seconds']['training'] / 60:.1f}"
+        for figure, before, tolerance in telling(metrics):
+            [after] = [value for name_again, value, _ in telling(outcome.metrics) if name_again == figure]
+            agree = agree and abs(after - before) <= tolerance
+            row = (f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
+            table.add_row(name, version.name, figure, *row, minutes)
+        missed_before = {finding["name"] for finding in metrics.get("findings", []) if finding["holds"] is False}
+        checked = {finding.name for finding in outcome.findings.figures if finding.holds is not None} - missed_before
+        if checked:
+            held = checked - {finding.name for finding in outcome.findings.missed}
+            agree = agree and held == checked
+            table.add_row(name, version.name, "as wanted", f"{len(checked)}", f"{len(held)}", "", minutes)
+    if not table.rows:
+        raise SettingRefused(f"no recipe has a published version under {models}")
+    console.print(table)
+    if not agree:
+        raise typer.Exit(1)
+
+
+def telling(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """The figure that tells how well a model does: name, value, tolerance; none if there is no part to measure on.
+
+    Args:
+        metrics: metrics.json of a run or version.
+    """
+    part = metrics["test"] or metrics["validation"] or {}
+    for name in ("perplexity", "accuracy", "rmse"):
+        if name in part:
+            return [(name, part[name], TOLERANCE if name == "accuracy" else SHARE * part[name])]
+    return []
+
+
+def compare_optimizers(
+    name: Name,
+    optimizers: Annotated[
+        str,
+        typer.Option(
+            help="Names separated by commas; NAME:RATE gives one its own learning rate, e.g. sgd:0.1,momentum:0.01."
+        ),
+    ] = "sgd,momentum,nesterov,adagrad,rmsprop,adam",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting for all of them.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fitting.epochs=N.")] = None,
+    dataset: Annotated[
+        Dataset, typer.Option(help="Train on the real data set, or on drawings and sentences of our own.")
+    ] = Dataset.REAL,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run's directory; default: date and time.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train one model with several optimisers and draw their loss curves side by side, in runs/NAME/.../compare.png.
+
+    Same seed, same batches, same start; nothing is tested or published.
+    """
+    shared = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
+    recipe = apply_overrides(trained_recipe(name), shared)
+    contestants = {}
+    for choice in optimizers.split(","):
+        optimizer, _, rate = choice.strip().partition(":")
+        settings = [f"optimizer.name={optimizer}", *([f"optimizer.learning_rate={rate}"] if rate else [])]
+        if choice.strip() in contestants:
+            raise SettingRefused(f"--optimizers names {choice.strip()!r} twice")
+        contestants[choice.strip()] = apply_overrides(recipe, settings)
+    directory = new_directory(runs, name, run_id)
+    if directory.exists():
+        raise SettingRefused(f"{directory} holds a comparison already; choose another --run-id")
+    environment.quiet_tensorflow()
+    from training.runs.compare import compare
+
+    console = Console()
+    table = Table("optimizer", "learning rate", "training loss", "validation loss", "validation accuracy", "seconds")
+    validated = False
+    with space_wanted("a file of the comparison", f"free some space, remove {directory}, and compare again"):
+        for curve in compare(contestants, dataset.value, directory=directory, console=console):
+            last = curve.history[-1] if curve.history else {}
+            figures = (f"{last[key]:.4g}" if key in last else "" for key in ("loss", "val_loss", "val_accuracy"))
+            validated = validated or "val_loss" in last
+            rate = f"{contestants[curve.name].optimizer.learning_rate:g}"
+            table.add_row(curve.name, rate, *figures, curve.diverged or f"{curve.seconds:.1f}")
+    console.print(table)
+    if not validated:
+        console.print(f"{name} has no validation part: the training loss alone is compared", highlight=False)
+    console.print(f"picture: {directory / 'compare.png'}", highlight=False)
+
+
+def run_all(
+    dataset: Annotated[
+        Dataset, typer.Option(help="Train on the real data sets, or on drawings and sentences of our own.")
+    ] = Dataset.REAL,
+    models: Models = Path("models"),
+    runs: Runs = Path("runs"),
+) -> None:
+    """Run every recipe that has no published version, into runs/ only; one that fails does not stop the others.
+
+    Exit code 1 when a figure is not what it should be, or a recipe failed.
+    """
+    console, table, well = Console(), Table("recipe", "result", "minutes", "figures as wanted"), True
+    for name in recipe_names():
+        if latest_version(models, name):
+            continue
+        try:
+            directory, recipe = new_directory(runs, name, None), load_recipe(name)
+            if isinstance(recipe, Lesson):
+                worked = work(recipe, (), directory, console, command=environment.command())
+                findings, headline = worked.findings, "worked through"
+                minutes = read_metrics(directory)["seconds"]["training"] / 60
+            else:
+                asked = {"command": environment.command(), "dataset": dataset.value, "test": True}
+                outcome = train(recipe, (), directory, console, **asked)
+                findings, measured = outcome.findings, outcome.test or outcome.validation
+                part = "test" if outcome.test else "validation"
+                headline = f"{part} {measured.headline}" if measured else "trained"
+                minutes = outcome.metrics["seconds"]["training"] / 60
+        except typer.Exit:  # Ctrl-C
+            raise
+        except Exception as error:  # noqa: BLE001  (a fault in one recipe is shown, and the next one runs)
+            if not isinstance(error, TrainingError):
+                console.print_exception()
+            kind = "" if isinstance(error, TrainingError) else f"{type(error).__name__}: "
+            table.add_row(name, f"[red]failed:[/] {kind}{escape(str(error))}", "", "")
+            well = False
+            continue
+        well = well and not findings.missed
+        checked = [figure for figure in findings.figures if figure.holds is not None]
+        agreeing = f"{len(checked) - len(findings.missed)} of {len(checked)}" if checked else ""
+        table.add_row(name, headline, f"{minutes:.1f}", agreeing)
+    console.print(table)
+    if not well:
+        raise typer.Exit(1)

@@ -1,0 +1,135 @@
+"""One run as a command starts it: trained or worked through, with what came of it printed. Imports no TensorFlow."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from training import environment
+from training.datasets.splits import SYNTHETIC
+from training.disk import space_wanted
+from training.errors import SettingRefused
+from training.measure.findings import Findings
+from training.overrides import apply_overrides
+from training.recipe.lesson import Lesson
+from training.recipe.recipe import Recipe
+from training.runs.catalogue import load_recipe
+from training.runs.directories import read_metrics
+
+if TYPE_CHECKING:
+    from training.runs.lesson_run import Worked
+    from training.runs.run import Outcome
+
+
+class Dataset(StrEnum):
+    """What to train on."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
+
+Models = Annotated[Path, typer.Option("--models-dir", help="Directory of the published models.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Directory that runs are written to.")]
+Name = Annotated[str, typer.Argument(help="Which model: a name from `python -m training list`.")]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Outcome":
+    """Train a recipe with overrides and print what came of it; ``plan`` as in ``training.runs.record.Plan``."""
+    recipe = apply_overrides(recipe, overrides)
+    environment.quiet_tensorflow()
+    from training.runs.record import Plan
+    from training.runs.run import run
+
+    console.print(f"[bold]{recipe.name}[/] in {directory}", highlight=False)
+    asked = Plan(overrides=overrides, **plan)
+    try:
+        with space_wanted(
+            "a checkpoint or a log of the run",
+            f"{directory} is as it was after its last checkpoint: free some space, and go on with --resume",
+        ):
+            outcome = run(recipe, asked, directory=directory, console=console)
+    except KeyboardInterrupt:
+        console.print(
+            "interrupted; the same command with --resume goes on after the last checkpoint, or from the start "
+            "if there is none yet",
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    print_outcome(outcome, console)
+    return outcome
+
+
+def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Worked":
+    """Work a lesson through and print what it found; ``plan`` as in ``training.runs.record.Plan``."""
+    lesson = apply_overrides(lesson, overrides)
+    environment.quiet_tensorflow()
+    from training.runs.lesson_run import run_lesson
+    from training.runs.record import Plan
+
+    console.print(f"[bold]{lesson.name}[/] in {directory}", highlight=False)
+    with space_wanted("a file of the lesson", "free some space, and run the lesson again"):
+        worked = run_lesson(lesson, Plan(overrides=overrides, **plan), directory=directory, console=console)
+    print_findings(worked.findings, console)
+    console.print(f"report: {directory / 'report.html'}", highlight=False)
+    if worked.version:
+        console.print(f"published: {worked.version}", highlight=False)
+    return worked
+
+
+def print_outcome(outcome: "Outcome", console: Console) -> None:
+    """Print the figures of a trained model."""
+    validation, test = outcome.validation, outcome.test
+    if validation:
+        console.print(f"validation {validation.headline} on {validation.rows} rows", highlight=False)
+    console.print(outcome.gate, highlight=False)
+    if test:
+        console.print(f"test {test.headline} on {test.rows} rows", highlight=False)
+    else:
+        console.print("the test set was not touched" + ("" if outcome.allowed else "; nothing was published"))
+    print_findings(outcome.findings, console)
+    console.print(f"report: {outcome.directory / 'report.html'}", highlight=False)
+    if outcome.version:
+        console.print(f"published: {outcome.version}", highlight=False)
+
+
+def print_findings(findings: Findings, console: Console) -> None:
+    """Print findings beside what they should be."""
+    if not findings.figures:
+        return
+    table = Table("figure", "measured", "wanted", "")
+    signs = {True: "[green]agrees[/]", False: "[red]does NOT agree[/]", None: ""}
+    for figure in findings.figures:
+        table.add_row(figure.name, figure.shown, figure.wanted, signs[figure.holds])
+    console.print(table)
+    for note in findings.notes:
+        console.print(note, highlight=False, markup=False)
+
+
+def keep_real_version(models: Path, name: str) -> None:
+    """Refuse to put a model of synthetic data in the place of one of real data."""
+    version = latest_version(models, name)
+    if version and read_metrics(version).get("dataset", {}).get("form") != SYNTHETIC:
+        raise SettingRefused(
+            f"{version} was trained on real data and would no longer be the newest version; to publish a model of "
+            "synthetic data all the same add --force, or choose another directory with --models-dir"
+        )
+
+
+def latest_version(models: Path, name: str) -> Path | None:
+    """Directory of the highest published version of a model; None when there is none."""
+    versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def trained_recipe(name: str) -> Recipe:
+    """A recipe that trains on data, not a lesson."""
+    recipe = load_recipe(name)
+    if isinstance(recipe, Lesson):
+        raise SettingRefused(f"{name} is a lesson: it is run, and has nothing else to do")
+    return recipe
