@@ -25,7 +25,7 @@ def table_of(found: Soak) -> Table:
         table.add_row(f"{name}, first and last tenth {after}", f"{one.first:.0f}, {one.last:.0f}", "")
     table.add_row("most resident memory, MB", f"{max(each.resident_mb for each in found.sizes):.0f}", "")
     table.add_row("good requests answered with 200", str(tally.codes.get(200, 0)), "")
-    table.add_row("good requests without 200", str(tally.lost), "0")
+    table.add_row("good requests without 200", f"{tally.lost}; {_counts(tally.unanswered)}", "0")
     table.add_row("wrong answers", str(sum(tally.wrong.values())), "0")
     table.add_row("bad requests by status (0: closed)", _counts(tally.refused), "4xx")
     table.add_row("clients that left", str(tally.gone), "")
@@ -40,7 +40,7 @@ def document_of(found: Soak) -> dict[str, Any]:
     tally = found.tally
     p50, p99, p999 = np.percentile(tally.latencies_s, [50, 99, 99.9]) * 1e3
     counts = {"gone": tally.gone, "lost": tally.lost}
-    counters = {name: dict(getattr(tally, name)) for name in ("codes", "wrong", "refused", "accepted")}
+    counters = {name: dict(getattr(tally, name)) for name in ("codes", "unanswered", "wrong", "refused", "accepted")}
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": describe(),

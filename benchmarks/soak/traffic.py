@@ -26,6 +26,7 @@ class Tally:
 
     Attributes:
         codes: of good requests: status code -> count.
+        unanswered: good requests without 200: kind and reason -> count.
         wrong: kind -> good requests whose answer differs.
         refused: status code -> bad requests.
         accepted: kind -> bad requests that were not answered with 4xx.
@@ -34,6 +35,7 @@ class Tally:
     """
 
     codes: Counter[int] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     refused: Counter[int] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
@@ -74,6 +76,7 @@ class Traffic:
         self.tally = Tally()
         self._address = address
         self._lock = threading.Lock()
+        self._reason = threading.local()  # why the last request of this thread got no answer
         self._ended = threading.Event()
         self._began = 0.0
         numbers = itertools.count()
@@ -122,6 +125,8 @@ class Traffic:
         with self._lock:
             self.tally.codes[status] += 1
             self.tally.latencies_s.append(time.perf_counter() - due)
+            if status != 200:
+                self.tally.unanswered[f"{ask.kind}: {status or self._reason.text}"] += 1
             if status == 200 and not right:
                 self.tally.wrong[ask.kind] += 1
 
@@ -138,8 +143,9 @@ class Traffic:
             connection.request(ask.method, ask.path, ask.body, dict(ask.headers))
             reply = connection.getresponse()
             body = reply.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             connection.close()
+            self._reason.text = repr(error)
             return NO_ANSWER, False
         length = reply.getheader(HEADER_LENGTH)
         is_readable = reply.status == 200 or ask.answer is None
@@ -164,9 +170,12 @@ class Traffic:
         try:
             found = _infer(self._stub, ask)
             status = 200
-        except grpc.RpcError:
+        except grpc.RpcError as error:
             found, status = None, NO_ANSWER
+            reason = f"gRPC: {error.code()}: {error.details()}"
         with self._lock:
+            if status != 200:
+                self.tally.unanswered[reason] += 1
             self.tally.codes[status] += 1
             self.tally.latencies_s.append(time.perf_counter() - due)
             if found is not None and not np.abs(found - ask.answer).max() <= ask.tolerance:

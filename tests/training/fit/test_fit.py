@@ -186,7 +186,7 @@ def interrupted_recipe():
 def test_a_killed_run_goes_on_where_it_was(tmp_path, console):
     directory = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(directory)], cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", KILLED, str(directory)], cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL
     )
     state = directory / "state.json"
     deadline = time.monotonic() + 60

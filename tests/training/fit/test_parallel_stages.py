@@ -120,7 +120,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_both_trainings_end_with_the_command_and_go_on_where_they_were(how, undisturbed, tmp_path, console):
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     script = tmp_path / "start.py"
     script.write_text(STARTED)
     directory = tmp_path / "run"
