@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from app.runtime.warmup import LatencyCurve
 
 # Up to this many classes, sorting all of them is cheaper than looking for the best.
 _FEW = 128
+# Classes that one answer may name: each is a Python object or two.
+MOST_CLASSES = 262_144
 
 
 class Leases:
@@ -101,6 +104,14 @@ class LoadedModel:
         step = self.spec.preprocessing
         alone = len(self.spec.inputs) == 1
         return step.input if isinstance(step, TextPreprocessing) and alone else None
+
+    @cached_property
+    def answer_bytes(self) -> int:
+        """Bytes of the outputs of one instance; a length that varies counts as 1."""
+        return sum(
+            output.numpy_dtype.itemsize * prod(size for size in output.shape if size != -1)
+            for output in self.spec.outputs
+        )
 
     @cached_property
     def _shapes_vary(self) -> bool:
@@ -203,8 +214,16 @@ def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
 
     Returns:
         (rows, count).
+
+    Raises:
+        TooLarge: more than are named one by one.
     """
     rows, classes = scores.shape
+    if rows > 1 and rows * count > MOST_CLASSES:
+        raise TooLarge(
+            f"{rows} instances with the best {count} classes each make {rows * count} classes; at most {MOST_CLASSES} "
+            "are named; send fewer instances, or ask for fewer classes"
+        )
     if classes <= _FEW or count * 2 > classes:
         return np.argsort(-scores, axis=1, kind="stable")[:, :count]
     # Of many classes only those that can be among the best are sorted: all that reach the count-th highest score.

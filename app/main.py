@@ -84,7 +84,13 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
-    app.decoding = Decoding(limits=limits, pool=app.decode_pool, bodies=app.connections.bodies, clock=time.perf_counter)
+    app.decoding = Decoding(
+        limits=limits,
+        pool=app.decode_pool,
+        bodies=app.connections.bodies,
+        unread=app.connections.unread,
+        clock=time.perf_counter,
+    )
     path = settings.api_keys_file
     app.keys = None if path is None else ApiKeys(path, clock=time.monotonic)
     sites = Sites(

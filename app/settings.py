@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     bodies_limit_bytes: int = Field(
         default=256 * 2**20, ge=1, description="Most bytes that the bodies of all unanswered requests may hold."
     )
+    replies_limit_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Most bytes that clients may leave unread of their replies, together."
+    )
     max_connections: int = Field(
         default=4_096, ge=1, description="Most connections open at once, of HTTP and of gRPC each."
     )

@@ -3,11 +3,16 @@
 import asyncio
 
 from app.batching.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
+from app.errors import TooLarge
 from app.loaded import LoadedModel
 from app.runtime.backend import Tensors, byte_count, row_count
 from app.runtime.warmup import Clock
 from app.serving.split import Split, split
 from app.serving.validation import conform
+
+MOST_ANSWER_BYTES = 16 * 2**20
+"""Of the tensors that answer several instances: as many as a request may have by default. As JSON they are up to four
+times as long. The answer to a single instance may have any size."""
 
 
 async def predict(
@@ -33,12 +38,14 @@ async def predict(
 
     Raises:
         InvalidInput: the inputs break a rule of the signature.
-        TooLarge, QueueFull, Draining: no room.
+        TooLarge: the answer would be too large, or the queue could never hold the request.
+        QueueFull, Draining: no room.
         DeadlineOutOfReach: too much waits to answer before the deadline.
         DeadlineExceeded: the request's timeout, or the model's, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
     tensors = conform(inputs, model.spec)
+    check_answer(row_count(tensors), model)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
     now = clock()
     works = _works(request, model, options, now=now, began=now if began is None else began)
@@ -58,6 +65,20 @@ async def predict(
         queue_s=max([work.started_at - work.enqueued_at for work in works]),
         compute_s=max([work.finished_at - work.started_at for work in works]),
     )
+
+
+def check_answer(rows: int, model: LoadedModel) -> None:
+    """Refuse several instances whose answers together are too large to be printed and held until they are read.
+
+    Raises:
+        TooLarge: says how large they would be.
+    """
+    nbytes = rows * model.answer_bytes
+    if rows > 1 and nbytes > MOST_ANSWER_BYTES:
+        raise TooLarge(
+            f"the answer to {rows} instances would hold {nbytes} bytes of numbers; at most {MOST_ANSWER_BYTES} are "
+            f"sent, the answers to {max(1, MOST_ANSWER_BYTES // model.answer_bytes)} instances; send fewer at a time"
+        )
 
 
 def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: float, began: float) -> list[Work]:

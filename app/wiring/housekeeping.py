@@ -22,6 +22,10 @@ for each array of golden samples (numpy reads their headers by ``ast``), and fiv
 TRIM_FROM_BYTES = 32 * 2**20
 """Growth of resident memory since the last time from which on free pages are given back."""
 
+LOOKS_AFTER_A_PEAK = 4
+"""While memory is that much above the least ever, pages are given back at every so many looks: what was used at a peak
+is freed by and by."""
+
 
 class Housekeeping:
     """Collects cycles on the event loop, and gives back pages in a thread.
@@ -50,6 +54,9 @@ class Housekeeping:
         self._freed = asyncio.Event()
         # The least since the last time: growth is counted from there.
         self._floor_bytes = 0
+        # The least ever, and looks since the last time: what a peak has left is given back later.
+        self._least_bytes = 0
+        self._looks = 0
 
     def freed(self) -> None:
         """A version was freed. On the event loop."""
@@ -74,13 +81,17 @@ class Housekeeping:
         if self._trim is not None:
             await asyncio.to_thread(self._trim)
         self._floor_bytes = self._resident_bytes()
+        self._least_bytes = min(self._least_bytes or self._floor_bytes, self._floor_bytes)
+        self._looks = 0
 
     async def _look(self) -> None:
         """Clear away if it is worth it."""
         if gc.get_count()[0] >= CYCLES_FROM:
             gc.collect()
         resident = self._resident_bytes()
-        if resident - self._floor_bytes >= TRIM_FROM_BYTES:
+        self._looks += 1
+        has_peaked = self._looks >= LOOKS_AFTER_A_PEAK and resident - self._least_bytes >= TRIM_FROM_BYTES
+        if has_peaked or resident - self._floor_bytes >= TRIM_FROM_BYTES:
             await self.clear_away()
         else:
             self._floor_bytes = min(self._floor_bytes, resident)

@@ -8,16 +8,42 @@ import orjson
 from app.edge.codec.json_values import JsonValue
 from app.runtime.backend import Array
 
+NUMBERS_AT_ONCE = 32_768
+"""Written in a call of orjson: some milliseconds."""
+
 
 def dump(value: dict[str, JsonValue]) -> bytes:
     """A document whose values may hold arrays.
 
     Floats are written in the shortest form that gives the same float32 again, NaN and Infinity as bare tokens.
     """
-    body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    body = _dump(value)
     if b"null" not in body or all(np.isfinite(array).all() for array in _arrays(value)):
         return body
     return json.dumps(value, default=_shortest).encode()  # orjson writes NaN and infinity as null
+
+
+def _dump(value: JsonValue) -> bytes:
+    """By orjson; of much, part by part, for each call keeps the interpreter's lock until its end."""
+    if size_of(value) <= NUMBERS_AT_ONCE:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    if isinstance(value, dict):
+        return b"{%b}" % b",".join(b"%b:%b" % (orjson.dumps(key), _dump(item)) for key, item in value.items())
+    if isinstance(value, np.ndarray) and value[0].size <= NUMBERS_AT_ONCE:
+        step = max(1, NUMBERS_AT_ONCE // max(1, value[0].size))
+        parts = [_dump(value[start : start + step])[1:-1] for start in range(0, len(value), step)]
+    else:
+        parts = [_dump(item) for item in value]
+    return b"[%b]" % b",".join(parts)
+
+
+def size_of(value: JsonValue) -> int:
+    """How many numbers, texts and the like a value holds."""
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, list) else 1
 
 
 def _shortest(array: Array) -> list[JsonValue]:

@@ -287,7 +287,13 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         if rollout is not None and model is rollout.stable:
             rollout.copy(inputs, prediction)
         answered = self._clock()
-        response = print_infer(prediction.outputs, inference.requested, model, request.id)
+        response = await self._decoding.printed(
+            lambda outputs: print_infer(outputs, inference.requested, model, request.id),
+            prediction.outputs,
+            model,
+            options,
+            began=began,
+        )
         timings.encode = self._clock() - answered
         return response
 

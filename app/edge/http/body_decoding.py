@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from app.batching.work import DEFAULT_OPTIONS, RequestOptions
+from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.encoded import Encoded, Inputs, decode_inputs
 from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
 from app.edge.http.compression import inflate
 from app.edge.http.incoming import EdgeLimits, Incoming
-from app.edge.http.limits import BodyRoom
+from app.edge.http.limits import Room
 from app.edge.rest import formats as wire
 from app.edge.rest.exchange import Exchange, Heads
 from app.edge.rest.generate import parse_generate
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 # Inflating more than this takes longer than handing it to a thread.
 INLINE_INFLATED_BYTES = 65_536
+# Printing so many numbers takes longer than handing them to a thread.
+INLINE_VALUES = 8_192
 
 
 class Decoding:
@@ -32,13 +34,15 @@ class Decoding:
         limits: on bodies.
         pool: for what is large.
         bodies: holds what was inflated until the request is admitted.
+        unread: what clients have not read of their replies: no large one is printed while there is no room.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, limits: EdgeLimits, pool: DecodePool, bodies: BodyRoom, clock: Clock) -> None:
+    def __init__(self, *, limits: EdgeLimits, pool: DecodePool, bodies: Room, unread: Room, clock: Clock) -> None:
         self._limits = limits
         self._pool = pool
         self._bodies = bodies
+        self._unread = unread
         self._clock = clock
         self._reader = self._new_reader()
 
@@ -100,6 +104,24 @@ class Decoding:
         name = model.input_for_media()
         ids = await self.tensors({name: Encoded([text])}, model, options, began=incoming.began)
         return Prompt(text, ids[name][0]), sampling, options
+
+    async def printed(
+        self,
+        print_answer: Callable[[Answer], T],
+        outputs: Answer,
+        model: LoadedModel,
+        options: RequestOptions,
+        *,
+        began: float | None,
+    ) -> T:
+        """What ``print_answer`` makes of the outputs: here if that is cheap, and in the pool if not."""
+        size = 0
+        for values in outputs.values():
+            size += values.size
+        if size <= INLINE_VALUES:
+            return print_answer(outputs)
+        self._unread.check()
+        return await self._pool.run(lambda: print_answer(outputs), self.ticket(model, options, began=began))
 
     async def aside(self, call: Callable[[], T], model: LoadedModel, *, began: float) -> T:
         """What ``call`` gives, run in the pool."""

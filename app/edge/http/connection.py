@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.control.peer import ADMIN_LISTENER, NEAR, peer_of
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 # An end of the client's stream this soon after its request means that it sends nothing more; a later one, that it left.
 HALF_CLOSE_WITHIN_S = 0.1
-# Bytes of framing (chunk sizes, trailers) may be so many times those of the body, and a head's limit more.
-MOST_FRAMING = 16
+# A chunked body as it comes may be so many times as long as without its framing, and a head's limit more.
+MOST_FRAMING = 2
+# What came is parsed in parts: of several requests in one packet few are understood before the first is answered.
+_PART_BYTES, _BODY_PART_BYTES = 4_096, 65_536
+# Of a chunked body, whose chunks cost some microseconds each, before others have their turn.
+_CHUNKS_AT_ONCE_BYTES = 16_384
 
 
 class _Flow(FlowControl):
@@ -60,8 +64,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_last = False
         # Goes out once the answers to earlier requests have.
         self._refusal: Reply | None = None
-        self._unsent_bytes = 0
+        # What the client has not read of its replies: at the last look, and the most since it was last nothing.
+        self._unsent_bytes = self._most_unsent_bytes = 0
         self._unsent_since = 0.0
+        # Of that, what this connection holds of the room for unread replies.
+        self._unread_bytes = 0
+        # What came after a request that waits for the answer to an earlier one; nothing more is read meanwhile.
+        self._unparsed = b""
+        # The client has ended its stream after what is not parsed yet.
+        self._has_ended = False
 
     # The connection
 
@@ -79,10 +90,35 @@ class GuardedProtocol(HttpToolsProtocol):
         """It is closed: nobody waits for answers any more."""
         super().connection_lost(exc)
         self._connections.remove(self)
+        self._unparsed = b""
         self._release()
+        self._release_reply()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered: what is left is held for it, if there is room."""
+        super().pause_writing()
+        unread = self.transport.get_write_buffer_size()
+        try:
+            self._connections.unread.take(unread)
+        except Overloaded:
+            self.transport.abort()
+        else:
+            self._unread_bytes += unread
+
+    def resume_writing(self) -> None:
+        """The client has read nearly everything."""
+        super().resume_writing()
+        self._release_reply()
+
+    def _release_reply(self) -> None:
+        self._connections.unread.release(self._unread_bytes)
+        self._unread_bytes = 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more; True keeps the connection open for the answer."""
+        if self._unparsed:
+            self._has_ended = True
+            return True
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
         if self._phase is not Phase.ANSWER or not sent_with_request or not self.transport.can_write_eof():
             return False  # over TLS there is no way to close one side
@@ -90,9 +126,41 @@ class GuardedProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self._is_deaf:
+        """Bytes from the client: parsed in parts, and no further than to a request that waits for an earlier one."""
+        if self._unparsed:  # under way when reading was paused, or the application has asked for more of its body
+            self._unparsed += data
+            self.flow.pause_reading()
             return
+        at = 0
+        while at < len(data) and not self._is_deaf:
+            is_body = self._phase is Phase.BODY
+            if self.pipeline or (is_body and self._is_encoded and at >= _CHUNKS_AT_ONCE_BYTES):
+                self._unparsed = data[at:]
+                self.flow.pause_reading()
+                if not self.pipeline:  # others have their turn before more chunks
+                    self.loop.call_soon(self._read_on)
+                return
+            size = _BODY_PART_BYTES if is_body and not self._is_encoded else _PART_BYTES
+            self._parse(data[at : at + size])
+            at += size
+
+    def _read_on(self) -> None:
+        """Parse what waited for its turn, and read what comes then; not while a request waits for an earlier one."""
+        if self.pipeline or self.transport.is_closing():
+            return
+        unparsed, self._unparsed = self._unparsed, b""
+        if unparsed:
+            self.data_received(unparsed)
+        if self._unparsed:
+            return
+        if self._has_ended and not self._is_deaf:
+            self._is_last = self._is_deaf = True
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.close()
+        elif not self.pipeline:
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._phase is Phase.IDLE or self._phase is Phase.NEW:
             self._phase, self._since, self._raw_bytes = Phase.HEAD, self.loop.time(), 0
@@ -250,16 +318,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self._release()
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self._refusal is not None:
             self._send_refusal(self._refusal)
+            return
         elif self._is_last:
             self.transport.close()
+            return
         elif self._phase is Phase.ANSWER:
             self._phase, self._since = Phase.IDLE, self.loop.time()
+        self._read_on()
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's way to refuse, in the one form of every error."""
@@ -334,10 +404,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def end_if_overdue(self, now: float) -> None:
         """Refuse or close what has taken too long. Called by the sweep."""
-        if self.transport.is_closing():
-            return
         if self._is_stuck(now):
             self.transport.abort()
+        if self.transport.is_closing():
             return
         if self._phase is Phase.BODY and self.flow.read_paused:  # it is the application that does not read
             self._since = now - self._limits.body_timeout_s / 2
@@ -350,9 +419,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _is_stuck(self, now: float) -> bool:
-        """Whether the client has read nothing of its reply for too long."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent == 0 or unsent < self._unsent_bytes or self._unsent_bytes == 0:
+        """Whether the client has read nothing of its reply for too long, or a large one too slowly."""
+        unsent: int = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent > self._most_unsent_bytes:
+            self._unsent_since = now
+            self._unsent_bytes = self._most_unsent_bytes = unsent
+            return False
+        waited_s = now - self._unsent_since
+        if unsent > HIGH_WATER_LIMIT:  # of one reply: nothing is added to it
+            sent = self._most_unsent_bytes - unsent
+            return bool(waited_s > self._limits.send_timeout_s + sent / self._limits.body_rate_bytes)
+        if unsent < self._unsent_bytes:
             self._unsent_since = now
         self._unsent_bytes = unsent
-        return unsent > 0 and now - self._unsent_since > self._limits.send_timeout_s
+        return bool(waited_s > self._limits.send_timeout_s)

@@ -203,7 +203,9 @@ class Dispatch:
             rollout.copy(inputs, prediction)
 
         answered = self._clock()
-        reply = exchange.reply(prediction.outputs)
+        reply = await self._decoding.printed(
+            exchange.reply, prediction.outputs, model, exchange.options, began=incoming.began
+        )
         if heads.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
             reply = await _compressed(reply, heads.accept_encoding)
         timings.encode = self._clock() - answered

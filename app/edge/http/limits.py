@@ -22,6 +22,7 @@ class HttpLimits:
         max_headers: of one request.
         body_limit_bytes: body of one request.
         bodies_limit_bytes: bodies of all requests that are not answered yet.
+        replies_limit_bytes: what clients have not read of their replies, where that is more than 64 KiB.
         head_timeout_s: from the first byte of a head to its last, and for the first byte of a new connection.
         body_timeout_s: for a body, and one second more for each ``body_rate_bytes`` that have come.
         body_rate_bytes: slowest rate a second.
@@ -34,6 +35,7 @@ class HttpLimits:
     max_headers: int = 100
     body_limit_bytes: int = 16 * 2**20
     bodies_limit_bytes: int = 256 * 2**20
+    replies_limit_bytes: int = 256 * 2**20
     head_timeout_s: float = 10.0
     body_timeout_s: float = 20.0
     body_rate_bytes: int = 16_384
@@ -41,18 +43,25 @@ class HttpLimits:
     keep_alive_s: float = 5.0
 
 
-class BodyRoom:
-    """Bytes of bodies that are held before their requests are admitted: as they came, and inflated.
+class Room:
+    """Bytes that all connections hold together: of bodies before their requests are admitted, or of unread replies.
 
     Args:
+        what: holds them, for the message.
         limit_bytes: most bytes of all.
     """
 
-    __slots__ = ("held_bytes", "limit_bytes")
+    __slots__ = ("held_bytes", "limit_bytes", "what")
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, what: str, limit_bytes: int) -> None:
+        self.what = what
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
+
+    def check(self) -> None:
+        """Raise ``Overloaded`` if there is no room at all."""
+        self.take(1)
+        self.release(1)
 
     def take(self, nbytes: int) -> None:
         """Hold so many bytes more.
@@ -62,8 +71,7 @@ class BodyRoom:
         """
         if self.held_bytes + nbytes > self.limit_bytes:
             raise Overloaded(
-                f"the bodies of unanswered requests hold {self.held_bytes} bytes; at most {self.limit_bytes} are "
-                "allowed; try again"
+                f"{self.what} hold {self.held_bytes} bytes; at most {self.limit_bytes} are allowed; try again"
             )
         self.held_bytes += nbytes
 
@@ -98,7 +106,8 @@ class Connections:
 
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
-        self.bodies = BodyRoom(limits.bodies_limit_bytes)
+        self.bodies = Room("the bodies of unanswered requests", limits.bodies_limit_bytes)
+        self.unread = Room("replies that their clients do not read", limits.replies_limit_bytes)
         self._open: set[Watched] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
