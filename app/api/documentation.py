@@ -151,7 +151,7 @@ def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
     return {
         "tags": ["inference"],
         "summary": "A text gone on with" + (", piece by piece as server-sent events" if "stream" in verb else ""),
-        "description": "Triton's generate extension, for models that foretell the next token. Parameters: max_tokens, "
+        "description": "Triton's generate extension, for models that predict the next token. Parameters: max_tokens, "
         "temperature, top_k, seed, stop, priority, timeout (microseconds).",
         "requestBody": {
             "required": True,

@@ -64,7 +64,7 @@ class Shared:
         """Leave the backend open for the next batcher."""
 
 
-class Bench:
+class BatchingBenchmark:
     """Measures settings of one model; what it measured of a setting before counts along.
 
     Args:

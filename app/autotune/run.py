@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.autotune.choice import Measurement, Setting, candidates, finalists, largest_size
-from app.autotune.measure import REPEATS, Bench, Load
+from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
 from app.lifecycle.version_contract import VersionContract, possible_batch
@@ -83,7 +83,7 @@ async def tune(
         allowed_batch_sizes=allowed,
         buckets_for=None if model.sequence is None else buckets_for,
     )
-    bench = Bench(model, golden, load, curve=curve, clock=clock)
+    bench = BatchingBenchmark(model, golden, load, curve=curve, clock=clock)
     done, total = 0, len(settings) * REPEATS
 
     def one_more() -> None:

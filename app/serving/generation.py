@@ -1,4 +1,4 @@
-"""Text from a model that foretells the next token: one token a step, each step through the model's batcher."""
+"""Text from a model that predicts the next token: one token a step, each step through the model's batcher."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

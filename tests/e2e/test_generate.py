@@ -1,4 +1,4 @@
-"""Text token by token: Triton's generate and generate_stream on a model that foretells the next word."""
+"""Text token by token: Triton's generate and generate_stream on a model that predicts the next word."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Models that foretell the next word, and models of numbers, from a published version to the answer."""
+"""Models that predict the next word, and models of numbers, from a published version to the answer."""
 
 import os
 import subprocess

@@ -107,7 +107,7 @@ def test_targets_without_a_width_are_refused(tmp_path, console):
 
 def test_the_data_of_a_stage_are_checked_too(tmp_path, console):
     nothing = given(bright_images, train=bright_images(0, 1))
-    stage = Stage(name="early", build=image_recipe().build, hands_on=(), fitting=Fitting(epochs=1, batch_size=8))
+    stage = Stage(name="early", build=image_recipe().build, shared_layers=(), fitting=Fitting(epochs=1, batch_size=8))
     recipe = image_recipe(stages=(stage,))
     splits = recipe.data.load()
     stages = (Stage(**{**vars(stage), "data": nothing}),)

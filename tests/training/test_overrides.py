@@ -93,7 +93,7 @@ def test_a_function_in_the_place_of_a_dataclass_is_no_setting():
 
 
 def test_a_stage_is_found_by_its_name():
-    stage = Stage(name="bag", build=len, hands_on=(), fitting=Fitting(epochs=1, batch_size=2))
+    stage = Stage(name="bag", build=len, shared_layers=(), fitting=Fitting(epochs=1, batch_size=2))
     recipe = apply_overrides(text_recipe(stages=(stage,)), ["stages.bag.fitting.epochs=5"])
     assert recipe.stages[0].fitting.epochs == 5
     assert dict(settings(recipe))["stages.bag.fitting.epochs"] == 5

@@ -12,7 +12,7 @@ from training.measure.drawing import lines
 from training.measure.findings import Findings, Servable, close, equal, recorded
 from training.measure.tasks import Regress
 from training.overrides import FIXED
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 from training.recipe.recipe import (
     OUTPUT_NAME,
     VALUES_NAME,
@@ -217,10 +217,10 @@ class Doubling:
 
     factor: float = 2.0
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         import tf_keras
 
-        picture = lines({"double": ([0, 1], [0, self.factor])}, bench.directory / "double.png", x="x", y="y")
+        picture = lines({"double": ([0, 1], [0, self.factor])}, context.directory / "double.png", x="x", y="y")
         x = tf_keras.layers.Input((1,), name="x")
         dense = tf_keras.layers.Dense(1, use_bias=False, name="y")
         model = tf_keras.Model(x, dense(x))

@@ -111,7 +111,7 @@ class NextTokenFeed:
         return Contexts(stream=np.concatenate(passages), starts=starts[inner], places=places[inner])
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
-        """Column of each token foretold."""
+        """Column of each token predicted."""
         return self.contexts(examples).targets
 
     def sample(self, examples: Examples, rows: int) -> Examples:
@@ -127,7 +127,7 @@ class NextTokenFeed:
 
 @dataclass(frozen=True)
 class Contexts:
-    """Tokens to foretell, and where what precedes them lies.
+    """Tokens to predict, and where what precedes them lies.
 
     Attributes:
         stream: int32, all passages joined.

@@ -59,7 +59,7 @@ def kept_by(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits, directory:
 
 def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
     """The weights that later networks start with, by layer."""
-    return {name: model.get_layer(name).get_weights() for name in stage.hands_on}
+    return {name: model.get_layer(name).get_weights() for name in stage.shared_layers}
 
 
 def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:

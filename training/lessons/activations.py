@@ -15,7 +15,7 @@ import numpy as np
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, below, equal
 from training.network.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Array, heaviside, leaky_relu, softmax
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 
 AT_ZERO = {
     "unit step": 0.5,
@@ -51,7 +51,7 @@ class Table:
         if self.reach <= 0 or self.points < 2 or self.difference_step <= 0:
             raise ValueError("reach and difference_step are above 0, points are 2 or more")
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         """Value at 0, difference from Keras, derivative against central differences, for each."""
         x = np.linspace(-self.reach, self.reach, self.points)
         ends = np.array([-FAR, FAR])
@@ -63,7 +63,7 @@ class Table:
         figures += [self._compared_with_differences(activation, x) for activation in ACTIVATIONS]
         return Findings(
             figures=tuple(figures),
-            pictures={"Activation functions": _draw(x, bench.directory / "activations.png")},
+            pictures={"Activation functions": _draw(x, context.directory / "activations.png")},
             notes=(
                 "The step is 0 at 0 in the perceptron, which fires above its threshold, and ½ at 0 in the table.",
                 "TensorFlow keeps the slope of a leaky ReLU as float32, also for float64 inputs: the comparison "

@@ -24,7 +24,7 @@ import numpy as np
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, below, close, recorded
 from training.network.activations import Array, sigmoid
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 
 INPUTS = np.array([0.05, 0.10])
 TARGETS = np.array([0.01, 0.99])
@@ -80,7 +80,7 @@ class Backpropagation:
         if self.steps < 1:
             raise ValueError("steps are 1 or more")
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         """Descend in Keras, by hand, and by hand with the slip; compare with what is printed."""
         keras = descend_in_keras(learning_rate=self.learning_rate, steps=self.steps)
         hand = descend_by_hand(learning_rate=self.learning_rate, steps=self.steps)
@@ -105,7 +105,7 @@ class Backpropagation:
         )
         return Findings(
             figures=figures,
-            pictures={"Error": _draw(keras, slip, bench.directory / "error.png")},
+            pictures={"Error": _draw(keras, slip, context.directory / "error.png")},
             notes=(
                 "The course prints the error 0.291027924 after one step, and the outputs 0.015912 (misprinted as "
                 "0.159) and 0.984066 after 10,000. They come from carrying the error back to the hidden layer through "

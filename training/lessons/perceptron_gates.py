@@ -29,7 +29,7 @@ from app.contract.model_spec import TensorSpec
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, Servable, equal, recorded
 from training.network.activations import Array, heaviside
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 
 ROWS = ((0, 0), (0, 1), (1, 0), (1, 1))
 GATES = {
@@ -139,7 +139,7 @@ class Gates:
         if not all(map(math.isfinite, (*self.initial_weights, self.initial_bias))):
             raise ValueError("initial_weights and initial_bias are finite")
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         """Learn the six gates with one layer, XOR and XNOR with two, and put all into one model."""
         perceptrons = {gate: self._perceptron(targets) for gate, targets in GATES.items()}
         networks, figures = {}, [f for gate in GATES for f in _of_perceptron(gate, perceptrons[gate])]
@@ -151,7 +151,7 @@ class Gates:
         figures.append(equal("answers right of the model with all six gates", int(right.sum()), right.size))
         return Findings(
             figures=tuple(figures),
-            pictures={"Decision regions": _draw(perceptrons, networks, bench.directory / "gates.png")},
+            pictures={"Decision regions": _draw(perceptrons, networks, context.directory / "gates.png")},
             notes=tuple(_proof(gate, perceptrons[gate]) for gate in BY_NETWORK),
             servable=Servable(
                 model=served,

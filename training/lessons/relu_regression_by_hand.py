@@ -22,7 +22,7 @@ import numpy as np
 from training.measure import drawing
 from training.measure.findings import Findings, below, close, recorded
 from training.network.activations import Array
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 
 INPUTS = np.array([10.0, 20.0])
 TARGET = 4.0
@@ -89,7 +89,7 @@ class Regression:
         if self.updates < 1:
             raise ValueError("updates are 1 or more")
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         """Forward, errors, one update by hand and in Keras; then the drawn updates."""
         error = TARGET - START.prediction()
         by_hand = {"MAE": abs(error), "MSE": error**2, "RMSE": float(np.sqrt(error**2))}
@@ -121,7 +121,7 @@ class Regression:
                     for rate, path in paths.items()
                 ),
             ),
-            pictures={"Prediction": _draw(paths, bench.directory / "prediction.png")},
+            pictures={"Prediction": _draw(paths, context.directory / "prediction.png")},
             notes=(
                 "With one instance MAE and RMSE are the same number.",
                 *(sentence for rate, path in paths.items() for sentence in _dead(rate, path)),

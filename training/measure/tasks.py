@@ -154,7 +154,7 @@ class Regress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surprise:
+class NextTokenMetrics:
     """How well the next token was foreseen.
 
     Attributes:
@@ -183,7 +183,7 @@ class Surprise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForetellToken:
+class PredictNextToken:
     """The next token of a text; the output holds a probability for every id but padding, which never comes."""
 
     output: str = PROBABILITIES
@@ -196,20 +196,20 @@ class ForetellToken:
         """The labels are the vocabulary's."""
         return NextToken(output=self.output)
 
-    def measure(self, answers: Array, truth: Array, *, names: Names) -> Surprise:
+    def measure(self, answers: Array, truth: Array, *, names: Names) -> NextTokenMetrics:
         """Log loss and shares; ``truth`` holds columns of the output, int32 (rows,)."""
         chosen = answers[np.arange(len(truth)), truth]
         better = (answers > chosen[:, None]).sum(axis=1)
-        return Surprise(
+        return NextTokenMetrics(
             rows=len(truth),
             log_loss=float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY), dtype=np.float64).mean()),
             accuracy=float((better < 1).mean()),
             top_5=float((better < 5).mean()),
         )
 
-    def restore(self, document: dict[str, Any]) -> Surprise:
-        """What ``Surprise.as_json`` gave."""
-        return Surprise(**{name: value for name, value in document.items() if name != "perplexity"})
+    def restore(self, document: dict[str, Any]) -> NextTokenMetrics:
+        """What ``NextTokenMetrics.as_json`` gave."""
+        return NextTokenMetrics(**{name: value for name, value in document.items() if name != "perplexity"})
 
     def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
         """How confident the predictions are."""

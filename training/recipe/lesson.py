@@ -14,7 +14,7 @@ from training.overrides import FIXED
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class LessonContext:
     """Where a lesson works.
 
     Attributes:
@@ -29,7 +29,7 @@ class Bench:
 class Study(Protocol):
     """Works a lesson through: a frozen dataclass whose fields are its settings, ``--set study.NAME=VALUE``."""
 
-    def __call__(self, bench: Bench) -> Findings:
+    def __call__(self, context: LessonContext) -> Findings:
         """Compute, draw, and say what was found."""
         ...
 

@@ -184,7 +184,7 @@ class Stage:
     Attributes:
         name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
         build: as ``Recipe.build``.
-        hands_on: names of the layers whose weights later networks may start with, or ``finish`` may use.
+        shared_layers: names of the layers whose weights later networks may start with, or ``finish`` may use.
         adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
         pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
         data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
@@ -195,7 +195,7 @@ class Stage:
 
     name: str = field(metadata=FIXED)
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
-    hands_on: tuple[str, ...] = field(metadata=FIXED)
+    shared_layers: tuple[str, ...] = field(metadata=FIXED)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     optimizer: Optimizer = Optimizer()
     fitting: Fitting

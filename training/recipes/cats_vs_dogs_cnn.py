@@ -146,7 +146,7 @@ RECIPE = Recipe(
         Stage(
             name="first",
             build=build,
-            hands_on=(*LAYERS, OUTPUT_NAME),
+            shared_layers=(*LAYERS, OUTPUT_NAME),
             optimizer=OPTIMIZER,
             fitting=Fitting(epochs=130, batch_size=64, seed=1, validate_every=26, checkpoint_every=2, keep="last"),
             beside=True,

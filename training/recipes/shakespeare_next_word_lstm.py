@@ -1,11 +1,11 @@
-"""An LSTM foretells the next word of a play, and is measured against counting words.
+"""An LSTM predicts the next word of a play, and is measured against counting words.
 
 Command: python -m training run shakespeare-next-word-lstm --publish
 Result: perplexity 51.96 on the test passages, trigram model 70.13 (51.74 and 71.21 on validation), 367,072 parameters,
 7.9 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-In training the network foretells every word of a stretch of text at once; served, it reads a text and gives the
+In training the network predicts every word of a stretch of text at once; served, it reads a text and gives the
 probability of each word of its vocabulary, of a mark, or of a line's end, to come next. Both use the same layers: the
 embedding that reads words also scores them (Press & Wolf, arXiv:1608.05859), which halves the weights and helps where
 text is scarce.
@@ -20,7 +20,7 @@ from app.contract.tokenizer import FIRST_WORD_ID, Tokenizer, join_tokens
 from training.data.pipelines import NextTokenPipeline
 from training.datasets.tiny_shakespeare import TinyShakespeare
 from training.measure.findings import Findings, below, recorded
-from training.measure.tasks import ForetellToken, Surprise
+from training.measure.tasks import NextTokenMetrics, PredictNextToken
 from training.measure.trigram import Trigram
 from training.recipe.recipe import (
     OUTPUT_NAME,
@@ -148,7 +148,7 @@ class AgainstTrigram:
         if subject.test:
             parts["test"] = (subject.test, subject.splits.read_test())
         for part, (measured, examples) in parts.items():
-            assert isinstance(measured, Surprise)
+            assert isinstance(measured, NextTokenMetrics)
             counted = float(np.exp(trigram.log_loss(feed.passages(examples))))  # type: ignore[attr-defined]
             figures += [
                 recorded(f"{part} perplexity of the trigram model", counted),
@@ -176,7 +176,7 @@ RECIPE = Recipe(
     network=Network(),
     build=build,
     finish=last_word,
-    task=ForetellToken(),
+    task=PredictNextToken(),
     study=AgainstTrigram(),
     optimizer=Optimizer(
         name="adamw",

@@ -16,7 +16,7 @@ from training.measure.card import cell, how_again
 from training.measure.findings import Findings, Servable
 from training.measure.report import write_lesson_report
 from training.overrides import settings
-from training.recipe.lesson import Bench, Lesson
+from training.recipe.lesson import Lesson, LessonContext
 from training.runs.directories import CARD_FILE, CONFIG_FILE, METRICS_FILE
 from training.runs.record import Phases, Plan, write_json
 
@@ -48,7 +48,7 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
     record = {"recipe": lesson.name, "overrides": list(plan.overrides), "command": plan.command, "settings": values}
     write_json(directory / CONFIG_FILE, record)
     with phases.phase("training"):
-        findings = lesson.study(Bench(directory=directory, console=console))
+        findings = lesson.study(LessonContext(directory=directory, console=console))
     metrics = {
         "model": lesson.name,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.autotune.choice import Measurement, Setting, candidates, choose, finalists
-from app.autotune.measure import REPEATS, Bench, Load
+from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.contract.golden import Golden
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loader import Loader
@@ -153,7 +153,7 @@ def run_bench(tmp_path, settings, *, fails=False, concurrency=4):
         model = loader.load("words", 1)
         backend.batches.clear()
         backend.fails = fails
-        bench = Bench(
+        bench = BatchingBenchmark(
             model,
             golden,
             Load(concurrency=concurrency, seconds=0.05),

@@ -1,4 +1,4 @@
-"""Which models may foretell the next token, and what their scores are called."""
+"""Which models may predict the next token, and what their scores are called."""
 
 import json
 

@@ -54,7 +54,7 @@ class SlowCpu(OnnxBackend):
         return super().run(inputs)
 
 
-class Bench:
+class Machine:
     """A loader on a machine with pretended devices."""
 
     def __init__(self, models: Path, devices, *, default="auto", cpu=OnnxBackend, refuses=None, **gpu):
@@ -99,7 +99,7 @@ def policy(models, text, name="words"):
 
 
 def test_without_a_gpu_nothing_is_wrapped_around_the_cpu_backend(models):
-    model = Bench(models, [CPU]).load()
+    model = Machine(models, [CPU]).load()
     assert type(model.batcher.backend) is OnnxBackend
     assert model.instances.all[0].placement.device == "cpu"
     assert model.instances.all[0].placement.reason == "device is 'auto', and no GPU was found"
@@ -108,26 +108,26 @@ def test_without_a_gpu_nothing_is_wrapped_around_the_cpu_backend(models):
 
 
 def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back(models):
-    bench = Bench(models, [CPU, GPU], cpu=SlowCpu)
-    model = bench.load()
+    machine = Machine(models, [CPU, GPU], cpu=SlowCpu)
+    model = machine.load()
     assert isinstance(model.batcher.backend, RoutedBackend)
     assert (model.instances.all[0].placement.device, model.provider) == ("cuda:0", "CUDAExecutionProvider")
     assert model.instances.all[0].placement.reason == "device is 'auto', and a GPU comes before the CPU"
     assert model.batcher.rules.inline_below_s == 0.0, "a GPU is never waited for on the event loop"
-    assert bench.on_gpu == 1
+    assert machine.on_gpu == 1
     model.batcher.close()
-    assert bench.opened[0][0].closed
-    assert bench.on_gpu == 0
+    assert machine.opened[0][0].closed
+    assert machine.on_gpu == 0
 
 
 def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
-    bench = Bench(models, [CPU, GPU], delay_s=0.002)
-    model = bench.load()
+    machine = Machine(models, [CPU, GPU], delay_s=0.002)
+    model = machine.load()
     assert type(model.batcher.backend) is OnnxBackend
     assert model.instances.all[0].placement.reason == (
         "device is 'auto', and the CPU was measured to be faster than cuda:0 at every batch size"
     )
-    assert (bench.opened[0][0].closed, bench.on_gpu) == (True, 0)
+    assert (machine.opened[0][0].closed, machine.on_gpu) == (True, 0)
     model.batcher.close()
 
 
@@ -143,28 +143,28 @@ def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
     ],
 )
 def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu, why):
-    bench = Bench(models, [CPU, GPU], **gpu)
-    model = bench.load()
+    machine = Machine(models, [CPU, GPU], **gpu)
+    model = machine.load()
     assert type(model.batcher.backend) is OnnxBackend
     assert model.instances.all[0].placement.reason.startswith(f"device is 'auto', and {why}")
     assert f"model words runs on the CPU; {why}"[:40] in caplog.text
-    assert bench.on_gpu == 0
+    assert machine.on_gpu == 0
     model.batcher.close()
 
 
 @pytest.mark.parametrize("gpu", [{"error": 0.01}, {"refuses": VersionRefused("no kernel")}])
 def test_a_gpu_that_is_asked_for_must_pass(models, gpu):
     policy(models, '{"device": "cuda"}')
-    bench = Bench(models, [CPU, GPU], **gpu)
+    machine = Machine(models, [CPU, GPU], **gpu)
     with pytest.raises(VersionRefused):
-        bench.load()
-    assert bench.on_gpu == 0
+        machine.load()
+    assert machine.on_gpu == 0
 
 
 def test_serving_json_comes_before_the_default(models):
     policy(models, '{"device": "cpu"}')
-    bench = Bench(models, [CPU, GPU], default="cuda")
-    on_cpu, on_gpu = bench.load(), bench.load("brightness")
+    machine = Machine(models, [CPU, GPU], default="cuda")
+    on_cpu, on_gpu = machine.load(), machine.load("brightness")
     assert (on_cpu.instances.all[0].placement.device, on_gpu.instances.all[0].placement.device) == ("cpu", "cuda:0")
     assert "cpu" in on_cpu.load_settings
     for model in (on_cpu, on_gpu):
@@ -173,9 +173,9 @@ def test_serving_json_comes_before_the_default(models):
 
 def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
     policy(models, '{"device": "cuda:0", "gpu_mem_limit_mb": 256, "batching": {"max_batch_size": 6}}')
-    bench = Bench(models, [CPU, GPU])
-    model = bench.load()
-    _, device, request = bench.opened[0]
+    machine = Machine(models, [CPU, GPU])
+    model = machine.load()
+    _, device, request = machine.opened[0]
     assert (device, request.gpu_mem_limit_mb, request.max_batch_size) == ("cuda:0", 256, 6)
     model.batcher.close()
 
@@ -190,23 +190,23 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
 def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):
     policy(models, f'{{"device": "{wanted}"}}')
     with pytest.raises(VersionRefused) as refusal:
-        Bench(models, devices).load()
+        Machine(models, devices).load()
     assert refusal.value.message.startswith(error)
 
 
 def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):
     policy(models, '{"backend": "savedmodel", "device": "cuda"}')
     with pytest.raises(VersionRefused, match="device is 'cuda', and backend 'savedmodel' runs on the CPU only"):
-        Bench(models, [CPU, GPU]).load()
+        Machine(models, [CPU, GPU]).load()
 
 
 def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     policy(models, '{"device": "cuda"}')
-    bench = Bench(models, [CPU, GPU])
-    model = bench.load()
+    machine = Machine(models, [CPU, GPU])
+    model = machine.load()
     ids = np.array([[2, 4, 4], [3, 3, 4]], np.int32)
     before = model.batcher.backend.run({"token_ids": ids})
-    bench.opened[0][0].fault = "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered ; GPU=0"
+    machine.opened[0][0].fault = "ONNX Runtime: CUDA failure 700: an illegal memory access was encountered ; GPU=0"
     after = model.batcher.backend.run({"token_ids": ids})
     assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
     assert model.instances.degraded.endswith("the CPU takes over")
@@ -244,8 +244,8 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
 
 def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_anew(models):
     policy(models, '{"device": "cuda"}')
-    bench, metrics = Bench(models, [CPU, GPU]), Metrics()
-    loader = replace(bench.loader, observer_for=metrics.for_version)
+    machine, metrics = Machine(models, [CPU, GPU]), Metrics()
+    loader = replace(machine.loader, observer_for=metrics.for_version)
     ids = {"token_ids": np.array([[2, 4, 4], [3, 3, 4]], np.int32)}
 
     async def ask(model):
@@ -253,7 +253,7 @@ def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_anew(models):
 
     for loads in (1, 2):
         model = loader.load("words", 1)
-        bench.opened[-1][0].fault = "CUDA failure 700: an illegal memory access was encountered"
+        machine.opened[-1][0].fault = "CUDA failure 700: an illegal memory access was encountered"
         asyncio.run(ask(model))
         metrics.for_version("words", 1).batch_hung()
         assert model.instances.faults == 2
@@ -265,10 +265,10 @@ def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_anew(models):
 
 def test_what_is_refused_after_it_was_opened_gives_its_place_back(models):
     policy(models, '{"device": "cuda", "batching": {"length_buckets": [4]}}', "brightness")
-    bench = Bench(models, [CPU, GPU])
+    machine = Machine(models, [CPU, GPU])
     with pytest.raises(VersionRefused, match="takes no texts"):
-        bench.load("brightness")
-    assert bench.on_gpu == 0
+        machine.load("brightness")
+    assert machine.on_gpu == 0
 
 
 SECOND = Device("cuda:1", "another GPU", used=True, reason="works")
@@ -276,17 +276,17 @@ SECOND = Device("cuda:1", "another GPU", used=True, reason="works")
 
 def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     policy(models, '{"device": "cuda", "instances": 3}')
-    bench = Bench(models, [CPU, GPU, SECOND])
-    model = bench.load()
-    assert [device for _, device, _ in bench.opened] == ["cuda:0", "cuda:1", "cuda:0"]
+    machine = Machine(models, [CPU, GPU, SECOND])
+    model = machine.load()
+    assert [device for _, device, _ in machine.opened] == ["cuda:0", "cuda:1", "cuda:0"]
     assert model.batcher.rules.inline_below_s == 0.0
     assert model.admission.instances == 3
-    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (2, 1)
+    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (2, 1)
     assert model_config(model)["instance_group"] == [
         {"name": "words_0", "count": 2, "kind": "KIND_GPU", "gpus": [0]},
         {"name": "words_1", "count": 1, "kind": "KIND_GPU", "gpus": [1]},
     ]
-    bench.opened[1][0].fault = "CUDA failure 700: an illegal memory access was encountered"
+    machine.opened[1][0].fault = "CUDA failure 700: an illegal memory access was encountered"
     ids = np.array([[2, 4, 4]], np.int32)
     for instance in model.instances.all:
         instance.backend.run({"token_ids": ids})
@@ -307,21 +307,21 @@ def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     samples = [sample for family in metrics.collect() for sample in family.samples]
     assert [s.labels["device"] for s in samples if s.name == "atelier_model_device"] == ["cuda:0", "cuda:1"]
     model.batcher.close()
-    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
 
 
 def test_two_instances_on_two_gpus_are_one_group(models):
     policy(models, '{"device": "cuda", "instances": 2}')
-    model = Bench(models, [CPU, GPU, SECOND]).load()
+    model = Machine(models, [CPU, GPU, SECOND]).load()
     assert model_config(model)["instance_group"] == [{"name": "words", "count": 1, "kind": "KIND_GPU", "gpus": [0, 1]}]
     model.batcher.close()
 
 
 def test_a_named_gpu_gets_all_instances(models):
     policy(models, '{"device": "cuda:1", "instances": 2}')
-    bench = Bench(models, [CPU, GPU, SECOND])
-    model = bench.load()
-    assert [device for _, device, _ in bench.opened] == ["cuda:1", "cuda:1"]
+    machine = Machine(models, [CPU, GPU, SECOND])
+    model = machine.load()
+    assert [device for _, device, _ in machine.opened] == ["cuda:1", "cuda:1"]
     model.batcher.close()
 
 
@@ -333,7 +333,7 @@ def test_instances_on_the_cpu_have_one_thread_each_and_do_not_run_on_the_event_l
         threads.append(count)
         return OnnxBackend(path, spec, count)
 
-    model = Bench(models, [CPU], cpu=cpu).load()
+    model = Machine(models, [CPU], cpu=cpu).load()
     assert threads == [1, 1]
     assert model.batcher.rules.inline_below_s == 0.0
     assert model_config(model)["instance_group"] == [{"name": "words", "count": 2, "kind": "KIND_CPU"}]
@@ -342,8 +342,8 @@ def test_instances_on_the_cpu_have_one_thread_each_and_do_not_run_on_the_event_l
 
 def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_behind(models):
     policy(models, '{"device": "cuda", "instances": 3}')
-    bench = Bench(models, [CPU, GPU, SECOND])
-    opens, made = bench.loader.accelerators.open_gpu, []
+    machine = Machine(models, [CPU, GPU, SECOND])
+    opens, made = machine.loader.accelerators.open_gpu, []
 
     def second_fails(request, device):
         if len(made) == 2:
@@ -351,16 +351,16 @@ def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_
         made.append(opens(request, device))
         return made[-1]
 
-    object.__setattr__(bench.loader.accelerators, "open_gpu", second_fails)
+    object.__setattr__(machine.loader.accelerators, "open_gpu", second_fails)
     with pytest.raises(BackendFailed, match="out of memory"):
-        bench.load()
+        machine.load()
     assert [gpu.closed for gpu in made] == [True, True]
-    assert (bench.on_gpu, bench.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
 
 
 def test_a_version_whose_backend_hangs_is_not_ready(models):
     policy(models, '{"batching": {"max_execution_ms": 20}}')
-    model = Bench(models, [CPU]).load()
+    model = Machine(models, [CPU]).load()
     assert model.batcher.rules.max_execution_s == 0.02
     registry = Registry(scan=dict, on_state=lambda *_: None)
     registry.enter("words", 1).model = model
@@ -385,13 +385,13 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
 
 def test_instances_of_a_savedmodel_are_processes_that_share_the_threads(models):
     policy(models, '{"backend": "savedmodel", "instances": 2}')
-    bench, threads = Bench(models, [CPU]), []
+    machine, threads = Machine(models, [CPU]), []
 
     def savedmodel(path, spec, count, **_):
         threads.append(count)
         return OnnxBackend(path.with_name("model.onnx"), spec, 1)
 
-    model = replace(bench.loader, make_savedmodel=savedmodel, threads=5).load("words", 1)
+    model = replace(machine.loader, make_savedmodel=savedmodel, threads=5).load("words", 1)
     assert threads == [2, 2]
     assert len(model.instances.all) == 2
     model.batcher.close()

@@ -149,7 +149,7 @@ def test_a_stage_hands_its_layers_to_the_network(tmp_path, console):
     stage = Stage(
         name="bag",
         build=build_bag,
-        hands_on=("embedding",),
+        shared_layers=("embedding",),
         optimizer=Optimizer(learning_rate=0.05),
         fitting=Fitting(epochs=1, batch_size=16, keep="last"),
         max_length=12,

@@ -119,7 +119,7 @@ def test_watching_does_not_change_one_bit_of_the_weights(build, tmp_path, consol
 
 
 def test_a_warning_of_a_stage_stands_in_the_record_with_the_stage_s_name(tmp_path, console):
-    stage = Stage(name="early", build=DEAD, hands_on=(), fitting=Fitting(epochs=1, batch_size=16, keep="last"))
+    stage = Stage(name="early", build=DEAD, shared_layers=(), fitting=Fitting(epochs=1, batch_size=16, keep="last"))
     run(image_recipe(epochs=1, stages=(stage,)), Plan(), directory=tmp_path, console=console)
     [warning] = json.loads((tmp_path / "metrics.json").read_text())["warnings"]
     assert warning.startswith("stage early: 100% of the ReLU units of layer 'below_zero' are dead")

@@ -40,7 +40,7 @@ def pair(*, beside: bool, epochs: int = 3, **changes: object) -> Recipe:
     stage = Stage(
         name="first",
         build=image_recipe().build,
-        hands_on=LAYERS,
+        shared_layers=LAYERS,
         adopt=keep_apart,
         fitting=Fitting(epochs=epochs, batch_size=16, seed=1, keep="last"),
         optimizer=Optimizer(name="adam", learning_rate=0.01, ema_momentum=0.9),

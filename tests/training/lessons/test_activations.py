@@ -16,14 +16,14 @@ from training.network.activations import (
     tanh,
     unit_step,
 )
-from training.recipe.lesson import Bench
+from training.recipe.lesson import LessonContext
 
 BY_NAME = {activation.name: activation for activation in ACTIVATIONS}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def study(tmp_path, console, **settings) -> Findings:
-    return Table(**settings)(Bench(directory=tmp_path, console=console))
+    return Table(**settings)(LessonContext(directory=tmp_path, console=console))
 
 
 def test_everything_is_as_it_should_be_and_drawn(tmp_path, console):

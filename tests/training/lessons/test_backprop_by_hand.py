@@ -14,7 +14,7 @@ from training.lessons.backprop_by_hand import (
     descend_by_hand,
     descend_in_keras,
 )
-from training.recipe.lesson import Bench
+from training.recipe.lesson import LessonContext
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FIRST_WEIGHTS = (
@@ -35,7 +35,7 @@ def keras():
 
 
 def test_the_whole_study_finds_what_is_printed_and_says_where_the_course_slips(tmp_path, console):
-    found = RECIPE.study(Bench(directory=tmp_path, console=console))
+    found = RECIPE.study(LessonContext(directory=tmp_path, console=console))
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}
     assert values["error after 1 step"] == pytest.approx(0.291027774, abs=0.5e-9)
@@ -92,12 +92,12 @@ def test_the_chain_rule_gives_the_slope_of_the_error():
 
 
 def test_other_settings_record_what_is_printed_for_these_alone(tmp_path, console):
-    bench = Bench(directory=tmp_path, console=console)
-    short = {figure.name: figure for figure in Backpropagation(steps=1)(bench).figures}
+    context = LessonContext(directory=tmp_path, console=console)
+    short = {figure.name: figure for figure in Backpropagation(steps=1)(context).figures}
     assert short["error after 1 step"].holds
     assert short["error after 1 steps"].holds is None
     assert short["error after 1 steps"].value == short["error after 1 step"].value
-    slow = Backpropagation(steps=5, learning_rate=0.1)(bench)
+    slow = Backpropagation(steps=5, learning_rate=0.1)(context)
     assert slow.missed == ()
     assert {figure.name for figure in slow.figures if figure.holds} == {
         "error at the start",

@@ -9,7 +9,7 @@ from training.errors import SettingRefused
 from training.export.model_export import OPSET, export_onnx, onnx_runner
 from training.lessons.perceptron_gates import GATES, RECIPE, ROWS, Gates, learn
 from training.overrides import apply_overrides
-from training.recipe.lesson import Bench
+from training.recipe.lesson import LessonContext
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ZERO = (Fraction(0), Fraction(0), Fraction(0))
@@ -27,14 +27,14 @@ def taught(gate, *, rate=Fraction(1), start=ZERO, bias=True, longest=1000):
 
 
 def study(tmp_path, console, **settings):
-    return Gates(**settings)(Bench(directory=tmp_path, console=console))
+    return Gates(**settings)(LessonContext(directory=tmp_path, console=console))
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     from rich.console import Console
 
-    return RECIPE.study(Bench(directory=tmp_path_factory.mktemp("gates"), console=Console(quiet=True)))
+    return RECIPE.study(LessonContext(directory=tmp_path_factory.mktemp("gates"), console=Console(quiet=True)))
 
 
 def test_four_gates_are_learnt_by_one_layer_and_all_six_with_two(found):
@@ -140,7 +140,7 @@ def test_networks_that_learn_too_little_and_epochs_that_are_too_few_are_reported
 
 def test_a_tenth_is_a_tenth(tmp_path, console):
     recipe = apply_overrides(RECIPE, ["study.learning_rate=0.1", "study.network_epochs=40"])
-    found = recipe.study(Bench(directory=tmp_path, console=console))
+    found = recipe.study(LessonContext(directory=tmp_path, console=console))
     assert found.missed == ()
     assert "w1 = -1/10, w2 = 0, b = 1/10" in found.notes[0]
 

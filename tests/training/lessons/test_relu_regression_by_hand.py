@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.lessons.relu_regression_by_hand import RECIPE, START, Regression, descent, keras_figures
-from training.recipe.lesson import Bench
+from training.recipe.lesson import LessonContext
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AFTER_ONE = (0.032074, 0.064148, 0.2022074, 0.081506, 0.37358)
@@ -13,11 +13,11 @@ PREDICTION_AFTER_ONE = 0.5207722885444
 
 
 def study(tmp_path, console, **settings):
-    return Regression(**settings)(Bench(directory=tmp_path, console=console))
+    return Regression(**settings)(LessonContext(directory=tmp_path, console=console))
 
 
 def test_the_whole_study_finds_the_worked_figures(tmp_path, console):
-    found = RECIPE.study(Bench(directory=tmp_path, console=console))
+    found = RECIPE.study(LessonContext(directory=tmp_path, console=console))
     assert found.missed == ()
     assert {type(figure.holds) for figure in found.figures} == {bool, type(None)}
     values = {figure.name: figure.value for figure in found.figures}

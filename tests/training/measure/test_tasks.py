@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.contract.model_spec import NextToken
-from training.measure.tasks import ForetellToken, Regress
+from training.measure.tasks import PredictNextToken, Regress
 
 
 def test_the_deviation_of_numbers_is_that_of_all_rows_and_values():
@@ -48,7 +48,7 @@ CAME = np.int32([0, 4, 5, 0])
 
 
 def test_the_surprise_at_tokens_is_their_mean_log_loss_and_shares():
-    found = ForetellToken().measure(ANSWERS, CAME, names=())
+    found = PredictNextToken().measure(ANSWERS, CAME, names=())
     by_hand = -(log(0.5) + log(0.07) + log(0.05) + log(1e-7)) / 4  # what was ruled out counts as 1e-7
     assert found.rows == 4
     assert found.log_loss == pytest.approx(by_hand, rel=1e-6)  # float32 probabilities
@@ -58,25 +58,25 @@ def test_the_surprise_at_tokens_is_their_mean_log_loss_and_shares():
 
 
 def test_an_even_choice_among_n_tokens_has_perplexity_n():
-    found = ForetellToken().measure(np.full((3, 8), 1 / 8, np.float32), np.int32([0, 3, 7]), names=())
+    found = PredictNextToken().measure(np.full((3, 8), 1 / 8, np.float32), np.int32([0, 3, 7]), names=())
     assert found.perplexity == pytest.approx(8)
 
 
 def test_a_surprise_survives_json():
-    found = ForetellToken().measure(ANSWERS, CAME, names=())
+    found = PredictNextToken().measure(ANSWERS, CAME, names=())
     document = json.loads(json.dumps(found.as_json()))
     assert document["perplexity"] == found.perplexity
-    assert ForetellToken().restore(document) == found
+    assert PredictNextToken().restore(document) == found
 
 
 def test_the_next_token_is_served_by_the_vocabulary_s_words():
-    assert ForetellToken().postprocessing(()) == NextToken(output="probabilities")
-    output = ForetellToken().shape(9)
+    assert PredictNextToken().postprocessing(()) == NextToken(output="probabilities")
+    output = PredictNextToken().shape(9)
     assert (output.shape, output.minimum, output.maximum) == ((9,), 0.0, 1.0)
 
 
 def test_what_a_language_model_answers_is_described_by_its_confidence():
-    statistics = ForetellToken().statistics(ANSWERS, CAME, names=())
+    statistics = PredictNextToken().statistics(ANSWERS, CAME, names=())
     assert statistics["rows"] == 4
     assert statistics["confidence"]["mean"] == pytest.approx((3 * 0.5 + 0.3) / 4)
     assert sum(statistics["confidence"]["histogram"]["shares"]) == pytest.approx(1)
