@@ -15,7 +15,7 @@ from app.batching.batcher import Batcher
 from app.batching.instances import Instances
 from app.batching.work import RequestOptions
 from app.contract.image_file import Room, no_bound
-from app.contract.model_spec import ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.model_spec import ImagePreprocessing, ModelSpec
 from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput, TooLarge
@@ -98,12 +98,10 @@ class LoadedModel:
         """Where it runs, why, and whether its devices work."""
         return self.batcher.instances
 
-    @cached_property
+    @property
     def sequence(self) -> str | None:
-        """The input whose rows have a length of their own and may be padded; None for models that take no texts."""
-        step = self.spec.preprocessing
-        alone = len(self.spec.inputs) == 1
-        return step.input if isinstance(step, TextPreprocessing) and alone else None
+        """See ``ModelSpec.sequence``."""
+        return self.spec.sequence
 
     @cached_property
     def answer_bytes(self) -> int:

@@ -12,7 +12,6 @@ from app.contract.device import CPU
 from app.contract.golden import Golden
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.errors import VersionRefused
-from app.lifecycle.device_choice import sequence_of
 from app.lifecycle.golden_gate import replay
 from app.repository.scan import scan
 from app.runtime.backend import Array, Backend, Tensors
@@ -161,7 +160,7 @@ def _curve(backend: Backend, golden: Golden, spec: ModelSpec, largest: int, seco
         max_batch_size=largest,
         budget_s=seconds * len(batch_sizes_up_to(largest)),
         clock=perf_counter,
-        sequence=sequence_of(spec),
+        sequence=spec.sequence,
     )
 
 

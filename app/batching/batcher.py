@@ -148,9 +148,12 @@ class Batcher:
         """Return once nothing waits and nothing runs."""
         await self._idle.wait()
 
-    def fail_unfinished(self) -> None:
-        """Answer everything that waits or runs with Draining; what a call in progress still gives is discarded."""
-        self._fail(self.instances.all, Draining("the service shut down before this request was answered"))
+    def fail_unfinished(self, error: ServingError | None = None) -> None:
+        """Answer everything that waits or runs with ``error``, else with Draining.
+
+        What a call in progress still gives is discarded.
+        """
+        self._fail(self.instances.all, error or Draining("the service shut down before this request was answered"))
 
     def _fail(self, instances: Iterable[Instance], error: ServingError) -> None:
         """Answer with ``error`` what waits, and what runs on these instances."""
@@ -163,9 +166,12 @@ class Batcher:
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
         self._rest_if_empty()
 
-    def stop(self) -> None:
-        """Answer what waits or runs with Draining, and start nothing more. On the event loop, before ``close``."""
-        self.fail_unfinished()
+    def stop(self, error: ServingError | None = None) -> None:
+        """Answer what waits or runs with ``error``, else with Draining, and start nothing more.
+
+        On the event loop, before ``close``.
+        """
+        self.fail_unfinished(error)
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None

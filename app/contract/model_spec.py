@@ -264,6 +264,12 @@ class ModelSpec(_Frozen):
         return self._outputs_by_name[name]
 
     @cached_property
+    def sequence(self) -> str | None:
+        """The input whose rows have a length of their own and may be padded: a single one, of texts; else None."""
+        step = self.preprocessing
+        return step.input if isinstance(step, TextPreprocessing) and len(self.inputs) == 1 else None
+
+    @cached_property
     def _outputs_by_name(self) -> dict[str, TensorSpec]:
         return {tensor.name: tensor for tensor in self.outputs}
 

@@ -42,19 +42,26 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         },
         "model_transaction_policy": {"decoupled": False},
         "response_cache": {"enable": False},
-        "parameters": {
-            "max_queue_bytes": {"string_value": str(model.admission.max_queue_bytes)},
-            "length_buckets": {"string_value": ",".join(map(str, rules.length_buckets))},
-            "max_execution_ms": {"string_value": _most_milliseconds(model)},
-            "inline_below_us": {"string_value": f"{rules.inline_below_s * 1e6:.0f}"},
-            "execution_provider": {"string_value": model.provider},
-        },
+        "parameters": _parameters(model),
         "latency_curve": {
             "batch_sizes": list(model.curve.batch_sizes),
             "lengths": list(model.curve.lengths) if model.sequence is not None else [],
             "microseconds": [[round(seconds * 1e6, 1) for seconds in row] for row in model.curve.table],
         },
     }
+
+
+def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
+    """Those that have a value: protobuf's JSON leaves out an empty text, and PyTriton's client then finds nothing."""
+    rules = model.batcher.rules
+    values = {
+        "max_queue_bytes": str(model.admission.max_queue_bytes),
+        "length_buckets": ",".join(map(str, rules.length_buckets)),
+        "max_execution_ms": _most_milliseconds(model),
+        "inline_below_us": f"{rules.inline_below_s * 1e6:.0f}",
+        "execution_provider": model.provider,
+    }
+    return {name: {"string_value": value} for name, value in values.items() if value}
 
 
 def platform(model: LoadedModel) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.contract.device import AUTO, CPU
-from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend
@@ -152,7 +152,7 @@ class Accelerators:
             Router(gpu.curve, cpu.curve),
             condition=guarded.condition,
             clock=self.clock,
-            sequence=sequence_of(request.spec),
+            sequence=request.spec.sequence,
         )
         difference = max(gpu.difference, cpu.difference)
         return replace(guarded, backend=routed, difference=difference, curve=faster_of(gpu.curve, cpu.curve))
@@ -191,8 +191,3 @@ def close_all(opened: Sequence[Opened]) -> None:
     """Close the backends of instances that do not come to serve."""
     for each in opened:
         each.backend.close()
-
-
-def sequence_of(spec: ModelSpec) -> str | None:
-    """The input of a text model, whose rows have a length of their own; None for others."""
-    return spec.preprocessing.input if isinstance(spec.preprocessing, TextPreprocessing) else None

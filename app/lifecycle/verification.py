@@ -12,7 +12,7 @@ from app.contract.model_spec import ImagePreprocessing, ModelSpec
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import VersionRefused
-from app.lifecycle.device_choice import Verified, sequence_of
+from app.lifecycle.device_choice import Verified
 from app.lifecycle.golden_gate import replay
 from app.lifecycle.version_contract import VersionContract
 from app.runtime.backend import Array, Backend
@@ -112,7 +112,7 @@ class Gate:
             max_batch_size=self.max_batch_size,
             budget_s=WARMUP_BUDGET_S,
             clock=self._clock,
-            sequence=sequence_of(self._spec),
+            sequence=self._spec.sequence,
             may_try=may_try,
         )
 

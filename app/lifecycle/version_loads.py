@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from app.errors import ServingError, VersionRefused
+from app.errors import ModelNotReady, ServingError, VersionRefused
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
@@ -175,6 +175,7 @@ class VersionLoads:
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         model.admission.draining = True
-        model.batcher.stop()
+        gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"
+        model.batcher.stop(ModelNotReady(gone))
         await asyncio.to_thread(model.batcher.close)
         self._on_freed()

@@ -175,12 +175,10 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
     write_slow_model(tmp_path, multiplications=400)  # a minute
     (tmp_path / "slow" / "serving.json").write_text('{"instances": 2}')  # never on the event loop
     service = start(tmp_path, "--shutdown-timeout-s", "1")
-    codes = []
+    replies = []
 
     def ask():
-        codes.append(
-            httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60).status_code
-        )
+        replies.append(httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60))
 
     def ask_thrice():
         clients = [threading.Thread(target=ask) for _ in range(3)]
@@ -192,6 +190,10 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
     clients = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
     service.says("runs a batch still")
+    for client in clients:
+        client.join()
+    gone = "model 'slow' version 1 was unloaded before this request was answered; try again"
+    assert [reply.json() for reply in replies] == [{"error": gone}] * 3
     assert service.client.post("/v2/repository/models/slow/load").status_code == 200
     clients += ask_thrice()
     began = time.monotonic()
@@ -199,7 +201,7 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
     assert time.monotonic() - began < 15
     for client in clients:
         client.join()
-    assert codes == [503] * 6
+    assert [reply.status_code for reply in replies] == [503] * 6
 
 
 def test_ready_turns_false_before_the_socket_closes(tiny_models):

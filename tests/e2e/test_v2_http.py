@@ -94,6 +94,7 @@ def test_model_config_shows_what_batching_is_in_force(client):
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0
     assert config["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] == 30_000_000
     assert config["parameters"]["max_execution_ms"] == {"string_value": "30000"}
+    assert all(parameter["string_value"] for parameter in config["parameters"].values())  # PyTriton's client needs it
     assert not config["model_transaction_policy"]["decoupled"]
 
 

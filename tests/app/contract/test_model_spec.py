@@ -94,3 +94,10 @@ def test_numbers_have_no_labels():
     values = TensorSpec(name="values", dtype="float32", shape=(1,))
     spec = ModelSpec(name="line", inputs=(values,), outputs=(values,), opset=17, trained_on="nothing")
     assert labels_of(spec, None) == ()
+
+
+def test_only_a_single_input_of_texts_has_rows_of_different_length(tmp_path):
+    assert read(tmp_path).sequence == "token_ids"
+    other = {"name": "weights", "dtype": "float32", "shape": [3]}
+    assert read(tmp_path, inputs=[*DOCUMENT["inputs"], other]).sequence is None
+    assert read(tmp_path, preprocessing=None, postprocessing=None).sequence is None
