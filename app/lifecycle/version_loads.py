@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from app.errors import ServingError, VersionRefused
+from app.errors import ServingError, VersionRefused, shortened
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
@@ -126,7 +126,7 @@ class VersionLoads:
             reason = error.message
             log.error("model %s version %d refused: %s", name, version, reason)
         except Exception as error:
-            reason = f"loading failed: {error}"
+            reason = shortened(f"loading failed: {error}")
             log.exception("model %s version %d failed to load", name, version)
         record.refused = record.model is None
         if record.model is None:

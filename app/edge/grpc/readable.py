@@ -13,7 +13,7 @@ Refuse = Callable[[str, ServicerContext], Awaitable[NoReturn]]
 UNREADABLE = object()
 
 
-class ReadableRequests(ServerInterceptor):
+class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
     """Lets none but messages through to the methods.
 
     Args:

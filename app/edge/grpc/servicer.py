@@ -34,7 +34,7 @@ from app.edge.grpc.status import code_of, details_of
 from app.edge.http.body_decoding import Decoding
 from app.edge.http.dispatch import CLIENT_CLOSED_REQUEST
 from app.edge.observer import RequestObserver
-from app.edge.respond import status_of
+from app.edge.respond import is_fault, status_of
 from app.edge.rest.oip_inputs import read_options
 from app.errors import InvalidInput, NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
@@ -67,7 +67,7 @@ def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servic
             return await method(servicer, request, context)
         except ServingError as error:
             code, details = code_of(error), details_of(error)
-            if status_of(error) >= 500 and not isinstance(error, Unavailable):
+            if is_fault(error):
                 log.error("%s failed with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id))
             else:
                 log.debug(
