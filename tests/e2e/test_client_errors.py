@@ -13,7 +13,7 @@ def test_what_a_client_causes_is_not_logged_as_an_error(start, models):
     pixels = [[0] * 4] * 4
 
     def infer(**parameters):
-        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 4, 4], "data": pixels}
+        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 4, 4], "data": [pixels]}
         return {"inputs": [tensor], "parameters": parameters}
 
     twice = gzip.compress(gzip.compress(json.dumps({"instances": [pixels]}).encode()))
@@ -37,7 +37,7 @@ def test_a_long_value_in_a_file_makes_no_long_reason(start, tmp_path):
     document["postprocessing"] = {
         "kind": "classification",
         "output": "probabilities",
-        "labels": ["x" * 1_000_000, "x" * 1_000_000],
+        "labels": ["x" * 1_000_000] * 3,
     }
     path.write_text(json.dumps(document))
     write_manifest(directory)
