@@ -28,14 +28,22 @@ ServingError
 └── SettingsUnwritable    serving.json cannot be written
 """
 
+# A value of a client's or of a file's own may be quoted in an error, however long it is.
+ERROR_LIMIT_CHARACTERS = 4_096
+
+
+def shortened(text: str) -> str:
+    """A text for a reply, a log line or a version's state, cut where it is longer than an error may be."""
+    return text if len(text) <= ERROR_LIMIT_CHARACTERS else text[:ERROR_LIMIT_CHARACTERS] + " ..."
+
 
 class ServingError(Exception):
     """Base of all errors that the service answers with ``{"error": message}``."""
 
     @property
     def message(self) -> str:
-        """One sentence: which value broke which rule."""
-        return str(self)
+        """One sentence: which value broke which rule. Cut, so that replies, logs and states need not cut it."""
+        return shortened(str(self))
 
 
 class InvalidInput(ServingError):

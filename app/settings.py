@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         description="Directory for private copies of model files while a version loads; the system's temporary "
         "directory if left out. Graphs up to 64 MiB need none.",
     )
+    load_timeout_s: float = Field(
+        default=300,
+        gt=0,
+        description="Seconds for a version to load; one that takes longer is refused, and ready waits for it no more.",
+    )
     drain_delay_s: float = Field(
         default=0, ge=0, description="Seconds between not ready and no longer listening; 5 behind a load balancer."
     )

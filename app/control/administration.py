@@ -138,7 +138,8 @@ class AdminRule:
 def forwarding(fields: Collection[str]) -> str | None:
     """The first header by which a proxy tells that it forwards for somebody else; None if there is none."""
     for name in fields:
-        if name in _FORWARDING or name.startswith("x-forwarded-"):
+        usual = name.replace("_", "-")  # what hands requests on to other programs may take the two for the same
+        if usual in _FORWARDING or usual.startswith("x-forwarded-"):
             return name
     return None
 

@@ -28,6 +28,9 @@ Scope = Literal["infer", "admin", "metrics"]
 # Keys begin with this, so that scanners of repositories find one that was committed.
 PREFIX = "atelier_"
 FILE_LIMIT_BYTES = 2**20
+# Of a key, in requests a second: the slowest is about one a day.
+SLOWEST_RATE = 1e-5
+FASTEST_RATE = 1e6
 _BEARER = b"bearer "
 _SECRET_BYTES = 32
 _INDEX_BYTES = 8
@@ -54,7 +57,7 @@ class KeyEntry(BaseModel):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[\w.@:-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: Annotated[tuple[Scope, ...], AfterValidator(_unique)] = Field(min_length=1)
-    rate: float | None = Field(default=None, gt=0, le=1e6)
+    rate: float | None = Field(default=None, ge=SLOWEST_RATE, le=FASTEST_RATE)
 
 
 class KeysFile(BaseModel):

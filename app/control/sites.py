@@ -4,6 +4,7 @@ A page in a browser can send requests to a service on the same machine. Its ``Or
 name of its own that leads to 127.0.0.1 (DNS rebinding) makes it look like ours, but stands in ``Host``.
 """
 
+import re
 from collections.abc import Collection
 
 from app.contract.files.regular import shown
@@ -13,6 +14,8 @@ from app.errors import Forbidden
 # Hosts found to be allowed are remembered as they were sent, so that one costs a look-up; a client chooses the port.
 MOST_REMEMBERED = 1_024
 ANY = "*"
+# RFC 9112, section 3.2: a name or an address, and a port. Nothing else: what stands before an @ is no host.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/?#@\[\]\\,]+))(?::[0-9]*)?")
 _OWN = frozenset({b"same-origin", b"none"})
 
 
@@ -99,9 +102,8 @@ def is_own_page(*, origin: bytes | None, fetch_site: bytes | None, host: bytes |
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a Host header, in lower case, without port and brackets; None if there is none."""
-    if host.startswith("["):
-        name, closing, port = host[1:].partition("]")
-        return name.lower() if closing and (not port or port.startswith(":")) else None
-    name, _, _ = host.partition(":")
-    return name.lower().removesuffix(".") or None
+    """The name or address in a Host header, in lower case, without port and brackets; None if it is no host[:port]."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return None
+    return (found["address"] or found["name"].removesuffix(".")).lower() or None

@@ -21,6 +21,7 @@ from app.errors import (
     Unavailable,
     Unsupported,
     VersionRefused,
+    shortened,
 )
 
 Scope = MutableMapping[str, Any]
@@ -47,9 +48,6 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (VersionRefused, 400),  # as Triton answers a load that fails
 )
 
-# A client's own value may be quoted in an error, however long it is.
-ERROR_LIMIT_CHARACTERS = 4_096
-
 JSON: Header = (b"content-type", b"application/json")
 
 
@@ -67,6 +65,11 @@ def status_of(error: ServingError) -> int:
     return next((code for kind, code in STATUS if isinstance(error, kind)), 500)
 
 
+def is_fault(error: ServingError) -> bool:
+    """Whether an error is the service's own, and belongs in the log as such; all others a client or its load causes."""
+    return status_of(error) == 500
+
+
 def error_reply(error: ServingError) -> Reply:
     """``{"error": message}`` with the error's status, and Retry-After where a retry makes sense."""
     headers: tuple[Header, ...] = (JSON,)
@@ -79,9 +82,8 @@ def error_reply(error: ServingError) -> Reply:
 
 def error_body(message: str) -> bytes:
     """The one form of every error; never raises, whatever the message quotes."""
-    shown = message if len(message) <= ERROR_LIMIT_CHARACTERS else message[:ERROR_LIMIT_CHARACTERS] + " ..."
     # Half of a surrogate pair is a character to Python, and none to JSON.
-    return orjson.dumps({"error": shown.encode("utf-8", "backslashreplace").decode("utf-8")})
+    return orjson.dumps({"error": shortened(message).encode("utf-8", "backslashreplace").decode("utf-8")})
 
 
 def wrong_verb(allowed: str) -> Reply:

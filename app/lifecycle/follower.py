@@ -40,6 +40,8 @@ class Follower:
                     await self._look()
                 except Exception:
                     log.exception("what has changed in the models directory could not be followed")
+        except Exception:
+            log.exception("what changes in the models directory is not noticed any more")
         finally:
             for task in (*self._again.values(), *self._following.values()):
                 task.cancel()

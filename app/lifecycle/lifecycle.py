@@ -26,6 +26,7 @@ class Lifecycle:
     Args:
         registry: what requests see.
         repository: what lies on the disk.
+        load_timeout_s: a version that takes longer to load is refused.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_policy: is told whether serving.json of a model is broken (model, broken).
         on_freed: is told when memory of a version is free that can be given back.
@@ -37,6 +38,7 @@ class Lifecycle:
         registry: Registry,
         repository: Repository,
         *,
+        load_timeout_s: float,
         on_load: Callable[[str, bool, float], None],
         on_policy: Callable[[str, bool], None] = lambda name, broken: None,
         on_freed: Callable[[], None] = lambda: None,
@@ -44,7 +46,7 @@ class Lifecycle:
     ) -> None:
         self.registry = registry
         self.repository = repository
-        self._loads = VersionLoads(registry, repository, on_load, on_freed)
+        self._loads = VersionLoads(registry, repository, on_load, on_freed, load_timeout_s=load_timeout_s)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._aspired = AspiredVersions(self._loads, on_policy, self._locks)
         self._unloaded = set(unloaded or {})
@@ -53,18 +55,14 @@ class Lifecycle:
                 registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
 
     async def load_all(self) -> None:
-        """Load what the policy of every model asks for."""
+        """Load what the policy of every model asks for; a load that takes long holds up no other model's."""
         registry = self.registry
         try:
             found = await asyncio.to_thread(self.repository.scan)
         except OSError as error:
             log.error("the models directory cannot be read: %s", error)
             found = {}
-        for name, versions in found.items():
-            async with self._locks[name]:
-                with suppress(VersionRefused):  # said in the log and in every version's state
-                    if name not in self._unloaded:
-                        await self._aspired.bring_about(name, versions, retry=True)
+        await asyncio.gather(*(self._load_first(name, versions) for name, versions in found.items()))
         registry.loading = False
         serving = sum(registry.live(name) is not None for name in registry.names())
         if missing := [name for name in registry.names() if registry.live(name) is None]:
@@ -74,6 +72,21 @@ class Lifecycle:
             log.info("ready: %d of %d models serve", serving, len(registry.names()))
         else:
             log.error("no model version could be loaded: %s", registry.why_none)
+
+    async def _load_first(self, name: str, versions: list[int]) -> None:
+        async with self._locks[name]:
+            if name not in self._unloaded:
+                with suppress(VersionRefused, Draining):  # said in the log and in every version's state
+                    await self._aspired.bring_about(name, versions, retry=True)
+
+    def end_loads(self) -> None:
+        """Wait for no load any more: the service is shutting down. On the event loop."""
+        self._loads.threads.end()
+
+    @property
+    def any_load_runs(self) -> bool:
+        """Whether a thread loads something, be it one that nobody waits for any more."""
+        return self._loads.threads.any_runs
 
     async def load(self, name: str) -> None:
         """Load what the policy of one model asks for, from what is on disk now; versions that serve stay loaded.
@@ -127,7 +140,7 @@ class Lifecycle:
                 if self.registry.live(name) is not None:
                     log.warning("model %s is gone from the models directory; what is loaded goes on serving", name)
                 return None
-            with suppress(VersionRefused):  # said in the log and in every version's state
+            with suppress(VersionRefused, Draining):  # said in the log and in every version's state
                 await self._aspired.bring_about(name, versions, retry=False)
             waits = [record.retry_at - time.monotonic() for record in self.registry.records(name) if record.retry_at]
             return max(0.0, min(waits)) if waits else None

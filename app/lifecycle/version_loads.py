@@ -5,8 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from app.errors import ModelNotReady, ServingError, VersionRefused
+from app.errors import Draining, ModelNotReady, ServingError, VersionRefused, shortened
+from app.lifecycle.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
@@ -60,6 +62,7 @@ class VersionLoads:
         repository: what lies on the disk.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_freed: is told after each version that was freed, and after each attempt that failed.
+        load_timeout_s: a load that takes longer is refused.
     """
 
     def __init__(
@@ -68,9 +71,12 @@ class VersionLoads:
         repository: Repository,
         on_load: Callable[[str, bool, float], None],
         on_freed: Callable[[], None] = lambda: None,
+        *,
+        load_timeout_s: float,
     ) -> None:
         self.registry = registry
         self.repository = repository
+        self.threads = LoadThreads(timeout_s=load_timeout_s)
         self._on_load = on_load
         self._on_freed = on_freed
 
@@ -92,6 +98,8 @@ class VersionLoads:
             return old
         try:
             new = await self._load(name, version, policy)
+        except Draining:
+            raise
         except ServingError as error:
             log.error("model %s version %d goes on as it was: %s", name, version, error.message)
             raise VersionRefused(error.message) from error
@@ -114,7 +122,11 @@ class VersionLoads:
         return time.monotonic() >= record.retry_at
 
     async def attempt(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel | None:
-        """The version, loaded now with these settings; None if it is refused, with the reason in its record."""
+        """The version, loaded now with these settings; None if it is refused, with the reason in its record.
+
+        Raises:
+            Draining: the service is shutting down, and waits for no load.
+        """
         record = self.registry.enter(name, version)
         self.registry.set(name, record, State.LOADING)
         record.fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, version)
@@ -122,11 +134,14 @@ class VersionLoads:
         record.retry_at, reason = None, ""
         try:
             record.model = await self._load(name, version, policy)
+        except Draining as error:
+            self.registry.set(name, record, State.UNAVAILABLE, error.message)
+            raise
         except ServingError as error:
             reason = error.message
             log.error("model %s version %d refused: %s", name, version, reason)
         except Exception as error:
-            reason = f"loading failed: {error}"
+            reason = shortened(f"loading failed: {error}")
             log.exception("model %s version %d failed to load", name, version)
         record.refused = record.model is None
         if record.model is None:
@@ -150,7 +165,7 @@ class VersionLoads:
     async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
         began, succeeded = time.monotonic(), False
         try:
-            model = await asyncio.to_thread(self.repository.load, name, version, policy)
+            model = await self.threads.run(partial(self.repository.load, name, version, policy))
             succeeded = True
             return model
         finally:

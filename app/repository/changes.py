@@ -38,6 +38,7 @@ async def changes(models_dir: Path, mode: Mode) -> AsyncIterator[None]:
     poll = mode == "poll" or await asyncio.to_thread(is_remote, models_dir)
     if poll:
         log.info("%s is looked at every %g s for changes", models_dir, POLL_MS / 1e3)
+    told = ""
     while True:
         try:
             places = await asyncio.to_thread(_places, models_dir)
@@ -46,14 +47,27 @@ async def changes(models_dir: Path, mode: Mode) -> AsyncIterator[None]:
                     yield
                     if await asyncio.to_thread(_places, models_dir) != places:
                         break  # other directories than before: they are watched from now on
-        except (OSError, RuntimeError) as error:  # no such directory, no more watches: the library raises both
+        # No such directory, no more watches, links in a circle when it polls: the library raises both, also in a group.
+        except (OSError, RuntimeError, ExceptionGroup) as raised:
+            error = _first(raised)
+            if not isinstance(error, OSError | RuntimeError):
+                raise
             if isinstance(error, FileNotFoundError) and await asyncio.to_thread(models_dir.is_dir):
                 await asyncio.sleep(QUIET_MS / 1e3)  # one of the directories has gone since it was found
                 continue
-            log.warning("%s cannot be watched: %s; it is looked at every %g s", models_dir, error, _RESTART_AFTER_S)
+            if str(error) != told:
+                told = str(error)
+                log.warning("%s cannot be watched: %s; it is looked at every %g s", models_dir, told, _RESTART_AFTER_S)
             poll = True
             await asyncio.sleep(_RESTART_AFTER_S)
             yield
+
+
+def _first(error: Exception) -> Exception:
+    """What is the matter, of errors in groups the first."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _places(models_dir: Path) -> list[str]:

@@ -118,15 +118,14 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     """
     known = probabilities[1:].astype(np.float64)
     first_id = UNKNOWN_ID + 1
-    if sampling.temperature == 0:
+    if sampling.temperature == 0 or not known.any():
         return first_id + int(known.argmax())
     if sampling.top_k and sampling.top_k < len(known):
         least = np.partition(known, -sampling.top_k)[-sampling.top_k]
         known[known < least] = 0.0
-    # In logarithms, so that a low temperature cannot overflow.
-    with np.errstate(divide="ignore"):
-        scores = np.log(known) / sampling.temperature
-    weights = np.exp(scores - scores.max())
+    # Relative to the likeliest, whose score stays 0: at a low temperature all others end at minus infinity, weight 0.
+    with np.errstate(divide="ignore", over="ignore"):
+        weights = np.exp(np.log(known / known.max()) / sampling.temperature)
     places = np.cumsum(weights)
     return first_id + int(np.searchsorted(places, random.random() * places[-1], side="right"))
 

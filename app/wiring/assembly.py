@@ -96,6 +96,7 @@ def build_lifecycle(
         on_policy=metrics.policy_read,
         on_freed=on_freed,
         unloaded=unloaded,
+        load_timeout_s=settings.load_timeout_s,
     )
 
 

@@ -46,6 +46,7 @@ async def lifespan(
         yield
     finally:
         app.registry.start_draining()
+        app.lifecycle.end_loads()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -58,21 +59,21 @@ async def lifespan(
 async def _load_and_follow(
     lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping
 ) -> None:
-    """Load all models, spare the garbage collector what stays for good, then follow what changes on the disk.
+    """Load all models, spare the garbage collector what stays for good, and follow what changes on the disk meanwhile.
 
     A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
     take two. Frozen objects are not walked, and what leaves cycles behind is collected by ``housekeeping``.
     """
     follower = Follower(lifecycle)
     await follower.remember()
-    await lifecycle.load_all()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)
-    loaded.set()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(housekeeping.run())
         tasks.create_task(follower.run(changes(settings.models_dir, settings.watch)))
+        await lifecycle.load_all()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
+        loaded.set()
+        tasks.create_task(housekeeping.run())
 
 
 async def _follow_keys(keys: ApiKeys) -> None:

@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
         self._limit = _Limit()
         super().run(sockets)
-        if any_runs() or self._app.decode_pool.runs:
+        if any_runs() or self._app.decode_pool.runs or self._app.lifecycle.any_load_runs:
             logging.shutdown()
             os._exit(0)
 
@@ -165,6 +165,7 @@ class Server(uvicorn.Server):
 
     def _leave(self) -> None:
         loop = asyncio.get_running_loop()
+        self._app.lifecycle.end_loads()
         loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
         loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
 

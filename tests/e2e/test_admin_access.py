@@ -27,6 +27,9 @@ FORWARDING = {
     "x-forwarded-host": "models.example",
     "x-real-ip": "192.0.2.1",
     "via": "1.1 proxy",
+    "x_forwarded_for": "192.0.2.1",
+    "X_Forwarded-Proto": "https",
+    "x_real_ip": "192.0.2.1",
 }
 
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -402,6 +403,28 @@ def test_a_truncated_gzip_body_is_refused(tiny):
     headers = {"content-encoding": "gzip"}
     error = refused(tiny, "/v1/models/words:predict", content=gzip.compress(b"{}" * 99)[:-9], headers=headers)
     assert error == "body ends before its gzip data does; send all of it"
+
+
+def test_what_follows_compressed_data_is_refused(tiny):
+    whole = b'{"instances": [1, 2, 3]}'
+    for encoding, body in [("gzip", gzip.compress(whole)), ("deflate", zlib.compress(whole))]:
+        for junk in (b"junk", b"\0", bytes(100), body[:9]):
+            headers = {"content-encoding": encoding}
+            refused(tiny, "/v1/models/fragile:predict", content=body + junk, headers=headers)
+    error = refused(tiny, "/v1/models/fragile:predict", content=zlib.compress(whole) * 2, headers=headers)
+    assert error == "body goes on after the end of its deflate data; send nothing else"
+
+
+def test_many_gzip_members_are_refused_before_they_take_long(tiny):
+    headers = {"content-encoding": "gzip"}
+    error = refused(tiny, "/v1/models/fragile:predict", content=gzip.compress(b"") * 500_000, headers=headers, code=413)
+    assert error == "body has more than 4096 gzip members; at most 4096 are accepted"
+
+
+def test_a_bomb_of_many_gzip_members_is_413(tiny):
+    bomb = gzip.compress(b" " * 2**20) * 17
+    error = refused(tiny, "/v1/models/words:predict", content=bomb, headers={"content-encoding": "gzip"}, code=413)
+    assert error == f"body inflates to more than {16 * 2**20} bytes; at most {16 * 2**20} are accepted"
 
 
 def test_an_unknown_content_encoding_is_refused(tiny):

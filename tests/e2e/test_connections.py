@@ -173,6 +173,51 @@ def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet,
     assert line.reply() is None
 
 
+@pytest.mark.parametrize(
+    "coding",
+    [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked; q=1\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_transfer_coding_that_is_not_undone_is_not_implemented(line, coding):
+    status, document = line.send(
+        head(coding, length=None) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) + LIVE
+    ).reply()
+    assert status == 501
+    assert "only chunked is supported, once" in document["error"]
+    assert line.reply() is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]"])
+def test_the_host_of_a_whole_url_counts_and_not_the_header(tiny, host):
+    def ask(target_host, header):
+        with Line(tiny.base_url) as line:
+            path = f"http://{target_host}/v2/models/brightness"
+            return line.send(f"GET {path} HTTP/1.1\r\nHost: {header}\r\n\r\n".encode()).reply()
+
+    assert ask(host, "evil")[0] == 200
+    for evil in ("evil", "evil:80"):
+        status, document = ask(evil, "localhost")
+        assert status == 403
+        assert f"the Host header is {evil!r}" in document["error"]
+    for invalid in (f"{host}@evil", f"evil:80@{host}", f"{host}:80:80", ""):  # the parser refuses some of them
+        assert ask(invalid, "localhost")[0] in {400, 403}
+
+
+def test_the_host_of_a_whole_url_counts_for_inference_too(line):
+    assert line.send(head(path=f"http://localhost{PATH}") + BODY).reply()[0] == 200
+    assert line.send(head(path=f"http://evil{PATH}") + BODY).reply()[0] == 403
+
+
+def test_a_length_of_very_many_digits_is_named(line):
+    status, document = line.send(head(length=f"{'0' * 5_000}{len(BODY)}") + BODY).reply()
+    assert status == 400
+    assert document["error"].startswith("Unable to parse Content-Length, got: ")
+    assert line.send(LIVE).reply() == (200, {"live": True})
+
+
 def test_http_2_and_connect_are_refused(tiny):
     for packet, code in [(head(version="2.0"), 505), (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405)]:
         with Line(tiny.base_url) as line:

@@ -487,3 +487,15 @@ def test_hot_reloads_lose_no_request_and_keep_no_memory():
     assert found.settled.resident_mb - found.sizes[0].resident_mb < 80
     assert found.settled.threads <= found.sizes[0].threads + 12  # the pool of the event loop, filled by now
     assert found.settled.descriptors <= found.sizes[0].descriptors + 4
+
+
+def test_links_in_a_circle_keep_nobody_from_being_followed_by_looking(start, models):
+    circles = write_brightness_model(models, name="circles")
+    (circles / "a").symlink_to(circles)
+    service = start(models, "--watch", "poll")
+    service.says("cannot be watched")  # as a whole, by the library
+    publish(models, 2)
+    wait_until(lambda: serving(service) == ["2"])
+    publish(models, 3)
+    wait_until(lambda: serving(service) == ["3"])
+    assert service.log.count("cannot be watched") == 1

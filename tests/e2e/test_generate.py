@@ -205,6 +205,37 @@ def test_what_breaks_a_rule_is_refused_before_the_first_event(client, verb, body
     assert reply.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"temperature": 5e-324},
+        {"temperature": 1e-308},
+        {"temperature": 100},
+        {"temperature": -0.0},
+        {"top_k": 2**31 - 1, "temperature": 100},
+        {"top_k": 1, "temperature": 5e-324},
+        {"seed": 0},
+        {"seed": 2**64 - 1, "temperature": 5e-324},
+        {"stop": []},
+        {"stop": ["\0" * 256] * 16},
+        {"priority": 1},
+        {"timeout": 2**64 - 1},
+    ],
+)
+def test_every_extreme_of_a_parameter_that_is_allowed_is_answered(client, parameters):
+    assert generate(client, "the", max_tokens=3, **parameters)
+
+
+@pytest.mark.parametrize("verb", ["generate", "generate_stream"])
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_k", "seed", "stop", "priority", "timeout"])
+@pytest.mark.parametrize("value", ["1e400", "-1e400", "1e308", "-5e-324", "NaN", "1" * 5_000, "-" + "1" * 5_000])
+def test_a_number_beyond_what_is_allowed_is_refused(client, verb, name, value):
+    body = f'{{"text_input": "the", "parameters": {{"{name}": {value}}}}}'
+    reply = client.post(f"/v2/models/verse/{verb}", content=body)
+    assert reply.status_code == 400, reply.text[:300]
+    assert len(reply.content) < 6_000
+
+
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])
 def test_a_model_that_does_not_foretell_words_says_so(client, verb):
     reply = client.post(f"/v2/models/brightness/{verb}", json={"text_input": "a"})

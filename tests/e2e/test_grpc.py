@@ -443,6 +443,71 @@ def test_a_value_that_breaks_a_rule_is_named_in_the_words_of_rest(service, messa
     np.testing.assert_allclose(numbers_of(service.stub.ModelInfer(good())), expected(PIXELS[:1] * 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [0, 1, 2**63, 2**64 - 1])
+def test_every_extreme_of_a_timeout_is_allowed(service, value):
+    message = with_parameter(good(), "timeout", uint64_param=value)
+    if value == 1:  # a microsecond
+        assert refusal(service.stub.ModelInfer, message)[0] in {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    else:
+        assert service.stub.ModelInfer(message).model_name == "brightness"
+
+
+@pytest.mark.parametrize("name", ["priority", "timeout"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"double_param": value} for value in (float("inf"), float("nan"), 5e-324, 1e308)),
+        {"int64_param": -(2**63)},
+        {"string_param": "1" * 5_000},
+    ],
+)
+def test_a_number_beyond_what_is_allowed_is_refused(service, name, value):
+    assert refusal(service.stub.ModelInfer, with_parameter(good(), name, **value))[0] == "INVALID_ARGUMENT"
+
+
+METHODS = (
+    "ServerLive",
+    "ServerReady",
+    "ModelReady",
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelInfer",
+    "ModelConfig",
+    "ModelStatistics",
+    "RepositoryIndex",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+)
+NO_MESSAGE = b"\xff" * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        *((f"/inference.GRPCInferenceService/{method}", NO_MESSAGE) for method in METHODS),
+        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01\xff"),  # a name that is no UTF-8
+        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x7fcut"),
+        ("/grpc.health.v1.Health/Check", NO_MESSAGE),
+    ],
+)
+def test_bytes_that_are_no_message_are_an_invalid_argument(service, path, data):
+    with pytest.raises(grpc.RpcError) as caught:
+        service.channel.unary_unary(path)(data)
+    assert caught.value.code().name == "INVALID_ARGUMENT"
+    assert caught.value.details() == f"the request of {path} is not a message of that method: its bytes cannot be read"
+    assert dict(caught.value.trailing_metadata())["x-request-id"]
+    service.says("its bytes cannot be read", also=path)
+    assert "Traceback" not in service.log
+    assert not [line for line in service.lines if "ERROR" in line and path in line]
+
+
+def test_bytes_that_are_no_message_end_a_stream_too(service):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(service.channel.unary_stream("/grpc.health.v1.Health/Watch")(NO_MESSAGE, timeout=30))
+    assert caught.value.code().name == "INVALID_ARGUMENT"
+    assert "Traceback" not in service.log
+
+
 def test_a_clients_own_long_value_does_not_break_the_reply(service):
     code, found = refusal(service.stub.ModelInfer, request("ä\n" * 50_000, raw=[bytes(16)]))
     assert code == "INVALID_ARGUMENT"

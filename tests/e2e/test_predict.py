@@ -94,6 +94,15 @@ def test_compressed_bodies(tiny, name, compress):
     np.testing.assert_allclose(predictions(reply), expected(PIXELS), atol=1e-6)
 
 
+@pytest.mark.parametrize("members", [2, 3, 9, 400])
+def test_a_gzip_body_of_several_members_is_one_body(tiny, members):
+    whole = json.dumps({"instances": PIXELS.tolist()}).encode().ljust(100_000)
+    size = -(-len(whole) // members)
+    body = b"".join(gzip.compress(whole[at : at + size]) for at in range(0, len(whole), size))
+    reply = tiny.post("/v1/models/brightness:predict", content=body, headers={"content-encoding": "gzip"})
+    np.testing.assert_allclose(predictions(reply), expected(PIXELS), atol=1e-6)
+
+
 def test_a_chunked_body(tiny):
     chunks = iter([b'{"instances"', b": [1, 2", b", 3]}"])
     assert tiny.post("/v1/models/fragile:predict", content=chunks).json() == {"predictions": [[1.0], [4.0], [9.0]]}

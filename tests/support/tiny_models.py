@@ -217,6 +217,41 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
     return directory
 
 
+def write_endless_model(models: Path, *, name: str = "endless", version: int = 1) -> Path:
+    """No call of it ever returns, so that its golden samples are replayed for ever."""
+    flag = helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])
+    number = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["N"])
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["go_on_still"]),
+            helper.make_node("Identity", ["value"], ["value_still"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info("step", TensorProto.INT64, []), flag, number],
+        [
+            helper.make_tensor_value_info("go_on_still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value_still", TensorProto.FLOAT, ["N"]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Loop", ["steps", "always", "float"], ["y"], body=body),
+    ]
+    spec = ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="x", dtype="int32", shape=()),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=()),),
+        batching=BatchingHints(max_batch_size=1),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    golden = Golden(
+        inputs={"x": np.zeros(64, np.int32)}, outputs={"y": np.zeros(64, np.float32)}, tolerance={"default": 0}
+    )
+    weights = {"steps": np.array(2**62, np.int64), "always": np.array(True)}
+    return write_version(models, version, spec, _graph(spec, nodes, weights), golden)
+
+
 def _work(size: int, multiplications: int) -> onnx.GraphProto:
     """Multiplies a matrix that depends on the input, so that it cannot be computed in advance."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [size, size])

@@ -8,10 +8,9 @@ import grpc
 
 from app.edge.entry.tls import Tls
 from app.edge.grpc.health import HealthServicer
-from app.edge.grpc.inference_pb2_grpc import (
-    GRPCInferenceServiceServicer,
-    add_GRPCInferenceServiceServicer_to_server,
-)
+from app.edge.grpc.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from app.edge.grpc.readable import ReadableRequests
+from app.edge.grpc.servicer import InferenceServicer
 from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")
@@ -36,7 +35,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        servicer: GRPCInferenceServiceServicer,
+        servicer: InferenceServicer,
         *,
         health: HealthServicer,
         fail_unfinished: Callable[[], None],
@@ -73,7 +72,8 @@ class GrpcServer:
             # If not shared: else a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]
-        server = grpc.aio.server(options=options)
+        readable = ReadableRequests(self._servicer.refuse_unreadable)
+        server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
         server.add_generic_rpc_handlers((self._health.handler(),))
         try:

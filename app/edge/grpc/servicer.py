@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
 from google.protobuf.json_format import ParseDict
@@ -34,9 +34,9 @@ from app.edge.grpc.status import code_of, details_of
 from app.edge.http.body_decoding import Decoding
 from app.edge.http.dispatch import CLIENT_CLOSED_REQUEST
 from app.edge.observer import RequestObserver
-from app.edge.respond import status_of
+from app.edge.respond import is_fault, status_of
 from app.edge.rest.oip_inputs import read_options
-from app.errors import NotFound, ServingError, Unavailable
+from app.errors import InvalidInput, NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.repository.scan import version_number
@@ -67,7 +67,7 @@ def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servic
             return await method(servicer, request, context)
         except ServingError as error:
             code, details = code_of(error), details_of(error)
-            if status_of(error) >= 500 and not isinstance(error, Unavailable):
+            if is_fault(error):
                 log.error("%s failed with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id))
             else:
                 log.debug(
@@ -129,6 +129,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         request_id = self._door.ids.name(None if given is None else _raw(given)).decode()
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         return request_id
+
+    async def refuse_unreadable(self, path: str, context: ServicerContext) -> NoReturn:
+        """End a call whose request is no message; which model it is for is not known."""
+        request_id = self.begin(context)
+        error = InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
+        log.debug("%s", error.message, extra=_fields(request_id))
+        access_log = self._door.access_log
+        if access_log is not None and access_log.takes(code := status_of(error)):
+            access_log.write(request_id=request_id, client=unquote(context.peer()), protocol="grpc", code=code)
+        await context.abort(code_of(error), details_of(error))
+        raise AssertionError("abort raises, always")
 
     @answers_errors
     async def ServerLive(self, request: pb.ServerLiveRequest, context: ServicerContext) -> pb.ServerLiveResponse:

@@ -4,6 +4,7 @@ uvicorn's protocol parses and answers; this one refuses what it would take: head
 framings of one request, a change of protocol.
 """
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.control.peer import ADMIN_LISTENER, NEAR, peer_of
-from app.edge.http.rules import Phase, head_refusal, head_too_large, is_overdue, overdue_reply
+from app.edge.http.rules import Phase, head_refusal, head_too_large, is_overdue, origin_form, overdue_reply
 from app.edge.respond import Reply, error_body, error_reply
 from app.errors import Overloaded
 
 if TYPE_CHECKING:
     from app.edge.http.limits import Connections
+
+log = logging.getLogger("atelier.edge")
 
 # An end of the client's stream this soon after its request means that it sends nothing more; a later one, that it left.
 HALF_CLOSE_WITHIN_S = 0.1
@@ -54,7 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # Of the message that comes in: when it began, what its head says, and bytes: all so far, and those of its body.
         self._began = 0.0
         self._hosts = self._length = 0
-        self._is_encoded = False
+        self._codings = b""
         self._raw_bytes = 0
         self._body_bytes = 0
         # Bytes that this connection holds of the room for bodies.
@@ -185,6 +188,12 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             if self._is_deaf:  # a callback of ours has refused it already
                 return
+            if isinstance(error, httptools.HttpParserCallbackError):
+                if not isinstance(error.__context__, httptools.HttpParserError):  # no mistake of the client's
+                    log.error("a request could not be taken", exc_info=error.__context__ or error)
+                    self._refuse_message(Reply(500, error_body("internal error; see the service's log")))
+                    return
+                error = error.__context__
             self._refuse_message(Reply(400, error_body(f"not valid HTTP: {error}")))
 
     def _start_over(self, rest: bytes) -> None:
@@ -210,7 +219,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._began = time.perf_counter()
         self._hosts = self._length = 0
-        self._is_encoded = False
+        self._codings = b""
         self._phase, self._since = Phase.HEAD, self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -221,9 +230,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if name == b"host":
             self._hosts += 1
         elif name == b"content-length":
-            self._length = int(value)
+            self._length = int(value.lstrip(b"0") or b"0")  # which the parser found to be a number of 64 bits
         elif name == b"transfer-encoding":
-            self._is_encoded = True
+            self._codings += value + b","
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -261,11 +270,15 @@ class GuardedProtocol(HttpToolsProtocol):
             version=self.parser.get_http_version(),
             hosts=self._hosts,
             length=self._length,
-            is_encoded=self._is_encoded,
+            codings=self._codings,
             limits=limits,
         )
         if reply is not None:
             self._stop(reply)
+        authority, self.url = origin_form(self.url)
+        if authority is not None:
+            others = [(name, value) for name, value in self.headers if name != b"host"]
+            self.headers = [*others, (b"host", authority)]
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

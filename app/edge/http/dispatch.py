@@ -23,11 +23,12 @@ from app.edge.respond import (
     Send,
     error_body,
     error_reply,
+    is_fault,
     send_reply,
     wrong_verb,
 )
 from app.edge.rest.routes import V1_VERBS, Route, canonical, match
-from app.errors import InvalidInput, ServingError, Unavailable
+from app.errors import InvalidInput, ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.repository.scan import version_number
@@ -214,8 +215,7 @@ class Dispatch:
 
 def _log_refusal(error: ServingError, code: int, route: Route, visit: Visit) -> None:
     """A fault of ours as an error, anything else for whoever looks closely."""
-    is_fault = code >= 500 and not isinstance(error, Unavailable)
-    level, word = (logging.ERROR, "failed") if is_fault else (logging.DEBUG, "refused")
+    level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
     if log.isEnabledFor(level):
         text = "%s of model %s %s with %d: %s"
         log.log(level, text, route.verb, route.name, word, code, error.message, extra=visit.log_fields)

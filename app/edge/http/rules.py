@@ -1,7 +1,9 @@
 """Rules for a connection, without the connection: which heads are refused, and what takes too long."""
 
+import re
 from enum import Enum
 
+from app.contract.files.regular import shown
 from app.edge.http.body import too_large
 from app.edge.http.limits import HttpLimits
 from app.edge.respond import Reply, error_body, error_reply
@@ -9,6 +11,7 @@ from app.edge.respond import Reply, error_body, error_reply
 # After a refusal the client may go on sending for so long: closed at once, the connection would be reset, and the reply
 # lost.
 LINGER_S = 2.0
+_END_OF_AUTHORITY = re.compile(rb"[/?#]")
 
 
 class Phase(Enum):
@@ -23,7 +26,7 @@ class Phase(Enum):
 
 
 def head_refusal(
-    *, method: bytes, version: str, hosts: int, length: int, is_encoded: bool, limits: HttpLimits
+    *, method: bytes, version: str, hosts: int, length: int, codings: bytes, limits: HttpLimits
 ) -> Reply | None:
     """Why a head of allowed size is refused; None if it is not.
 
@@ -31,7 +34,7 @@ def head_refusal(
         method, version: of the request line.
         hosts: number of Host headers.
         length: Content-Length; 0 if there is none.
-        is_encoded: it has a Transfer-Encoding.
+        codings: of its Transfer-Encoding headers, joined by commas; empty if there is none.
         limits: on the body.
 
     Source: RFC 9112, sections 2.3, 3.2 and 6.1.
@@ -42,11 +45,32 @@ def head_refusal(
         return Reply(400, error_body(f"the request has {hosts} Host headers; send one"))
     if method == b"CONNECT":
         return Reply(405, error_body("Method Not Allowed; this is not a proxy"))
-    if is_encoded and version == "1.0":
+    if codings and version == "1.0":
         return Reply(400, error_body("HTTP/1.0 has no Transfer-Encoding; use HTTP/1.1"))
+    if codings and [name for part in codings.split(b",") if (name := part.strip().lower())] != [b"chunked"]:
+        given = shown(codings.decode("latin-1").strip(", "))
+        return Reply(501, error_body(f"Transfer-Encoding is {given!r}; only chunked is supported, once"))
     if length > limits.body_limit_bytes:
         return error_reply(too_large(length, limits.body_limit_bytes))
     return None
+
+
+def origin_form(target: bytes) -> tuple[bytes | None, bytes]:
+    """A target that is a whole URL as the host that it names, in place of the Host header, and a target without it.
+
+    Returns:
+        None and the target as it is if it names no host.
+
+    Source: RFC 9112, sections 3.2.2 and 3.3.
+    """
+    if target.startswith(b"/"):
+        return None, target
+    _, found, rest = target.partition(b"://")
+    if not found:
+        return None, target
+    authority = _END_OF_AUTHORITY.split(rest, maxsplit=1)[0]
+    path = rest[len(authority) :]
+    return authority, path if path.startswith(b"/") else b"/" + path
 
 
 def head_too_large(limits: HttpLimits) -> Reply:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from app.control.api_keys import ApiKeys, add_key, read_keys
+from app.control.api_keys import SLOWEST_RATE, ApiKeys, add_key, read_keys
 from app.errors import Forbidden, KeysUnreadable, RateExceeded, Unauthenticated
 from tests.support.fakes import FakeClock
 
@@ -87,6 +87,15 @@ def test_a_rate_lets_so_many_through_a_second_and_says_when_to_try_again(path, c
     assert answered == 2
 
 
+def test_the_slowest_rate_says_when_to_try_again_too(path, clock):
+    key = add_key(path, name="one", scopes=["infer"], rate=SLOWEST_RATE)
+    keys = ApiKeys(path, clock=clock)
+    ask(keys, key)
+    with pytest.raises(RateExceeded) as refused:
+        ask(keys, key)
+    assert refused.value.retry_after_s == 100_000
+
+
 def test_a_changed_file_counts_at_the_next_look_and_fills_no_bucket(path, clock):
     key = add_key(path, name="one", scopes=["infer"], rate=1)
     keys = ApiKeys(path, clock=clock)
@@ -138,6 +147,10 @@ def test_a_broken_file_leaves_the_keys_that_were_in_force_and_is_never_quoted(pa
         {"name": "two", "scopes": ["all"], "rate": None},
         {"name": "two", "scopes": [], "rate": None},
         {"name": "two", "scopes": ["infer"], "rate": 0},
+        {"name": "two", "scopes": ["infer"], "rate": 5e-324},
+        {"name": "two", "scopes": ["infer"], "rate": 0.9 * SLOWEST_RATE},
+        {"name": "two", "scopes": ["infer"], "rate": float("inf")},
+        {"name": "two", "scopes": ["infer"], "rate": float("nan")},
     ],
 )
 def test_a_key_that_breaks_a_rule_is_not_made(path, arguments):

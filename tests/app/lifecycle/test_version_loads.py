@@ -25,7 +25,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
 
 def test_a_version_that_retires_ends_its_timers_on_the_event_loop():
     registry = Registry(scan=dict, on_state=lambda name, version, state: None)
-    loads = VersionLoads(registry, SimpleNamespace(), on_load=lambda name, loaded, seconds: None)
+    loads = VersionLoads(registry, SimpleNamespace(), on_load=lambda name, loaded, seconds: None, load_timeout_s=60)
     backend, clock = FakeBackend(), FakeClock()
 
     async def main():

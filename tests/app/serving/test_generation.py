@@ -35,7 +35,7 @@ def test_a_top_k_of_all_changes_nothing(top_k):
     assert shares(Sampling(top_k=top_k), 1000).tolist() == shares(Sampling(), 1000).tolist()
 
 
-@pytest.mark.parametrize("temperature", [0, 1e-9, 1e-300])
+@pytest.mark.parametrize("temperature", [0, 1e-9, 1e-300, 1e-308, 5e-324])
 def test_a_vanishing_temperature_takes_the_likeliest(temperature):
     assert shares(Sampling(temperature=temperature), 50).tolist() == [1, 0, 0, 0]
 
@@ -44,3 +44,11 @@ def test_probabilities_of_zero_are_never_drawn():
     random = np.random.default_rng(1)
     certain = np.array([0, 0, 0, 1, 0], np.float32)
     assert {draw(certain, Sampling(), random) for _ in range(50)} == {4}
+
+
+@pytest.mark.parametrize("temperature", [0, 5e-324, 1.0, 100.0])
+@pytest.mark.parametrize("top_k", [0, 1, 2])
+def test_where_only_the_unknown_token_is_likely_at_all_a_known_one_is_drawn(temperature, top_k):
+    certain = np.array([1, 0, 0, 0, 0], np.float32)
+    random = np.random.default_rng(1)
+    assert draw(certain, Sampling(temperature=temperature, top_k=top_k), random) in range(2, 6)

@@ -3,24 +3,31 @@
 import pytest
 
 from app.edge.http.limits import HttpLimits
-from app.edge.http.rules import LINGER_S, Phase, head_refusal, is_overdue, overdue_reply
+from app.edge.http.rules import LINGER_S, Phase, head_refusal, is_overdue, origin_form, overdue_reply
 
 LIMITS = HttpLimits(body_limit_bytes=1_000, head_timeout_s=10, body_timeout_s=20, body_rate_bytes=100, keep_alive_s=5)
-GOOD = {"method": b"POST", "version": "1.1", "hosts": 1, "length": 1_000, "is_encoded": False}
+GOOD = {"method": b"POST", "version": "1.1", "hosts": 1, "length": 1_000, "codings": b""}
 
 
 @pytest.mark.parametrize(
     ("change", "status"),
     [
         ({}, None),
-        ({"is_encoded": True, "length": 0}, None),
+        ({"codings": b"chunked,", "length": 0}, None),
+        ({"codings": b" , Chunked ,", "length": 0}, None),
+        ({"codings": b"gzip, chunked,"}, 501),
+        ({"codings": b"gzip,chunked,"}, 501),
+        ({"codings": b"chunked, chunked,"}, 501),
+        ({"codings": b"chunked;a=b,"}, 501),
+        ({"codings": b"identity,"}, 501),
+        ({"codings": b","}, 501),
         ({"version": "1.0", "hosts": 0}, None),
         ({"version": "2.0"}, 505),
         ({"version": "0.9"}, 505),
         ({"hosts": 0}, 400),
         ({"hosts": 2}, 400),
         ({"version": "1.0", "hosts": 2}, 400),
-        ({"version": "1.0", "is_encoded": True}, 400),
+        ({"version": "1.0", "codings": b"chunked,"}, 400),
         ({"method": b"CONNECT"}, 405),
         ({"length": 1_001}, 413),
     ],
@@ -49,3 +56,19 @@ def test_what_takes_too_long_and_who_is_told(phase, allowed_s, status):
 
 def test_an_answer_may_take_its_time():
     assert not is_overdue(Phase.ANSWER, 1e9, 0, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("target", "authority", "path"),
+    [
+        (b"/v1/models?x=http://other/", None, b"/v1/models?x=http://other/"),
+        (b"*", None, b"*"),
+        (b"http://other", b"other", b"/"),
+        (b"http://other?x", b"other", b"/?x"),
+        (b"http://localhost:80@other:81/x", b"localhost:80@other:81", b"/x"),
+        (b"HTTPS://[::1]:5/x/y?z#", b"[::1]:5", b"/x/y?z#"),
+        (b"http:///x", b"", b"/x"),
+    ],
+)
+def test_which_host_a_target_names_itself(target, authority, path):
+    assert origin_form(target) == (authority, path)

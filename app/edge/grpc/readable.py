@@ -1,0 +1,68 @@
+"""Requests that are no message: refused as a client's mistake, for all methods of all services alike."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import HandlerCallDetails, RpcMethodHandler
+from grpc.aio import ServerInterceptor, ServicerContext
+
+Refuse = Callable[[str, ServicerContext], Awaitable[NoReturn]]
+# What the deserializer gives for bytes that are no message. An exception there would be an error of the server's own.
+UNREADABLE = object()
+
+
+class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
+    """Lets none but messages through to the methods.
+
+    Args:
+        refuse: ends a call of a method (its path) whose request is none.
+    """
+
+    def __init__(self, refuse: Refuse) -> None:
+        self._refuse = refuse
+        self._guarded: dict[str, RpcMethodHandler] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: HandlerCallDetails
+    ) -> RpcMethodHandler | None:
+        """How gRPC finds a method."""
+        path = handler_call_details.method
+        if (guarded := self._guarded.get(path)) is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        guarded = self._guarded[path] = _guarded(handler, path, self._refuse)
+        return guarded
+
+
+def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
+    read = handler.request_deserializer
+
+    def deserialize(data: bytes) -> object:
+        try:
+            return read(data)
+        except DecodeError:
+            return UNREADABLE
+
+    forms = {"request_deserializer": deserialize, "response_serializer": handler.response_serializer}
+    if handler.response_streaming:
+        stream = handler.unary_stream
+
+        async def answer_stream(request: object, context: ServicerContext) -> AsyncIterator[object]:
+            if request is UNREADABLE:
+                await refuse(path, context)
+            async for each in stream(request, context):
+                yield each
+
+        return grpc.unary_stream_rpc_method_handler(answer_stream, **forms)
+    unary = handler.unary_unary
+
+    async def answer(request: object, context: ServicerContext) -> object:
+        if request is UNREADABLE:
+            await refuse(path, context)
+        return await unary(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(answer, **forms)
