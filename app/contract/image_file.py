@@ -15,10 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from app.contract.image_headers import MOST_SCANS, NOTHING, Declared, read_declared
+from app.contract.tiff_headers import MOST_TIMES_CODED, check_exif
 from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 DEFAULT_PIXEL_LIMIT = 25_000_000
+# What no JPEG, GIF or WebP exceeds: the decoders hold whole rows, and an address for each row.
+MOST_EDGE = 65_535
+# A JPEG's scans go over so many times the accepted pixels at most: all that a progressive one of the largest size does.
+MOST_PASSES = 20
 # An image is reduced while at least a quarter of these pixels remain, and its shorter edge stays so many times as long
 # as the longest edge of what the steps end in: each pixel of the result is then a mean or a choice of many.
 REDUCE_FROM_PIXELS = 2_000_000
@@ -27,7 +33,11 @@ SHORTEST_EDGE_TIMES = 4
 # three canvases, a TIFF may be one strip. What is not reduced has copies on top while it goes through the steps.
 BYTES_PER_PIXEL = {"PNG": 5, "GIF": 5, "BMP": 5, "WEBP": 17, "TIFF": 16}
 _JPEG_BYTES_PER_PIXEL, _COPIES_BYTES_PER_PIXEL = 8, 12
+# What Pillow keeps of metadata, for each byte of it: as it came, joined, as text.
+_METADATA_TIMES = 4
 _JPEG = {"JPEG", "MPO"}
+# libjpeg holds coefficients for whole units of so many pixels each way.
+_JPEG_UNIT = 32
 # libjpeg decodes at a half, a quarter or an eighth of the size.
 _MOST_DRAFT = 8
 _BAND_PIXELS = 262_144
@@ -61,21 +71,27 @@ class ImageFile:
     Attributes:
         image: not loaded.
         factor: by which it is reduced, a power of two.
+        declared: what its structure costs beyond its pixels.
     """
 
     image: Image.Image
     factor: int
+    declared: Declared
 
     @property
     def peak_bytes(self) -> int:
         """Bytes that decoding it and all steps after that hold at the peak, by its header."""
-        pixels = self.image.width * self.image.height
-        copies = _COPIES_BYTES_PER_PIXEL if self.factor == 1 else 0
+        width, height = self.image.size
+        pixels = width * height
+        copies = pixels * _COPIES_BYTES_PER_PIXEL if self.factor == 1 else 0
+        held = copies + _METADATA_TIMES * self.declared.metadata_bytes
         if self.image.format not in _JPEG:
-            return pixels * (BYTES_PER_PIXEL[self.image.format or "TIFF"] + copies)
-        # A progressive one is held whole, as two bytes for each value.
-        whole = 2 * len(self.image.getbands()) + 1 if "progressive" in self.image.info else 0
-        return pixels * (whole + copies) + pixels * _JPEG_BYTES_PER_PIXEL // min(self.factor, _MOST_DRAFT) ** 2
+            beyond = max(0, self.declared.block_pixels - pixels)
+            return held + pixels * BYTES_PER_PIXEL[self.image.format or "TIFF"] + beyond * BYTES_PER_PIXEL["TIFF"]
+        if self.declared.is_held_whole:  # as two bytes for each value
+            units = -(-width // _JPEG_UNIT) * -(-height // _JPEG_UNIT)
+            held += units * _JPEG_UNIT**2 * (2 * len(self.image.getbands()) + 1)
+        return held + pixels * _JPEG_BYTES_PER_PIXEL // min(self.factor, _MOST_DRAFT) ** 2
 
     def decode(self) -> Image.Image:
         """The first frame as mode L or RGB: EXIF orientation applied, alpha laid over white, 16 bit scaled to 8.
@@ -98,20 +114,24 @@ def open_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT, longest_e
 
     Raises:
         WrongFormat: not an image.
-        TooLarge: above the pixel limit.
+        TooLarge: above the pixel limit, or made of more parts than any program writes.
         InvalidInput: truncated, damaged, or of a kind that is not accepted.
     """
     try:
         with _its_faults():
+            declared = read_declared(data)
+            if declared is not NOTHING:
+                _check_declared(declared, pixel_limit)
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise WrongFormat(f"{len(data)} bytes are not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     width, height = image.size
-    if width * height > pixel_limit:
-        raise TooLarge(f"image has {width}x{height} pixels; at most {pixel_limit} pixels are accepted")
+    _check_size(width, height, pixel_limit)
+    if declared.scans > 1:
+        _check_scans(declared.scans, declared.scanned_pixels or width * height, pixel_limit)
     if image.mode == "F":
         raise InvalidInput("floating-point images are not accepted; send 8 or 16 bits per channel")
-    return ImageFile(image, 1 if longest_edge is None else _factor(width, height, longest_edge))
+    return ImageFile(image, 1 if longest_edge is None else _factor(width, height, longest_edge), declared)
 
 
 def is_cheap(data: bytes, *, most_bytes: int, most_pixels: int) -> bool:
@@ -123,6 +143,34 @@ def is_cheap(data: bytes, *, most_bytes: int, most_pixels: int) -> bool:
         return False
     width, height = struct.unpack_from(">II", data, 16)
     return width * height <= most_pixels and not any(part in data for part in (b"zTXt", b"iTXt", b"iCCP"))
+
+
+def _check_size(width: int, height: int, pixel_limit: int) -> None:
+    if width * height > pixel_limit:
+        raise TooLarge(f"image has {width}x{height} pixels; at most {pixel_limit} pixels are accepted")
+    if width > MOST_EDGE or height > MOST_EDGE:
+        raise TooLarge(f"image has {width}x{height} pixels; an edge of at most {MOST_EDGE} pixels is accepted")
+
+
+def _check_declared(declared: Declared, pixel_limit: int) -> None:
+    """What can be refused before Pillow takes memory."""
+    _check_size(declared.width, declared.height, pixel_limit)
+    if declared.block_pixels > pixel_limit:
+        raise TooLarge(f"a tile has {declared.block_pixels} pixels; at most {pixel_limit} pixels are accepted")
+    if declared.coded_pixels > MOST_TIMES_CODED * pixel_limit:
+        raise TooLarge(
+            f"the tiles have {declared.coded_pixels} pixels; at most {MOST_TIMES_CODED * pixel_limit} are accepted"
+        )
+    if declared.is_held_whole and declared.scans > MOST_SCANS:
+        raise TooLarge(f"a JPEG has more than {MOST_SCANS} scans; send it with fewer")
+
+
+def _check_scans(scans: int, pixels: int, pixel_limit: int) -> None:
+    if scans * pixels > MOST_PASSES * pixel_limit:
+        raise TooLarge(
+            f"the {scans} scans of a JPEG go over {scans * pixels} pixels; at most {MOST_PASSES * pixel_limit} are "
+            "accepted; send it with fewer scans"
+        )
 
 
 @contextmanager
@@ -156,6 +204,8 @@ def _decode(image: Image.Image, factor: int) -> Image.Image:
         image.draft(None, (width // drafted, height // drafted))
         factor //= drafted
     image.load()
+    if exif := image.info.get("exif"):
+        check_exif(exif)
     turn = _ORIENTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     as_it_is = factor == 1 and image.mode in {"L", "RGB"} and not image.has_transparency_data
     flat = image if as_it_is else _flat(image, factor)

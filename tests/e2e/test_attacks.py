@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support import hostile_images as hostile
 from tests.support.images import encode, png
 from tests.support.service import ROOT, Service, wait_until
 
@@ -137,6 +138,39 @@ def test_small_files_of_many_pixels_hold_up_nobody_in_any_protocol(service):
     assert waits[0] < MOST_SILENCE_S
     # Two are decoded at once: 25 megapixels at 5 bytes each, and the reduced ones.
     assert resident_mb(service, "VmHWM") - before < 350
+
+
+HOSTILE = {
+    "a tile of two gigapixels": (lambda: hostile.tile(65536, 32720), "a tile has"),
+    "a JPEG of 12,000 scans": (lambda: hostile.scans(12_000, size=(5000, 5000)), "more than 100 scans"),
+    "a GIF that enlarges its canvas": (lambda: hostile.gif(frame=(65535, 40000), dispose=2), "65535x40000 pixels"),
+    "a GIF of comments": (lambda: hostile.gif(b"\x21\xfe\x01a\x00" * 3_000_000), "more than 65536 blocks"),
+}
+
+
+@pytest.mark.parametrize(("build", "says"), HOSTILE.values(), ids=HOSTILE)
+def test_a_file_that_says_little_and_costs_much_is_refused_in_any_protocol(service, build, says):
+    bomb = build()
+    tensor = len(bomb).to_bytes(4, "little") + bomb
+    declared = {"name": "pixels", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(tensor)}}
+    head = json.dumps({"inputs": [declared]}).encode()
+    requests = [
+        {"url": IMAGE, "content": bomb},
+        {"url": IMAGE, "files": [("file", bomb)]},
+        {
+            "url": "/v2/models/fashion-mnist-cnn/infer",
+            "content": head + tensor,
+            "headers": {"Inference-Header-Content-Length": str(len(head))},
+        },
+    ]
+    before = resident_mb(service)
+    reset_peak(service)
+    with longest_silence(service) as waits, ThreadPoolExecutor(len(requests)) as pool:
+        replies = [reply.result() for reply in [pool.submit(service.client.post, **request) for request in requests]]
+    assert {reply.status_code for reply in replies} == {413}
+    assert all(says in reply.json()["error"] for reply in replies)
+    assert waits[0] < MOST_SILENCE_S
+    assert resident_mb(service, "VmHWM") - before < 200  # the bodies; 0.5 to 2.5 GB before there was a bound
 
 
 def test_eight_phone_photographs_at_once_take_less_than_300_mb(service):

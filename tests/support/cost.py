@@ -1,6 +1,37 @@
 """What a call costs."""
 
+import json
+import subprocess
+import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+_DECODE = """
+import json, re, sys, time
+from app.contract.image_file import open_image
+
+def memory(field):
+    with open("/proc/self/status") as status:
+        return 1024 * int(re.search(field + r":\\s+(\\d+)", status.read())[1])
+
+data, asked = sys.stdin.buffer.read(), 0
+with open("/proc/self/clear_refs", "w") as peak:
+    peak.write("5")  # the peak begins anew
+before, began = memory("VmRSS"), time.process_time()
+try:
+    file = open_image(data, longest_edge=int(sys.argv[1]))
+    asked = file.peak_bytes
+    image = file.decode()
+    outcome = f"{image.size[0]}x{image.size[1]} {image.mode}"
+except Exception as error:
+    outcome = f"{type(error).__name__}: {error}"
+spent = time.process_time() - began
+peak_bytes = memory("VmHWM") - before
+print(json.dumps({"outcome": outcome, "seconds": spent, "peak_bytes": peak_bytes, "asked_bytes": asked}))
+"""
 
 
 def least_seconds(call, *, runs):
@@ -11,3 +42,27 @@ def least_seconds(call, *, runs):
         call()
         best = min(best, time.thread_time() - began)
     return best
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What it cost to open and decode an image, in a process of its own.
+
+    Attributes:
+        outcome: size and mode, or the name of the error and its message.
+        seconds: of processor time.
+        peak_bytes: most that were held above what the process held before.
+        asked_bytes: what it would have asked as room; 0 if it was refused before.
+    """
+
+    outcome: str
+    seconds: float
+    peak_bytes: int
+    asked_bytes: int
+
+
+def decoding(data, *, longest_edge=28):
+    """Open and decode an image in a fresh process."""
+    command = [sys.executable, "-W", "ignore", "-c", _DECODE, str(longest_edge)]
+    done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=120, cwd=ROOT)
+    return Decoding(**json.loads(done.stdout))

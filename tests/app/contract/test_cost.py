@@ -3,6 +3,8 @@
 import pytest
 
 from app.contract import tokenizer
+from app.contract.image_headers import read_declared
+from tests.support import hostile_images as hostile
 from tests.support.cost import least_seconds
 
 SMALL, TIMES = 8_000, 4
@@ -48,3 +50,26 @@ def test_splitting_a_text_costs_linearly_in_its_length(pattern, more, scheme):
         return least_seconds(lambda: tokenizer.split_tokens(text, scheme), runs=7)
 
     assert split(SMALL * TIMES) < MOST * split(SMALL)
+
+
+# A file with so many parts. What is beyond the bounds is refused at once: each of these stays below.
+PARTS = {
+    "sub-blocks of a GIF": lambda count: hostile.gif(b"\x21\xfe" + b"\x01a" * count + b"\x00"),
+    "filling of a GIF": lambda count: hostile.gif(bytes(count)),
+    "chunks of a PNG": lambda count: hostile.png(hostile.png_chunk(b"IDAT") * count),
+    "chunks of a WebP": lambda count: hostile.webp(b"abcd\0\0\0\0" * count),
+    "bytes of a scan": lambda count: hostile.scans(50) + b"\xff\x00" * 20 * count,
+    "restarts in a scan": lambda count: hostile.scans(50)[:-2] + b"\xff\xd0" * 20 * count,
+    "megabytes of scans": lambda count: hostile.scans(20, between=hostile.segment(0xFE, bytes(count))),
+    "strips of a TIFF": lambda count: hostile.strips(count, bytes(8), size=(8, 32_000), compression=1),
+    "numbers of a TIFF": lambda count: hostile.directory_of(4, 8 * count),
+}
+
+
+@pytest.mark.parametrize("build", PARTS.values(), ids=PARTS)
+def test_reading_the_structure_of_an_image_costs_linearly_in_its_parts(build):
+    def read(parts):
+        data = build(parts)
+        return least_seconds(lambda: read_declared(data), runs=7)
+
+    assert read(SMALL * TIMES) < MOST * read(SMALL) + 1e-4
