@@ -20,8 +20,8 @@ from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput, TooLarge
 from app.repository.policy import BatchingPolicy
-from app.runtime.backend import Array, Tensors
 from app.runtime.warmup import LatencyCurve
+from app.types import Array, Tensors
 
 # Up to this many classes, sorting all of them is cheaper than looking for the best.
 _FEW = 128

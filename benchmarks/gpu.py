@@ -14,11 +14,12 @@ from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.errors import VersionRefused
 from app.lifecycle.golden_gate import replay
 from app.repository.scan import scan
-from app.runtime.backend import Array, Backend, Tensors
+from app.runtime.backend import Backend
 from app.runtime.cuda import PinnedMemory, provider_options
 from app.runtime.engines.io_binding import BoundBackend, OrdinaryMemory
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import LatencyCurve, batch_sizes_up_to, measure_curve
+from app.types import Array, Tensors
 
 # How a batch reaches the session: ONNX Runtime alone, our backend around it, and our backend with bound buffers.
 WAYS = ("bare", "unbound", "bound")

@@ -15,9 +15,10 @@ from app.batching.admission import Admission
 from app.batching.work import RequestOptions
 from app.contract.golden import Golden
 from app.loaded import LoadedModel
-from app.runtime.backend import Array, Backend, Tensors
-from app.runtime.warmup import Clock, LatencyCurve
+from app.runtime.backend import Backend
+from app.runtime.warmup import LatencyCurve
 from app.serving.predictor import predict
+from app.types import Array, Clock, Tensors
 
 # A setting is measured this often, in turn with the others, so that a slow minute of the machine hits all of them.
 REPEATS = 5

@@ -11,7 +11,8 @@ from app.contract.golden import Golden
 from app.lifecycle.version_contract import VersionContract, possible_batch
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
-from app.runtime.warmup import Clock, measure_curve
+from app.runtime.warmup import measure_curve
+from app.types import Clock
 
 # Spent on the latency curve, which chooses the length buckets: more than at a start, because the choice stays.
 CURVE_BUDGET_S = 0.5

@@ -9,8 +9,8 @@ from app.batching.rules import BatchRules
 from app.batching.work import Answer, Batch, BatchTimes, Work
 from app.contract.tokenizer import PADDING_ID
 from app.errors import BackendFailed, BackendHung, ServingError
-from app.runtime.backend import Array, Backend, Tensors, row_count, take_rows
-from app.runtime.warmup import Clock
+from app.runtime.backend import Backend, row_count, take_rows
+from app.types import Array, Clock, Tensors
 
 Outcome = Answer | ServingError
 

@@ -19,7 +19,8 @@ from app.batching.watchdog import Watchdog
 from app.batching.work import Batch, BatchObserver, BatchTimes, Work
 from app.errors import BackendFailed, BackendHung, DeadlineExceeded, Draining, ModelNotReady, ServingError
 from app.runtime.backend import Backend
-from app.runtime.warmup import Clock, LatencyCurve
+from app.runtime.warmup import LatencyCurve
+from app.types import Clock
 
 log = logging.getLogger("atelier.batcher")
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from app.batching.instances import Instance
-from app.runtime.warmup import Clock
+from app.types import Clock
 
 
 class Watchdog:

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.runtime.backend import Array, Tensors
+from app.types import Array, Tensors
 
 Answer = dict[str, Array]
 

@@ -12,7 +12,8 @@ from app.runtime.backend import Backend
 from app.runtime.failover import Condition, FailoverBackend
 from app.runtime.placement import Placement, Placer
 from app.runtime.router import RoutedBackend, Router, crossover, faster_of
-from app.runtime.warmup import Clock, LatencyCurve
+from app.runtime.warmup import LatencyCurve
+from app.types import Clock
 
 log = logging.getLogger("atelier.devices")
 

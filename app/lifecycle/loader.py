@@ -27,7 +27,8 @@ from app.runtime.backend import Backend, take_rows
 from app.runtime.engines.savedmodel import GRACE_S, TENSORFLOW, SavedModelBackend
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.router import slowest
-from app.runtime.warmup import Clock, LatencyCurve, median_seconds
+from app.runtime.warmup import LatencyCurve, median_seconds
+from app.types import Clock
 
 # All threads are used for models that take at least that long for one row with one thread, if the others cut the time
 # to this share.

@@ -15,8 +15,9 @@ from app.errors import VersionRefused
 from app.lifecycle.device_choice import Verified
 from app.lifecycle.golden_gate import replay
 from app.lifecycle.version_contract import VersionContract
-from app.runtime.backend import Array, Backend
-from app.runtime.warmup import Clock, LatencyCurve, measure_curve
+from app.runtime.backend import Backend
+from app.runtime.warmup import LatencyCurve, measure_curve
+from app.types import Array, Clock
 
 WARMUP_BUDGET_S = 0.1
 # More golden rows than that are replayed in several batches, however large a batch may be.

@@ -17,7 +17,7 @@ from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
 from app.contract.version_files import VersionFiles
 from app.errors import VersionRefused
-from app.runtime.backend import Array, Tensors
+from app.types import Array, Tensors
 
 # Inputs and outputs of one batch together.
 BATCH_LIMIT_BYTES = 64 * 2**20

@@ -13,9 +13,8 @@ from app.loaded import LoadedModel
 from app.repository.policy import RolloutPolicy, Tried
 from app.rollout.comparison import Comparison
 from app.rollout.rollback import Limits
-from app.runtime.backend import Tensors
-from app.runtime.warmup import Clock
 from app.serving.predictor import predict
+from app.types import Clock, Tensors
 
 log = logging.getLogger("atelier.rollout")
 

@@ -1,13 +1,10 @@
 """What the data plane needs of a runtime."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Tensors = Mapping[str, Array]
+from app.types import Array, Tensors
 
 
 class Backend(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.errors import DeviceFault
-from app.runtime.backend import Array
+from app.types import Array
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3

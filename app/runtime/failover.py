@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import inf
 
 from app.errors import BackendFailed, DeviceFault, ServingError
-from app.runtime.backend import Array, Backend, Tensors, join_rows, row_count, take_rows
-from app.runtime.warmup import Clock
+from app.runtime.backend import Backend, join_rows, row_count, take_rows
+from app.types import Array, Clock, Tensors
 
 log = logging.getLogger("atelier.devices")
 

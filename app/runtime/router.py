@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from app.runtime.backend import Array, Backend, Tensors, row_count
+from app.runtime.backend import Backend, row_count
 from app.runtime.failover import Condition
-from app.runtime.warmup import Clock, LatencyCurve
+from app.runtime.warmup import LatencyCurve
+from app.types import Array, Clock, Tensors
 
 # So often a batch goes to the slower device, if that takes at most so many times as long: figures go stale otherwise.
 EXPLORE_EVERY = 64

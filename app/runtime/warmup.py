@@ -7,9 +7,8 @@ from statistics import median
 
 import numpy as np
 
-from app.runtime.backend import Array, Backend, Tensors, row_count
-
-Clock = Callable[[], float]
+from app.runtime.backend import Backend, row_count
+from app.types import Array, Clock, Tensors
 
 
 class LatencyCurve:

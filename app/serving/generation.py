@@ -10,9 +10,8 @@ from app.contract.model_spec import NextToken
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, continuation
 from app.errors import DeadlineExceeded, InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
-from app.runtime.warmup import Clock
 from app.serving.predictor import predict
+from app.types import Array, Clock
 
 DEFAULT_MAX_TOKENS = 64
 LARGEST_MAX_TOKENS = 1024

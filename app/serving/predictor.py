@@ -5,10 +5,10 @@ import asyncio
 from app.batching.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
 from app.errors import TooLarge
 from app.loaded import LoadedModel
-from app.runtime.backend import Tensors, byte_count, row_count
-from app.runtime.warmup import Clock
+from app.runtime.backend import byte_count, row_count
 from app.serving.split import Split, split
 from app.serving.validation import conform
+from app.types import Clock, Tensors
 
 MOST_ANSWER_BYTES = 16 * 2**20
 """Of the tensors that answer several instances: as many as a request may have by default. As JSON they are up to four

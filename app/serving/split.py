@@ -10,7 +10,8 @@ import numpy.typing as npt
 from app.batching.rules import BatchRules
 from app.batching.work import Answer
 from app.contract.tokenizer import PADDING_ID
-from app.runtime.backend import Array, join_rows, row_count
+from app.runtime.backend import join_rows, row_count
+from app.types import Array
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
 from app.contract.tokenizer import PADDING_ID
 from app.errors import InvalidInput
-from app.runtime.backend import Array, Tensors
+from app.types import Array, Tensors
 
 _LARGEST_UINT8 = 255
 

@@ -9,7 +9,7 @@ from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc import messages
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Tensors
+from app.types import Tensors
 from benchmarks.fuzzing.models import SIDE
 
 _PIXELS = np.arange(SIDE * SIDE, dtype=np.uint8)

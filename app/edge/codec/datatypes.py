@@ -10,7 +10,7 @@ import numpy as np
 
 from app.contract.model_spec import DType
 from app.errors import InvalidInput
-from app.runtime.backend import Array
+from app.types import Array
 
 BYTES = "BYTES"
 NUMPY: dict[str, np.dtype[np.generic]] = {

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.errors import DeadlineExceeded, Draining, QueueFull, ServingError, TooLarge
-from app.runtime.warmup import Clock
+from app.types import Clock
 
 log = logging.getLogger("atelier.edge")
 

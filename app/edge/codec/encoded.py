@@ -11,7 +11,7 @@ from app.contract.tokenizer import pad
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.errors import InvalidInput, TooLarge, WrongFormat
 from app.loaded import LoadedModel
-from app.runtime.backend import Array, Tensors
+from app.types import Array, Tensors
 
 # Decoding more than this costs more than handing it to a thread does, and holds up everybody else.
 INLINE_TEXT_BYTES = 16_384

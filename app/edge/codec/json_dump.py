@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 
 from app.edge.codec.json_values import JsonValue
-from app.runtime.backend import Array
+from app.types import Array
 
 NUMBERS_AT_ONCE = 32_768
 """Written in a call of orjson: some milliseconds."""

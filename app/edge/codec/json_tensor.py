@@ -17,7 +17,7 @@ import simdjson
 from app.contract.files.json_text import MAX_DEPTH, MOST_VALUES, check_counts, check_values, read_json
 from app.edge.codec.json_values import JsonValue, kind_of_value, members, plain, slow_tensor
 from app.errors import InvalidInput
-from app.runtime.backend import Array
+from app.types import Array
 
 # Bytes, all that numbers are written with, and white space. An "e" of a word is lost as well, the rest of it is not.
 _OF_NUMBERS = b"0123456789+-.eE \t\r\n"

@@ -8,7 +8,7 @@ import simdjson
 
 from app.contract.files.json_text import MAX_DEPTH, check_keys, too_deep
 from app.errors import InvalidInput
-from app.runtime.backend import Array
+from app.types import Array
 
 JsonValue = Any  # str, int, float, bool, None, list, dict, or a simdjson proxy of the last two
 _PROXIES = frozenset({simdjson.Array, simdjson.Object})

@@ -14,7 +14,7 @@ from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_send
 from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
+from app.types import Array
 
 Kind = Literal["json", "image", "text", "multipart", "form", "tensor"]
 

@@ -19,7 +19,7 @@ from app.edge.rest.oip_inputs import Declared, declare, media_rows, read_options
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
+from app.types import Array
 
 # The field of InferTensorContents that holds the values of a datatype. None holds FP16.
 CONTENTS = {

@@ -15,9 +15,8 @@ from app.edge.rest import formats as wire
 from app.edge.rest.exchange import Exchange, Heads
 from app.edge.rest.generate import parse_generate
 from app.loaded import LoadedModel
-from app.runtime.backend import Tensors
-from app.runtime.warmup import Clock
 from app.serving.generation import Prompt, Sampling, next_token
+from app.types import Clock, Tensors
 
 T = TypeVar("T")
 

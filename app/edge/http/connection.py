@@ -137,13 +137,13 @@ class GuardedProtocol(HttpToolsProtocol):
         at = 0
         while at < len(data) and not self._is_deaf:
             is_body = self._phase is Phase.BODY
-            if self.pipeline or (is_body and self._is_encoded and at >= _CHUNKS_AT_ONCE_BYTES):
+            if self.pipeline or (is_body and self._codings and at >= _CHUNKS_AT_ONCE_BYTES):
                 self._unparsed = data[at:]
                 self.flow.pause_reading()
                 if not self.pipeline:  # others have their turn before more chunks
                     self.loop.call_soon(self._read_on)
                 return
-            size = _BODY_PART_BYTES if is_body and not self._is_encoded else _PART_BYTES
+            size = _BODY_PART_BYTES if is_body and not self._codings else _PART_BYTES
             self._parse(data[at : at + size])
             at += size
 

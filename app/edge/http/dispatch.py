@@ -33,8 +33,8 @@ from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.repository.scan import version_number
 from app.rollout.canary import Rollout
-from app.runtime.warmup import Clock
 from app.serving.predictor import predict
+from app.types import Clock
 
 log = logging.getLogger("atelier.edge")
 

@@ -14,7 +14,7 @@ from app.edge.rest.routes import Route
 from app.errors import Unavailable
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
-from app.runtime.warmup import Clock
+from app.types import Clock
 
 # A refusal is told again for so long at most: what runs comes to an end meanwhile.
 VALID_S = 0.005

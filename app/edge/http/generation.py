@@ -11,8 +11,8 @@ from app.edge.respond import Reply, error_body, status_of
 from app.edge.rest.generate import EVENT_STREAM, event, events, print_text
 from app.errors import ServingError
 from app.loaded import LoadedModel
-from app.runtime.warmup import Clock
 from app.serving.generation import generate
+from app.types import Clock
 
 log = logging.getLogger("atelier.edge")
 

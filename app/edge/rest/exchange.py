@@ -8,7 +8,7 @@ from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
 from app.edge.codec.encoded import Encoded
 from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
-from app.runtime.backend import Array
+from app.types import Array
 
 _NUMBER = re.compile(rb"-?[0-9]{1,40}")
 

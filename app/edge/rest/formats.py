@@ -16,7 +16,7 @@ from app.edge.rest.exchange import Exchange, Heads
 from app.edge.rest.routes import Route
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
+from app.types import Array
 
 DEFAULT_TOP_K = 10
 # Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a

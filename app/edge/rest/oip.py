@@ -23,7 +23,7 @@ from app.edge.rest.oip_outputs import Requested
 from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
+from app.types import Array
 
 _NO_DOCUMENT = Document({}, shapes={})
 # Heads of requests that a model version remembers: clients send the same one with every request.

@@ -12,7 +12,7 @@ from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply
 from app.errors import InvalidInput
 from app.loaded import LoadedModel, best_classes
-from app.runtime.backend import Array
+from app.types import Array
 
 OCTETS: Header = (b"content-type", b"application/octet-stream")
 

@@ -19,7 +19,7 @@ from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, membe
 from app.edge.respond import Reply
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.runtime.backend import Array
+from app.types import Array
 
 Layout = Literal["row", "columnar"]
 Print = Callable[[Answer], Reply]

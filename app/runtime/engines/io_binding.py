@@ -13,10 +13,11 @@ import numpy as np
 from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
 from app.contract.version_files import Graph
 from app.errors import BackendFailed
-from app.runtime.backend import Array, Tensors, row_count
+from app.runtime.backend import row_count
 from app.runtime.cuda import PinnedMemory, provider_options
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import batch_sizes_up_to
+from app.types import Array, Tensors
 
 
 class HostMemory(Protocol):

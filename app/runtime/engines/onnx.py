@@ -9,9 +9,10 @@ import onnxruntime as ort
 from app.contract.model_spec import ModelSpec, TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
-from app.runtime.backend import Array, Tensors, row_count
+from app.runtime.backend import row_count
 from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
+from app.types import Array, Tensors
 
 # ONNX Runtime's names for the element types that a signature can have.
 _TYPES = {"uint8": "tensor(uint8)", "int32": "tensor(int32)", "float32": "tensor(float)"}

@@ -16,8 +16,9 @@ from typing import Any
 
 from app.contract.model_spec import ModelSpec, TensorSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
-from app.runtime.backend import Array, Tensors, row_count
+from app.runtime.backend import row_count
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
+from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.runtime")
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.runtime.backend import Array, Tensors
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
+from app.types import Array, Tensors
 
 SIGNATURE = "serving_default"
 # TensorFlow quotes whole graphs and tensors in its messages.

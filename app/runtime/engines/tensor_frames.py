@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.runtime.backend import Array, Tensors
+from app.types import Array, Tensors
 
 _PREFIX = struct.Struct("<IQ")
 _ALIGNMENT = 64
