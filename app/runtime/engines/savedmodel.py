@@ -190,7 +190,7 @@ class _Worker:
     def __init__(self, command: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # The package may have been found by way of the working directory, or of --app-dir.
-        places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, places)),

@@ -15,7 +15,7 @@ from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import batch_sizes_up_to
 from tests.support.tiny_models import write_fragile_model, write_words_model
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 PUBLISHED = [(name, version) for name, versions in sorted(scan(MODELS).items()) for version in versions]
 
 
