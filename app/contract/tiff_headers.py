@@ -93,7 +93,7 @@ def read_tiff(data: bytes) -> Tiff:
         raise InvalidInput("a TIFF of 64-bit offsets in big-endian order is not accepted; send it in little-endian")
     layout = _Layout("<" if data[:2] == b"II" else ">", is_big=data[2:3] == b"+")
     at = _number(data, 8, "Q", layout) if layout.is_big else _number(data, 4, "I", layout)
-    tags = _directory(data, at, layout)
+    tags = _directory(data, at, layout, is_image=True)
     for tag in (_EXIF, _GPS):
         inner = _directory(data, _value(data, tags, tag, layout, 0), layout)
         if tag == _EXIF:
@@ -164,23 +164,22 @@ def _check_byte_counts(data: bytes, tags: Mapping[int, _Tag], layout: _Layout, b
             )
 
 
-def _directory(data: bytes, at: int, layout: _Layout) -> Mapping[int, _Tag]:
-    """The tags of the directory that begins there; none where none is."""
+def _directory(data: bytes, at: int, layout: _Layout, *, is_image: bool = False) -> Mapping[int, _Tag]:
+    """The tags of the directory that begins there; none where none is. An image's say each thing once."""
     if not 0 < at < len(data):
         return {}
     number, form, inline = ("Q", "HHQQ", 8) if layout.is_big else ("H", "HHII", 4)
-    entries = _number(data, at, number, layout)
-    if entries > MOST_TAGS:
-        raise TooLarge(f"a TIFF or EXIF directory has {entries} tags; at most {MOST_TAGS} are accepted")
     entry = struct.Struct(layout.order + form)
     first = at + struct.calcsize(layout.order + number)
-    last = min(first + entries * entry.size, len(data) - entry.size + 1)
+    entries = min(_number(data, at, number, layout), (len(data) - first) // entry.size)
+    if entries > MOST_TAGS:
+        raise TooLarge(f"a TIFF or EXIF directory has {entries} tags; at most {MOST_TAGS} are accepted")
     tags: dict[int, _Tag] = {}
     seen: set[int] = set()
     numbers = fractions = 0
-    for here in range(first, last, entry.size):
+    for here in range(first, first + entries * entry.size, entry.size):
         code, kind, count, where = entry.unpack_from(data, here)
-        if code in _ONCE and code in seen:  # Pillow and libtiff may take different ones
+        if is_image and code in _ONCE and code in seen:  # Pillow and libtiff may take different ones
             raise InvalidInput(f"a TIFF directory has tag {code} twice; once is expected")
         seen.add(code)
         if kind not in _BYTES:
