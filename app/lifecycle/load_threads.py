@@ -66,7 +66,7 @@ class LoadThreads:
                 if not future.done():
                     raise VersionRefused(
                         f"did not finish loading within {self._timeout_s:g} s (ATELIER_LOAD_TIMEOUT_S); its thread is "
-                        "left behind until the service is started anew"
+                        "left behind until the service is restarted"
                     )
                 return future.result()
             finally:
