@@ -26,7 +26,13 @@ def main(schemathesis: str, *options: str) -> int:
         service = Service(models)
         try:
             for model in [NO_MODEL, *sorted(path.name for path in models.iterdir())]:
-                command = [schemathesis, "--config-file", str(CONFIG), "run", f"{service.url}/openapi.json"]
+                command = [
+                    os.path.abspath(schemathesis),
+                    "--config-file",
+                    str(CONFIG),
+                    "run",
+                    f"{service.url}/openapi.json",
+                ]
                 fixed = ["--checks", "all", "--continue-on-failure", "--generation-deterministic"]
                 print(f"schemathesis, model {model}", flush=True)  # noqa: T201
                 failed += subprocess.run(
