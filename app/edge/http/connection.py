@@ -119,7 +119,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more; True keeps the connection open for the answer."""
-        if self._unparsed:
+        if self._unparsed and self.transport.can_write_eof():
             self._has_ended = True
             return True
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
