@@ -201,17 +201,7 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
         helper.make_node("Mul", ["waste", "zero"], ["nothing"]),
         helper.make_node("Add", ["float", "nothing"], ["y"]),
     ]
-    spec = ModelSpec(
-        name=name,
-        inputs=(TensorSpec(name="x", dtype="int32", shape=()),),
-        outputs=(TensorSpec(name="y", dtype="float32", shape=()),),
-        batching=BatchingHints(max_batch_size=1),
-        opset=OPSET,
-        trained_on="nothing",
-    )
-    golden = Golden(
-        inputs={"x": np.zeros(64, np.int32)}, outputs={"y": np.zeros(64, np.float32)}, tolerance={"default": 0}
-    )
+    spec, golden = _number_to_number(name)
     directory = write_version(models, version, spec, _graph(spec, nodes, {"zero": np.float32(0)}), golden)
     (models / name / "serving.json").write_text('{"batching": {"max_queue_s": 3600}}')
     return directory
@@ -237,6 +227,13 @@ def write_endless_model(models: Path, *, name: str = "endless", version: int = 1
         helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Loop", ["steps", "always", "float"], ["y"], body=body),
     ]
+    spec, golden = _number_to_number(name)
+    weights = {"steps": np.array(2**62, np.int64), "always": np.array(True)}
+    return write_version(models, version, spec, _graph(spec, nodes, weights), golden)
+
+
+def _number_to_number(name: str) -> tuple[ModelSpec, Golden]:
+    """The contract of a model from one number to one number, by which nothing becomes nothing."""
     spec = ModelSpec(
         name=name,
         inputs=(TensorSpec(name="x", dtype="int32", shape=()),),
@@ -248,8 +245,7 @@ def write_endless_model(models: Path, *, name: str = "endless", version: int = 1
     golden = Golden(
         inputs={"x": np.zeros(64, np.int32)}, outputs={"y": np.zeros(64, np.float32)}, tolerance={"default": 0}
     )
-    weights = {"steps": np.array(2**62, np.int64), "always": np.array(True)}
-    return write_version(models, version, spec, _graph(spec, nodes, weights), golden)
+    return spec, golden
 
 
 def _work(size: int, multiplications: int) -> onnx.GraphProto:
