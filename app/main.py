@@ -28,7 +28,7 @@ from app.edge.codec.decode_pool import DecodePool
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
 from app.edge.entry.door import Door
-from app.edge.http.body_decoding import Decoding
+from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.http.incoming import EdgeLimits
 from app.edge.http.limits import Connections, HttpLimits
@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
-    app.decoding = Decoding(
+    app.decoding = BodyDecoding(
         limits=limits,
         pool=app.decode_pool,
         bodies=app.connections.bodies,

@@ -12,7 +12,7 @@ from app.control.api_keys import ApiKeys
 from app.control.describe import TotalStatistics
 from app.edge.codec.decode_pool import DecodePool
 from app.edge.entry.door import Door
-from app.edge.http.body_decoding import Decoding
+from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.http.limits import Connections
 from app.errors import CannotListen
@@ -33,7 +33,7 @@ class Atelier(FastAPI):
     dispatch: Dispatch
     admin: AdminRule
     keys: ApiKeys | None = None
-    decoding: Decoding
+    decoding: BodyDecoding
     decode_pool: DecodePool
     connections: Connections
     metrics: Metrics

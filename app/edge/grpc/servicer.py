@@ -25,13 +25,13 @@ from app.control.administration import (
 )
 from app.control.api_keys import ApiKeys
 from app.control.model_config import model_config
+from app.edge.codec.decoding import Decoding
 from app.edge.entry.door import Door
 from app.edge.entry.request_ids import HEADER
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import Inference, is_small, parse_infer, plain_parameters, print_infer
 from app.edge.grpc.status import code_of, details_of
-from app.edge.http.body_decoding import Decoding
 from app.edge.http.dispatch import CLIENT_CLOSED_REQUEST
 from app.edge.observer import RequestObserver
 from app.edge.respond import is_fault, status_of

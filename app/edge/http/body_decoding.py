@@ -1,16 +1,13 @@
 """From the bodies of requests to tensors: on the event loop what is cheap, in the decode pool what is not."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
-
-from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
+from app.batching.work import DEFAULT_OPTIONS, RequestOptions
+from app.edge.budget import ByteBudget
 from app.edge.codec.decode_pool import DecodePool, Ticket
-from app.edge.codec.encoded import Encoded, Inputs, decode_inputs
+from app.edge.codec.decoding import Decoding
+from app.edge.codec.encoded import Encoded
 from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
 from app.edge.http.compression import inflate
 from app.edge.http.incoming import EdgeLimits, Incoming
-from app.edge.http.limits import Room
 from app.edge.rest import formats as wire
 from app.edge.rest.exchange import Exchange, Heads
 from app.edge.rest.generate import parse_generate
@@ -18,31 +15,25 @@ from app.loaded import LoadedModel
 from app.serving.generation import Prompt, Sampling, next_token
 from app.types import Clock, Tensors
 
-T = TypeVar("T")
-
 # Inflating more than this takes longer than handing it to a thread.
 INLINE_INFLATED_BYTES = 65_536
-# Printing so many numbers takes longer than handing them to a thread.
-INLINE_VALUES = 8_192
 
 
-class Decoding:
-    """Decodes requests.
+class BodyDecoding(Decoding):
+    """Decodes requests over HTTP.
 
     Args:
         limits: on bodies.
-        pool: for what is large.
         bodies: holds what was inflated until the request is admitted.
-        unread: what clients have not read of their replies: no large one is printed while there is no room.
-        clock: monotonic seconds.
+        pool, unread, clock: see ``Decoding``.
     """
 
-    def __init__(self, *, limits: EdgeLimits, pool: DecodePool, bodies: Room, unread: Room, clock: Clock) -> None:
+    def __init__(
+        self, *, limits: EdgeLimits, bodies: ByteBudget, pool: DecodePool, unread: ByteBudget, clock: Clock
+    ) -> None:
+        super().__init__(pool=pool, unread=unread, clock=clock)
         self._limits = limits
-        self._pool = pool
         self._bodies = bodies
-        self._unread = unread
-        self._clock = clock
         self._reader = self._new_reader()
 
     async def exchange(
@@ -77,15 +68,6 @@ class Decoding:
             )
         return exchange, await self.tensors(exchange.inputs, model, exchange.options, began=incoming.began)
 
-    async def tensors(
-        self, inputs: Inputs, model: LoadedModel, options: RequestOptions, *, began: float | None
-    ) -> Tensors:
-        """Tensors of a request whose images and texts are still encoded."""
-        for value in inputs.values():
-            if isinstance(value, Encoded):
-                return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
-        return inputs  # type: ignore[return-value]  # all of them are tensors
-
     async def prompt(
         self, incoming: Incoming, heads: Heads, body: bytes, model: LoadedModel
     ) -> tuple[Prompt, Sampling, RequestOptions]:
@@ -103,33 +85,6 @@ class Decoding:
         name = model.input_for_media()
         ids = await self.tensors({name: Encoded([text])}, model, options, began=incoming.began)
         return Prompt(text, ids[name][0]), sampling, options
-
-    async def printed(
-        self,
-        print_answer: Callable[[Answer], T],
-        outputs: Answer,
-        model: LoadedModel,
-        options: RequestOptions,
-        *,
-        began: float | None,
-    ) -> T:
-        """What ``print_answer`` makes of the outputs: here if that is cheap, and in the pool if not."""
-        size = 0
-        for values in outputs.values():
-            size += values.size
-        if size <= INLINE_VALUES:
-            return print_answer(outputs)
-        self._unread.check()
-        return await self._pool.run(lambda: print_answer(outputs), self.ticket(model, options, began=began))
-
-    async def aside(self, call: Callable[[], T], model: LoadedModel, *, began: float) -> T:
-        """What ``call`` gives, run in the pool."""
-        return await self._pool.run(call, self.ticket(model, DEFAULT_OPTIONS, began=began))
-
-    def ticket(self, model: LoadedModel, options: RequestOptions, *, began: float | None) -> Ticket:
-        """What a request may cost in time."""
-        timeout_s = model.timeout_s(options)
-        return Ticket((self._clock() if began is None else began) + timeout_s, timeout_s, self._clock)
 
     def _ticket(self, incoming: Incoming, model: LoadedModel) -> Ticket:
         """As ``ticket``, as long as the request's own timeout is not known."""

@@ -7,7 +7,7 @@ from app.batching.work import Timings
 from app.control.peer import scope_peer
 from app.edge.entry.door import Door, Visit, replying
 from app.edge.http.body import ClientLeft
-from app.edge.http.body_decoding import Decoding
+from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
@@ -61,7 +61,7 @@ class Dispatch:
         door: Door,
         registry: Registry,
         limits: EdgeLimits,
-        decoding: Decoding,
+        decoding: BodyDecoding,
         observer: RequestObserver,
         clock: Clock,
     ) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from app.batching.work import Timings
-from app.edge.http.body_decoding import Decoding
+from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.incoming import EdgeLimits, Incoming
 from app.edge.respond import Reply, error_body, status_of
@@ -27,7 +27,7 @@ class TextAnswers:
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, limits: EdgeLimits, decoding: Decoding, watch: DisconnectWatch, clock: Clock) -> None:
+    def __init__(self, *, limits: EdgeLimits, decoding: BodyDecoding, watch: DisconnectWatch, clock: Clock) -> None:
         self._limits = limits
         self._decoding = decoding
         self._watch = watch

@@ -1,12 +1,10 @@
 """What HTTP connections may hold and how long they may take, and the watch over both."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.errors import Overloaded
+from app.edge.budget import ByteBudget
 
 # The watch over all connections looks so often; a timer for each request would cost more than most requests.
 SWEEP_S = 1.0
@@ -43,52 +41,6 @@ class HttpLimits:
     keep_alive_s: float = 5.0
 
 
-class Room:
-    """Bytes that all connections hold together: of bodies before their requests are admitted, or of unread replies.
-
-    Args:
-        what: holds them, for the message.
-        limit_bytes: most bytes of all.
-    """
-
-    __slots__ = ("held_bytes", "limit_bytes", "what")
-
-    def __init__(self, what: str, limit_bytes: int) -> None:
-        self.what = what
-        self.limit_bytes = limit_bytes
-        self.held_bytes = 0
-
-    def check(self) -> None:
-        """Raise ``Overloaded`` if there is no room at all."""
-        self.take(1)
-        self.release(1)
-
-    def take(self, nbytes: int) -> None:
-        """Hold so many bytes more.
-
-        Raises:
-            Overloaded: there is no room for them, and they are not held.
-        """
-        if self.held_bytes + nbytes > self.limit_bytes:
-            raise Overloaded(
-                f"{self.what} hold {self.held_bytes} bytes; at most {self.limit_bytes} are allowed; try again"
-            )
-        self.held_bytes += nbytes
-
-    def release(self, nbytes: int) -> None:
-        """Hold so many bytes less."""
-        self.held_bytes -= nbytes
-
-    @contextmanager
-    def holding(self, nbytes: int) -> Iterator[None]:
-        """Hold so many bytes meanwhile; raises as ``take`` does."""
-        self.take(nbytes)
-        try:
-            yield
-        finally:
-            self.release(nbytes)
-
-
 class Watched(Protocol):
     """A connection as the sweep sees it."""
 
@@ -106,8 +58,8 @@ class Connections:
 
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
-        self.bodies = Room("the bodies of unanswered requests", limits.bodies_limit_bytes)
-        self.unread = Room("replies that their clients do not read", limits.replies_limit_bytes)
+        self.bodies = ByteBudget("the bodies of unanswered requests", limits.bodies_limit_bytes)
+        self.unread = ByteBudget("replies that their clients do not read", limits.replies_limit_bytes)
         self._open: set[Watched] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
