@@ -35,6 +35,7 @@ class InstanceThread:
                 result = error
             with suppress(RuntimeError):  # the loop is closed: the call returned after everybody had left
                 loop.call_soon_threadsafe(then, result)
+            del result  # an error holds this frame
 
         self.submit(run_and_tell)
 
@@ -63,6 +64,7 @@ class InstanceThread:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+            del call  # it holds what it gave, which would live until the next one
 
 
 def any_runs() -> bool:

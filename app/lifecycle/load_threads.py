@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
+from app.batching.instance_thread import InstanceThread
 from app.errors import Draining, VersionRefused
 from app.loaded import LoadedModel
 
@@ -27,19 +28,25 @@ class LoadThreads:
         self._timeout_s = timeout_s
         self._turn_s = turn_s
         self._turn = asyncio.Semaphore(1)
-        self._waited_for: set[asyncio.Future[LoadedModel]] = set()
-        self._threads: set[threading.Thread] = set()
+        # Threads are used again: a new one gets an arena of malloc of its own, where pages stay that others could use.
+        self._idle: list[InstanceThread] = []
+        # Who waits for what a thread loads; done if nobody does any more. The call itself does not hold it: an error holds
+        # the frame of its call, and with what holds the error it would be a cycle.
+        self._running: dict[InstanceThread, asyncio.Future[LoadedModel]] = {}
         self._has_ended = False
 
     @property
     def any_runs(self) -> bool:
         """Whether a load is under way, be it one that was left behind."""
-        return any(thread.is_alive() for thread in self._threads)
+        return bool(self._running)
 
     def end(self) -> None:
         """Wait for no load any more, and begin none: the service is shutting down. On the event loop."""
         self._has_ended = True
-        for future in self._waited_for:
+        for thread in self._idle:
+            thread.end(_nothing)
+        self._idle.clear()
+        for future in self._running.values():
             if not future.done():
                 future.set_exception(_draining())
 
@@ -57,10 +64,9 @@ class LoadThreads:
             if self._has_ended:
                 raise _draining()
             future: asyncio.Future[LoadedModel] = loop.create_future()
-            self._waited_for.add(future)
-            thread = threading.Thread(target=self._load, args=(load, loop, future), name="atelier-load", daemon=True)
-            self._threads.add(thread)
-            thread.start()
+            thread = self._idle.pop() if self._idle else InstanceThread()
+            self._running[thread] = future
+            thread.run(load, partial(self._deliver, thread), loop)
             try:
                 await asyncio.wait([future], timeout=self._timeout_s)
                 if not future.done():
@@ -70,43 +76,27 @@ class LoadThreads:
                     )
                 return future.result()
             finally:
-                self._waited_for.discard(future)
                 if not future.cancel():
                     future.exception()  # nobody may wait for it any more
                 del future  # which holds the exception, which holds this frame
         finally:
             turn.end()
 
-    def _load(
-        self, load: Callable[[], LoadedModel], loop: asyncio.AbstractEventLoop, future: asyncio.Future[LoadedModel]
-    ) -> None:
-        model, failure = None, None
-        try:
-            model = load()
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._deliver, threading.current_thread(), future, model, failure)
-        del future, failure  # each holds the exception, which holds this frame
-
-    def _deliver(
-        self,
-        thread: threading.Thread,
-        future: asyncio.Future[LoadedModel],
-        model: LoadedModel | None,
-        failure: BaseException | None,
-    ) -> None:
-        self._threads.discard(thread)
+    def _deliver(self, thread: InstanceThread, loaded: LoadedModel | Exception) -> None:
+        future = self._running.pop(thread)
+        if self._has_ended:
+            thread.end(_nothing)
+        else:
+            self._idle.append(thread)
         if not future.done():
-            if model is not None:
-                future.set_result(model)
+            if isinstance(loaded, Exception):
+                future.set_exception(loaded)
             else:
-                assert failure is not None
-                future.set_exception(failure)
-        elif model is not None:  # too late
-            model.admission.draining = True
-            model.batcher.stop()
-            threading.Thread(target=model.batcher.close, daemon=True).start()
+                future.set_result(loaded)
+        elif not isinstance(loaded, Exception):  # too late
+            loaded.admission.draining = True
+            loaded.batcher.stop()
+            threading.Thread(target=loaded.batcher.close, daemon=True).start()
 
 
 class _Turn:
@@ -122,6 +112,10 @@ class _Turn:
         if self._turn is not None:
             self._turn.release()
             self._turn = None
+
+
+def _nothing() -> None:
+    """The last call of a thread."""
 
 
 def _draining() -> Draining:
