@@ -30,8 +30,8 @@ class LoadThreads:
         self._turn = asyncio.Semaphore(1)
         # Threads are used again: a new one gets an arena of malloc of its own, where pages stay that others could use.
         self._idle: list[InstanceThread] = []
-        # Who waits for what a thread loads; done if nobody does any more. The call itself does not hold it: an error holds
-        # the frame of its call, and with what holds the error it would be a cycle.
+        # Who waits for what a thread loads; done if nobody does any more. The call does not hold it: an error holds the
+        # frame of its call, and with what holds the error it would be a cycle.
         self._running: dict[InstanceThread, asyncio.Future[LoadedModel]] = {}
         self._has_ended = False
 
