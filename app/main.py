@@ -28,9 +28,9 @@ from app.edge.codec.decode_pool import DecodePool
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
 from app.edge.entry.door import Door
+from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
-from app.edge.http.incoming import EdgeLimits
 from app.edge.http.limits import Connections, HttpLimits
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.total = partial(_itself, metrics) if hooks is None else hooks.total
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.connections = Connections(http_limits(settings))
-    limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
+    limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )

@@ -51,8 +51,8 @@ def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
 
 
 async def _measure(models: Path, repeats: int) -> list[Budget]:
+    from app.edge.http.body import BodyLimits
     from app.edge.http.dispatch import Dispatch
-    from app.edge.http.incoming import EdgeLimits
     from app.main import create_app
     from app.settings import Settings
 
@@ -63,7 +63,7 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
     for name in (IMAGE_MODEL, TEXT_MODEL):
         await lifecycle.load_one(name, None)
     stages = Stages()
-    limits = EdgeLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
+    limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     dispatch = Dispatch(
         door=app.door, registry=registry, limits=limits, decoding=app.decoding, observer=stages, clock=perf_counter
     )

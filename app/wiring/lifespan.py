@@ -88,21 +88,27 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     # Its C core writes to standard error past our log; what matters of that raises as well.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from app.edge.grpc.health import HealthServicer
+    from app.edge.grpc.inference import GrpcInference
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import InferenceServicer
 
     assert settings.grpc_port is not None
+    inference = GrpcInference(
+        keys=app.keys,
+        registry=app.registry,
+        decoding=app.decoding,
+        observer=app.metrics,
+        access_log=app.door.access_log,
+        clock=time.perf_counter,
+    )
     servicer = InferenceServicer(
+        inference=inference,
         registry=app.registry,
         commands=app.commands,
         statistics=app.total,
-        decoding=app.decoding,
-        observer=app.metrics,
         admin=app.admin,
-        keys=app.keys,
         door=app.door,
         unload_timeout_s=settings.shutdown_timeout_s,
-        clock=time.perf_counter,
     )
     server = GrpcServer(
         servicer,

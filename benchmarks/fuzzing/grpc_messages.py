@@ -58,4 +58,4 @@ def decode(data: bytes, *, model: LoadedModel, obey: Callable[[Tensors, LoadedMo
     inference = messages.parse_infer(request, model)
     rows = obey(inference.inputs, model)
     answer = {one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs}
-    messages.print_infer(answer, inference.requested, model, request.id)
+    inference.print_answer(answer)

@@ -17,17 +17,20 @@ from app.contract.golden import GOLDEN_FILE, Golden
 from app.contract.image_file import no_bound, open_image
 from app.contract.manifest import MANIFEST_FILE, verify_manifest
 from app.contract.model_spec import SPEC_FILE, ModelSpec
+from app.control.peer import NEAR
+from app.edge.call import InferenceRequest, Route
 from app.edge.codec import media
 from app.edge.codec.encoded import Encoded, Inputs, decode
 from app.edge.codec.json_tensor import JsonReader
 from app.edge.codec.json_values import plain
+from app.edge.entry.door import Visit
 from app.edge.grpc.status import details_of
 from app.edge.http.compression import inflate
-from app.edge.respond import error_reply
+from app.edge.respond import Reply, error_reply
 from app.edge.rest import oip as v2
 from app.edge.rest import tfs as v1
-from app.edge.rest.exchange import Exchange, read_heads
 from app.edge.rest.generate import parse_generate
+from app.edge.rest.request import HttpRequest
 from app.edge.rest.routes import canonical, match, match_target
 from app.errors import ServingError
 from app.loaded import LoadedModel
@@ -36,6 +39,7 @@ from benchmarks.fuzzing import seeds
 from benchmarks.fuzzing.models import PIXEL_LIMIT, SIDE, image_model, numbers_model, rule_model, text_model
 
 INFLATE_LIMIT_BYTES = 100_000
+_ROUTE = Route("v1", "any", None, None, "predict", "v1:predict", is_inference=True)
 
 Check = Callable[[bytes], None]
 
@@ -167,10 +171,10 @@ def _obey(inputs: Inputs, model: LoadedModel) -> int:
     return min(rows)
 
 
-def _answer(exchange: Exchange, model: LoadedModel) -> None:
+def _answer(request: InferenceRequest[Reply], model: LoadedModel) -> None:
     """The request is refused, or its answer can be printed."""
-    rows = _obey(exchange.inputs, model)
-    reply = exchange.reply({one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs})
+    rows = _obey(request.inputs, model)
+    reply = request.print_answer({one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs})
     if reply.status != 200:
         raise PromiseBroken(f"status {reply.status}")
 
@@ -252,7 +256,9 @@ def _inflate(data: bytes) -> None:
 
 def _heads(data: bytes) -> None:
     lines = [line.partition(b":") for line in data.split(b"\n")]
-    read_heads([(name.strip().lower(), value.strip()) for name, _, value in lines])
+    headers = [(name.strip().lower(), value.strip()) for name, _, value in lines]
+    visit = Visit(NEAR, {}, b"", ())
+    HttpRequest(route=_ROUTE, began=0.0, headers=headers, query=b"", visit=visit).read_headers()
 
 
 def _paths(data: bytes) -> None:

@@ -5,13 +5,13 @@ protocol is as over REST.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from app.batching.work import Answer, RequestOptions
+from app.batching.work import Answer
+from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
@@ -49,21 +49,6 @@ _ELEMENT_TYPES = {
 INLINE_VALUES = 8_192
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """A request of ``ModelInfer`` as tensors.
-
-    Attributes:
-        inputs: input name -> (rows, *shape), or images or texts that are still to be decoded.
-        requested: outputs of the reply, in its order.
-        options: priority and timeout.
-    """
-
-    inputs: dict[str, Array | Encoded]
-    requested: list[Requested]
-    options: RequestOptions
-
-
 def is_small(request: pb.ModelInferRequest) -> bool:
     """Whether parsing costs less than handing it to a worker thread would. Raw numbers are used as they lie."""
     values = 0
@@ -75,7 +60,7 @@ def is_small(request: pb.ModelInferRequest) -> bool:
     return values <= INLINE_VALUES
 
 
-def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
+def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceRequest[pb.ModelInferResponse]:
     """Tensors of a request.
 
     Raises:
@@ -105,7 +90,8 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> Inference:
             )
         else:
             inputs[declared.name] = _raw(declared, raw[index])
-    return Inference(inputs, _requested(request, model), read_options(plain_parameters(request.parameters)))
+    requested, options = _requested(request, model), read_options(plain_parameters(request.parameters))
+    return InferenceRequest(inputs, lambda answer: print_infer(answer, requested, model, request.id), options)
 
 
 def print_infer(

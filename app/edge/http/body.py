@@ -1,11 +1,37 @@
 """Reading a request body under a limit."""
 
+from dataclasses import dataclass
+
+from app.edge.answering import ClientLeft
 from app.edge.respond import Receive
+from app.edge.rest.request import HttpRequest
 from app.errors import TooLarge
 
 
-class ClientLeft(Exception):
-    """The connection closed before the body was complete."""
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Most bytes of a body, from the settings; the second one of JSON that only the slow parser understands."""
+
+    body_limit_bytes: int
+    json_fallback_limit_bytes: int
+
+
+async def body_of(request: HttpRequest, limits: BodyLimits) -> bytes:
+    """The body of a request as sent; its headers have been read.
+
+    Raises:
+        TooLarge: the body exceeds the limit.
+        ClientLeft: the connection closed first.
+    """
+    body = request.body
+    if body is None:
+        assert request.receive is not None
+        body = request.body = await read_body(
+            request.receive, content_length=request.content_length, limit_bytes=limits.body_limit_bytes
+        )
+    elif len(body) > limits.body_limit_bytes:
+        raise too_large(len(body), limits.body_limit_bytes)
+    return body
 
 
 async def read_body(receive: Receive, *, content_length: int | None, limit_bytes: int) -> bytes:

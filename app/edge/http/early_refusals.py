@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from weakref import ref
 
 from app.batching.work import Timings
+from app.edge.call import Route
 from app.edge.observer import RequestObserver
 from app.edge.respond import Reply, error_reply
-from app.edge.rest.routes import Route
 from app.errors import Unavailable
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel

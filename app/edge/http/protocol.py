@@ -1,10 +1,12 @@
 """uvicorn's HTTP protocol with a short way for inference requests.
 
-A small request goes from the parser to ``Dispatch.answer`` and its reply back to the socket without an ASGI scope, a
+A small request goes from the parser to ``Dispatch.direct`` and its reply back to the socket without an ASGI scope, a
 task, events and messages, which cost more than all that Atelier does for it. Everything else, such as a large body or a
 second request before the first is answered, takes uvicorn's own way to the same code.
 """
 
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from app.edge.call import Route
 from app.edge.http.connection import GuardedProtocol
-from app.edge.http.incoming import Incoming
 from app.edge.respond import Header, Reply
-from app.edge.rest.routes import Route, match_target
+from app.edge.rest.request import HttpRequest
+from app.edge.rest.routes import match_target
 
 
 class InferenceProtocol(GuardedProtocol):
@@ -40,8 +43,10 @@ class InferenceProtocol(GuardedProtocol):
             if found[0].api == "v1" and (reply := self._refusal_of(found[0])) is not None:
                 self._answer_early(reply, visit.headers)
                 return
-            incoming = Incoming(found[0], self.headers, found[1], visit, b"", began=self._began)
-            self._arriving = DirectAnswer(self, incoming, keep_alive=self.parser.should_keep_alive())
+            request = HttpRequest(
+                route=found[0], began=self._began, headers=self.headers, query=found[1], visit=visit, body=b""
+            )
+            self._arriving = DirectAnswer(self, request, keep_alive=self.parser.should_keep_alive())
             self.cycle = self._arriving  # type: ignore[assignment]
         else:
             self._arriving = None
@@ -67,16 +72,16 @@ class InferenceProtocol(GuardedProtocol):
         answer, self._arriving = self._arriving, None
         self._running = answer
         parts = answer.parts
-        answer.incoming.body = parts[0] if len(parts) == 1 else b"".join(parts)
-        incoming = answer.incoming
+        request = answer.request
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
         if (
-            incoming.route.api == "v2"
-            and not incoming.may_state_options
-            and (reply := self._refusal_of(incoming.route)) is not None
+            request.route.api == "v2"
+            and not request.may_state_options
+            and (reply := self._refusal_of(request.route)) is not None
         ):
-            self.replied(answer, replace(reply, headers=(*reply.headers, *incoming.visit.headers)))
+            self.replied(answer, replace(reply, headers=(*reply.headers, *request.visit.headers)))
             return
-        answer.begin(self._dispatch.answer(incoming))
+        answer.begin(self._dispatch.direct(request))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits for the answer any more."""
@@ -153,28 +158,34 @@ _ANSWERED = Answered()
 class DirectAnswer:
     """Runs the coroutine of one answer, at once until it first waits and then from one wait to the next.
 
-    To uvicorn's protocol it is the cycle of a request.
+    To asyncio it is the current task, so that what is awaited may use ``asyncio.timeout``, ``sleep(0)`` or a task group
+    as in any other task; it begins without a turn of the event loop, and ends in a call of the connection. To uvicorn's
+    protocol it is the cycle of a request.
 
     Attributes:
-        incoming: the request.
+        request: that is answered.
         parts: of its body, as they came.
         keep_alive: whether the connection stays open after the reply.
         response_complete, disconnected: as in uvicorn's cycles.
+
+    Source: Python documentation, Extending asyncio, third-party task implementations; eager tasks are new in 3.12.
     """
 
     __slots__ = (
         "_answer",
+        "_cancellations",
         "_connection",
+        "_is_cancelled",
         "_waiting",
         "disconnected",
-        "incoming",
         "keep_alive",
         "parts",
+        "request",
         "response_complete",
     )
 
-    def __init__(self, connection: InferenceProtocol, incoming: Incoming, *, keep_alive: bool) -> None:
-        self.incoming = incoming
+    def __init__(self, connection: InferenceProtocol, request: HttpRequest, *, keep_alive: bool) -> None:
+        self.request = request
         self.parts: list[bytes] = []
         self.keep_alive = keep_alive
         self.response_complete = False
@@ -182,6 +193,8 @@ class DirectAnswer:
         self._connection = connection
         self._answer: Coroutine[Any, None, Reply | None] | None = None
         self._waiting: Any = None
+        self._cancellations = 0
+        self._is_cancelled = False
 
     @property
     def message_event(self) -> "DirectAnswer":
@@ -196,19 +209,53 @@ class DirectAnswer:
         self._answer = answer
         self._step()
 
-    def cancel(self) -> None:
-        """The client left: what the answer waits for is no longer wanted."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+    def cancel(self, msg: Any = None) -> bool:
+        """As of a task: where the answer waits, it gets a CancelledError."""
+        if self.response_complete:
+            return False
+        self._cancellations += 1
+        if self._waiting is None or not self._waiting.cancel(msg=msg):
+            self._is_cancelled = True
+        return True
+
+    def done(self) -> bool:
+        """As of a task: whether the answer is given."""
+        return self.response_complete
+
+    def cancelling(self) -> int:
+        """As of a task: how often it was cancelled."""
+        return self._cancellations
+
+    def uncancel(self) -> int:
+        """As of a task: one time less, and how often is left."""
+        self._cancellations = max(0, self._cancellations - 1)
+        return self._cancellations
 
     def _step(self, _: object = None) -> None:
-        assert self._answer is not None
+        answer, loop = self._answer, self._connection.loop
+        assert answer is not None
+        self._waiting = None
+        _enter_task(loop, self)  # type: ignore[arg-type]
         try:
-            # What a task does: a future that is awaited yields itself and, sent to when it is done, has its result.
-            waiting = self._answer.send(None)
+            if self._is_cancelled:
+                self._is_cancelled = False
+                waiting = answer.throw(asyncio.CancelledError())
+            else:
+                # What a task does: a future that is awaited yields itself and, sent to when it is done, has its result.
+                waiting = answer.send(None)
         except StopIteration as end:
-            self._connection.replied(self, end.value)
+            waiting, reply, is_done = None, end.value, True
+        else:
+            is_done = False
+        finally:
+            _leave_task(loop, self)  # type: ignore[arg-type]
+        if is_done:
+            self._connection.replied(self, reply)
+        elif waiting is None:  # it only gives others their turn
+            loop.call_soon(self._step)
         else:
             waiting._asyncio_future_blocking = False
             waiting.add_done_callback(self._step)
             self._waiting = waiting
+            if self._is_cancelled and waiting.cancel():
+                self._is_cancelled = False

@@ -1,22 +1,19 @@
 """The one place that picks the wire format of a request: by its path, its headers and how its body starts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from app.batching.work import Answer
+from app.edge.call import InferenceRequest
 from app.edge.codec import media
-from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_send
-from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
+from app.edge.codec.json_tensor import JsonReader
 from app.edge.respond import Reply
 from app.edge.rest import oip as v2
 from app.edge.rest import tfs as v1
-from app.edge.rest.exchange import Exchange, Heads
-from app.edge.rest.routes import Route
+from app.edge.rest.request import HttpRequest
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.types import Array
 
 DEFAULT_TOP_K = 10
 # Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a
@@ -24,53 +21,42 @@ DEFAULT_TOP_K = 10
 INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
 
 
-@dataclass(slots=True)
-class Request:
-    """All of a request but its model.
-
-    Attributes:
-        route: from its path.
-        heads: from its headers.
-        query: after the question mark.
-        body: inflated.
-        kind: what the body is.
-    """
-
-    route: Route
-    heads: Heads
-    query: bytes
-    body: bytes
-    kind: media.Kind
-
-    @property
-    def is_small(self) -> bool:
-        """Whether parsing costs less than handing it to a thread would."""
-        return len(self.body) <= INLINE_BYTES.get(self.kind, len(self.body))
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether it is parsed alone, see ``DecodePool.run``."""
-        return self.kind == "json" and len(self.body) > LOCKING_BYTES
-
-
-def kind_of(route: Route, heads: Heads, body: bytes, model: LoadedModel) -> media.Kind:
+def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind:
     """What the body is.
+
+    Args:
+        request: its path and headers.
+        body: inflated.
+        model: for which a body without a useful Content-Type is an image or a text.
 
     Raises:
         InvalidInput: a Content-Type that no route reads.
     """
-    if route.api == "v2":
-        return "json" if heads.json_length is None else "tensor"
-    return media.kind_of(heads.content_type, body, model)
+    if request.route.api == "v2":
+        return "json" if request.json_length is None else "tensor"
+    return media.kind_of(request.content_type, body, model)
+
+
+def is_small(kind: media.Kind, body: bytes) -> bool:
+    """Whether parsing costs less than handing it to a thread would."""
+    return len(body) <= INLINE_BYTES.get(kind, len(body))
 
 
 def parse(
-    request: Request, model: LoadedModel, reader: JsonReader, check: Callable[[], None] = lambda: None
-) -> Exchange:
-    """A request of any protocol as tensors, and images and texts that are still to be decoded.
+    request: HttpRequest,
+    body: bytes,
+    kind: media.Kind,
+    model: LoadedModel,
+    reader: JsonReader,
+    check: Callable[[], None] = lambda: None,
+) -> InferenceRequest[Reply]:
+    """A request of any wire format as tensors, and images and texts that are still to be decoded.
 
     Args:
-        request, model: what is asked of whom.
+        request: its path, query and headers.
+        body: inflated.
+        kind: what that is.
+        model: that answers.
         reader: for JSON.
         check: see ``parse_media``.
 
@@ -83,30 +69,22 @@ def parse(
     elif verb == "regress":
         reply = _regress(model)
     if verb == "infer":
-        return v2.parse_infer(request.body, request.heads.json_length, model, reader)
-    if not request.body:
+        return v2.parse_infer(body, request.json_length, model, reader)
+    if not body:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb == "predict":
-        inputs, layout = _v1_predict(request, model, reader, check)
-        return Exchange(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
-    if request.kind == "json":
-        return Exchange(v1.parse_examples(reader.read(request.body), model), reply)
-    return Exchange(_media(request, model, check), reply)
+        layout: v1.Layout = "row"
+        if kind == "json":
+            inputs, layout = v1.parse_predict(reader.read(body), model)
+        else:
+            inputs = media.parse_media(kind, request.content_type, body, model, check=check)
+        return InferenceRequest(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
+    if kind == "json":
+        return InferenceRequest(v1.parse_examples(reader.read(body), model), reply)
+    return InferenceRequest(media.parse_media(kind, request.content_type, body, model, check=check), reply)
 
 
-def _v1_predict(
-    request: Request, model: LoadedModel, reader: JsonReader, check: Callable[[], None]
-) -> tuple[dict[str, Array | Encoded], v1.Layout]:
-    if request.kind == "json":
-        return v1.parse_predict(reader.read(request.body), model)
-    return _media(request, model, check), "row"
-
-
-def _media(request: Request, model: LoadedModel, check: Callable[[], None]) -> dict[str, Array | Encoded]:
-    return media.parse_media(request.kind, request.heads.content_type, request.body, model, check=check)
-
-
-def _classify(request: Request, model: LoadedModel) -> v1.Print:
+def _classify(request: HttpRequest, model: LoadedModel) -> v1.Print:
     name, top_k = model.score_output(), min(_top_k(request.query), len(model.labels()))
 
     def reply(answer: Answer) -> Reply:

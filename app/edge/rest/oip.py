@@ -11,13 +11,13 @@ from math import prod
 import numpy as np
 
 from app.contract.files.json_text import read_json
+from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.json_tensor import Document, JsonReader
 from app.edge.codec.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Reply
 from app.edge.rest import oip_outputs as v2_output
-from app.edge.rest.exchange import Exchange
 from app.edge.rest.oip_inputs import Declared, media_rows
 from app.edge.rest.oip_outputs import Requested
 from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
@@ -31,7 +31,9 @@ MEMO_ENTRIES = 256
 MEMO_BYTES = 1_024
 
 
-def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader) -> Exchange:
+def parse_infer(
+    body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader
+) -> InferenceRequest[Reply]:
     """Tensors of an ``infer`` body.
 
     Args:
@@ -54,19 +56,19 @@ def parse_infer(body: bytes, json_length: int | None, model: LoadedModel, reader
             raise InvalidInput(
                 "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
             )
-        return _exchange(plan, document, _Tail(b"", model.name), model)
+        return _request(plan, document, _Tail(b"", model.name), model)
     if not 0 < json_length <= len(body):
         raise InvalidInput(f"inference header size should be in range (0, {len(body)}), got: {json_length}")
     head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)
     if (known := model.memo.get(head)) is not None:
-        return _exchange(known, _NO_DOCUMENT, tail, model)
+        return _request(known, _NO_DOCUMENT, tail, model)
     document = Document(_object(head), shapes={})
     plan = read_plan(document, model)
     if plan.reusable and len(head) <= MEMO_BYTES:
         if len(model.memo) >= MEMO_ENTRIES:
             model.memo.clear()
         model.memo[head] = plan
-    return _exchange(plan, document, tail, model)
+    return _request(plan, document, tail, model)
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ def _object(head: bytes) -> dict[str, JsonValue]:
     return root
 
 
-def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> Exchange:
+def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> InferenceRequest[Reply]:
     """The tensors of a request whose JSON is understood."""
     inputs: dict[str, Array | Encoded] = {}
     for declared, size, data in plan.inputs:
@@ -116,10 +118,10 @@ def _exchange(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -
     def reply(answer: Mapping[str, Array]) -> Reply:
         return v2_output.print_infer(answer, plan.requested, model, plan.request_id)
 
-    return Exchange(inputs, reply, plan.options)
+    return InferenceRequest(inputs, reply, plan.options)
 
 
-def _raw(body: bytes, model: LoadedModel) -> Exchange:
+def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
     """One instance of the single input, which has at most one length that varies; the answer is binary too."""
     spec = model.spec.inputs[0]
     if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
@@ -137,7 +139,7 @@ def _raw(body: bytes, model: LoadedModel) -> Exchange:
         )
     values = np.frombuffer(body, dtype=dtype).reshape(1, *spec.shape)
     requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
-    return Exchange({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
+    return InferenceRequest({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
 
 
 def _binary(declared: Declared, data: bytes | memoryview) -> Array | Encoded:

@@ -5,10 +5,10 @@ Open Inference Protocol: ``/v2/models/{name}[/versions/{n}]/{verb}``.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 from urllib.parse import unquote
+
+from app.edge.call import Route
 
 V1_VERBS = ("predict", "classify", "regress")
 V2_VERBS = ("infer", "generate", "generate_stream")
@@ -23,28 +23,6 @@ _V1_STATUS = re.compile(
     r"/v1/models(?P<rest>/(?P<name>[^/:]+)(?:/(?P<kind>versions|labels)/(?P<which>[^/:]+))?(?P<metadata>/metadata)?)?",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What an inference path names.
-
-    Attributes:
-        api: which protocol.
-        name: model.
-        version, label: as written; at most one of them is set.
-        verb: what to do, in lower case; for TensorFlow Serving not necessarily one of V1_VERBS.
-        protocol: protocol and verb, as metrics name them: ``v1:predict``.
-        is_inference: whether it is answered with tensors in one piece.
-    """
-
-    api: Literal["v1", "v2"]
-    name: str
-    version: str | None
-    label: str | None
-    verb: str
-    protocol: str
-    is_inference: bool
 
 
 @lru_cache(maxsize=1024)

@@ -6,8 +6,8 @@ import gc
 import pytest
 import uvloop
 
-from app.edge.http.incoming import Incoming
 from app.edge.http.protocol import DirectAnswer, InferenceProtocol
+from app.edge.rest.request import HttpRequest
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -44,7 +44,7 @@ SENT = {
 
 
 def connections_alive():
-    kinds = (InferenceProtocol, DirectAnswer, Incoming)
+    kinds = (InferenceProtocol, DirectAnswer, HttpRequest)
     return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
 
 

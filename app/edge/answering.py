@@ -1,0 +1,200 @@
+"""The one way of an inference request through the service, whatever its protocol: read this after the predictor."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from typing import Generic, NamedTuple, TypeVar
+
+from app.batching.work import RequestOptions
+from app.edge.call import Call, InferenceRequest
+from app.edge.codec.decoding import Decoding
+from app.edge.entry.access_log import AccessLog
+from app.edge.observer import RequestObserver
+from app.edge.respond import is_fault, status_of
+from app.errors import ServingError
+from app.lifecycle.registry import Registry
+from app.loaded import LoadedModel
+from app.repository.scan import version_number
+from app.serving.predictor import predict
+from app.types import Clock, Tensors
+
+log = logging.getLogger("atelier.edge")
+
+CLIENT_CLOSED_REQUEST = 499
+
+AnyCall = TypeVar("AnyCall", bound=Call)
+AnyReply = TypeVar("AnyReply")
+
+
+class ClientLeft(Exception):
+    """The connection closed before the request was complete."""
+
+
+class Caller(NamedTuple):
+    """Who sent a request: its id, the address of the client, and the name of its API key if it has one."""
+
+    request_id: str
+    client: str
+    key: str | None
+
+
+class Answering(ABC, Generic[AnyCall, AnyReply]):
+    """Answers inference requests; a protocol says how its own are admitted, read, printed and refused.
+
+    Args:
+        registry: finds the model version.
+        decoding: from bodies or messages to tensors.
+        observer: is told of every request.
+        access_log: of what was answered; None: there is none.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        decoding: Decoding,
+        observer: RequestObserver,
+        access_log: AccessLog | None,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._decoding = decoding
+        self._observer = observer
+        self._access_log = access_log
+        self._clock = clock
+
+    @abstractmethod
+    def admit(self, call: AnyCall) -> None:
+        """Raise a ServingError unless the caller may ask for inference."""
+
+    @abstractmethod
+    async def rollout_key(self, call: AnyCall, header: str | None) -> bytes:
+        """What decides whether the canary answers: the value of ``header``, or else all that was sent."""
+
+    @abstractmethod
+    def options(self, call: AnyCall, model: LoadedModel) -> RequestOptions | None:
+        """Priority and timeout of a request that is not decoded; None if they are not known yet."""
+
+    @abstractmethod
+    async def reply(self, call: AnyCall, model: LoadedModel) -> AnyReply | None:
+        """Decode, predict, encode; None if the reply is sent already."""
+
+    @abstractmethod
+    def refused(self, error: ServingError | None) -> AnyReply:
+        """The reply to a request that failed; None: for a reason that is in the log only."""
+
+    @abstractmethod
+    def caller(self, call: AnyCall) -> Caller:
+        """Who sent it, for logs."""
+
+    @abstractmethod
+    def size(self, reply: AnyReply) -> int | None:
+        """Bytes of the body of a reply, for the access log; None if they are not known."""
+
+    async def answer(self, call: AnyCall) -> AnyReply | None:
+        """The reply to a request, counted and logged; None if it is sent already.
+
+        Raises:
+            ClientLeft, CancelledError: nobody waits for it any more.
+        """
+        reply: AnyReply | None = None
+        try:
+            self.admit(call)
+            model = self._find(call)
+            if call.rollout is not None and call.rollout.splits:
+                model = await self._split(call)
+            with model.leases:
+                self._check_open(call, model)
+                call.code = 200
+                reply = await self.reply(call, model)
+        except ServingError as error:
+            call.code = status_of(error)
+            self._log_refusal(call, error)
+            reply = self.refused(error)
+        except (ClientLeft, asyncio.CancelledError):
+            call.code = CLIENT_CLOSED_REQUEST
+            raise
+        except Exception:
+            call.code = 500
+            route = call.route
+            log.exception("%s of model %s failed", route.verb, route.name, extra=self._log_fields(call))
+            reply = self.refused(None)
+        finally:
+            if call.rollout is not None and call.model is not None:
+                call.rollout.answered(call.model, call.code)
+            seconds = self._clock() - call.began
+            self._observer.request_done(
+                model=call.model, protocol=call.route.protocol, code=call.code, seconds=seconds, timings=call.timings
+            )
+            if self._access_log is not None and self._access_log.takes(call.code):
+                self._log_access(self._access_log, call, reply, seconds)
+        return reply
+
+    async def predicted(
+        self, call: AnyCall, request: InferenceRequest[AnyReply], inputs: Tensors, model: LoadedModel
+    ) -> AnyReply:
+        """The printed answer to a decoded request; a canary that is compared is asked too.
+
+        Raises:
+            ServingError: as ``predict`` and ``Decoding.printed`` raise it.
+        """
+        timings, options = call.timings, request.options
+        prediction = await predict(model, inputs, options, clock=self._clock, began=call.began)
+        timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
+        if call.rollout is not None and model is call.rollout.stable:
+            call.rollout.copy(inputs, prediction)
+        answered = self._clock()
+        reply = await self._decoding.printed(request.print_answer, prediction.outputs, model, options, began=call.began)
+        timings.encode = self._clock() - answered
+        return reply
+
+    def _find(self, call: AnyCall) -> LoadedModel:
+        """The version that the request asks for, or the default version and the canary compared with it."""
+        route = call.route
+        version = None if route.version is None else version_number(route.version)
+        call.model = model = self._registry.get(route.name, version, route.label)
+        if version is None and route.label is None:
+            call.rollout = self._registry.rollout(route.name)
+        return model
+
+    async def _split(self, call: AnyCall) -> LoadedModel:
+        """The default version or the canary, by what the request holds."""
+        assert call.rollout is not None
+        key = await self.rollout_key(call, call.rollout.sticky_header)
+        model = self._find(call)  # while the body came in, versions may have changed
+        if call.rollout is not None:
+            call.model = model = call.rollout.choose(key)
+        return model
+
+    def _check_open(self, call: AnyCall, model: LoadedModel) -> None:
+        """Refuse before anything is read or decoded what cannot be admitted."""
+        if not model.admission.rows:
+            model.admission.check_open()
+        elif (options := self.options(call, model)) is None:
+            model.batcher.check_open()
+        else:
+            left_s = call.began + model.timeout_s(options) - self._clock()
+            model.batcher.check_open(level=model.batcher.rules.level(options.priority), left_s=left_s)
+
+    def _log_refusal(self, call: AnyCall, error: ServingError) -> None:
+        """A fault of ours as an error, anything else only at level debug."""
+        level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
+        if log.isEnabledFor(level):
+            route, text = call.route, "%s of model %s %s with %d: %s"
+            log.log(level, text, route.verb, route.name, word, call.code, error.message, extra=self._log_fields(call))
+
+    def _log_fields(self, call: AnyCall) -> dict[str, object]:
+        return {"fields": {"request_id": self.caller(call).request_id}}
+
+    def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
+        """Log a request. Of one that was answered in parts, the bytes are not known."""
+        access_log.write(
+            **self.caller(call)._asdict(),
+            protocol=call.route.protocol,
+            model=call.route.name,
+            version=None if call.model is None else call.model.version,
+            code=call.code,
+            bytes=None if reply is None else self.size(reply),
+            ms=round(1e3 * seconds, 3),
+        )

@@ -1,0 +1,145 @@
+"""Answers ``ModelInfer``: what gRPC's messages and metadata say, in the terms of ``Answering``."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+
+from app.batching.work import RequestOptions
+from app.control.api_keys import ApiKeys
+from app.edge.answering import Answering, Caller
+from app.edge.call import Call, Route
+from app.edge.codec.decoding import Decoding
+from app.edge.entry.access_log import AccessLog
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.messages import is_small, parse_infer, plain_parameters
+from app.edge.grpc.metadata import PLACE_OF_KEY, Metadata, client_of
+from app.edge.grpc.status import code_of, details_of
+from app.edge.observer import RequestObserver
+from app.edge.rest.oip_inputs import read_options
+from app.errors import ServingError
+from app.lifecycle.registry import Registry
+from app.loaded import LoadedModel
+from app.types import Clock
+
+
+@dataclass(slots=True, kw_only=True)
+class GrpcCall(Call):
+    """A call of ``ModelInfer``.
+
+    Attributes:
+        message: of the client.
+        context: of the call.
+        metadata: of the call.
+        request_id: its name.
+        key: name of its API key; None if it has none.
+    """
+
+    message: pb.ModelInferRequest
+    context: ServicerContext
+    metadata: Metadata
+    request_id: str
+    key: str | None = None
+
+
+class Refusal(NamedTuple):
+    """How a call ends that is not answered."""
+
+    code: StatusCode
+    details: str
+
+    @classmethod
+    def of(cls, error: ServingError | None) -> "Refusal":
+        """That of an error; None: of one that is in the log only."""
+        if error is None:
+            return cls(StatusCode.INTERNAL, "internal error; see the service's log")
+        return cls(code_of(error), details_of(error))
+
+
+class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
+    """Answers ``ModelInfer``. gRPC has read the message before, so the stage "read" stays 0.
+
+    Args:
+        keys: who may ask for inference; None: everybody.
+        registry, decoding, observer, access_log, clock: see ``Answering``.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: ApiKeys | None,
+        registry: Registry,
+        decoding: Decoding,
+        observer: RequestObserver,
+        access_log: AccessLog | None,
+        clock: Clock,
+    ) -> None:
+        super().__init__(registry=registry, decoding=decoding, observer=observer, access_log=access_log, clock=clock)
+        self._keys = keys
+
+    def call(self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str) -> GrpcCall:
+        """A call that has just come in."""
+        version = message.model_version or None
+        return GrpcCall(
+            route=Route("grpc", message.model_name, version, None, "infer", "grpc:infer", is_inference=True),
+            began=self._clock(),
+            message=message,
+            context=context,
+            metadata=Metadata(context),
+            request_id=request_id,
+        )
+
+    def admit(self, call: GrpcCall) -> None:
+        """Check its API key."""
+        if self._keys is not None:
+            self._keys.check(
+                "infer",
+                authorization=call.metadata.raw("authorization"),
+                api_key=call.metadata.raw("x-api-key"),
+                how=PLACE_OF_KEY,
+                found=partial(setattr, call, "key"),
+            )
+
+    async def rollout_key(self, call: GrpcCall, header: str | None) -> bytes:
+        """The metadata of that name, or else all that was sent."""
+        if header is not None and header in call.metadata.fields:
+            return call.metadata.raw(header)
+        raw = call.message.raw_input_contents
+        return b"".join(raw) if raw else call.message.SerializeToString()
+
+    def options(self, call: GrpcCall, model: LoadedModel) -> RequestOptions:
+        """gRPC's messages state their options outside of the tensors."""
+        return _until(call, read_options(plain_parameters(call.message.parameters)), model)
+
+    def refused(self, error: ServingError | None) -> Refusal:
+        """The status of the call."""
+        return Refusal.of(error)
+
+    def caller(self, call: GrpcCall) -> Caller:
+        """Known from the call and its context."""
+        return Caller(call.request_id, client_of(call.context), call.key)
+
+    def size(self, reply: pb.ModelInferResponse | Refusal) -> int | None:
+        """Bytes of the message."""
+        return None if isinstance(reply, Refusal) else reply.ByteSize()
+
+    async def reply(self, call: GrpcCall, model: LoadedModel) -> pb.ModelInferResponse | Refusal:
+        """Decode, predict, encode."""
+        if is_small(call.message):
+            request = parse_infer(call.message, model)
+        else:
+            request = await self._decoding.aside(lambda: parse_infer(call.message, model), model, began=call.began)
+        request.options = _until(call, request.options, model)
+        inputs = await self._decoding.tensors(request.inputs, model, request.options, began=call.began)
+        call.timings.decode = self._clock() - call.began
+        return await self.predicted(call, request, inputs, model)
+
+
+def _until(call: GrpcCall, options: RequestOptions, model: LoadedModel) -> RequestOptions:
+    """The request's options, its timeout cut to the time for which the client waits: nobody reads a later answer."""
+    remaining_s = call.context.time_remaining()
+    if remaining_s is None or remaining_s >= model.timeout_s(options):
+        return options
+    return replace(options, timeout_s=remaining_s)

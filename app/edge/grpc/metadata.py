@@ -1,0 +1,38 @@
+"""What gRPC says of a call beside its message: metadata, and the client's address."""
+
+from urllib.parse import unquote
+
+from grpc.aio import ServicerContext
+
+from app.control.administration import is_loopback
+
+PLACE_OF_KEY = "the metadata authorization"
+
+
+class Metadata:
+    """The metadata of a call.
+
+    Attributes:
+        fields: name in lower case -> value; of a name that is sent twice, the last value.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, context: ServicerContext) -> None:
+        self.fields: dict[str, str | bytes] = dict(context.invocation_metadata() or ())
+
+    def raw(self, name: str) -> bytes:
+        """A value; empty if there is none."""
+        value = self.fields.get(name, b"")
+        return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+
+
+def client_of(context: ServicerContext) -> str:
+    """The client's address as gRPC names it: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``, ``unix:``."""
+    return unquote(context.peer())
+
+
+def is_near(context: ServicerContext) -> bool:
+    """Whether the client is on this machine."""
+    family, _, place = client_of(context).partition(":")
+    return family == "unix" or is_loopback(place.rpartition(":")[0].strip("[]"))

@@ -1,0 +1,71 @@
+"""An inference request over HTTP: what came, and what its headers say of the body."""
+
+import re
+from dataclasses import dataclass, field
+
+from app.edge.call import Call
+from app.edge.entry.door import Visit
+from app.edge.respond import Header, Receive, Send
+from app.errors import InvalidInput
+
+_NUMBER = re.compile(rb"-?[0-9]{1,40}")
+
+
+@dataclass(slots=True, kw_only=True)
+class HttpRequest(Call):
+    """An inference request over HTTP.
+
+    Attributes:
+        headers: names in lower case.
+        query: after the question mark.
+        visit: what is known of it at the door.
+        body: all of it, as sent; None while it is still to be read from ``receive``.
+        receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
+        send: ASGI, for replies that come in parts.
+        content_type, content_encoding, accept_encoding: as sent, in lower case where case means nothing.
+        content_length: bytes of the body; None if the head does not say.
+        json_length: bytes of the JSON in front of binary tensors; None if there are none.
+    """
+
+    headers: list[Header]
+    query: bytes
+    visit: Visit
+    body: bytes | None = None
+    receive: Receive | None = None
+    send: Send | None = None
+    content_type: str = field(init=False, default="")
+    content_encoding: str = field(init=False, default="")
+    accept_encoding: str = field(init=False, default="")
+    content_length: int | None = field(init=False, default=None)
+    json_length: int | None = field(init=False, default=None)
+
+    def read_headers(self) -> None:
+        """Note what the headers say of the body.
+
+        Raises:
+            InvalidInput: Content-Length or Inference-Header-Content-Length is not a whole number.
+        """
+        for name, value in self.headers:
+            if name == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif name == b"content-length":
+                self.content_length = _whole_number(value, "Content-Length")
+            elif name == b"content-encoding":
+                self.content_encoding = value.decode("latin-1").strip().lower()
+            elif name == b"accept-encoding":
+                self.accept_encoding = value.decode("latin-1").lower()
+            elif name == b"inference-header-content-length":
+                self.json_length = _whole_number(value, "Inference-Header-Content-Length")
+
+    @property
+    def may_state_options(self) -> bool:
+        """Whether it may state a priority or a timeout: the Open Inference Protocol has them, far inside its JSON."""
+        body = self.body
+        return self.route.api == "v2" and (body is None or b'"priority"' in body or b'"timeout"' in body)
+
+
+def _whole_number(value: bytes, name: str) -> int:
+    """A number of bytes as a header writes it: Python's ``int`` would also read ``1_000`` and ``+1``."""
+    if not _NUMBER.fullmatch(value):
+        raise InvalidInput(f"Unable to parse {name}, got: {value.decode('latin-1')}")
+    return int(value)
