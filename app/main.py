@@ -25,13 +25,13 @@ from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
 from app.control.sites import Sites
 from app.edge.codec.decode_pool import DecodePool
+from app.edge.connection.limits import Connections, HttpLimits
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
 from app.edge.entry.door import Door
 from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
-from app.edge.http.limits import Connections, HttpLimits
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer

@@ -11,10 +11,10 @@ from app.control.administration import AdminRule, RepositoryCommands
 from app.control.api_keys import ApiKeys
 from app.control.describe import TotalStatistics
 from app.edge.codec.decode_pool import DecodePool
+from app.edge.connection.limits import Connections
 from app.edge.entry.door import Door
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
-from app.edge.http.limits import Connections
 from app.errors import CannotListen
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry

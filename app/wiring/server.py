@@ -17,9 +17,9 @@ import uvicorn
 
 from app.batching.instance_thread import any_runs
 from app.control.peer import ADMIN_LISTENER
+from app.edge.connection.protocol import InferenceProtocol
 from app.edge.entry.bind import Bind, listen
 from app.edge.entry.tls import TlsTimes, tls_times
-from app.edge.http.protocol import InferenceProtocol
 from app.errors import CannotListen
 from app.settings import Settings
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.edge.http.connection import HALF_CLOSE_WITHIN_S
+from app.edge.connection.guarded import HALF_CLOSE_WITHIN_S
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import SIDE, write_slow_model
 

@@ -1,1 +1,1 @@
-"""HTTP: connections under limits, and inference requests from their head to their reply."""
+"""Inference over HTTP: from the head of a request to its reply."""

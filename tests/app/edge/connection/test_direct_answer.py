@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import uvloop
 
-from app.edge.http.protocol import DirectAnswer
+from app.edge.connection.protocol import DirectAnswer
 
 
 class FakeConnection:

@@ -4,8 +4,8 @@ import re
 from enum import Enum
 
 from app.contract.files.regular import shown
+from app.edge.connection.limits import HttpLimits
 from app.edge.http.body import too_large
-from app.edge.http.limits import HttpLimits
 from app.edge.respond import Reply, error_body, error_reply
 
 # After a refusal the client may go on sending for so long: closed at once, the connection would be reset, and the reply

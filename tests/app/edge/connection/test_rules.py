@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.edge.http.limits import HttpLimits
-from app.edge.http.rules import LINGER_S, Phase, head_refusal, is_overdue, origin_form, overdue_reply
+from app.edge.connection.limits import HttpLimits
+from app.edge.connection.rules import LINGER_S, Phase, head_refusal, is_overdue, origin_form, overdue_reply
 
 LIMITS = HttpLimits(body_limit_bytes=1_000, head_timeout_s=10, body_timeout_s=20, body_rate_bytes=100, keep_alive_s=5)
 GOOD = {"method": b"POST", "version": "1.1", "hosts": 1, "length": 1_000, "codings": b""}

@@ -6,7 +6,7 @@ import logging
 import httptools
 import pytest
 
-from app.edge.http.protocol import InferenceProtocol
+from app.edge.connection.protocol import InferenceProtocol
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config

@@ -6,7 +6,7 @@ import gc
 import pytest
 import uvloop
 
-from app.edge.http.protocol import DirectAnswer, InferenceProtocol
+from app.edge.connection.protocol import DirectAnswer, InferenceProtocol
 from app.edge.rest.request import HttpRequest
 from app.main import create_app
 from app.settings import Settings

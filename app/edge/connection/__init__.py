@@ -1,0 +1,1 @@
+"""One HTTP connection: from bytes to requests, under limits, and its replies."""

@@ -1,0 +1,146 @@
+"""The end of a request on its connection: what goes out in which order, and how a connection closes after a refusal."""
+
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.control.peer import NEAR
+from app.edge.connection.rules import Phase
+from app.edge.respond import Reply, error_body, error_reply
+from app.errors import Overloaded
+
+if TYPE_CHECKING:
+    from app.edge.connection.limits import Connections
+
+
+class Flow(FlowControl):
+    """Reading on and off; of a connection that is being closed neither means anything."""
+
+    def pause_reading(self) -> None:
+        """Let nothing more come in."""
+        if not self._transport.is_closing():
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let more come in."""
+        if not self._transport.is_closing():
+            super().resume_reading()
+
+
+class RefusingProtocol(HttpToolsProtocol):
+    """A connection that answers in order, and refuses a request without resetting the replies before it."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._connections: Connections = self.config.app.connections  # type: ignore[union-attr]
+        self._limits = self._connections.limits
+        self._peer = NEAR
+        self._phase = Phase.NEW
+        self._since = self.loop.time()
+        self._body_bytes = 0  # of the message that comes in, so far
+        self._held_bytes = 0  # that this connection holds of the budget for bodies
+        # Nothing more is read: the last request has come, or one that cannot be understood.
+        self._is_deaf = False
+        self._is_last = False
+        # Goes out once the answers to earlier requests have.
+        self._refusal: Reply | None = None
+
+    def _read_on(self) -> None:
+        """Continue with what came after a request that is answered now."""
+
+    def on_response_complete(self) -> None:
+        """Begin the next request if it is here already, or send the refusal of what came after the last one."""
+        self.server_state.total_requests += 1
+        if not self.pipeline:
+            self._release()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._refusal is not None:
+            self._send_refusal(self._refusal)
+            return
+        elif self._is_last:
+            self.transport.close()
+            return
+        elif self._phase is Phase.ANSWER:
+            self._phase, self._since = Phase.IDLE, self.loop.time()
+        self._read_on()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's way to refuse, in the one form of every error."""
+        self._refuse_message(Reply(400, error_body(msg)))
+
+    def _stop(self, reply: Reply) -> None:
+        """Refuse from within a callback of the parser, or after it."""
+        self._refuse_message(reply)
+        raise httptools.HttpParserError("refused")
+
+    def _refuse_message(self, reply: Reply) -> None:
+        """Refuse the message that comes in, once the ones before it are answered, and read nothing more."""
+        if self._phase is Phase.BODY and self.cycle is not None and self.cycle.response_complete:
+            # It is answered already, by its head: a second reply would count as that to the next request.
+            self._is_deaf = True
+            self._linger()
+            return
+        if self._phase is Phase.BODY:
+            self._forget_cycle()
+        self._refuse(reply)
+
+    def _forget_cycle(self) -> None:
+        """Let the application know that the rest of the current body will not come; nothing of it goes out."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            return
+        cycle.disconnected = True
+        cycle.message_event.set()
+        cycle.response_complete = True
+
+    def _refuse(self, reply: Reply) -> None:
+        self._is_deaf = True
+        if self.pipeline or not (self.cycle is None or self.cycle.response_complete):
+            self._refusal = reply
+        else:
+            self._send_refusal(reply)
+
+    def _send_refusal(self, reply: Reply) -> None:
+        self._refusal = None
+        if self.transport.is_closing():
+            return
+        parts = [STATUS_LINE[reply.status]]
+        own = self.config.app.door.turned_away(self.headers or (), self._peer, reply.status)  # type: ignore[union-attr]
+        for name, value in (*self.server_state.default_headers, *reply.headers, *own):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body), reply.body)
+        self.transport.write(b"".join(parts))
+        self._release()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our side, and the rest once the client has closed its own or had time to.
+
+        Over TLS both sides close at once: there the client only gets the time, and sees the end by Content-Length.
+        """
+        self._phase, self._since = Phase.LINGER, self.loop.time()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _release(self) -> None:
+        self._connections.bodies.release(self._held_bytes)
+        self._held_bytes = 0
+
+    def _hold(self, nbytes: int) -> None:
+        """Count a part of the body in the room that all bodies share."""
+        self._body_bytes += nbytes
+        try:
+            self._connections.bodies.take(nbytes)
+        except Overloaded as error:
+            self._stop(error_reply(error))
+        self._held_bytes += nbytes

@@ -1,0 +1,59 @@
+"""What a client has not read of its replies: how much is held for it, and when it has had time enough."""
+
+from asyncio import Transport
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from app.edge.budget import ByteBudget
+from app.edge.connection.limits import HttpLimits
+from app.errors import Overloaded
+
+
+class UnreadReplies:
+    """Of one connection.
+
+    Args:
+        transport: that holds them.
+        budget: of all connections.
+        limits: on the time to read.
+    """
+
+    def __init__(self, transport: Transport, budget: ByteBudget, limits: HttpLimits) -> None:
+        self._transport = transport
+        self._budget = budget
+        self._limits = limits
+        self._held_bytes = 0
+        # At the last look, and the most since it was last nothing.
+        self._unsent_bytes = self._most_unsent_bytes = 0
+        self._since = 0.0
+
+    def hold(self) -> None:
+        """The client reads slower than it is answered: hold what is left for it, or abort if there is no room."""
+        unread = self._transport.get_write_buffer_size()
+        try:
+            self._budget.take(unread)
+        except Overloaded:
+            self._transport.abort()
+        else:
+            self._held_bytes += unread
+
+    def release(self) -> None:
+        """The client has read nearly everything, or left."""
+        self._budget.release(self._held_bytes)
+        self._held_bytes = 0
+
+    def are_stuck(self, now: float) -> bool:
+        """Whether the client has read nothing of its reply for too long, or a large one too slowly."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent == 0 or unsent > self._most_unsent_bytes:
+            self._since = now
+            self._unsent_bytes = self._most_unsent_bytes = unsent
+            return False
+        waited_s = now - self._since
+        if unsent > HIGH_WATER_LIMIT:  # of one reply: nothing is added to it
+            sent = self._most_unsent_bytes - unsent
+            return waited_s > self._limits.send_timeout_s + sent / self._limits.body_rate_bytes
+        if unsent < self._unsent_bytes:
+            self._since = now
+        self._unsent_bytes = unsent
+        return waited_s > self._limits.send_timeout_s
