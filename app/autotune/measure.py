@@ -42,7 +42,7 @@ class Load:
     seconds: float
 
 
-class Shared:
+class Shared(Backend):
     """A backend that outlives the batchers which use it.
 
     Args:

@@ -13,6 +13,8 @@ _PACE_WEIGHT = 0.1
 _MOST_PACE = 10.0
 # An answer may take so many times as long as estimated: work that misses its deadline was admitted in vain.
 _MARGIN = 1.1
+TOO_LONG = "a batch runs for longer than max_execution_ms allows"
+ALL_HANG = f"every backend of the version hangs: {TOO_LONG}"
 
 
 @dataclass(slots=True)
@@ -22,7 +24,7 @@ class Admission:
     Attributes:
         max_queue_rows, max_queue_bytes, max_queue_s: limits on what waits; what runs does not count.
         levels: number of priority levels.
-        instances: batches that run at once.
+        instances: batches that run at once; 0 if every backend hangs.
         rows, nbytes: waiting now.
         decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
         seconds: estimated for what waits, per priority level, in full batches.
@@ -30,7 +32,6 @@ class Admission:
         pace: how many times as long as estimated full batches took that followed one another: what the event loop and
             the other models take of the processor.
         batch_s: estimated for a full batch; an answer is not there before its whole batch is.
-        hung: why no instance can take a batch; empty if one can.
         draining: the process is stopping, or the version is unloading, and takes no new work.
     """
 
@@ -46,7 +47,6 @@ class Admission:
     pace: float = 1.0
     batch_s: float = 0.0
     seconds: list[float] = field(init=False)
-    hung: str = ""
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -83,10 +83,7 @@ class Admission:
             QueueFull: not one more row fits.
             DeadlineOutOfReach: what waits takes until after the deadline.
         """
-        if self.draining:
-            raise Draining("the service is shutting down")
-        if self.hung:
-            raise ModelNotReady(self.hung)
+        self._check_taking()
         if self.rows + self.decoding >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
             raise QueueFull(
                 f"{self.rows + self.decoding} instances ({self.nbytes} bytes) wait already; try again",
@@ -119,10 +116,7 @@ class Admission:
                 f"request holds {rows} instances ({nbytes} bytes); "
                 f"at most {self.max_queue_rows} instances and {self.max_queue_bytes} bytes fit the queue"
             )
-        if self.draining:
-            raise Draining("the service is shutting down")
-        if self.hung:
-            raise ModelNotReady(self.hung)
+        self._check_taking()
         if self.rows + rows > self.max_queue_rows or self.nbytes + nbytes > self.max_queue_bytes:
             raise QueueFull(
                 f"{self.rows} instances wait and {rows} more exceed max_queue_rows={self.max_queue_rows} "
@@ -137,6 +131,12 @@ class Admission:
         self.rows += rows
         self.nbytes += nbytes
         self.seconds[level - 1] += cost_s
+
+    def _check_taking(self) -> None:
+        if self.draining:
+            raise Draining("the service is shutting down")
+        if self.instances == 0:
+            raise ModelNotReady(ALL_HANG)
 
     def release(self, work: Work) -> None:
         """Count work out: it left the queue, to run or not."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from app.batching.admission import Admission
+from app.batching.admission import ALL_HANG, Admission
 from app.batching.batch_run import Outcome, padding_ratio, run_batch, settle
 from app.batching.instances import Instance, Instances
 from app.batching.queue import WorkQueue, seconds_to_wait
@@ -263,7 +263,7 @@ class Batcher:
         self._free.append(instance)
         if faults := instance.new_faults():
             self._observer.device_failed(times=faults)
-        if instance.hung:
+        if instance.hangs:
             self._returned(instance)
             return
         if isinstance(ran, Exception):
@@ -281,8 +281,8 @@ class Batcher:
         self._observer.batch_hung()
         for work in works:
             settle(work, error)
-        if self._admission.hung:
-            self._fail((), ModelNotReady(self._admission.hung))
+        if not self.instances.usable:
+            self._fail((), ModelNotReady(ALL_HANG))
         self._rest_if_empty()
 
     def _returned(self, instance: Instance) -> None:

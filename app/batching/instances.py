@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.batching.admission import Admission
+from app.batching.admission import TOO_LONG, Admission
 from app.batching.instance_thread import InstanceThread
 from app.batching.work import Batch
 from app.errors import BackendFailed
@@ -34,7 +34,6 @@ class Instance:
         began_at, estimate_s: monotonic seconds at which its last batch began, and what that was estimated to take.
         is_pressed: more work waited when that batch ended.
         hangs_at: ... and at which it has run for too long, after ``allowed_s``.
-        hung: its backend has not returned by then.
         faults_told: of its device, those that ``new_faults`` has told.
         thread: runs what does not run on the event loop.
     """
@@ -50,9 +49,13 @@ class Instance:
     is_pressed: bool = False
     hangs_at: float = 0.0
     allowed_s: float = 0.0
-    hung: bool = False
     faults_told: int = 0
     thread: InstanceThread = field(default_factory=InstanceThread)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call has not returned in time, and has not returned yet."""
+        return bool(self.condition.hung)
 
     def new_faults(self) -> int:
         """How often its device has failed since this was asked last."""
@@ -83,27 +86,23 @@ class Instances:
 
     def seconds_until_free(self, now: float) -> float:
         """Estimated seconds until one of them is free, while none is."""
-        ends = [instance.free_at for instance in self.all if not instance.hung]
+        ends = [instance.free_at for instance in self.all if not instance.hangs]
         return max(0.0, min(ends, default=now) - now)
 
     def exclude(self, instance: Instance, admission: Admission) -> BackendFailed:
         """Count on an instance no longer whose backend does not return; the error for those who wait for its batch."""
-        reason = "a batch runs for longer than max_execution_ms allows"
-        instance.hung = True
-        instance.condition.hung = f"{reason}; it gets no more until that call returns"
+        instance.condition.hung = f"{TOO_LONG}; it gets no more until that call returns"
         instance.condition.hangs += 1
         self.usable -= 1
-        admission.instances = max(1, self.usable)
-        log.error("%s hangs: %s; %d of %d instances are left", instance.name, reason, self.usable, len(self.all))
-        if not self.usable:
-            admission.hung = f"every backend of the version hangs: {reason}"
-        return BackendFailed(f"the backend did not return: {reason}")
+        admission.instances = self.usable
+        log.error("%s hangs: %s; %d of %d instances are left", instance.name, TOO_LONG, self.usable, len(self.all))
+        return BackendFailed(f"the backend did not return: {TOO_LONG}")
 
     def include(self, instance: Instance, admission: Admission) -> None:
         """Count on an instance again, whose backend has returned after all."""
-        instance.hung, instance.condition.hung = False, ""
+        instance.condition.hung = ""
         self.usable += 1
-        admission.instances, admission.hung = self.usable, ""
+        admission.instances = self.usable
         log.info("%s answers again after it hung", instance.name)
 
     def sharing(self, share: Callable[[Backend], Backend]) -> list[Instance]:
@@ -126,7 +125,7 @@ class Instances:
         ends_at = time.monotonic() + timeout_s
         for instance in self.all:
             left_s = max(0.0, ends_at - time.monotonic())
-            if not instance.hung and not instance.thread.has_ended(within_s=left_s):
+            if not instance.hangs and not instance.thread.has_ended(within_s=left_s):
                 log.warning("%s runs a batch still; its memory is freed when that returns, if ever", instance.name)
 
     @property

@@ -24,7 +24,7 @@ from app.lifecycle.version_contract import VersionContract, largest_batch, read_
 from app.loaded import LoadedModel
 from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Backend, take_rows
-from app.runtime.engines.savedmodel import GRACE_S, TENSORFLOW, SavedModelBackend
+from app.runtime.engines.savedmodel import SavedModelBackend
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.router import slowest
 from app.runtime.warmup import LatencyCurve, median_seconds
@@ -88,15 +88,14 @@ class Loader:
         largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
         gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
         opened = self._open_instances(files, contract, serving, gate)
-        # What a GPU, another process or a thread beside others does is waited for in a worker thread.
-        inline = len(opened) == 1 and opened[0].placement.device == CPU and opened[0].backend.provider != TENSORFLOW
+        inline = len(opened) == 1 and opened[0].backend.runs_inline  # several instances have a thread each
         curve = slowest([each.curve for each in opened])
         try:
             rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s if inline else 0.0)
         except BaseException:
             close_all(opened)
             raise
-        rules = _limit_processes([each.backend for each in opened], rules, curve)
+        rules = _limit_calls([each.backend for each in opened], rules, curve)
         admission = Admission(
             policy.max_queue_rows,
             policy.max_queue_bytes,
@@ -243,15 +242,11 @@ def _place_savedmodel(device: str | None) -> Placement:
     return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
 
 
-def _limit_processes(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
+def _limit_calls(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
     """Let backends that can end a call which hangs do so after ``max_execution_ms``; the rules that give them the time.
 
     It fails that one batch then. The watchdog, which gives up the whole instance, comes later, and should never.
     """
-    processes = [each for each in backends if isinstance(each, SavedModelBackend)]
-    if not processes:
-        return rules
     limit_s = rules.most_seconds_allowed(curve)
-    for each in processes:
-        each.limit_batches(limit_s)
-    return replace(rules, max_execution_s=limit_s, grace_s=GRACE_S)
+    grace_s = [late_s for each in backends if (late_s := each.limit_calls(limit_s)) is not None]
+    return replace(rules, max_execution_s=limit_s, grace_s=max(grace_s)) if grace_s else rules

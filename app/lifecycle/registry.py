@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
+from app.batching.admission import ALL_HANG
 from app.errors import ModelNotReady, VersionNotFound
 from app.lifecycle.versions import State, VersionRecord, listed, no_model, no_version
 from app.loaded import LoadedModel
@@ -126,8 +127,8 @@ class Registry:
             ModelNotReady: or every backend of it hangs.
         """
         model = self.get(name, version)
-        if model.admission.hung:
-            raise ModelNotReady(f"model {name!r} version {model.version}: {model.admission.hung}")
+        if not model.instances.usable:
+            raise ModelNotReady(f"model {name!r} version {model.version}: {ALL_HANG}")
         return model
 
     def labelled(self, name: str, label: str) -> int:
@@ -201,7 +202,7 @@ class Registry:
     @property
     def hangs(self) -> bool:
         """Whether no backend of any version that answers requests returns."""
-        return bool(self._live) and all(model.admission.hung for model in self._live.values())
+        return bool(self._live) and not any(model.instances.usable for model in self._live.values())
 
     @property
     def why_none(self) -> str:

@@ -8,12 +8,28 @@ from app.types import Array, Tensors
 
 
 class Backend(Protocol):
-    """One loaded model version. Methods block; run them in a worker thread unless measured to be cheaper."""
+    """One loaded model version. Methods block; run them in a worker thread unless measured to be cheaper.
+
+    Engines and wrappers derive from it, and say what they can do that others cannot.
+    """
 
     @property
     def provider(self) -> str:
         """Execution provider in use, as ONNX Runtime names it, e.g. "CPUExecutionProvider"; or "TensorFlow"."""
         ...
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether a short call may run on the event loop, because it computes in the thread that calls it."""
+        return False
+
+    def limit_calls(self, seconds: float) -> float | None:
+        """End every call that takes longer than so many seconds, which may be infinite.
+
+        Returns:
+            How many seconds later such a call has ended at most; None if this backend cannot end calls.
+        """
+        return None
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch.

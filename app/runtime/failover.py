@@ -57,7 +57,7 @@ def is_device_fault(error: BackendFailed) -> bool:
     return isinstance(error, DeviceFault) or is_out_of_memory(error) or _FAULT.search(error.message) is not None
 
 
-class FailoverBackend:
+class FailoverBackend(Backend):
     """A primary backend, and one that takes over while the primary's device fails.
 
     A batch in which the device fails is run again in two halves; if it fails once more, the spare runs what is left.

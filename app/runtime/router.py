@@ -65,7 +65,7 @@ def slowest(curves: Sequence[LatencyCurve]) -> LatencyCurve:
     return LatencyCurve(first.batch_sizes, table, lengths=first.lengths)
 
 
-class RoutedBackend:
+class RoutedBackend(Backend):
     """A version on both devices.
 
     Args:

@@ -11,6 +11,7 @@ from app.batching.instances import Instance
 from app.batching.rules import BatchRules
 from app.batching.work import Work
 from app.errors import BackendFailed
+from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve
 
 
@@ -24,7 +25,7 @@ class FakeClock:
         return self.now
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """Answers twice its input; fails on batches that hold ``poison``; can be held up by a test."""
 
     provider = "CPUExecutionProvider"

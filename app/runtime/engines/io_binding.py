@@ -13,7 +13,7 @@ import numpy as np
 from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
 from app.contract.version_files import Graph
 from app.errors import BackendFailed
-from app.runtime.backend import row_count
+from app.runtime.backend import Backend, row_count
 from app.runtime.cuda import PinnedMemory, provider_options
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import batch_sizes_up_to
@@ -43,7 +43,7 @@ class OrdinaryMemory:
         """See ``HostMemory``: an array frees itself."""
 
 
-class BoundBackend:
+class BoundBackend(Backend):
     """An ONNX backend with buffers for a closed set of batch sizes; a batch is padded with rows up to the next of them.
 
     Args:

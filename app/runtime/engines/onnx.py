@@ -9,7 +9,7 @@ import onnxruntime as ort
 from app.contract.model_spec import ModelSpec, TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
-from app.runtime.backend import row_count
+from app.runtime.backend import Backend, row_count
 from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
 from app.types import Array, Tensors
@@ -21,7 +21,7 @@ _ERRORS_ONLY = 3
 _NOWHERE = "/dev/null/"
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """One ONNX graph in one inference session, on the CPU or on a GPU.
 
     Args:
@@ -78,6 +78,11 @@ class OnnxBackend:
     def provider(self) -> str:
         """Execution provider in use."""
         return str(self._session.get_providers()[0])
+
+    @property
+    def runs_inline(self) -> bool:
+        """On the CPU; what a GPU does is waited for in a worker thread."""
+        return self.provider == CPU_PROVIDER
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.contract.model_spec import ModelSpec, TensorSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
-from app.runtime.backend import row_count
+from app.runtime.backend import Backend, row_count
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.types import Array, Tensors
 
@@ -41,7 +41,7 @@ RESTART_WINDOW_S = 60.0
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 
-class SavedModelBackend:
+class SavedModelBackend(Backend):
     """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a process of its own.
 
     A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
@@ -53,7 +53,7 @@ class SavedModelBackend:
         threads: of one operation.
         command: starts the process; the directory and ``threads`` are added to it.
         start_timeout_s: seconds until the process must have loaded the model.
-        batch_limit_s: limit of a batch, unless ``limit_batches`` sets another one. The first batch of a process has
+        batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process has
             that long in any case: TensorFlow prepares much in it.
         snapshot: gives a directory with the verified files for as long as a process needs to load them, each time that
             one is started; None takes that of ``path``, which nobody else may change then.
@@ -98,9 +98,10 @@ class SavedModelBackend:
         """Number of the process that runs the model, or ran it last."""
         return self._worker.process.pid
 
-    def limit_batches(self, seconds: float) -> None:
-        """From now on this is the limit of a batch; infinite sets none."""
+    def limit_calls(self, seconds: float) -> float:
+        """See ``Backend``: the process of a call that takes longer is killed."""
         self._batch_limit_s = seconds
+        return GRACE_S
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""

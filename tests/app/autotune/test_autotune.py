@@ -15,6 +15,7 @@ from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loader import Loader
 from app.repository.policy import ServingPolicy
 from app.repository.serving_file import write_batching
+from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve
 from tests.support.fakes import Observed
 from tests.support.tiny_models import write_words_model
@@ -108,7 +109,7 @@ def test_only_settings_near_the_best_that_meet_the_limit_are_measured_again():
 # The measurement
 
 
-class WordsBackend:
+class WordsBackend(Backend):
     """Answers the golden texts of the words model; remembers the lengths in each batch and whether it was closed."""
 
     provider = "CPUExecutionProvider"

@@ -15,6 +15,7 @@ from app.errors import BackendFailed, ModelNotReady, VersionRefused
 from app.lifecycle.device_choice import Accelerators
 from app.lifecycle.loader import Loader
 from app.lifecycle.registry import Registry
+from app.runtime.backend import Backend
 from app.runtime.devices import Device
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.placement import Placer
@@ -29,7 +30,7 @@ GPU = Device("cuda:0", "a GPU", used=True, reason="works")
 BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
 
 
-class PretendGpu:
+class PretendGpu(Backend):
     """The CPU provider under CUDA's name, so many seconds slower or faster than the CPU."""
 
     provider = "CUDAExecutionProvider"

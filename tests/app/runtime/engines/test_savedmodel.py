@@ -146,7 +146,7 @@ def test_a_process_that_goes_on_hanging_is_started_again_a_few_times_within_a_wh
 def test_a_version_has_its_own_limit_and_the_first_batch_of_a_process_as_long_as_any(start):
     backend = start(batch_limit_s=0.5)
     assert backend.run(x(1))["values"].tolist() == [[1]]
-    backend.limit_batches(0.05)
+    backend.limit_calls(0.05)
     for limit_s in ("0.05", "0.5"):  # the second batch has another process
         with pytest.raises(BackendHung, match=f"within its limit of {limit_s} s"):
             backend.run(x(ENDLESS))
@@ -156,7 +156,7 @@ def test_a_version_has_its_own_limit_and_the_first_batch_of_a_process_as_long_as
 def test_there_may_be_no_limit(start, limit_s):
     backend = start(batch_limit_s=0.05)
     assert backend.run(x(1))["values"].tolist() == [[1]]
-    backend.limit_batches(limit_s)
+    backend.limit_calls(limit_s)
     os.kill(backend.pid, signal.SIGSTOP)
     threading.Timer(0.3, os.kill, (backend.pid, signal.SIGCONT)).start()
     assert backend.run(x(4))["values"].tolist() == [[7]]
