@@ -15,7 +15,8 @@ from app.batching.batcher import Batcher
 from app.batching.instances import Instances
 from app.batching.work import RequestOptions
 from app.contract.image_file import Room, no_bound
-from app.contract.model_spec import ImagePreprocessing, ModelSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput, TooLarge

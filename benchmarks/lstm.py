@@ -95,7 +95,8 @@ def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
     import tf_keras
     from tf_keras import layers
 
-    from app.contract.model_spec import ModelSpec, TensorSpec
+    from app.contract.model_spec import ModelSpec
+    from app.contract.tensor_spec import TensorSpec
     from training.export.model_export import OPSET, export_onnx
 
     tf_keras.utils.set_random_seed(0)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
-from app.contract.model_spec import ONNX_FILE, Classification, ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing
 from tests.support.images import encode, png
 from tests.support.service import ROOT, Service
 from training.datasets.drawn.synthetic import draw_garment

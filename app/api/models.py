@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.repository.scan import version_number

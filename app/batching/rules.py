@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from app.contract.model_spec import ModelSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import TextPreprocessing
 from app.errors import VersionRefused
 from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve

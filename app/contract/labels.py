@@ -1,6 +1,7 @@
 """What the scores of a model stand for, whether model.json lists it or the vocabulary does."""
 
-from app.contract.model_spec import ModelSpec, NextToken
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import NextToken
 from app.contract.tokenizer import Tokenizer
 
 

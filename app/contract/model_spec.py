@@ -6,12 +6,22 @@ Training writes it, the service reads it; both through the classes below, which 
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from app.contract.files.regular import read_file
+from app.contract.steps import (
+    LONGEST_EDGE,
+    BatchingHints,
+    Classification,
+    ImagePreprocessing,
+    NextToken,
+    Postprocessing,
+    Preprocessing,
+    TextPreprocessing,
+)
+from app.contract.tensor_spec import Frozen, TensorSpec
 from app.errors import VersionRefused
 
 SPEC_FILE = "model.json"
@@ -19,200 +29,14 @@ SPEC_LIMIT_BYTES = 8 * 2**20
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_FILE = "saved_model.pb"
 
-# Largest of what a contract may state. Nothing of it is allocated before it is checked.
 LARGEST_BATCH = 4096
-LARGEST_INSTANCE_BYTES = 64 * 2**20
-LONGEST_TEXT = 2**20
-MOST_LABELS = 2**17
 MOST_TENSORS = 64
-# Pixels along an edge of an image input, and of what a step may be told to make; pixels of an image input.
-LONGEST_EDGE = 2048
+# Of an image input.
 MOST_PIXELS = 2**20
-MOST_STEPS = 16
 _LONGEST_MESSAGE = 500
 
-DType = Literal["uint8", "int32", "float32"]
-_OIP_DATATYPES: dict[DType, str] = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Size = Annotated[int, Field(ge=-1, le=LARGEST_INSTANCE_BYTES)]
-
-
-class TensorSpec(_Frozen):
-    """One named input or output.
-
-    Attributes:
-        name: tensor name, the same in the SavedModel signature and in the ONNX graph.
-        dtype: element type.
-        shape: shape of one instance, without the batch; -1 stands for a length that varies.
-        minimum, maximum: inclusive range of every element; None means that of the dtype (all finite
-            values for float32).
-        finite: whether NaN and infinity are refused; only float32 inputs may allow them.
-    """
-
-    name: str = Field(min_length=1, max_length=256)
-    dtype: DType
-    shape: tuple[Size, ...] = Field(max_length=8)
-    minimum: float | None = None
-    maximum: float | None = None
-    finite: bool = True
-
-    @model_validator(mode="after")
-    def _is_not_huge(self) -> Self:
-        if 0 in self.shape:
-            raise ValueError(f"{self.name!r} has shape {self.shape}; a size is at least 1, or -1")
-        if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
-            raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
-        return self
-
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes of one instance, of which every size that varies is 1."""
-        return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
-
-    @cached_property
-    def numpy_dtype(self) -> np.dtype[Any]:
-        """The dtype as numpy's own."""
-        return np.dtype(self.dtype)
-
-    @cached_property
-    def wire_dtype(self) -> np.dtype[Any]:
-        """The dtype in little-endian order, as raw bytes hold it."""
-        return self.numpy_dtype.newbyteorder("<")
-
-    @cached_property
-    def instance_bytes(self) -> int:
-        """Bytes of one instance of fixed shape."""
-        return self.numpy_dtype.itemsize * prod(self.shape)
-
-    @property
-    def oip_datatype(self) -> str:
-        """The dtype as the Open Inference Protocol names it."""
-        return _OIP_DATATYPES[self.dtype]
-
-    @property
-    def is_variable(self) -> bool:
-        """Whether one dimension of an instance varies from request to request."""
-        return -1 in self.shape
-
-    @cached_property
-    def has_range(self) -> bool:
-        """Whether an element may be out of range though the dtype can hold it."""
-        return self.minimum is not None or self.maximum is not None
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Shape with the batch dimension in front, as Open Inference Protocol metadata prints it."""
-        return (-1, *self.shape)
-
-    @property
-    def in_words(self) -> str:
-        """Name and what one instance is, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
-        return f"{self.name!r} ({self.instance_in_words})"
-
-    @property
-    def instance_in_words(self) -> str:
-        """What one instance is: ``uint8 of shape (28, 28)``."""
-        if not self.shape:
-            return f"one {self.dtype}"
-        if self.shape == (-1,):
-            return f"a list of {self.dtype}"
-        sizes = ", ".join("any" if size == -1 else str(size) for size in self.shape)
-        return f"{self.dtype} of shape ({sizes}{',' if len(self.shape) == 1 else ''})"
-
-
-class TransformStep(_Frozen):
-    """One named image step of ``contract.transforms`` with its arguments."""
-
-    step: str = Field(max_length=100)
-    arguments: dict[str, float | int | bool | str] = Field(default={}, max_length=16)
-
-    @model_validator(mode="after")
-    def _is_not_huge(self) -> Self:
-        for name, value in self.arguments.items():
-            if not isinstance(value, str) and not abs(value) <= LONGEST_EDGE:  # nor is NaN
-                raise ValueError(f"step {self.step!r}: {name} is {value!s:.20}; at most {LONGEST_EDGE} is accepted")
-        return self
-
-
-class ImagePreprocessing(_Frozen):
-    """Turns an encoded image (PNG, JPEG, ...) into one instance of ``input``.
-
-    Attributes:
-        input: name of the input it feeds; uint8, shape (height, width) or (height, width, 3).
-        steps: what happens, in order, to an image that does not already have the signature's size and channels.
-    """
-
-    kind: Literal["image"] = "image"
-    input: str
-    steps: tuple[TransformStep, ...] = Field(max_length=MOST_STEPS)
-
-
-class TextPreprocessing(_Frozen):
-    """Turns a sentence into one instance of ``input`` with ``contract.tokenizer``.
-
-    Attributes:
-        input: name of the input it feeds; int32, shape (-1,): token ids, at least one, without padding.
-        vocabulary: file beside model.json with one token a line; line i (from 0) has id i + 2.
-        scheme: how a text is split, see ``contract.tokenizer.split_tokens``.
-        max_length: most tokens of one text.
-        keep: which end of a longer text is kept.
-    """
-
-    kind: Literal["text"] = "text"
-    input: str
-    scheme: Literal["words", "lines"] = "words"
-    vocabulary: str = Field(default="vocabulary.txt", max_length=256)
-    max_length: int = Field(ge=1, le=LONGEST_TEXT)
-    keep: Literal["first", "last"]
-
-
-Preprocessing = Annotated[ImagePreprocessing | TextPreprocessing, Field(discriminator="kind")]
-
-
-class Classification(_Frozen):
-    """Says that ``output`` holds one probability per label.
-
-    Attributes:
-        output: name of a float32 output of shape (classes,).
-        labels: the classes in the order of the output.
-    """
-
-    kind: Literal["classification"] = "classification"
-    output: str
-    labels: tuple[str, ...] = Field(min_length=2, max_length=MOST_LABELS)
-
-
-class NextToken(_Frozen):
-    """Says that ``output`` holds the probability that a token comes next, for each id from 1 up.
-
-    Attributes:
-        output: name of a float32 output of shape (ids - 1,): padding, id 0, never comes next.
-    """
-
-    kind: Literal["next-token"] = "next-token"
-    output: str
-
-
-Postprocessing = Annotated[Classification | NextToken, Field(discriminator="kind")]
-
-
-class BatchingHints(_Frozen):
-    """What training knows about batching; serving.json overrides it.
-
-    Attributes:
-        max_batch_size: most instances in one backend call. It is a hint: what is above the service's own limits is cut
-            to them, so that a version goes on serving where these are lower than on the machine that trained it.
-    """
-
-    max_batch_size: int = Field(default=32, ge=1, le=2**31)
-
-
-class ModelSpec(_Frozen):
+class ModelSpec(Frozen):
     """The contract of one model version: everything a server needs besides the graph."""
 
     format_version: Literal[1] = 1

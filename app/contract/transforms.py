@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 from app.contract.image_file import DEFAULT_PIXEL_LIMIT, Room, in_mode, no_bound, open_image
-from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
+from app.contract.steps import ImagePreprocessing, TransformStep
+from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused
 
 # Rows and columns are looked at in bands of so many pixels, so that no step holds a second image of larger numbers.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from app import __version__
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from app.control.model_config import platform
 from app.errors import VersionNotFound
 from app.lifecycle.registry import Registry

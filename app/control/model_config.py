@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any
 
 from app.contract.device import CPU, CUDA
-from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, TensorSpec
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE
+from app.contract.tensor_spec import TensorSpec
 from app.loaded import LoadedModel
 from app.runtime.engines.savedmodel import TENSORFLOW
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
-from app.contract.model_spec import ImagePreprocessing, ModelSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import VersionRefused

@@ -4,15 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
-from app.contract.model_spec import (
-    LARGEST_BATCH,
-    SPEC_FILE,
-    SPEC_LIMIT_BYTES,
-    ImagePreprocessing,
-    ModelSpec,
-    TensorSpec,
-    TextPreprocessing,
-)
+from app.contract.model_spec import LARGEST_BATCH, SPEC_FILE, SPEC_LIMIT_BYTES, ModelSpec
+from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
 from app.contract.version_files import VersionFiles

@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 
 from app.contract.device import DeviceName
 from app.contract.files.regular import read_file
-from app.contract.model_spec import LARGEST_BATCH, LONGEST_TEXT
+from app.contract.model_spec import LARGEST_BATCH
+from app.contract.steps import LONGEST_TEXT
 from app.errors import VersionRefused
 
 POLICY_FILE = "serving.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.batching.work import RequestOptions, Timings
-from app.contract.model_spec import NextToken
+from app.contract.steps import NextToken
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, continuation
 from app.errors import DeadlineExceeded, InvalidInput
 from app.loaded import LoadedModel

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import PADDING_ID
 from app.errors import InvalidInput
 from app.types import Array, Tensors

@@ -3,14 +3,9 @@
 from dataclasses import MISSING, fields
 from typing import Any
 
-from app.contract.model_spec import (
-    Classification,
-    ImagePreprocessing,
-    ModelSpec,
-    TensorSpec,
-    TextPreprocessing,
-    TransformStep,
-)
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing, TransformStep
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer
 from app.loaded import LoadedModel
 

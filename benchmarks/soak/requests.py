@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from app.contract.golden import Golden
-from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.runtime.engines.onnx import OnnxBackend

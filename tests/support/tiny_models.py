@@ -11,17 +11,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from app.contract.golden import Golden, RawSample
 from app.contract.manifest import write_manifest
-from app.contract.model_spec import (
-    ONNX_FILE,
+from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.steps import (
     BatchingHints,
     Classification,
     ImagePreprocessing,
-    ModelSpec,
     NextToken,
-    TensorSpec,
     TextPreprocessing,
     TransformStep,
 )
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, Tokenizer, pad
 
 OPSET = 17

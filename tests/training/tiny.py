@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from app.contract.model_spec import TensorSpec, TransformStep
+from app.contract.steps import TransformStep
+from app.contract.tensor_spec import TensorSpec
 from training.data.pipelines import ImagePipeline, NumberPipeline, TextPipeline
 from training.datasets.splits import Examples, Splits
 from training.measure.drawing import lines

@@ -2,14 +2,9 @@
 
 import numpy as np
 
-from app.contract.model_spec import (
-    Classification,
-    ImagePreprocessing,
-    ModelSpec,
-    TensorSpec,
-    TextPreprocessing,
-    TransformStep,
-)
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing, TransformStep
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.datasets.drawn.synthetic import sentences
 from training.export.model_export import OPSET

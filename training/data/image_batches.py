@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from app.contract.model_spec import ImagePreprocessing, TensorSpec
+from app.contract.steps import ImagePreprocessing
+from app.contract.tensor_spec import TensorSpec
 from training.data.settings import ImageAugmentation, ImageSettings, Span
 from training.datasets.splits import Examples
 

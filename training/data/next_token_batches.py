@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from app.contract.model_spec import TensorSpec, TextPreprocessing
+from app.contract.steps import TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer
 from training.data.settings import NextTokenSettings, Span
 from training.datasets.splits import Examples

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.data.settings import NumberSettings, Span
 from training.datasets.splits import Examples
 

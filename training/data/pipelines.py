@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import ImagePreprocessing, TensorSpec, TextPreprocessing
+from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
 from training.datasets.splits import Examples

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.contract.model_spec import TransformStep
+from app.contract.steps import TransformStep
 from app.contract.tokenizer import Scheme
 from training.overrides import FIXED
 

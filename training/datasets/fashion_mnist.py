@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import TransformStep
+from app.contract.steps import TransformStep
 from training.datasets.archive import Archive, checksums, obtain
 from training.datasets.fashion_labels import FASHION_LABELS
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec, TensorSpec
+from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
+from app.contract.tensor_spec import TensorSpec
 from training.errors import TrainingError
 from training.export import onnx_passes
 from training.export.onnx_graph import PassFailed, canonicalise

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.errors import TrainingError
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, Servable, equal, recorded
 from training.network.activations import Array, heaviside

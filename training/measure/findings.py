@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)

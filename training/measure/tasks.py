@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import Classification, NextToken, TensorSpec
+from app.contract.steps import Classification, NextToken
+from app.contract.tensor_spec import TensorSpec
 from training.measure.evaluate import SMALLEST_PROBABILITY, Evaluation, evaluate, prediction_statistics
 
 PROBABILITIES = "probabilities"

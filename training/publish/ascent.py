@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 
 STEPS = 300
 STEP_SIZE = 1 / 64  # of the input's range, for the element with the steepest gradient

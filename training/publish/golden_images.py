@@ -7,7 +7,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.contract.golden import RawSample
-from app.contract.model_spec import ImagePreprocessing, TensorSpec
+from app.contract.steps import ImagePreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.transforms import image_to_instance
 from training.datasets.drawn import synthetic
 from training.publish.ascent import as_instance

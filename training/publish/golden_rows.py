@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from app.contract.golden import RawSample
 from app.contract.labels import labels_of
-from app.contract.model_spec import ImagePreprocessing, ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, pad
 from training.publish.ascent import value_range
 from training.publish.golden_images import golden_images, raw_images

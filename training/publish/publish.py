@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from app.contract.golden import Golden, RawSample, magnitude
 from app.contract.manifest import verify_manifest, write_manifest
-from app.contract.model_spec import ONNX_FILE, ImagePreprocessing, ModelSpec, TextPreprocessing
+from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused

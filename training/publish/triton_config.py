@@ -3,7 +3,8 @@
 Source: field names and value names of inference.ModelConfig in Triton's public model_config.proto.
 """
 
-from app.contract.model_spec import ONNX_FILE, ModelSpec, TensorSpec
+from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.tensor_spec import TensorSpec
 
 CONFIG_FILE = "config.pbtxt"
 

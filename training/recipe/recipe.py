@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.data.pipelines import Feed, Pipeline
 from training.datasets.splits import DataSource, Splits
 from training.measure.findings import Findings

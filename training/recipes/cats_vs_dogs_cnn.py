@@ -17,7 +17,7 @@ most 0.873 without it, ended at epoch 9 of 12).
 from dataclasses import dataclass
 from typing import Any
 
-from app.contract.model_spec import TransformStep
+from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs

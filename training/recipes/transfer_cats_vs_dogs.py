@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.contract.model_spec import TransformStep
+from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs, EightOthers

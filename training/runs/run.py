@@ -12,7 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from app.contract.model_spec import BatchingHints, ModelSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import BatchingHints
 from training.data.pipelines import Feed
 from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC, Examples, Splits

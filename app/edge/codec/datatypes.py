@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.contract.model_spec import DType
+from app.contract.tensor_spec import DType
 from app.errors import InvalidInput
 from app.types import Array
 

@@ -8,7 +8,7 @@ import numpy as np
 from python_multipart import FormParser
 from python_multipart.multipart import parse_options_header
 
-from app.contract.model_spec import ImagePreprocessing
+from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import text_from_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_send

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, NoReturn
 
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, NUMPY, WIDENS
 from app.edge.codec.encoded import Encoded
 from app.errors import InvalidInput

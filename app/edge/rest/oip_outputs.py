@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, join_bytes
 from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from app.contract.model_spec import ModelSpec, TensorSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed
 from app.runtime.backend import Backend, row_count

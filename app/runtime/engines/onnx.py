@@ -6,7 +6,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.tensor_spec import TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend, row_count

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.engines.tensor_frames import receive_frame, send_frame

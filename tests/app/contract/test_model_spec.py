@@ -5,7 +5,9 @@ import json
 import pytest
 
 from app.contract.labels import labels_of
-from app.contract.model_spec import Classification, ModelSpec, NextToken, TensorSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import Classification, NextToken, TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, UNKNOWN, Tokenizer
 from app.errors import VersionRefused
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from app.contract.image_file import open_image
-from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
+from app.contract.steps import ImagePreprocessing, TransformStep
+from app.contract.tensor_spec import TensorSpec
 from app.contract.transforms import check_steps, image_to_instance
 from app.errors import InvalidInput, VersionRefused
 from tests.support.images import encode, png

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.contract.model_spec import TransformStep
+from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation, Span
 from training.datasets.splits import Examples

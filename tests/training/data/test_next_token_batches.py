@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from app.contract.model_spec import TensorSpec, TextPreprocessing
+from app.contract.steps import TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, UNKNOWN_ID
 from training.data.pipelines import NextTokenPipeline
 from training.data.settings import Span

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.tensor_spec import TensorSpec
 from tests.training.tiny_networks import (
     CLASSES,
     EDGE,

@@ -6,7 +6,9 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from app.contract.model_spec import ModelSpec, NextToken, TensorSpec, TextPreprocessing
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import NextToken, TextPreprocessing
+from app.contract.tensor_spec import TensorSpec
 from tests.training.tiny_networks import (
     IMAGE_SPEC,
     LONGEST,

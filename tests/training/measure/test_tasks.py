@@ -6,7 +6,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 
-from app.contract.model_spec import NextToken
+from app.contract.steps import NextToken
 from training.measure.tasks import PredictNextToken, Regress
 
 

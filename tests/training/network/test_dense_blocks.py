@@ -5,7 +5,7 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.errors import SettingRefused
 from training.network.activations import LEAKY_SLOPE
 from training.network.dense_blocks import Dense, dense_classifier

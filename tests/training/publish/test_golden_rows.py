@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from app.contract.model_spec import ImagePreprocessing, TensorSpec, TransformStep
+from app.contract.steps import ImagePreprocessing, TransformStep
+from app.contract.tensor_spec import TensorSpec
 from app.contract.transforms import image_to_instance
 from tests.training.tiny_networks import (
     CLASSES,

@@ -1,7 +1,8 @@
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from app.contract.model_spec import BatchingHints, TensorSpec
+from app.contract.steps import BatchingHints
+from app.contract.tensor_spec import TensorSpec
 from tests.training.tiny_networks import IMAGE_SPEC, TEXT_SPEC
 from training.publish.triton_config import triton_config
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from tests.training.datasets.test_fashion_mnist import write_makers_files
 from training.data.settings import Span
 from training.fit.fit import fit

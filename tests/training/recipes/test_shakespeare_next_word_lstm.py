@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from app.contract.golden import Golden
-from app.contract.model_spec import ModelSpec, NextToken
+from app.contract.model_spec import ModelSpec
+from app.contract.steps import NextToken
 from app.contract.tokenizer import LINE_END, Tokenizer, split_tokens
 from tests.support.service import ROOT
 from training.errors import SettingRefused

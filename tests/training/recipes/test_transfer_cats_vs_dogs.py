@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from app.contract.model_spec import TensorSpec
+from app.contract.tensor_spec import TensorSpec
 from training.datasets.cifar10 import OTHER_LABELS
 from training.errors import SettingRefused
 from training.fit.callbacks import read_weights

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from app.contract.golden import Golden
-from app.contract.model_spec import ModelSpec, TensorSpec
+from app.contract.model_spec import ModelSpec
+from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed
 from app.repository.scan import scan
 from app.runtime.engines.io_binding import BoundBackend, OrdinaryMemory

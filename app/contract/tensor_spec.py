@@ -1,0 +1,106 @@
+"""One input or output of a model, as model.json states it."""
+
+from functools import cached_property
+from math import prod
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Largest of what a contract may state. Nothing of it is allocated before it is checked.
+LARGEST_INSTANCE_BYTES = 64 * 2**20
+
+DType = Literal["uint8", "int32", "float32"]
+_OIP_DATATYPES: dict[DType, str] = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
+
+
+class Frozen(BaseModel):
+    """A part of model.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Size = Annotated[int, Field(ge=-1, le=LARGEST_INSTANCE_BYTES)]
+
+
+class TensorSpec(Frozen):
+    """One named input or output.
+
+    Attributes:
+        name: tensor name, the same in the SavedModel signature and in the ONNX graph.
+        dtype: element type.
+        shape: shape of one instance, without the batch; -1 stands for a length that varies.
+        minimum, maximum: inclusive range of every element; None means that of the dtype (all finite
+            values for float32).
+        finite: whether NaN and infinity are refused; only float32 inputs may allow them.
+    """
+
+    name: str = Field(min_length=1, max_length=256)
+    dtype: DType
+    shape: tuple[Size, ...] = Field(max_length=8)
+    minimum: float | None = None
+    maximum: float | None = None
+    finite: bool = True
+
+    @model_validator(mode="after")
+    def _is_not_huge(self) -> Self:
+        if 0 in self.shape:
+            raise ValueError(f"{self.name!r} has shape {self.shape}; a size is at least 1, or -1")
+        if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
+            raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+        return self
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of one instance, of which every size that varies is 1."""
+        return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
+
+    @cached_property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The dtype as numpy's own."""
+        return np.dtype(self.dtype)
+
+    @cached_property
+    def wire_dtype(self) -> np.dtype[Any]:
+        """The dtype in little-endian order, as raw bytes hold it."""
+        return self.numpy_dtype.newbyteorder("<")
+
+    @cached_property
+    def instance_bytes(self) -> int:
+        """Bytes of one instance of fixed shape."""
+        return self.numpy_dtype.itemsize * prod(self.shape)
+
+    @property
+    def oip_datatype(self) -> str:
+        """The dtype as the Open Inference Protocol names it."""
+        return _OIP_DATATYPES[self.dtype]
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether one dimension of an instance varies from request to request."""
+        return -1 in self.shape
+
+    @cached_property
+    def has_range(self) -> bool:
+        """Whether an element may be out of range though the dtype can hold it."""
+        return self.minimum is not None or self.maximum is not None
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape with the batch dimension in front, as Open Inference Protocol metadata prints it."""
+        return (-1, *self.shape)
+
+    @property
+    def in_words(self) -> str:
+        """Name and what one instance is, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
+        return f"{self.name!r} ({self.instance_in_words})"
+
+    @property
+    def instance_in_words(self) -> str:
+        """What one instance is: ``uint8 of shape (28, 28)``."""
+        if not self.shape:
+            return f"one {self.dtype}"
+        if self.shape == (-1,):
+            return f"a list of {self.dtype}"
+        sizes = ", ".join("any" if size == -1 else str(size) for size in self.shape)
+        return f"{self.dtype} of shape ({sizes}{',' if len(self.shape) == 1 else ''})"
