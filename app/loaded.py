@@ -14,7 +14,7 @@ from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instances
 from app.batching.work import RequestOptions
-from app.contract.image_file import Room, no_bound
+from app.contract.images.image_file import Room, no_bound
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer, text_from_bytes

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.contract.files.json_text import read_json
 from app.contract.golden import GOLDEN_FILE, Golden
-from app.contract.image_file import no_bound, open_image
+from app.contract.images.image_file import no_bound, open_image
 from app.contract.manifest import MANIFEST_FILE, verify_manifest
 from app.contract.model_spec import SPEC_FILE, ModelSpec
 from app.control.peer import NEAR

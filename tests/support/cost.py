@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 _DECODE = """
 import json, re, sys, time
-from app.contract.image_file import open_image
+from app.contract.images.image_file import open_image
 
 def memory(field):
     with open("/proc/self/status") as status:

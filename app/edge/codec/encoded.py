@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from app.contract.image_file import Room, is_cheap, no_bound
+from app.contract.images.image_file import Room, is_cheap, no_bound
 from app.contract.tokenizer import pad
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.errors import InvalidInput, TooLarge, WrongFormat

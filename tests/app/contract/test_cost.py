@@ -3,7 +3,7 @@
 import pytest
 
 from app.contract import tokenizer
-from app.contract.image_headers import read_declared
+from app.contract.images.image_headers import read_declared
 from tests.support import hostile_images as hostile
 from tests.support.cost import least_seconds
 

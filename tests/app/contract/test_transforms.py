@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.contract.image_file import open_image
+from app.contract.images.image_file import open_image
 from app.contract.steps import ImagePreprocessing, TransformStep
 from app.contract.tensor_spec import TensorSpec
 from app.contract.transforms import check_steps, image_to_instance

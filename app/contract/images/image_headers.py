@@ -9,7 +9,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from app.contract.tiff_headers import read_tiff
+from app.contract.images.tiff_headers import read_tiff
 from app.errors import TooLarge
 
 # PNG chunks, GIF sub-blocks, WebP chunks, bytes of padding between JPEG segments: each costs about a microsecond.

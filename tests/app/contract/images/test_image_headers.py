@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from app.contract.image_file import DEFAULT_PIXEL_LIMIT, open_image
-from app.contract.image_headers import MOST_SCANS, read_declared
+from app.contract.images.image_file import DEFAULT_PIXEL_LIMIT, open_image
+from app.contract.images.image_headers import MOST_SCANS, read_declared
 from app.errors import InvalidInput, TooLarge
 from tests.support import hostile_images as hostile
 from tests.support.cost import decoding, least_seconds
@@ -207,7 +207,7 @@ def test_what_follows_a_jpeg_is_no_scan_of_it():
 def test_scans_are_counted_across_windows(monkeypatch):
     data = hostile.scans(40, size=(640, 480))
     expected = read_declared(data).scans
-    monkeypatch.setattr("app.contract.image_headers._WINDOW_BYTES", 2)
+    monkeypatch.setattr("app.contract.images.image_headers._WINDOW_BYTES", 2)
     assert read_declared(data).scans == expected > 40
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from app.contract.image_headers import MOST_SCANS, NOTHING, Declared, read_declared
-from app.contract.tiff_headers import MOST_TIMES_CODED, check_exif
+from app.contract.images.image_headers import MOST_SCANS, NOTHING, Declared, read_declared
+from app.contract.images.tiff_headers import MOST_TIMES_CODED, check_exif
 from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")

@@ -1,0 +1,1 @@
+"""Encoded images: what their headers declare, and their pixels, under bounds."""
