@@ -6,7 +6,7 @@ from random import Random
 from typer.testing import CliRunner
 
 from app.errors import InvalidInput
-from benchmarks import cli
+from benchmarks import cli, results
 from benchmarks.fuzzing.run import Tally, Worker
 from benchmarks.fuzzing.targets import Target, make_targets
 
@@ -16,7 +16,7 @@ ALL_BUT_GRPC = partial(make_targets, grpc=False)
 
 def fuzz(monkeypatch, tmp_path, *arguments, targets=ALL_BUT_GRPC):
     monkeypatch.setattr("benchmarks.fuzzing.run.make_targets", targets)
-    monkeypatch.setattr(cli, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     return CliRunner().invoke(cli.cli, ["fuzz", "--corpus", str(tmp_path / "corpus"), *arguments])
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos.scenarios import SCENARIOS, Target
+from benchmarks.chaos.scenario_list import SCENARIOS
+from benchmarks.chaos.target import Target
 from benchmarks.soak.requests import asks_for
 from benchmarks.soak.service import SERVE, serving
 from benchmarks.soak.traffic import NO_ANSWER, Traffic

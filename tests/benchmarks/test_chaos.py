@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos.run import run_chaos
-from benchmarks.chaos.scenarios import no_faketime
+from benchmarks.chaos.scenarios.clock import no_faketime
 from benchmarks.soak.run import newest_versions
 
 

@@ -1,0 +1,1 @@
+"""What is done to a service, one subject a file."""

@@ -1,0 +1,114 @@
+"""The service that a scenario is done to, and what a scenario is."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.soak.service import Service
+
+HEALTH = "/v2/health/live"
+# Of health, while the scenario lasts.
+MOST_SILENCE_S = 0.25
+
+
+@dataclass
+class Found:
+    """What an act saw: in words, and what was not as expected."""
+
+    measured: str
+    faults: list[str] = field(default_factory=list)
+
+
+class Target:
+    """The service that a scenario is done to."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.process = service.process
+        self.address = service.address
+        host, port = service.address.rsplit(":", 1)
+        self.place = host, int(port)
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(self.place, timeout=30)
+
+    def health_s(self) -> float:
+        """Seconds that an answer to a probe takes, over a new connection; OSError if there is none."""
+        began = time.perf_counter()
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", HEALTH)
+            if connection.getresponse().status != 200:
+                raise OSError("not 200")
+        finally:
+            connection.close()
+        return time.perf_counter() - began
+
+    def longest_wait_s(self, seconds: float, *, meanwhile: Callable[[], None] = lambda: None) -> float:
+        """The longest of the probes in so many seconds."""
+        ends_at, longest = time.perf_counter() + seconds, 0.0
+        while time.perf_counter() < ends_at:
+            longest = max(longest, self.health_s())
+            meanwhile()
+            time.sleep(0.01)
+        return longest
+
+    def date(self) -> str:
+        """The day that the service's replies state."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", HEALTH)
+            return " ".join(str(connection.getresponse().headers["Date"]).split()[1:4])
+        finally:
+            connection.close()
+
+    def workers(self) -> list[int]:
+        """Process numbers of the workers."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit():
+                    fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                    if int(fields[1]) == self.process.pid and b"app" in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+        return sorted(found)
+
+    def metric(self, name: str) -> float:
+        """Sum of the samples of that name."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        lines = (line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One of them.
+
+    Attributes:
+        expected: in words.
+        act: does it, and says what it saw.
+        flags: of the service.
+        prefix: command that starts the service's own, with what it changes around it.
+        lacking: says what this machine lacks for it; empty if nothing.
+        may_lose: requests of others that may go without an answer.
+        may_answer: codes besides 200 that others may get.
+    """
+
+    name: str
+    expected: str
+    act: Callable[[Target], Found]
+    flags: Sequence[str] = ()
+    prefix: Callable[[], Sequence[str]] = tuple
+    lacking: Callable[[], str] = str
+    may_lose: int = 0
+    may_answer: tuple[int, ...] = ()

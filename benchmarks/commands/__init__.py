@@ -1,0 +1,1 @@
+"""Commands of the benchmarks: each measures, prints a table and writes a result."""

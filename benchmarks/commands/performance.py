@@ -1,0 +1,178 @@
+"""How fast it is: starts, one request, many requests, GPUs, workers."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.hot_path import STAGES, measure_hot_path
+from benchmarks.lstm import compare_lstm
+from benchmarks.results import RESULTS, spread, write_result
+from benchmarks.startup import measure_startup
+
+if TYPE_CHECKING:
+    from benchmarks.gpu import Comparison
+
+
+def startup(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    repeats: Annotated[int, typer.Option(min=1, help="Starts.")] = 7,
+) -> None:
+    """Seconds until ready and resident memory with all models loaded; median over several starts."""
+    starts = [measure_startup(models) for _ in range(repeats)]
+    names = sorted(path.name for path in models.iterdir() if path.is_dir())
+    summary = {
+        "ready_s": spread([start.ready_s for start in starts]),
+        "resident_mb": spread([start.resident_mb for start in starts]),
+    }
+    table = Table("figure", "minimum", "median", "maximum", title=f"{len(names)} models: {', '.join(names)}")
+    for name, values in summary.items():
+        table.add_row(name, *(f"{value:.2f}" for value in values.values()))
+    Console().print(table)
+    write_result("startup", {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]})
+
+
+def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:
+    """Masked LSTM as the fused ONNX operator, against the converter's loop. Needs `make train-install`."""
+    found = compare_lstm(repeats=repeats)
+    table = Table("network", "rows", "tokens", "loop, ms", "fused, ms", "times faster", "range")
+    for one in found:
+        figures = (f"{one.loop_ms:.2f}", f"{one.fused_ms:.2f}", f"{one.ratio:.1f}", f"{one.low:.1f} to {one.high:.1f}")
+        table.add_row(one.network, str(one.rows), str(one.tokens), *figures)
+    Console().print(table)
+    write_result("lstm", {"repeats": repeats, "comparisons": [asdict(one) for one in found]})
+
+
+def serving(
+    only: Annotated[str, typer.Option(help="Servers, between commas, e.g. atelier,floor [default: all].")] = "",
+    workloads: Annotated[str, typer.Option(help="Workloads, between commas [default: all].")] = "",
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything, in another order each time.")] = 3,
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    name: Annotated[str, typer.Option(help="Of the results: benchmarks/results/NAME.json and NAME.png.")] = "serving",
+) -> None:
+    """Atelier beside other model servers, as ratios to a bare ASGI application. Needs wrk and two cores.
+
+    The first run installs the peers, each in its own environment under runs/benchmarks/ (2 GB). Servers get the first
+    core, load generators the second.
+    """
+    from benchmarks.serving.command import run_serving
+    from benchmarks.serving.errors import Unavailable
+
+    try:
+        run_serving(
+            only=only,
+            workloads=workloads,
+            seconds=seconds,
+            repeats=repeats,
+            models=models,
+            picture=RESULTS / f"{name}.png",
+            write=partial(write_result, name),
+        )
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def hot_path(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything, after one that does not count.")] = 5,
+) -> None:
+    """Microseconds of one request inside the application, by form and stage; no sockets."""
+    budgets = measure_hot_path(models, repeats=repeats)
+    table = Table("one request as", "concurrency", "processor, µs", *(f"{stage}, µs" for stage in STAGES))
+    for one in budgets:
+        stages = (f"{value:.1f}" for value in one.stages.values())
+        table.add_row(one.form, str(one.concurrency), f"{one.total:.1f}", *stages)
+    Console(width=120).print(table)
+    write_result("hot-path", {"repeats": repeats, "budgets": [asdict(one) for one in budgets]})
+
+
+def gpu(
+    device: Annotated[str, typer.Option(help="cuda, cuda:N, or cpu: the same on the CPU, to try this out.")] = "cuda",
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    max_batch_size: Annotated[int, typer.Option(min=1, help="Largest batch.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Of each measurement.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each measurement of throughput.")] = 5,
+) -> None:
+    """Published models on a GPU: golden samples, latency beside the CPU's, and what IO binding gains.
+
+    Written after each model. Ends with 1 if a model answers otherwise than Keras did or cannot be measured, and with 2
+    if there is no GPU.
+    """
+    from app.contract.device import CPU, check_device
+    from app.errors import ServingError
+    from app.runtime.cuda import cuda_version
+    from app.runtime.devices import probe_devices
+    from app.runtime.placement import Placer
+    from benchmarks.gpu import Comparison, Failure, compare_each
+
+    found: list[Comparison] = []
+    failures: list[Failure] = []
+    try:
+        placer = Placer(probe_devices)
+        placed = placer.place(check_device(device)).device
+        what = next(each.description for each in placer.devices() if each.name == placed)
+        setup = {"device": placed, "description": what, "cuda": cuda_version()}
+        for one in compare_each(models, placed, max_batch_size=max_batch_size, seconds=seconds, repeats=repeats):
+            found.append(one) if isinstance(one, Comparison) else failures.append(one)
+            Console(stderr=True).print(f"measured: {one.model}")
+            if placed != CPU:
+                results = {"comparisons": [asdict(each) for each in found], "failures": [asdict(f) for f in failures]}
+                write_result("gpu", {**setup, **results})
+    except (ServingError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    if found:
+        _print_gpu(found, placed)
+    wrong = {one.model: one.mismatch for one in found if one.mismatch} | {one.model: one.error for one in failures}
+    for model, why in wrong.items():
+        typer.echo(f"error: {model}: {why}", err=True)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _print_gpu(found: "list[Comparison]", device: str) -> None:
+    answers = Table("model", "largest difference", "tolerance", "as Keras", title=f"golden samples on {device}")
+    latency = Table("model", "on", *(f"{size} rows, ms" for size in found[0].batch_sizes), title="one call")
+    rates = Table("model", "rows/s of ONNX Runtime alone", "our backend", "with bound buffers", title=f"on {device}")
+    for one in found:
+        answers.add_row(one.model, f"{one.difference:.2g}", f"{one.tolerance:g}", "no" if one.mismatch else "yes")
+        latency.add_row(one.model, "cpu", *(f"{value:.3f}" for value in one.cpu_ms))
+        latency.add_row("", device, *(f"{value:.3f}" for value in one.device_ms))
+        shares = (f"{one.share(way):.2f}" for way in ("unbound", "bound"))
+        rates.add_row(one.model, f"{one.rows_per_s['bare']:.0f}", *shares)
+    console = Console(width=140)
+    for table in (answers, latency, rates):
+        console.print(table)
+
+
+def workers(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    number: Annotated[int, typer.Option(min=2, help="Workers, against one.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Of both, in turns.")] = 7,
+) -> None:
+    """Requests a second of several workers against one: raw images, 32 connections. Needs wrk and two cores."""
+    from benchmarks.serving.command import WORK
+    from benchmarks.serving.errors import Unavailable
+    from benchmarks.serving.load import require_wrk
+    from benchmarks.workers import compare_workers, cores_for
+
+    try:
+        wrk, cores = require_wrk(), cores_for(number)
+        found = compare_workers(models.resolve(), WORK, numbers=(1, number), seconds=seconds, repeats=repeats)
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from error
+    rates = {str(each): spread(values) for each, values in found.rates.items()}
+    table = Table("workers", *(f"{name}, requests/s" for name in ("minimum", "median", "maximum")))
+    for name, values in rates.items():
+        table.add_row(name, *(f"{value:,.0f}" for value in values.values()))
+    ratio = found.ratio(1, number)
+    shares = cores.load in cores.services
+    Console().print(table, f"{number} workers answer {ratio:.2f} times as many as one")
+    setup = {"wrk": wrk, "cores": len(cores.services), "load_shares_a_core": shares, "repeats": repeats}
+    write_result("workers", {**setup, "rates_per_s": rates, "ratio_of_medians": round(ratio, 3)})

@@ -1,0 +1,199 @@
+"""What it withstands: reloads, hours, faults, hostile input, more load than it can answer."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.results import write_result
+
+
+def reload(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Models, between commas [default: all with one input].")] = "",
+    reloads: Annotated[int, typer.Option(min=1, help="How often, all models together.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second meanwhile.")] = 100.0,
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between two reloads.")] = 0.0,
+) -> None:
+    """Hot reloads under mixed load: requests lost (none may be), wrong answers, latency, memory after each."""
+    from benchmarks.reload import SETTLED_AFTER, Rates, measure_reloads
+    from benchmarks.reload_report import reload_document, reload_table
+    from benchmarks.soak.run import newest_versions
+
+    if reloads < SETTLED_AFTER + 10:
+        raise typer.BadParameter(f"--reloads {reloads}: memory is judged after the first {SETTLED_AFTER}")
+    versions = [each for each in newest_versions(models) if not only or each.parent.name in only.split(",")]
+    if not versions:
+        raise typer.BadParameter(f"no model of {models} has one input and is among {only!r}")
+    found = measure_reloads(versions, reloads=reloads, rates=Rates(good=rate), pause_s=pause)
+    Console(width=120).print(reload_table(found, versions, rate_per_s=rate))
+    write_result("reload", reload_document(found, versions, rate_per_s=rate, pause_s=pause))
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def soak(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    minutes: Annotated[float, typer.Option(min=0.1, help="In all.")] = 30,
+    warm_up: Annotated[float, typer.Option(min=0, help="Minutes of them that do not count.")] = 10,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second.")] = 60,
+    change_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two reloads or canary moves.")] = 3,
+    slope: Annotated[float, typer.Option(help="MB an hour that memory may grow by.")] = 5,
+    output: Annotated[Path, typer.Option(help="The JSON document; a picture beside it.")] = Path("runs/soak.json"),
+) -> None:
+    """Mixed load, bad requests, clients that leave, reloads and canary moves: does memory, or anything, grow?"""
+    from benchmarks.soak.report import table_of, write
+    from benchmarks.soak.run import Plan, newest_versions
+    from benchmarks.soak.run import soak as run_soak
+
+    if warm_up >= minutes:
+        raise typer.BadParameter(f"--warm-up {warm_up:g} leaves nothing of --minutes {minutes:g}")
+    plan = Plan(
+        seconds=60 * minutes, warm_up_s=60 * warm_up, good_per_s=rate, change_s=change_every, memory_mb_per_h=slope
+    )
+    found = run_soak(newest_versions(models), plan)
+    Console(width=140).print(table_of(found))
+    for path in write(found, output):
+        Console().print(f"written: {path}")
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def honesty(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    answers: Annotated[int, typer.Option(min=1, help="Answers to check.")] = 1_000_000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    minutes: Annotated[float, typer.Option(min=0.1, help="At most.")] = 60,
+) -> None:
+    """Answers over all protocols as fast as they come, with workers, reloads and bad requests: is one of them wrong?"""
+    from benchmarks.soak.report import table_of
+    from benchmarks.soak.run import Plan, newest_versions
+    from benchmarks.soak.run import soak as run_soak
+
+    unlimited = 100_000.0
+    found = run_soak(
+        newest_versions(models),
+        Plan(
+            seconds=60 * minutes,
+            warm_up_s=0,
+            good_per_s=unlimited,
+            grpc_per_s=100,
+            answers=answers,
+            flags=("--workers", str(workers)),
+        ),
+    )
+    console = Console(width=140)
+    console.print(table_of(found))
+    tally = found.tally
+    checked, wrong = tally.codes[200], sum(tally.wrong.values())
+    console.print(f"{checked:,} answers checked, {wrong} wrong, {tally.lost} good requests without an answer")
+    for fault in found.faults:
+        typer.echo(f"error: {fault}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def chaos(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Names of scenarios, comma-separated; all if empty.")] = "",
+) -> None:
+    """Killed workers, slow and vanishing clients, no descriptors, a clock that jumps: is everybody else answered?"""
+    from benchmarks.chaos.run import run_chaos
+    from benchmarks.soak.run import newest_versions
+
+    names = [name for name in only.split(",") if name]
+    told = Console(stderr=True).print
+    found = list(run_chaos(newest_versions(models), names, told=told))
+    table = Table("scenario", "expected", "measured", "as expected")
+    for one in found:
+        table.add_row(one.name, one.expected, one.measured, "; ".join(one.faults) or "yes")
+    Console(width=140).print(table)
+    write_result("chaos", {"scenarios": [asdict(one) for one in found]})
+    if any(one.faults for one in found):
+        raise typer.Exit(1)
+
+
+def fuzz(
+    executions: Annotated[int, typer.Option(min=1, help="Inputs of all decoders together.")] = 2_000_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="At most so long.")] = 3_600,
+    corpus: Annotated[Path, typer.Option(help="Inputs that were new once, and findings; read and added to.")] = Path(
+        "runs/fuzz"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
+) -> None:
+    """Damaged and hostile input for every decoder. Ends with 1 if anything but a refusal or an answer comes of one."""
+    from benchmarks.fuzzing.run import fuzz as run
+
+    tallies = run(corpus, executions=executions, seconds=seconds, seed=seed)
+    table = Table("decoder", "executions", "a second", "not refused", "corpus", "findings")
+    for name, one in tallies.items():
+        rate = one.executions / one.seconds if one.seconds else 0.0
+        figures = (f"{one.executions:,}", f"{rate:,.0f}", f"{one.answered:,}", f"{one.kept:,}", str(len(one.findings)))
+        table.add_row(name, *figures)
+    done, spent = sum(one.executions for one in tallies.values()), sum(one.seconds for one in tallies.values())
+    Console(width=120).print(table, f"{done:,} executions, {done / spent:,.0f} a second")
+    found = {name: {place: str(path) for place, path in one.findings.items()} for name, one in tallies.items()}
+    for name, places in found.items():
+        for place, path in places.items():
+            typer.echo(f"finding: {name}: {place}: {path}", err=True)
+    counts = {name: {"executions": one.executions, "findings": len(one.findings)} for name, one in tallies.items()}
+    write_result("fuzz", {"seed": seed, "executions": done, "seconds": round(spent, 1), "decoders": counts})
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+def overload(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    only: Annotated[str, typer.Option(help="Models, comma-separated.")] = "fashion-mnist-cnn,cats-vs-dogs-cnn",
+    deadlines: Annotated[str, typer.Option(help="Default timeouts in ms, comma-separated; 0: none.")] = "0,200",
+    seconds: Annotated[float, typer.Option(min=1, help="Of each load, after a warm-up.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Of all, in turns.")] = 3,
+) -> None:
+    """Half to ten times what a model can answer, in an open loop: goodput, refusals, another model. Two cores."""
+    from benchmarks.overload.run import measure
+    from benchmarks.serving.command import WORK
+
+    console = Console(width=160)
+    found = measure(
+        models.resolve(),
+        WORK,
+        only.split(","),
+        deadlines_ms=[int(each) for each in deadlines.split(",")],
+        seconds=seconds,
+        repeats=repeats,
+        told=Console(stderr=True).print,
+    )
+    table = Table(
+        *("model", "deadline", "load", "answered/s", "of C", "required", "answered p99", "refused p99", "floor p99"),
+        *("other p99", "alone", "r, us", "r_floor", "others"),
+        title="milliseconds where nothing else is said; C: capacity",
+    )
+    for point in found:
+        table.add_row(
+            point.model,
+            f"{point.deadline_ms or 'none'}",
+            f"{point.factor:g} C",
+            f"{point.good_per_s:,.0f}",
+            f"{point.good_per_s / point.capacity_per_s:.2f}",
+            f"{point.required_per_s / point.capacity_per_s:.2f}",
+            *(
+                f"{value:.1f}"
+                for value in (
+                    *(point.answered_p99_ms, point.refused_p99_ms, point.floor_p99_ms),
+                    *(point.other_p99_ms, point.other_alone_p99_ms, point.refusal_us, point.floor_us),
+                )
+            ),
+            ", ".join(f"{n} {kind}" for kind, n in point.counts.items() if kind not in {"answered", "refused"}),
+        )
+    console.print(table)
+    for point in found:
+        for what in point.missed:
+            console.print(f"missed: {point.model}, {point.deadline_ms or 'no'} deadline, {point.factor:g} C: {what}")
+    write_result("overload", {"repeats": repeats, "seconds": seconds, "points": [asdict(point) for point in found]})
