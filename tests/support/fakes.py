@@ -35,9 +35,11 @@ class FakeBackend(Backend):
         self.batches: list[list[float]] = []
         self.may_run = threading.Event()
         self.may_run.set()
+        self.begun = 0  # calls so far
         self.closed = False
 
     def run(self, inputs):
+        self.begun += 1
         self.may_run.wait(10)
         values = inputs["x"]
         self.batches.append(values[:, 0].tolist())
@@ -145,3 +147,9 @@ async def until(happened):
     async with asyncio.timeout(30):
         while not happened():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
+
+
+async def turns(count):
+    """Give everybody else so many turns of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.errors import BackendFailed, BackendHung, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
-from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work
+from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, turns, until
 
 
 def run(scenario, **options):
@@ -55,7 +55,7 @@ def test_what_arrives_while_the_backend_is_busy_becomes_the_next_batch():
         backend.may_run.clear()
         works = [work(1)]
         batcher.submit(works)
-        await asyncio.sleep(0.05)
+        await until(lambda: backend.begun)
         works += [work(2), work(3), work(4)]
         for later in works[1:]:
             batcher.submit([later])
@@ -137,7 +137,7 @@ def test_a_client_that_leaves_while_its_batch_runs_harms_nobody():
         gone, kept = work(1), work(2)
         batcher.submit([gone])
         batcher.submit([kept])
-        await asyncio.sleep(0.05)
+        await until(lambda: backend.begun)
         gone.future.cancel()
         backend.may_run.set()
         assert await answer(kept) == [4]
@@ -150,7 +150,7 @@ def test_a_full_queue_refuses_with_a_retry_after_computed_from_the_curve():
         backend.may_run.clear()
         running = work(0)
         batcher.submit([running])
-        await asyncio.sleep(0.05)
+        await until(lambda: backend.begun)
         waiting = [work(*range(4)) for _ in range(125)]
         batcher.submit(waiting)
         with pytest.raises(QueueFull, match="500 instances wait and 1 more exceed max_queue_rows=500") as refusal:
@@ -170,8 +170,8 @@ def test_an_idle_backend_waits_for_company_only_until_the_delay_or_a_full_batch(
     async def scenario(batcher, work, backend, observed, clock):
         first = work(1)
         batcher.submit([first])
-        await asyncio.sleep(0.05)
-        assert backend.batches == []
+        await turns(5)
+        assert observed.queued[0] == 1
         full = work(2, 3, 4)
         batcher.submit([full])
         assert await answer(full) == [4, 6, 8]
@@ -190,7 +190,7 @@ def test_at_the_end_of_the_shutdown_time_what_waits_and_what_runs_is_refused():
         backend.may_run.clear()
         running, waiting = work(1), work(2)
         batcher.submit([running])
-        await asyncio.sleep(0.05)
+        await until(lambda: backend.begun)
         batcher.submit([waiting])
         batcher.fail_unfinished()
         for refused in (running, waiting):
@@ -225,7 +225,7 @@ def test_many_clients_at_random_moments_all_get_their_own_answer(inline):
     generator = np.random.default_rng(5)
 
     async def client(batcher, work, values):
-        await asyncio.sleep(float(generator.random()) * 0.02)
+        await turns(generator.integers(0, 100))
         mine = work(*values)
         batcher.submit([mine])
         assert await answer(mine) == [2 * value for value in values]
@@ -257,8 +257,8 @@ def test_a_delay_ends_in_time_for_the_deadline():
     async def scenario(batcher, work, backend, observed, clock):
         hurried = work(1, timeout_s=0.06)
         batcher.submit([hurried])
-        await asyncio.sleep(0.02)
-        assert backend.batches == []
+        await turns(5)
+        assert observed.queued[0] == 1
         clock.now += 0.055
         assert await answer(hurried) == [2]
 
@@ -271,7 +271,7 @@ def test_what_a_running_batch_leaves_no_time_for_is_refused_at_once():
         backend.may_run.clear()
         running = work(1, 2, 3, 4)
         batcher.submit([running])
-        await asyncio.sleep(0.05)
+        await until(lambda: backend.begun)
         with pytest.raises(DeadlineOutOfReach, match=r"would take about 55\.0 ms"):
             batcher.submit([work(5, timeout_s=0.045)])
         patient = work(6, timeout_s=0.06)

@@ -55,6 +55,14 @@ def trained(directory, *, classes, make=build):
     return {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
 
 
+def accuracy(directory):
+    """Of the network that a training in ``directory`` kept, on the validation part, measured by its predictions."""
+    model = build(TINY.network, SIGNATURES[2])
+    model.set_weights(read_weights(directory / WEIGHTS_FILE))
+    validation = TINY.data.synthetic().validation
+    return (model.predict(validation.instances, verbose=0).argmax(axis=1) == validation.labels).mean()
+
+
 def equal(some, others, names) -> bool:
     return all(np.array_equal(a, b) for name in names for a, b in zip(some[name], others[name], strict=True))
 
@@ -123,7 +131,9 @@ def test_both_ways_are_set_against_each_other_at_each_number_of_labels(outcome):
         "transferred, 64 labelled",
     }
     assert found["transferred, 64 labelled"].value == outcome.validation.accuracy
-    assert all(0 <= figure.value <= 1 for figure in found.values())
+    for name, folder in {"transferred, 16": "transfer-16", "from scratch, 16": "scratch-16"}.items():
+        assert found[f"{name} labelled"].value == accuracy(outcome.directory / folder)
+    assert found["from scratch, 64 labelled"].value == accuracy(outcome.directory / "scratch-64")
     few = found["transferred, 16 labelled"]
     assert few.holds == (few.value > found["from scratch, 16 labelled"].value)
     assert all(figure.holds is None for figure in found.values() if figure is not few)
