@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -176,3 +177,26 @@ def workers(
     Console().print(table, f"{number} workers answer {ratio:.2f} times as many as one")
     setup = {"wrk": wrk, "cores": len(cores.services), "load_shares_a_core": shares, "repeats": repeats}
     write_result("workers", {**setup, "rates_per_s": rates, "ratio_of_medians": round(ratio, 3)})
+
+
+def connections(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    number: Annotated[int, typer.Option(min=2, help="Workers.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each number of connections.")] = 20,
+) -> None:
+    """Connections of the busiest worker: by the counts that workers share, and if the kernel chose (SO_REUSEPORT)."""
+    from benchmarks.connection_spread import APART_S, NUMBERS, measure_spread
+
+    found = [
+        (apart_s, each)
+        for apart_s in APART_S
+        for each in measure_spread(models, workers=number, numbers=NUMBERS, repeats=repeats, pause_s=apart_s)
+    ]
+    table = Table("opened", "connections", "even", "counts: median", "worst", "kernel: median", "worst")
+    for apart_s, one in found:
+        figures = [text for way in (one.counted, one.kernel) for text in (f"{median(way):g}", str(max(way)))]
+        opened = f"{1e3 * apart_s:g} ms apart" if apart_s else "at once"
+        table.add_row(opened, str(one.connections), f"{one.connections / number:g}", *figures)
+    Console().print(table)
+    document = [{"apart_s": apart_s, **asdict(one)} for apart_s, one in found]
+    write_result("connections", {"workers": number, "repeats": repeats, "spreads": document})
