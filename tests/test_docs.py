@@ -89,3 +89,13 @@ def test_files_that_documents_name_are_there():
             assert (ROOT / file).is_file() or f'"""{file}' in path.read_text(encoding="utf-8"), (
                 f"{name_of(path)}: {file}"
             )
+
+
+def test_messages_that_the_runbook_quotes_are_messages_of_the_service():
+    text = re.sub(r"`[^`]+`", "", (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8"))
+    source = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    messages = re.findall(r'"([^"\n]+)"', text)
+    assert len(messages) > 10
+    for message in messages:
+        parts = (part.strip(" ,;:") for part in re.split(r"\.\.\.|\d+", message))
+        assert all(part in source for part in parts), message
