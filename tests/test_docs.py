@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from app.settings import PREFIX, Settings
 from tests.support.readme import ROOT
 from training.runs.catalogue import recipe_names
 
@@ -99,3 +100,11 @@ def test_messages_that_the_runbook_quotes_are_messages_of_the_service():
     for message in messages:
         parts = (part.strip(" ,;:") for part in re.split(r"\.\.\.|\d+", message))
         assert all(part in source for part in parts), message
+
+
+def test_every_setting_of_the_process_is_documented():
+    """By its variable; the tables of limits leave the prefix out."""
+    pages = ("docs/reference/protocols.md", "docs/explanation/reliability.md")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages)
+    documented = {name.removeprefix(PREFIX) for name in re.findall(r"`([A-Z_]+)`", text)}
+    assert {name.upper() for name in Settings.model_fields} <= documented

@@ -47,6 +47,13 @@ def test_help_names_every_command_with_a_whole_sentence(package):
     assert all(sentence.endswith(".") and "..." not in sentence for _, sentence in listed)
 
 
+@pytest.mark.parametrize("package", COMMANDS)
+def test_every_command_is_documented(package):
+    text = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
+    table = text.partition(f"## python -m {package}\n")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)", table, re.M)) == COMMANDS[package]
+
+
 def test_both_command_lines_look_alike():
     service, training = help_of("app"), help_of("training")
     assert re.findall(r"^\S.*:$", service, re.M) == re.findall(r"^\S.*:$", training, re.M) == ["Options:", "Commands:"]
