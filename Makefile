@@ -5,13 +5,14 @@ ARGS ?=
 GPU ?=
 VENV := .venv
 BIN := $(VENV)/bin
-CONTRACT := $(VENV)/contract
-# Tools that look at the other environment from outside.
+# Tools with environments of their own: their packages would change, or be taken for, those of the project.
+CONTRACT := build/contract-venv
 AUDIT := build/audit-venv
+DOCS := build/docs-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -30,6 +31,11 @@ check: $(VENV)/.dev-installed
 contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
 	$(BIN)/python -m tests.contract $(CONTRACT)/bin/schemathesis --max-examples 20 $(ARGS)
 
+# The documents as a web site. The address in the warning that is switched off is that of the theme's successor.
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+	@echo "The site is in build/docs. To read it: python3 -m http.server --bind 127.0.0.1 --directory build/docs 8080"
+
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -43,7 +49,7 @@ train-all: $(VENV)/.train-installed
 
 train-install: $(VENV)/.train-installed
 
-# Resolves pyproject.toml anew. dev is the widest set, the others take their versions from it; gpu adds CUDA's libraries.
+# Resolves pyproject.toml again. dev is the widest set, the others take their versions from it; gpu adds CUDA's libraries.
 lock: $(VENV)/.dev-installed
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -58,8 +64,10 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group contract -o requirements/contract.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group audit -o requirements/audit.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group docs -o requirements/docs.txt
 
-# Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/licences.md).
+# Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/reference/licences.md).
 sbom: $(VENV)/.dev-installed $(AUDIT)/.installed
 	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o build/environment.json
 	$(BIN)/python deploy/supply_chain.py sbom build/environment.json
@@ -71,7 +79,7 @@ audit: $(VENV)/.dev-installed $(AUDIT)/.installed
 	$(BIN)/python deploy/supply_chain.py audit build/audit.json
 
 clean:
-	rm -rf $(VENV) $(AUDIT)
+	rm -rf $(VENV) build
 
 # A stamp is newer than its lock file once that lock is installed, so a second run installs nothing. The locks agree
 # with one another, and a larger set covers the smaller ones.
@@ -79,6 +87,12 @@ COVERS_serve := serve
 COVERS_gpu := gpu serve
 COVERS_train := train serve
 COVERS_dev := dev train serve
+# What the reader waits for.
+SIZE_serve := about 0.5 GB
+SIZE_gpu := about 2 GB
+SIZE_train := up to 2.7 GB
+SIZE_dev := about 2.7 GB
+INSTALL := -m pip install --disable-pip-version-check --require-hashes
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || { \
@@ -86,15 +100,14 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(CONTRACT)/.installed: requirements/contract.txt $(VENV)/.created
-	$(PYTHON) -m venv $(CONTRACT)
-	$(CONTRACT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-$(AUDIT)/.installed: requirements/audit.txt $(VENV)/.created
-	rm -rf $(AUDIT) && mkdir -p $(dir $(AUDIT)) && $(BIN)/python -m venv $(AUDIT)
-	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+build/%-venv/.installed: requirements/%.txt $(VENV)/.created
+	rm -rf $(@D) && mkdir -p build && $(BIN)/python -m venv $(@D)
+	@echo "Installing $< into $(@D); this takes less than a minute."
+	$(@D)/bin/python $(INSTALL) --quiet -r $<
 	touch $@
 
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@echo "Installing $< into $(VENV): $(SIZE_$*) to download; this takes some minutes."
+	$(BIN)/python $(INSTALL) -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(foreach set,$(COVERS_$*),$(VENV)/.$(set)-installed)

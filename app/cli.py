@@ -1,4 +1,7 @@
-"""The command line, ``python -m app`` (also installed as ``atelier``)."""
+"""The command line, ``python -m app`` (also installed as ``atelier``).
+
+``training.cli`` has the same options of ``Typer``, so that both look alike; a test compares them.
+"""
 
 from typing import Annotated
 
@@ -13,11 +16,10 @@ from app.commands.promotion import promote, rollback
 from app.commands.serve import serve
 
 cli = typer.Typer(
-    help="Serve published Keras models over REST and gRPC: dynamically batched, verified at load.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
 )
 for command in (serve, models, predict, promote, rollback, autotune, devices):
     cli.command()(command)
@@ -26,9 +28,12 @@ cli.add_typer(keys, name="keys")
 
 @cli.callback(invoke_without_command=True)
 def version_flag(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Serve published Keras models over REST and gRPC: dynamically batched, verified at load."""
+    """Serve published models over REST and gRPC, and manage them.
+
+    Every option of serve is also an environment variable: ATELIER_PORT=8080 is --port 8080.
+    """
     if version:
         Console().print(__version__)
         raise typer.Exit

@@ -1,1 +1,4 @@
-"""Measurements, as commands: ``python -m benchmarks startup``. Figures and their history: docs/performance.md."""
+"""Measurements, as commands: ``python -m benchmarks startup``.
+
+Figures and their history: docs/explanation/performance.md.
+"""

@@ -3,7 +3,7 @@
     python deploy/supply_chain.py sbom ENVIRONMENT.json   # CycloneDX of the environment, as cyclonedx-py writes it
     python deploy/supply_chain.py audit REPORT.json       # as pip-audit writes it
 
-``sbom`` writes build/sbom.json, the components of the service alone, and docs/licences.md.
+``sbom`` writes build/sbom.json, the components of the service alone, and docs/reference/licences.md.
 """
 
 import json
@@ -20,7 +20,7 @@ BY_TEXT = {"namex": "Apache-2.0", "pysimdjson": "MIT"}
 NOT_CHECKED = 3
 HEAD = """# Licences
 
-Written by `make sbom`; do not edit. Atelier itself is under the [Apache License 2.0](../LICENSE). What the locks in
+Written by `make sbom`; do not edit. Atelier itself is under the Apache License 2.0 (`LICENSE`). What the locks in
 `requirements/` name, as installed on Linux with CPython; what has no version here is for other systems only.
 """
 
@@ -54,8 +54,10 @@ def sbom(document: dict[str, Any]) -> int:
             lines.append(f"| {name} | {version} | {'' if component is None else _licence(component)} |")
         listed |= _locked(lock)
         lines.append("")
-    (ROOT / "docs/licences.md").write_text("\n".join(lines), encoding="utf-8")
-    sys.stdout.write(f"{len(kept)} components of the service: {target.relative_to(ROOT)}; licences: docs/licences.md\n")
+    licences = ROOT / "docs/reference/licences.md"
+    licences.write_text("\n".join(lines), encoding="utf-8")
+    written = f"{target.relative_to(ROOT)}; licences: {licences.relative_to(ROOT)}"
+    sys.stdout.write(f"{len(kept)} components of the service: {written}\n")
     return 0
 
 

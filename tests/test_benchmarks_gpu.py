@@ -100,7 +100,7 @@ known = packages_distributions()
 print(*{name for module in list(sys.modules) for name in known.get(module.split(".")[0], [])})
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    # Those that docs/performance.md names, with what they bring along.
+    # Those that docs/explanation/performance.md names, with what they bring along.
     assert {"numpy", "nvidia-ml-py", "pydantic", "typer"} <= set(done.stdout.split())
     assert not {"fastapi", "starlette", "uvicorn", "orjson", "pysimdjson", "pillow", "prometheus-client"} & set(
         done.stdout.split()

@@ -6,15 +6,16 @@ import sys
 
 import pytest
 
+from app.settings import PREFIX, Settings
 from tests.support.readme import ROOT
 from training.runs.catalogue import recipe_names
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_recipe_has_its_place_in_the_document_and_its_result_in_its_file(name):
-    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/recipes.md").read_text(encoding="utf-8")
     shown = name.removeprefix("fashion-mnist-mlp") or name  # the others of that name are told by their endings
     assert re.search(rf"^\| .*{shown}(?![\w-]).*\|", text, re.MULTILINE)
     file = f"{name.replace('-', '_')}.py"
@@ -26,26 +27,44 @@ def test_each_recipe_has_its_place_in_the_document_and_its_result_in_its_file(na
     assert "Date and hardware: " in source
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_that_a_document_links_to_is_there(path):
-    for target in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), target
+def name_of(path):
+    return str(path.relative_to(ROOT))
 
 
-def test_every_heading_that_a_document_links_to_is_there():
-    for path in DOCUMENTS:
-        text = path.read_text(encoding="utf-8")
-        headings = {
-            re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        }
-        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-            assert anchor in headings, f"{path.name}: {anchor}"
+def headings(path):
+    """Anchors of a document."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_file_and_heading_that_a_document_links_to_is_there(path):
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
+        linked = (path.parent / target).resolve() if target else path
+        assert linked.exists(), target
+        assert not anchor or anchor in headings(linked), f"{target}#{anchor}"
+        assert path.parent == ROOT or (ROOT / "docs") in linked.parents, (
+            f"{target} is not in the built site; write it as code"
+        )
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize("path", sorted({*DOCUMENTS} - {ROOT / "CHANGELOG.md"}), ids=name_of)
+def test_prose_is_wrapped(path):
+    """At 120 columns; tables, code, and words that are longer alone are not prose."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    long = [
+        line for line in text.splitlines() if len(line) > 120 and not line.startswith("|") and " " in line.strip("- ")
+    ]
+    assert long == []
 
 
 def test_every_benchmark_that_a_document_names_is_a_command():
     named = set()
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+    for path in DOCUMENTS:
         named |= set(re.findall(r"python -m benchmarks ([a-z][a-z-]*)", path.read_text(encoding="utf-8")))
     done = subprocess.run([sys.executable, "-m", "benchmarks", "--help"], cwd=ROOT, capture_output=True, check=True)
     assert {"startup", "serving", "reload", "workers", "gpu"} <= named
@@ -53,7 +72,7 @@ def test_every_benchmark_that_a_document_names_is_a_command():
 
 
 def test_the_table_of_the_architecture_answers_each_question_with_one_or_two_files():
-    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
     table = text.partition("## Where do I find")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (?!question|---)(.+?) \| (.+?) \|$", table, re.MULTILINE)
     assert len(rows) >= 25
@@ -68,4 +87,24 @@ def test_files_that_documents_name_are_there():
         if path.name == "CHANGELOG.md":  # tells of files as they were
             continue
         for file in re.findall(r"`((?:app|training|tests|benchmarks)/[\w/.]+\.py)`", path.read_text(encoding="utf-8")):
-            assert (ROOT / file).is_file(), f"{path.name}: {file}"
+            assert (ROOT / file).is_file() or f'"""{file}' in path.read_text(encoding="utf-8"), (
+                f"{name_of(path)}: {file}"
+            )
+
+
+def test_messages_that_the_runbook_quotes_are_messages_of_the_service():
+    text = re.sub(r"`[^`]+`", "", (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8"))
+    source = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    messages = re.findall(r'"([^"\n]+)"', text)
+    assert len(messages) > 10
+    for message in messages:
+        parts = (part.strip(" ,;:") for part in re.split(r"\.\.\.|\d+", message))
+        assert all(part in source for part in parts), message
+
+
+def test_every_setting_of_the_process_is_documented():
+    """By its variable; the tables of limits leave the prefix out."""
+    pages = ("docs/reference/protocols.md", "docs/explanation/reliability.md")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages)
+    documented = {name.removeprefix(PREFIX) for name in re.findall(r"`([A-Z_]+)`", text)}
+    assert {name.upper() for name in Settings.model_fields} <= documented

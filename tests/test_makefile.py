@@ -31,9 +31,24 @@ def test_a_second_run_has_nothing_to_install(stamp):
     assert make("-q", f".venv/.{stamp}-installed").returncode == 0
 
 
+@pytest.mark.parametrize(("target", "size"), [("serve", "about 0.5 GB"), ("test", "about 2.7 GB")])
+def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
+    printed = make("-n", target, f"VENV={tmp_path / 'venv'}").stdout
+    announced, _, installed = printed.partition(f"{size} to download; this takes some minutes.")
+    assert "pip install" not in announced
+    command = next(line for line in installed.splitlines() if "--require-hashes" in line)
+    assert "--quiet" not in command
+
+
+@pytest.mark.parametrize("name", ["contract", "audit", "docs"])
+def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
+    printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
+    assert f"build/{name}-venv/bin/python -m pip install" in printed
+    assert f"touch build/{name}-venv/.installed" in printed
+
+
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    assert "://" not in (ROOT / "requirements/contract.txt").read_text(encoding="utf-8")
     for name in ("serve", "gpu", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
@@ -63,11 +78,19 @@ def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
     assert all(name.startswith("nvidia-") for name in more)
 
 
-def test_the_lock_of_the_audit_names_no_index_and_has_hashes():
-    text = (ROOT / "requirements/audit.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("contract", {"schemathesis"}),
+        ("audit", {"cyclonedx-bom", "pip-audit"}),
+        ("docs", {"mkdocs-material", "mkdocstrings-python"}),
+    ],
+)
+def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):
+    text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
     assert "://" not in text
     assert text.count("--hash=sha256:") >= text.count("==")
-    assert {"cyclonedx-bom", "pip-audit"} <= {line.split("==")[0] for line in text.splitlines() if "==" in line}
+    assert packages <= {line.split("==")[0] for line in text.splitlines() if "==" in line}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +111,7 @@ def test_an_audit_that_could_not_look_is_not_taken_for_a_clean_one(tmp_path, pac
 
 
 def test_every_package_that_serves_has_its_licence_listed():
-    text = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/licences.md").read_text(encoding="utf-8")
     lock = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8")
     for name, version in re.findall(r"^([\w.\-]+)==(\S+)", lock, re.MULTILINE):
         assert re.search(rf"^\| {re.escape(name)} \| ({re.escape(version)} \| \S.*)?", text, re.MULTILINE), name

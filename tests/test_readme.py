@@ -1,4 +1,4 @@
-"""Every command in the README does what the README says, run in a copy of the checkout."""
+"""Every command in the README, the tutorial and the how-to guides prints what they show, in a copy of the checkout."""
 
 import json
 import os
@@ -18,10 +18,22 @@ from PIL import Image
 from tests.support.readme import ROOT, agree, code, commands
 from training.datasets.drawn.synthetic import draw_garment
 
-# What a test adds to a command that would else take hours or gigabytes.
+PAGES = (
+    "README.md",
+    "docs/index.md",
+    "docs/tutorial/first-model.md",
+    "docs/how-to/send-requests.md",
+    "docs/how-to/train-and-publish.md",
+    "docs/how-to/roll-out.md",
+    "docs/how-to/use-a-gpu.md",
+    "docs/how-to/use-more-cores.md",
+)
+# Their commands require root, certificates, keys of an earlier command, or minutes.
+NOT_RUN = ("docs/how-to/security.md", "docs/explanation/batching.md")
+# What a test adds to a command that otherwise takes hours or gigabytes.
 SMALL = {
     ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
-    "make train": ' ARGS="fashion-mnist-linear"',
+    "make train": ' ARGS="fashion-mnist-mlp"',
 }
 # make test is what runs this; the installation is the same as the checkout's.
 NOT_RUN_HERE = {"make test"}
@@ -48,7 +60,7 @@ class Checkout:
 
     def run(self, line):
         for start, addition in SMALL.items():
-            if line.startswith(start):
+            if f"{line} ".startswith(f"{start} "):
                 line += addition
         line = self.with_own_ports(line).replace("curl ", "curl -sS ", 1)
         result = subprocess.run(
@@ -86,26 +98,38 @@ class Checkout:
             self.service = None
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("checkout")
+def link_environment(directory):
+    """The checkout's environment; its stamps are new, so that make installs nothing into it."""
+    directory.mkdir()
+    for entry in (ROOT / ".venv").iterdir():
+        if not entry.name.startswith("."):
+            (directory / entry.name).symlink_to(entry.resolve())
+    for stamp in (".created", ".serve-installed", ".train-installed", ".dev-installed"):
+        (directory / stamp).touch()
+
+
+@pytest.fixture
+def checkout(tmp_path):
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, files.split("\0")):
-        target = directory / name
+        target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
-    (directory / ".venv").symlink_to(ROOT / ".venv")
-    found = Checkout(directory)
+    link_environment(tmp_path / ".venv")
+    found = Checkout(tmp_path)
     yield found
     found.stop()
 
 
-def test_every_command_prints_what_the_readme_shows(checkout):
-    example = next(text for text in code("python") if text.startswith('"""training/recipes/'))
-    path = example.splitlines()[0].strip('"').split()[0].rstrip(":.")
-    (checkout.directory / path).write_text(example, encoding="utf-8")
-    # `make train` compares everything that is published; here that is the example, once it is.
-    listed = sorted(commands(), key=lambda command: command.line == "make train")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_prints_what_the_page_shows(checkout, page):
+    for example in code("python", ROOT / page):
+        if example.startswith('"""training/recipes/'):
+            path = example.splitlines()[0].strip('"').split()[0].rstrip(":.")
+            (checkout.directory / path).write_text(example, encoding="utf-8")
+    # `make train` compares the model that the page publishes, once it is published.
+    listed = sorted(commands(ROOT / page), key=lambda command: command.line == "make train")
+    assert listed
     for command in listed:
         if command.line in NOT_RUN_HERE:
             continue
@@ -116,8 +140,16 @@ def test_every_command_prints_what_the_readme_shows(checkout):
         assert agree(printed, command.output, tolerance=0.002) or not command.output, f"{command.line}\n{printed}"
 
 
-@pytest.mark.parametrize("client", [text for text in code("python") if "tritonclient" in text])
-def test_a_client_prints_what_the_readme_shows(checkout, client):
+def test_every_page_with_commands_is_run():
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if commands(path)}
+    assert found == {*PAGES, *NOT_RUN} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    ("page", "client"),
+    [(page, text) for page in PAGES for text in code("python", ROOT / page) if "tritonclient" in text],
+)
+def test_a_client_prints_what_the_page_shows(checkout, page, client):
     checkout.serve("--grpc-port 8001")
     promised = "".join(line.removeprefix("# ") for line in client.splitlines(keepends=True) if line.startswith("# "))
     (checkout.directory / "client.py").write_text(checkout.with_own_ports(client), encoding="utf-8")

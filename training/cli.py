@@ -1,6 +1,7 @@
-"""Command line of training: ``python -m training list | run | compare | evaluate | reproduce | all``.
+"""Command line of training: ``python -m training`` (also installed as ``atelier-training``).
 
-Importing this module, ``list`` and ``--help`` do not import TensorFlow.
+``app.cli`` has the same options of ``Typer``, so that both look alike; a test compares them. Importing this module,
+``list`` and ``--help`` do not import TensorFlow.
 """
 
 import sys
@@ -10,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
+from app import __version__
 from app.errors import ServingError
 from training import environment
 from training.errors import RecipeBroken, SettingRefused, TrainingError
@@ -34,35 +36,53 @@ from training.runs.session import (
 )
 
 app = typer.Typer(
-    name="training",
-    help="Train the models that Atelier serves, measure them, and publish new versions under models/.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
 )
+
+
+@app.callback(invoke_without_command=True)
+def version_flag(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Train models, measure them, and publish versions for the service.
+
+    A run writes to runs/NAME/; only --publish adds a version to models/.
+    """
+    if version:
+        Console().print(__version__)
+        raise typer.Exit
 
 
 @app.command("list")
 def list_recipes(models: Models = Path("models")) -> None:
-    """Show the recipes there are, what each must reach, and what is published."""
-    table = Table(Column("recipe", no_wrap=True), "what it does", "target", "published")
-    broken = []
+    """List the recipes: target and published version."""
+    console, broken = Console(), []
     for name in recipe_names():
         try:
             recipe = load_recipe(name)
         except RecipeBroken as error:
-            table.add_row(name, "[red]cannot be read, see below[/]", "", "")
+            console.print(f"[bold]{name}[/]\n  [red]cannot be read, see below[/]")
             broken.append(str(error))
             continue
         target = None if isinstance(recipe, Lesson) else recipe.targets.test_accuracy
-        table.add_row(name, recipe.description, f"{target:.3f}" if target else "", published(models, name))
-    Console().print(table)
+        facts = {
+            "does": recipe.description,
+            "target": f"accuracy {target:.3f}" if target else "",
+            "published": published(models, name),
+        }
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+        for key in filter(facts.get, facts):
+            table.add_row(key, escape(facts[key]))
+        console.print(f"[bold]{name}[/]", table, sep="\n")
     if broken:
         raise RecipeBroken("; ".join(broken))
 
 
 def published(models: Path, name: str) -> str:
-    """The newest published version and how well it did, for a table."""
+    """The newest published version and its figure on test data, in words."""
     version = latest_version(models, name)
     if version is None:
         return ""
@@ -82,30 +102,38 @@ def run_recipe(
         typer.Option(
             "--set",
             metavar="PATH=VALUE",
-            help="Change one setting of the recipe, e.g. optimizer.learning_rate=0.01. May be repeated.",
+            help="Change one setting, for example optimizer.learning_rate=0.01; may be repeated.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fitting.epochs=N.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs; short for --set fitting.epochs=N.")
+    ] = None,
     dataset: Annotated[
-        Dataset, typer.Option(help="Train on the real data set, or on drawings and sentences of our own.")
+        Dataset, typer.Option(help="Train on the real data set, or on generated drawings and sentences.")
     ] = Dataset.REAL,
-    test: Annotated[bool, typer.Option("--test", help="Measure on the test set at the end.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Also measure on the test set.")] = False,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Measure on the test set, then add the next version under --models-dir.")
+        bool, typer.Option("--publish", help="Measure on the test set, then add the next version to --models-dir.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Test and publish although validation is below the target; recorded.")
+        bool,
+        typer.Option(
+            "--force", help="Test and publish even if validation is below the target; the version records this."
+        ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest run that was interrupted, or not yet published.")
+        bool, typer.Option("--resume", help="Continue the newest run that was interrupted or is not published.")
     ] = False,
-    run_id: Annotated[str | None, typer.Option(help="Name of the run's directory; default: date and time.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the directory of the run [default: date and time].")
+    ] = None,
     models: Models = Path("models"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train one model. Everything is written under runs/NAME/; --publish adds a version under models/.
+    """Train one model; with --publish, publish it.
 
-    The test set is used once, at the end, and only when validation accuracy reaches the target and half a point.
+    Everything is written to runs/NAME/; --publish adds a version to models/. The test set is used once, at the end, and
+    only if the validation accuracy reaches the target plus half a point.
     """
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
@@ -114,7 +142,7 @@ def run_recipe(
     if isinstance(recipe, Lesson):
         if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
             raise SettingRefused(
-                f"{name} is a lesson: it takes --set, --publish, --run-id, --models-dir and --runs alone"
+                f"{name} is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs"
             )
         asked = {"command": command, "repository": models if publish else None}
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
@@ -152,9 +180,14 @@ def run_recipe(
 
 @app.command("evaluate")
 def evaluate_run(
-    directory: Annotated[Path, typer.Argument(help="Directory of a finished run, e.g. runs/fashion-mnist-mlp/1.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Directory of a finished run, for example runs/fashion-mnist-mlp/1.")
+    ],
 ) -> None:
-    """Measure a run's model on its validation set again. The test set is left alone."""
+    """Measure the model of a run again on its validation set.
+
+    The test set is not used.
+    """
     config = read_config(directory)
     recipe = apply_overrides(trained_recipe(config["recipe"]), config["overrides"])
     environment.quiet_tensorflow()
@@ -176,13 +209,13 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
-app.command()(reproduce)
-app.command("compare")(compare_optimizers)
-app.command("all")(run_all)
+app.command(short_help="Train published models again and compare the figures.")(reproduce)
+app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)
+app.command("all", short_help="Run every recipe without a published version.")(run_all)
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 a target or a comparison failed, 2 one sentence says what was wrong."""
+    """Run the command line. Exit codes: 0 done, 1 a target or a comparison failed, 2 a mistake, in one sentence."""
     try:
         app()
     except ModuleNotFoundError as error:

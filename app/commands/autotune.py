@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 
 
 def autotune(
-    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
+    model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
     p99_ms: Annotated[float, typer.Option("--p99-ms", help="Largest p99 in milliseconds, without HTTP.")],
-    version: Annotated[int | None, typer.Option(help="Version; the newest if left out.")] = None,
-    concurrency: Annotated[int, typer.Option(help="Clients, each waiting for its answer before it asks again.")] = 32,
-    seconds: Annotated[float, typer.Option(help="Seconds measured per setting.")] = 2.0,
+    version: Annotated[int | None, typer.Option(help="Version [default: the newest].")] = None,
+    concurrency: Annotated[
+        int, typer.Option(help="Clients; each waits for its answer before it sends the next request.")
+    ] = 32,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure each setting.")] = 2.0,
     models_dir: ModelsDir = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the table and write nothing.")] = False,
 ) -> None:
-    """Measure batching settings of one model and write the best into its serving.json.
+    """Measure batching settings of a model and write the best.
 
-    The figures are of the model and its batcher alone, without HTTP. The best setting answers the most instances per
-    second with a p99 of at most --p99-ms; of those within 3 % of it the simplest is taken.
+    The best setting answers the most instances per second with a p99 of at most --p99-ms. If others are within 3 % of
+    it, the simplest is chosen and written to serving.json. The figures are those of the model and its batcher, without
+    HTTP.
     """
     from app.autotune.choice import choose
     from app.autotune.measure import Load
@@ -45,11 +48,11 @@ def autotune(
         if not 0 < value < math.inf:
             fail(f"{flag} is {value}; it must be a number above 0")
     if not settings.models_dir.is_dir():
-        fail(f"{settings.models_dir} is no directory that can be read; name the one that holds <model>/<version>/")
+        fail(f"{settings.models_dir} is not a readable directory; --models-dir requires one with <model>/<version>/")
     configure_logging(level="error", form="text")
     load = Load(concurrency=concurrency, seconds=seconds)
     try:
-        # On the event loop that the service runs on: a faster loop batches differently.
+        # The same event loop as the service: a faster loop batches differently.
         with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
             loaded, tuning = runner.run(_autotune(settings, model, version, load, p99_ms))
         best = choose(tuning.measurements, p99_ms=p99_ms)
@@ -83,7 +86,7 @@ async def _autotune(
     from app.telemetry.metrics import Metrics
     from app.wiring.assembly import build_lifecycle
 
-    ServingPolicy.read(settings.models_dir / name)  # an invalid one is said in its own words, before anything runs
+    ServingPolicy.read(settings.models_dir / name)  # an invalid file is reported before anything runs
     lifecycle = build_lifecycle(settings, Metrics())
     registry = lifecycle.registry
     await lifecycle.load_one(name, version)

@@ -9,37 +9,42 @@ from rich.console import Console
 from app.commands.shared import fail, read_settings
 from app.errors import KeysUnreadable
 
-keys = typer.Typer(help="API keys of the service.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @keys.callback()
 def _keys() -> None:
-    """API keys of the service."""
+    """Create API keys of the service."""
 
 
 @keys.command()
 def new(
-    name: Annotated[str, typer.Option(help="Who it is for; in messages and logs.")],
-    scopes: Annotated[str, typer.Option(help="What it opens, separated by commas: infer, admin, metrics.")] = "infer",
+    name: Annotated[str, typer.Option(help="Name of the key, for messages and logs.")],
+    scopes: Annotated[
+        str, typer.Option(help="What the key permits, separated by commas: infer, admin, metrics.")
+    ] = "infer",
     rate: Annotated[
-        float | None, typer.Option(help="Most requests a second to each process [default: no limit].")
+        float | None, typer.Option(help="Most requests per second to each process [default: no limit].")
     ] = None,
     api_keys_file: Annotated[
-        Path | None, typer.Option("--file", help="File of hashes [default: that in ATELIER_API_KEYS_FILE].")
+        Path | None, typer.Option("--file", help="File of hashed keys [default: ATELIER_API_KEYS_FILE].")
     ] = None,
 ) -> None:
-    """Make a key, print it once, and append its hash to the file; a running service knows it within two seconds."""
+    """Create a key, show it once, and add its hash to the file.
+
+    A running service accepts the key within two seconds.
+    """
     from app.control.api_keys import add_key
 
     path = api_keys_file or read_settings().api_keys_file
     if path is None:
-        fail("there is no file of API keys; set ATELIER_API_KEYS_FILE, or name one with --file")
-    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+        fail("there is no file of API keys; set ATELIER_API_KEYS_FILE, or use --file")
+    granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     try:
-        key = add_key(path, name=name, scopes=wanted, rate=rate)
+        key = add_key(path, name=name, scopes=granted, rate=rate)
     except KeysUnreadable as error:
         fail(error.message)
     except OSError as error:
         fail(f"{str(path)!r} cannot be written: {error.strerror}")
-    Console(stderr=True).print(f"{name}: for {', '.join(wanted)}; the key is shown this once:", markup=False)
+    Console(stderr=True).print(f"{name}: for {', '.join(granted)}; the key is shown this once:", markup=False)
     typer.echo(key)

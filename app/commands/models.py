@@ -1,4 +1,4 @@
-"""``models``, ``predict`` and ``devices``: what is there, without a running service."""
+"""``models``, ``predict`` and ``devices``: commands that need no running service."""
 
 import asyncio
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, print_table, read_settings
+from app.commands.shared import ModelsDir, fail, print_facts, print_table, read_settings
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -21,7 +21,7 @@ METRICS_LIMIT_BYTES = 8 * 2**20
 
 
 def models(models_dir: ModelsDir = None) -> None:
-    """List the published models: what they take, what they answer, how good they are."""
+    """List the published models: inputs, answers, accuracy."""
     import json
 
     from app.contract.files.regular import read_file
@@ -31,7 +31,6 @@ def models(models_dir: ModelsDir = None) -> None:
     from app.repository.serving_file import stable_version
 
     settings = read_settings(models_dir=models_dir)
-    table = Table(Column("model", no_wrap=True), "version", "takes", "answers", "on test data")
     found = scan(settings.models_dir)
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
@@ -46,18 +45,18 @@ def models(models_dir: ModelsDir = None) -> None:
                 if not isinstance(metrics, dict):
                     raise ValueError("metrics.json is not an object")
             except (ServingError, OSError, ValueError, RecursionError) as error:
-                table.add_row(name, str(version), Text(f"unreadable: {error}", style="red"), "", "")
+                print_facts(f"{name}, version {version}", {"unreadable": Text(str(error), style="red")})
                 continue
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
-            measured = _measured(metrics.get("test") or {})
+            measured = f"{_measured(metrics.get('test') or {})} on test data"
             marks = [label for label, number in policy.version_labels.items() if number == version]
             marks += ["serving"] if version == serving and len(versions) > 1 else []
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            marked = f"{version} ({', '.join(marks)})" if marks else str(version)
-            table.add_row(name, marked, f"{kind}: {inputs}", Text(_answers(spec)), measured)
-    print_table(table)
+            marked = f" ({', '.join(marks)})" if marks else ""
+            facts = {"takes": f"{kind}: {inputs}", "answers": _answers(spec), "measured": measured}
+            print_facts(f"{name}, version {version}{marked}", {key: Text(value) for key, value in facts.items()})
 
 
 def _warn(error: ServingError) -> None:
@@ -65,7 +64,7 @@ def _warn(error: ServingError) -> None:
 
 
 def _answers(spec: "ModelSpec") -> str:
-    """What the model answers with, for the table."""
+    """What the model answers with, in words."""
     if spec.postprocessing is None:
         return "tensors"
     labels = getattr(spec.postprocessing, "labels", None)
@@ -81,13 +80,13 @@ def _measured(test: dict[str, float]) -> str:
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
-    file_or_text: Annotated[str, typer.Argument(help="An image or text file, or the text itself.")],
-    version: Annotated[int | None, typer.Option(help="Version; the stable one, or the newest, if left out.")] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Most labels printed.")] = 3,
+    model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
+    file_or_text: Annotated[str, typer.Argument(help="An image file, a text file, or the text itself.")],
+    version: Annotated[int | None, typer.Option(help="Version [default: the default version of the model].")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of labels to show.")] = 3,
     models_dir: ModelsDir = None,
 ) -> None:
-    """Load one model, classify one image or text with it, and print the labels. Needs no running service."""
+    """Classify one image or text, without a running service."""
     settings = read_settings(models_dir=models_dir)
     configure_logging(level="error", form="text")
     path = Path(file_or_text)
@@ -135,11 +134,11 @@ def _is_file(path: Path) -> bool:
 
 
 def devices(
-    device: Annotated[str | None, typer.Option(help="As of serve: auto, cpu, cuda or cuda:N [default: auto].")] = None,
+    device: Annotated[str | None, typer.Option(help="As for serve: auto, cpu, cuda or cuda:N [default: auto].")] = None,
 ) -> None:
-    """Show every compute device that was found, why models run on it or not, and where --device puts them.
+    """Show the compute devices, and where models run.
 
-    Ends with 2 if that cannot be had.
+    Exits with 2 if the device in --device is not available.
     """
     from collections import Counter
 

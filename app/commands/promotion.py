@@ -1,4 +1,4 @@
-"""``promote`` and ``rollback``: who answers requests that name no version."""
+"""``promote`` and ``rollback``: which version is the default."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def promote(
-    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")],
-    version: Annotated[int, typer.Argument(help="Version that is to answer requests that name none.")],
+    model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
+    version: Annotated[int, typer.Argument(help="Version to make the default.")],
     models_dir: ModelsDir = None,
 ) -> None:
-    """Let a version answer the requests that name none: it gets the label "stable" in serving.json.
+    """Make a version the default version of a model.
 
-    A running service follows within seconds; if the version does not load, the one before goes on serving.
+    The version gets the label "stable" in serving.json, and answers requests without a version. A running service
+    follows within seconds. If the version does not load, the previous version continues to serve.
     """
     from app.contract.manifest import verify_manifest
     from app.repository.serving_file import promote as write
@@ -37,16 +38,19 @@ def promote(
 
 
 def rollback(
-    model: Annotated[str, typer.Argument(help="Model name, as `models` lists it.")], models_dir: ModelsDir = None
+    model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")], models_dir: ModelsDir = None
 ) -> None:
-    """Undo the last promotion, or go back to the next older version if there was none."""
+    """Undo the last promotion.
+
+    If there was none, the next older version becomes the default.
+    """
     from app.repository.serving_file import rollback as write
 
     _relabel(models_dir, model, lambda directory, versions: write(directory, versions=versions))
 
 
 def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[int]], Promotion]") -> None:
-    """Change who is stable, with the versions that lie on the disk, and say what has changed."""
+    """Change the stable version to one of those on the disk, and report the change."""
     from app.lifecycle.versions import no_model
     from app.repository.scan import scan
 

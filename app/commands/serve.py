@@ -17,74 +17,90 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one [default: 8000].")] = None,
     grpc_port: Annotated[
-        int | None, typer.Option(help="Port for gRPC on the same address; 0 picks a free one [default: no gRPC].")
+        int | None, typer.Option(help="Port for gRPC, on the same address; 0 picks a free one [default: no gRPC].")
     ] = None,
     models_dir: ModelsDir = None,
     backend: Annotated[
-        str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+        str | None,
+        typer.Option(help="Backend of models without one in serving.json: onnx or savedmodel [default: onnx]."),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
+        typer.Option(help="Device of models without one in serving.json: auto, cpu, cuda or cuda:N [default: auto]."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")
+        int | None, typer.Option(help="Number of worker processes; they share the port and the cores [default: 1].")
     ] = None,
     api_keys_file: Annotated[
         Path | None,
-        typer.Option(help="File of API keys' hashes, see keys new; inference then needs one [default: no keys]."),
+        typer.Option(help="File of hashed API keys (`keys new`); inference then requires a key [default: no keys]."),
     ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Certificate (PEM) for HTTP and gRPC [default: no TLS].")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key [default: in the same file].")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of the certificate (PEM) [default: the file in --tls-cert].")
+    ] = None,
     tls_client_ca: Annotated[
-        Path | None, typer.Option(help="Who signs clients' certificates, which then need one [default: they do not].")
+        Path | None,
+        typer.Option(help="CA certificates (PEM); clients then need a certificate signed by one [default: no need]."),
     ] = None,
     admin: Annotated[
         str | None,
         typer.Option(
-            help="Who may load, unload, promote: off, key, loopback or auto [default: auto: the key, if set]."
+            help="Who may load, unload, promote: off, key, loopback or auto: key if set, else loopback [default: auto]."
         ),
     ] = None,
     admin_bind: Annotated[
         str | None,
-        typer.Option(help="ADDRESS:PORT or unix:/PATH where alone admin routes are answered [default: no such place]."),
+        typer.Option(
+            help="ADDRESS:PORT or unix:/PATH for admin routes, which then answer only there [default: as the service]."
+        ),
     ] = None,
     cors_origins: Annotated[
-        str | None, typer.Option(help="Origins whose pages may ask for inference, or * for all [default: no others].")
+        str | None,
+        typer.Option(
+            help="Origins of web pages that may call inference, separated by commas; * allows all [default: none]."
+        ),
     ] = None,
     access_log: Annotated[
-        str | None, typer.Option(help="off, errors, all, or a share such as 0.01 [default: off].")
+        str | None,
+        typer.Option(help="Which requests to log: off, errors, all, or a fraction such as 0.01 [default: off]."),
     ] = None,
     watch: Annotated[
-        str | None, typer.Option(help="How changes in models_dir are noticed: auto, poll or off [default: auto].")
+        str | None,
+        typer.Option(help="How to notice changes in the models directory: auto, poll or off [default: auto]."),
     ] = None,
     private_dir: Annotated[
         Path | None,
-        typer.Option(help="Place of private copies of large model files while they load [default: the system's]."),
+        typer.Option(
+            help="Directory for copies of large model files while they load [default: the system's temporary one]."
+        ),
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
-    log_format: Annotated[str | None, typer.Option(help="text or json [default: text].")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least severe level to log: debug, info, warning or error [default: info].")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="Format of the log: text or json [default: text].")] = None,
     drain_delay_s: Annotated[
-        float | None, typer.Option(help="Seconds between not ready and no longer listening [default: 0].")
+        float | None, typer.Option(help="Seconds from not ready to no longer listening, at shutdown [default: 0].")
     ] = None,
     shutdown_timeout_s: Annotated[
-        float | None, typer.Option(help="Seconds for work in progress to finish at shutdown [default: 30].")
+        float | None, typer.Option(help="Seconds for requests in progress to finish, at shutdown [default: 30].")
     ] = None,
 ) -> None:
-    """Load every model and answer requests until SIGTERM or Ctrl-C.
+    """Load all models and answer requests until Ctrl-C.
 
-    Each flag can also be given as an environment variable, e.g. ATELIER_PORT=8080.
+    SIGTERM also stops the service; requests in progress finish. Every option is also an environment variable, for
+    example ATELIER_PORT=8080.
     """
     flags = dict(locals())
     settings = read_settings(**flags)
     if not settings.models_dir.is_dir():
-        fail(f"the models directory is {str(settings.models_dir)!r}, and there is no such directory")
+        fail(f"the models directory {str(settings.models_dir)!r} does not exist; set it with --models-dir")
     if settings.private_dir is not None and not settings.private_dir.is_dir():
-        fail(f"--private-dir is {str(settings.private_dir)!r}, and there is no such directory")
+        fail(f"the directory {str(settings.private_dir)!r} of --private-dir does not exist; create it")
     if settings.port and settings.port == settings.grpc_port:
-        fail(f"--port and --grpc-port are both {settings.port}; choose another one for one of them")
+        fail(f"--port and --grpc-port are both {settings.port}; choose different ports")
     if settings.tls is not None:
         _check_tls(settings.tls)
     if settings.api_keys_file is not None:
@@ -131,7 +147,7 @@ def _check_keys(path: Path) -> None:
     try:
         read_keys(path)
     except KeysUnreadable as error:
-        fail(f"{error.message}; python -m app keys new makes one")
+        fail(f"{error.message}; create one with: python -m app keys new")
 
 
 def _cannot_listen(settings: Settings) -> str:

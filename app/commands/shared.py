@@ -1,5 +1,7 @@
-"""What the commands share: settings from flags, the way they fail, tables."""
+"""What the commands share: settings from flags, errors, output."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,11 +16,13 @@ from app.settings import PREFIX, Settings, unknown_variables
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Directory that holds <model>/<version>/.")]
+ModelsDir = Annotated[
+    Path | None, typer.Option("--models-dir", help="Directory of the published models [default: models].")
+]
 
 
 def read_settings(**flags: Any) -> Settings:
-    """Settings from flags and environment; ends the program with one sentence per mistake."""
+    """Settings from flags and environment; exits with one sentence for each mistake."""
     if unknown := unknown_variables():
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
         fail(f"unknown environment variable {unknown[0]}; known: {known}")
@@ -29,7 +33,7 @@ def read_settings(**flags: Any) -> Settings:
 
 
 def _in_words(error: "ErrorDetails") -> str:
-    """One mistake in one sentence: a rule of ours says all of it itself."""
+    """One mistake in one sentence; a rule of this project has its own sentence."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {error['msg']}"
@@ -43,6 +47,18 @@ def fail(message: str, *, code: int = 2) -> NoReturn:
 
 
 def print_table(table: Table) -> None:
-    """A terminal wraps; a pipe or a file gets whole lines."""
+    """Print a table, as wide as the terminal or COLUMNS; without both, for a pipe or a file, 200 columns."""
     console = Console()
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    sized = console.is_terminal or "COLUMNS" in os.environ
+    for column in table.columns:
+        column.overflow = "fold"  # no word is cut off, however narrow the terminal
+    (console if sized else Console(width=200)).print(table)
+
+
+def print_facts(heading: str, facts: Mapping[str, Text]) -> None:
+    """Print a heading, and below it one line for each fact; long values wrap in a column of their own."""
+    Console(soft_wrap=True).print(Text(heading, style="bold"))
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+    for name, value in facts.items():
+        table.add_row(name, value)
+    print_table(table)

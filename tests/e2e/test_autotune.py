@@ -86,5 +86,5 @@ def test_a_models_directory_that_is_a_file_is_one_sentence(tmp_path):
     path = tmp_path / "models"
     path.write_text("")
     result = run("autotune", "words", "--p99-ms", 1, "--models-dir", path)
-    sentence = f"error: {path} is no directory that can be read; name the one that holds <model>/<version>/"
+    sentence = f"error: {path} is not a readable directory; --models-dir requires one with <model>/<version>/"
     assert (result.returncode, result.stderr.strip()) == (2, sentence)

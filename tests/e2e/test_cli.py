@@ -1,6 +1,7 @@
 """The command line as a newcomer meets it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -15,9 +16,9 @@ from tests.support.service import ROOT
 from tests.support.tiny_models import write_brightness_model
 
 
-def run(*arguments, **environment):
+def run(*arguments, package="app", **environment):
     return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
+        [sys.executable, "-m", package, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -27,17 +28,95 @@ def run(*arguments, **environment):
     )
 
 
-def test_help_names_every_command():
-    text = run("--help").stdout
-    assert all(command in text for command in ("serve", "models", "predict", "autotune", "devices"))
+COMMANDS = {
+    "app": ("serve", "models", "predict", "promote", "rollback", "autotune", "devices", "keys"),
+    "training": ("list", "run", "evaluate", "reproduce", "compare", "all"),
+}
 
 
-def test_no_arguments_show_help():
-    assert "Usage: python -m app" in run().stdout + run().stderr
+def help_of(package, *command, columns=80):
+    return run(*command, "--help", package=package, COLUMNS=str(columns)).stdout
 
 
-def test_version():
-    assert run("--version").stdout.strip() == app.__version__
+@pytest.mark.parametrize("package", COMMANDS)
+def test_help_names_every_command_with_a_whole_sentence(package):
+    text = help_of(package)
+    sections = text.partition("\n\nCommands:\n")
+    listed = [line.split(maxsplit=1) for line in sections[2].splitlines() if line]
+    assert tuple(name for name, _ in listed) == COMMANDS[package]
+    assert all(sentence.endswith(".") and "..." not in sentence for _, sentence in listed)
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+def test_every_command_is_documented(package):
+    text = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
+    table = text.partition(f"## python -m {package}\n")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)", table, re.M)) == COMMANDS[package]
+
+
+def test_both_command_lines_look_alike():
+    service, training = help_of("app"), help_of("training")
+    assert re.findall(r"^\S.*:$", service, re.M) == re.findall(r"^\S.*:$", training, re.M) == ["Options:", "Commands:"]
+    options = [re.search(r"^Options:\n(.*?)\n\n", text, re.M | re.S)[1] for text in (service, training)]
+    assert options[0] == options[1]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("package", COMMANDS)
+def test_help_is_as_wide_as_the_terminal(package, columns):
+    command = {"app": "serve", "training": "run"}[package]
+    longest = max(map(len, help_of(package, command, columns=columns).splitlines()))
+    assert columns - 20 < longest <= columns
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+def test_no_arguments_show_help(package):
+    shown = run(package=package)
+    assert f"Usage: python -m {package}" in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+def test_version(package):
+    assert run("--version", package=package).stdout.strip() == app.__version__
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(("package", "script"), [("app", "atelier"), ("training", "atelier-training")])
+def test_a_shell_completes_commands_and_options(package, script, shell):
+    """As the script asks that --install-completion writes for the shell."""
+    code = f"import sys; sys.argv[0] = {script!r}; from {package}.cli import main; main()"
+    variable = f"_{script.upper().replace('-', '_')}_COMPLETE"
+
+    def completed(words):
+        asked = {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        asked |= {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), variable: f"complete_{shell}"}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **asked}, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+    for name in COMMANDS[package]:
+        assert name in completed(f"{script} ")
+    command = {"app": "serve", "training": "run"}[package]
+    assert "--models-dir" in completed(f"{script} {command} --m")
+
+
+def test_models_and_list_are_readable_at_80_columns(tiny_models):
+    for arguments, package in ((("models",), "app"), (("list",), "training")):
+        text = run(*arguments, package=package, COLUMNS="80").stdout
+        assert max(map(len, text.splitlines())) <= 80
+        assert "…" not in text
+        assert "Ankle boot" in text or package == "training"
+    names = [line for line in run("models", COLUMNS="80").stdout.splitlines() if not line.startswith(" ")]
+    assert "shakespeare-next-word-lstm, version 1" in names
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_word_of_a_table_is_cut_off(columns):
+    text = run("devices", COLUMNS=str(columns)).stdout
+    assert max(map(len, text.splitlines()[:-1])) <= columns
+    assert "…" not in text
 
 
 def test_models_lists_what_they_take_and_how_good_they_are(tiny_models):
@@ -71,7 +150,8 @@ def test_labels_with_brackets_are_printed_as_they_are(tmp_path):
     picture.write_bytes(png(np.full((4, 4), 5, np.uint8)))
     printed = run("predict", "brightness", picture, "--top-k", 1, "--models-dir", tmp_path)
     assert printed.stdout == " 1.0000  [dark] :cat: [/b]\n"
-    assert "│ [dark] :cat: [/b], bright │" in run("models", "--models-dir", tmp_path).stdout
+    listed = run("models", "--models-dir", tmp_path).stdout.splitlines()
+    assert "  answers   [dark] :cat: [/b], bright" in map(str.rstrip, listed)
 
 
 def test_models_says_which_file_can_not_be_read(tmp_path):
@@ -149,10 +229,10 @@ def test_the_service_imports_no_tensorflow():
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("--models-dir", "/no/such"), "the models directory is '/no/such', and there is no such directory"),
+        (("--models-dir", "/no/such"), "the models directory '/no/such' does not exist; set it with --models-dir"),
         (
             ("--port", 9103, "--grpc-port", 9103),
-            "--port and --grpc-port are both 9103; choose another one for one of them",
+            "--port and --grpc-port are both 9103; choose different ports",
         ),
     ],
 )
@@ -183,8 +263,8 @@ def test_models_and_predict_go_by_serving_json(tmp_path):
         assert label("--version", 2) == "dark"
     policy.write_text('{"version_labels": {"stable": 1, "canary": 2}}')
     listed = run("models", "--models-dir", tmp_path).stdout
-    assert "1 (stable, serving)" in listed
-    assert "2 (canary)" in listed
+    assert "version 1 (stable, serving)" in listed
+    assert "version 2 (canary)" in listed
     policy.write_text('{"version_labels": 1}')
     result = run("models", "--models-dir", tmp_path)
     assert (result.returncode, "serving.json: version_labels is 1" in result.stderr) == (0, True)

@@ -5,8 +5,8 @@ one op at a time. Built without the mask, with the same weights, it becomes the 
 ``sequence_lens`` = number of non-zero ids, and read through ``Y_h`` (the state after each row's own last token),
 that op gives exactly what the mask gives, as long as padding stands after the text.
 
-``python -m benchmarks lstm`` measures the pass against the loop; docs/performance.md has its table. Of its parts, and
-of another pass, on ONNX Runtime 1.31.1, one thread, medians of runs in random order:
+``python -m benchmarks lstm`` measures the pass against the loop; docs/explanation/performance.md has the
+table. Of its parts, and of another pass, on ONNX Runtime 1.31.1, one thread, medians of runs in random order:
 
 - Leaving the zero initial states out, instead of computing them from the batch size: 3 to 15 % less for one row.
 - Folding a batch normalisation after a dense layer into its weights (``fold_scales``), because tf2onnx leaves it as

@@ -118,7 +118,7 @@ def test_options_that_a_lesson_has_no_use_for_are_refused(options, lesson_file, 
     ended = command("run", "tiny-lesson", *options)
     assert ended.code == 2
     assert ended.err == (
-        "error: tiny-lesson is a lesson: it takes --set, --publish, --run-id, --models-dir and --runs alone\n"
+        "error: tiny-lesson is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs\n"
     )
     assert not (tmp_path / "runs").exists()
 

@@ -1,0 +1,53 @@
+"""docs/reference/metrics.md lists the metrics that a service exposes, and no others."""
+
+import json
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.test_rollout import image
+from tests.support.gpus import WITH_GPUS
+from tests.support.service import ROOT, Service, wait_until
+from tests.support.tiny_models import write_brightness_model
+
+ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \|\s*(.*?)\s*\| (.+) \|$", re.MULTILINE)
+
+
+def documented():
+    """Metric -> its type and labels, as the document has them."""
+    rows = ROW.findall((ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8"))
+    found = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def exposed(service):
+    """Metric -> its type and labels, as a scrape has them; the labels are None where there is no sample."""
+    found = {}
+    for family in text_string_to_metric_families(service.client.get("/metrics").text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+        assert len(labels) <= 1, name
+        found[name] = (family.type, labels.pop() if labels else None)
+    return found
+
+
+def test_the_document_lists_every_metric_with_its_type_and_labels(tmp_path):
+    for version in (1, 2):
+        policy = write_brightness_model(tmp_path, version=version).parent / "serving.json"
+    policy.write_text(json.dumps({"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}}}))
+    found = {}
+    for workers in ("1", "2"):
+        service = Service(tmp_path, "--workers", workers, environment=WITH_GPUS)
+        try:
+            service.client.post("/v2/models/brightness/infer", json=image()).raise_for_status()
+            wait_until(lambda service=service: "atelier_shadow_copies_total{" in service.client.get("/metrics").text)
+            found |= exposed(service)
+        finally:
+            assert service.stop() == 0
+    listed = documented()
+    assert set(listed) == set(found)
+    for name, (kind, labels) in found.items():
+        assert listed[name][0] == kind, name
+        assert labels in {None, listed[name][1]}, name
+    assert {name for name, (_, labels) in found.items() if labels is None} <= {"atelier_dropped_rows_total"}
