@@ -4,8 +4,9 @@
 """
 
 from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -93,23 +94,53 @@ class Duration:
         self.add(snapshot[1], count=snapshot[0])
 
 
+def plain(value: Any) -> Any:
+    """A count as JSON has it: of a table, pairs of key and count."""
+    if isinstance(value, Histogram | Duration):
+        return value.snapshot()
+    if isinstance(value, dict):
+        return [[key, plain(count)] for key, count in value.items()]
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def summed(own: Any, other: Any) -> Any:
+    """A count and what another process has counted, as ``plain`` gives it. A table makes the counts that it lacks."""
+    if isinstance(own, Histogram | Duration):
+        own.merge(other)
+    elif isinstance(own, dict):
+        for key, count in other:
+            key = tuple(key) if isinstance(key, list) else key
+            own[key] = summed(own[key], count)
+    elif isinstance(own, tuple):
+        return tuple(summed(*pair) for pair in zip(own, other, strict=True))
+    else:
+        return own + other
+    return own
+
+
 BATCH_STAGES = ("compute_input", "compute_infer", "compute_output")
-HISTOGRAMS = ("request_seconds", "batch_rows", "batch_seconds", "padding_ratio")
-DURATIONS = ("success", "fail", "queue")
+BatchStages = tuple[Duration, Duration, Duration]
+
+
+def _batch_stages() -> BatchStages:
+    return Duration(), Duration(), Duration()
 
 
 @dataclass(slots=True)
 class VersionMetrics:
-    """Counts of one model version; implements ``serving.work.BatchObserver``."""
+    """Counts of one model version; implements ``batching.work.BatchObserver``.
+
+    Every field is a count that adds up over processes, but for those of ``NOT_SUMMED``.
+    """
 
     request_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     stage_seconds: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram(SECONDS) for name in STAGES})
     batch_rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
     batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     padding_ratio: Histogram = field(default_factory=lambda: Histogram(RATIO))
-    requests: dict[tuple[str, int], int] = field(default_factory=dict)
-    closed: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    closed: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     hangs: int = 0
     device_faults: int = 0
     queued_rows: int = 0
@@ -118,7 +149,7 @@ class VersionMetrics:
     fail: Duration = field(default_factory=Duration)
     queue: Duration = field(default_factory=Duration)
     # Batch size -> seconds of BATCH_STAGES.
-    by_batch_size: dict[int, tuple[Duration, Duration, Duration]] = field(default_factory=dict)
+    by_batch_size: defaultdict[int, BatchStages] = field(default_factory=lambda: defaultdict(_batch_stages))
     last_inference_s: float = 0.0
     # Answered requests that no histogram has taken up yet: seconds in all, then those of STAGES.
     waiting: list[tuple[float, ...]] = field(default_factory=list)
@@ -128,10 +159,8 @@ class VersionMetrics:
         self.batch_rows.observe(rows)
         self.batch_seconds.observe(times.input_s + times.infer_s + times.output_s)
         self.padding_ratio.observe(padding)
-        self.closed[reason] = self.closed.get(reason, 0) + 1
-        stages = self.by_batch_size.get(rows)
-        if stages is None:
-            stages = self.by_batch_size[rows] = (Duration(), Duration(), Duration())
+        self.closed[reason] += 1
+        stages = self.by_batch_size[rows]
         stages[0].add(times.input_s)
         stages[1].add(times.infer_s)
         stages[2].add(times.output_s)
@@ -164,7 +193,7 @@ class VersionMetrics:
 
     def work_dropped(self, *, rows: int, reason: str) -> None:
         """Count instances that left the queue unrun."""
-        self.dropped[reason] = self.dropped.get(reason, 0) + rows
+        self.dropped[reason] += rows
 
     def queue_changed(self, *, rows: int, nbytes: int) -> None:
         """Note what waits."""
@@ -201,18 +230,8 @@ class VersionMetrics:
         """Everything, for JSON; ``merge`` reads it."""
         self.fold()
         return {
-            "histograms": {name: getattr(self, name).snapshot() for name in HISTOGRAMS},
-            "stages": {name: histogram.snapshot() for name, histogram in self.stage_seconds.items()},
-            "durations": {name: getattr(self, name).snapshot() for name in DURATIONS},
-            "requests": [[protocol, code, count] for (protocol, code), count in self.requests.items()],
-            "closed": dict(self.closed),
-            "dropped": dict(self.dropped),
-            "hangs": self.hangs,
-            "device_faults": self.device_faults,
+            "counts": {name: plain(getattr(self, name)) for name in SUMMED},
             "queued": [self.queued_rows, self.queued_bytes],
-            "by_batch_size": [
-                [rows, [stage.snapshot() for stage in stages]] for rows, stages in self.by_batch_size.items()
-            ],
             "last_inference_s": self.last_inference_s,
         }
 
@@ -223,24 +242,18 @@ class VersionMetrics:
             snapshot: see ``snapshot``.
             ended: that process is gone, and nothing waits in it any more.
         """
-        for name, values in snapshot["histograms"].items():
-            getattr(self, name).merge(values)
-        for name, values in snapshot["stages"].items():
-            self.stage_seconds[name].merge(values)
-        for name, values in snapshot["durations"].items():
-            getattr(self, name).merge(values)
-        for protocol, code, count in snapshot["requests"]:
-            self.requests[protocol, code] = self.requests.get((protocol, code), 0) + count
-        for own, other in ((self.closed, snapshot["closed"]), (self.dropped, snapshot["dropped"])):
-            for reason, count in other.items():
-                own[reason] = own.get(reason, 0) + count
-        self.hangs += snapshot["hangs"]
-        self.device_faults += snapshot["device_faults"]
-        for rows, others in snapshot["by_batch_size"]:
-            stages = self.by_batch_size.setdefault(rows, (Duration(), Duration(), Duration()))
-            for stage, values in zip(stages, others, strict=True):
-                stage.merge(values)
+        for name, other in snapshot["counts"].items():
+            setattr(self, name, summed(getattr(self, name), other))
         if not ended:
             self.queued_rows += snapshot["queued"][0]
             self.queued_bytes += snapshot["queued"][1]
         self.last_inference_s = max(self.last_inference_s, snapshot["last_inference_s"])
+
+
+NOT_SUMMED = {"queued_rows", "queued_bytes", "last_inference_s", "waiting"}
+SUMMED = tuple(each.name for each in fields(VersionMetrics) if each.name not in NOT_SUMMED)
+
+
+def requests_of(snapshot: Mapping[str, Any]) -> int:
+    """Inference requests that a snapshot of ``VersionMetrics`` counts."""
+    return sum(count for _, count in snapshot["counts"]["requests"])

@@ -1,6 +1,7 @@
 """Every metric: its name, its labels, and the samples of one scrape."""
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from app.batching.work import Timings
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.rollout.comparison import Comparison
-from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics
+from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics, plain, summed
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class Metrics(Collector):
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
         # One state, or several where processes that are merged differ.
         self._states: dict[tuple[str, str], set[State]] = {}
-        self._unknown: dict[tuple[str, int], int] = {}
+        self._unknown: Counter[tuple[str, int]] = Counter()
         # Requests to versions whose counts were dropped.
         self._forgotten_requests = 0
-        self._loads: dict[tuple[str, str], Duration] = {}
+        self._loads: defaultdict[tuple[str, str], Duration] = defaultdict(Duration)
         self._broken: dict[str, bool] = {}
         # The canaries that are tried and the versions that are ready; set by who wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
@@ -69,7 +70,7 @@ class Metrics(Collector):
 
     def load_done(self, name: str, succeeded: bool, seconds: float) -> None:
         """Count an attempt to load a version."""
-        self._loads.setdefault((name, "ready" if succeeded else "refused"), Duration()).add(seconds)
+        self._loads[name, "ready" if succeeded else "refused"].add(seconds)
 
     def policy_read(self, name: str, broken: bool) -> None:
         """Note whether serving.json of a model is broken."""
@@ -96,10 +97,10 @@ class Metrics(Collector):
     ) -> None:
         """Count an inference request; implements ``edge.observer.RequestObserver``."""
         if model is None:  # the name came from the client: never a label
-            self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + 1
+            self._unknown[protocol, code] += 1
             return
         counts = self.for_version(model.name, model.version)
-        counts.requests[protocol, code] = counts.requests.get((protocol, code), 0) + 1
+        counts.requests[protocol, code] += 1
         if code == 200:
             counts.last_inference_s = self._wall_clock()
             counts.answered(seconds, timings)
@@ -113,8 +114,8 @@ class Metrics(Collector):
             "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
             "forgotten_requests": self._forgotten_requests,
-            "unknown": [[*key, count] for key, count in self._unknown.items()],
-            "loads": [[*key, duration.snapshot()] for key, duration in self._loads.items()],
+            "unknown": plain(self._unknown),
+            "loads": plain(self._loads),
             "broken": self._broken,
             "facts": [[*key, asdict(facts)] for key, facts in self._facts().items()],
             "rollouts": [[*key, asdict(seen), halted] for key, (seen, halted) in self._compared().items()],
@@ -131,10 +132,8 @@ class Metrics(Collector):
             self._forget(list(self._versions)[:-ENDED_KEPT])
         for name, version, states in () if ended else snapshot["states"]:
             self._states.setdefault((name, version), set()).update(map(State, states))
-        for protocol, code, count in snapshot["unknown"]:
-            self._unknown[protocol, code] = self._unknown.get((protocol, code), 0) + count
-        for name, result, duration in snapshot["loads"]:
-            self._loads.setdefault((name, result), Duration()).merge(duration)
+        summed(self._unknown, snapshot["unknown"])
+        summed(self._loads, snapshot["loads"])
         for name, broken in snapshot["broken"].items():
             self._broken[name] = self._broken.get(name, False) or (broken and not ended)
         for name, version, values in () if ended else snapshot["facts"]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from app.telemetry.counts import requests_of
 from app.telemetry.metrics import Metrics
 from app.telemetry.process import OwnProcess, ProcessMetrics
 
@@ -70,7 +71,5 @@ class Totals:
 
 def requests_in(snapshot: Mapping[str, Any]) -> int:
     """Inference requests that a snapshot of ``Metrics`` counts."""
-    counted = [entry for _, _, counts in snapshot["versions"] for entry in counts["requests"]]
-    total: int = snapshot["forgotten_requests"]
-    total += sum(count for _, _, count in [*counted, *snapshot["unknown"]])
-    return total
+    total: int = snapshot["forgotten_requests"] + sum(count for _, count in snapshot["unknown"])
+    return total + sum(requests_of(counts) for _, _, counts in snapshot["versions"])

@@ -14,7 +14,7 @@ def requests(totals):
     """Of all workers, and of each."""
     document = totals.document(workers=2, serving=2)
     (_, _, version), *_ = document["metrics"]["versions"]
-    return version["requests"][0][2], document["requests"]
+    return version["counts"]["requests"][0][1], document["requests"]
 
 
 def test_what_an_ended_worker_has_counted_stays_and_its_successor_adds_to_it():
