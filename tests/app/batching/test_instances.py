@@ -1,13 +1,17 @@
 """Several instances behind one queue: what runs at the same time, and that nobody is forgotten."""
 
 import asyncio
+import logging
 import threading
 
 import numpy as np
 import pytest
 
+from app.batching.admission import Admission
+from app.batching.instances import Instance, Instances
 from app.errors import BackendFailed, DeadlineOutOfReach, Draining
 from app.runtime.failover import Condition, FailoverBackend
+from app.runtime.placement import Placement
 from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, answer, make_batcher, make_work, until
 
 
@@ -224,3 +228,47 @@ def test_one_instance_with_a_faulty_device_loses_no_request_while_the_other_goes
     assert not conditions[1].degraded
     assert sound.batches
     assert spare.batches
+
+
+def instances_on(*devices):
+    return Instances([Instance(FakeBackend(), Placement(each, f"placed on {each}"), name=each) for each in devices])
+
+
+def test_instances_that_hang_are_counted_out_and_in_again_with_their_admission(caplog):
+    caplog.set_level(logging.INFO)
+    instances, admission = instances_on("a", "b", "c"), Admission(10, 10, instances=3)
+    for left, instance in ((2, instances.all[0]), (1, instances.all[1])):
+        error = instances.exclude(instance, admission)
+        assert error.message == "the backend did not return: a batch runs for longer than max_execution_ms allows"
+        assert (instances.usable, admission.instances, instance.hangs) == (left, left, True)
+    instances.include(instances.all[0], admission)
+    assert (instances.usable, admission.instances) == (2, 2)
+    assert instances.all[0].condition.reason == ""
+    instances.exclude(instances.all[0], admission)
+    assert (instances.hangs, instances.all[0].condition.hangs) == (3, 2)
+    first, _, back, _ = [record.getMessage() for record in caplog.records]
+    assert first == "a hangs: a batch runs for longer than max_execution_ms allows; 2 of 3 instances are left"
+    assert back == "a answers again after it hung"
+
+
+def test_of_several_instances_each_reason_is_told_once_with_its_device():
+    assert instances_on("cpu").reason == "placed on cpu"
+    instances = instances_on("cuda:0", "cuda:1", "cuda:0")
+    assert instances.reason == "cuda:0: placed on cuda:0; cuda:1: placed on cuda:1"
+    assert instances.devices == ("cuda:0", "cuda:1")
+    assert instances.degraded == ""
+    instances.all[1].condition.degraded = "out of memory"
+    assert instances.degraded == "cuda:1: out of memory"
+
+
+def test_instances_that_share_backends_know_the_same_devices_and_tell_only_new_faults():
+    instances = instances_on("cuda:0", "cuda:1")
+    instances.all[1].condition.faults = 4
+    shared = []
+    others = instances.sharing(lambda backend: shared.append(backend) or FakeBackend())
+    assert shared == [each.backend for each in instances.all]
+    for other, each in zip(others, instances.all, strict=True):
+        assert (other.placement, other.condition, other.name) == (each.placement, each.condition, each.name)
+        assert other.backend is not each.backend
+    others[1].condition.faults += 2
+    assert [each.new_faults() for each in others] == [0, 2]

@@ -4,7 +4,14 @@ from itertools import pairwise
 
 import pytest
 
-from app.batching.rules import BatchRules, bucket_limits, resolve, worthwhile_batch_size, worthwhile_buckets
+from app.batching.rules import (
+    BATCH_OVERHEAD_S,
+    BatchRules,
+    bucket_limits,
+    resolve,
+    worthwhile_batch_size,
+    worthwhile_buckets,
+)
 from app.contract.model_spec import ModelSpec
 from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
@@ -27,6 +34,25 @@ def test_the_batch_is_as_large_as_pays():
     assert worthwhile_batch_size(linear) == 1
     until_eight = LatencyCurve(SIZES, [[max(8.0, 1.0 * rows) for rows in SIZES]])
     assert worthwhile_batch_size(until_eight) == 8
+
+
+def test_of_several_lengths_the_middle_one_decides_which_batch_pays():
+    flat, linear = [1.0] * 6, [1.0 * rows for rows in SIZES]
+    seconds = [linear, linear, flat, linear]
+    assert worthwhile_batch_size(LatencyCurve(SIZES, seconds, lengths=(8, 16, 32, 64))) == 32
+    assert worthwhile_batch_size(LatencyCurve(SIZES, [flat, linear, flat], lengths=(8, 16, 32))) == 1
+
+
+def test_what_a_batch_costs_besides_its_call_counts_as_well():
+    cheap = LatencyCurve(SIZES, [[1e-9 * rows for rows in SIZES]])  # nothing next to the overhead
+    assert worthwhile_batch_size(cheap) == 32
+
+
+def test_the_smallest_size_within_a_twentieth_of_the_best_is_taken():
+    # Seconds for a row, without the overhead of a batch: 1 of all but the first, which is just within, or just not.
+    for first, taken in ((1.0 / 0.95 - 1e-6, 1), (1.0 / 0.95 + 1e-3, 2)):
+        curve = LatencyCurve(SIZES, [[first - BATCH_OVERHEAD_S, *(size - BATCH_OVERHEAD_S for size in SIZES[1:])]])
+        assert worthwhile_batch_size(curve) == taken
 
 
 def test_narrow_buckets_where_padding_is_dear_and_wide_ones_where_calls_are():
