@@ -9,10 +9,11 @@ BIN := $(VENV)/bin
 CONTRACT := build/contract-venv
 AUDIT := build/audit-venv
 DOCS := build/docs-venv
+MUTATION := build/mutation-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract mutation docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -32,6 +33,12 @@ contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
 	$(BIN)/python -m tests.contract $(CONTRACT)/bin/schemathesis --max-examples 20 $(ARGS)
 
 # The documents as a web site. The address in the warning that is switched off is that of the theme's successor.
+# mutmut over batching, the lifecycle's plan and the contract, by the tests of these parts: `make mutation
+# ARGS="app.batching.queue*"` for one module. Survivors: `make mutation-results`.
+mutation mutation-results: $(VENV)/.dev-installed $(MUTATION)/.installed
+	PYTHONPATH="$$(echo $(MUTATION)/lib/python3*/site-packages)" $(BIN)/python -m mutmut \
+	    $(if $(filter mutation,$@),run --max-children 2 $(ARGS),results)
+
 docs: $(DOCS)/.installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 	@echo "The site is in build/docs. To read it: python3 -m http.server --bind 127.0.0.1 --directory build/docs 8080"
@@ -66,6 +73,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group audit -o requirements/audit.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group docs -o requirements/docs.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group mutation -c requirements/dev.txt -o requirements/mutation.txt
 
 # Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/reference/licences.md).
 sbom: $(VENV)/.dev-installed $(AUDIT)/.installed
