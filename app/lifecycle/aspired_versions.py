@@ -11,7 +11,7 @@ from app.errors import ServingError, VersionRefused
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
 from app.lifecycle.versions import State, VersionRecord, listed
 from app.loaded import LoadedModel
-from app.repository.policy import CANARY, STABLE, ServingPolicy, Tried
+from app.repository.policy import CANARY, STABLE, CanaryPair, ServingPolicy
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
@@ -229,19 +229,19 @@ class AspiredVersions:
         )
         self.registry.roll_out(name, new)
 
-    def _halt(self, write: Callable[[Tried, str], bool], rollout: Rollout, reason: str) -> None:
+    def _halt(self, write: Callable[[CanaryPair, str], bool], rollout: Rollout, reason: str) -> None:
         """A canary has passed a limit: write that down, so that it stays so after a restart."""
-        log.error("model %s: the canary is halted: %s", rollout.tried.name, reason)
+        log.error("model %s: the canary is halted: %s", rollout.pair.name, reason)
         task = asyncio.create_task(self._write_halt(write, rollout, reason))
         self._halting.add(task)
         task.add_done_callback(self._halting.discard)
 
-    async def _write_halt(self, write: Callable[[Tried, str], bool], rollout: Rollout, reason: str) -> None:
-        name = rollout.tried.name
+    async def _write_halt(self, write: Callable[[CanaryPair, str], bool], rollout: Rollout, reason: str) -> None:
+        name = rollout.pair.name
         async with self._locks[name]:  # neither a promotion that is written now nor a policy just read is overwritten
             is_tried = self.registry.rollout(name) in {None, rollout}
             try:
-                is_written = is_tried and await asyncio.to_thread(write, rollout.tried, reason)
+                is_written = is_tried and await asyncio.to_thread(write, rollout.pair, reason)
             except (OSError, ServingError) as error:
                 log.error(
                     "model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error
@@ -252,7 +252,7 @@ class AspiredVersions:
                 return
             # As the file has it now: once the key is gone from it, that is a change.
             rollout.policy = rollout.policy.model_copy(update={"halted": reason})
-            if (followed := self._followed.get(name)) is not None and followed.tries(rollout.tried):
+            if (followed := self._followed.get(name)) is not None and followed.compares(rollout.pair):
                 halted = followed.rollout.model_copy(update={"halted": reason})
                 self._followed[name] = followed.model_copy(update={"rollout": halted})
                 await self._remember(name, self._followed[name])

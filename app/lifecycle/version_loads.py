@@ -12,7 +12,7 @@ from app.lifecycle.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
-from app.repository.policy import ServingPolicy, Tried
+from app.repository.policy import CanaryPair, ServingPolicy
 from app.repository.serving_file import Promotion
 
 log = logging.getLogger("atelier.lifecycle")
@@ -51,7 +51,7 @@ class Repository:
     promote: Callable[[str, int, list[int]], Promotion]
     rollback: Callable[[str, list[int]], Promotion]
     rollback_target: Callable[[str, list[int]], int]
-    halt: Callable[[Tried, str], bool] | None
+    halt: Callable[[CanaryPair, str], bool] | None
 
 
 class VersionLoads:

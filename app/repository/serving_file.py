@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.contract.files.regular import read_file
 from app.errors import VersionNotFound, VersionRefused
-from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy, Tried
+from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, CanaryPair, ServingPolicy
 
 # So many promotions can be rolled back.
 HISTORY = 20
@@ -109,12 +109,12 @@ def _history(policy: ServingPolicy, versions: Sequence[int]) -> list[int]:
     return [version for version in policy.promoted if version in versions and version != now]
 
 
-def halt(model_directory: Path, tried: Tried, reason: str) -> bool:
+def halt(model_directory: Path, pair: CanaryPair, reason: str) -> bool:
     """Write down why a canary gets no more requests, unless the labels name other versions by now.
 
     Args:
         model_directory: holds the version directories.
-        tried: the canary, and what it was compared with.
+        pair: the canary, and what it was compared with.
         reason: in words.
 
     Returns:
@@ -123,7 +123,7 @@ def halt(model_directory: Path, tried: Tried, reason: str) -> bool:
     Raises:
         VersionRefused, OSError: see ``write_batching``.
     """
-    if not ServingPolicy.read(model_directory).tries(tried):
+    if not ServingPolicy.read(model_directory).compares(pair):
         return False
     _change(model_directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
     return True

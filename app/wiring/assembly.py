@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from app.contract.files.private import sweep
-from app.lifecycle.device_choice import Accelerators, GpuRequest
+from app.lifecycle.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loader import Loader
 from app.lifecycle.registry import Registry
@@ -67,7 +67,7 @@ def build_lifecycle(
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
         private_dir=private_dir,
-        accelerators=Accelerators(
+        device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),
             default_device=settings.device,
             open_gpu=_open_gpu,
@@ -84,7 +84,7 @@ def build_lifecycle(
         load=partial(_load_apart, LargeBlocks(), loader),
         promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
         rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
-        halt=None if hooks is not None else lambda tried, reason: halt(models_dir / tried.name, tried, reason),
+        halt=None if hooks is not None else lambda pair, reason: halt(models_dir / pair.name, pair, reason),
         rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
     )
     registry = Registry(scan=repository.scan, on_state=metrics.set_state)

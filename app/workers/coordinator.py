@@ -16,7 +16,7 @@ from typing import Any
 from app.errors import Draining, NotFound, ServingError
 from app.lifecycle.versions import no_model, no_version, unwritable
 from app.repository.last_good import policy_in_force
-from app.repository.policy import Tried
+from app.repository.policy import CanaryPair
 from app.repository.scan import scan
 from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
 from app.rollout.across_workers import Canaries
@@ -92,22 +92,22 @@ class Coordinator:
 
     async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
         """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
-        for tried, seen in self._canaries.news(worker, counts):
-            policy = await asyncio.to_thread(policy_in_force, self._models_dir / tried.name)
-            if (reason := self._canaries.passed(tried, policy.rollout, seen)) is not None:
-                await self._halt(tried, reason)
+        for pair, seen in self._canaries.news(worker, counts):
+            policy = await asyncio.to_thread(policy_in_force, self._models_dir / pair.name)
+            if (reason := self._canaries.passed(pair, policy.rollout, seen)) is not None:
+                await self._halt(pair, reason)
 
     def ended(self, worker: int) -> None:
         """A worker is gone; its successor counts from nothing."""
         self._canaries.ended(worker)
 
-    async def _halt(self, tried: Tried, reason: str) -> None:
-        name = tried.name
+    async def _halt(self, pair: CanaryPair, reason: str) -> None:
+        name = pair.name
         log.error("model %s: the canary is halted: %s", name, reason)
         for worker in self._workers():
-            worker.channel.tell("halt", **tried._asdict(), reason=reason)
+            worker.channel.tell("halt", **pair._asdict(), reason=reason)
         try:
-            is_written = await self._write(name, partial(halt, tried=tried, reason=reason))
+            is_written = await self._write(name, partial(halt, pair=pair, reason=reason))
         except ServingError as error:
             log.error("model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error)
             return

@@ -144,7 +144,7 @@ class Link:
 
     async def _halt(self, name: str, stable: int, canary: int, reason: str) -> None:
         rollout = self._application.registry.rollout(name)
-        if rollout is not None and rollout.tried == (name, stable, canary):  # not one that has followed it
+        if rollout is not None and rollout.pair == (name, stable, canary):  # not one that has followed it
             rollout.stop(reason)
 
     async def _all_loaded(self) -> None:

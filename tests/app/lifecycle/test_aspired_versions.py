@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.registry import Registry
-from app.repository.policy import CANARY, STABLE, RollbackPolicy, RolloutPolicy, ServingPolicy, Tried
+from app.repository.policy import CANARY, STABLE, CanaryPair, RollbackPolicy, RolloutPolicy, ServingPolicy
 
 ROLLOUT = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.1, min_requests=1))
 POLICY = ServingPolicy(version_labels={STABLE: 1, CANARY: 2}, rollout=ROLLOUT)
@@ -39,9 +39,9 @@ class FakeLoads:
     def remember(self, name, policy):
         self.kept.append(policy)
 
-    def halt(self, tried, reason):
-        self.halts.append((tried, reason))
-        return self.serving_json.tries(tried)
+    def halt(self, pair, reason):
+        self.halts.append((pair, reason))
+        return self.serving_json.compares(pair)
 
 
 def halt_while_it_changes(change):
@@ -65,7 +65,7 @@ def halt_while_it_changes(change):
 
 def test_a_halt_is_written_and_kept_once_nothing_else_changes():
     loads = halt_while_it_changes(lambda loads: None)
-    assert loads.halts == [(Tried("m", 1, 2), REASON)]
+    assert loads.halts == [(CanaryPair("m", 1, 2), REASON)]
     assert loads.registry.rollout("m").reason == REASON
     assert loads.kept[-1] == POLICY.model_copy(update={"rollout": ROLLOUT.model_copy(update={"halted": REASON})})
 

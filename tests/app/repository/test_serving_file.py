@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.repository.policy import Tried
+from app.repository.policy import CanaryPair
 from app.repository.serving_file import halt
 
 
@@ -23,11 +23,11 @@ def test_a_halt_is_written_only_where_the_two_versions_are_named_that_it_was_jud
     path = tmp_path / "serving.json"
     before = {"version_labels": labels, "rollout": {"shadow": {}}}
     path.write_text(json.dumps(before))
-    assert halt(tmp_path, Tried("m", 1, 2), "too bad") is is_written
+    assert halt(tmp_path, CanaryPair("m", 1, 2), "too bad") is is_written
     rollout = {"shadow": {}, "halted": "too bad"} if is_written else {"shadow": {}}
     assert json.loads(path.read_text()) == before | {"rollout": rollout}
 
 
 def test_without_a_file_no_halt_is_written(tmp_path):
-    assert not halt(tmp_path, Tried("m", 1, 2), "too bad")
+    assert not halt(tmp_path, CanaryPair("m", 1, 2), "too bad")
     assert list(tmp_path.iterdir()) == []
