@@ -5,13 +5,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 
-from app.errors import ServingError, VersionRefused
+from app.errors import VersionRefused
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
-from app.lifecycle.versions import State, VersionRecord, listed
+from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
-from app.repository.policy import CANARY, STABLE, CanaryPair, ServingPolicy
+from app.repository.missing import listed
+from app.repository.policy import CANARY, STABLE, ServingPolicy
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
@@ -23,18 +23,20 @@ class AspiredVersions:
     Args:
         loads: loads and retires single versions.
         on_policy: is told whether serving.json of a model is broken (model, broken), each time it is read.
-        locks: of the models.
+        on_limit: is told when a canary passes a limit, and why; None: the supervisor judges canaries.
     """
 
     def __init__(
-        self, loads: VersionLoads, on_policy: Callable[[str, bool], None], locks: Mapping[str, asyncio.Lock]
+        self,
+        loads: VersionLoads,
+        on_policy: Callable[[str, bool], None],
+        on_limit: Callable[[Rollout, str], None] | None,
     ) -> None:
         self.loads = loads
         self.registry = loads.registry
         self.repository = loads.repository
         self._on_policy = on_policy
-        self._locks = locks
-        self._halting: set[asyncio.Task[None]] = set()
+        self._on_limit = on_limit
         # Model -> the version that the log said to answer requests that name none.
         self._announced: dict[str, int] = {}
         # Model -> the policy that was followed last.
@@ -215,8 +217,7 @@ class AspiredVersions:
         same = old is not None and (old.stable, old.canary) == (live, canary)
         if old is not None and same and old.policy == policy.rollout:
             return
-        halt = partial(self._halt, self.repository.halt) if self.repository.halt is not None else None
-        new = Rollout(policy.rollout, live, canary, halt, clock=time.perf_counter)
+        new = Rollout(policy.rollout, live, canary, self._on_limit, clock=time.perf_counter)
         new.reason = policy.rollout.halted
         if old is not None and same and (old.reason is None or new.reason is not None):
             new.comparison = old.comparison
@@ -228,34 +229,6 @@ class AspiredVersions:
             f": no more, {new.reason}" if new.reason is not None else "",
         )
         self.registry.roll_out(name, new)
-
-    def _halt(self, write: Callable[[CanaryPair, str], bool], rollout: Rollout, reason: str) -> None:
-        """A canary has passed a limit: write that down, so that it stays so after a restart."""
-        log.error("model %s: the canary is halted: %s", rollout.pair.name, reason)
-        task = asyncio.create_task(self._write_halt(write, rollout, reason))
-        self._halting.add(task)
-        task.add_done_callback(self._halting.discard)
-
-    async def _write_halt(self, write: Callable[[CanaryPair, str], bool], rollout: Rollout, reason: str) -> None:
-        name = rollout.pair.name
-        async with self._locks[name]:  # neither a promotion that is written now nor a policy just read is overwritten
-            is_tried = self.registry.rollout(name) in {None, rollout}
-            try:
-                is_written = is_tried and await asyncio.to_thread(write, rollout.pair, reason)
-            except (OSError, ServingError) as error:
-                log.error(
-                    "model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error
-                )
-                return
-            if not is_written:
-                log.info("model %s: serving.json stays as it is: something else is tried by now", name)
-                return
-            # As the file has it now: once the key is gone from it, that is a change.
-            rollout.policy = rollout.policy.model_copy(update={"halted": reason})
-            if (followed := self._followed.get(name)) is not None and followed.compares(rollout.pair):
-                halted = followed.rollout.model_copy(update={"halted": reason})
-                self._followed[name] = followed.model_copy(update={"rollout": halted})
-                await self._remember(name, self._followed[name])
 
 
 def _why_retired(version: int, versions: list[int]) -> str:

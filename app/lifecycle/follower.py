@@ -78,8 +78,7 @@ class Follower:
 
     async def _follow_once(self, name: str) -> float | None:
         try:
-            found = await asyncio.to_thread(self._repository.scan)
-            return await self._lifecycle.follow(name, found.get(name, []))
+            return await self._lifecycle.follow(name)
         except Exception:
             log.exception("model %s: what has changed could not be followed", name)
             return None

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
 from app.errors import ModelNotReady, VersionNotFound
-from app.lifecycle.versions import State, VersionRecord, listed, no_model, no_version
+from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
+from app.repository.missing import listed, no_model, no_version
 from app.rollout.canary import Rollout
 
 

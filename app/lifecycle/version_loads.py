@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from app.errors import Draining, ModelNotReady, ServingError, VersionRefused, shortened
@@ -12,8 +11,8 @@ from app.lifecycle.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
-from app.repository.policy import CanaryPair, ServingPolicy
-from app.repository.serving_file import Promotion
+from app.repository.policy import ServingPolicy
+from app.repository.repository import Repository
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -23,43 +22,13 @@ RETIRE_TIMEOUT_S = 60.0
 LONGEST_BACKOFF_S = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Repository:
-    """What lies on the disk, each read anew. All of these block.
-
-    Attributes:
-        scan: model name -> versions, newest first; OSError if the directory cannot be read.
-        snapshot: model name -> something other than before if the model has changed.
-        policy: serving.json of a model; VersionRefused if it is broken.
-        fingerprint: of a version; other than before if any of its files changed.
-        remember: keeps a policy that is followed, for the time that serving.json is broken; OSError if it cannot.
-        last_good: the policy that is kept; None if there is none.
-        load: loads a version with the settings of a policy; VersionRefused if it must not serve.
-        promote: gives a version the label "stable" in serving.json.
-        rollback: gives it back to the version before, and ``rollback_target`` says which that is.
-        halt: writes into serving.json why a canary gets no more requests, and says whether that names the two versions
-            still; None: somebody else judges canaries.
-    """
-
-    scan: Callable[[], Mapping[str, list[int]]]
-    snapshot: Callable[[], Mapping[str, Hashable]]
-    policy: Callable[[str], ServingPolicy]
-    remember: Callable[[str, ServingPolicy], None]
-    last_good: Callable[[str], ServingPolicy | None]
-    fingerprint: Callable[[str, int], Hashable]
-    load: Callable[[str, int, ServingPolicy], LoadedModel]
-    promote: Callable[[str, int, list[int]], Promotion]
-    rollback: Callable[[str, list[int]], Promotion]
-    rollback_target: Callable[[str, list[int]], int]
-    halt: Callable[[CanaryPair, str], bool] | None
-
-
 class VersionLoads:
     """Brings single versions into the registry and out of it.
 
     Args:
         registry: what requests see.
-        repository: what lies on the disk.
+        repository: the models directory.
+        load: loads a version with the settings of a policy; VersionRefused if it must not serve. Blocks.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_freed: is told after each version that was freed, and after each attempt that failed.
         load_timeout_s: a load that takes longer is refused.
@@ -69,14 +38,16 @@ class VersionLoads:
         self,
         registry: Registry,
         repository: Repository,
+        *,
+        load: Callable[[str, int, ServingPolicy], LoadedModel],
+        load_timeout_s: float,
         on_load: Callable[[str, bool, float], None],
         on_freed: Callable[[], None] = lambda: None,
-        *,
-        load_timeout_s: float,
     ) -> None:
         self.registry = registry
         self.repository = repository
         self.threads = LoadThreads(timeout_s=load_timeout_s)
+        self._load_blocking = load
         self._on_load = on_load
         self._on_freed = on_freed
 
@@ -165,7 +136,7 @@ class VersionLoads:
     async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
         began, succeeded = time.monotonic(), False
         try:
-            model = await self.threads.run(partial(self.repository.load, name, version, policy))
+            model = await self.threads.run(partial(self._load_blocking, name, version, policy))
             succeeded = True
             return model
         finally:

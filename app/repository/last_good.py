@@ -43,7 +43,7 @@ def last_good(model_directory: Path) -> ServingPolicy | None:
         return None
 
 
-def policy_in_force(
+def policy_in_effect(
     model_directory: Path, *, on_mistake: Callable[[VersionRefused], None] = lambda error: None
 ) -> ServingPolicy:
     """What serving.json says; while it is broken, what it said last; if nobody knows, the defaults.

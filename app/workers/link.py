@@ -21,7 +21,7 @@ TELL_EVERY_S = 1.0
 
 
 class Link:
-    """One end of a worker's channel; implements ``serving.administration.RepositoryCommands`` for all workers.
+    """One end of a worker's channel; implements ``control.administration.RepositoryCommands`` for all workers.
 
     Args:
         end: the worker's socket.
@@ -47,6 +47,7 @@ class Link:
             {
                 "load": self._load,
                 "unload": self._unload,
+                "default_version": self._default_version,
                 "prepare": self._prepare,
                 "settle": self._settle,
                 "follow": self._follow,
@@ -128,6 +129,10 @@ class Link:
         await self._application.lifecycle.unload(name, timeout_s=timeout_s)
         return [record.version for record in self._application.registry.records(name)]
 
+    async def _default_version(self, name: str) -> int | None:
+        await self.loaded.wait()
+        return await self._application.lifecycle.default_version(name)
+
     async def _prepare(self, name: str, version: int) -> None:
         await self.loaded.wait()
         await self._application.lifecycle.prepare(name, version)
@@ -138,13 +143,11 @@ class Link:
 
     async def _follow(self, name: str) -> None:
         await self.loaded.wait()
-        lifecycle = self._application.lifecycle
-        found = await asyncio.to_thread(lifecycle.repository.scan)
-        await lifecycle.follow(name, list(found.get(name, [])))
+        await self._application.lifecycle.follow(name)
 
     async def _halt(self, name: str, stable: int, canary: int, reason: str) -> None:
         rollout = self._application.registry.rollout(name)
-        if rollout is not None and rollout.pair == (name, stable, canary):  # not one that has followed it
+        if rollout is not None and rollout.pair == (name, stable, canary):  # not another canary
             rollout.stop(reason)
 
     async def _all_loaded(self) -> None:

@@ -188,7 +188,7 @@ def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it
     for _ in range(20):
         ask(service.client, image(255))
     wait_until(lambda: shadow(service)["state"] == "halted")
-    wait_until(lambda: "serving.json stays as it is: something else is tried by now" in service.log)
+    wait_until(lambda: "serving.json is unchanged: it names another canary or other limits" in service.log)
     assert shadow(service)["canary"] == "2"
     assert read_policy(models)["rollout"] == rollout
     service.client.post("/v2/repository/models/brightness/load").raise_for_status()
