@@ -60,7 +60,7 @@ class Commands(ABC):
         if version not in versions:
             raise no_version(name, version, versions)
         async with self._locks[name]:
-            default = await self.default_version(name)
+            default = await self.default_version(name, versions)
             write = partial(self.repository.promote, name, version, default=default, versions=versions)
             return await self._make_stable(name, version, write)
 
@@ -73,7 +73,7 @@ class Commands(ABC):
         """
         versions = await self._versions(name)
         async with self._locks[name]:
-            default = await self.default_version(name)
+            default = await self.default_version(name, versions)
             target = partial(self.repository.rollback_target, name, default=default, versions=versions)
             write = partial(self.repository.rollback, name, default=default, versions=versions)
             return await self._make_stable(name, await asyncio.to_thread(target), write)
@@ -126,8 +126,8 @@ class Commands(ABC):
         """Whether the service is shutting down."""
 
     @abstractmethod
-    async def default_version(self, name: str) -> int | None:
-        """The default version in effect; None if no version serves."""
+    async def default_version(self, name: str, versions: list[int]) -> int | None:
+        """The default version in effect; None if no version serves. VersionRefused if serving.json is broken."""
 
     @abstractmethod
     async def _load(self, name: str, versions: list[int]) -> None:

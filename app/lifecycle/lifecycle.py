@@ -155,8 +155,11 @@ class Lifecycle(Commands):
             reason = _why_unloaded(name)
             await asyncio.gather(*(self._loads.retire(name, record, reason, timeout_s) for record in records))
 
-    async def default_version(self, name: str) -> int | None:
-        """See ``Commands``."""
+    async def default_version(self, name: str, versions: list[int]) -> int | None:
+        """See ``Commands``; the version that serving.json makes stable, if it is only not followed yet."""
+        stable = (await asyncio.to_thread(self.repository.policy, name)).version_labels.get(STABLE)
+        if stable in versions and not self.registry.refuses(name, stable):
+            return stable
         live = self.registry.live(name)
         return live.version if live is not None else None
 

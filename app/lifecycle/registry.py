@@ -74,6 +74,11 @@ class Registry:
         if rollout is not None:
             self._rollouts[name] = rollout
 
+    def refuses(self, name: str, version: int) -> bool:
+        """Whether a version is known not to load."""
+        record = self._records.get(name, {}).get(version)
+        return record is not None and record.refused
+
     def enter(self, name: str, version: int) -> VersionRecord:
         """The record of a version, made if it is not known yet."""
         return self._records.setdefault(name, {}).setdefault(version, VersionRecord(version, State.UNAVAILABLE))

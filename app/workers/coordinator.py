@@ -75,9 +75,9 @@ class Coordinator(Commands):
     def _is_draining(self) -> bool:
         return self.draining
 
-    async def default_version(self, name: str) -> int | None:
+    async def default_version(self, name: str, versions: list[int]) -> int | None:
         """The default version of most workers; they differ only where a version does not load in all of them."""
-        known = Counter(await self._all("default_version", name=name))
+        known = Counter(await self._all("default_version", name=name, versions=versions))
         del known[None]
         return max(known, key=known.__getitem__, default=None)
 

@@ -129,9 +129,9 @@ class Link:
         await self._application.lifecycle.unload(name, timeout_s=timeout_s)
         return [record.version for record in self._application.registry.records(name)]
 
-    async def _default_version(self, name: str) -> int | None:
+    async def _default_version(self, name: str, versions: list[int]) -> int | None:
         await self.loaded.wait()
-        return await self._application.lifecycle.default_version(name)
+        return await self._application.lifecycle.default_version(name, versions)
 
     async def _prepare(self, name: str, version: int) -> None:
         await self.loaded.wait()

@@ -23,7 +23,7 @@ class HeldCommands(Commands):
 
     _is_draining = False
 
-    async def default_version(self, name):
+    async def default_version(self, name, versions):
         return 1
 
     async def _load(self, name, versions):

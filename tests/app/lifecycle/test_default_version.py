@@ -6,6 +6,7 @@ import json
 import pytest
 
 from app.errors import VersionNotFound
+from app.repository.repository import Repository
 from app.runtime.devices import Device
 from app.runtime.placement import Placer
 from app.settings import Settings
@@ -83,5 +84,15 @@ def test_a_promotion_of_an_unloaded_model_takes_the_version_before_from_the_file
         await lifecycle.unload("brightness", timeout_s=1)
         promoted = await lifecycle.promote("brightness", 1)
         assert (promoted.version, promoted.before) == (1, 2)
+
+    serving(models, scenario)
+
+
+def test_a_promotion_in_the_file_counts_before_the_service_has_followed_it(models):
+    async def scenario(lifecycle):
+        Repository(models).promote("brightness", 1, default=None, versions=[3, 2, 1])
+        assert lifecycle.registry.get("brightness").version == 2
+        promoted = await lifecycle.promote("brightness", 2)
+        assert (promoted.version, promoted.before) == (2, 1)
 
     serving(models, scenario)
