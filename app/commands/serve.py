@@ -21,11 +21,12 @@ def serve(
     ] = None,
     models_dir: ModelsDir = None,
     backend: Annotated[
-        str | None, typer.Option(help="onnx or savedmodel, for models that name none [default: onnx].")
+        str | None,
+        typer.Option(help="onnx or savedmodel, unless serving.json says otherwise [default: onnx]."),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Device of models that name none: auto, cpu, cuda or cuda:N [default: auto]."),
+        typer.Option(help="auto, cpu, cuda or cuda:N, unless serving.json says otherwise [default: auto]."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes that share the port and the cores [default: 1].")

@@ -27,7 +27,7 @@ class Follower:
         self._again: dict[str, asyncio.Task[None]] = {}
 
     async def remember(self) -> None:
-        """What lies there now is known; to be called before it is loaded, so that no change slips through."""
+        """Note what is there now; to be called before it is loaded, so that no change is missed."""
         self._seen = await asyncio.to_thread(self._repository.snapshot)
         for name, mark in self._seen.items():
             _tell(name, mark)

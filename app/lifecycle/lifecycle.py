@@ -83,8 +83,8 @@ class Lifecycle(Commands):
     async def _load_first(self, name: str, versions: list[int]) -> None:
         async with self._locks[name]:
             if name not in self._unloaded:
-                with suppress(VersionRefused, Draining):  # said in the log and in every version's state
-                    await self._aspired.bring_about(name, versions, retry=True)
+                with suppress(VersionRefused, Draining):  # in the log and in the state of every version
+                    await self._aspired.apply(name, versions, retry=True)
 
     def end_loads(self) -> None:
         """Wait for no load any more: the service is shutting down. On the event loop."""
@@ -92,14 +92,14 @@ class Lifecycle(Commands):
 
     @property
     def any_load_runs(self) -> bool:
-        """Whether a thread loads something, be it one that nobody waits for any more."""
+        """Whether a thread loads something, even if nobody waits for it any more."""
         return self._loads.threads.any_runs
 
     async def _load(self, name: str, versions: list[int]) -> None:
         self._unloaded.discard(name)
         before = self.registry.live(name)
         try:
-            refused = await self._aspired.bring_about(name, versions, retry=True)
+            refused = await self._aspired.apply(name, versions, retry=True)
         except VersionRefused as error:
             raise VersionRefused(f"{error.message}; {self._who_serves(name, before)}") from error
         if refused is not None:
@@ -111,7 +111,7 @@ class Lifecycle(Commands):
         live = self.registry.live(name)
         if live is None:
             return "no version serves"
-        return f"version {live.version} {'goes on serving' if live is before else 'serves instead'}"
+        return f"version {live.version} {'continues to serve' if live is before else 'serves instead'}"
 
     async def follow(self, name: str) -> float | None:
         """Follow what has changed on the disk, without being asked for a model.
@@ -131,10 +131,10 @@ class Lifecycle(Commands):
         versions = (await asyncio.to_thread(self.repository.scan)).get(name, [])
         if not versions:
             if self.registry.live(name) is not None:
-                log.warning("model %s is gone from the models directory; what is loaded goes on serving", name)
+                log.warning("model %s is gone from the models directory; its loaded versions continue to serve", name)
             return None
         with suppress(VersionRefused, Draining):  # in the log and in the state of every version
-            await self._aspired.bring_about(name, versions, retry=False)
+            await self._aspired.apply(name, versions, retry=False)
         waits = [record.retry_at - time.monotonic() for record in self.registry.records(name) if record.retry_at]
         return max(0.0, min(waits)) if waits else None
 
@@ -192,7 +192,7 @@ class Lifecycle(Commands):
         self._unloaded.discard(name)
         before = self.registry.live(name)
         try:
-            await self._aspired.bring_about(name, versions, retry=False)
+            await self._aspired.apply(name, versions, retry=False)
         except VersionRefused as error:
             if (live := self.registry.live(name)) is None or live.version != version:
                 raise VersionRefused(
@@ -213,25 +213,21 @@ class Lifecycle(Commands):
         task.add_done_callback(self._halting.discard)
 
     async def load_one(self, name: str, version: int | None) -> None:
-        """Load one model only: ``version``, or what would answer requests that name none.
+        """Load one version only: ``version``, or the default version; if it does not load, its record says why.
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
             VersionRefused: serving.json is broken.
         """
         versions = await asyncio.to_thread(self.repository.versions, name)
-        if version is not None and version not in versions:
-            raise no_version(name, version, versions)
         if version is None:
-            policy = await self._aspired.policy(name, versions)
-            wanted = [policy.version_labels[STABLE]] if policy.version_labels.get(STABLE) in versions else []
-            wanted += policy.candidates(versions)[0]
-        else:
-            policy, wanted = await asyncio.to_thread(self.repository.policy, name), [version]
-        for candidate in wanted:
-            if (model := await self._loads.attempt(name, candidate, policy)) is not None:
-                self.registry.serve(name, model)
-                break
+            await self._aspired.load_default(name, versions)
+            return
+        if version not in versions:
+            raise no_version(name, version, versions)
+        policy = await asyncio.to_thread(self.repository.policy, name)
+        if (model := await self._loads.attempt(name, version, policy)) is not None:
+            self.registry.serve(name, model)
 
 
 def _why_unloaded(name: str) -> str:

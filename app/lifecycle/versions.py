@@ -26,11 +26,11 @@ class VersionRecord:
         reason: why it is unavailable, or why it serves otherwise than serving.json asks for; else empty.
         refused: it is unavailable because it cannot be loaded.
         model: set while READY.
-        fingerprint: of its files when it was tried last.
-        settings: that it was tried with last.
+        fingerprint: of its files when it was last loaded or refused.
+        settings: that it was last loaded or refused with.
         failures: attempts to load it since it last served.
         tried_at: monotonic seconds of the last failure.
-        retry_at: monotonic seconds from which on it may be tried again; None: when its files change.
+        retry_at: monotonic seconds from which on it may be loaded again; None: when its files change.
     """
 
     version: int

@@ -246,7 +246,7 @@ class ServingPolicy(BaseModel):
 
     @property
     def load_settings(self) -> tuple[object, ...]:
-        """What a version is loaded with: one for which it changes is loaded anew."""
+        """What a version is loaded with; if it changes, the version is loaded again."""
         return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb, self.max_text_characters
 
     def compares(self, pair: CanaryPair) -> bool:
@@ -255,7 +255,7 @@ class ServingPolicy(BaseModel):
         return labels.get(CANARY) == pair.canary and labels.get(STABLE, pair.stable) == pair.stable
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
-        """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""
+        """See ``VersionPolicy.choose``; the canary is not a candidate, unless there is no other version."""
         others = [version for version in versions if version != self.version_labels.get(CANARY)]
         return self.version_policy.choose(others or versions)
 

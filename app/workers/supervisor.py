@@ -47,7 +47,7 @@ def supervise(settings: Settings) -> int:
         The exit code: 0 after a signal, or that of a worker if none of them can start.
 
     Raises:
-        OSError: the address for HTTP is taken, or is none of this machine's.
+        OSError: the address for HTTP is taken, or does not belong to this machine.
         CannotListen: that for gRPC is.
     """
     return asyncio.run(Supervisor(settings).run())

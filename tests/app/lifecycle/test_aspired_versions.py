@@ -1,9 +1,10 @@
-"""What one process does about a canary that has passed a limit."""
+"""The steps of the plan, taken over fake loads; a canary that has passed a limit."""
 
 import asyncio
 
 import pytest
 
+from app.errors import VersionRefused
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
 from app.repository.policy import CANARY, STABLE, RollbackPolicy, RolloutPolicy, ServingPolicy
@@ -23,21 +24,69 @@ def directory(tmp_path):
     return directory
 
 
-def following(directory, scenario):
-    """Runs a scenario with a lifecycle that has loaded everything."""
+def following(directory, scenario, *refused):
+    """Runs a scenario with a lifecycle that has loaded everything, save for versions that are refused."""
 
     async def main():
         repository = Repository(directory.parent)
         registry = Registry(scan=repository.scan, on_state=lambda *_: None)
-        lifecycle = Lifecycle(registry, repository, load=FakeLoader(), load_timeout_s=60, on_load=lambda *_: None)
+        loader = FakeLoader(*refused)
+        lifecycle = Lifecycle(registry, repository, load=loader, load_timeout_s=60, on_load=lambda *_: None)
         await lifecycle.load_all()
-        await scenario(lifecycle, registry.rollout("m"))
+        await scenario(lifecycle, loader)
 
     asyncio.run(main())
 
 
+def test_a_refused_version_is_loaded_again_only_on_request_or_with_other_settings_or_files(directory):
+    async def scenario(lifecycle, loader):
+        registry = lifecycle.registry
+        assert (loader.loads, registry.get("m").version) == ([1, 2, 3], 1)
+        await lifecycle.follow("m")
+        assert loader.loads == [1, 2, 3]
+        with pytest.raises(VersionRefused, match=r"version 2 refused: golden row 0 differs; version 1 "):
+            await lifecycle.load("m")
+        assert loader.loads == [1, 2, 3, 2]
+        write_settings(directory, POLICY.model_copy(update={"instances": 2}))
+        await lifecycle.follow("m")
+        assert loader.loads == [1, 2, 3, 2, 1, 2, 3]
+        (directory / "2" / "model.onnx").write_bytes(b"another")
+        assert await lifecycle.follow("m") > 0, "its files keep changing: later"
+        assert loader.loads == [1, 2, 3, 2, 1, 2, 3]
+
+    following(directory, scenario, 2)
+
+
+def test_a_version_that_does_not_load_with_other_settings_keeps_those_it_has(directory):
+    async def scenario(lifecycle, loader):
+        loader.refused.add(1)
+        write_settings(directory, POLICY.model_copy(update={"instances": 2}))
+        await lifecycle.follow("m")
+        for version in (1, 2, 3):
+            assert lifecycle.registry.get("m", version).load_settings == POLICY.load_settings
+        assert lifecycle.registry.get("m").version == 1
+        assert lifecycle.registry.record("m", 1).reason == "golden row 0 differs; it continues to serve as before"
+
+    following(directory, scenario)
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused", "loads", "default"),
+    [({}, (), [3], 3), ({}, (3,), [3, 2], 2), ({STABLE: 1}, (), [1], 1), ({STABLE: 1}, (1,), [1, 3], 3)],
+)
+def test_for_a_command_only_the_default_version_is_loaded(directory, labels, refused, loads, default):
+    write_settings(directory, ServingPolicy(version_labels=labels))
+    loader = FakeLoader(*refused)
+    repository = Repository(directory.parent)
+    registry = Registry(scan=repository.scan, on_state=lambda *_: None)
+    lifecycle = Lifecycle(registry, repository, load=loader, load_timeout_s=60, on_load=lambda *_: None)
+    asyncio.run(lifecycle.load_one("m", None))
+    assert (loader.loads, registry.get("m").version) == (loads, default)
+
+
 def test_a_halt_is_written_and_kept_and_the_comparison_stays(directory):
-    async def scenario(lifecycle, rollout):
+    async def scenario(lifecycle, _):
+        rollout = lifecycle.registry.rollout("m")
         rollout.answered(rollout.canary, 500)
         assert rollout.reason == REASON
         await until(lambda: lifecycle.repository.last_good("m").rollout.halted)
@@ -58,8 +107,8 @@ def test_a_halt_is_written_and_kept_and_the_comparison_stays(directory):
     ],
 )
 def test_no_halt_is_written_for_a_canary_that_has_followed_or_starts_again(directory, change):
-    async def scenario(lifecycle, rollout):
-        policy = POLICY.model_copy(update=change)
+    async def scenario(lifecycle, _):
+        rollout, policy = lifecycle.registry.rollout("m"), POLICY.model_copy(update=change)
         rollout.answered(rollout.canary, 500)
         write_settings(directory, policy)
         await lifecycle.load("m")
