@@ -26,17 +26,17 @@ def models(models_dir: ModelsDir = None) -> None:
 
     from app.contract.files.regular import read_file
     from app.contract.model_spec import ModelSpec
-    from app.repository.last_good import policy_in_force
+    from app.repository.last_good import policy_in_effect
     from app.repository.scan import scan
-    from app.repository.serving_file import stable_version
+    from app.repository.serving_file import default_by_files
 
     settings = read_settings(models_dir=models_dir)
     found = scan(settings.models_dir)
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
-        policy = policy_in_force(settings.models_dir / name, on_mistake=_warn)
-        serving = stable_version(policy, versions)
+        policy = policy_in_effect(settings.models_dir / name, on_mistake=_warn)
+        serving = default_by_files(policy, versions)
         for version in versions:
             directory = settings.models_dir / name / str(version)
             try:

@@ -1,4 +1,8 @@
-"""``promote`` and ``rollback``: which version is the default."""
+"""``promote`` and ``rollback`` without a service: they write the label "stable" into serving.json.
+
+No version is loaded: where serving.json names no stable version, the newest one on the disk counts as the default
+version before, although it may not load. The routes of a running service know better.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +17,7 @@ from app.errors import ServingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.repository.repository import Repository
     from app.repository.serving_file import Promotion
 
 
@@ -25,14 +30,14 @@ def promote(
 
     The version gets the label "stable" in serving.json, and answers requests without a version. A running service
     follows within seconds. If the version does not load, the previous version continues to serve.
+    Nothing is loaded here: without a label "stable", the newest version counts as the previous default.
     """
     from app.contract.manifest import verify_manifest
-    from app.repository.serving_file import promote as write
 
-    def check_and_write(directory: Path, versions: list[int]) -> "Promotion":
+    def check_and_write(repository: "Repository", versions: list[int]) -> "Promotion":
         if version in versions:
-            verify_manifest(directory / str(version))
-        return write(directory, version, versions=versions)
+            verify_manifest(repository.models_dir / model / str(version))
+        return repository.promote(model, version, default=None, versions=versions)
 
     _relabel(models_dir, model, check_and_write)
 
@@ -43,28 +48,25 @@ def rollback(
     """Undo the last promotion.
 
     If there was none, the next older version becomes the default.
+
+    Nothing is loaded here: without a label "stable", the newest version counts as the one to go back from.
     """
-    from app.repository.serving_file import rollback as write
+    _relabel(
+        models_dir, model, lambda repository, versions: repository.rollback(model, default=None, versions=versions)
+    )
 
-    _relabel(models_dir, model, lambda directory, versions: write(directory, versions=versions))
 
+def _relabel(models_dir: Path | None, model: str, write: "Callable[[Repository, list[int]], Promotion]") -> None:
+    """Change the label with the versions that are on the disk, and say what has changed."""
+    from app.repository.repository import Repository
 
-def _relabel(models_dir: Path | None, model: str, write: "Callable[[Path, list[int]], Promotion]") -> None:
-    """Change the stable version to one of those on the disk, and report the change."""
-    from app.lifecycle.versions import no_model
-    from app.repository.scan import scan
-
-    settings = read_settings(models_dir=models_dir)
-    directory = settings.models_dir / model
+    repository = Repository(read_settings(models_dir=models_dir).models_dir)
     try:
-        found = scan(settings.models_dir)
-        if model not in found:
-            raise no_model(model, found)
-        promotion = write(directory, found[model])
+        promotion = write(repository, repository.versions(model))
     except ServingError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"{error.filename or directory}: {error.strerror or error}")
+        fail(f"{error.filename or repository.models_dir / model}: {error.strerror or error}")
     line = f"{model}: version {promotion.version} is stable"
     before = f", before it was {promotion.before}" if promotion.before not in {None, promotion.version} else ""
     Console(soft_wrap=True).print(Text(f"{line}{before}; a running service follows within seconds"))

@@ -28,11 +28,11 @@ class RepositoryCommands(Protocol):
         ...
 
     async def promote(self, name: str, version: int) -> Promotion:
-        """Let a version answer requests that name none."""
+        """Make a version the default version."""
         ...
 
     async def rollback(self, name: str) -> Promotion:
-        """Let the version before the last promotion answer."""
+        """Undo the last promotion."""
         ...
 
 
@@ -132,7 +132,7 @@ class AdminRule:
         if self._keys is not None:
             self._keys.check("admin", authorization=call.credentials, api_key=call.api_key, how=call.how)
         else:
-            raise Forbidden(f"{call.name} wants the admin key; send {call.how}: Bearer KEY")
+            raise Forbidden(f"{call.name} requires the admin key; send {call.how}: Bearer KEY")
 
 
 def forwarding(fields: Collection[str]) -> str | None:
@@ -163,7 +163,7 @@ def check_load_parameters(parameters: Mapping[str, Any]) -> None:
     if parameters:
         raise Unsupported(
             f"parameter {min(parameters)!r} of load is not supported: a model is published under the models "
-            "directory, its settings lie in serving.json"
+            "directory, its settings are in serving.json"
         )
 
 

@@ -88,7 +88,7 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
     """Every version of every model with its state, and why it does not serve.
 
     Args:
-        registry: knows what is loaded and what lies on the disk.
+        registry: knows what is loaded and what is on the disk.
         ready: only versions that serve.
     """
     entries = []
@@ -101,7 +101,7 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
 
 
 def model_versions(registry: Registry, name: str) -> dict[str, Any]:
-    """Which version of a model answers requests that name none, what the labels name, and the state of each version.
+    """The default version of a model, what the labels name, and the state of each version.
 
     Raises:
         ModelNotFound: there is no such model.
@@ -118,7 +118,7 @@ def model_versions(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> dict[str, Any]:
-    """What is known of a model's canary: its shares, requests, copies, agreement and latency beside stable.
+    """What is known of a model's canary: its shares, requests, copies, agreement and latency next to stable.
 
     Raises:
         ModelNotFound: there is no such model.
@@ -128,7 +128,7 @@ def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> d
     rollout = registry.rollout(name)
     if rollout is None:
         raise VersionNotFound(
-            f"model {name!r} has no canary that serves beside a stable version; version_labels.canary in serving.json "
+            f"model {name!r} has no canary that serves next to a stable version; version_labels.canary in serving.json "
             "names one, and it must be loaded"
         )
     seen, policy = statistics.comparison(rollout), rollout.policy

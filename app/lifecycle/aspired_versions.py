@@ -1,17 +1,18 @@
-"""Brings about what serving.json asks for: which versions are loaded, which answers, which is tried beside it."""
+"""Makes a model serve as its serving.json asks: takes the steps of ``plan``, and stays with the last valid file."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
-from app.errors import ServingError, VersionRefused
+from app.errors import VersionRefused
+from app.lifecycle.last_valid import LastValidPolicies
+from app.lifecycle.plan import Load, Retire, Served, ServeDefault, SetLabels, StartCanary, Step, StopCanary, plan, unmet
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
-from app.lifecycle.versions import State, VersionRecord, listed
-from app.loaded import LoadedModel
-from app.repository.policy import CANARY, STABLE, ServingPolicy, Tried
+from app.lifecycle.versions import State, VersionRecord
+from app.repository.missing import listed
+from app.repository.policy import ServingPolicy
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
@@ -23,171 +24,66 @@ class AspiredVersions:
     Args:
         loads: loads and retires single versions.
         on_policy: is told whether serving.json of a model is broken (model, broken), each time it is read.
-        locks: of the models.
+        on_limit: is told when a canary passes a limit, and why; None: the supervisor judges canaries.
     """
 
     def __init__(
-        self, loads: VersionLoads, on_policy: Callable[[str, bool], None], locks: Mapping[str, asyncio.Lock]
+        self,
+        loads: VersionLoads,
+        on_policy: Callable[[str, bool], None],
+        on_limit: Callable[[Rollout, str], None] | None,
     ) -> None:
         self.loads = loads
         self.registry = loads.registry
-        self.repository = loads.repository
+        self._repository = loads.repository
         self._on_policy = on_policy
-        self._locks = locks
-        self._halting: set[asyncio.Task[None]] = set()
-        # Model -> the version that the log said to answer requests that name none.
-        self._announced: dict[str, int] = {}
-        # Model -> the policy that was followed last.
-        self._followed: dict[str, ServingPolicy] = {}
-        self._unkept: set[str] = set()
+        self._on_limit = on_limit
+        self._valid = LastValidPolicies(loads.repository)
 
-    async def bring_about(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
-        """Load what is wanted and not there, then retire what is there and not wanted.
+    async def apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
+        """Follow serving.json of a model.
 
         Args:
             name: model.
             versions: of it on the disk, newest first.
-            retry: also versions that were refused and have not changed.
+            retry: load versions again that were refused and have not changed.
 
         Returns:
             A version that is asked for by name, or is the newest, and is refused; None if all serve.
 
         Raises:
-            VersionRefused: serving.json is broken, or wants what is not there or does not load. The policy that was
-                followed last holds then, and is brought about.
+            VersionRefused: serving.json is broken, or asks for what is not there or does not load. The last valid one
+                stays in effect.
         """
         self.loads.forget_gone(name, versions)
         try:
-            policy = await self.policy(name, versions)
+            policy = await self._policy(name, versions)
             refused = await self._follow(name, versions, policy, retry=retry)
         except VersionRefused as error:
-            if not await self._hold(name, versions, error, retry=retry):
+            if not await self._follow_last_valid(name, versions, error, retry=retry):
                 self._refuse_all(name, versions, error)
             raise
-        if self.registry.live(name) is None and refused is not None:  # after a start: it may be for the settings
-            none = VersionRefused(f"no version loads as serving.json is: version {refused.version}: {refused.reason}")
-            if await self._hold(name, versions, none, retry=retry, tried=policy):
-                raise none
+        if self.registry.live(name) is None and refused is not None:  # after a start: the settings may be the reason
+            why = f"version {refused.version}: {refused.reason}"
+            nothing = VersionRefused(f"no version loads with the settings in serving.json: {why}")
+            if await self._follow_last_valid(name, versions, nothing, retry=retry, failed=policy):
+                raise nothing
         self._on_policy(name, False)
         if self.registry.live(name) is not None:
-            self._followed[name] = policy
-            await self._remember(name, policy)
+            await self._valid.keep(name, policy)
         return refused
 
-    async def _hold(
-        self, name: str, versions: list[int], error: VersionRefused, *, retry: bool, tried: ServingPolicy | None = None
-    ) -> bool:
-        """Follow the policy that was followed last, as serving.json cannot be; whether a version serves by it."""
-        kept = await asyncio.to_thread(self.repository.last_good, name)
-        policy = self._followed.get(name) or kept
-        if policy is None or policy == tried:
-            return False
-        with suppress(VersionRefused):  # said in the log
-            await self._follow(name, versions, policy, retry=retry)
-        if self.registry.live(name) is None:
-            return False
-        log.error("model %s: %s; what serving.json said last holds", name, error.message)
-        self._on_policy(name, True)
-        for record in self.registry.records(name):
-            if record.model is not None:
-                record.reason = f"{error.message}; it goes on serving as before"
-        self._followed[name] = policy
-        if kept is None:  # there was no serving.json before; what another process has kept is newer
-            await self._remember(name, policy)
-        return True
-
-    def _refuse_all(self, name: str, versions: list[int], error: VersionRefused) -> None:
-        """Say in the state of every version that serving.json is broken, and nobody knows what it said before."""
-        log.error("model %s: %s", name, error.message)
-        self._on_policy(name, True)
-        for version in versions:
-            record = self.registry.enter(name, version)
-            if record.model is not None:
-                record.reason = f"{error.message}; it goes on serving as before"
-            elif not record.reason:  # never tried
-                record.refused = True
-                self.registry.set(name, record, State.UNAVAILABLE, error.message)
-
-    async def _remember(self, name: str, policy: ServingPolicy) -> None:
-        """Keep a policy beyond the life of this process."""
-        try:
-            await asyncio.to_thread(self.repository.remember, name, policy)
-            self._unkept.discard(name)
-        except OSError as error:
-            if name not in self._unkept:
-                log.warning(
-                    "model %s: what serving.json says cannot be kept beside it: %s. If it breaks, a start finds what "
-                    "was kept before, or does not serve the model",
-                    name,
-                    error.strerror,
-                )
-            self._unkept.add(name)
-
-    async def _follow(
-        self, name: str, versions: list[int], policy: ServingPolicy, *, retry: bool
-    ) -> VersionRecord | None:
-        """Bring about what a policy asks for; see ``bring_about``."""
-        registry = self.registry
-        labels = policy.version_labels
-        for record in registry.records(name) if name in registry.names() else ():
-            record.reason = "" if record.state is State.READY else record.reason  # of a serving.json broken before
-        candidates, wanted = policy.candidates(versions)
-        named = [labels[label] for label in (STABLE, *sorted(labels)) if labels.get(label) in versions]
-        tried: dict[int, LoadedModel | None] = {}
-
-        async def loads(version: int) -> bool:
-            if version not in tried:
-                tried[version] = model = await self.loads.load_or_keep(name, version, policy, retry=retry)
-                if model is not None and registry.live(name) is None and version != labels.get(CANARY):
-                    registry.serve(name, model)  # the others may take a while to load
-            return tried[version] is not None
-
-        for version in named:
-            await loads(version)
-        if labels.get(STABLE) is not None and tried.get(labels[STABLE]) is None and registry.live(name) is None:
-            # After a start with a stable version that is refused: what was stable before it, not the newest.
-            for version in [each for each in reversed(policy.promoted) if each in versions]:
-                if await loads(version):
-                    break
-        for version in candidates:
-            if wanted == 0:
-                break
-            wanted -= await loads(version)
-        ready = {version: model for version, model in tried.items() if model is not None}
-        live = self._choose_live(name, policy, ready, candidates)
-        if live is not None:
-            if (before := self._announced.get(name)) != live.version:
-                was = f", before it was {before}" if before is not None else ""
-                log.info("model %s: version %d answers requests that name none%s", name, live.version, was)
-                self._announced[name] = live.version
-            registry.serve(name, live)
-        # Before anything retires: no request may be sent to what ends.
-        registry.label(name, labels)
-        self._roll_out(name, policy, live, ready.get(labels.get(CANARY, 0)))
-        if live is not None:
-            chosen = {live.version, *ready}
-            surplus = [record for record in registry.records(name) if record.model and record.version not in chosen]
-            await asyncio.gather(
-                *(
-                    self.loads.retire(name, record, _why_retired(record.version, versions), RETIRE_TIMEOUT_S)
-                    for record in surplus
-                )
-            )
-        for label, version in labels.items():
-            if version not in ready:
-                goes_on = live is not None and live.version == version
-                how = "is gone from the disk and goes on serving" if goes_on else "does not serve"
-                log.warning("model %s: label %r names version %d, which %s", name, label, version, how)
-        asked = [version for version in (*named, *candidates[:1]) if version not in ready]
-        return registry.record(name, asked[0]) if asked else None
-
-    async def policy(self, name: str, versions: list[int]) -> ServingPolicy:
-        """What serving.json of a model says.
+    async def load_default(self, name: str, versions: list[int]) -> None:
+        """Load the default version and no other; if none loads, the records say why.
 
         Raises:
-            VersionRefused: it is broken, or wants only versions that are not there.
+            VersionRefused: serving.json is broken.
         """
-        policy = await asyncio.to_thread(self.repository.policy, name)
+        policy = await self._policy(name, versions)
+        await self._follow(name, versions, policy, retry=True, only_default=True)
+
+    async def _policy(self, name: str, versions: list[int]) -> ServingPolicy:
+        policy = await asyncio.to_thread(self._repository.policy, name)
         if not policy.candidates(versions)[0]:
             raise VersionRefused(
                 f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
@@ -195,70 +91,122 @@ class AspiredVersions:
             )
         return policy
 
-    def _choose_live(
-        self, name: str, policy: ServingPolicy, ready: Mapping[int, LoadedModel], candidates: list[int]
-    ) -> LoadedModel | None:
-        """Stable if that is loaded, or the newest. If stable is refused, what served before goes on."""
-        stable = policy.version_labels.get(STABLE)
-        if stable is not None and (live := ready.get(stable) or self.registry.live(name)) is not None:
-            return live
-        if stable is not None:
-            candidates = [*reversed(policy.promoted), *candidates]
-        return next((ready[version] for version in candidates if version in ready), None)
+    async def _follow_last_valid(
+        self,
+        name: str,
+        versions: list[int],
+        error: VersionRefused,
+        *,
+        retry: bool,
+        failed: ServingPolicy | None = None,
+    ) -> bool:
+        """Follow the last valid policy, as serving.json cannot be followed; whether a version serves then."""
+        policy = await self._valid.get(name)
+        if policy is None or policy == failed:
+            return False
+        with suppress(VersionRefused):  # in the log
+            await self._follow(name, versions, policy, retry=retry)
+        if self.registry.live(name) is None:
+            return False
+        log.error("model %s: %s; the last valid serving.json stays in effect", name, error.message)
+        self._on_policy(name, True)
+        for record in self.registry.records(name):
+            if record.model is not None:
+                record.reason = _as_before(error)
+        await self._valid.keep(name, policy, overwrite=False)
+        return True
 
-    def _roll_out(self, name: str, policy: ServingPolicy, live: LoadedModel | None, canary: LoadedModel | None) -> None:
-        """Try the canary beside ``live``; what is known of the same two goes on being known."""
-        if live is None or canary is None or live is canary:
-            self.registry.roll_out(name, None)
-            return
-        old = self.registry.rollout(name)
-        same = old is not None and (old.stable, old.canary) == (live, canary)
-        if old is not None and same and old.policy == policy.rollout:
-            return
-        halt = partial(self._halt, self.repository.halt) if self.repository.halt is not None else None
-        new = Rollout(policy.rollout, live, canary, halt, clock=time.perf_counter)
-        new.reason = policy.rollout.halted
-        if old is not None and same and (old.reason is None or new.reason is not None):
-            new.comparison = old.comparison
-        log.info(
-            "model %s: version %d is tried beside %d%s",
-            name,
-            canary.version,
-            live.version,
-            f": no more, {new.reason}" if new.reason is not None else "",
+    def _refuse_all(self, name: str, versions: list[int], error: VersionRefused) -> None:
+        """Say in the state of every version that serving.json is broken, and no valid one is known."""
+        log.error("model %s: %s", name, error.message)
+        self._on_policy(name, True)
+        for version in versions:
+            record = self.registry.enter(name, version)
+            if record.model is not None:
+                record.reason = _as_before(error)
+            elif not record.reason:  # never loaded
+                record.refused = True
+                self.registry.set(name, record, State.UNAVAILABLE, error.message)
+
+    async def _follow(
+        self, name: str, versions: list[int], policy: ServingPolicy, *, retry: bool, only_default: bool = False
+    ) -> VersionRecord | None:
+        """Take the steps of the plan until there are none; see ``apply``."""
+        for version in self.registry.models(name):
+            self.registry.record(name, version).reason = ""  # of a serving.json that was broken before
+        refused: set[int] = set()
+        while steps := plan(policy, versions, self._served(name, refused)):
+            for step in steps:
+                if isinstance(step, Load):
+                    if await self.loads.load(name, step.version, policy, retry=retry) is None:
+                        refused.add(step.version)
+                else:
+                    await self._take(name, step, versions)
+                if only_default and self.registry.live(name) is not None:
+                    return None
+        served = self._served(name, refused)
+        _warn_of_labels(name, policy, versions, served)
+        missing = unmet(policy, versions, served)
+        return self.registry.record(name, missing) if missing is not None else None
+
+    def _served(self, name: str, refused: set[int]) -> Served:
+        live, rollout = self.registry.live(name), self.registry.rollout(name)
+        running = None
+        if rollout is not None:
+            running = StartCanary(rollout.stable.version, rollout.canary.version, rollout.policy)
+        return Served(
+            loaded={version: model.load_settings for version, model in self.registry.models(name).items()},
+            refused=frozenset(refused),
+            default=live.version if live is not None else None,
+            labels=self.registry.labels(name),
+            canary=running,
         )
+
+    async def _take(self, name: str, step: Step, versions: list[int]) -> None:
+        """Take a step other than ``Load``."""
+        registry = self.registry
+        models = registry.models(name)
+        match step:
+            case ServeDefault():
+                before = registry.live(name)
+                was = f", before it was {before.version}" if before is not None else ""
+                log.info("model %s: the default version is %d%s", name, step.version, was)
+                registry.serve(name, models[step.version])
+            case SetLabels():
+                registry.label(name, step.labels)
+            case StartCanary():
+                self._start_canary(
+                    name,
+                    Rollout(
+                        step.rollout, models[step.default], models[step.canary], self._on_limit, clock=time.perf_counter
+                    ),
+                )
+            case StopCanary():
+                registry.roll_out(name, None)
+            case Retire():
+                await asyncio.gather(*(self._retire(name, version, versions) for version in step.versions))
+
+    def _start_canary(self, name: str, new: Rollout) -> None:
+        """Compare two versions; what is known of the same two stays, unless a halt was removed."""
+        old, new.reason = self.registry.rollout(name), new.policy.halted
+        if old is not None and old.pair == new.pair and (old.reason is None or new.reason is not None):
+            new.comparison = old.comparison
+        halted = f", halted: {new.reason}" if new.reason is not None else ""
+        log.info("model %s: version %d is the canary of version %d%s", name, new.pair.canary, new.pair.stable, halted)
         self.registry.roll_out(name, new)
 
-    def _halt(self, write: Callable[[Tried, str], bool], rollout: Rollout, reason: str) -> None:
-        """A canary has passed a limit: write that down, so that it stays so after a restart."""
-        log.error("model %s: the canary is halted: %s", rollout.tried.name, reason)
-        task = asyncio.create_task(self._write_halt(write, rollout, reason))
-        self._halting.add(task)
-        task.add_done_callback(self._halting.discard)
-
-    async def _write_halt(self, write: Callable[[Tried, str], bool], rollout: Rollout, reason: str) -> None:
-        name = rollout.tried.name
-        async with self._locks[name]:  # neither a promotion that is written now nor a policy just read is overwritten
-            is_tried = self.registry.rollout(name) in {None, rollout}
-            try:
-                is_written = is_tried and await asyncio.to_thread(write, rollout.tried, reason)
-            except (OSError, ServingError) as error:
-                log.error(
-                    "model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error
-                )
-                return
-            if not is_written:
-                log.info("model %s: serving.json stays as it is: something else is tried by now", name)
-                return
-            # As the file has it now: once the key is gone from it, that is a change.
-            rollout.policy = rollout.policy.model_copy(update={"halted": reason})
-            if (followed := self._followed.get(name)) is not None and followed.tries(rollout.tried):
-                halted = followed.rollout.model_copy(update={"halted": reason})
-                self._followed[name] = followed.model_copy(update={"rollout": halted})
-                await self._remember(name, self._followed[name])
+    async def _retire(self, name: str, version: int, versions: list[int]) -> None:
+        is_there = version in versions
+        why = "unloaded: version_policy asks for other versions" if is_there else "unloaded: it is gone from the disk"
+        await self.loads.retire(name, self.registry.record(name, version), why, RETIRE_TIMEOUT_S)
 
 
-def _why_retired(version: int, versions: list[int]) -> str:
-    if version not in versions:
-        return "unloaded: it is gone from the disk"
-    return "unloaded: version_policy asks for other versions"
+def _warn_of_labels(name: str, policy: ServingPolicy, versions: list[int], served: Served) -> None:
+    for label, version in policy.version_labels.items():
+        if version not in versions or version not in served.loaded:
+            how = "is gone from the disk and continues to serve" if version == served.default else "does not serve"
+            log.warning("model %s: label %r names version %d, which %s", name, label, version, how)
+
+
+def _as_before(error: VersionRefused) -> str:
+    return f"{error.message}; it continues to serve as before"

@@ -1,4 +1,4 @@
-"""Opens a version where serving.json wants it: on a GPU if there is one, verified there, else on the CPU."""
+"""Opens a version on a GPU, if serving.json allows it and the version passes there, or on the CPU."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -69,12 +69,12 @@ class Opened(Verified):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accelerators:
-    """The GPUs of this machine, and who may use them.
+class DeviceChooser:
+    """Chooses the device of a version, and opens the version there.
 
     Attributes:
         placer: knows the devices.
-        default_device: of models whose serving.json names none.
+        default_device: of models whose serving.json does not name one.
         open_gpu: opens a graph on a GPU, "cuda:N"; VersionRefused or BackendFailed if that is not possible.
         clock: monotonic seconds.
     """
@@ -127,7 +127,7 @@ class Accelerators:
         open_cpu: Callable[[], Backend],
         verify: Callable[[Backend, str], Verified],
     ) -> Opened:
-        """The CPU's backend with the GPU's beside it, or alone with the reason."""
+        """The CPU's backend together with the GPU's, or alone with the reason."""
         name = request.spec.name
         cpu = verify(open_cpu(), CPU)
         try:

@@ -27,7 +27,7 @@ class Follower:
         self._again: dict[str, asyncio.Task[None]] = {}
 
     async def remember(self) -> None:
-        """What lies there now is known; to be called before it is loaded, so that no change slips through."""
+        """Note what is there now; to be called before it is loaded, so that no change is missed."""
         self._seen = await asyncio.to_thread(self._repository.snapshot)
         for name, mark in self._seen.items():
             _tell(name, mark)
@@ -78,8 +78,7 @@ class Follower:
 
     async def _follow_once(self, name: str) -> float | None:
         try:
-            found = await asyncio.to_thread(self._repository.scan)
-            return await self._lifecycle.follow(name, found.get(name, []))
+            return await self._lifecycle.follow(name)
         except Exception:
             log.exception("model %s: what has changed could not be followed", name)
             return None

@@ -18,7 +18,7 @@ from app.contract.labels import labels_of
 from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
-from app.lifecycle.device_choice import Accelerators, GpuRequest, Opened, close_all, open_all
+from app.lifecycle.device_choice import DeviceChooser, GpuRequest, Opened, close_all, open_all
 from app.lifecycle.verification import Gate
 from app.lifecycle.version_contract import VersionContract, largest_batch, read_contract
 from app.loaded import LoadedModel
@@ -48,9 +48,9 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
-        default_backend: runs models whose serving.json names none.
+        default_backend: runs models whose serving.json does not name one.
         make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
-        accelerators: the GPUs; None loads everything on the CPU.
+        device_chooser: opens versions on their devices; None loads everything on the CPU.
         private_dir: place of private copies of files that are too large for the memory, while a version loads.
         open_file: opens the files of a version.
     """
@@ -64,7 +64,7 @@ class Loader:
     clock: Clock
     default_backend: BackendName = "onnx"
     make_savedmodel: Callable[..., Backend] = SavedModelBackend
-    accelerators: Accelerators | None = None
+    device_chooser: DeviceChooser | None = None
     private_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     open_file: Opener = open_regular
 
@@ -141,7 +141,7 @@ class Loader:
     def _open_instances(
         self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
     ) -> list[Opened]:
-        """All instances of a version, verified, where serving.json wants them."""
+        """All instances of a version, verified, on the devices that serving.json asks for."""
         if (serving.backend or self.default_backend) == "savedmodel":
             files.check_rest()
             return open_all(serving.instances, lambda: self._open_savedmodel(files, contract.spec, serving, gate))
@@ -168,8 +168,8 @@ class Loader:
                 # Several instances have a thread each: more threads of one would be missing for the others.
                 return self._open(now, spec, contract.golden) if alone else self.make_backend(now, spec, 1)
 
-        accelerators = self.accelerators
-        if accelerators is None:
+        device_chooser = self.device_chooser
+        if device_chooser is None:
             return lambda: Opened.of(gate.verify(open_cpu(), CPU), ON_CPU)
         request = GpuRequest(
             graph=graph,
@@ -177,7 +177,7 @@ class Loader:
             gpu_mem_limit_mb=serving.gpu_mem_limit_mb,
             max_batch_size=gate.max_batch_size,
         )
-        return lambda: accelerators.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
+        return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
     def _open(self, graph: Graph, spec: ModelSpec, golden: Golden) -> Backend:
         """The graph with one thread, or with all of them where that is measured to be worth it.

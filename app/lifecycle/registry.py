@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from app.batching.admission import ALL_HANG
 from app.errors import ModelNotReady, VersionNotFound
-from app.lifecycle.versions import State, VersionRecord, listed, no_model, no_version
+from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
+from app.repository.missing import listed, no_model, no_version
 from app.rollout.canary import Rollout
 
 
@@ -33,18 +34,18 @@ class Registry:
         self.draining = False
 
     def live(self, name: str) -> LoadedModel | None:
-        """The version that answers requests that name none."""
+        """The default version: it answers requests without a version."""
         return self._live.get(name)
 
     def serve(self, name: str, model: LoadedModel | None) -> None:
-        """From now on this version answers requests that name none; None: no version does."""
+        """From now on this is the default version; None: there is none."""
         if model is None:
             self._live.pop(name, None)
         else:
             self._live[name] = model
 
     def replace(self, name: str, old: LoadedModel, new: LoadedModel) -> None:
-        """A version was loaded anew: who would get it as it was gets it as it is now."""
+        """A version was loaded again: requests get it as it is now."""
         if self._live.get(name) is old:
             self._live[name] = new
         if (rollout := self._rollouts.get(name)) is not None and (old is rollout.stable or old is rollout.canary):
@@ -59,20 +60,30 @@ class Registry:
         return self._labels.get(name, {})
 
     def rollout(self, name: str) -> Rollout | None:
-        """The canary that is tried beside the version that answers requests that name none."""
+        """The canary that is compared with the default version."""
         return self._rollouts.get(name)
 
     def rollouts(self) -> list[Rollout]:
-        """All canaries that are tried."""
+        """All comparisons of a canary."""
         return list(self._rollouts.values())
 
     def roll_out(self, name: str, rollout: Rollout | None) -> None:
-        """From now on this canary is tried; None: there is none."""
+        """From now on this canary is compared; None: there is none."""
         old = self._rollouts.pop(name, None)
         if old is not None and old is not rollout:
             old.end()
         if rollout is not None:
             self._rollouts[name] = rollout
+
+    def refuses(self, name: str, version: int) -> bool:
+        """Whether a version is known not to load."""
+        record = self._records.get(name, {}).get(version)
+        return record is not None and record.refused
+
+    def models(self, name: str) -> dict[int, LoadedModel]:
+        """The loaded versions of a model, by number."""
+        records = self._records.get(name, {})
+        return {version: record.model for version, record in records.items() if record.model is not None}
 
     def enter(self, name: str, version: int) -> VersionRecord:
         """The record of a version, made if it is not known yet."""
@@ -236,7 +247,7 @@ class Registry:
             model.batcher.fail_unfinished()
 
     def loaded(self) -> list[LoadedModel]:
-        """Every version that is loaded, whether it answers requests that name none or not."""
+        """Every version that is loaded, whether it is the default version or not."""
         return sorted(self._models(), key=lambda model: (model.name, model.version))
 
     def _models(self) -> Iterator[LoadedModel]:

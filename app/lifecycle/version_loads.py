@@ -1,10 +1,9 @@
-"""Loads, keeps and retires single versions, the new before the old goes."""
+"""Loads, replaces and retires single versions, the new before the old goes."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from app.errors import Draining, ModelNotReady, ServingError, VersionRefused, shortened
@@ -12,46 +11,15 @@ from app.lifecycle.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
-from app.repository.policy import ServingPolicy, Tried
-from app.repository.serving_file import Promotion
+from app.repository.policy import ServingPolicy
+from app.repository.repository import Repository
 
 log = logging.getLogger("atelier.lifecycle")
 
-# A version that is no longer wanted may finish the requests that hold it for this long.
+# A version that retires may finish the requests that hold it for this long.
 RETIRE_TIMEOUT_S = 60.0
-# A refused version whose directory goes on changing is tried again after 1, 2, 4 ... seconds, at most after these.
+# A refused version whose directory keeps changing is loaded again after 1, 2, 4 ... seconds, at most after these.
 LONGEST_BACKOFF_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repository:
-    """What lies on the disk, each read anew. All of these block.
-
-    Attributes:
-        scan: model name -> versions, newest first; OSError if the directory cannot be read.
-        snapshot: model name -> something other than before if the model has changed.
-        policy: serving.json of a model; VersionRefused if it is broken.
-        fingerprint: of a version; other than before if any of its files changed.
-        remember: keeps a policy that is followed, for the time that serving.json is broken; OSError if it cannot.
-        last_good: the policy that is kept; None if there is none.
-        load: loads a version with the settings of a policy; VersionRefused if it must not serve.
-        promote: gives a version the label "stable" in serving.json.
-        rollback: gives it back to the version before, and ``rollback_target`` says which that is.
-        halt: writes into serving.json why a canary gets no more requests, and says whether that names the two versions
-            still; None: somebody else judges canaries.
-    """
-
-    scan: Callable[[], Mapping[str, list[int]]]
-    snapshot: Callable[[], Mapping[str, Hashable]]
-    policy: Callable[[str], ServingPolicy]
-    remember: Callable[[str, ServingPolicy], None]
-    last_good: Callable[[str], ServingPolicy | None]
-    fingerprint: Callable[[str, int], Hashable]
-    load: Callable[[str, int, ServingPolicy], LoadedModel]
-    promote: Callable[[str, int, list[int]], Promotion]
-    rollback: Callable[[str, list[int]], Promotion]
-    rollback_target: Callable[[str, list[int]], int]
-    halt: Callable[[Tried, str], bool] | None
 
 
 class VersionLoads:
@@ -59,7 +27,8 @@ class VersionLoads:
 
     Args:
         registry: what requests see.
-        repository: what lies on the disk.
+        repository: the models directory.
+        load: loads a version with the settings of a policy; VersionRefused if it must not serve. Blocks.
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_freed: is told after each version that was freed, and after each attempt that failed.
         load_timeout_s: a load that takes longer is refused.
@@ -69,48 +38,64 @@ class VersionLoads:
         self,
         registry: Registry,
         repository: Repository,
+        *,
+        load: Callable[[str, int, ServingPolicy], LoadedModel],
+        load_timeout_s: float,
         on_load: Callable[[str, bool, float], None],
         on_freed: Callable[[], None] = lambda: None,
-        *,
-        load_timeout_s: float,
     ) -> None:
         self.registry = registry
         self.repository = repository
         self.threads = LoadThreads(timeout_s=load_timeout_s)
+        self._load_blocking = load
         self._on_load = on_load
         self._on_freed = on_freed
 
     def forget_gone(self, name: str, versions: list[int]) -> None:
-        """Drop what is known of versions that neither serve nor lie on the disk any more."""
+        """Drop what is known of versions that neither serve nor are on the disk any more."""
         if name in self.registry.names():
             for record in self.registry.records(name):
                 if record.version not in versions and record.model is None:
                     self.registry.forget(name, record.version)
 
-    async def load_or_keep(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
-        """The version as it serves, if it was loaded with these settings; else loaded now. None if it is refused."""
+    async def load(self, name: str, version: int, policy: ServingPolicy, *, retry: bool) -> LoadedModel | None:
+        """The version, loaded now with the settings of a policy; None if it is refused, now or as before.
+
+        Args:
+            name: model.
+            version: of it; if it serves already, it is loaded again and then replaced.
+            policy: the settings.
+            retry: load it again although it was refused and has not changed.
+
+        Raises:
+            VersionRefused: it serves, and does not load again; it continues with the settings it has.
+            Draining: the service is shutting down, and waits for no load.
+        """
         known = self.registry.enter(name, version)
-        old = known.model
-        if old is None:
-            is_tried = retry or await self._is_worth_a_try(name, known, policy)
-            return await self.attempt(name, version, policy) if is_tried else None
-        if old.load_settings == policy.load_settings:
-            return old
+        if known.model is not None:
+            return await self._replace(name, known, known.model, policy)
+        if retry or await self._may_have_changed(name, known, policy):
+            return await self.attempt(name, version, policy)
+        return None
+
+    async def _replace(self, name: str, record: VersionRecord, old: LoadedModel, policy: ServingPolicy) -> LoadedModel:
         try:
-            new = await self._load(name, version, policy)
+            new = await self._load(name, record.version, policy)
         except Draining:
             raise
         except ServingError as error:
-            log.error("model %s version %d goes on as it was: %s", name, version, error.message)
+            log.error("model %s version %d keeps its settings: %s", name, record.version, error.message)
             raise VersionRefused(error.message) from error
-        known.model = new
+        record.model = new
         self.registry.replace(name, old, new)
         await self._free(name, old, RETIRE_TIMEOUT_S)
-        log.info("model %s version %d loaded anew on %s: its settings have changed", name, version, new.provider)
+        log.info(
+            "model %s version %d loaded again on %s: its settings have changed", name, record.version, new.provider
+        )
         return new
 
-    async def _is_worth_a_try(self, name: str, record: VersionRecord, policy: ServingPolicy) -> bool:
-        """Not if it was refused with these settings and is the same still, or its files go on changing."""
+    async def _may_have_changed(self, name: str, record: VersionRecord, policy: ServingPolicy) -> bool:
+        """Not if it was refused with these settings and these files, or its files have changed just now."""
         if not record.refused:
             return True
         fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, record.version)
@@ -165,7 +150,7 @@ class VersionLoads:
     async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
         began, succeeded = time.monotonic(), False
         try:
-            model = await self.threads.run(partial(self.repository.load, name, version, policy))
+            model = await self.threads.run(partial(self._load_blocking, name, version, policy))
             succeeded = True
             return model
         finally:

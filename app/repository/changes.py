@@ -109,7 +109,7 @@ async def _events(models_dir: Path, places: list[str], *, poll: bool) -> AsyncGe
 
 
 def is_remote(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether a path lies on a file system that other machines may change."""
+    """Whether a path is on a file system that other machines may change."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What serving.json of a model said when it was last followed, kept beside it for the time that it is broken."""
+"""The last valid serving.json of a model, kept next to the file for the time that it is broken."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,10 +43,10 @@ def last_good(model_directory: Path) -> ServingPolicy | None:
         return None
 
 
-def policy_in_force(
+def policy_in_effect(
     model_directory: Path, *, on_mistake: Callable[[VersionRefused], None] = lambda error: None
 ) -> ServingPolicy:
-    """What serving.json says; while it is broken, what it said last; if nobody knows, the defaults.
+    """serving.json; while it is broken, the last valid one; if there is none, the defaults.
 
     Args:
         model_directory: holds the version directories.

@@ -1,17 +1,17 @@
-"""serving.json: the mutable serving policy of one model, beside its version directories."""
+"""serving.json: the mutable serving policy of one model, next to its version directories."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from app.contract.device import DeviceName
 from app.contract.files.regular import read_file
 from app.contract.model_spec import LARGEST_BATCH
 from app.contract.steps import LONGEST_TEXT
 from app.errors import VersionRefused
+from app.repository.policy_errors import in_words, shown
 
 POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
@@ -24,7 +24,6 @@ MOST_QUEUE_BYTES = 4 * 2**30
 A_DAY_MS = 24 * 3600 * 1000
 A_MINUTE_US = 60 * 10**6
 MOST_VERSIONS = 1000
-_LONGEST_VALUE = 200
 
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 TextLength = Annotated[int, Field(ge=1, le=LONGEST_TEXT)]
@@ -47,8 +46,8 @@ class BatchingPolicy(BaseModel):
         length_buckets: increasing token counts; only texts up to the same one of them share a batch. None takes the
             ones that the measured latency favours, an empty list lets all texts share.
         priority_levels: number of priority levels; 1 is the highest.
-        default_priority_level: level of requests that name none, or one beyond the levels.
-        default_timeout_ms: milliseconds until the answer of a request that names no timeout is no longer wanted.
+        default_priority_level: level of requests without one, or with one beyond the levels.
+        default_timeout_ms: milliseconds until the answer of a request without a timeout is no longer needed.
         max_execution_ms: milliseconds after which a batch in progress is given up; 0 sets no limit, None takes 30 s or
             a hundred times what the batch was estimated to take, whichever is more.
     """
@@ -71,7 +70,7 @@ class BatchingPolicy(BaseModel):
         for name in ("allowed_batch_sizes", "length_buckets"):
             values = getattr(self, name) or ()
             if list(values) != sorted(set(values)):
-                raise ValueError(f"{name} is {_shown(list(values))}; its values must increase")
+                raise ValueError(f"{name} is {shown(list(values))}; its values must increase")
         if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
             stated = "is not stated" if self.max_batch_size is None else f"is {self.max_batch_size}"
             raise ValueError(
@@ -145,7 +144,7 @@ class VersionPolicy(BaseModel):
 
 
 class CanaryPolicy(BaseModel):
-    """A share of the requests that name no version goes to the canary.
+    """A share of the requests without a version goes to the canary.
 
     Attributes:
         percent: of these requests.
@@ -185,13 +184,13 @@ class RollbackPolicy(BaseModel):
 
 
 class RolloutPolicy(BaseModel):
-    """How the version with the label "canary" is tried beside the stable one.
+    """How the version with the label "canary" is compared with the stable one.
 
     Attributes:
-        canary: its share of the real requests; None gives it none.
-        shadow: its share of copies; None gives it none.
-        rollback: when that ends by itself.
-        halted: why it has ended, written by the service; promote, rollback and removing the key clear it.
+        canary: its share of the real requests; None sends it none.
+        shadow: its share of copies; None sends it none.
+        rollback: the limits at which the service halts it.
+        halted: why it was halted, written by the service; promote, rollback and removing the key clear it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -201,8 +200,8 @@ class RolloutPolicy(BaseModel):
     halted: str | None = None
 
 
-class Tried(NamedTuple):
-    """One canary beside one stable version of a model."""
+class CanaryPair(NamedTuple):
+    """A canary, and the version of the same model that it is compared with."""
 
     name: str
     stable: int
@@ -213,11 +212,11 @@ class ServingPolicy(BaseModel):
     """The whole of serving.json; every part has a default, unknown keys are refused.
 
     Attributes:
-        version_policy: which versions serve; the newest of them answers requests that name none, unless a version has
-            the label "stable".
+        version_policy: which versions serve; the newest of them is the default version, unless a version has the
+            label "stable".
         version_labels: names for versions, as ``/v1/models/{m}/labels/{l}`` uses them; these serve as well. "stable"
-            answers requests that name no version, "canary" is the candidate to follow it.
-        rollout: how the canary is tried.
+            is the default version, which answers requests without a version; "canary" is its candidate successor.
+        rollout: how the canary is compared.
         promoted: versions that were stable before, the last one last; ``rollback`` goes back to it.
         batching: how requests share backend calls.
         backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
@@ -248,16 +247,16 @@ class ServingPolicy(BaseModel):
 
     @property
     def load_settings(self) -> tuple[object, ...]:
-        """What a version is loaded with: one for which it changes is loaded anew."""
+        """What a version is loaded with; if it changes, the version is loaded again."""
         return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb, self.max_text_characters
 
-    def tries(self, tried: Tried) -> bool:
+    def compares(self, pair: CanaryPair) -> bool:
         """Whether the labels name these two versions; without the label "stable" any version may be it."""
         labels = self.version_labels
-        return labels.get(CANARY) == tried.canary and labels.get(STABLE, tried.stable) == tried.stable
+        return labels.get(CANARY) == pair.canary and labels.get(STABLE, pair.stable) == pair.stable
 
     def candidates(self, versions: Sequence[int]) -> tuple[list[int], int]:
-        """See ``VersionPolicy.choose``; the canary is none, unless there is no other version."""
+        """See ``VersionPolicy.choose``; the canary is not a candidate, unless there is no other version."""
         others = [version for version in versions if version != self.version_labels.get(CANARY)]
         return self.version_policy.choose(others or versions)
 
@@ -286,30 +285,4 @@ class ServingPolicy(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise VersionRefused(f"{path}: {_in_words(cls, error.errors()[0])}") from error
-
-
-def _in_words(policy: type[BaseModel], error: ErrorDetails) -> str:
-    """The first mistake in one sentence: which key, what it is, which rule it breaks."""
-    where = [part for part in error["loc"] if isinstance(part, str)]
-    if error["type"] == "json_invalid":
-        return f"not JSON: {error['ctx']['error']}"
-    if error["type"] == "extra_forbidden":
-        place, keys = f" in {'.'.join(where[:-1])}" if where[:-1] else "", _keys(policy, where[:-1])
-        return f"unknown key {_shown(where[-1])}{place}; known: {', '.join(keys)}"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    return f"{'.'.join(where) or 'the document'} is {_shown(error['input'])}: {error['msg']}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
-def _keys(policy: type[BaseModel], path: list[str]) -> list[str]:
-    """Keys of the part of the policy at ``path``."""
-    for name in path:
-        kinds = [policy.model_fields[name].annotation, *get_args(policy.model_fields[name].annotation)]
-        policy = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(policy.model_fields)
+            raise VersionRefused(f"{path}: {in_words(cls, error.errors()[0])}") from error

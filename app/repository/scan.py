@@ -1,4 +1,4 @@
-"""Which models and versions lie in the repository directory."""
+"""Which models and versions are in the repository directory."""
 
 import errno
 import logging

@@ -12,7 +12,16 @@ from pydantic import ValidationError
 
 from app.contract.files.regular import read_file
 from app.errors import VersionNotFound, VersionRefused
-from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy, Tried
+from app.repository.missing import no_version
+from app.repository.policy import (
+    CANARY,
+    POLICY_FILE,
+    POLICY_LIMIT_BYTES,
+    STABLE,
+    CanaryPair,
+    RolloutPolicy,
+    ServingPolicy,
+)
 
 # So many promotions can be rolled back.
 HISTORY = 20
@@ -20,12 +29,12 @@ HISTORY = 20
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Which version answers requests that name none.
+    """A change of the default version.
 
     Attributes:
         name: model.
-        version: from now on.
-        before: until now.
+        version: the default version from now on.
+        before: the default version until now; None if there was none.
     """
 
     name: str
@@ -50,72 +59,82 @@ def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
     return _change(model_directory, lambda document, _: {"batching": document.get("batching", {}) | values})
 
 
-def promote(model_directory: Path, version: int, *, versions: Sequence[int]) -> Promotion:
+def promote(model_directory: Path, version: int, *, default: int | None, versions: Sequence[int]) -> Promotion:
     """Give a version the label "stable"; the canary, if it is that one, loses its label.
 
     Args:
         model_directory: holds the version directories.
-        version: to answer requests that name none.
-        versions: that lie there, newest first.
+        version: the default version from now on.
+        default: the default version in effect; None if nobody knows it: see ``default_by_files``.
+        versions: on the disk, newest first.
 
     Raises:
-        VersionNotFound: it does not lie there.
+        VersionNotFound: it is not on the disk.
         VersionRefused, OSError: see ``write_batching``.
     """
-    name = model_directory.name
     if version not in versions:
-        raise VersionNotFound(f"model {name!r} has no version {version}; versions: {', '.join(map(str, versions))}")
-    before = stable_version(ServingPolicy.read(model_directory), versions)
+        raise no_version(model_directory.name, version, versions)
+    policy = ServingPolicy.read(model_directory)
+    before = default or default_by_files(policy, versions)
+    promoted = policy.promoted
+    if before is not None and before != version and promoted[-1:] != (before,):
+        promoted = (*promoted, before)
+    _make_stable(model_directory, version, promoted[-HISTORY:])
+    return Promotion(model_directory.name, version, before)
 
-    def change(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
-        history = policy.promoted if before in {None, version} else (*policy.promoted, before)
-        return {"version_labels": _labels(policy, version), "promoted": history[-HISTORY:], **_resumed(document)}
 
-    _change(model_directory, change)
-    return Promotion(name, version, before)
+def rollback(model_directory: Path, *, default: int | None, versions: Sequence[int]) -> Promotion:
+    """Undo the last promotion; without one, give the label "stable" to the next older version.
 
+    A promotion that is not in effect is undone too: the default version becomes stable.
 
-def rollback(model_directory: Path, *, versions: Sequence[int]) -> Promotion:
-    """Give the label "stable" back to the version that had it before, or to the next older one if none had.
+    Args:
+        model_directory, default, versions: see ``promote``.
 
     Raises:
         VersionNotFound: there is no version to go back to.
         VersionRefused, OSError: see ``write_batching``.
     """
-    version = rollback_target(model_directory, versions=versions)
-    policy = ServingPolicy.read(model_directory)
-    history = _history(policy, versions)[:-1]
-    _change(
-        model_directory,
-        lambda document, _: {"version_labels": _labels(policy, version), "promoted": history, **_resumed(document)},
-    )
-    return Promotion(model_directory.name, version, stable_version(policy, versions))
+    now, version, promoted = _previous(model_directory, default, versions)
+    _make_stable(model_directory, version, promoted)
+    return Promotion(model_directory.name, version, now)
 
 
-def rollback_target(model_directory: Path, *, versions: Sequence[int]) -> int:
+def rollback_target(model_directory: Path, *, default: int | None, versions: Sequence[int]) -> int:
     """The version that ``rollback`` would go back to; raises as it does."""
+    return _previous(model_directory, default, versions)[1]
+
+
+def default_by_files(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
+    """The default version as far as the files tell; they do not say which versions load. None if there is none."""
+    candidates, _ = policy.candidates(versions)
+    return policy.version_labels.get(STABLE, candidates[0] if candidates else None)
+
+
+def _previous(
+    model_directory: Path, default: int | None, versions: Sequence[int]
+) -> tuple[int | None, int, Sequence[int]]:
+    """The default version, the one to go back to, and the promotions that can still be rolled back then."""
     policy = ServingPolicy.read(model_directory)
-    if history := _history(policy, versions):
-        return history[-1]
-    now = stable_version(policy, versions)
+    now = default or default_by_files(policy, versions)
+    promoted = [version for version in policy.promoted if version in versions and version != now]
+    if now is not None and now in versions and policy.version_labels.get(STABLE, now) != now:
+        return now, now, promoted
+    if promoted:
+        return now, promoted[-1], promoted[:-1]
     if older := [version for version in versions if now is not None and version < now]:
-        return older[0]
+        return now, older[0], []
     raise VersionNotFound(f"model {model_directory.name!r} has no version to go back to from version {now}")
 
 
-def _history(policy: ServingPolicy, versions: Sequence[int]) -> list[int]:
-    """Versions promoted before, as far as they are still there, the last one last."""
-    now = stable_version(policy, versions)
-    return [version for version in policy.promoted if version in versions and version != now]
-
-
-def halt(model_directory: Path, tried: Tried, reason: str) -> bool:
-    """Write down why a canary gets no more requests, unless the labels name other versions by now.
+def halt(model_directory: Path, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
+    """Write down why a canary gets no more requests, unless another canary or other limits are in the file by now.
 
     Args:
         model_directory: holds the version directories.
-        tried: the canary, and what it was compared with.
+        pair: the canary, and what it was compared with.
         reason: in words.
+        judged: the limits that it was judged by.
 
     Returns:
         Whether it is written: a canary that followed this one is not halted for it.
@@ -123,30 +142,26 @@ def halt(model_directory: Path, tried: Tried, reason: str) -> bool:
     Raises:
         VersionRefused, OSError: see ``write_batching``.
     """
-    if not ServingPolicy.read(model_directory).tries(tried):
+    policy = ServingPolicy.read(model_directory)
+    if not policy.compares(pair) or policy.rollout != judged:
         return False
     _change(model_directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
     return True
 
 
-def _resumed(document: dict[str, Any]) -> dict[str, Any]:
-    """The key ``rollout`` of a document, if it has one, without the reason for a halt."""
-    if "rollout" not in document:
-        return {}
-    return {"rollout": {key: value for key, value in document["rollout"].items() if key != "halted"}}
+def _make_stable(model_directory: Path, version: int, promoted: Sequence[int]) -> None:
+    """Give a version the label "stable", and let a canary that was halted start again."""
 
+    def change(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
+        labels = {STABLE: version} | {label: each for label, each in policy.version_labels.items() if label != STABLE}
+        if labels.get(CANARY) == version:
+            del labels[CANARY]
+        changed = {"version_labels": labels, "promoted": promoted}
+        if "rollout" in document:
+            changed["rollout"] = {key: value for key, value in document["rollout"].items() if key != "halted"}
+        return changed
 
-def stable_version(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
-    """The version that answers requests that name none, as far as the files tell: they do not say what loads."""
-    candidates, _ = policy.candidates(versions)
-    return policy.version_labels.get(STABLE, candidates[0] if candidates else None)
-
-
-def _labels(policy: ServingPolicy, stable: int) -> dict[str, int]:
-    others = {label: version for label, version in policy.version_labels.items() if label != STABLE}
-    if others.get(CANARY) == stable:
-        del others[CANARY]
-    return {STABLE: stable, **others}
+    _change(model_directory, change)
 
 
 def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPolicy], Mapping[str, Any]]) -> Path:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.repository.policy import RolloutPolicy, Tried
+from app.repository.policy import CanaryPair, RolloutPolicy
 from app.rollout.comparison import Comparison
 from app.rollout.rollback import Limits
 
-# What limits are judged by; all of them only grow while a worker tries one canary.
+# What limits are judged by; all of them only grow while a worker compares one canary.
 _COUNTS = ("requests", "errors", "copies", "copy_errors", "rows", "agreed")
 
 
@@ -17,7 +17,7 @@ class _Told:
     """The newest counts of one worker."""
 
     number: int
-    seen: dict[Tried, Comparison]
+    seen: dict[CanaryPair, Comparison]
 
 
 @dataclass(slots=True)
@@ -33,13 +33,13 @@ class Canaries:
 
     def __init__(self) -> None:
         self._told: dict[int, _Told] = {}
-        self._judged: dict[Tried, _Judged] = {}
+        self._judged: dict[CanaryPair, _Judged] = {}
 
-    def news(self, worker: int, counts: Mapping[str, Any]) -> Iterator[tuple[Tried, Comparison]]:
-        """What a worker has seen of canaries that are not halted since it told last.
+    def news(self, worker: int, counts: Mapping[str, Any]) -> Iterator[tuple[CanaryPair, Comparison]]:
+        """What a worker has seen, since it last told, of canaries that are not halted.
 
-        Where a worker begins anew, because what it tries was loaded anew, or where no worker tries a canary any more,
-        what was seen before is no longer judged.
+        What was seen before is no longer judged if the worker counts from zero, because a version was loaded again, or
+        if no worker has the canary any more.
 
         Args:
             worker: its number.
@@ -48,27 +48,28 @@ class Canaries:
         last = self._told.get(worker, _Told(0, {}))
         if counts["number"] <= last.number:
             return
-        now = {Tried(*key): (Comparison(**values), halted) for *key, values, halted in counts["metrics"]["rollouts"]}
-        self._told[worker] = _Told(counts["number"], {tried: seen for tried, (seen, _) in now.items()})
-        for tried in self._judged.keys() - {tried for told in self._told.values() for tried in told.seen}:
-            del self._judged[tried]
-        for tried, (seen, halted) in now.items():
-            new = _since(last.seen.get(tried, Comparison()), seen)
+        told = counts["metrics"]["rollouts"]
+        now = {CanaryPair(*key): (Comparison(**values), halted) for *key, values, halted in told}
+        self._told[worker] = _Told(counts["number"], {pair: seen for pair, (seen, _) in now.items()})
+        for pair in self._judged.keys() - {pair for each in self._told.values() for pair in each.seen}:
+            del self._judged[pair]
+        for pair, (seen, halted) in now.items():
+            new = _since(last.seen.get(pair, Comparison()), seen)
             if new is None:
-                self._judged.pop(tried, None)
+                self._judged.pop(pair, None)
                 new = seen
             if not halted and any(getattr(new, each) for each in _COUNTS):
-                yield tried, new
+                yield pair, new
 
-    def passed(self, tried: Tried, policy: RolloutPolicy, seen: Comparison) -> str | None:
-        """Add what was seen; which limit is passed, in words, or None. With another policy it begins anew."""
+    def passed(self, pair: CanaryPair, policy: RolloutPolicy, seen: Comparison) -> str | None:
+        """Add what was seen; which limit is passed, in words, or None. Another policy starts the count from zero."""
         if policy.halted is not None:
             return None
-        if (judged := self._judged.get(tried)) is None or judged.policy != policy:
-            judged = self._judged[tried] = _Judged(policy)
+        if (judged := self._judged.get(pair)) is None or judged.policy != policy:
+            judged = self._judged[pair] = _Judged(policy)
         reason = judged.limits.passed(policy, seen)
         if reason is not None:
-            del self._judged[tried]
+            del self._judged[pair]
         return reason
 
     def ended(self, worker: int) -> None:
@@ -77,6 +78,6 @@ class Canaries:
 
 
 def _since(before: Comparison, now: Comparison) -> Comparison | None:
-    """What has come since ``before``; None if the worker has begun anew."""
+    """What has come since ``before``; None if the worker counts from zero."""
     grown = {each: getattr(now, each) - getattr(before, each) for each in _COUNTS}
     return Comparison(**grown) if min(grown.values()) >= 0 else None

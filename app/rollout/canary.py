@@ -1,4 +1,4 @@
-"""A canary beside the stable version of a model: who gets which requests, and when that ends."""
+"""A canary next to the stable version of a model: who gets which requests, and when that ends."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from app.batching.work import Prediction, RequestOptions
 from app.errors import ServingError
 from app.loaded import LoadedModel
-from app.repository.policy import RolloutPolicy, Tried
+from app.repository.policy import CanaryPair, RolloutPolicy
 from app.rollout.comparison import Comparison
 from app.rollout.rollback import Limits
 from app.serving.predictor import predict
@@ -26,16 +26,16 @@ _PARTS = 1_000_000
 
 @dataclass(eq=False)
 class Rollout:
-    """One canary beside one stable version; on the event loop.
+    """One canary next to one stable version; on the event loop.
 
     Attributes:
         policy: shares and limits.
         stable, canary: the versions.
-        halt: is called once, with this rollout and the reason, when a limit is passed; None: somebody else judges.
+        halt: is called once, with this rollout and the reason, when a limit is passed; None: the supervisor judges.
         clock: monotonic seconds.
         comparison: what is known so far.
         limits: judge the canary.
-        reason: why it has ended; None while it goes on.
+        reason: why it was halted; None while it runs.
     """
 
     policy: RolloutPolicy
@@ -51,9 +51,9 @@ class Rollout:
     _has_ended: bool = False
 
     @property
-    def tried(self) -> Tried:
+    def pair(self) -> CanaryPair:
         """Which two versions these are."""
-        return Tried(self.stable.name, self.stable.version, self.canary.version)
+        return CanaryPair(self.stable.name, self.stable.version, self.canary.version)
 
     @property
     def sticky_header(self) -> str | None:
@@ -93,7 +93,7 @@ class Rollout:
             self._pump = asyncio.get_running_loop().create_task(self._run_copies())
 
     def with_new(self, old: LoadedModel, new: LoadedModel) -> "Rollout":
-        """The same shares and limits for a version that was loaded anew, of which nothing has been seen yet."""
+        """The same shares and limits for a version that was loaded again, with an empty comparison."""
         stable = new if self.stable is old else self.stable
         canary = new if self.canary is old else self.canary
         return Rollout(self.policy, stable, canary, self.halt, self.clock, reason=self.reason)

@@ -15,14 +15,14 @@ DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 
 @dataclass(slots=True)
 class Comparison:
-    """What is known of a canary beside the stable version.
+    """What is known of a canary next to the stable version.
 
     Attributes:
         requests, errors: real requests that it answered, and those of them that it failed (status 500 and above).
         copies, copy_errors, dropped: copied requests that it ran, that it failed, and that were not run at all.
         rows, agreed: instances compared, and those with the same answer.
         distance_sum, distance_max: of the instances' scores; the distance of one is its largest difference.
-        distances: instances whose distance lies in each interval of DISTANCES; the last one has those beyond.
+        distances: instances whose distance is in each interval of DISTANCES; the last one has those beyond.
         stable_s, canary_s: seconds of computing the compared requests.
     """
 

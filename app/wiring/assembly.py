@@ -8,16 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from app.contract.files.private import sweep
-from app.lifecycle.device_choice import Accelerators, GpuRequest
+from app.lifecycle.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loader import Loader
 from app.lifecycle.registry import Registry
-from app.lifecycle.version_loads import Repository
 from app.loaded import LoadedModel
-from app.repository.last_good import last_good, remember
 from app.repository.policy import ServingPolicy
-from app.repository.scan import fingerprint, scan, snapshot
-from app.repository.serving_file import halt, promote, rollback, rollback_target
+from app.repository.repository import Repository
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.engines.io_binding import BoundBackend, open_on_gpu
 from app.runtime.engines.onnx import OnnxBackend
@@ -67,35 +64,23 @@ def build_lifecycle(
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
         private_dir=private_dir,
-        accelerators=Accelerators(
+        device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),
             default_device=settings.device,
             open_gpu=_open_gpu,
             clock=time.perf_counter,
         ),
     )
-    repository = Repository(
-        scan=partial(scan, models_dir),
-        snapshot=partial(snapshot, models_dir),
-        policy=lambda name: ServingPolicy.read(models_dir / name),
-        remember=lambda name, policy: remember(models_dir / name, policy),
-        last_good=lambda name: last_good(models_dir / name),
-        fingerprint=lambda name, version: fingerprint(models_dir / name / str(version)),
-        load=partial(_load_apart, LargeBlocks(), loader),
-        promote=lambda name, version, versions: promote(models_dir / name, version, versions=versions),
-        rollback=lambda name, versions: rollback(models_dir / name, versions=versions),
-        halt=None if hooks is not None else lambda tried, reason: halt(models_dir / tried.name, tried, reason),
-        rollback_target=lambda name, versions: rollback_target(models_dir / name, versions=versions),
-    )
-    registry = Registry(scan=repository.scan, on_state=metrics.set_state)
-    unloaded = hooks.unloaded if hooks is not None else None
+    repository = Repository(models_dir)
     return Lifecycle(
-        registry,
+        Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,
+        load=partial(_load_apart, LargeBlocks(), loader),
+        judges_canaries=hooks is None,
         on_load=metrics.load_done,
         on_policy=metrics.policy_read,
         on_freed=on_freed,
-        unloaded=unloaded,
+        unloaded=hooks.unloaded if hooks is not None else None,
         load_timeout_s=settings.load_timeout_s,
     )
 

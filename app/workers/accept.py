@@ -100,7 +100,7 @@ class Acceptor:
         self._loop.add_reader(listening, self._somebody_came)
 
     def tell(self) -> int:
-        """Let the others know how many connections this worker has, or that it wants none."""
+        """Let the others know how many connections this worker has, or that it takes none."""
         count = self._own() + len(self._connecting)
         self._counts.set(self._worker, count if self._is_useful() else CLOSED)
         return count

@@ -1,48 +1,37 @@
-"""What one worker is asked for, done in all of them; the supervisor's side of ``link``.
+"""Commands in all workers; the supervisor's side of ``link``.
 
 Only here serving.json is written, so that workers never write it at once, and only here a canary's limits are judged,
 on what all workers together have seen.
 """
 
 import asyncio
-import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from app.errors import Draining, NotFound, ServingError
-from app.lifecycle.versions import no_model, no_version, unwritable
-from app.repository.last_good import policy_in_force
-from app.repository.policy import Tried
-from app.repository.scan import scan
-from app.repository.serving_file import Promotion, halt, promote, rollback, rollback_target
+from app.errors import NotFound, ServingError
+from app.lifecycle.commands import Commands
+from app.repository.repository import Repository
 from app.rollout.across_workers import Canaries
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.handle import Worker
 
-log = logging.getLogger("atelier.supervisor")
 
-
-class Coordinator:
-    """Carries commands to all workers.
+class Coordinator(Commands):
+    """Does each step of a command in all workers.
 
     Args:
-        models_dir: holds <model>/<version>/.
+        repository: the models directory.
         workers: those that run now.
 
     Attributes:
-        unloaded: models that were unloaded by command, and the versions known of each; a new worker leaves them be.
+        unloaded: models that were unloaded by command, and the versions known of each; a new worker does not load them.
         draining: the service is shutting down.
     """
 
-    def __init__(self, models_dir: Path, workers: Callable[[], Sequence[Worker]]) -> None:
-        self._models_dir = models_dir
+    def __init__(self, repository: Repository, workers: Callable[[], Sequence[Worker]]) -> None:
+        super().__init__(repository)
         self._workers = workers
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._writing = asyncio.Lock()
         self._canaries = Canaries()
         self.unloaded: dict[str, list[int]] = {}
         self.draining = False
@@ -57,13 +46,6 @@ class Coordinator:
             "rollback": self.rollback,
         }
 
-    async def load(self, name: str) -> None:
-        """See ``Lifecycle.load``."""
-        await self._on_disk(name)
-        async with self._locks[name]:
-            self.unloaded.pop(name, None)
-            await self._all("load", name=name)
-
     async def unload(self, name: str, timeout_s: float) -> None:
         """See ``Lifecycle.unload``."""
         async with self._locks[name]:
@@ -75,78 +57,47 @@ class Coordinator:
                 raise
             self.unloaded[name] = sorted({version for versions in known for version in versions})
 
-    async def promote(self, name: str, version: int) -> dict[str, Any]:
-        """See ``Lifecycle.promote``."""
-        async with self._locks[name]:
-            found = await self._on_disk(name)
-            if version not in found:
-                raise no_version(name, version, found)
-            return await self._make_stable(name, version, partial(promote, version=version, versions=found))
-
-    async def rollback(self, name: str) -> dict[str, Any]:
-        """See ``Lifecycle.rollback``."""
-        async with self._locks[name]:
-            found = await self._on_disk(name)
-            version = await asyncio.to_thread(rollback_target, self._models_dir / name, versions=found)
-            return await self._make_stable(name, version, partial(rollback, versions=found))
-
     async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
         """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
-        for tried, seen in self._canaries.news(worker, counts):
-            policy = await asyncio.to_thread(policy_in_force, self._models_dir / tried.name)
-            if (reason := self._canaries.passed(tried, policy.rollout, seen)) is not None:
-                await self._halt(tried, reason)
+        halts = []
+        for pair, seen in self._canaries.news(worker, counts):
+            policy = (await asyncio.to_thread(self.repository.policy_in_effect, pair.name)).rollout
+            if (reason := self._canaries.passed(pair, policy, seen)) is not None:
+                self._tell("halt", **pair._asdict(), reason=reason)
+                halts.append(self.halt(pair, reason, judged=policy))
+        await asyncio.gather(*halts)  # each may wait for its model's lock
 
     def ended(self, worker: int) -> None:
         """A worker is gone; its successor counts from nothing."""
         self._canaries.ended(worker)
 
-    async def _halt(self, tried: Tried, reason: str) -> None:
-        name = tried.name
-        log.error("model %s: the canary is halted: %s", name, reason)
-        for worker in self._workers():
-            worker.channel.tell("halt", **tried._asdict(), reason=reason)
-        try:
-            is_written = await self._write(name, partial(halt, tried=tried, reason=reason))
-        except ServingError as error:
-            log.error("model %s: serving.json does not say so, and a restart tries the canary again: %s", name, error)
-            return
-        if is_written:
-            self._follow(name)
-        else:
-            log.info("model %s: serving.json stays as it is: something else is tried by now", name)
+    @property
+    def _is_draining(self) -> bool:
+        return self.draining
 
-    async def _make_stable(self, name: str, version: int, write: Callable[[Path], Promotion]) -> dict[str, Any]:
-        """Load the version in all workers, then write serving.json, then let all follow it."""
-        try:
-            await self._all("prepare", name=name, version=version)
-            promotion: Promotion = await self._write(name, write)
-        except ServingError:
-            self._follow(name)  # where it is loaded, it goes again
-            raise
+    async def default_version(self, name: str, versions: list[int]) -> int | None:
+        """The default version of most workers; they differ only where a version does not load in all of them."""
+        known = Counter(await self._all("default_version", name=name, versions=versions))
+        del known[None]
+        return max(known, key=known.__getitem__, default=None)
+
+    async def _load(self, name: str, versions: list[int]) -> None:
+        self.unloaded.pop(name, None)
+        await self._all("load", name=name)
+
+    async def _prepare(self, name: str, version: int) -> None:
+        await self._all("prepare", name=name, version=version)
+
+    async def _settle(self, name: str, version: int) -> None:
         self.unloaded.pop(name, None)
         await self._all("settle", name=name, version=version)
-        log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)
-        return asdict(promotion)
 
-    async def _write(self, name: str, write: Callable[[Path], Any]) -> Any:
-        async with self._writing:
-            try:
-                return await asyncio.to_thread(write, self._models_dir / name)
-            except OSError as error:
-                raise unwritable(name, error) from error
+    async def _follow(self, name: str) -> None:
+        self._tell("follow", name=name)
 
-    async def _on_disk(self, name: str) -> list[int]:
-        if self.draining:
-            raise Draining("the service is shutting down")
-        found = await asyncio.to_thread(scan, self._models_dir)
-        if name not in found:
-            raise no_model(name, found)
-        return found[name]
-
-    def _follow(self, name: str) -> None:
+    def _tell(self, call: str, **arguments: Any) -> None:
         for worker in self._workers():
-            worker.channel.tell("follow", name=name)
+            worker.channel.tell(call, **arguments)
 
     async def _all(self, call: str, **arguments: Any) -> list[Any]:
         """What all workers answer. One that ends meanwhile does not count: the next one starts from the same state.

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ServingError
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 # The supervisor hears the counts of a worker at least that often; what is counted later is lost if it is killed.
 TELL_EVERY_S = 1.0
+# Methods of ``Lifecycle`` that the supervisor calls in all workers: the steps of ``Commands``.
+STEPS = ("load", "default_version", "prepare", "settle", "follow")
 
 
 class Link:
-    """One end of a worker's channel; implements ``serving.administration.RepositoryCommands`` for all workers.
+    """One end of a worker's channel; implements ``control.administration.RepositoryCommands`` for all workers.
 
     Args:
         end: the worker's socket.
@@ -45,11 +48,8 @@ class Link:
         self._telling: list[asyncio.Task[None]] = []
         self._channel = Channel(
             {
-                "load": self._load,
+                **{name: partial(self._step, name) for name in STEPS},
                 "unload": self._unload,
-                "prepare": self._prepare,
-                "settle": self._settle,
-                "follow": self._follow,
                 "halt": self._halt,
                 "counts": self._counts,
                 "all_loaded": self._all_loaded,
@@ -119,32 +119,18 @@ class Link:
 
     # Asked by the supervisor. A worker that is still loading its models answers when it has.
 
-    async def _load(self, name: str) -> None:
+    async def _step(self, step: str, /, **arguments: Any) -> Any:
         await self.loaded.wait()
-        await self._application.lifecycle.load(name)
+        return await getattr(self._application.lifecycle, step)(**arguments)
 
     async def _unload(self, name: str, timeout_s: float) -> list[int]:
         await self.loaded.wait()
         await self._application.lifecycle.unload(name, timeout_s=timeout_s)
         return [record.version for record in self._application.registry.records(name)]
 
-    async def _prepare(self, name: str, version: int) -> None:
-        await self.loaded.wait()
-        await self._application.lifecycle.prepare(name, version)
-
-    async def _settle(self, name: str, version: int) -> None:
-        await self.loaded.wait()
-        await self._application.lifecycle.settle(name, version)
-
-    async def _follow(self, name: str) -> None:
-        await self.loaded.wait()
-        lifecycle = self._application.lifecycle
-        found = await asyncio.to_thread(lifecycle.repository.scan)
-        await lifecycle.follow(name, list(found.get(name, [])))
-
     async def _halt(self, name: str, stable: int, canary: int, reason: str) -> None:
         rollout = self._application.registry.rollout(name)
-        if rollout is not None and rollout.tried == (name, stable, canary):  # not one that has followed it
+        if rollout is not None and rollout.pair == (name, stable, canary):  # not another canary
             rollout.stop(reason)
 
     async def _all_loaded(self) -> None:

@@ -19,7 +19,7 @@ def hold_grpc_port(host: str, port: int) -> list[socket.socket]:
         A bound socket for each address of ``host``, all with the same port.
 
     Raises:
-        CannotListen: the address is taken, or is none of this machine's.
+        CannotListen: the address is taken, or does not belong to this machine.
     """
     held: list[socket.socket] = []
     unknown: OSError | None = None

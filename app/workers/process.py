@@ -24,7 +24,7 @@ CANNOT_LISTEN = 2
 
 
 class WorkerServer(Server):
-    """The service in a worker process: beside what it does alone, it answers its supervisor, and ends with it."""
+    """The service in a worker process: besides serving, it answers its supervisor, and ends with it."""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.edge.entry.bind import Bind, listen
+from app.repository.repository import Repository
 from app.settings import Settings
 from app.wiring.server import bound
 from app.workers.accept import CLOSED, ConnectionCounts
@@ -46,7 +47,7 @@ def supervise(settings: Settings) -> int:
         The exit code: 0 after a signal, or that of a worker if none of them can start.
 
     Raises:
-        OSError: the address for HTTP is taken, or is none of this machine's.
+        OSError: the address for HTTP is taken, or does not belong to this machine.
         CannotListen: that for gRPC is.
     """
     return asyncio.run(Supervisor(settings).run())
@@ -63,7 +64,7 @@ class Supervisor:
         self._settings = settings
         self._workers: dict[int, Worker] = {}
         self._totals = Totals()
-        self._coordinator = Coordinator(settings.models_dir, lambda: list(self._workers.values()))
+        self._coordinator = Coordinator(Repository(settings.models_dir), lambda: list(self._workers.values()))
         self._stopping = asyncio.Event()
         self._sockets: list[socket.socket] = []
         self._admin_sockets: list[socket.socket] = []

@@ -57,9 +57,9 @@ class Totals:
             process.merge(counts["process"])
             requests[worker] += requests_in(counts["metrics"])
         snapshot = metrics.snapshot()
-        if self._last:  # a canary that no worker tries any more is forgotten, as it is by a single process
-            tried = {tuple(each[:3]) for counts in self._last.values() for each in counts["metrics"]["rollouts"]}
-            snapshot["rollouts"] = [each for each in snapshot["rollouts"] if tuple(each[:3]) in tried]
+        if self._last:  # a canary that no worker has any more is forgotten, as it is by a single process
+            pairs = {tuple(each[:3]) for counts in self._last.values() for each in counts["metrics"]["rollouts"]}
+            snapshot["rollouts"] = [each for each in snapshot["rollouts"] if tuple(each[:3]) in pairs]
         return {
             "metrics": snapshot,
             "process": process.snapshot(),

@@ -1,4 +1,4 @@
-"""A serving.json that is broken while the service starts: what it said last holds until it is mended."""
+"""A serving.json that is broken while the service starts: the last valid one stays in effect."""
 
 import json
 
@@ -40,14 +40,14 @@ def test_after_a_start_the_promoted_version_answers_though_serving_json_is_broke
     assert answers(again) == "1"
     assert broken(again) == 1
     again.says("serving.json: not JSON")
-    again.says("what serving.json said last holds")
+    again.says("the last valid serving.json stays in effect")
     assert "serving.json: not JSON" in entry(again, 1)["reason"]
     assert entry(again, 1)["state"] == "READY"
     status = again.client.get("/v1/models/brightness/versions/1").json()["model_version_status"][0]
     assert (status["state"], "not JSON" in status["status"]["error_message"]) == ("AVAILABLE", True)
     reply = again.client.post("/v2/repository/models/brightness/load")
     assert "not JSON" in reply.json()["error"]
-    assert reply.json()["error"].endswith("; version 1 goes on serving")
+    assert reply.json()["error"].endswith("; version 1 continues to serve")
     # What is kept is no change that anybody follows.
     assert loads(again, "ready") == 2
     break_it(models, '{"version_labels": {"stable": 2}}')
@@ -167,7 +167,7 @@ def test_a_worker_that_is_replaced_while_the_file_is_broken_serves(models):
         assert set(workers.ask_all(ask)) == {"1"}
         assert workers.metric("atelier_serving_json_broken", model="brightness") == 1
         for number in (1, 2):
-            service.says(f"worker {number}:", also="said last holds")
+            service.says(f"worker {number}:", also="the last valid serving.json stays in effect")
     finally:
         workers.close()
         assert service.stop() == 0
@@ -178,7 +178,7 @@ def test_where_nothing_can_be_written_a_broken_file_costs_the_next_start_and_the
     (models / "brightness").chmod(0o555)
     try:
         service = Service(models, through=BOUND_BY_PERMISSIONS)
-        why = "cannot be kept beside it: Permission denied. If it breaks, a start finds what was kept before"
+        why = "the copy of serving.json cannot be written: Permission denied. If serving.json breaks, a restart uses"
         assert service.log.count(why) == 1
         break_it(models)
         wait_until(lambda: broken(service))

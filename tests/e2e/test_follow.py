@@ -219,7 +219,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert service.metric("atelier_serving_json_broken", model="brightness") == 1
     for version in (1, 2):
         assert entry(service, version)["state"] == "READY"
-        assert entry(service, version)["reason"].endswith("it goes on serving as before")
+        assert entry(service, version)["reason"].endswith("it continues to serve as before")
         assert "serving.json: not JSON" in entry(service, version)["reason"]
     path.write_text('{"version_policy": {"specific": {"versions": [1]}}}')
     wait_until(lambda: serving(service) == ["1"])
@@ -233,7 +233,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
     path.write_text('{"version_labels": {"stable": 1}}')
     wait_until(lambda: answers(service) == "1")
-    service.says("version 1 answers requests that name none, before it was 2")
+    service.says("the default version is 1, before it was 2")
 
 
 def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):
@@ -456,7 +456,7 @@ def test_a_promotion_that_is_written_and_cannot_be_followed_says_so(start, model
     assert reply.json()["error"].startswith(
         "serving.json of model 'brightness' says now that version 2 is stable, and cannot be followed: "
     )
-    assert reply.json()["error"].endswith("; version 1 goes on serving")
+    assert reply.json()["error"].endswith("; version 1 continues to serve")
     assert json.loads(path.read_text())["version_labels"] == {"stable": 2, "old": 1}
     assert answers(service) == "1"
     # What answers already is stable, whatever else cannot be had.

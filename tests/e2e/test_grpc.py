@@ -625,7 +625,7 @@ def test_the_index_and_loading_and_unloading(tmp_path, start):
     )
     (tmp_path / "brightness" / "serving.json").write_text("{")
     code, found = refusal(client.load_model, "brightness")
-    assert (code, found.endswith("; version 1 goes on serving")) == ("FAILED_PRECONDITION", True)
+    assert (code, found.endswith("; version 1 continues to serve")) == ("FAILED_PRECONDITION", True)
 
 
 def test_what_load_and_unload_do_not_take(client, service):
@@ -664,7 +664,7 @@ def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
         assert refusal(service.triton.unload_model, "words", headers=headers) == (
             "PERMISSION_DENIED",
-            "RepositoryModelUnload wants the admin key; send the metadata authorization: Bearer KEY",
+            "RepositoryModelUnload requires the admin key; send the metadata authorization: Bearer KEY",
         )
     assert service.triton.is_model_ready("words")
     service.triton.unload_model("words", headers={"authorization": f"Bearer {KEY}"})

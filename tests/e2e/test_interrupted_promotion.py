@@ -122,7 +122,7 @@ def test_a_full_disk_costs_what_is_kept_of_serving_json_and_nothing_that_serves(
         text = json.dumps({**POLICY, "version_labels": {"stable": 1}})
         (there / "brightness" / "serving.json").write_text(text)
         wait_until(lambda: answers(service) == "1")
-        wait_until(lambda: "cannot be kept beside it: No space left on device" in service.log)
+        wait_until(lambda: "the copy of serving.json cannot be written: No space left on device" in service.log)
         assert hidden(there) == [".serving.last-good.json"]
     finally:
         assert service.stop() == 0

@@ -96,7 +96,7 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
         client.load_model("brightness")
     assert caught.value.status() == "400"
     assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
-    assert caught.value.message().endswith("; version 1 goes on serving")
+    assert caught.value.message().endswith("; version 1 continues to serve")
     assert serving_version(service) == ["1"]
     # Where nothing served before, the older one is loaded instead.
     client.unload_model("brightness")
@@ -264,7 +264,7 @@ def test_a_policy_that_names_only_missing_versions_says_so_and_what_serves_goes_
         client.load_model("brightness")
     assert caught.value.message() == (
         "serving.json of model 'brightness': version_policy.specific names none of the versions in the repository: 1; "
-        "version 1 goes on serving"
+        "version 1 continues to serve"
     )
     assert serving_version(service) == ["1"]
     policy.unlink()
@@ -304,7 +304,7 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
         (models / "brightness" / "serving.json").write_text(
             '{"batching": {"max_batch_size": 5, "length_buckets": [4]}}'
         )
-        with pytest.raises(InferenceServerException, match="takes no texts; version 1 goes on serving"):
+        with pytest.raises(InferenceServerException, match="takes no texts; version 1 continues to serve"):
             client.load_model("brightness")
         assert configured() == 3
     finally:
@@ -380,7 +380,7 @@ def test_with_a_key_admin_routes_ask_for_it_everywhere(models, monkeypatch, host
     client = triton.InferenceServerClient(service.url.removeprefix("http://"))
     try:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
-            with pytest.raises(InferenceServerException, match="wants the admin key") as caught:
+            with pytest.raises(InferenceServerException, match="requires the admin key") as caught:
                 client.unload_model("words", headers=headers)
             assert caught.value.status() == "403"
         assert client.is_model_ready("words")

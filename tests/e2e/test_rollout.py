@@ -1,4 +1,4 @@
-"""A canary beside the stable version: its share of the requests, copies, and limits that end it."""
+"""A canary next to the stable version: its share of the requests, copies, and limits that end it."""
 
 import json
 import socket
@@ -188,7 +188,7 @@ def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it
     for _ in range(20):
         ask(service.client, image(255))
     wait_until(lambda: shadow(service)["state"] == "halted")
-    wait_until(lambda: "serving.json stays as it is: something else is tried by now" in service.log)
+    wait_until(lambda: "serving.json is unchanged: it names another canary or other limits" in service.log)
     assert shadow(service)["canary"] == "2"
     assert read_policy(models)["rollout"] == rollout
     service.client.post("/v2/repository/models/brightness/load").raise_for_status()
@@ -250,7 +250,7 @@ def test_a_promoted_canary_leaves_no_canary(start, models):
     assert {ask(service.client) for _ in range(30)} == {"2"}
     reply = service.client.get("/v2/models/brightness/shadow")
     assert reply.status_code == 404
-    assert reply.json()["error"].startswith("model 'brightness' has no canary that serves beside a stable version")
+    assert reply.json()["error"].startswith("model 'brightness' has no canary that serves next to a stable version")
     assert serving(service) == ["2"]
 
 

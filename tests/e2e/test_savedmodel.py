@@ -165,7 +165,7 @@ def test_without_tensorflow_a_version_goes_on_as_it_was_and_it_is_said_what_to_i
         ask_for(models, IMAGES, "savedmodel")
         reply = service.client.post(f"/v2/repository/models/{IMAGES}/load")
         assert "pip install -r requirements/train.txt" in reply.json()["error"]
-        assert "; version 1 goes on serving" in reply.json()["error"]
+        assert "; version 1 continues to serve" in reply.json()["error"]
         assert platform(service, IMAGES) == ONNX
         assert labels(service, IMAGES)[0] == labels(service, IMAGES)[1]
         wait_until(lambda: children(service.process.pid) == [])

@@ -191,7 +191,7 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path)
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     [after] = service.client.get("/v2/devices").json()["models"]
     assert after["reason"] == "device is 'cpu'"
-    service.says("model words version 1 loaded anew on CPUExecutionProvider: its settings have changed")
+    service.says("model words version 1 loaded again on CPUExecutionProvider: its settings have changed")
     assert service.stop() == 0
 
 

@@ -336,7 +336,7 @@ def test_a_canary_is_halted_although_that_cannot_be_written_down(start, models):
     wait_until(lambda: workers.metric("atelier_serving_json_broken", model="brightness") == 1)
     for _ in range(40):
         workers.client.post("/v1/models/brightness:predict", json={"instances": [[[255] * 4] * 4]}).raise_for_status()
-    wait_until(lambda: "serving.json does not say so, and a restart tries the canary again" in workers.service.log)
+    wait_until(lambda: "the halt cannot be written, and a restart starts the canary again" in workers.service.log)
 
     def states():
         return {workers.client.get("/v2/models/brightness/shadow").json()["state"] for _ in range(20)}

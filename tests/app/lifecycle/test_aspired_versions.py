@@ -1,80 +1,119 @@
-"""A canary that has passed a limit: what is written down, and when."""
+"""The steps of the plan, taken over fake loads; a canary that has passed a limit."""
 
 import asyncio
-from collections import defaultdict
-from types import SimpleNamespace
 
-from app.lifecycle.aspired_versions import AspiredVersions
+import pytest
+
+from app.errors import VersionRefused
+from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
-from app.repository.policy import CANARY, STABLE, RollbackPolicy, RolloutPolicy, ServingPolicy, Tried
+from app.repository.policy import CANARY, STABLE, RollbackPolicy, RolloutPolicy, ServingPolicy
+from app.repository.repository import Repository
+from tests.support.fakes import until
+from tests.support.tiny_disk import FakeLoader, read_settings, write_empty_versions, write_settings
 
 ROLLOUT = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.1, min_requests=1))
 POLICY = ServingPolicy(version_labels={STABLE: 1, CANARY: 2}, rollout=ROLLOUT)
 REASON = "1 of 1 requests failed, more than max_error_rate 0.1 allows"
 
 
-class FakeLoads:
-    """Every version loads; serving.json is an attribute, and what is written or kept is a list."""
-
-    def __init__(self):
-        self.registry = Registry(scan=dict, on_state=lambda name, version, state: None)
-        self.repository = self
-        self.serving_json = POLICY
-        self.halts, self.kept = [], []
-
-    def forget_gone(self, name, versions):
-        pass
-
-    async def load_or_keep(self, name, version, policy, *, retry):
-        record = self.registry.enter(name, version)
-        record.model = record.model or SimpleNamespace(name=name, version=version)
-        return record.model
-
-    def policy(self, name):
-        return self.serving_json
-
-    def last_good(self, name):
-        return self.kept[-1] if self.kept else None
-
-    def remember(self, name, policy):
-        self.kept.append(policy)
-
-    def halt(self, tried, reason):
-        self.halts.append((tried, reason))
-        return self.serving_json.tries(tried)
+@pytest.fixture
+def directory(tmp_path):
+    directory = write_empty_versions(tmp_path, 1, 2, 3)
+    write_settings(directory, POLICY)
+    return directory
 
 
-def halt_while_it_changes(change):
-    """The canary passes a limit while the model's lock is held and ``change(loads)`` is followed."""
-    loads, locks = FakeLoads(), defaultdict(asyncio.Lock)
-    aspired = AspiredVersions(loads, lambda name, broken: None, locks)
+def following(directory, scenario, *refused):
+    """Runs a scenario with a lifecycle that has loaded everything, save for versions that are refused."""
 
     async def main():
-        await aspired.bring_about("m", [3, 2, 1], retry=True)
-        rollout = loads.registry.rollout("m")
-        async with locks["m"]:
-            rollout.answered(rollout.canary, 500)
-            change(loads)
-            await aspired.bring_about("m", [3, 2, 1], retry=True)
-            assert loads.halts == []
-        async with locks["m"]:  # whoever waited for it before has had it
-            return loads
+        repository = Repository(directory.parent)
+        registry = Registry(scan=repository.scan, on_state=lambda *_: None)
+        loader = FakeLoader(*refused)
+        lifecycle = Lifecycle(registry, repository, load=loader, load_timeout_s=60, on_load=lambda *_: None)
+        await lifecycle.load_all()
+        await scenario(lifecycle, loader)
 
-    return asyncio.run(main())
+    asyncio.run(main())
 
 
-def test_a_halt_is_written_and_kept_once_nothing_else_changes():
-    loads = halt_while_it_changes(lambda loads: None)
-    assert loads.halts == [(Tried("m", 1, 2), REASON)]
-    assert loads.registry.rollout("m").reason == REASON
-    assert loads.kept[-1] == POLICY.model_copy(update={"rollout": ROLLOUT.model_copy(update={"halted": REASON})})
+def test_a_refused_version_is_loaded_again_only_on_request_or_with_other_settings_or_files(directory):
+    async def scenario(lifecycle, loader):
+        registry = lifecycle.registry
+        assert (loader.loads, registry.get("m").version) == ([1, 2, 3], 1)
+        await lifecycle.follow("m")
+        assert loader.loads == [1, 2, 3]
+        with pytest.raises(VersionRefused, match=r"version 2 refused: golden row 0 differs; version 1 "):
+            await lifecycle.load("m")
+        assert loader.loads == [1, 2, 3, 2]
+        write_settings(directory, POLICY.model_copy(update={"instances": 2}))
+        await lifecycle.follow("m")
+        assert loader.loads == [1, 2, 3, 2, 1, 2, 3]
+        (directory / "2" / "model.onnx").write_bytes(b"another")
+        assert await lifecycle.follow("m") > 0, "its files keep changing: later"
+        assert loader.loads == [1, 2, 3, 2, 1, 2, 3]
+
+    following(directory, scenario, 2)
 
 
-def test_no_halt_is_written_for_a_canary_that_has_followed_or_begins_anew():
-    other = ROLLOUT.model_copy(update={"rollback": RollbackPolicy(max_error_rate=0.9)})
-    for values in ({"version_labels": {STABLE: 1, CANARY: 3}}, {"rollout": other}):
-        policy = POLICY.model_copy(update=values)
-        loads = halt_while_it_changes(lambda loads, policy=policy: setattr(loads, "serving_json", policy))
-        assert loads.halts == []
-        assert loads.registry.rollout("m").reason is None
-        assert loads.kept[-1] == policy
+def test_a_version_that_does_not_load_with_other_settings_keeps_those_it_has(directory):
+    async def scenario(lifecycle, loader):
+        loader.refused.add(1)
+        write_settings(directory, POLICY.model_copy(update={"instances": 2}))
+        await lifecycle.follow("m")
+        for version in (1, 2, 3):
+            assert lifecycle.registry.get("m", version).load_settings == POLICY.load_settings
+        assert lifecycle.registry.get("m").version == 1
+        assert lifecycle.registry.record("m", 1).reason == "golden row 0 differs; it continues to serve as before"
+
+    following(directory, scenario)
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused", "loads", "default"),
+    [({}, (), [3], 3), ({}, (3,), [3, 2], 2), ({STABLE: 1}, (), [1], 1), ({STABLE: 1}, (1,), [1, 3], 3)],
+)
+def test_for_a_command_only_the_default_version_is_loaded(directory, labels, refused, loads, default):
+    write_settings(directory, ServingPolicy(version_labels=labels))
+    loader = FakeLoader(*refused)
+    repository = Repository(directory.parent)
+    registry = Registry(scan=repository.scan, on_state=lambda *_: None)
+    lifecycle = Lifecycle(registry, repository, load=loader, load_timeout_s=60, on_load=lambda *_: None)
+    asyncio.run(lifecycle.load_one("m", None))
+    assert (loader.loads, registry.get("m").version) == (loads, default)
+
+
+def test_a_halt_is_written_and_kept_and_the_comparison_stays(directory):
+    async def scenario(lifecycle, _):
+        rollout = lifecycle.registry.rollout("m")
+        rollout.answered(rollout.canary, 500)
+        assert rollout.reason == REASON
+        await until(lambda: lifecycle.repository.last_good("m").rollout.halted)
+        halted = POLICY.model_copy(update={"rollout": ROLLOUT.model_copy(update={"halted": REASON})})
+        assert lifecycle.repository.policy("m") == lifecycle.repository.last_good("m") == halted
+        await lifecycle.follow("m")
+        now = lifecycle.registry.rollout("m")
+        assert (now.reason, now.policy, now.comparison) == (REASON, halted.rollout, rollout.comparison)
+
+    following(directory, scenario)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version_labels": {STABLE: 1, CANARY: 3}},
+        {"rollout": ROLLOUT.model_copy(update={"rollback": RollbackPolicy(max_error_rate=0.9)})},
+    ],
+)
+def test_no_halt_is_written_for_a_canary_that_has_followed_or_starts_again(directory, change):
+    async def scenario(lifecycle, _):
+        rollout, policy = lifecycle.registry.rollout("m"), POLICY.model_copy(update=change)
+        rollout.answered(rollout.canary, 500)
+        write_settings(directory, policy)
+        await lifecycle.load("m")
+        assert "halted" not in read_settings(directory)["rollout"]
+        assert lifecycle.registry.rollout("m").reason is None
+        assert lifecycle.repository.last_good("m") == policy
+
+    following(directory, scenario)

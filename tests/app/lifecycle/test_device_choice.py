@@ -12,7 +12,7 @@ from app.batching.work import RequestOptions
 from app.control.describe import describe_devices
 from app.control.model_config import model_config
 from app.errors import BackendFailed, ModelNotReady, VersionRefused
-from app.lifecycle.device_choice import Accelerators
+from app.lifecycle.device_choice import DeviceChooser
 from app.lifecycle.loader import Loader
 from app.lifecycle.registry import Registry
 from app.runtime.backend import Backend
@@ -75,7 +75,7 @@ class Machine:
             inline_below_s=1.0,
             pixel_limit=100,
             clock=time.perf_counter,
-            accelerators=Accelerators(
+            device_chooser=DeviceChooser(
                 placer=self.placer, default_device=default, open_gpu=open_gpu, clock=time.perf_counter
             ),
         )
@@ -344,7 +344,7 @@ def test_instances_on_the_cpu_have_one_thread_each_and_do_not_run_on_the_event_l
 def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_behind(models):
     policy(models, '{"device": "cuda", "instances": 3}')
     machine = Machine(models, [CPU, GPU, SECOND])
-    opens, made = machine.loader.accelerators.open_gpu, []
+    opens, made = machine.loader.device_chooser.open_gpu, []
 
     def second_fails(request, device):
         if len(made) == 2:
@@ -352,7 +352,7 @@ def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_
         made.append(opens(request, device))
         return made[-1]
 
-    object.__setattr__(machine.loader.accelerators, "open_gpu", second_fails)
+    object.__setattr__(machine.loader.device_chooser, "open_gpu", second_fails)
     with pytest.raises(BackendFailed, match="out of memory"):
         machine.load()
     assert [gpu.closed for gpu in made] == [True, True]

@@ -20,12 +20,10 @@ class Disk:
         self.marks = dict.fromkeys(names, 0)
         self.followed, self.ended = Counter(), Counter()
         self.held, self.fails, self.waits = {}, set(), {}
-        self.repository = SimpleNamespace(
-            snapshot=lambda: dict(self.marks), scan=lambda: {key: [1] for key in self.marks}
-        )
+        self.repository = SimpleNamespace(snapshot=lambda: dict(self.marks))
         self._changes = asyncio.Queue()
 
-    async def follow(self, name, versions):
+    async def follow(self, name):
         self.followed[name] += 1
         if name in self.held:
             await self.held[name].wait()

@@ -9,6 +9,7 @@ from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import Leases
 from tests.support.fakes import FakeBackend, FakeClock, Observed, make_batcher, make_work
+from tests.support.tiny_disk import FakeLoader
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):
@@ -25,7 +26,9 @@ class WatchedLoop(asyncio.SelectorEventLoop):
 
 def test_a_version_that_retires_ends_its_timers_on_the_event_loop():
     registry = Registry(scan=dict, on_state=lambda name, version, state: None)
-    loads = VersionLoads(registry, SimpleNamespace(), on_load=lambda name, loaded, seconds: None, load_timeout_s=60)
+    loads = VersionLoads(
+        registry, SimpleNamespace(), load=FakeLoader(), load_timeout_s=60, on_load=lambda name, loaded, seconds: None
+    )
     backend, clock = FakeBackend(), FakeClock()
 
     async def main():

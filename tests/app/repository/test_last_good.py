@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_force, remember
+from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint
 
@@ -47,11 +47,11 @@ def test_what_cannot_be_read_is_not_there(tmp_path, text):
 
 def test_what_holds_is_what_the_file_says_or_said_last_and_a_mistake_is_told(tmp_path, policy):
     mistakes = []
-    assert policy_in_force(tmp_path, on_mistake=mistakes.append) == policy
+    assert policy_in_effect(tmp_path, on_mistake=mistakes.append) == policy
     (tmp_path / "serving.json").write_text("{")
-    assert policy_in_force(tmp_path) == ServingPolicy(), "nobody knows"
+    assert policy_in_effect(tmp_path) == ServingPolicy(), "nobody knows"
     remember(tmp_path, policy)
     assert mistakes == []
-    assert policy_in_force(tmp_path, on_mistake=mistakes.append) == policy
+    assert policy_in_effect(tmp_path, on_mistake=mistakes.append) == policy
     [mistake] = mistakes
     assert mistake.message.startswith(f"{tmp_path / 'serving.json'}: not JSON")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from app.errors import VersionRefused
-from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_force, remember
+from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
 from app.repository.serving_file import write_batching
 
@@ -59,7 +59,7 @@ def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
     began = time.monotonic()
     make(tmp_path / name)
     assert last_good(tmp_path) is None
-    assert policy_in_force(tmp_path) == ServingPolicy()
+    assert policy_in_effect(tmp_path) == ServingPolicy()
     if name == "serving.json":
         with pytest.raises(VersionRefused, match="must be a regular file"):
             write_batching(tmp_path, {"max_batch_size": 2})

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from app.repository.policy import Tried
-from app.repository.serving_file import halt
+from app.repository.policy import CanaryPair, RollbackPolicy, RolloutPolicy, ShadowPolicy
+from app.repository.serving_file import halt, promote, rollback, rollback_target
+
+PAIR, JUDGED = CanaryPair("m", 1, 2), RolloutPolicy(shadow=ShadowPolicy())
 
 
 @pytest.mark.parametrize(
@@ -23,11 +25,62 @@ def test_a_halt_is_written_only_where_the_two_versions_are_named_that_it_was_jud
     path = tmp_path / "serving.json"
     before = {"version_labels": labels, "rollout": {"shadow": {}}}
     path.write_text(json.dumps(before))
-    assert halt(tmp_path, Tried("m", 1, 2), "too bad") is is_written
+    assert halt(tmp_path, PAIR, "too bad", judged=JUDGED) is is_written
     rollout = {"shadow": {}, "halted": "too bad"} if is_written else {"shadow": {}}
     assert json.loads(path.read_text()) == before | {"rollout": rollout}
 
 
+def test_no_halt_is_written_once_the_limits_are_others(tmp_path):
+    (tmp_path / "serving.json").write_text('{"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}}}')
+    other = JUDGED.model_copy(update={"rollback": RollbackPolicy(max_error_rate=0.1)})
+    assert not halt(tmp_path, PAIR, "too bad", judged=other)
+    assert halt(tmp_path, PAIR, "too bad", judged=JUDGED)
+    assert not halt(tmp_path, PAIR, "twice", judged=JUDGED)
+
+
 def test_without_a_file_no_halt_is_written(tmp_path):
-    assert not halt(tmp_path, Tried("m", 1, 2), "too bad")
+    assert not halt(tmp_path, PAIR, "too bad", judged=JUDGED)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "default", "version", "after"),
+    [
+        ({}, None, 2, {"stable": 2, "promoted": []}),
+        ({}, 2, 1, {"stable": 1, "promoted": []}),
+        ({"stable": 3, "promoted": [1, 2]}, None, 2, {"stable": 2, "promoted": [1]}),
+        ({"stable": 3, "promoted": [1, 2]}, 3, 2, {"stable": 2, "promoted": [1]}),
+        ({"stable": 3, "promoted": [1, 2]}, 2, 2, {"stable": 2, "promoted": [1]}),
+        ({"stable": 3, "promoted": []}, 1, 1, {"stable": 1, "promoted": []}),
+        ({"stable": 3, "promoted": [1, 7]}, None, 1, {"stable": 1, "promoted": []}),
+        ({"stable": 3, "promoted": [2]}, 7, 2, {"stable": 2, "promoted": []}),
+    ],
+)
+def test_a_rollback_goes_to_the_version_promoted_before_or_below_or_withdraws(
+    tmp_path, before, default, version, after
+):
+    path = tmp_path / "serving.json"
+    labels = {"stable": before["stable"]} if "stable" in before else {}
+    path.write_text(json.dumps({"version_labels": labels, "promoted": before.get("promoted", [])}))
+    versions = [3, 2, 1]
+    assert rollback_target(tmp_path, default=default, versions=versions) == version
+    done = rollback(tmp_path, default=default, versions=versions)
+    assert (done.version, done.before) == (version, default or before.get("stable", 3))
+    assert json.loads(path.read_text()) == {
+        "version_labels": {"stable": after["stable"]},
+        "promoted": after["promoted"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("default", "version", "promoted"),
+    [(None, 1, [2, 3]), (2, 1, [2]), (3, 1, [2, 3]), (1, 1, [2]), (None, 3, [2])],
+)
+def test_a_promotion_remembers_the_version_before_once(tmp_path, default, version, promoted):
+    (tmp_path / "serving.json").write_text('{"version_labels": {"stable": 3}, "promoted": [2]}')
+    done = promote(tmp_path, version, default=default, versions=[3, 2, 1])
+    assert (done.version, done.before) == (version, default or 3)
+    assert json.loads((tmp_path / "serving.json").read_text()) == {
+        "version_labels": {"stable": version},
+        "promoted": promoted,
+    }

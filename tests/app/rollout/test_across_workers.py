@@ -4,18 +4,18 @@ from dataclasses import asdict
 
 import pytest
 
-from app.repository.policy import RollbackPolicy, RolloutPolicy, Tried
+from app.repository.policy import CanaryPair, RollbackPolicy, RolloutPolicy
 from app.rollout.across_workers import Canaries
 from app.rollout.comparison import Comparison
 
-TRIED = Tried("m", 1, 2)
+PAIR = CanaryPair("m", 1, 2)
 POLICY = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.5, min_requests=10))
 PASSED = "10 of 10 requests failed, more than max_error_rate 0.5 allows"
 
 
 def told(number, requests, *, errors=None, halted=False):
     seen = Comparison(requests=requests, errors=requests if errors is None else errors)
-    return {"number": number, "metrics": {"rollouts": [[*TRIED, asdict(seen), halted]]}}
+    return {"number": number, "metrics": {"rollouts": [[*PAIR, asdict(seen), halted]]}}
 
 
 def told_nothing(number):

@@ -7,6 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from app.errors import Draining, ModelNotFound, ServingError, VersionRefused
+from app.repository.repository import Repository
+from app.repository.serving_file import Promotion
 from app.rollout.comparison import Comparison
 from app.workers.channel import ChannelClosed
 from app.workers.coordinator import Coordinator
@@ -45,27 +47,27 @@ def models(tmp_path):
 def test_an_error_of_one_worker_names_it(models):
     workers = [FakeWorker(1), FakeWorker(2, load=VersionRefused("no memory"))]
     with pytest.raises(VersionRefused, match=r"^worker 2 \(process 200\): no memory$"):
-        asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+        asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
 
 
 def test_an_error_of_all_workers_is_said_as_a_single_process_says_it(models):
     workers = [FakeWorker(number, load=VersionRefused("broken")) for number in (1, 2)]
     with pytest.raises(VersionRefused, match=r"^broken$"):
-        asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+        asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
 
 
 def test_a_worker_that_ends_meanwhile_does_not_count(models):
     workers = [FakeWorker(1, load=ChannelClosed()), FakeWorker(2)]
-    asyncio.run(Coordinator(models, lambda: workers).load("brightness"))
+    asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
     with pytest.raises(ServingError, match="load was done by no worker: all have ended"):
-        asyncio.run(Coordinator(models, lambda: workers[:1]).load("brightness"))
+        asyncio.run(Coordinator(Repository(models), lambda: workers[:1]).load("brightness"))
 
 
 def test_nothing_is_written_unless_all_workers_have_loaded_the_version(models):
     workers = [FakeWorker(1), FakeWorker(2, prepare=VersionRefused("does not fit"))]
     with pytest.raises(VersionRefused, match="worker 2"):
-        asyncio.run(Coordinator(models, lambda: workers).promote("brightness", 1))
-    assert [worker.calls for worker in workers] == [["prepare", "follow"]] * 2
+        asyncio.run(Coordinator(Repository(models), lambda: workers).promote("brightness", 1))
+    assert [worker.calls for worker in workers] == [["default_version", "prepare", "follow"]] * 2
     assert not (models / "brightness" / "serving.json").exists()
 
 
@@ -76,17 +78,33 @@ def test_a_promotion_is_written_between_its_two_halves(models):
         async def call(self, name, /, **_):
             seen.append((name, (models / "brightness" / "serving.json").exists()))
 
-    coordinator = Coordinator(models, lambda: [Looking(1), Looking(2)])
+    coordinator = Coordinator(Repository(models), lambda: [Looking(1), Looking(2)])
     coordinator.unloaded["brightness"] = [2]
     done = asyncio.run(coordinator.promote("brightness", 1))
-    assert done == {"name": "brightness", "version": 1, "before": 2}
-    assert seen == [("prepare", False)] * 2 + [("settle", True)] * 2
+    assert done == Promotion("brightness", 1, 2)
+    assert seen == [("default_version", False)] * 2 + [("prepare", False)] * 2 + [("settle", True)] * 2
     assert coordinator.unloaded == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "before"),
+    [([2, 2], 2), ([None, 2], 2), ([2, 3, 2], 2), ([None, None], 3)],
+    ids=["all", "one that serves nothing", "most", "none: the newest on the disk"],
+)
+def test_a_promotion_starts_from_the_version_that_answers_in_the_workers(models, answers, before):
+    write_brightness_model(models, version=3)
+    workers = [FakeWorker(number, default_version=answer) for number, answer in enumerate(answers, 1)]
+    coordinator = Coordinator(Repository(models), lambda: workers)
+    assert asyncio.run(coordinator.promote("brightness", 1)).before == before
+    for worker in workers:
+        worker.answers["default_version"] = 1
+    back = asyncio.run(coordinator.rollback("brightness"))
+    assert (back.version, back.before) == (before, 1)
 
 
 def test_what_was_unloaded_is_remembered_until_it_is_loaded(models):
     workers = [FakeWorker(1, unload=[2]), FakeWorker(2, unload=[2, 1])]
-    coordinator = Coordinator(models, lambda: workers)
+    coordinator = Coordinator(Repository(models), lambda: workers)
     asyncio.run(coordinator.unload("brightness", 1.0))
     assert coordinator.unloaded == {"brightness": [1, 2]}
     asyncio.run(coordinator.load("brightness"))
@@ -98,7 +116,7 @@ def test_what_was_unloaded_is_remembered_until_it_is_loaded(models):
 
 
 def test_a_service_that_shuts_down_takes_no_commands(models):
-    coordinator = Coordinator(models, lambda: [FakeWorker(1)])
+    coordinator = Coordinator(Repository(models), lambda: [FakeWorker(1)])
     coordinator.draining = True
     for command in (coordinator.load("brightness"), coordinator.promote("brightness", 1)):
         with pytest.raises(Draining):
@@ -113,7 +131,7 @@ def test_a_halt_names_the_versions_and_is_written_only_for_them(models, canary, 
     seen = asdict(Comparison(requests=5, errors=5))
     workers = [FakeWorker(1), FakeWorker(2)]
     counts = {"number": 1, "metrics": {"rollouts": [["brightness", 1, 2, seen, False]]}}
-    asyncio.run(Coordinator(models, lambda: workers).judge(1, counts))
+    asyncio.run(Coordinator(Repository(models), lambda: workers).judge(1, counts))
     reason = "5 of 5 requests failed, more than max_error_rate 0.1 allows"
     for worker in workers:
         assert worker.calls == calls

@@ -1,0 +1,20 @@
+"""The errors for a model or a version that does not exist, with the names that do."""
+
+from collections.abc import Iterable
+
+from app.errors import ModelNotFound, VersionNotFound
+
+
+def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
+    """There is no model of that name, and which there are."""
+    return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
+
+
+def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
+    """In TensorFlow Serving's words, and which versions there are."""
+    return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {listed(known)}")
+
+
+def listed(versions: Iterable[int]) -> str:
+    """Version numbers for a message, the lowest first."""
+    return ", ".join(map(str, sorted(versions)))

@@ -1,0 +1,90 @@
+"""The models directory as one object: what is published there, and the settings of each model."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import SettingsUnwritable
+from app.repository import last_good, scan, serving_file
+from app.repository.missing import no_model
+from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
+from app.repository.serving_file import Promotion
+
+
+class Repository:
+    """Models, versions and settings on the disk. Every method reads the disk again, and blocks.
+
+    Args:
+        models_dir: holds <model>/<version>/.
+    """
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+
+    def scan(self) -> dict[str, list[int]]:
+        """See ``scan.scan``."""
+        return scan.scan(self.models_dir)
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, newest first.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            OSError: the models directory cannot be read.
+        """
+        found = self.scan()
+        if name not in found:
+            raise no_model(name, found)
+        return found[name]
+
+    def snapshot(self) -> dict[str, Hashable]:
+        """See ``scan.snapshot``."""
+        return scan.snapshot(self.models_dir)
+
+    def fingerprint(self, name: str, version: int) -> Hashable:
+        """See ``scan.fingerprint``."""
+        return scan.fingerprint(self.models_dir / name / str(version))
+
+    def policy(self, name: str) -> ServingPolicy:
+        """serving.json of a model; VersionRefused if it is broken."""
+        return ServingPolicy.read(self.models_dir / name)
+
+    def policy_in_effect(self, name: str) -> ServingPolicy:
+        """See ``last_good.policy_in_effect``."""
+        return last_good.policy_in_effect(self.models_dir / name)
+
+    def last_good(self, name: str) -> ServingPolicy | None:
+        """See ``last_good.last_good``."""
+        return last_good.last_good(self.models_dir / name)
+
+    def remember(self, name: str, policy: ServingPolicy) -> None:
+        """See ``last_good.remember``."""
+        last_good.remember(self.models_dir / name, policy)
+
+    def promote(self, name: str, version: int, *, default: int | None, versions: list[int]) -> Promotion:
+        """See ``serving_file.promote``; SettingsUnwritable if the file cannot be written."""
+        with _writing(name):
+            return serving_file.promote(self.models_dir / name, version, default=default, versions=versions)
+
+    def rollback(self, name: str, *, default: int | None, versions: list[int]) -> Promotion:
+        """See ``serving_file.rollback``; SettingsUnwritable if the file cannot be written."""
+        with _writing(name):
+            return serving_file.rollback(self.models_dir / name, default=default, versions=versions)
+
+    def rollback_target(self, name: str, *, default: int | None, versions: list[int]) -> int:
+        """See ``serving_file.rollback_target``."""
+        return serving_file.rollback_target(self.models_dir / name, default=default, versions=versions)
+
+    def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
+        """See ``serving_file.halt``; SettingsUnwritable if the file cannot be written."""
+        with _writing(pair.name):
+            return serving_file.halt(self.models_dir / pair.name, pair, reason, judged=judged)
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"serving.json of model {name!r} cannot be written and is as it was: {error.strerror}"
+        raise SettingsUnwritable(message) from error
