@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
@@ -44,40 +43,37 @@ from app.wiring.assembly import build_lifecycle
 from app.wiring.error_handlers import add_error_handlers
 from app.wiring.housekeeping import Housekeeping
 from app.wiring.lifespan import lifespan
-from app.wiring.worker_hooks import WorkerHooks
+from app.wiring.processes import Processes, SingleProcess
 
 log = logging.getLogger("atelier.main")
-
-T = TypeVar("T")
 
 # Pillow and simdjson give up the interpreter while they work; more threads would only take turns with the event loop.
 DECODE_THREADS = 2
 
 
-def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = None) -> Atelier:
+def create_app(settings: Settings | None = None, processes: Processes | None = None) -> Atelier:
     """Build the service; models load once the event loop runs.
 
     Args:
         settings: None reads the environment.
-        hooks: what is done together with other workers; None: this process is the only one.
+        processes: of the service; None: this one is all of it.
     """
-    settings = settings or Settings()
+    settings, processes = settings or Settings(), processes or SingleProcess()
     metrics = Metrics()
     placer, gpus = Placer(probe_devices), GpuMeter()
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
-    lifecycle = build_lifecycle(settings, metrics, placer, hooks, housekeeping.freed)
+    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
         version=__version__,
         description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
-        lifespan=partial(lifespan, settings=settings, hooks=hooks, housekeeping=housekeeping),
+        lifespan=partial(lifespan, settings=settings, processes=processes, housekeeping=housekeeping),
         docs_url=None,
         redoc_url=None,
     )
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
-    app.commands = lifecycle if hooks is None else hooks.commands
-    app.total = partial(_itself, metrics) if hooks is None else hooks.total
+    app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.connections = Connections(http_limits(settings))
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
@@ -114,7 +110,6 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     exposition.register(metrics)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=exposition)
-    scrape = partial(_itself, exposition) if hooks is None else hooks.total
     app.include_router(health_router(registry))
     app.include_router(probes_router(registry))
     app.include_router(models_router(registry))
@@ -134,7 +129,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     metrics_guard = None
     if app.keys is not None and settings.metrics_access == "key":
         metrics_guard = KeyGuard(app.keys, "metrics")
-    app.include_router(metrics_router(partial(_with_gpus, gpus, scrape), metrics_guard))
+    app.include_router(metrics_router(partial(_with_gpus, gpus, partial(processes.metrics, exposition)), metrics_guard))
     add_docs_page(app)
     add_error_handlers(app)
     return app
@@ -154,11 +149,6 @@ def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
         host=settings.admin_address.host,
         has_listener=settings.admin_bind is not None,
     )
-
-
-async def _itself(value: T) -> T:
-    """For what a worker would ask its supervisor for."""
-    return value
 
 
 async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:

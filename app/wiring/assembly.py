@@ -23,7 +23,7 @@ from app.runtime.placement import Placer
 from app.runtime.warmup import measure_thread_hop
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
-from app.wiring.worker_hooks import WorkerHooks
+from app.wiring.processes import Processes, SingleProcess
 
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
 # the answer once, and its switches of threads cost the processor as much again on either side.
@@ -36,7 +36,7 @@ def build_lifecycle(
     settings: Settings,
     metrics: Metrics,
     placer: Placer | None = None,
-    hooks: WorkerHooks | None = None,
+    processes: Processes | None = None,
     on_freed: Callable[[], None] = lambda: None,
 ) -> Lifecycle:
     """The registry over the models directory and what fills it; nothing is loaded yet.
@@ -45,10 +45,10 @@ def build_lifecycle(
         settings: of the process.
         metrics: count what is loaded and run.
         placer: knows the devices; None makes one.
-        hooks: to the supervisor, in a worker process.
+        processes: of the service; None: this one is all of it.
         on_freed: is told when a version was freed.
     """
-    models_dir = settings.models_dir
+    models_dir, processes = settings.models_dir, processes or SingleProcess()
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
     private_dir = settings.private_dir or Path(tempfile.gettempdir())
@@ -76,11 +76,11 @@ def build_lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,
         load=partial(_load_apart, LargeBlocks(), loader),
-        judges_canaries=hooks is None,
+        judges_canaries=not processes.are_several,
         on_load=metrics.load_done,
         on_policy=metrics.policy_read,
         on_freed=on_freed,
-        unloaded=hooks.unloaded if hooks is not None else None,
+        unloaded=processes.unloaded,
         load_timeout_s=settings.load_timeout_s,
     )
 

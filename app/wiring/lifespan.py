@@ -18,7 +18,7 @@ from app.repository.changes import changes
 from app.settings import Settings
 from app.wiring.application import Atelier
 from app.wiring.housekeeping import Housekeeping
-from app.wiring.worker_hooks import WorkerHooks
+from app.wiring.processes import Processes
 
 if TYPE_CHECKING:
     from app.edge.grpc.server import GrpcServer
@@ -30,19 +30,18 @@ LOOK_AT_KEYS_EVERY_S = 1.0
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI, *, settings: Settings, hooks: WorkerHooks | None, housekeeping: Housekeeping
+    app: FastAPI, *, settings: Settings, processes: Processes, housekeeping: Housekeeping
 ) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
-    loaded = hooks.loaded if hooks is not None else asyncio.Event()
-    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, loaded, housekeeping))]
+    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, processes.loaded, housekeeping))]
     if app.keys is not None:
         tasks.append(asyncio.create_task(_follow_keys(app.keys)))
     try:
-        if hooks is not None and hooks.loads_first:
-            await loaded.wait()
+        if processes.loads_first:
+            await processes.loaded.wait()
         if settings.grpc_port is not None:
-            app.grpc = await _start_grpc(app, settings, shared=hooks is not None)
+            app.grpc = await _start_grpc(app, settings, shared=processes.are_several)
         yield
     finally:
         app.registry.start_draining()

@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client.registry import Collector
+
+from app.control.administration import RepositoryCommands
 from app.errors import ServingError
+from app.lifecycle.lifecycle import Lifecycle
 from app.repository.serving_file import Promotion
+from app.telemetry.metrics import Metrics
 from app.telemetry.process import OwnProcess
 from app.telemetry.total import Total
-from app.wiring.worker_hooks import WorkerHooks
 from app.workers.channel import Channel, ChannelClosed
 
 if TYPE_CHECKING:
@@ -24,7 +28,9 @@ STEPS = ("load", "default_version", "prepare", "settle", "follow")
 
 
 class Link:
-    """One end of a worker's channel; implements ``control.administration.RepositoryCommands`` for all workers.
+    """One end of a worker's channel.
+
+    Implements ``wiring.processes.Processes``, and ``control.administration.RepositoryCommands`` for all workers.
 
     Args:
         end: the worker's socket.
@@ -32,15 +38,11 @@ class Link:
         loads_first: no request is taken before the models are loaded.
     """
 
+    are_several = True
+
     def __init__(self, end: socket.socket, *, unloaded: Mapping[str, Sequence[int]], loads_first: bool) -> None:
+        self.unloaded, self.loads_first = unloaded, loads_first
         self.loaded = asyncio.Event()
-        self.hooks = WorkerHooks(
-            commands=self,
-            total=self.total,
-            unloaded=unloaded,
-            loads_first=loads_first,
-            loaded=self.loaded,
-        )
         self._end = end
         self._numbers = itertools.count(1)
         self._process = OwnProcess()
@@ -59,7 +61,7 @@ class Link:
     async def open(self, app: "Atelier") -> None:
         """Take calls for an application, and tell what it counts."""
         self._app = app
-        app.registry.others_load = not self.hooks.loads_first
+        app.registry.others_load = not self.loads_first
         await self._channel.open(self._end)
         self._telling = [asyncio.create_task(self._tell_counts()), asyncio.create_task(self._tell_loaded())]
 
@@ -94,7 +96,15 @@ class Link:
         """See ``Lifecycle.rollback``; in all workers."""
         return Promotion(**await self._ask("rollback", name=name))
 
-    async def total(self) -> Total:
+    def commands(self, lifecycle: Lifecycle) -> RepositoryCommands:
+        """The supervisor carries them out in all workers."""
+        return self
+
+    async def statistics(self, own: Metrics) -> Total:
+        """The counts of all workers."""
+        return Total(await self._ask("total"))
+
+    async def metrics(self, own: Collector) -> Total:
         """The counts of all workers."""
         return Total(await self._ask("total"))
 

@@ -129,7 +129,7 @@ def main(descriptor: int) -> int:
     settings = Settings(**start["settings"])
     configure_logging(level=settings.log_level, form=settings.log_format, worker=start["worker"])
     link = Link(end, unloaded=start["unloaded"], loads_first=start["loads_first"])
-    app = create_app(settings, link.hooks)
+    app = create_app(settings, link)
     counts = ConnectionCounts(start["counts"], settings.workers)
     sockets, admin_sockets = (
         [socket.socket(fileno=number) for number in start[kind]] for kind in ("sockets", "admin_sockets")
