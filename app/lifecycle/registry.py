@@ -102,10 +102,6 @@ class Registry:
             self._labels.pop(name, None)
         self._on_state(name, version, None)
 
-    def serving(self, name: str) -> LoadedModel | None:
-        """The version that answers requests without a version, if there is one."""
-        return self._live.get(name)
-
     def get(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
         """The version that answers a request.
 

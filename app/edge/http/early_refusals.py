@@ -50,7 +50,7 @@ class EarlyRefusals:
         Args:
             route: of the request; one that names a version or a label is always looked at.
         """
-        model = self._registry.serving(route.name) if route.version is None and route.label is None else None
+        model = self._registry.live(route.name) if route.version is None and route.label is None else None
         if model is None or not model.admission.rows:
             return None
         rollout = self._registry.rollout(route.name)
