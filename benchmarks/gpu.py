@@ -12,7 +12,7 @@ from app.contract.device import CPU
 from app.contract.golden import Golden
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.errors import VersionRefused
-from app.lifecycle.golden_gate import replay
+from app.lifecycle.loading.golden_gate import replay
 from app.repository.scan import scan
 from app.runtime.backend import Backend
 from app.runtime.cuda import PinnedMemory, provider_options

@@ -8,7 +8,7 @@ from app.autotune.choice import Measurement, Setting, candidates, finalists, lar
 from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
-from app.lifecycle.version_contract import VersionContract, possible_batch
+from app.lifecycle.loading.version_contract import VersionContract, possible_batch
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
 from app.runtime.warmup import measure_curve

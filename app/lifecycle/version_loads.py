@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from app.errors import Draining, ModelNotReady, ServingError, VersionRefused, shortened
-from app.lifecycle.load_threads import LoadThreads
+from app.lifecycle.loading.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from app.contract.files.private import sweep
-from app.lifecycle.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.lifecycle import Lifecycle
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest
+from app.lifecycle.loading.loader import Loader
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.loader import Loader
 from app.loaded import LoadedModel
 from app.runtime.engines.onnx import OnnxBackend
 from tests.support.fakes import Observed

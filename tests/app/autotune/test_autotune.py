@@ -12,7 +12,7 @@ from app.autotune.choice import Measurement, Setting, candidates, choose, finali
 from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.contract.golden import Golden
 from app.errors import BackendFailed, VersionRefused
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.loader import Loader
 from app.repository.policy import ServingPolicy
 from app.repository.serving_file import write_batching
 from app.runtime.backend import Backend

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.batching.work import RequestOptions
 from app.contract.golden import Golden
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.loader import Loader
 from app.repository.scan import scan
 from app.runtime.engines.onnx import OnnxBackend
 from app.serving.predictor import predict

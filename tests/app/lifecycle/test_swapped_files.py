@@ -19,7 +19,7 @@ from app.contract.golden import Golden
 from app.contract.manifest import write_manifest
 from app.contract.version_files import VersionFiles
 from app.errors import ServingError, VersionRefused
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.loader import Loader
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import SavedModelBackend
 from tests.app.wiring.test_process_limits import STUB

@@ -13,7 +13,7 @@ from app.contract.manifest import write_manifest
 from app.contract.model_spec import SAVED_MODEL_FILE
 from app.control.model_config import model_config
 from app.errors import BackendHung
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.loader import Loader
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import GRACE_S, SavedModelBackend
 from app.telemetry.metrics import Metrics

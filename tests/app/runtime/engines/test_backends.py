@@ -12,7 +12,7 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendFailed, VersionRefused
-from app.lifecycle.golden_gate import replay
+from app.lifecycle.loading.golden_gate import replay
 from app.runtime.engines import tensor_frames
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import SavedModelBackend

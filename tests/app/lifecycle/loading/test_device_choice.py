@@ -12,8 +12,8 @@ from app.batching.work import RequestOptions
 from app.control.describe import describe_devices
 from app.control.model_config import model_config
 from app.errors import BackendFailed, ModelNotReady, VersionRefused
-from app.lifecycle.device_choice import DeviceChooser
-from app.lifecycle.loader import Loader
+from app.lifecycle.loading.device_choice import DeviceChooser
+from app.lifecycle.loading.loader import Loader
 from app.lifecycle.registry import Registry
 from app.runtime.backend import Backend
 from app.runtime.devices import Device

@@ -18,9 +18,9 @@ from app.contract.labels import labels_of
 from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
-from app.lifecycle.device_choice import DeviceChooser, GpuRequest, Opened, close_all, open_all
-from app.lifecycle.verification import Gate
-from app.lifecycle.version_contract import VersionContract, largest_batch, read_contract
+from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest, Placed, close_all, open_all
+from app.lifecycle.loading.verification import Gate
+from app.lifecycle.loading.version_contract import VersionContract, largest_batch, read_contract
 from app.loaded import LoadedModel
 from app.repository.policy import BackendName, ServingPolicy
 from app.runtime.backend import Backend, take_rows
@@ -140,7 +140,7 @@ class Loader:
 
     def _open_instances(
         self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
-    ) -> list[Opened]:
+    ) -> list[Placed]:
         """All instances of a version, verified, on the devices that serving.json asks for."""
         if (serving.backend or self.default_backend) == "savedmodel":
             files.check_rest()
@@ -150,16 +150,16 @@ class Loader:
             files.check_rest()
             return open_all(serving.instances, self._opener(graphs, graph, contract, serving, gate))
 
-    def _open_savedmodel(self, files: VersionFiles, spec: ModelSpec, serving: ServingPolicy, gate: Gate) -> Opened:
+    def _open_savedmodel(self, files: VersionFiles, spec: ModelSpec, serving: ServingPolicy, gate: Gate) -> Placed:
         placement = _place_savedmodel(serving.device)
         threads = max(1, self.threads // serving.instances)
         path = files.directory / SAVED_MODEL_FILE
         backend = self.make_savedmodel(path, spec, threads, snapshot=files.saved_model)
-        return Opened.of(gate.verify(backend, CPU), placement)
+        return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(
         self, graphs: "_Graphs", graph: Graph, contract: VersionContract, serving: ServingPolicy, gate: Gate
-    ) -> Callable[[], Opened]:
+    ) -> Callable[[], Placed]:
         """Opens one instance more of an ONNX graph."""
         spec, alone = contract.spec, serving.instances == 1
 
@@ -170,7 +170,7 @@ class Loader:
 
         device_chooser = self.device_chooser
         if device_chooser is None:
-            return lambda: Opened.of(gate.verify(open_cpu(), CPU), ON_CPU)
+            return lambda: Placed.of(gate.verify(open_cpu(), CPU), ON_CPU)
         request = GpuRequest(
             graph=graph,
             spec=spec,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.errors import Draining, VersionRefused
-from app.lifecycle.load_threads import LoadThreads
+from app.lifecycle.loading.load_threads import LoadThreads
 from tests.support.fakes import until
 
 

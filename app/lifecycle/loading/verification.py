@@ -13,9 +13,9 @@ from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import image_to_instance
 from app.errors import VersionRefused
-from app.lifecycle.device_choice import Verified
-from app.lifecycle.golden_gate import replay
-from app.lifecycle.version_contract import VersionContract
+from app.lifecycle.loading.device_choice import Verified
+from app.lifecycle.loading.golden_gate import replay
+from app.lifecycle.loading.version_contract import VersionContract
 from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock

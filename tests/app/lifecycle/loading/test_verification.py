@@ -9,8 +9,8 @@ import pytest
 from app.contract.manifest import write_manifest
 from app.contract.version_files import VersionFiles
 from app.errors import VersionRefused
-from app.lifecycle.verification import Gate
-from app.lifecycle.version_contract import BATCH_LIMIT_BYTES, largest_batch, read_contract
+from app.lifecycle.loading.verification import Gate
+from app.lifecycle.loading.version_contract import BATCH_LIMIT_BYTES, largest_batch, read_contract
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 

@@ -51,7 +51,7 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened(Verified):
+class Placed(Verified):
     """An instance of a version on its device.
 
     Attributes:
@@ -63,7 +63,7 @@ class Opened(Verified):
     condition: Condition = field(default_factory=Condition)
 
     @classmethod
-    def of(cls, verified: Verified, placement: Placement) -> "Opened":
+    def of(cls, verified: Verified, placement: Placement) -> "Placed":
         """A verified backend where it was placed."""
         return cls(backend=verified.backend, difference=verified.difference, curve=verified.curve, placement=placement)
 
@@ -91,7 +91,7 @@ class DeviceChooser:
         *,
         open_cpu: Callable[[], Backend],
         verify: Callable[[Backend, str], Verified],
-    ) -> Opened:
+    ) -> Placed:
         """A verified backend, and where it runs. Blocks.
 
         "auto" takes the GPU for the batches at which it is measured to be faster. If it is so at none, or the version
@@ -110,7 +110,7 @@ class DeviceChooser:
         wanted = wanted or self.default_device
         placement = self.placer.place(wanted)
         if placement.device == CPU:
-            return Opened.of(verify(open_cpu(), CPU), placement)
+            return Placed.of(verify(open_cpu(), CPU), placement)
         try:
             if wanted == AUTO:
                 return self._on_both(request, placement, open_cpu, verify)
@@ -126,7 +126,7 @@ class DeviceChooser:
         placement: Placement,
         open_cpu: Callable[[], Backend],
         verify: Callable[[Backend, str], Verified],
-    ) -> Opened:
+    ) -> Placed:
         """The CPU's backend together with the GPU's, or alone with the reason."""
         name = request.spec.name
         cpu = verify(open_cpu(), CPU)
@@ -158,11 +158,11 @@ class DeviceChooser:
         difference = max(gpu.difference, cpu.difference)
         return replace(guarded, backend=routed, difference=difference, curve=faster_of(gpu.curve, cpu.curve))
 
-    def _cpu_alone(self, cpu: Verified, placement: Placement, why: str) -> Opened:
+    def _cpu_alone(self, cpu: Verified, placement: Placement, why: str) -> Placed:
         self.placer.release(placement)
-        return Opened.of(cpu, Placement(CPU, f"device is 'auto', and {why}"))
+        return Placed.of(cpu, Placement(CPU, f"device is 'auto', and {why}"))
 
-    def _guarded(self, gpu: Verified, placement: Placement, open_spare: Callable[[], Backend], name: str) -> Opened:
+    def _guarded(self, gpu: Verified, placement: Placement, open_spare: Callable[[], Backend], name: str) -> Placed:
         """The GPU's backend with the CPU behind it; once it is closed, its place is free."""
         condition = Condition()
         backend = FailoverBackend(
@@ -173,12 +173,12 @@ class DeviceChooser:
             clock=self.clock,
             on_close=lambda: self.placer.release(placement),
         )
-        return replace(Opened.of(gpu, placement), backend=backend, condition=condition)
+        return replace(Placed.of(gpu, placement), backend=backend, condition=condition)
 
 
-def open_all(count: int, open_one: Callable[[], Opened]) -> list[Opened]:
+def open_all(count: int, open_one: Callable[[], Placed]) -> list[Placed]:
     """So many instances, or none: if one cannot be opened, those before it are closed, and their places are free."""
-    opened: list[Opened] = []
+    opened: list[Placed] = []
     try:
         for _ in range(count):
             opened.append(open_one())
@@ -188,7 +188,7 @@ def open_all(count: int, open_one: Callable[[], Opened]) -> list[Opened]:
     return opened
 
 
-def close_all(opened: Sequence[Opened]) -> None:
+def close_all(opened: Sequence[Placed]) -> None:
     """Close the backends of instances that do not come to serve."""
     for each in opened:
         each.backend.close()
