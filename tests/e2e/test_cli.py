@@ -115,16 +115,16 @@ def test_a_misspelt_variable_is_refused():
 
 def test_devices_says_why():
     printed = " ".join(run("devices").stdout.replace("│", " ").split())
-    assert "ONNX Runtime's CPU provider is always there" in printed
+    assert "ONNX Runtime's CPU provider is always available" in printed
     assert "models run on cpu: device is 'auto', and no GPU was found" in printed or "cuda:0" in printed
 
 
 def test_devices_says_why_a_gpu_cannot_be_had():
     done = run("devices", "--device", "cuda:0", **WITHOUT_GPUS)
     assert done.returncode == 2
-    assert "ONNX Runtime's CPU provider is always there" in done.stdout
+    assert "ONNX Runtime's CPU provider is always available" in done.stdout
     assert done.stderr.strip() == (
-        "error: device is 'cuda:0', which needs a GPU, and no NVIDIA driver reports one; "
+        "error: device is 'cuda:0', which requires a GPU, but no NVIDIA driver reports one; "
         "set device to 'auto' or 'cpu', in serving.json or with --device"
     )
     by_variable = run("devices", ATELIER_DEVICE="cuda:0", **WITHOUT_GPUS)

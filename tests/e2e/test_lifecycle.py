@@ -189,7 +189,7 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
 
     clients = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
-    service.says("runs a batch still")
+    service.says("still runs a batch")
     for client in clients:
         client.join()
     gone = "model 'slow' version 1 was unloaded before this request was answered; try again"
