@@ -50,7 +50,7 @@ log = logging.getLogger("atelier.main")
 
 T = TypeVar("T")
 
-# Pillow and simdjson give up the interpreter while they work; more threads would only take turns with the event loop.
+# Pillow and simdjson release the interpreter lock while they work; more threads would only compete with the event loop.
 DECODE_THREADS = 2
 
 
@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
 
     Args:
         settings: None reads the environment.
-        hooks: what is done together with other workers; None: this process is the only one.
+        hooks: connects the process to other workers; None: this process is the only one.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -119,7 +119,7 @@ def create_app(settings: Settings | None = None, hooks: WorkerHooks | None = Non
     app.include_router(probes_router(registry))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
-    app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name
+    app.include_router(statistics_router(registry, app.total))  # before the routes that accept any model name
     app.include_router(shadow_router(registry, app.total))
     app.include_router(oip_router(registry))
     app.admin = admin_rule(settings, app.keys)
@@ -146,7 +146,7 @@ def http_limits(settings: Settings) -> HttpLimits:
 
 
 def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
-    """Who may call the admin routes, and where."""
+    """The rule for the admin routes: who may call them, and where."""
     return AdminRule(
         mode=settings.admin,
         key=settings.admin_key,
@@ -157,10 +157,10 @@ def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
 
 
 async def _itself(value: T) -> T:
-    """For what a worker would ask its supervisor for."""
+    """The single-process equivalents of what a worker requests from its supervisor."""
     return value
 
 
 async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:
-    """All metrics of a scrape. The driver may take milliseconds to answer, so that is waited for in a thread."""
+    """All metrics of a scrape. Runs in a thread, because the driver may take milliseconds to answer."""
     return WithGpus(await others(), await asyncio.to_thread(gpus.read))

@@ -1,4 +1,4 @@
-"""What the application of a worker process does together with the other workers; see ``app.workers``."""
+"""Actions that the application of a worker process takes together with the other workers; see ``app.workers``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ from app.telemetry.total import Total
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerHooks:
-    """Where a worker asks its supervisor.
+    """How a worker reaches its supervisor.
 
     Attributes:
         commands: load, unload, promote and roll back in all workers.
         total: the counts of all workers.
         unloaded: models, and versions of each, that an administrator has unloaded.
-        loads_first: no request is taken before the models are loaded: other workers take them.
-        loaded: is set when the models are loaded.
+        loads_first: requests are accepted only after the models are loaded; other workers take them until then.
+        loaded: set when the models are loaded.
     """
 
     commands: RepositoryCommands

@@ -133,7 +133,7 @@ def test_admin_loopback_lets_callers_of_this_machine_through_without_the_key(mod
 
 
 def test_admin_key_without_a_key_is_a_mistake(models):
-    with pytest.raises(AssertionError, match="--admin key needs a key"):
+    with pytest.raises(AssertionError, match="--admin key requires a key"):
         Service(models, "--admin", "key")
 
 

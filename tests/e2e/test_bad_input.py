@@ -319,14 +319,14 @@ def test_an_empty_body_is_answered_with_what_to_send(tiny, model, send, headers)
 
 def test_a_text_that_is_not_utf8_names_the_byte(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=b"caf\xe9", headers=TEXT)
-    assert error == f"4 bytes are no UTF-8 text: byte 3 is 0xe9; {SEND_WORDS}"
+    assert error == f"4 bytes are not UTF-8 text: byte 3 is 0xe9; {SEND_WORDS}"
 
 
 @pytest.mark.parametrize("headers", [{}, TEXT])
 def test_an_image_as_text_says_what_the_model_takes(tiny, headers):
     image = png(np.zeros((4, 4), np.uint8))
     error = refused(tiny, "/v1/models/words:classify", content=image, headers=headers)
-    assert error == f"{len(image)} bytes are no UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
+    assert error == f"{len(image)} bytes are not UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
 
 
 def test_an_image_for_a_text_model_says_what_it_takes(tiny):

@@ -93,7 +93,7 @@ def test_models_says_which_file_can_not_be_read(tmp_path):
         (("brightness", "[a] [/b]"), "there is no file '[a] [/b]'; model 'brightness' takes an image file"),
         (("[red]", ":king:"), "model '[red]' is not in the repository; models: brightness, fragile, words"),
         (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
-        (("words", ROOT / "docs/examples/boot.png"), "533 bytes are no UTF-8 text: byte 0 is 0x89"),
+        (("words", ROOT / "docs/examples/boot.png"), "533 bytes are not UTF-8 text: byte 0 is 0x89"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(tiny_models, arguments, error):

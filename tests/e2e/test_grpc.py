@@ -664,7 +664,7 @@ def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
         assert refusal(service.triton.unload_model, "words", headers=headers) == (
             "PERMISSION_DENIED",
-            "RepositoryModelUnload wants the admin key; send the metadata authorization: Bearer KEY",
+            "RepositoryModelUnload requires the admin key; send the metadata authorization: Bearer KEY",
         )
     assert service.triton.is_model_ready("words")
     service.triton.unload_model("words", headers={"authorization": f"Bearer {KEY}"})

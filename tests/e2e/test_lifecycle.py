@@ -83,8 +83,8 @@ def add_a_file(directory):
         (damage_nothing_but_the_manifest, "manifest.json"),
         (cut_the_graph_short, "the manifest says"),
         (change_one_byte, "sha256"),
-        (remove_the_golden_samples, "golden.npz is in the manifest and not on disk"),
-        (add_a_file, "notes.txt is on disk and not in the manifest"),
+        (remove_the_golden_samples, "golden.npz is in the manifest but not on disk"),
+        (add_a_file, "notes.txt is on disk but not in the manifest"),
     ],
 )
 def test_a_damaged_version_is_refused_and_the_others_serve(tmp_path, start, damage, reason):
