@@ -1,39 +1,39 @@
-"""Every way a request or a load can fail, as facts. Knows no HTTP; ``edge.respond`` maps them to status codes.
+"""All errors of a request or a load, as facts. Independent of HTTP; ``edge.respond`` maps them to status codes.
 
 ServingError
 ├── InvalidInput          the client sent a value that breaks a rule
 │   ├── TooLarge          ... a rule about size
-│   └── WrongFormat       ... bytes that are no image, or no text
+│   └── WrongFormat       ... bytes that are not an image, or not a text
 ├── NotFound
-│   ├── ModelNotFound     no such model
+│   ├── ModelNotFound     the model does not exist
 │   └── VersionNotFound   the model exists, this version does not
 ├── Unavailable           try again: nothing is wrong with the request
-│   ├── QueueFull         ... as many rows or bytes wait as the limits allow
-│   ├── DeadlineOutOfReach ... so much waits that the answer would come after the deadline
+│   ├── QueueFull         ... the waiting rows or bytes reach a limit
+│   ├── DeadlineOutOfReach ... the waiting work would delay the answer beyond the deadline
 │   ├── RateExceeded      ... the API key is used more often than its rate allows
-│   ├── Overloaded        ... the process holds as many connections, or bytes of requests, as it may
+│   ├── Overloaded        ... the connections or the bytes of requests in the process reach a limit
 │   ├── Draining          ... the process is stopping
 │   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
-├── Unauthenticated       the request carries no API key that is in force, and one is asked for
-├── Forbidden             the request is understood, and whoever sends it may not
-├── Unsupported           the protocol knows the wish, this service does not fulfil it
-├── BackendFailed         the runtime raised or answered nonsense; never the client's fault
+├── Unauthenticated       the request carries no valid API key, and one is required
+├── Forbidden             the request is valid, but the client may not send it
+├── Unsupported           the protocol has the feature, this service does not support it
+├── BackendFailed         the runtime raised or returned nonsense; never the client's fault
 │   ├── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
-│   └── BackendHung       ... because what runs the batch does not answer, or does not start any more
+│   └── BackendHung       ... because the process or call that runs the batch does not answer, or cannot be restarted
 ├── KeysUnreadable        the file of API keys is missing or broken
-├── CannotListen          an address is taken or is none of this machine's
+├── CannotListen          an address is in use, or does not belong to this machine
 ├── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples), or
-│                         serving.json is broken: what lies on the disk is at fault, not the service
+│                         serving.json is broken: the files on disk are at fault, not the service
 └── SettingsUnwritable    serving.json cannot be written
 """
 
-# A value of a client's or of a file's own may be quoted in an error, however long it is.
+# An error may quote a value of a client or of a file, which may be long.
 ERROR_LIMIT_CHARACTERS = 4_096
 
 
 def shortened(text: str) -> str:
-    """A text for a reply, a log line or a version's state, cut where it is longer than an error may be."""
+    """A text for a reply, a log line or a version's state, cut to the length limit of errors."""
     return text if len(text) <= ERROR_LIMIT_CHARACTERS else text[:ERROR_LIMIT_CHARACTERS] + " ..."
 
 
@@ -42,7 +42,7 @@ class ServingError(Exception):
 
     @property
     def message(self) -> str:
-        """One sentence: which value broke which rule. Cut, so that replies, logs and states need not cut it."""
+        """One sentence with the value and the rule it breaks. Cut, so that replies, logs and states need not cut it."""
         return shortened(str(self))
 
 
@@ -55,26 +55,26 @@ class TooLarge(InvalidInput):
 
 
 class WrongFormat(InvalidInput):
-    """Bytes that a model reads as an image or a text are none."""
+    """The bytes are not a valid image or text."""
 
 
 class NotFound(ServingError):
-    """What the request names does not exist."""
+    """The requested object does not exist."""
 
 
 class ModelNotFound(NotFound):
-    """No model of this name is in the repository."""
+    """The repository has no model of this name."""
 
 
 class VersionNotFound(NotFound):
-    """The model exists, the version or label asked for does not."""
+    """The model exists, but the requested version or label does not."""
 
 
 class Unavailable(ServingError):
     """The service cannot answer now; the same request may succeed later.
 
     Args:
-        message: what is exhausted or missing.
+        message: the resource that is exhausted or missing.
         retry_after_s: seconds after which a retry makes sense.
     """
 
@@ -84,11 +84,11 @@ class Unavailable(ServingError):
 
 
 class QueueFull(Unavailable):
-    """As many rows or bytes wait as ``max_queue_rows`` or ``max_queue_bytes`` allow."""
+    """The waiting rows or bytes reach ``max_queue_rows`` or ``max_queue_bytes``."""
 
 
 class DeadlineOutOfReach(Unavailable):
-    """By the measured latency the answer would come after the request's deadline, so it is not begun."""
+    """According to the measured latency the answer would come after the request's deadline, so it is not started."""
 
 
 class RateExceeded(Unavailable):
@@ -96,11 +96,11 @@ class RateExceeded(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The process holds as many connections, or bytes of unanswered requests, as its limits allow."""
+    """The connections, or the bytes of unanswered requests, in the process reach a limit."""
 
 
 class Draining(Unavailable):
-    """The process received SIGTERM and takes no new work."""
+    """The process received SIGTERM and accepts no new work."""
 
 
 class ModelNotReady(Unavailable):
@@ -108,19 +108,19 @@ class ModelNotReady(Unavailable):
 
 
 class DeadlineExceeded(ServingError):
-    """The request's deadline passed before its answer was there."""
+    """The request's deadline passed before its answer was ready."""
 
 
 class Unauthenticated(ServingError):
-    """The request carries no API key that is in force."""
+    """The request carries no valid API key."""
 
 
 class Forbidden(ServingError):
-    """Whoever sends the request may not: an admin route without the right to, a foreign page, a key of other scope."""
+    """The client may not send this request: an admin route without the right to, a foreign page, another scope."""
 
 
 class Unsupported(ServingError):
-    """A part of the protocol that this service leaves out."""
+    """A part of the protocol that this service does not support."""
 
 
 class BackendFailed(ServingError):
@@ -132,7 +132,7 @@ class DeviceFault(BackendFailed):
 
 
 class BackendHung(BackendFailed):
-    """What runs the batch did not answer in time, or does not start any more; parts of the batch would wait as long."""
+    """The batch did not answer in time, or its process cannot be restarted; parts of the batch would wait as long."""
 
 
 class VersionRefused(ServingError):
@@ -140,12 +140,12 @@ class VersionRefused(ServingError):
 
 
 class SettingsUnwritable(ServingError):
-    """serving.json of a model cannot be written: no space, no permission; it is as it was."""
+    """serving.json of a model cannot be written (no space, no permission); the old file stays unchanged."""
 
 
 class KeysUnreadable(ServingError):
-    """The file of API keys is missing or breaks a rule; what it holds is never quoted."""
+    """The file of API keys is missing or breaks a rule; messages never quote its content."""
 
 
 class CannotListen(ServingError):
-    """The service was told to listen on an address that it does not get."""
+    """The service cannot listen on a configured address."""

@@ -1,4 +1,4 @@
-"""A loaded model version: its contract, its batcher and the way from an image or a text to an instance."""
+"""A loaded model version: its contract, its batcher, and the conversion of images and texts to instances."""
 
 import asyncio
 from collections.abc import Hashable
@@ -24,14 +24,14 @@ from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 from app.types import Array, Tensors
 
-# Up to this many classes, sorting all of them is cheaper than looking for the best.
+# Up to this many classes, sorting all of them is cheaper than selecting the best.
 _FEW = 128
-# Classes that one answer may name: each is a Python object or two.
+# Most classes in one answer: each costs one or two Python objects.
 MOST_CLASSES = 262_144
 
 
 class Leases:
-    """Counts the requests that hold a version, from its path to its reply: none may lose it in between.
+    """Counts the requests that use a version, from path to reply, so that no request loses its version.
 
     Used as a context manager by each request; only on the event loop.
     """
@@ -51,13 +51,13 @@ class Leases:
             self._none.set()
 
     async def ended(self) -> None:
-        """Return once no request holds the version."""
+        """Return once no request uses the version."""
         await self._none.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """One version that is ready to serve. A request holds it from its path to its reply.
+    """One version that is ready to serve. A request holds a lease on it from path to reply.
 
     Attributes:
         name, version: as in the repository.
@@ -68,12 +68,12 @@ class LoadedModel:
         curve: latency measured at warm-up.
         golden_difference: largest difference from Keras seen by the golden gate.
         provider: execution provider that runs it.
-        default_timeout_s: deadline of a request that names none.
+        default_timeout_s: timeout of a request without its own.
         pixel_limit: most pixels of an image.
         max_text_characters: most characters of a text.
-        batching, load_settings: what serving.json said when it was loaded.
-        leases: the requests that hold it.
-        memo: what the edge remembers for this version, and forgets with it.
+        batching, load_settings: from serving.json at the time of loading.
+        leases: counts the requests that use it.
+        memo: cache of the edge for this version, dropped with it.
     """
 
     name: str
@@ -96,7 +96,7 @@ class LoadedModel:
 
     @property
     def instances(self) -> Instances:
-        """Where it runs, why, and whether its devices work."""
+        """The devices, the reasons for them, and whether they work."""
         return self.batcher.instances
 
     @property
@@ -117,13 +117,13 @@ class LoadedModel:
         return self.sequence is None and any(tensor.is_variable for tensor in self.spec.inputs)
 
     def shape_key(self, inputs: Tensors) -> Hashable:
-        """Equal for inputs that may be stacked: padding is exact for texts only, so other shapes must be equal."""
+        """Equal for inputs that may be stacked: padding is exact only for texts, so other shapes must be equal."""
         if not self._shapes_vary:
             return None
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 
     def timeout_s(self, options: RequestOptions) -> float:
-        """Seconds after its first byte until the answer of a request is no longer awaited."""
+        """Seconds after the first byte of a request for which its client waits for the answer."""
         return self.default_timeout_s if options.timeout_s is None else options.timeout_s
 
     def instance_from_image(self, data: bytes, *, room: Room = no_bound) -> npt.NDArray[np.uint8]:
@@ -131,7 +131,7 @@ class LoadedModel:
 
         Args:
             data: the file.
-            room: asked for the bytes that this holds.
+            room: reserves the bytes that decoding needs.
 
         Raises:
             InvalidInput: the model takes no images, or the bytes break a rule of ``transforms``.
@@ -147,7 +147,7 @@ class LoadedModel:
         """One instance of the text input, not padded.
 
         Args:
-            text: as it is, or in UTF-8.
+            text: as str, or as bytes in UTF-8.
 
         Raises:
             InvalidInput: the model takes no text, or the text is empty.
@@ -165,13 +165,13 @@ class LoadedModel:
         return self.tokenizer.encode(text)
 
     def input_for_media(self) -> str:
-        """Name of the input that images or texts feed; InvalidInput if there is none."""
+        """Name of the input that images or texts feed; raises InvalidInput without one."""
         if self.spec.preprocessing is None:
             raise InvalidInput(f"model {self.name!r} takes neither images nor text; {self.what_it_takes()}")
         return self.spec.preprocessing.input
 
     def what_it_takes(self) -> str:
-        """What to send instead, for error messages."""
+        """The accepted inputs, for error messages."""
         inputs = ", ".join(tensor.in_words for tensor in self.spec.inputs)
         step = self.spec.preprocessing
         media = {"image": "images or ", "text": "text or "}[step.kind] if step is not None else ""
@@ -184,13 +184,13 @@ class LoadedModel:
         return [[(labels[i], scores[row, i]) for i in top] for row, top in enumerate(best)]
 
     def score_output(self) -> str:
-        """Name of the output that holds one probability per label; InvalidInput if the model does not classify."""
+        """Name of the output with one probability per label; raises InvalidInput if the model does not classify."""
         self.labels()
         assert self.spec.postprocessing is not None
         return self.spec.postprocessing.output
 
     def value_output(self) -> str:
-        """Name of the output that holds one number per instance; InvalidInput if the model does not regress."""
+        """Name of the output with one number per instance; raises InvalidInput if the model does not regress."""
         outputs = self.spec.outputs
         if self.classes or len(outputs) > 1 or outputs[0].shape not in {(), (1,)}:
             does = "use :classify" if self.classes else "use :predict"
@@ -198,14 +198,14 @@ class LoadedModel:
         return outputs[0].name
 
     def labels(self) -> tuple[str, ...]:
-        """The classes; InvalidInput if the model does not classify."""
+        """The classes; raises InvalidInput if the model does not classify."""
         if not self.classes:
             raise InvalidInput(f"model {self.name!r} does not classify; use :predict")
         return self.classes
 
 
 def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
-    """Indices of the highest scores, best first; of equal scores the lower index comes first.
+    """Indices of the highest scores, best first; among equal scores the lower index is first.
 
     Args:
         scores: (rows, classes), no NaN.
@@ -215,7 +215,7 @@ def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
         (rows, count).
 
     Raises:
-        TooLarge: more than are named one by one.
+        TooLarge: more classes than one answer may contain.
     """
     rows, classes = scores.shape
     if rows > 1 and rows * count > MOST_CLASSES:
@@ -225,7 +225,7 @@ def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
         )
     if classes <= _FEW or count * 2 > classes:
         return np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    # Of many classes only those that can be among the best are sorted: all that reach the count-th highest score.
+    # With many classes, only those with at least the count-th highest score are sorted.
     least = np.partition(scores, classes - count, axis=1)[:, classes - count]
     best = np.empty((rows, count), np.intp)
     for row in range(rows):

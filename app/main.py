@@ -47,7 +47,7 @@ from app.wiring.processes import Processes, SingleProcess
 
 log = logging.getLogger("atelier.main")
 
-# Pillow and simdjson give up the interpreter while they work; more threads would only take turns with the event loop.
+# Pillow and simdjson release the interpreter lock while they work; more threads would only compete with the event loop.
 DECODE_THREADS = 2
 
 
@@ -114,7 +114,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app.include_router(probes_router(registry))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
-    app.include_router(statistics_router(registry, app.total))  # before the routes that take any model name
+    app.include_router(statistics_router(registry, app.total))  # before the routes that accept any model name
     app.include_router(shadow_router(registry, app.total))
     app.include_router(oip_router(registry))
     app.admin = admin_rule(settings, app.keys)
@@ -141,7 +141,7 @@ def http_limits(settings: Settings) -> HttpLimits:
 
 
 def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
-    """Who may call the admin routes, and where."""
+    """The rule for the admin routes: who may call them, and where."""
     return AdminRule(
         mode=settings.admin,
         key=settings.admin_key,
@@ -152,5 +152,5 @@ def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
 
 
 async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:
-    """All metrics of a scrape. The driver may take milliseconds to answer, so that is waited for in a thread."""
+    """All metrics of a scrape. Runs in a thread, because the driver may take milliseconds to answer."""
     return WithGpus(await others(), await asyncio.to_thread(gpus.read))

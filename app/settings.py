@@ -1,6 +1,6 @@
 """Process-wide settings: environment variables ATELIER_*, overridden by command-line flags; read once at start.
 
-Per-model settings live in models/<name>/serving.json, per-version facts in model.json; none is in two places.
+Per-model settings are in models/<name>/serving.json, per-version facts in model.json; no setting is in two places.
 """
 
 import os
@@ -20,7 +20,7 @@ from app.edge.entry.tls import Tls
 from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
-# Read by the training package, which shares the prefix.
+# Read by the training package, which uses the same prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
 
 
@@ -33,14 +33,14 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """Knobs of one service process."""
+    """Settings of one service process."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    models_dir: Path = Field(default=Path("models"), description="Directory that holds <model>/<version>/.")
+    models_dir: Path = Field(default=Path("models"), description="Directory that contains <model>/<version>/.")
     backend: BackendName = Field(
         default="onnx",
-        description="What runs models whose serving.json names no backend: ONNX Runtime or a TensorFlow SavedModel.",
+        description="Default runtime, for models without a backend in serving.json: ONNX Runtime or TensorFlow.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -48,105 +48,103 @@ class Settings(BaseSettings):
         default=None, ge=0, le=65535, description="Port to listen on for gRPC; 0 picks a free one, none is off."
     )
     workers: int = Field(
-        default=1, ge=1, le=1024, description="Worker processes that share the port, and the processor's threads."
+        default=1, ge=1, le=1024, description="Worker processes, which share the port and the CPU threads."
     )
     admin_key: str | None = Field(
         default=None,
         repr=False,
-        description="Key that load, unload and other admin routes ask for; without one they answer on loopback only.",
+        description="Key that load, unload and other admin routes require; without one they answer only on loopback.",
     )
     api_keys_file: Path | None = Field(
         default=None,
-        description="File of hashed API keys (python -m app keys new); inference then needs one. Read again when it "
+        description="File of hashed API keys (python -m app keys new); inference then requires one. Read again when it "
         "changes.",
     )
     metrics_access: Literal["open", "key"] = Field(
         default="open", description="Whether /metrics needs an API key with the scope metrics."
     )
     tls_cert: Path | None = Field(
-        default=None, description="Certificate (PEM) of the service; HTTP and gRPC then speak TLS only."
+        default=None, description="Certificate (PEM) of the service; HTTP and gRPC then accept only TLS."
     )
-    tls_key: Path | None = Field(default=None, description="Its private key; the file of the certificate if left out.")
-    tls_key_password: str | None = Field(default=None, repr=False, description="Password of the key, for HTTP alone.")
+    tls_key: Path | None = Field(default=None, description="Its private key; default: in the certificate's file.")
+    tls_key_password: str | None = Field(default=None, repr=False, description="Password of the key; only for HTTP.")
     tls_client_ca: Path | None = Field(
-        default=None, description="Certificates (PEM) of who signs those of clients, which then need one (mTLS)."
+        default=None, description="Certificates (PEM) of client authorities; clients then need a certificate (mTLS)."
     )
     admin: AdminMode = Field(
         default="auto",
-        description="Who may call the admin routes: nobody (off), who has the key (key), or who is on this machine "
-        "(loopback); auto: by the key if there is one, else on this machine.",
+        description="Who may call the admin routes: nobody (off), callers with the key (key), or callers on this "
+        "machine (loopback); auto: key if there is a key, otherwise loopback.",
     )
     admin_bind: str | None = Field(
         default=None,
-        description="ADDRESS:PORT or unix:/PATH where the admin routes are answered, and then nowhere else.",
+        description="ADDRESS:PORT or unix:/PATH for the admin routes, which are then answered nowhere else.",
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Further names that requests may give as Host, separated by commas; * allows all. On loopback only "
-        "its own names are allowed otherwise; beyond it, all are unless some are given here.",
+        description="Further names that requests may have as Host, separated by commas; * allows all. On loopback only "
+        "its own names are allowed by default; beyond it, all names are allowed unless some are given here.",
     )
     cors_origins: Names = Field(
         default=(),
-        description="Origins whose pages may ask for inference, separated by commas, as in https://app.example; * "
-        "allows all. Admin routes are closed to all of them.",
+        description="Origins whose pages may use inference, separated by commas, as in https://app.example; * allows "
+        "all. Admin routes stay closed to all of them.",
     )
     access_log: str = Field(
-        default="off", description="Which requests get a line in the log: off, errors, all, or a share such as 0.01."
+        default="off", description="Requests that get a line in the log: off, errors, all, or a share such as 0.01."
     )
     body_limit_bytes: int = Field(
         default=16 * 2**20, ge=1, description="Largest request body, before and after inflating."
     )
     bodies_limit_bytes: int = Field(
-        default=256 * 2**20, ge=1, description="Most bytes that the bodies of all unanswered requests may hold."
+        default=256 * 2**20, ge=1, description="Most bytes of the bodies of all unanswered requests."
     )
     replies_limit_bytes: int = Field(
-        default=256 * 2**20, ge=1, description="Most bytes that clients may leave unread of their replies, together."
+        default=256 * 2**20, ge=1, description="Most bytes of unread replies of all clients together."
     )
-    max_connections: int = Field(
-        default=4_096, ge=1, description="Most connections open at once, of HTTP and of gRPC each."
-    )
+    max_connections: int = Field(default=4_096, ge=1, description="Most open connections, for HTTP and for gRPC each.")
     head_limit_bytes: int = Field(
-        default=32_768, ge=1_024, description="Largest request line with headers of a request."
+        default=32_768, ge=1_024, description="Most bytes of the request line and headers of a request."
     )
     max_headers: int = Field(default=100, ge=1, description="Most headers of a request.")
     head_timeout_s: float = Field(
         default=10, gt=0, description="Seconds for the head of a request, and for the first byte of a connection."
     )
     body_timeout_s: float = Field(
-        default=20, gt=0, description="Seconds for a body, and one more for each body_rate_bytes of it that came."
+        default=20, gt=0, description="Seconds for a body, plus one for each body_rate_bytes received."
     )
-    body_rate_bytes: int = Field(default=16_384, ge=1, description="Slowest rate of a body, in bytes a second.")
+    body_rate_bytes: int = Field(default=16_384, ge=1, description="Lowest rate of a body, in bytes per second.")
     send_timeout_s: float = Field(
-        default=30, gt=0, description="Seconds for a client to read some of its reply before it is disconnected."
+        default=30, gt=0, description="Seconds for a client to read part of its reply before it is disconnected."
     )
     keep_alive_s: float = Field(default=5, gt=0, description="Seconds between two requests of a connection.")
     json_fallback_limit_bytes: int = Field(
         default=2**20,
         ge=0,
-        description="Largest JSON body read again by the slower, more lenient parser (NaN, Infinity).",
+        description="Largest JSON body that is read again by the slower, more lenient parser (NaN, Infinity).",
     )
     pixel_limit: int = Field(
         default=25_000_000, ge=1, description="Most pixels (width x height) of an image in a body."
     )
     decode_memory_bytes: int = Field(
-        default=512 * 2**20, ge=2**20, description="Most bytes that images which are being decoded may hold together."
+        default=512 * 2**20, ge=2**20, description="Most bytes of all images that are being decoded."
     )
     device: DeviceName = Field(
-        default=AUTO, description="Device of models whose serving.json names none: auto, cpu, cuda or cuda:N."
+        default=AUTO, description="Device of models without a device in serving.json: auto, cpu, cuda or cuda:N."
     )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto",
-        description="How changes below the models directory are noticed: by events, by looking, or not at all.",
+        description="How changes below the models directory are detected: by file events, by polling, or not at all.",
     )
     private_dir: Path | None = Field(
         default=None,
-        description="Directory for private copies of model files while a version loads; the system's temporary "
-        "directory if left out. Graphs up to 64 MiB need none.",
+        description="Directory for private copies of model files while a version loads; default: the system's "
+        "temporary directory. Graphs up to 64 MiB need no copy.",
     )
     load_timeout_s: float = Field(
         default=300,
         gt=0,
-        description="Seconds for a version to load; one that takes longer is refused, and ready waits for it no more.",
+        description="Seconds for a version to load; a slower one is refused, and ready no longer waits for it.",
     )
     drain_delay_s: float = Field(
         default=0, ge=0, description="Seconds between not ready and no longer listening; 5 behind a load balancer."
@@ -175,29 +173,29 @@ class Settings(BaseSettings):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != ANY and not re.fullmatch(r"https?://[^/?#@\s]+/?", origin):
-                raise ValueError(f"{origin!r} is no origin; write https://app.example, or * for all")
+                raise ValueError(f"{origin!r} is not an origin; write https://app.example, or * for all")
         return value
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":
         if self.admin == "key" and not self.admin_key and self.api_keys_file is None:
-            raise ValueError("--admin key needs a key; set ATELIER_ADMIN_KEY or ATELIER_API_KEYS_FILE")
+            raise ValueError("--admin key requires a key; set ATELIER_ADMIN_KEY or ATELIER_API_KEYS_FILE")
         if self.metrics_access == "key" and self.api_keys_file is None:
-            raise ValueError("ATELIER_METRICS_ACCESS=key needs keys; set ATELIER_API_KEYS_FILE")
+            raise ValueError("ATELIER_METRICS_ACCESS=key requires keys; set ATELIER_API_KEYS_FILE")
         if self.tls_cert is None and (self.tls_key or self.tls_client_ca or self.tls_key_password):
-            raise ValueError("--tls-key and --tls-client-ca mean nothing without --tls-cert")
+            raise ValueError("--tls-key and --tls-client-ca have no effect without --tls-cert; give --tls-cert")
         if self.tls_key_password is not None and self.grpc_port is not None:
-            raise ValueError("gRPC reads no encrypted keys; give --tls-key one that is not encrypted")
+            raise ValueError("gRPC cannot read encrypted keys; give --tls-key one that is not encrypted")
         if self.bodies_limit_bytes < self.body_limit_bytes:
             raise ValueError(
-                f"ATELIER_BODIES_LIMIT_BYTES is {self.bodies_limit_bytes}, and a single body may have "
+                f"ATELIER_BODIES_LIMIT_BYTES is {self.bodies_limit_bytes}, but a single body may have "
                 f"{self.body_limit_bytes} (ATELIER_BODY_LIMIT_BYTES); raise the first or lower the second"
             )
         return self
 
     @property
     def tls(self) -> Tls | None:
-        """How both protocols speak TLS; None if they do not."""
+        """TLS of both protocols; None without it."""
         if self.tls_cert is None:
             return None
         return Tls(
@@ -210,16 +208,16 @@ class Settings(BaseSettings):
 
     @property
     def scheme(self) -> str:
-        """Of its URLs."""
+        """The scheme of its URLs."""
         return "http" if self.tls_cert is None else "https"
 
     @property
     def admin_address(self) -> Bind:
-        """Where admin calls arrive."""
+        """The address of admin calls."""
         return Bind(self.host, self.port) if self.admin_bind is None else Bind.parse(self.admin_bind)
 
 
 def unknown_variables() -> list[str]:
-    """ATELIER_* variables in the environment that nothing reads: misspelt settings."""
+    """ATELIER_* variables in the environment that no setting uses: misspelt settings."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)

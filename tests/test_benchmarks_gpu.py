@@ -45,7 +45,8 @@ def test_without_a_gpu_it_ends_with_one_sentence():
     assert result.returncode == 2
     [sentence] = result.stderr.splitlines()
     assert re.fullmatch(
-        r"error: device is 'cuda', (which needs a GPU, and no NVIDIA driver reports one|and gpu 0 cannot be used: .+); "
+        r"error: device is 'cuda', "
+        r"(which requires a GPU, but no NVIDIA driver reports one|but gpu 0 cannot be used: .+); "
         r"(.+ )?set device to 'auto' or 'cpu', in serving.json or with --device",
         sentence,
     )

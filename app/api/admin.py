@@ -1,4 +1,4 @@
-"""Who may call the routes that change what is served."""
+"""Access control for the routes that change what is served."""
 
 from fastapi import Request
 
@@ -10,12 +10,12 @@ from app.errors import Forbidden
 
 
 class AdminGuard:
-    """A FastAPI dependency that lets administrators through, by their key or because they are on this machine.
+    """A FastAPI dependency that admits administrators: by their key, or because they are on this machine.
 
-    No page of another site may call, in whoever's browser; without a key the call must name this machine as well.
+    Pages of other sites are always refused. A call without a key must also name this machine as its host.
 
     Args:
-        rule: who is one.
+        rule: decides who is an administrator.
     """
 
     def __init__(self, rule: AdminRule) -> None:
@@ -25,7 +25,7 @@ class AdminGuard:
         """Check one request.
 
         Raises:
-            Forbidden, Unauthenticated: says what is missing.
+            Forbidden, Unauthenticated: the message says what is missing.
         """
         path, headers = request.url.path, request.headers
         peer = scope_peer(request.scope)
@@ -49,11 +49,11 @@ class AdminGuard:
 
 
 class KeyGuard:
-    """A FastAPI dependency that asks for an API key.
+    """A FastAPI dependency that requires an API key.
 
     Args:
-        keys: those in force.
-        scope: what the key must be for.
+        keys: the valid keys.
+        scope: the scope that the key must have.
     """
 
     def __init__(self, keys: ApiKeys, scope: Scope) -> None:
@@ -61,7 +61,7 @@ class KeyGuard:
         self._scope: Scope = scope
 
     async def __call__(self, request: Request) -> None:
-        """Check one request; raises as ``ApiKeys.check`` does."""
+        """Check one request. Raises as ``ApiKeys.check`` does."""
         headers = request.headers
         self._keys.check(
             self._scope,

@@ -1,25 +1,25 @@
-"""What the routes that FastAPI describes take and answer beside what it can know, added to its OpenAPI document."""
+"""Additions to FastAPI's OpenAPI document: bodies and errors of routes that FastAPI cannot derive itself."""
 
 from typing import Any
 
 ERROR: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 DESCRIPTIONS = {
-    "400": "The value named breaks the rule named",
-    "403": "The route is for administrators, and the request is not one of theirs",
+    "400": "A value breaks a rule; the message names both",
+    "403": "The route is for administrators, and the client is not one",
     "404": "No such model or version",
-    "405": "The path takes another verb; see Allow",
+    "405": "The path requires another verb; see Allow",
     "413": "Body too large",
     "429": "Queue full; see Retry-After",
-    "500": "The model failed, or the service; its log says more",
-    "501": "A part of the protocol that this service leaves out",
+    "500": "The model or the service failed; see the service's log",
+    "501": "A part of the protocol that this service does not support",
     "503": "Model not ready, or the service is shutting down",
     "504": "Deadline passed in the queue",
 }
 # The largest version has 18 digits.
 VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
-# Neither a slash nor a colon: those part the pieces of a path.
+# No slash and no colon: they separate the parts of a path.
 NAME_SCHEMA = {"type": "string", "minLength": 1, "pattern": "^[^/:]+$"}
-# Of a JSON object; ``contract.json_text`` refuses others.
+# Most keys of a JSON object; ``contract.json_text`` refuses more.
 _KEY_SCHEMA = {"pattern": "^[^\\u0000]*$"}
 _REPOSITORY = "/v2/repository/"
 _FLAG = {"type": "boolean"}
@@ -32,11 +32,11 @@ _BODIES: dict[str, dict[str, Any]] = {
     "promote": {"version": VERSION_SCHEMA},
     "rollback": {},
 }
-_CLOSED = {"promote": ["version"], "rollback": []}  # which take no other key, and the keys that they need
+_CLOSED = {"promote": ["version"], "rollback": []}  # routes that accept no other key, and the keys that they require
 
 
 def errors(*codes: str) -> dict[str, Any]:
-    """Responses of these codes."""
+    """The responses with these codes."""
     return {code: {"description": DESCRIPTIONS[code], **ERROR} for code in codes}
 
 
@@ -48,7 +48,7 @@ def complete(document: dict[str, Any]) -> None:
     schemas["Error"] = {
         "type": "object",
         "required": ["error"],
-        "properties": {"error": {"type": "string", "description": "Which value broke which rule"}},
+        "properties": {"error": {"type": "string", "description": "The value and the rule that it breaks"}},
     }
     for path, verbs in document.setdefault("paths", {}).items():
         for operation in verbs.values():

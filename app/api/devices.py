@@ -1,4 +1,4 @@
-"""The devices of this machine, and which version runs on which."""
+"""The devices of this machine, and the versions that run on them."""
 
 import asyncio
 from typing import Any
@@ -16,14 +16,14 @@ def devices_router(registry: Registry, placer: Placer, gpus: GpuMeter, *, thread
     """The route /v2/devices.
 
     Args:
-        registry: knows which version runs where.
+        registry: knows the devices of the versions.
         placer: knows the devices.
-        gpus: tells their memory.
-        threads: of the CPU that one backend call of this process may use.
+        gpus: reads their memory.
+        threads: CPU threads that one backend call of this process may use.
     """
     router = APIRouter(prefix="/v2", tags=["devices"])
 
-    @router.get("/devices", summary="Devices seen, and where each loaded version runs and why")
+    @router.get("/devices", summary="Devices found, and the device of each loaded version with the reason")
     async def devices() -> dict[str, Any]:
         document = describe_devices(registry, await asyncio.to_thread(placer.devices))
         next(device for device in document["devices"] if device["name"] == CPU)["threads"] = threads

@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document as Swagger UI, which comes from an installed package and not from the internet."""
+"""GET /docs: the OpenAPI document as Swagger UI, from an installed package instead of the internet."""
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -8,14 +8,14 @@ from starlette.staticfiles import StaticFiles
 
 PAGE = "/docs"
 ASSETS = f"{PAGE}/assets"
-# Swagger UI would else ask a server of its makers whether our document is valid.
+# Without this, Swagger UI would send our document to a validation server of its makers.
 _PARAMETERS = {"validatorUrl": None}
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Add the page, its files, and ``/``, which leads to it.
+    """Add the page, its files, and ``/``, which redirects to it.
 
-    The package is found and not imported; each file is read when a browser asks for it.
+    The package is located without an import; each file is read when a browser requests it.
     """
     app.mount(ASSETS, StaticFiles(packages=[("fastapi_swagger", "resources")]))
 

@@ -1,4 +1,4 @@
-"""The inference routes in the OpenAPI document: they bypass FastAPI, so their description is written here."""
+"""The inference routes in the OpenAPI document. They bypass FastAPI, so they are described here."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ _TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "1"
 _EVENT = {
     "type": "object",
     "required": ["data"],
-    "properties": {"data": {"type": "string", "description": "One piece, as generate answers with all of the text"}},
+    "properties": {"data": {"type": "string", "description": "One piece of the text, in the form of a generate reply"}},
 }
 _GENERATED: dict[str, dict[str, Any]] = {
     "generate": {"application/json": {"example": _TEXT_OUTPUT}},
@@ -79,13 +79,13 @@ _JSON_LENGTH = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
     "schema": {"type": "integer", "minimum": 0},
-    "description": "Bytes of the JSON in front of binary tensors; 0 says that the body is one instance's bytes",
+    "description": "Bytes of the JSON in front of binary tensors; 0: the body is the bytes of one instance",
 }
 _INFER = {
     "tags": ["inference"],
     "summary": "Outputs of the model as named tensors",
     "description": "Open Inference Protocol's infer, with Triton's extensions: binary tensors, classification, "
-    "priority and timeout. A text model's input also takes texts as BYTES, an image model's encoded images.",
+    "priority and timeout. A text model's input also accepts texts as BYTES, an image model's input encoded images.",
     "requestBody": {
         "required": True,
         "content": {
@@ -112,19 +112,19 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
     predict = _operation(
         "Outputs of the model",
         "TensorFlow Serving's predict: `instances` (row) or `inputs` (columnar). Texts may be sent as strings and "
-        'images as `{"b64": ...}`; also takes images, text, forms and raw tensors.',
+        'images as `{"b64": ...}`. Images, text, forms and raw tensors are accepted as the body, too.',
         _PREDICT_EXAMPLES,
         {"predictions": [[0.02, 0.98]]},
     )
     classify = _operation(
         "Labels with their probabilities, best first",
-        "TensorFlow Serving's classify; also takes an image, a text or a form with files as the body.",
+        "TensorFlow Serving's classify. An image, a text or a form with files is accepted as the body, too.",
         _CLASSIFY_EXAMPLES,
         {"results": [[["positive", 0.98], ["negative", 0.02]]]},
     )
     regress = _operation(
         "One number per example",
-        "TensorFlow Serving's regress, for models whose one output holds one number per instance.",
+        "TensorFlow Serving's regress, for models with one output that holds one number per instance.",
         _REGRESS_EXAMPLES,
         {"results": [18.98]},
     )
@@ -150,7 +150,7 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
 def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
     return {
         "tags": ["inference"],
-        "summary": "A text gone on with" + (", piece by piece as server-sent events" if "stream" in verb else ""),
+        "summary": "Generate text" + (" and stream it as server-sent events" if "stream" in verb else ""),
         "description": "Triton's generate extension, for models that predict the next token. Parameters: max_tokens, "
         "temperature, top_k, seed, stop, priority, timeout (microseconds).",
         "requestBody": {

@@ -1,4 +1,4 @@
-"""Liveness and readiness, as the Open Inference Protocol names them."""
+"""Liveness and readiness under the paths of the Open Inference Protocol."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ def health_router(registry: Registry) -> APIRouter:
     """Routes under /v2/health."""
     router = APIRouter(prefix="/v2/health", tags=["health"])
 
-    @router.get("/live", summary="The process answers; says nothing about models")
+    @router.get("/live", summary="The process is running; independent of the models")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @router.get("/ready", summary="Requests can be sent here", responses=_NOT_READY)
+    @router.get("/ready", summary="The service accepts requests", responses=_NOT_READY)
     async def ready() -> Any:
         return _ready(registry)
 
@@ -26,16 +26,16 @@ def health_router(registry: Registry) -> APIRouter:
 
 
 def probes_router(registry: Registry) -> APIRouter:
-    """/livez and /healthz, the names that Kubernetes made common: as live and ready."""
+    """/livez and /healthz, the paths that Kubernetes made common; same as live and ready."""
     router = APIRouter(tags=["health"])
 
     @router.head("/livez", include_in_schema=False)
-    @router.get("/livez", summary="As /v2/health/live")
+    @router.get("/livez", summary="Same as /v2/health/live")
     async def livez() -> dict[str, bool]:
         return {"live": True}
 
     @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", summary="As /v2/health/ready", responses=_NOT_READY)
+    @router.get("/healthz", summary="Same as /v2/health/ready", responses=_NOT_READY)
     async def healthz() -> Any:
         return _ready(registry)
 

@@ -10,11 +10,11 @@ from app.api.admin import KeyGuard
 
 
 def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard | None = None) -> APIRouter:
-    """The route of the scrape, in the text format that the scraper asks for.
+    """The scrape route, in the text format that the scraper requests.
 
     Args:
-        metrics: what is scraped.
-        guard: asks for a key; None: it is open.
+        metrics: the collected metrics.
+        guard: requires a key; None: the route is open.
     """
     router = APIRouter(tags=["metrics"], dependencies=[] if guard is None else [Depends(guard)])
 
@@ -22,7 +22,7 @@ def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard 
     async def scrape(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except (TypeError, ValueError):  # a version that is no number; a server may ignore what makes no sense
+        except (TypeError, ValueError):  # a version that is not a number; a server may ignore an invalid preference
             encode, content_type = choose_encoder("")
         return Response(encode(await metrics()), headers={"content-type": content_type})
 

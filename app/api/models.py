@@ -1,6 +1,6 @@
-"""Status and metadata of models, as TensorFlow Serving prints them.
+"""Status and metadata of models in TensorFlow Serving's form.
 
-Two stated deviations: ``GET /v1/models`` lists the models (KServe's form; TensorFlow Serving answers 400), and a
+Two deliberate deviations: ``GET /v1/models`` lists the models (KServe's form; TensorFlow Serving answers 400), and a
 wrong verb gets 405.
 """
 

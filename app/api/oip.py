@@ -1,4 +1,4 @@
-"""Open Inference Protocol, all but health and inference: server and model metadata, readiness, configuration.
+"""Open Inference Protocol without health and inference: server and model metadata, readiness, configuration.
 
 Source: Open Inference Protocol REST; Triton's model configuration extension.
 """

@@ -36,7 +36,7 @@ def repository_router(
             raise InvalidInput(f"'ready' is {ready!r}; send true or false")
         return await repository_index(registry, ready=ready)
 
-    @router.get("/models/{name}", summary="Which version answers requests that name none, and what the labels name")
+    @router.get("/models/{name}", summary="The default version and the versions of the labels")
     async def model(name: str) -> dict[str, Any]:
         return model_versions(registry, name)
 
@@ -52,20 +52,18 @@ def repository_router(
         await commands.unload(name, timeout_s=unload_timeout_s)
         return Response()
 
-    @router.post("/models/{name}/promote", summary="Let a version answer requests that name none", dependencies=admin)
+    @router.post("/models/{name}/promote", summary="Make a version the default version", dependencies=admin)
     async def promote(name: str, request: Request) -> Promotion:
         document = await _document(request)
         _only(document, "version")
         version = document.get("version")
         if isinstance(version, float) and version.is_integer():
-            version = int(version)  # JSON knows no whole numbers
+            version = int(version)  # JSON does not distinguish integers
         if not isinstance(version, int) or isinstance(version, bool):
             raise InvalidInput(f"'version' is {json.dumps(version)}; send a number, as in {{\"version\": 2}}")
         return await commands.promote(name, version)
 
-    @router.post(
-        "/models/{name}/rollback", summary="Let the version before the last promotion answer", dependencies=admin
-    )
+    @router.post("/models/{name}/rollback", summary="Undo the last promotion of a version", dependencies=admin)
     async def rollback(name: str, request: Request) -> Promotion:
         _only(await _document(request))
         return await commands.rollback(name)
@@ -92,15 +90,15 @@ async def _parameters(request: Request) -> dict[str, Any]:
 
 
 async def _document(request: Request) -> dict[str, Any]:
-    """The body, whatever its Content-Type: clients send none, or a form's. An empty one counts as {}."""
+    """The body, whatever its Content-Type: clients send none, or that of a form. An empty body counts as {}."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > BODY_LIMIT_BYTES:
-            raise TooLarge(f"body of more than {BODY_LIMIT_BYTES} bytes; this route takes a few settings only")
+            raise TooLarge(f"body of more than {BODY_LIMIT_BYTES} bytes; this route accepts only a few settings")
     if not body:
         return {}
     document = read_json(body, strict=True)
     if not isinstance(document, dict):
-        raise InvalidInput("the JSON document is no object; send an object {key: value}")
+        raise InvalidInput("the JSON document is not an object; send an object {key: value}")
     return document

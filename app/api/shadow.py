@@ -1,4 +1,4 @@
-"""What is known of a canary beside the stable version."""
+"""The comparison of a canary with the stable version."""
 
 from typing import Any
 

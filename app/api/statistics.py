@@ -1,4 +1,4 @@
-"""Triton's statistics extension: what every version has done since it was loaded first."""
+"""Triton's statistics extension: the counts of every version since it was first loaded."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ Version = Annotated[int, BeforeValidator(version_number)]
 
 
 def statistics_router(registry: Registry, statistics: TotalStatistics) -> APIRouter:
-    """Routes under /v2/models that end in /stats; to be included before those that take any model name."""
+    """Routes under /v2/models that end in /stats; include them before those that accept any model name."""
     router = APIRouter(prefix="/v2/models", tags=["statistics"])
 
     @router.get("/stats", summary="Statistics of all models")

@@ -1,1 +1,1 @@
-"""Measures batching settings of one model and writes the best of them into its serving.json."""
+"""Measures batching settings of one model and writes the best of them to its serving.json."""

@@ -1,4 +1,4 @@
-"""Drives a loaded model through its real batcher with closed-loop clients, without HTTP, once per setting."""
+"""Measures settings: drives a loaded model through its real batcher with closed-loop clients, without HTTP."""
 
 import asyncio
 import random
@@ -20,9 +20,9 @@ from app.runtime.warmup import LatencyCurve
 from app.serving.predictor import predict
 from app.types import Array, Clock, Tensors
 
-# A setting is measured this often, in turn with the others, so that a slow minute of the machine hits all of them.
+# Repeats per setting, in turn with the other settings, so that a slow minute of the machine affects all of them.
 REPEATS = 5
-# Before each repeat the setting runs unmeasured for this share of it.
+# Before each repeat the setting runs without measurement for this share of the repeat.
 WARMUP_SHARE = 0.25
 SEED = 0
 # Longer than any measurement: a timeout in serving.json would turn slow answers into refusals.
@@ -31,10 +31,10 @@ _PATIENT = RequestOptions(timeout_s=3600.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is asked of the model.
+    """The load on the model.
 
     Attributes:
-        concurrency: clients; each sends one instance and the next one when the answer is there.
+        concurrency: clients; each sends one instance, and the next one after the answer.
         seconds: measured per setting, in all repeats together.
     """
 
@@ -43,7 +43,7 @@ class Load:
 
 
 class Shared(Backend):
-    """A backend that outlives the batchers which use it.
+    """A backend that stays open when a batcher that uses it closes.
 
     Args:
         backend: closed by its owner.
@@ -62,17 +62,17 @@ class Shared(Backend):
         return self._backend.run(inputs)
 
     def close(self) -> None:
-        """Leave the backend open for the next batcher."""
+        """Do nothing: the next batcher uses the backend."""
 
 
 class BatchingBenchmark:
-    """Measures settings of one model; what it measured of a setting before counts along.
+    """Measures settings of one model. Earlier measurements of a setting count too.
 
     Args:
-        model: its backends run the batches; its own batcher rests meanwhile.
-        golden: the instances that are sent, texts at their own lengths, in a mixed order.
+        model: its backends run the batches; its own batcher is idle in the meantime.
+        golden: the instances to send, texts at their own lengths, in a mixed order.
         load: clients and seconds.
-        curve: measured up to the largest batch; every slice refines a copy of its own.
+        curve: measured up to the largest batch; every slice refines its own copy.
         clock: monotonic seconds.
     """
 
@@ -88,7 +88,7 @@ class BatchingBenchmark:
         self._slices: dict[Setting, list[Measurement]] = {}
 
     async def measure(self, settings: Sequence[Setting], *, on_slice: Callable[[], None]) -> list[Measurement]:
-        """Measure every setting ``REPEATS`` times more, in another order each time.
+        """Measure every setting ``REPEATS`` more times, in another order each time.
 
         Args:
             settings: all different.
@@ -133,11 +133,11 @@ class BatchingBenchmark:
 async def _slice(
     model: LoadedModel, setting: Setting, instances: Iterator[Tensors], load: Load, *, clock: Clock
 ) -> Measurement:
-    """One repeat: warm up, then count answers until the time is over and there is one for every client."""
+    """One repeat: warm up, then count answers until the time is over and each client has an answer."""
     seconds = load.seconds / REPEATS
     begin = clock() + WARMUP_SHARE * seconds
     end = begin + seconds
-    finished: list[tuple[float, float]] = []  # when, and after how many seconds of waiting
+    finished: list[tuple[float, float]] = []  # time of the answer, and seconds since its request
 
     async def client() -> None:
         while (asked := clock()) < end or len(finished) < load.concurrency:
@@ -153,7 +153,7 @@ async def _slice(
         for task in clients:
             task.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
-    # Later answers came while clients had stopped already; a slow model's first ones count all the same.
+    # Clients had stopped when later answers came. The first answers of a slow model count even if they come late.
     end = max(end, finished[load.concurrency - 1][0])
     latencies_ms = [1e3 * latency for answered, latency in finished if answered <= end]
     p50_ms, p99_ms = np.percentile(latencies_ms, (50, 99), method="inverted_cdf")

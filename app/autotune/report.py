@@ -11,11 +11,11 @@ from app.loaded import LoadedModel
 
 
 def table_of(tuning: Tuning, chosen: Measurement | None, *, model: LoadedModel, load: Load, p99_ms: float) -> Table:
-    """One row per setting, in the order in which they were listed.
+    """One row per setting, in the given order.
 
     Args:
-        tuning: what was measured.
-        chosen: marked in the last column, as is the setting in force.
+        tuning: the measurements.
+        chosen: marked in the last column, like the current setting.
         model: named in the title; text models get a column for their buckets.
         load: for the title.
         p99_ms: the limit.
@@ -52,7 +52,7 @@ def table_of(tuning: Tuning, chosen: Measurement | None, *, model: LoadedModel, 
 
 
 def batching_keys(setting: Setting, model: LoadedModel) -> dict[str, Any]:
-    """What the setting is in serving.json; models that take no texts have no length buckets."""
+    """The setting as keys of serving.json; models without texts have no length buckets."""
     keys: dict[str, Any] = {
         "max_batch_size": setting.max_batch_size,
         "max_queue_delay_us": setting.max_queue_delay_us,
@@ -61,11 +61,11 @@ def batching_keys(setting: Setting, model: LoadedModel) -> dict[str, Any]:
 
 
 def doubt_about(chosen: Measurement) -> str | None:
-    """What speaks against relying on the choice."""
+    """Reasons not to rely on the choice."""
     if chosen.spread <= QUIET:
         return None
     spread = f"the repeats of the chosen setting spread by {chosen.spread:.0%}"
-    return f"{spread}; run nothing else meanwhile, or raise --seconds"
+    return f"{spread}; run nothing else during the measurement, or raise --seconds"
 
 
 def _in_words(buckets: tuple[int, ...]) -> str:

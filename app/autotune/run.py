@@ -1,4 +1,4 @@
-"""One model from its loaded state to measured settings: the order of the steps."""
+"""Measures one model from its loaded state: the order of the steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from app.repository.policy import ServingPolicy
 from app.runtime.warmup import measure_curve
 from app.types import Clock
 
-# Spent on the latency curve, which chooses the length buckets: more than at a start, because the choice stays.
+# Seconds for the latency curve, which determines the length buckets: more than at a start, because the choice stays.
 CURVE_BUDGET_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """What was measured.
+    """The measurements of one model.
 
     Attributes:
-        now: the setting that the service runs with today.
+        now: the current setting of the service.
         measurements: one per setting.
     """
 
@@ -40,15 +40,15 @@ async def tune(
     clock: Clock,
     on_progress: Callable[[int, int], None],
 ) -> Tuning:
-    """Measure the settings that are worth trying on a model, and those that may turn out the best once more.
+    """Measure the promising settings of a model, and measure those close to the best once more.
 
     Args:
-        model: loaded, at rest.
-        models_dir: holds <model>/<version>/.
+        model: loaded and idle.
+        models_dir: contains <model>/<version>/.
         load: clients and seconds per setting.
         p99_ms: largest p99 that is acceptable.
         clock: monotonic seconds.
-        on_progress: called with the slices done and all there are.
+        on_progress: called with the number of finished slices and of all slices.
 
     Raises:
         VersionRefused: serving.json or the golden samples cannot be read.
@@ -57,7 +57,7 @@ async def tune(
     policy = ServingPolicy.read(models_dir / model.name).batching
     golden = Golden.read(models_dir / model.name / str(model.version))
     contract = VersionContract(spec=model.spec, tokenizer=model.tokenizer, golden=golden)
-    # Twice the hint is tried too.
+    # Twice the hint is measured too.
     hint = max(1, min(model.spec.batching.max_batch_size, possible_batch(contract) // 2))
     allowed, rules = policy.allowed_batch_sizes, model.batcher.rules
     curve = measure_curve(  # blocks the event loop, on which nothing else runs

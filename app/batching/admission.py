@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from app.batching.work import Work
 from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
 
-# A batch moves the pace by this share of the difference; a single one that was interrupted for long by little.
+# Each batch moves the pace by this share of the difference; a single interrupted batch changes it little.
 _PACE_WEIGHT = 0.1
 _MOST_PACE = 10.0
-# An answer may take so many times as long as estimated: work that misses its deadline was admitted in vain.
+# Largest ratio of actual to estimated time of an answer: work that misses its deadline was admitted in vain.
 _MARGIN = 1.1
 TOO_LONG = "a batch runs for longer than max_execution_ms allows"
 ALL_HANG = f"every backend of the version hangs: {TOO_LONG}"
@@ -19,19 +19,19 @@ ALL_HANG = f"every backend of the version hangs: {TOO_LONG}"
 
 @dataclass(slots=True)
 class Admission:
-    """Rows, bytes and estimated seconds of what waits for one model version, and the limits on them.
+    """Rows, bytes and estimated seconds of the waiting work of one model version, and their limits.
 
     Attributes:
-        max_queue_rows, max_queue_bytes, max_queue_s: limits on what waits; what runs does not count.
+        max_queue_rows, max_queue_bytes, max_queue_s: limits on waiting work; running work does not count.
         levels: number of priority levels.
         instances: batches that run at once; 0 if every backend hangs.
         rows, nbytes: waiting now.
         decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
-        seconds: estimated for what waits, per priority level, in full batches.
-        turnover: grows whenever work leaves the queue: until then nothing that is full gets room.
-        pace: how many times as long as estimated full batches took that followed one another: what the event loop and
-            the other models take of the processor.
-        batch_s: estimated for a full batch; an answer is not there before its whole batch is.
+        seconds: estimate for the waiting work, per priority level, in full batches.
+        turnover: grows whenever work leaves the queue; while it stays the same, a full queue stays full.
+        pace: ratio of actual to estimated time of full batches that followed one another: the event loop and the other
+            models use the processor too.
+        batch_s: estimate for a full batch; an answer is sent only after its whole batch.
         draining: the process is stopping, or the version is unloading, and takes no new work.
     """
 
@@ -54,7 +54,7 @@ class Admission:
 
     @contextmanager
     def decoding_one(self) -> Iterator[None]:
-        """Count a request in while its images or texts are decoded."""
+        """Count a request while its images or texts are decoded."""
         self.decoding += 1
         try:
             yield
@@ -62,26 +62,26 @@ class Admission:
             self.decoding -= 1
 
     def observe_pace(self, times: float) -> None:
-        """Learn from a full batch after which the next one began at once: it took ``times`` as long as estimated.
+        """Update the pace from a full batch that was followed by the next one at once; it took ``times`` the estimate.
 
-        Only from full ones: what the event loop does between two small batches takes many times as long as they do.
-        After a batch that left nothing waiting, ``times`` is 1: there is no pressure any more.
+        Only full batches count: between two small batches the event loop takes many times as long as the batches.
+        After a batch that left nothing waiting, ``times`` is 1, because there is no pressure any more.
         """
         self.pace += _PACE_WEIGHT * (min(times, _MOST_PACE) - self.pace)
 
     def check_open(self, *, level: int = 1, running_s: float | None = None, left_s: float = math.inf) -> None:
-        """Refuse cheaply, before a body is read or decoded, what cannot be admitted whatever it holds.
+        """Refuse a request that cannot be admitted whatever it contains, before its body is read or decoded.
 
         Args:
-            level: priority level of the request, or 1 if that is not known yet.
-            running_s: estimated until an instance is free; None when one is free now.
-            left_s: seconds until its deadline.
+            level: priority level of the request, or 1 if it is not known yet.
+            running_s: estimated seconds until an instance is free; None if one is free now.
+            left_s: seconds until the deadline of the request.
 
         Raises:
             Draining: the process is stopping.
             ModelNotReady: every instance hangs.
             QueueFull: not one more row fits.
-            DeadlineOutOfReach: what waits takes until after the deadline.
+            DeadlineOutOfReach: the waiting work takes until after the deadline.
         """
         self._check_taking()
         if self.rows + self.decoding >= self.max_queue_rows or self.nbytes >= self.max_queue_bytes:
@@ -93,18 +93,18 @@ class Admission:
             self._check_wait(self._ahead_s(level, running_s), 0.0, left_s)
 
     def admit(self, works: Sequence[Work], *, running_s: float | None, now: float) -> None:
-        """Count a request in.
+        """Count the works of a request as waiting.
 
         Args:
-            works: of one request, all of one level and with one deadline.
-            running_s: estimated until an instance is free; None when one is free now.
+            works: of one request, all with the same level and deadline.
+            running_s: estimated seconds until an instance is free; None if one is free now.
             now: monotonic seconds.
 
         Raises:
-            TooLarge: more than the queue could ever hold.
+            TooLarge: more than the queue can ever hold.
             Draining, ModelNotReady, QueueFull: as ``check_open``.
-            DeadlineOutOfReach: even in full batches, spread over the instances, what is ahead takes until after the
-                deadline. An idle backend takes any request, so that a wrong estimate is corrected.
+            DeadlineOutOfReach: even in full batches, spread over the instances, the work ahead takes until after the
+                deadline. An idle backend accepts any request, so that a wrong estimate is corrected.
         """
         rows, nbytes, cost_s = 0, 0, 0.0
         for work in works:
@@ -139,16 +139,16 @@ class Admission:
             raise ModelNotReady(ALL_HANG)
 
     def release(self, work: Work) -> None:
-        """Count work out: it left the queue, to run or not."""
+        """Subtract work that left the queue, whether it runs or not."""
         self.turnover += 1
         self.rows -= work.rows
         self.nbytes -= work.nbytes
         self.seconds[work.level - 1] -= work.cost_s
-        if self.rows == 0:  # no rounding error outlives the queue
+        if self.rows == 0:  # an empty queue removes rounding errors
             self.seconds = [0.0] * self.levels
 
     def _ahead_s(self, level: int, running_s: float | None) -> float:
-        """Estimated seconds until all that waits and goes first is done."""
+        """Estimated seconds until all work ahead of the level is done."""
         return self.pace * ((running_s or 0.0) + sum(self.seconds[:level]) / self.instances)
 
     def _check_wait(self, ahead_s: float, cost_s: float, left_s: float) -> None:
@@ -167,10 +167,10 @@ class Admission:
             )
 
     def _backlog_s(self) -> int:
-        """Whole seconds until what waits now is done."""
+        """Whole seconds until the waiting work is done."""
         return _whole_seconds(self.pace * sum(self.seconds) / self.instances)
 
 
 def _whole_seconds(seconds: float) -> int:
-    """At least 1, rounded up from microseconds on."""
+    """Seconds rounded up to whole ones from microseconds on, at least 1."""
     return max(1, math.ceil(round(seconds, 6)))

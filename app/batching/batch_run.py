@@ -1,4 +1,4 @@
-"""Runs one batch: stacks the works, calls the backend, takes the answer apart; bisects a batch that fails."""
+"""Runs one batch: stacks the works, calls the backend, splits the answer, and bisects a batch that fails."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def run_batch(
     clock: Clock,
     finite_output: str | None,
 ) -> tuple[list[Outcome], BatchTimes]:
-    """One outcome per work of a batch, and what they took; see ``run_works``. Blocks."""
+    """One outcome per work of a batch, and its times; see ``run_works``. Blocks."""
     times = BatchTimes()
     started_at = clock()
     outcomes = run_works(
@@ -40,7 +40,7 @@ def run_batch(
 
 
 def settle(work: Work, outcome: Outcome) -> None:
-    """Give a waiting client its answer; the client may have left."""
+    """Set the answer of a waiting client, unless the client has left."""
     if work.future.done():
         return
     if isinstance(outcome, ServingError):
@@ -58,20 +58,20 @@ def run_works(
     allowed_batch_sizes: Sequence[int] = (),
     finite_output: str | None = None,
 ) -> list[Outcome]:
-    """Run works as one batch; bisect it if it fails, so that one bad row cannot fail its neighbours.
+    """Run works as one batch; bisect it if it fails, so that one bad row does not fail the other rows.
 
-    A batch that the backend did not answer in time is not bisected: its neighbours have waited long enough.
+    A batch that the backend did not answer in time is not bisected: its clients have waited long enough.
 
     Args:
         backend: blocks.
         works: at least one.
-        times: what the batch took is added here.
+        times: the times of the batch are added to it.
         clock: monotonic seconds.
         allowed_batch_sizes: see ``BatchRules``.
-        finite_output: output that must hold no NaN or infinity: scores that are none never leave the house.
+        finite_output: output that must not contain NaN or infinity; None allows them.
 
     Returns:
-        For each work its outputs, or the error that running it alone gave, or BackendHung.
+        For each work its outputs, or the error of running it alone, or BackendHung.
     """
     begin = clock()
     try:

@@ -1,7 +1,7 @@
 """Forms and runs the batches of one model version, on the event loop, without polling.
 
-While all instances are busy, work queues up; when one is free, everything that waits becomes its next batch. A batch
-that is measured to be cheaper than a hop to the worker thread runs on the event loop itself.
+While all instances are busy, work queues up. A free instance takes everything that waits as its next batch. A batch
+that is measured to be cheaper than a thread hop runs on the event loop itself.
 """
 
 import asyncio
@@ -24,25 +24,25 @@ from app.types import Clock
 
 log = logging.getLogger("atelier.batcher")
 
-# The clock is no finer.
+# Resolution of the event loop's clock.
 _SHORTEST_S = 1e-6
 
 
 class Batcher:
-    """The queue of one model version and the backend calls in progress, one per instance at most.
+    """The queue of one model version, and the backend calls in progress, at most one per instance.
 
     Args:
-        instances: what runs batches, at least one; closed with the batcher. Several never run on the event loop, so
-            ``rules.inline_below_s`` is 0 for them.
+        instances: run the batches, at least one; closed with the batcher. Several instances never run on the event
+            loop, so ``rules.inline_below_s`` is 0 for them.
         rules: when a batch closes and where it runs.
         curve: seconds per batch size; every batch refines it.
-        admission: counts what waits.
-        observer: is told of every batch.
+        admission: counts the waiting work.
+        observer: records every batch.
         clock: monotonic seconds.
-        finite_output: output that must hold no NaN or infinity; None allows them.
+        finite_output: output that must not contain NaN or infinity; None allows them.
     """
 
-    def __init__(  # the parts are given once, by the loader
+    def __init__(  # only the loader calls it
         self,
         *,
         instances: Sequence[Instance],
@@ -67,14 +67,14 @@ class Batcher:
         )
         self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
-        # Remembered: Python 3.11 asks the kernel for the process's number each time it is asked for the running loop.
+        # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def backend(self) -> Backend:
-        """What runs batches: that of the first instance."""
+        """The backend of the first instance."""
         return self.instances.all[0].backend
 
     def sibling(
@@ -85,7 +85,7 @@ class Batcher:
         curve: LatencyCurve,
         admission: Admission,
     ) -> "Batcher":
-        """Another batcher like this one, but for these; it closes what ``share`` gives for each backend of this one."""
+        """A copy of this batcher with these changes; ``share`` makes its backends from those of this one."""
         return Batcher(
             instances=self.instances.sharing(share),
             rules=rules,
@@ -103,13 +103,13 @@ class Batcher:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that the batcher lives on: the one that runs when it is first asked for."""
+        """The event loop of the batcher: the one that runs at the first access."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop
 
     def check_open(self, *, level: int = 1, left_s: float = math.inf) -> None:
-        """Refuse what cannot be admitted whatever it holds; see ``Admission.check_open``, which says how."""
+        """Refuse a request that cannot be admitted whatever it contains; see ``Admission.check_open``."""
         running_s = None if self._free or not self._admission.rows else self.instances.seconds_until_free(self._clock())
         self._admission.check_open(level=level, running_s=running_s, left_s=left_s)
 
@@ -130,15 +130,15 @@ class Batcher:
         self._idle.clear()
         if self._free:
             if self._wakeup is None:
-                # After the requests that are already readable on other connections, so that they share the batch.
+                # Run after the requests that are already readable on other connections, so that they share the batch.
                 self._wake_soon()
             elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= self._rules.max_batch_size:
-                self._wakeup.cancel()  # waiting out a delay that a full batch need not wait for
+                self._wakeup.cancel()  # a full batch does not wait for the rest of the delay
                 self._wake_soon()
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
 
     def _row_seconds(self, length: int) -> float:
-        """Estimated seconds of a row of that length in a full batch."""
+        """Estimated seconds per row of that length in a full batch."""
         if length:
             return self._curve.per_row(self._rules.max_batch_size, length)
         if self._fixed_row_s is None:
@@ -146,18 +146,18 @@ class Batcher:
         return self._fixed_row_s
 
     async def drained(self) -> None:
-        """Return once nothing waits and nothing runs."""
+        """Return once no work waits and no batch runs."""
         await self._idle.wait()
 
     def fail_unfinished(self, error: ServingError | None = None) -> None:
-        """Answer everything that waits or runs with ``error``, else with Draining.
+        """Answer all waiting and running work with ``error``, or with Draining without one.
 
-        What a call in progress still gives is discarded.
+        Results of calls in progress are discarded.
         """
         self._fail(self.instances.all, error or Draining("the service shut down before this request was answered"))
 
     def _fail(self, instances: Iterable[Instance], error: ServingError) -> None:
-        """Answer with ``error`` what waits, and what runs on these instances."""
+        """Answer with ``error`` the waiting work and the work that runs on these instances."""
         for instance in instances:
             for work in instance.running.works if instance.running else ():
                 settle(work, error)
@@ -168,9 +168,9 @@ class Batcher:
         self._rest_if_empty()
 
     def stop(self, error: ServingError | None = None) -> None:
-        """Answer what waits or runs with ``error``, else with Draining, and start nothing more.
+        """Answer all waiting and running work with ``error``, or with Draining without one, and start nothing more.
 
-        On the event loop, before ``close``.
+        Call it on the event loop, before ``close``.
         """
         self.fail_unfinished(error)
         if self._wakeup is not None:
@@ -179,21 +179,21 @@ class Batcher:
         self._watchdog.close()
 
     def close(self) -> None:
-        """Free the backends, in any thread; see ``Instances.close``. Blocks while calls in progress are waited for."""
+        """Free the backends, in any thread; see ``Instances.close``. Blocks while it waits for calls in progress."""
         self.instances.close()
 
     def _wake_soon(self) -> None:
         self._wakeup = self.loop.call_soon(self._guarded, self._next)
 
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
-        """Take a step; if our own code fails in it, fail who waits and go on with the next request.
+        """Take a step. If our own code fails in it, fail the waiting work and continue with the next request.
 
-        What other instances run meanwhile is answered as if nothing had happened.
+        Batches on other instances are answered as usual.
         """
         try:
             step(*arguments)
         except Exception as error:
-            log.exception("the batcher failed; everything that waited is answered with an error")
+            log.exception("the batcher failed; all waiting requests are answered with an error")
             self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
             for instance in self._free:
                 instance.running = None
@@ -202,7 +202,7 @@ class Batcher:
                 self._wakeup = None
 
     def _next(self) -> None:
-        """Run what waits, now or as soon as the delay is over. Runs on the event loop while an instance is free."""
+        """Run the waiting work, now or when the delay is over. Runs on the event loop while an instance is free."""
         self._wakeup = None
         waited_for = "idle"
         if self._queue and self._rules.max_queue_delay_s:
@@ -232,7 +232,7 @@ class Batcher:
         self._start(taken.batch)
 
     def _start(self, batch: Batch) -> None:
-        """Run a batch on the event loop if that is cheaper than a worker thread, else in the instance's thread."""
+        """Run a batch on the event loop if that is cheaper than a thread hop, otherwise in the instance's thread."""
         for work in batch.works:
             self._admission.release(work)
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
@@ -240,7 +240,7 @@ class Batcher:
         instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         now = self._clock()
-        if instance.is_pressed:  # its last batch was full and is followed by this one at once
+        if instance.is_pressed:  # its last batch was full, and this one follows it at once
             self._admission.observe_pace((now - instance.began_at) / max(instance.estimate_s, _SHORTEST_S))
         instance.began_at, instance.estimate_s, instance.is_pressed = now, estimate_s, False
         if estimate_s < self._rules.inline_below_s:
@@ -259,7 +259,7 @@ class Batcher:
             self._wake_soon()
 
     def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
-        """The thread of an instance is done with a batch. Runs on the event loop."""
+        """Called on the event loop when the thread of an instance has finished a batch."""
         self._free.append(instance)
         if faults := instance.new_faults():
             self._observer.device_failed(times=faults)
@@ -268,13 +268,13 @@ class Batcher:
             return
         if isinstance(ran, Exception):
             raise ran
-        if any(isinstance(outcome, BackendHung) for outcome in ran[0]):  # and it has ended that call itself
+        if any(isinstance(outcome, BackendHung) for outcome in ran[0]):  # and the backend has ended that call itself
             instance.condition.hangs += 1
             self._observer.batch_hung()
         self._finish(instance, batch, *ran)
 
     def _hung(self, instance: Instance) -> None:
-        """The batch of an instance has run for too long: its clients are told, and the others take what comes."""
+        """Handle a batch that has run for too long: fail its clients, and leave new work to the other instances."""
         assert instance.running is not None
         works, instance.running = instance.running.works, None
         error = self.instances.exclude(instance, self._admission)
@@ -286,14 +286,14 @@ class Batcher:
         self._rest_if_empty()
 
     def _returned(self, instance: Instance) -> None:
-        """A call that hung has returned; nobody waits for what it gave."""
+        """Called when a hung call has returned; its result is not needed."""
         self.instances.include(instance, self._admission)
         if self._queue and self._wakeup is None:
             self._wake_soon()
         self._rest_if_empty()
 
     def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
-        """Hand the rows back and go on with what came in meanwhile. Runs on the event loop."""
+        """Set the answers and continue with the work that arrived in the meantime. Runs on the event loop."""
         instance.running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
             settle(work, outcome)
@@ -310,7 +310,7 @@ class Batcher:
             self._admission.observe_pace(1.0)
         if not self._queue:
             self._rest_if_empty()
-        elif self._wakeup is None:  # with several instances, one that is free may wait out a delay
+        elif self._wakeup is None:  # with several instances, a free one may be waiting for a delay to end
             self._wake_soon()
 
     def _drop(self, work: Work, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The thread of one instance."""
+"""The worker thread of one instance."""
 
 import asyncio
 import threading
@@ -13,9 +13,9 @@ _NAME = "backend"
 
 
 class InstanceThread:
-    """Runs one call after the other. It is started by the first one: who runs all on the event loop has none.
+    """Runs calls one after the other. The first call starts it, so an instance that only uses the event loop has none.
 
-    It is a daemon: a call that never returns does not keep the process from ending, if that asks ``any_runs`` first.
+    It is a daemon thread: a call that never returns does not block process exit, if the exit checks ``any_runs`` first.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class InstanceThread:
     def run(
         self, call: Callable[[], T], then: Callable[[T | Exception], None], loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Run ``call`` after those submitted before it, ``then`` on the event loop with what it gave or raised."""
+        """Run ``call`` after earlier calls, then run ``then`` on the event loop with its result or exception."""
 
         def run_and_tell() -> None:
             result: T | Exception
@@ -33,21 +33,21 @@ class InstanceThread:
                 result = call()
             except Exception as error:  # noqa: BLE001 - whoever waits for it is told on the event loop
                 result = error
-            with suppress(RuntimeError):  # the loop is closed: the call returned after everybody had left
+            with suppress(RuntimeError):  # the loop is closed: the call returned after shutdown
                 loop.call_soon_threadsafe(then, result)
-            del result  # an error holds this frame
+            del result  # an exception references this frame
 
         self.submit(run_and_tell)
 
     def submit(self, call: Callable[[], object]) -> None:
-        """Run ``call``, which must not raise, after those submitted before it."""
+        """Run ``call``, which must not raise, after earlier calls."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=_NAME, daemon=True)
             self._thread.start()
         self._calls.put(call)
 
     def end(self, last: Callable[[], object]) -> None:
-        """Run ``last`` once all calls have returned, and no more; at once and here if there was none."""
+        """Run ``last`` after all calls have returned, then end; without a thread, run it here at once."""
         if self._thread is None:
             last()
         else:
@@ -55,7 +55,7 @@ class InstanceThread:
             self._calls.put(None)
 
     def has_ended(self, *, within_s: float) -> bool:
-        """Whether it has run its last call by then."""
+        """Whether its last call ends within that time."""
         if self._thread is None:
             return True
         self._thread.join(within_s)
@@ -64,12 +64,12 @@ class InstanceThread:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            del call  # it holds what it gave, which would live until the next one
+            del call  # it references its result, which would live until the next call
 
 
 def any_runs() -> bool:
     """Whether a call in this process has not returned.
 
-    Python and the runtimes would be taken apart around it if the process ended in the usual way, and that aborts.
+    A normal exit would tear down Python and the runtimes while the call uses them, which aborts the process.
     """
     return any(thread.name == _NAME for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""The backends of one model version: several may run batches at once, each in its own thread."""
+"""The backends of one model version: several may run batches at the same time, each in its own thread."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from app.runtime.placement import ON_CPU, Placement
 
 log = logging.getLogger("atelier.batcher")
 
-# Who unloads a version, or ends the process, waits no longer for calls in progress.
+# Longest wait for calls in progress when a version is unloaded or the process ends.
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -25,16 +25,16 @@ class Instance:
     """One backend of a version.
 
     Attributes:
-        backend: runs a batch; closed with the instance.
-        placement: the device that it runs on, and why.
+        backend: runs batches; closed with the instance.
+        placement: its device, and the reason for it.
         condition: whether that device works.
         running: the batch in progress, on the event loop or in the thread.
-        name: of version and device, for the log.
+        name: version and device, for the log.
         free_at: monotonic seconds at which the batch in the thread is estimated to end.
-        began_at, estimate_s: monotonic seconds at which its last batch began, and what that was estimated to take.
+        began_at, estimate_s: start of its last batch, monotonic seconds, and estimated duration of that batch.
         is_pressed: more work waited when that batch ended.
-        hangs_at: ... and at which it has run for too long, after ``allowed_s``.
-        faults_told: of its device, those that ``new_faults`` has told.
+        hangs_at: monotonic seconds from which the batch counts as hung, ``allowed_s`` after its start.
+        faults_told: faults of its device that ``new_faults`` has already returned.
         thread: runs what does not run on the event loop.
     """
 
@@ -54,24 +54,24 @@ class Instance:
 
     @property
     def hangs(self) -> bool:
-        """Whether a call has not returned in time, and has not returned yet."""
+        """Whether a call did not return in time and has still not returned."""
         return bool(self.condition.hung)
 
     def new_faults(self) -> int:
-        """How often its device has failed since this was asked last."""
+        """Number of faults of its device since the last call of this method."""
         told, self.faults_told = self.faults_told, self.condition.faults
         return self.faults_told - told
 
     def close(self) -> None:
-        """Free the backend once a call in progress has returned, without waiting for that."""
+        """Free the backend after a call in progress has returned; does not wait for that."""
         self.thread.end(self.backend.close)
 
 
 class Instances:
     """All instances of a version, and which of them are free. Only for the event loop.
 
-    The one that has been free for longest is next, so that all of them are used: a GPU that has failed is tried again
-    only when it gets a batch.
+    The instance that has been free for longest is next, so that all are used. A failed GPU is only retried with a
+    batch.
 
     Args:
         instances: at least one.
@@ -79,19 +79,19 @@ class Instances:
 
     def __init__(self, instances: Sequence[Instance]) -> None:
         self.all = tuple(instances)
-        # One with a batch in its thread is not in here.
+        # An instance with a batch in its thread is not in this list.
         self.free = deque(self.all)
-        # So many do not hang: they are free when no batch is in any thread.
+        # Instances that do not hang; all of them are free when no thread runs a batch.
         self.usable = len(self.all)
 
     def seconds_until_free(self, now: float) -> float:
-        """Estimated seconds until one of them is free, while none is."""
+        """Estimated seconds until an instance is free; called while none is."""
         ends = [instance.free_at for instance in self.all if not instance.hangs]
         return max(0.0, min(ends, default=now) - now)
 
     def exclude(self, instance: Instance, admission: Admission) -> BackendFailed:
-        """Count on an instance no longer whose backend does not return; the error for those who wait for its batch."""
-        instance.condition.hung = f"{TOO_LONG}; it gets no more until that call returns"
+        """Exclude an instance whose backend does not return. Returns the error for the clients of its batch."""
+        instance.condition.hung = f"{TOO_LONG}; it gets no batches until that call returns"
         instance.condition.hangs += 1
         self.usable -= 1
         admission.instances = self.usable
@@ -99,14 +99,14 @@ class Instances:
         return BackendFailed(f"the backend did not return: {TOO_LONG}")
 
     def include(self, instance: Instance, admission: Admission) -> None:
-        """Count on an instance again, whose backend has returned after all."""
+        """Include an instance again after its backend has returned."""
         instance.condition.hung = ""
         self.usable += 1
         admission.instances = self.usable
         log.info("%s answers again after it hung", instance.name)
 
     def sharing(self, share: Callable[[Backend], Backend]) -> list[Instance]:
-        """As many more, on the same devices, over what ``share`` gives for each backend."""
+        """As many new instances on the same devices, with the backends that ``share`` returns."""
         return [
             Instance(
                 share(each.backend),
@@ -119,14 +119,14 @@ class Instances:
         ]
 
     def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Free all backends, those whose call in progress does not return within that time when it does, if ever."""
+        """Free all backends; a backend whose call does not return in that time is freed when the call returns."""
         for instance in self.all:
             instance.close()
         ends_at = time.monotonic() + timeout_s
         for instance in self.all:
             left_s = max(0.0, ends_at - time.monotonic())
             if not instance.hangs and not instance.thread.has_ended(within_s=left_s):
-                log.warning("%s runs a batch still; its memory is freed when that returns, if ever", instance.name)
+                log.warning("%s still runs a batch; its memory is freed when the call returns", instance.name)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -135,26 +135,26 @@ class Instances:
 
     @property
     def reason(self) -> str:
-        """Why they run there."""
+        """The reasons for these devices."""
         return self._each([instance.placement.reason for instance in self.all])
 
     @property
     def degraded(self) -> str:
-        """Which of them do not run as placed, and why; empty if all do."""
+        """The instances that do not run as placed, and why; empty if all do."""
         return self._each([instance.condition.reason for instance in self.all])
 
     @property
     def faults(self) -> int:
-        """Of their devices so far."""
+        """Faults of their devices so far."""
         return sum(instance.condition.faults for instance in self.all)
 
     @property
     def hangs(self) -> int:
-        """Batches so far whose backend did not return in time."""
+        """Number of batches whose backend did not return in time."""
         return sum(instance.condition.hangs for instance in self.all)
 
     def _each(self, texts: list[str]) -> str:
-        """The text of every instance that has one, with its device if they differ or are several."""
+        """The texts of all instances that have one, with the device if texts differ or there are several devices."""
         if len(self.all) == 1:
             return texts[0]
         said = (f"{each.placement.device}: {text}" for each, text in zip(self.all, texts, strict=True) if text)

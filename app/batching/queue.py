@@ -1,4 +1,4 @@
-"""Pure policy: which work forms the next batch, and when. Knows no event loop."""
+"""Pure policy: which work forms the next batch, and when. Independent of the event loop."""
 
 from bisect import bisect_left
 from collections import deque
@@ -10,12 +10,12 @@ from app.batching.work import Batch, Work
 
 @dataclass(slots=True)
 class Taken:
-    """What ``take_batch`` removed from the queue.
+    """Work that ``take_batch`` removed from the queue.
 
     Attributes:
-        batch: to be run; None when nobody is waiting any more.
+        batch: to be run; None if nobody is waiting any more.
         cancelled: work whose client left.
-        expired: work whose deadline passed; somebody still waits for the refusal.
+        expired: work whose deadline passed; its client still waits for the refusal.
     """
 
     batch: Batch | None = None
@@ -24,18 +24,18 @@ class Taken:
 
 
 class WorkQueue:
-    """Waiting work of one model version, by priority level and, within it, by what may share a batch.
+    """Waiting work of one model version, by priority level, and within a level by what may share a batch.
 
     Args:
         max_batch_size: most instances (rows, not requests) in one batch; no work has more.
-        length_buckets: increasing; lengths up to the same limit share batches. Empty lets all lengths share.
+        length_buckets: increasing; lengths in the same bucket share batches. Empty: all lengths share.
         levels: number of priority levels; 1 is the highest.
     """
 
     def __init__(self, *, max_batch_size: int, length_buckets: Sequence[int] = (), levels: int = 1) -> None:
         self._max_batch_size = max_batch_size
         self._buckets = tuple(length_buckets)
-        # A lane holds works that may share a batch, oldest first; empty lanes are removed.
+        # A lane contains works that may share a batch, oldest first; empty lanes are removed.
         self._levels: list[dict[Hashable, deque[Work]]] = [{} for _ in range(levels)]
         self._arrivals = 0
 
@@ -54,33 +54,33 @@ class WorkQueue:
         self._levels[work.level - 1].setdefault(self.lane(work), deque()).append(work)
 
     def lane(self, work: Work) -> Hashable:
-        """What the work has in common with all that may share its batch."""
+        """The key shared by all works that may be in one batch."""
         return (work.shape_key, bisect_left(self._buckets, work.length))
 
     def oldest(self) -> Work:
-        """The work that waits longest, whatever its priority; there is one."""
+        """The work that has waited longest, whatever its priority. The queue must not be empty."""
         return min(self._heads(), key=lambda work: work.arrival)
 
     def rows_ready(self) -> int:
-        """Instances that the next batch could hold, were it not limited; cancelled ones counted."""
+        """Instances that an unlimited next batch would contain, including cancelled ones."""
         lane = self._next_lane()
         return sum(work.rows for lanes in self._levels for work in lanes.get(lane, ()))
 
     def earliest_deadline(self) -> float:
-        """The nearest deadline of all that waits; there is something."""
+        """The nearest deadline of all waiting work. The queue must not be empty."""
         return min(work.deadline for work in self)
 
     def take_batch(self, *, now: float) -> Taken:
-        """Remove the next batch: the oldest work of the highest level that has any, and what may join it.
+        """Remove the next batch: the oldest work of the highest non-empty level, and further work that may join it.
 
-        Neighbours in length join it in the order in which they came, its own level first. The head is never
-        overtaken by work that needs less room, and every batch takes the oldest of its level: nothing starves there.
+        Works of similar length join in order of arrival, those of the same level first. Smaller work never overtakes
+        the head, and every batch takes the oldest work of its level, so no work of a level starves.
 
         Args:
             now: monotonic seconds.
 
         Returns:
-            Work whose rows sum to at most ``max_batch_size``; beside it the work that was dropped unrun.
+            Work whose rows sum to at most ``max_batch_size``, and separately the work that was dropped without running.
 
         Source: skipping abandoned entries at dequeue follows text-embeddings-inference core/src/queue.rs.
         """
@@ -95,14 +95,14 @@ class WorkQueue:
         return taken
 
     def drain(self) -> list[Work]:
-        """Remove everything."""
+        """Remove and return all work."""
         works = list(self)
         for lanes in self._levels:
             lanes.clear()
         return works
 
     def _take_lane(self, lane: Hashable, taken: Taken, now: float) -> tuple[list[Work], int, bool]:
-        """Works of one lane across the levels, their rows, and whether the next one did not fit."""
+        """Works of one lane across the levels, their rows, and whether the next work did not fit."""
         works: list[Work] = []
         rows = 0
         for lanes in self._levels:
@@ -123,7 +123,7 @@ class WorkQueue:
         return works, rows, False
 
     def _next_lane(self) -> Hashable:
-        """The lane of the oldest work of the highest level that has any."""
+        """The lane of the oldest work of the highest non-empty level."""
         lanes = next(lanes for lanes in self._levels if lanes)
         return min(lanes, key=lambda lane: lanes[lane][0].arrival)
 
@@ -136,13 +136,13 @@ class WorkQueue:
 def seconds_to_wait(
     queue: WorkQueue, *, max_batch_size: int, max_queue_delay_s: float, compute_s: float, now: float
 ) -> tuple[float, str]:
-    """How long an idle backend should still wait for company of the oldest work, and why it stops then.
+    """Seconds for which an idle backend should wait for more work before it runs the oldest, and why the wait ends.
 
     Args:
         queue: waiting work, not empty.
-        max_batch_size: a batch of that many closes at once.
+        max_batch_size: a batch of this size closes at once.
         max_queue_delay_s: largest age of the oldest work that waiting may cause.
-        compute_s: estimated for what waits; a deadline is met only if the batch starts that much before it.
+        compute_s: estimate for the waiting work; to meet a deadline, the batch must start this much earlier.
         now: monotonic seconds.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How the batches of one model version close: what serving.json states, else what the warm-up measured."""
+"""When the batches of one model version close: as serving.json states, or as derived from the warm-up."""
 
 import math
 from dataclasses import dataclass
@@ -9,34 +9,34 @@ from app.errors import VersionRefused
 from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 
-# A larger batch must make a row cheaper by this share to be worth the latency that it costs.
+# A larger batch must make a row cheaper by this share to justify its latency.
 WORTH = 0.05
-# Ratios of neighbouring length buckets that are compared.
+# Ratios of adjacent length buckets to compare.
 RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
-# What a batch costs beside its call: stacking, taking apart, going once more around the event loop.
+# Cost of a batch besides its call: stacking, splitting, one turn of the event loop.
 BATCH_OVERHEAD_S = 60e-6
-# A batch hangs that takes longer than both, unless serving.json says otherwise.
+# A batch that takes longer than both hangs, unless serving.json sets a limit.
 HANGS_AFTER_S = 30.0
 HANGS_AFTER_TIMES = 100
-# So many texts are taken to wait when ratios are compared.
+# Number of waiting texts assumed when ratios are compared.
 WAITING = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRules:
-    """Settings of one version's batching, resolved.
+    """Resolved batching settings of one version.
 
     Attributes:
         max_batch_size: most instances in one backend call.
-        inline_below_s: batches estimated to be faster run on the event loop.
-        max_queue_delay_s: how long an idle backend may wait for company of the oldest work.
+        inline_below_s: batches estimated to be faster than this run on the event loop.
+        max_queue_delay_s: age that the oldest work may reach while an idle backend waits for more.
         allowed_batch_sizes: increasing; a batch is padded with rows up to the next of them. Empty allows all.
-        length_buckets: increasing; only texts up to the same one of them share a batch. Empty lets all.
-        max_execution_s: a batch that runs for longer hangs; infinite allows any, None what ``seconds_allowed`` says.
-        grace_s: how much later that is noticed from outside a backend which ends such calls itself.
+        length_buckets: increasing; only texts in the same bucket share a batch. Empty: all texts share.
+        max_execution_s: a batch that runs for longer hangs; infinite: no limit; None: see ``seconds_allowed``.
+        grace_s: extra seconds before a hang is detected from outside, for a backend that ends such calls itself.
         priority_levels: number of levels; 1 is the highest.
-        default_priority_level: of requests that name none, or one that does not exist.
+        default_priority_level: of requests without a level, or with an unknown one.
     """
 
     max_batch_size: int
@@ -50,13 +50,13 @@ class BatchRules:
     default_priority_level: int = 1
 
     def seconds_allowed(self, estimate_s: float) -> float:
-        """After how many seconds a batch that is estimated to take ``estimate_s`` is taken to hang."""
+        """Seconds after which a batch estimated to take ``estimate_s`` counts as hung."""
         if self.max_execution_s is None:
             return max(HANGS_AFTER_S, HANGS_AFTER_TIMES * estimate_s)
         return self.max_execution_s
 
     def most_seconds_allowed(self, curve: LatencyCurve) -> float:
-        """As ``seconds_allowed``, of the largest batch."""
+        """``seconds_allowed`` of the largest batch."""
         return self.seconds_allowed(curve.estimate(self.max_batch_size, curve.lengths[-1]))
 
     def level(self, priority: int) -> int:
@@ -68,19 +68,19 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
     """The rules of a version.
 
     Args:
-        policy: of serving.json; what it leaves open is derived from ``curve``.
-        spec: says whether the instances are texts.
-        curve: measured up to the largest batch that is possible.
+        policy: of serving.json; settings it leaves open are derived from ``curve``.
+        spec: tells whether the instances are texts.
+        curve: measured up to the largest possible batch.
         inline_below_s: see ``BatchRules``.
 
     Raises:
-        VersionRefused: length buckets for a model that takes no texts.
+        VersionRefused: length buckets for a model without texts.
     """
     max_batch_size = policy.max_batch_size or worthwhile_batch_size(curve)
     texts = isinstance(spec.preprocessing, TextPreprocessing)
     buckets = policy.length_buckets
     if buckets and not texts:
-        raise VersionRefused(f"length_buckets is {list(buckets)}, and model {spec.name!r} takes no texts")
+        raise VersionRefused(f"length_buckets is {list(buckets)}, but model {spec.name!r} takes no texts")
     if buckets is None:
         buckets = worthwhile_buckets(curve, max_batch_size) if texts else ()
     limit_ms = policy.max_execution_ms
@@ -99,7 +99,7 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
 def worthwhile_batch_size(curve: LatencyCurve) -> int:
     """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``.
 
-    Of several lengths the middle one decides: few texts are as long as the longest.
+    With several lengths the middle one decides, since few texts are as long as the longest.
     """
     length = curve.lengths[len(curve.lengths) // 2]
     costs = [(curve.estimate(size, length) + BATCH_OVERHEAD_S) / size for size in curve.batch_sizes]
@@ -107,10 +107,10 @@ def worthwhile_batch_size(curve: LatencyCurve) -> int:
 
 
 def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, ...]:
-    """Limits whose neighbours have the ratio at which a full queue is answered soonest, by the curve.
+    """Length buckets with the ratio at which the curve predicts the shortest time for a full queue.
 
-    Wide buckets fill batches, narrow ones waste less on padding; which matters more is the model's and the device's
-    affair. The queue is taken to hold ``WAITING`` texts of evenly spread lengths.
+    Wide buckets fill batches, narrow ones waste less on padding; which matters more depends on the model and the
+    device. The queue is assumed to contain ``WAITING`` texts of evenly spread lengths.
     """
     longest = curve.lengths[-1]
     return min(
@@ -120,7 +120,7 @@ def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, .
 
 
 def bucket_limits(ratio: float, longest: int) -> tuple[int, ...]:
-    """Lengths from ``SHORTEST_BUCKET`` to ``longest``, each about ``ratio`` times the one before."""
+    """Lengths from ``SHORTEST_BUCKET`` to ``longest``, each about ``ratio`` times the previous one."""
     limits = [float(longest)]
     while limits[-1] / ratio >= SHORTEST_BUCKET:
         limits.append(limits[-1] / ratio)

@@ -1,4 +1,4 @@
-"""Notices batches whose backend does not return."""
+"""Detects batches whose backend does not return."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,12 +10,13 @@ from app.types import Clock
 class Watchdog:
     """Watches the batches in the threads of one version's instances, with one timer for all of them.
 
-    The timer runs on when a batch ends: one that is done in time costs a comparison. A batch in which
-    the device fails has its time anew from when a spare is open, because to open one may take longer than any batch.
+    The timer is not cancelled when a batch ends, so a batch that ends in time costs only a comparison. If the device
+    fails in a batch, the batch gets its full time again from when a spare is open, because opening one may take longer
+    than any batch.
 
     Args:
         instances: of the version.
-        on_hung: told of an instance whose batch has run for longer than it may.
+        on_hung: called with an instance whose batch has run for too long.
         clock: monotonic seconds.
     """
 
@@ -27,19 +28,19 @@ class Watchdog:
         self._fires_at = 0.0
 
     def watch(self, instance: Instance, *, now: float, allowed_s: float, loop: asyncio.AbstractEventLoop) -> None:
-        """The batch that the instance begins ``now`` may run for ``allowed_s``, which may be infinite."""
+        """Allow the batch that the instance starts at ``now`` to run for ``allowed_s``, which may be infinite."""
         instance.hangs_at, instance.allowed_s = now + allowed_s, allowed_s
         if allowed_s < float("inf") and (self._timer is None or instance.hangs_at < self._fires_at):
             self._set(allowed_s, instance.hangs_at, loop)
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def close(self) -> None:
-        """Watch no longer, and forget whom to tell: that is who holds this watchdog."""
+        """Stop watching and drop the callback, whose owner references this watchdog."""
         self.stop()
         self._on_hung = None
 

@@ -1,4 +1,4 @@
-"""Work, Batch and the times they keep."""
+"""Work, Batch and their times."""
 
 import asyncio
 from collections.abc import Hashable
@@ -12,11 +12,11 @@ Answer = dict[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What a request asks for beside its answer.
+    """Options of a request.
 
     Attributes:
         priority: 1 is the highest; 0 takes the model's default.
-        timeout_s: seconds after which the answer is no longer wanted; None takes the model's default.
+        timeout_s: seconds after which the answer is useless; None takes the model's default.
     """
 
     priority: int = 0
@@ -35,13 +35,13 @@ class Work:
         rows: instances.
         nbytes: bytes of the inputs.
         enqueued_at, deadline: monotonic seconds.
-        timeout_s: after which the deadline comes, counted from the first byte of the request.
-        future: where the answer goes. Done before the answer is there means that the client left.
+        timeout_s: time from the first byte of the request to the deadline.
+        future: receives the answer. If it is done before that, the client left.
         level: priority level, 1 is the highest.
-        length: steps of the longest row of a sequence; 0 where all instances have one shape.
-        shape_key: equal for works that may share a batch as far as their shapes go.
+        length: steps of the longest row of a sequence; 0 if all instances have the same shape.
+        shape_key: equal for works whose shapes may share a batch.
         cost_s: estimated seconds of the backend, as part of a full batch.
-        arrival: number in the order of arrival, given by the queue.
+        arrival: number in the order of arrival, set by the queue.
         started_at, finished_at: monotonic seconds of the backend call; 0 until then.
     """
 
@@ -63,13 +63,14 @@ class Work:
 
 @dataclass(slots=True)
 class Batch:
-    """What one backend call runs.
+    """The works of one backend call.
 
     Attributes:
         works: oldest first.
         rows: instances of all of them.
-        reason: why the batch closed: "full"; "idle" (it holds all that waited); "bucket" (what still waits has another
-            length); "delay" (the oldest had waited long enough); "deadline" (a deadline allowed no longer wait).
+        reason: why the batch closed: "full"; "idle" (it contains all waiting work); "bucket" (the remaining work has
+            another length); "delay" (the oldest work waited long enough); "deadline" (a deadline allows no longer
+            wait).
     """
 
     works: list[Work]
@@ -84,7 +85,7 @@ class Batch:
 
 @dataclass(slots=True)
 class BatchTimes:
-    """Seconds of one batch: stacking the inputs, the backend's calls, taking the outputs apart."""
+    """Seconds of one batch: stacking the inputs, the backend's calls, splitting the outputs."""
 
     input_s: float = 0.0
     infer_s: float = 0.0
@@ -103,18 +104,18 @@ class Timings:
 
 
 class BatchObserver(Protocol):
-    """Is told what happens in a model's queue; ``telemetry.metrics`` implements it."""
+    """Records the events in a model's queue; ``telemetry.metrics`` implements it."""
 
     def batch_done(self, *, rows: int, reason: str, times: BatchTimes, padding: float) -> None:
         """A batch ran: its instances, why it closed, its seconds, its share of padding (0 to 1)."""
         ...
 
     def batch_hung(self) -> None:
-        """A batch was given up because its backend did not answer in time."""
+        """A batch was abandoned because its backend did not answer in time."""
         ...
 
     def device_failed(self, *, times: int) -> None:
-        """The device failed so often, in one batch or several; what it could not run, another one did."""
+        """The device failed this many times, in one or several batches; another device ran the affected work."""
         ...
 
     def work_dropped(self, *, rows: int, reason: str) -> None:

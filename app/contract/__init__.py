@@ -1,1 +1,1 @@
-"""What training writes and the service reads: the one part of ``app`` that ``training`` may import."""
+"""The files that training writes and the service reads: the only part of ``app`` that ``training`` may import."""

@@ -1,4 +1,4 @@
-"""How a device is named, in serving.json and on the command line."""
+"""Names of devices, in serving.json and on the command line."""
 
 import re
 from typing import Annotated
@@ -10,10 +10,10 @@ _NAMES = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]*))?")
 
 
 def check_device(name: str) -> str:
-    """The name itself.
+    """The valid name.
 
     Raises:
-        ValueError: it names no device.
+        ValueError: it is not the name of a device.
     """
     if not _NAMES.fullmatch(name):
         raise ValueError(

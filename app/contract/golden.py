@@ -1,4 +1,4 @@
-"""golden.npz: inputs with the outputs that Keras itself gave for them, replayed at every load.
+"""golden.npz: inputs with the outputs of Keras itself, replayed at every load.
 
 The file holds ``input:NAME`` and ``output:NAME`` arrays with the same number of rows, ``length:NAME`` with the
 number of valid elements of each row where an input is padded, and a JSON document ``meta`` (uint8 text) with the
@@ -23,11 +23,11 @@ GOLDEN_FILE = "golden.npz"
 GOLDEN_LIMIT_BYTES = 64 * 2**20
 INFLATED_LIMIT_BYTES = 256 * 2**20
 MINIMUM_ROWS = 64
-# Replaying them all takes as many backend calls as the largest batch is small.
+# With a maximum batch size of 1, a replay takes one backend call per row.
 MAXIMUM_ROWS = 4096
 MOST_RAW_SAMPLES = 64
-# No provider may differ by more, whatever the file allows itself: ten times what the training package states for the
-# least exact one (TensorRT), for answers of magnitude 1. Larger answers are rounded in proportion.
+# Largest tolerance for any provider, whatever the file states: ten times the training package's tolerance for the
+# least exact provider (TensorRT), for answers of magnitude 1. It grows in proportion for larger answers.
 LARGEST_TOLERANCE = 1e-2
 
 Array = npt.NDArray[Any]
@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class RawSample:
-    """An encoded image or a text as a client would send it, with the label it must get.
+    """An encoded image or a text as a client would send it, and the label that it must get.
 
     Attributes:
         name: file name whose suffix gives the media type: .png, .jpg or .txt.
@@ -84,7 +84,7 @@ class Golden:
         return self.tolerance.get(provider, self.tolerance["default"])
 
     def write(self, directory: Path) -> None:
-        """Write golden.npz into ``directory``; equal samples give equal bytes."""
+        """Write golden.npz to ``directory``; equal samples give equal bytes."""
         meta = {
             "tolerance": dict(self.tolerance),
             "raw": [{"name": sample.name, "label": sample.label} for sample in self.raw],
@@ -116,13 +116,13 @@ class Golden:
         """Golden samples from the bytes of golden.npz.
 
         Args:
-            path: where they come from, for messages.
-            data: at most ``GOLDEN_LIMIT_BYTES``; what is in it may have ``INFLATED_LIMIT_BYTES``.
+            path: origin of the bytes, for messages.
+            data: at most ``GOLDEN_LIMIT_BYTES``; at most ``INFLATED_LIMIT_BYTES`` inflated.
 
         Raises:
-            VersionRefused: damaged or too large; fewer than 64 rows or more than 4096; arrays whose row counts differ,
-                or that hold no numbers, NaN or infinity; no default tolerance, or one that is negative, no number, or
-                above the service's own limit.
+            VersionRefused: damaged or too large; fewer than 64 rows or more than 4096; arrays with different row
+                counts, without numbers, or with NaN or infinity; no default tolerance, or one that is negative, not a
+                number, or above the service's own limit.
         """
         try:
             arrays = read_npz(data, limit_bytes=INFLATED_LIMIT_BYTES)
@@ -139,7 +139,7 @@ class Golden:
             )
         except VersionRefused:
             raise
-        except Exception as error:  # zip, zlib, numpy and JSON each raise their own at a damaged file
+        except Exception as error:  # zip, zlib, numpy and JSON raise different errors for a damaged file
             raise VersionRefused(f"{path}: not a golden file: {error}") from error
         try:
             golden._check()
@@ -148,7 +148,7 @@ class Golden:
         return golden
 
     def _check(self) -> None:
-        """ValueError says which rule is broken."""
+        """Raise a ValueError that names the broken rule."""
         parts = [*self.inputs.items(), *self.lengths.items(), *self.outputs.items()]
         counts = {len(values) if values.ndim else 0 for _, values in parts}
         if not self.inputs or not self.outputs or len(counts) != 1 or min(counts) < MINIMUM_ROWS:

@@ -1,4 +1,4 @@
-"""What the scores of a model stand for, whether model.json lists it or the vocabulary does."""
+"""Names of a model's scores, from model.json or from the vocabulary."""
 
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import NextToken
@@ -9,13 +9,13 @@ def labels_of(spec: ModelSpec, tokenizer: Tokenizer | None) -> tuple[str, ...]:
     """One name for each column of the scores; empty if the model does not classify.
 
     Args:
-        spec: of the model.
-        tokenizer: of a text model.
+        spec: spec of the model.
+        tokenizer: of a text model; None for others.
     """
     step = spec.postprocessing
     if step is None:
         return ()
     if isinstance(step, NextToken):
-        assert tokenizer is not None  # ModelSpec refuses the next token of anything but text
+        assert tokenizer is not None  # ModelSpec accepts a next-token output only for text models
         return tokenizer.names
     return step.labels

@@ -1,6 +1,6 @@
 """manifest.json: sha256 and size of every file of a version, written last.
 
-A directory without a valid manifest does not exist for the service: it is still being copied, or was damaged.
+The service ignores a directory without a valid manifest: it is still being copied, or it was damaged.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from app.errors import VersionRefused
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_LIMIT_BYTES = 4 * 2**20
-# All files of one version together: every load hashes them.
+# Size of all files of one version together: every load hashes them.
 VERSION_LIMIT_BYTES = 64 * 2**30
 
 
@@ -47,13 +47,13 @@ class Manifest(BaseModel):
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path, in the form that manifests use, leads to a file below the directory that it starts from."""
+    """Whether a path, in the form that manifests use, leads to a file below its base directory."""
     parts = PurePosixPath(name).parts
     return bool(parts) and "/".join(parts) == name and ".." not in parts and not name.startswith("/")
 
 
 def write_manifest(directory: Path) -> None:
-    """Hash every file below ``directory`` and write manifest.json beside them."""
+    """Hash every file below ``directory`` and write manifest.json next to them."""
     files = {
         path.relative_to(directory).as_posix(): FileEntry(size=path.stat().st_size, sha256=_sha256(path))
         for path in sorted(directory.rglob("*"))
@@ -64,7 +64,7 @@ def write_manifest(directory: Path) -> None:
 
 
 def read_manifest(directory: Path, opener: Opener = open_regular) -> Manifest:
-    """What manifest.json of a version says.
+    """Read manifest.json of a version.
 
     Raises:
         VersionRefused: it is missing, or breaks a rule above.
@@ -79,27 +79,27 @@ def read_manifest(directory: Path, opener: Opener = open_regular) -> Manifest:
 
 
 def check_listing(directory: Path, manifest: Manifest) -> None:
-    """Check that ``directory`` holds the files that its manifest lists and no others, whatever is in them.
+    """Check that ``directory`` contains exactly the files in its manifest, without reading them.
 
     Raises:
-        VersionRefused: names the first that is missing, not listed or no regular file; or there are too many.
+        VersionRefused: names the first file that is missing, not listed or not a regular file; or there are too many.
         OSError: the directory cannot be listed.
     """
     present = {entry.name: entry.status for entry in walk(directory) if not entry.is_directory}
     present.pop(MANIFEST_FILE, None)
     if missing := manifest.files.keys() - present.keys():
-        raise VersionRefused(f"{directory}: {shown(min(missing))} is in the manifest and not on disk")
-    # Links to directories and the like are not read, and so do no harm.
+        raise VersionRefused(f"{directory}: {shown(min(missing))} is in the manifest but not on disk")
+    # Links to directories and similar entries are never read, so they do no harm.
     files = {name for name, status in present.items() if S_ISREG(status.st_mode)}
     if extra := files - manifest.files.keys():
-        raise VersionRefused(f"{directory}: {shown(min(extra))} is on disk and not in the manifest")
+        raise VersionRefused(f"{directory}: {shown(min(extra))} is on disk but not in the manifest")
 
 
 def verify_manifest(directory: Path) -> None:
-    """Check that ``directory`` holds exactly the files that its manifest lists, byte for byte.
+    """Check that ``directory`` contains exactly the files in its manifest, byte for byte.
 
     Raises:
-        VersionRefused: names the first file that is missing, not listed, or has another size or hash.
+        VersionRefused: names the first file that is missing, not listed, or has a different size or hash.
     """
     manifest = read_manifest(directory)
     try:
@@ -114,7 +114,7 @@ def verify_file(path: Path, entry: FileEntry, opener: Opener = open_regular) -> 
     """Check a file against its entry, with one buffer of memory.
 
     Raises:
-        VersionRefused: it has another size or hash.
+        VersionRefused: size or hash differs.
         OSError: it cannot be read.
     """
     with opened(path, opener) as descriptor:

@@ -1,6 +1,6 @@
 """model.json: the signature, labels, processing steps and batching hints of one model version.
 
-Training writes it, the service reads it; both through the classes below, which refuse unknown keys.
+Training writes it and the service reads it, both through the classes below, which refuse unknown keys.
 """
 
 from functools import cached_property
@@ -31,7 +31,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 LARGEST_BATCH = 4096
 MOST_TENSORS = 64
-# Of an image input.
+# Limits of an image input.
 MOST_PIXELS = 2**20
 _LONGEST_MESSAGE = 500
 
@@ -70,26 +70,26 @@ class ModelSpec(Frozen):
         return self
 
     def _columns(self, step: Classification | NextToken) -> int:
-        """How many scores the postprocessing names."""
+        """Number of scores that the postprocessing names."""
         if isinstance(step, Classification):
             return len(step.labels)
         text = self.preprocessing
         largest = self.input(text.input).maximum if isinstance(text, TextPreprocessing) else None
         if largest is None or not largest.is_integer():
-            raise ValueError("the next token wants a text model whose one input states its largest id")
+            raise ValueError("the next token requires a text model with one input that states its largest id")
         return int(largest)
 
     def input(self, name: str) -> TensorSpec:
-        """The input called ``name``; KeyError if there is none (our mistake, not a client's)."""
+        """The input called ``name``; KeyError without one (our mistake, not a client's)."""
         return next(tensor for tensor in self.inputs if tensor.name == name)
 
     def output(self, name: str) -> TensorSpec:
-        """The output called ``name``; KeyError if there is none."""
+        """The output called ``name``; KeyError without one."""
         return self._outputs_by_name[name]
 
     @cached_property
     def sequence(self) -> str | None:
-        """The input whose rows have a length of their own and may be padded: a single one, of texts; else None."""
+        """The input whose rows vary in length and may be padded: the only input, of texts; None without one."""
         step = self.preprocessing
         return step.input if isinstance(step, TextPreprocessing) and len(self.inputs) == 1 else None
 
@@ -98,7 +98,7 @@ class ModelSpec(Frozen):
         return {tensor.name: tensor for tensor in self.outputs}
 
     def write(self, directory: Path) -> None:
-        """Write model.json into ``directory``."""
+        """Write model.json to ``directory``."""
         (directory / SPEC_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -119,11 +119,11 @@ class ModelSpec(Frozen):
         """The contract from the bytes of model.json.
 
         Args:
-            path: where they come from, for messages.
+            path: origin of the bytes, for messages.
             data: at most ``SPEC_LIMIT_BYTES``.
 
         Raises:
-            VersionRefused: they are not JSON, or break a rule above.
+            VersionRefused: the bytes are not JSON, or break a rule above.
         """
         try:
             return cls.model_validate_json(data)
@@ -135,30 +135,30 @@ class ModelSpec(Frozen):
 
 
 def _check_scores(scores: TensorSpec, columns: int) -> None:
-    """Refuse an output that does not hold one score per label."""
+    """Refuse an output without one score per label."""
     if scores.dtype != "float32" or scores.shape != (columns,):
         raise ValueError(
-            f"{columns} labels want a float32 output of shape ({columns},), "
-            f"{scores.name!r} is {scores.dtype} {scores.shape}"
+            f"{columns} labels require a float32 output of shape ({columns},), "
+            f"but {scores.name!r} is {scores.dtype} {scores.shape}"
         )
 
 
 def _check_target(step: ImagePreprocessing | TextPreprocessing, target: TensorSpec) -> None:
-    """Refuse an input that the pre-processing cannot feed."""
+    """Refuse an input that does not match the pre-processing."""
     if isinstance(step, TextPreprocessing):
         if target.dtype != "int32" or target.shape != (-1,):
             raise ValueError(
-                f"text wants an int32 input of shape (-1,), {target.name!r} is {target.dtype} {target.shape}"
+                f"text requires an int32 input of shape (-1,), but {target.name!r} is {target.dtype} {target.shape}"
             )
     elif target.dtype != "uint8" or target.is_variable or not _is_image(target.shape):
         raise ValueError(
-            f"an image wants a uint8 input of shape (height, width) or (height, width, 3), "
-            f"{target.name!r} is {target.dtype} {target.shape}"
+            f"an image requires a uint8 input of shape (height, width) or (height, width, 3), "
+            f"but {target.name!r} is {target.dtype} {target.shape}"
         )
     elif max(target.shape[:2]) > LONGEST_EDGE or prod(target.shape[:2]) > MOST_PIXELS:
         raise ValueError(
             f"an image input has at most {MOST_PIXELS} pixels and {LONGEST_EDGE} along an edge, "
-            f"{target.name!r} is {target.shape}"
+            f"but {target.name!r} is {target.shape}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What model.json says around the graph: how images and texts become inputs, and what the outputs mean."""
+"""The processing around the graph in model.json: how images and texts become inputs, and what the outputs mean."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from app.contract.tensor_spec import Frozen
 
 LONGEST_TEXT = 2**20
 MOST_LABELS = 2**17
-# Pixels along an edge of an image input, and of what a step may be told to make.
+# Largest edge in pixels of an image input, and of the result of a step.
 LONGEST_EDGE = 2048
 MOST_STEPS = 16
 
@@ -22,7 +22,7 @@ class TransformStep(Frozen):
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
         for name, value in self.arguments.items():
-            if not isinstance(value, str) and not abs(value) <= LONGEST_EDGE:  # nor is NaN
+            if not isinstance(value, str) and not abs(value) <= LONGEST_EDGE:  # also refuses NaN
                 raise ValueError(f"step {self.step!r}: {name} is {value!s:.20}; at most {LONGEST_EDGE} is accepted")
         return self
 
@@ -32,7 +32,7 @@ class ImagePreprocessing(Frozen):
 
     Attributes:
         input: name of the input it feeds; uint8, shape (height, width) or (height, width, 3).
-        steps: what happens, in order, to an image that does not already have the signature's size and channels.
+        steps: the steps, in order, for an image that does not already have the signature's size and channels.
     """
 
     kind: Literal["image"] = "image"
@@ -45,10 +45,10 @@ class TextPreprocessing(Frozen):
 
     Attributes:
         input: name of the input it feeds; int32, shape (-1,): token ids, at least one, without padding.
-        vocabulary: file beside model.json with one token a line; line i (from 0) has id i + 2.
+        vocabulary: file next to model.json with one token per line; line i (from 0) has id i + 2.
         scheme: how a text is split, see ``contract.tokenizer.split_tokens``.
         max_length: most tokens of one text.
-        keep: which end of a longer text is kept.
+        keep: the end of a longer text that is kept.
     """
 
     kind: Literal["text"] = "text"
@@ -63,7 +63,7 @@ Preprocessing = Annotated[ImagePreprocessing | TextPreprocessing, Field(discrimi
 
 
 class Classification(Frozen):
-    """Says that ``output`` holds one probability per label.
+    """Declares that ``output`` holds one probability per label.
 
     Attributes:
         output: name of a float32 output of shape (classes,).
@@ -76,7 +76,7 @@ class Classification(Frozen):
 
 
 class NextToken(Frozen):
-    """Says that ``output`` holds the probability that a token comes next, for each id from 1 up.
+    """Declares that ``output`` holds the probability that a token comes next, for each id from 1 up.
 
     Attributes:
         output: name of a float32 output of shape (ids - 1,): padding, id 0, never comes next.
@@ -90,11 +90,11 @@ Postprocessing = Annotated[Classification | NextToken, Field(discriminator="kind
 
 
 class BatchingHints(Frozen):
-    """What training knows about batching; serving.json overrides it.
+    """Batching hints from training; serving.json overrides them.
 
     Attributes:
-        max_batch_size: most instances in one backend call. It is a hint: what is above the service's own limits is cut
-            to them, so that a version goes on serving where these are lower than on the machine that trained it.
+        max_batch_size: most instances in one backend call. Values above the service's own limits are reduced to them,
+            so that a version also serves where these limits are lower than on the machine that trained it.
     """
 
     max_batch_size: int = Field(default=32, ge=1, le=2**31)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Largest of what a contract may state. Nothing of it is allocated before it is checked.
+# Largest values that a contract may state. Each is checked before anything is allocated.
 LARGEST_INSTANCE_BYTES = 64 * 2**20
 
 DType = Literal["uint8", "int32", "float32"]
@@ -30,7 +30,7 @@ class TensorSpec(Frozen):
         name: tensor name, the same in the SavedModel signature and in the ONNX graph.
         dtype: element type.
         shape: shape of one instance, without the batch; -1 stands for a length that varies.
-        minimum, maximum: inclusive range of every element; None means that of the dtype (all finite
+        minimum, maximum: inclusive range of every element; None means the range of the dtype (all finite
             values for float32).
         finite: whether NaN and infinity are refused; only float32 inputs may allow them.
     """
@@ -52,17 +52,17 @@ class TensorSpec(Frozen):
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes of one instance, of which every size that varies is 1."""
+        """Bytes of one instance in which every variable size is 1."""
         return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
-        """The dtype as numpy's own."""
+        """The dtype as a numpy dtype."""
         return np.dtype(self.dtype)
 
     @cached_property
     def wire_dtype(self) -> np.dtype[Any]:
-        """The dtype in little-endian order, as raw bytes hold it."""
+        """The little-endian dtype, as in raw bytes."""
         return self.numpy_dtype.newbyteorder("<")
 
     @cached_property
@@ -72,32 +72,32 @@ class TensorSpec(Frozen):
 
     @property
     def oip_datatype(self) -> str:
-        """The dtype as the Open Inference Protocol names it."""
+        """The name of the dtype in the Open Inference Protocol."""
         return _OIP_DATATYPES[self.dtype]
 
     @property
     def is_variable(self) -> bool:
-        """Whether one dimension of an instance varies from request to request."""
+        """Whether a dimension of an instance varies from request to request."""
         return -1 in self.shape
 
     @cached_property
     def has_range(self) -> bool:
-        """Whether an element may be out of range though the dtype can hold it."""
+        """Whether a value of the dtype may be out of the element's range."""
         return self.minimum is not None or self.maximum is not None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Shape with the batch dimension in front, as Open Inference Protocol metadata prints it."""
+        """Shape with the batch dimension in front, in the form of Open Inference Protocol metadata."""
         return (-1, *self.shape)
 
     @property
     def in_words(self) -> str:
-        """Name and what one instance is, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
+        """Name and instance, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
         return f"{self.name!r} ({self.instance_in_words})"
 
     @property
     def instance_in_words(self) -> str:
-        """What one instance is: ``uint8 of shape (28, 28)``."""
+        """One instance in words: ``uint8 of shape (28, 28)``."""
         if not self.shape:
             return f"one {self.dtype}"
         if self.shape == (-1,):

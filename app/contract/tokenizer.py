@@ -22,35 +22,35 @@ UNKNOWN_ID = 1
 FIRST_WORD_ID = 2
 
 LINE_END = "<line>"
-"""The token of a line's end; no word can be spelt like this."""
+"""The token of a line end; no word can be spelt like this."""
 UNKNOWN = "<unknown>"
 
 Scheme = Literal["words", "lines"]
 
 _MARKUP = re.compile(r"<[^>]*>")
-# UAX #15, section 13: no language needs more marks on one letter, and ordering them costs the square of their number.
+# UAX #15, section 13: no language needs more marks on one letter, and sorting them takes quadratic time.
 _MOST_MARKS = 30
-_JOINER = "\u034f"  # combining grapheme joiner: not a mark that is reordered, and not a part of a word
-# Marks are no letters, but for two: the halfwidth voiced sound marks, which NFKC makes marks.
+_JOINER = "\u034f"  # combining grapheme joiner: a mark that is not reordered and not part of a word
+# Marks are not letters, with two exceptions: the halfwidth voiced sound marks, which NFKC turns into marks.
 _LONG_RUN = re.compile(rf"[\W\uff9e\uff9f]{{{_MOST_MARKS + 1},}}")
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
 _TOKENS = {"words": re.compile(rf"{_WORD}|[!?]"), "lines": re.compile(rf"{_WORD}|[!?.,;:]|\r\n?|\n")}
 _LINE_ENDS = frozenset({"\n", "\r\n", "\r"})
 _MARKS = frozenset("!?.,;:")
-# ASCII as words are made of it: letters in lower case, digits, inner apostrophes, two marks; spaces for all else.
+# ASCII characters for words: letters in lower case, digits, inner apostrophes, two marks; spaces for all others.
 _ASCII_WORDS = "".join(c.lower() if c.isalnum() or c in "'!?" else " " for c in map(chr, range(128)))
 
 
 def split_tokens(text: str, scheme: Scheme = "words") -> list[str]:
-    """Split text into lower-case words (inner apostrophes kept) and some of what stands between them.
+    """Split text into lower-case words (inner apostrophes kept) and some of the characters between them.
 
-    Unicode is normalised to NFKC first, so that one word has one spelling; HTML tags count as spaces. The cost grows
-    linearly with the length of the text, whatever it holds.
+    Unicode is first normalised to NFKC, so that a word has only one spelling; HTML tags count as spaces. The cost is
+    linear in the length of the text, whatever it contains.
 
     Args:
-        text: any.
-        scheme: ``words`` also keeps the marks ! and ?; ``lines`` keeps all six marks that end or part sentences, and
-            the ends of lines, as ``LINE_END``, whether they are written \\n, \\r\\n or \\r.
+        text: any text.
+        scheme: ``words`` also keeps the marks ! and ?; ``lines`` keeps all six marks that end or separate sentences,
+            and line ends (\\n, \\r\\n or \\r) as ``LINE_END``.
     """
     if scheme == "words" and text.isascii():
         return _split_ascii_words(text)
@@ -60,7 +60,7 @@ def split_tokens(text: str, scheme: Scheme = "words") -> list[str]:
 
 
 def _split_ascii_words(text: str) -> list[str]:
-    """``split_tokens`` of most texts, without a regular expression for every word: three times as fast."""
+    """``split_tokens`` for most texts, without a regular expression match per word: three times as fast."""
     plain = _without_markup(text).translate(_ASCII_WORDS)
     for mark in "!?":
         if mark in plain:
@@ -73,13 +73,13 @@ def _split_ascii_words(text: str) -> list[str]:
 
 
 def _without_markup(text: str) -> str:
-    """The text with a space for each tag. After the last ``>`` no tag ends, so nothing there is searched for one."""
+    """The text with a space for each tag. No tag ends after the last ``>``, so the rest is not searched."""
     end = text.rfind(">") + 1
     return _MARKUP.sub(" ", text[:end]) + text[end:] if end else text
 
 
 def _stream_safe(text: str) -> str:
-    """The text with a joiner in each run of more than 30 combining marks, after each 30th.
+    """The text with a joiner after each 30th mark in runs of more than 30 combining marks.
 
     Source: Unicode Standard Annex #15, section 13, Stream-Safe Text Process.
     """
@@ -92,7 +92,7 @@ def _with_joiners(run: re.Match[str]) -> str:
     parts: list[str] = []
     marks = 0
     for character in run[0]:
-        # A character may stand for several marks, and one that is not a mark may stand for some.
+        # One character may stand for several marks, even if it is not a mark itself.
         marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
         if marks > _MOST_MARKS:
             parts.append(_JOINER)
@@ -105,18 +105,18 @@ def text_from_bytes(data: bytes) -> str:
     """Bytes as text.
 
     Raises:
-        WrongFormat: they are not UTF-8; names the first byte that is wrong.
+        WrongFormat: not UTF-8; names the first wrong byte.
     """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise WrongFormat(
-            f"{len(data)} bytes are no UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
+            f"{len(data)} bytes are not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
         ) from error
 
 
 def join_tokens(tokens: Iterable[str]) -> str:
-    """Text that ``split_tokens(text, "lines")`` splits into ``tokens`` again."""
+    """A text that ``split_tokens(text, "lines")`` splits into ``tokens`` again."""
     text = ""
     for token in tokens:
         text += continuation(text, token)
@@ -124,14 +124,14 @@ def join_tokens(tokens: Iterable[str]) -> str:
 
 
 def continuation(text: str, token: str) -> str:
-    """What ``token`` adds to ``text``: itself, after a space where one belongs between the two."""
+    """The text that ``token`` adds to ``text``: the token, after a space if one belongs between the two."""
     if token == LINE_END:
         return "\n"
     return token if token in _MARKS or not text or text[-1].isspace() else f" {token}"
 
 
 def most_frequent_tokens(texts: Iterable[str], *, limit: int, scheme: Scheme = "words") -> list[str]:
-    """The ``limit`` most frequent tokens of ``texts``, by falling frequency, ties in alphabetical order."""
+    """The ``limit`` most frequent tokens of ``texts``, by decreasing frequency, ties in alphabetical order."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(split_tokens(text, scheme))
@@ -139,12 +139,12 @@ def most_frequent_tokens(texts: Iterable[str], *, limit: int, scheme: Scheme = "
 
 
 class Tokenizer:
-    """Maps text to ids. Id 0 is padding and belongs to no token, id 1 stands for every unknown token.
+    """Maps text to ids. Id 0 is padding and has no token; id 1 stands for all unknown tokens.
 
     Args:
         tokens: the vocabulary; token i has id i + 2.
         max_length: most ids of one text.
-        keep: which end of a longer text is kept.
+        keep: the end of a longer text that is kept.
         scheme: how text is split.
     """
 
@@ -159,36 +159,36 @@ class Tokenizer:
 
     @property
     def id_count(self) -> int:
-        """Number of ids, padding and unknown included: valid ids are 0 to ``id_count - 1``."""
+        """Number of ids including padding and unknown: valid ids are 0 to ``id_count - 1``."""
         return len(self.tokens) + FIRST_WORD_ID
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the ids from 1 up stand for: the unknown token, then the vocabulary."""
+        """Names of the ids from 1 up: the unknown token, then the vocabulary."""
         return (UNKNOWN, *self.tokens)
 
     def encode(self, text: str) -> npt.NDArray[np.int32]:
         """Token ids of ``text``: int32, shape (length,), 1 <= length <= max_length, no padding.
 
-        A text that yields no token becomes one unknown token.
+        A text without tokens becomes one unknown token.
         """
         tokens = split_tokens(text, self.scheme) or [UNKNOWN]
         kept = tokens[: self.max_length] if self.keep == "first" else tokens[-self.max_length :]
         return np.fromiter(map(self._ids.get, kept, repeat(UNKNOWN_ID)), np.int32, len(kept))
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The tokens of ``ids``; padding is left out, id 1 reads ``<unknown>``."""
+        """The tokens of ``ids``, without padding; id 1 becomes ``<unknown>``."""
         words = {PADDING_ID: "", UNKNOWN_ID: UNKNOWN}
         named = (words[i] if i in words else self.tokens[i - FIRST_WORD_ID] for i in ids)
         return [word for word in named if word]
 
     def write(self, path: Path) -> None:
-        """Write the vocabulary, one token a line, UTF-8."""
+        """Write the vocabulary, one token per line, UTF-8."""
         path.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8", newline="\n")
 
     @classmethod
     def read(cls, path: Path, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words") -> Self:
-        """Read a vocabulary that ``write`` wrote.
+        """Read a vocabulary written by ``write``.
 
         Raises:
             VersionRefused: the file is missing, or see ``parse``.
@@ -203,10 +203,10 @@ class Tokenizer:
     def parse(
         cls, path: Path, data: bytes, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words"
     ) -> Self:
-        """A vocabulary from its bytes, which come from ``path``.
+        """A vocabulary from the bytes of ``path``.
 
         Raises:
-            VersionRefused: not UTF-8, empty, more than 2**20 tokens, or names a token twice.
+            VersionRefused: not UTF-8, empty, more than 2**20 tokens, or a duplicate token.
         """
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if (lines := data.count(b"\n")) > MOST_TOKENS:
@@ -226,11 +226,11 @@ class Tokenizer:
 
 
 def pad(rows: Sequence[npt.NDArray[np.int32]], *, length: int | None = None) -> npt.NDArray[np.int32]:
-    """Stack rows of different length into int32 (rows, length), padded after the text with id 0.
+    """Stack rows of different length to int32 (rows, length), padded at their end with id 0.
 
     Args:
         rows: int32 arrays of shape (n,); at least one.
-        length: width of the result, not below the longest row; None takes the longest row's.
+        length: width of the result, at least the longest row; None takes the longest row's.
     """
     width = max(len(row) for row in rows) if length is None else length
     batch = np.full((len(rows), width), PADDING_ID, dtype=np.int32)

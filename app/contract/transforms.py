@@ -1,8 +1,8 @@
 """Encoded image to model input: named, pure steps, the same code in training and in serving.
 
-``image_to_instance`` is the whole way. An image that already has the input's size and channels passes through
-unchanged; any other goes through the steps that model.json names, so that a photograph ends up looking like the
-images the model was trained on.
+``image_to_instance`` does the whole conversion. An image that already has the input's size and channels stays
+unchanged. Any other image goes through the steps in model.json, so that a photograph ends up looking like the images
+the model was trained on.
 """
 
 import math
@@ -18,7 +18,7 @@ from app.contract.steps import ImagePreprocessing, TransformStep
 from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused
 
-# Rows and columns are looked at in bands of so many pixels, so that no step holds a second image of larger numbers.
+# Rows and columns are processed in bands of this many pixels, so that no step needs a second image of larger numbers.
 _BAND_PIXELS = 131_072
 
 Colour = tuple[int, int, int]
@@ -26,11 +26,11 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Canvas:
-    """An image on its way through the steps.
+    """An image between the steps.
 
     Attributes:
         image: mode L or RGB.
-        background: colour of the ground, as RGB; the mean of the corner pixels.
+        background: background colour as RGB: the mean of the corner pixels.
     """
 
     image: Image.Image
@@ -45,21 +45,21 @@ def image_to_instance(
     pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     room: Room = no_bound,
 ) -> npt.NDArray[np.uint8]:
-    """Decode one encoded image into one instance. Its cost is bounded by the file's bytes and its declared pixels.
+    """Decode one encoded image to one instance. The cost is limited by the file's bytes and its declared pixels.
 
     Args:
         data: a PNG, JPEG, GIF, BMP, WebP or TIFF file.
         preprocessing: the steps of the model.
         target: the input they feed; uint8, (height, width) or (height, width, 3).
         pixel_limit: most pixels accepted; checked against the header before anything is decoded.
-        room: asked for the bytes that this holds at its peak, and held meanwhile.
+        room: reserves the bytes that decoding needs at its peak, until it ends.
 
     Returns:
         uint8, shape ``target.shape``.
 
     Raises:
         InvalidInput: not an image, truncated, or above the pixel limit.
-        ServingError: whatever ``room`` raises.
+        ServingError: any error of ``room``.
     """
     height, width, channels = *target.shape[:2], target.shape[2] if len(target.shape) == 3 else 1
     file = open_image(data, pixel_limit=pixel_limit, longest_edge=max(height, width))
@@ -79,10 +79,10 @@ def apply_steps(image: Image.Image, steps: tuple[TransformStep, ...]) -> Image.I
 
 
 def check_steps(preprocessing: ImagePreprocessing, target: TensorSpec) -> None:
-    """Refuse steps that are unknown, take other arguments, or do not end in the size of ``target``.
+    """Refuse steps that are unknown, have wrong arguments, or do not end in the size of ``target``.
 
     Raises:
-        VersionRefused: names the step, or the size reached and the size wanted.
+        VersionRefused: names the step, or the resulting and the expected size.
     """
     for step in preprocessing.steps:
         if step.step not in STEPS:
@@ -94,16 +94,16 @@ def check_steps(preprocessing: ImagePreprocessing, target: TensorSpec) -> None:
         raise VersionRefused(f"image steps: {error}") from error
     if reached != (width, height):
         raise VersionRefused(
-            f"image steps end in {reached[0]}x{reached[1]} pixels, {target.name!r} wants {width}x{height}"
+            f"image steps end in {reached[0]}x{reached[1]} pixels, but {target.name!r} requires {width}x{height}"
         )
 
 
 def trim(canvas: Canvas, *, fuzz: float = 0.05) -> Canvas:
-    """Cut away edges in the colour of the corners.
+    """Crop edges in the colour of the corners.
 
     Args:
         canvas: the image so far.
-        fuzz: largest distance in RGB space that counts as the same colour, as a fraction of the largest possible.
+        fuzz: largest RGB distance that counts as the same colour, as a fraction of the largest possible distance.
 
     Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv:1708.07747, section 2, step 2 (5 %).
     """
@@ -122,7 +122,7 @@ def trim(canvas: Canvas, *, fuzz: float = 0.05) -> Canvas:
             differs &= np.einsum("ijk,ijk->ij", distance, distance) >= least
         rows[top : box[3]] = differs.any(axis=1)
         columns |= differs.any(axis=0)
-    if not rows.any():  # one colour all over: there is nothing to find
+    if not rows.any():  # a single colour: nothing to crop
         return canvas
     left, upper = int(columns.argmax()), int(rows.argmax())
     right, lower = image.width - int(columns[::-1].argmax()), image.height - int(rows[::-1].argmax())
@@ -130,7 +130,7 @@ def trim(canvas: Canvas, *, fuzz: float = 0.05) -> Canvas:
 
 
 def _least_square(distance: float) -> int:
-    """The smallest whole number whose root is larger than ``distance``, both as float32, as published versions do."""
+    """The smallest integer whose square root exceeds ``distance``, both as float32, as in published versions."""
     square = max(0, math.floor(distance**2) - 1)
     while not np.sqrt(np.float32(square)) > np.float32(distance):
         square += 1

@@ -1,9 +1,9 @@
-"""The files of one version as its manifest states them: what is used are the very bytes that were hashed.
+"""The files of one version as its manifest states them: the bytes used are exactly the bytes that were hashed.
 
-Files may be replaced at any moment, also between a check and the next time that a path is opened. So no checked file is
-opened again by its path: small ones are parsed from the bytes that were hashed, and large ones, and what a library
-must read itself, from a private copy whose bytes were hashed on their way. The manifest is read once, and everything
-is measured by it from then on, a spare that is opened hours later too.
+Files may be replaced at any moment, even between a check and the next open of the same path. So no checked file is
+opened again by its path: small ones are parsed from the hashed bytes. Large ones, and files that a library must read
+itself, are read from a private copy that was hashed while it was written. The manifest is read once, and everything is
+compared with it from then on, even a spare that is opened hours later.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ from app.contract.manifest import check_listing, is_inside, read_manifest, verif
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
 
-# Up to this size a graph is opened from memory, which writes nothing to a disk; larger ones from a private copy.
+# Up to this size a graph is opened from memory, without writing to disk; larger ones from a private copy.
 GRAPH_IN_MEMORY_BYTES = 64 * 2**20
-# Parts of a SavedModel, and files that no runtime reads. A graph may keep its weights in any other file.
+# Parts of a SavedModel, and files that no runtime reads. Any other file may contain weights of a graph.
 _SAVED_MODEL = ("variables/", "assets/", "assets.extra/")
 _SAVED_MODEL_FILES = frozenset({SAVED_MODEL_FILE, "fingerprint.pb", "keras_metadata.pb"})
 _NO_WEIGHTS = frozenset({SPEC_FILE, GOLDEN_FILE, "metrics.json", "baseline.json", "card.md", "vocabulary.txt"})
@@ -32,10 +32,10 @@ _NAMES_A_FILE = b"location"
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX graph that was verified.
+    """A verified ONNX graph.
 
     Attributes:
-        origin: the file that it came from, for messages.
+        origin: the original file, for messages.
         source: its bytes, or a private copy that exists while the graph is opened.
     """
 
@@ -44,15 +44,15 @@ class Graph:
 
 
 class VersionFiles:
-    """What one version directory holds, checked against one reading of its manifest.
+    """The files of one version directory, checked against one reading of its manifest.
 
     Args:
         directory: of the version.
-        place: where private copies are made.
+        place: parent directory of private copies.
         opener: opens files of the version.
 
     Raises:
-        VersionRefused: there is no valid manifest, or other files than it lists.
+        VersionRefused: there is no valid manifest, or the files differ from its list.
     """
 
     def __init__(self, directory: Path, *, place: Path, opener: Opener = open_regular) -> None:
@@ -65,11 +65,11 @@ class VersionFiles:
             check_listing(directory, self._manifest)
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """A small file, whole.
+        """Read a small file as a whole.
 
         Raises:
-            VersionRefused: it is no file inside the version that the manifest lists, is larger than ``limit_bytes``, or
-                is another one than the manifest states.
+            VersionRefused: the manifest does not list it as a file inside the version, it is larger than
+                ``limit_bytes``, or it differs from the manifest.
         """
         path = self.directory / name
         entry = self._manifest.files.get(name)
@@ -85,10 +85,10 @@ class VersionFiles:
         return data
 
     def read_inside(self, name: str, limit_bytes: int) -> bytes:
-        """As ``read``, of a file that another file names: no link may lead out of the version.
+        """Like ``read``, for a file that another file names: no link may lead out of the version.
 
         Raises:
-            VersionRefused: as ``read``, and for a path or a link that leads elsewhere.
+            VersionRefused: as in ``read``, and for a path or a link that leads elsewhere.
         """
         if not is_inside(name):
             raise VersionRefused(f"{self.directory}: {shown(name)!r} is not the path of a file inside the version")
@@ -99,11 +99,11 @@ class VersionFiles:
 
     @contextmanager
     def graph(self) -> Iterator[Graph]:
-        """The ONNX graph, in memory or as a private copy with the files that may hold its weights."""
+        """The ONNX graph, in memory or as a private copy with the files that may contain its weights."""
         origin = self.directory / ONNX_FILE
         entry = self._manifest.files.get(ONNX_FILE)
         if entry is None:
-            raise VersionRefused(f"{origin}: there is no such file")
+            raise VersionRefused(f"{origin}: the file does not exist")
         weights = [name for name in self._manifest.files if _may_hold_weights(name)]
         if entry.size <= GRAPH_IN_MEMORY_BYTES:
             data = self.read(ONNX_FILE, GRAPH_IN_MEMORY_BYTES)
@@ -116,15 +116,15 @@ class VersionFiles:
 
     @contextmanager
     def saved_model(self) -> Iterator[Path]:
-        """A private directory with saved_model.pb and what belongs to it."""
+        """A private directory with saved_model.pb and its other files."""
         with self._copies(name for name in self._manifest.files if _is_of_saved_model(name)) as copies:
             yield copies
 
     def check_rest(self) -> None:
-        """Check the files that have not been read yet.
+        """Check the files that were not read yet.
 
         Raises:
-            VersionRefused: names the first that is another one than the manifest states.
+            VersionRefused: names the first file that differs from the manifest.
         """
         for name in sorted(self._unchecked):
             with _told(self.directory):
@@ -158,7 +158,7 @@ def _is_of_saved_model(name: str) -> bool:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn what the disk says into a refusal."""
+    """Convert errors of the disk to a refusal."""
     try:
         yield
     except OSError as error:

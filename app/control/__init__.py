@@ -1,1 +1,1 @@
-"""What REST and gRPC both say of the service, and whom they let change it."""
+"""Rules and descriptions shared by REST and gRPC: metadata of the service, and who may change it."""

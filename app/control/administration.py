@@ -1,4 +1,4 @@
-"""Rules of the calls that change what is served, the same over REST and gRPC: who may call, with which parameters."""
+"""Rules for calls that change what is served, the same over REST and gRPC: who may call, with which parameters."""
 
 import hmac
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ _FORWARDING = frozenset(
 
 
 class RepositoryCommands(Protocol):
-    """What administrators may ask for; ``Lifecycle`` does it for one process, and says more of each."""
+    """The commands of administrators; ``Lifecycle`` implements them for one process and documents them."""
 
     async def load(self, name: str) -> None:
         """Load what serving.json asks for."""
@@ -32,7 +32,7 @@ class RepositoryCommands(Protocol):
         ...
 
     async def rollback(self, name: str) -> Promotion:
-        """Undo the last promotion."""
+        """Restore the default version from before the last promotion."""
         ...
 
 
@@ -41,15 +41,15 @@ AdminMode = Literal["auto", "off", "key", "loopback"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminCall:
-    """A call that changes what is served, as a protocol sees it.
+    """A call that changes what is served, independent of the protocol.
 
     Attributes:
-        name: what was called, for messages.
-        credentials: what it carries under the name authorization; empty if nothing.
-        api_key: and under the name x-api-key.
-        how: what the protocol calls the place of the key: "the header Authorization".
-        is_near: it reached us by an address of this machine only.
-        is_at_listener: it came over the listener for administrators.
+        name: name of the call, for messages.
+        credentials: its authorization value; empty without one.
+        api_key: its x-api-key value; empty without one.
+        how: the protocol's name for the place of the key: "the header Authorization".
+        is_near: it arrived at an address that only this machine can reach.
+        is_at_listener: it arrived at the listener for administrators.
         fields: names of its headers or metadata, in lower case.
     """
 
@@ -63,19 +63,19 @@ class AdminCall:
 
 
 class AdminRule:
-    """Lets administrators through.
+    """Decides which calls come from administrators.
 
-    With a key, a call must carry it: ``Authorization: Bearer KEY``. Without one, the service must listen on this
-    machine only, the call must come from it, and no proxy may say that it has forwarded it. A proxy that does not say
-    so cannot be told from a caller of this machine: that is what ``mode`` and the listener are for.
+    With an admin key, a call must carry it: ``Authorization: Bearer KEY``. Without one, the service must listen only on
+    this machine, the call must come from it, and no proxy header may show that it was forwarded. A proxy that adds no
+    header cannot be distinguished from a local caller; use ``mode`` or the listener in that case.
 
     Args:
-        mode: "off" lets nobody through, "key" who has the key, "loopback" who is on this machine; "auto": by the key
-            if there is one, else by being on this machine.
-        key: the admin key; None or empty if there is none.
-        keys: API keys, of which those for administrators open as the admin key does.
+        mode: "off" admits nobody, "key" callers with the key, "loopback" callers on this machine; "auto": "key" if
+            there is a key, otherwise "loopback".
+        key: the admin key; None or empty without one.
+        keys: API keys; those with the scope admin are accepted like the admin key.
         host: address, or path of a Unix socket, at which admin calls arrive.
-        has_listener: it is one for them alone, and they are answered nowhere else.
+        has_listener: admin calls have their own listener and are answered nowhere else.
     """
 
     def __init__(
@@ -95,19 +95,19 @@ class AdminRule:
 
     @property
     def has_key(self) -> bool:
-        """Whether a key decides."""
+        """Whether callers need a key."""
         return self._needs_key
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody is let through, by mistake: the service listens beyond this machine, and there is no key."""
+        """Whether all calls are refused by mistake: the service listens beyond this machine, and there is no key."""
         return not self._is_off and not self._needs_key and not self._local
 
     def check(self, call: AdminCall) -> None:
         """Check one call.
 
         Raises:
-            Forbidden, Unauthenticated: says what is missing.
+            Forbidden, Unauthenticated: the message says what is missing.
         """
         if self._is_off:
             raise Forbidden(f"{call.name} is closed; the service was started with --admin off")
@@ -123,7 +123,7 @@ class AdminRule:
         elif (sign := forwarding(call.fields)) is not None:
             raise Forbidden(
                 f"{call.name} came through a proxy: it has {sign!r}; without an admin key only callers on this "
-                "machine itself are let through; set ATELIER_ADMIN_KEY"
+                "machine are accepted; set ATELIER_ADMIN_KEY"
             )
 
     def _check_key(self, call: AdminCall) -> None:
@@ -136,16 +136,16 @@ class AdminRule:
 
 
 def forwarding(fields: Collection[str]) -> str | None:
-    """The first header by which a proxy tells that it forwards for somebody else; None if there is none."""
+    """The first header that shows that a proxy forwarded the request; None without one."""
     for name in fields:
-        usual = name.replace("_", "-")  # what hands requests on to other programs may take the two for the same
+        usual = name.replace("_", "-")  # gateways may treat the two as the same
         if usual in _FORWARDING or usual.startswith("x-forwarded-"):
             return name
     return None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only. A Unix socket's path counts as such."""
+    """Whether an address can only be reached from this machine. The path of a Unix socket counts as such."""
     if host == "localhost" or host.startswith("/"):
         return True
     try:
@@ -155,23 +155,23 @@ def is_loopback(host: str) -> bool:
 
 
 def check_load_parameters(parameters: Mapping[str, Any]) -> None:
-    """Load takes no parameters: neither a configuration nor files.
+    """Refuse all parameters of load: neither a configuration nor files are accepted.
 
     Raises:
-        Unsupported: names the first one.
+        Unsupported: names the first parameter.
     """
     if parameters:
         raise Unsupported(
             f"parameter {min(parameters)!r} of load is not supported: a model is published under the models "
-            "directory, its settings are in serving.json"
+            "directory, and its settings are in serving.json"
         )
 
 
 def check_unload_parameters(parameters: Mapping[str, Any]) -> None:
-    """Unload takes ``unload_dependents``; no model depends on another, so both of its values mean the same.
+    """Check the parameters of unload: only ``unload_dependents``, which has no effect, since models are independent.
 
     Raises:
-        InvalidInput: it is no boolean, or there is another parameter.
+        InvalidInput: it is not a boolean, or there is another parameter.
     """
     for name, value in parameters.items():
         if name != "unload_dependents" or not isinstance(value, bool):
@@ -179,5 +179,5 @@ def check_unload_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def refuse_repository_name(name: str, *, place: str) -> NoReturn:
-    """There is one repository, and it has no name."""
+    """Refuse a repository name: there is one repository, without a name."""
     raise Unsupported(f"'repository_name' specification is not supported; leave {name!r} out of the {place}")

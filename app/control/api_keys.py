@@ -1,7 +1,7 @@
-"""API keys: who may ask for inference, administer, or scrape, and how often.
+"""API keys: which clients may use inference, administer, or scrape, and how often.
 
-The file holds sha256 hashes. A key is 256 random bits, so there is nothing to guess that a slow hash (bcrypt, scrypt)
-would protect; it would cost every request a tenth of a second instead of a microsecond.
+The file contains sha256 hashes. A key is 256 random bits, so it cannot be guessed. A slow hash (bcrypt, scrypt) would
+add no protection, but would cost every request a tenth of a second instead of a microsecond.
 """
 
 import fcntl
@@ -25,10 +25,10 @@ from app.errors import Forbidden, KeysUnreadable, RateExceeded, ServingError, Un
 log = logging.getLogger("atelier.keys")
 
 Scope = Literal["infer", "admin", "metrics"]
-# Keys begin with this, so that scanners of repositories find one that was committed.
+# Prefix of all keys, so that secret scanners find a key that was committed.
 PREFIX = "atelier_"
 FILE_LIMIT_BYTES = 2**20
-# Of a key, in requests a second: the slowest is about one a day.
+# Limits of a key's rate, in requests per second: the slowest is about one a day.
 SLOWEST_RATE = 1e-5
 FASTEST_RATE = 1e6
 _BEARER = b"bearer "
@@ -38,18 +38,18 @@ _INDEX_BYTES = 8
 
 def _unique(scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
     if len(set(scopes)) != len(scopes):
-        raise ValueError(f"a scope is given twice in {', '.join(scopes)}")
+        raise ValueError(f"a scope is repeated in {', '.join(scopes)}")
     return scopes
 
 
 class KeyEntry(BaseModel):
-    """One key as the file holds it.
+    """One key in the file.
 
     Attributes:
         name: for messages and logs.
-        sha256: of the key's bytes, in hexadecimal.
-        scopes: what it opens.
-        rate: most requests a second, of one process; None: as many as there are.
+        sha256: hash of the key's bytes, in hexadecimal.
+        scopes: what it allows.
+        rate: most requests per second and process; None: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +72,8 @@ def read_keys(path: Path) -> KeysFile:
     """Read the file.
 
     Raises:
-        KeysUnreadable: it is not there, no regular file, too large, or breaks a rule; never quotes its content.
+        KeysUnreadable: it is missing, not a regular file, too large, or breaks a rule; the message never quotes its
+            content.
     """
     try:
         found = KeysFile.model_validate_json(read_file(path, FILE_LIMIT_BYTES))
@@ -90,14 +91,14 @@ def read_keys(path: Path) -> KeysFile:
 
 
 def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None) -> str:
-    """Make a key and append its hash to the file, which is made if there is none; for its owner only.
+    """Create a key and append its hash to the file, which is created if missing, readable only by its owner.
 
     Returns:
-        The key; it is kept nowhere.
+        The key, which is not stored anywhere.
 
     Raises:
-        KeysUnreadable: the file is broken, or has a key of that name, or an argument breaks a rule.
-        OSError: it cannot be written.
+        KeysUnreadable: the file is broken, or already has a key with that name, or an argument breaks a rule.
+        OSError: the file cannot be written.
     """
     try:
         key = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
@@ -108,14 +109,14 @@ def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None)
     with _locked(path.parent):
         keys = read_keys(path).keys if path.exists() else ()
         if any(other.name == name for other in keys):
-            raise KeysUnreadable(f"there is a key named {name!r} already")
+            raise KeysUnreadable(f"a key named {name!r} already exists; choose another name")
         _replace(path, KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n")
     return key
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One at a time: of two who append at once, both keys are kept."""
+    """Lock the file, so that concurrent appends keep both keys."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -138,7 +139,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 class _Key:
-    """A key that is in force, and the tokens in its bucket: one for each request, refilled at its rate."""
+    """A valid key and its token bucket: a request takes a token, and the rate refills the bucket."""
 
     __slots__ = ("digest", "full", "name", "rate", "scopes", "since", "tokens")
 
@@ -151,7 +152,7 @@ class _Key:
         self.tokens, self.since = self.full, now
 
     def take(self, now: float) -> float:
-        """Take a token; seconds until there is one, 0 if there was."""
+        """Take a token. Returns 0, or the seconds until the next token if there was none."""
         assert self.rate is not None
         self.tokens = min(self.full, self.tokens + (now - self.since) * self.rate)
         self.since = now
@@ -162,10 +163,10 @@ class _Key:
 
 
 class ApiKeys:
-    """The keys that are in force.
+    """The valid keys.
 
     Args:
-        path: their file.
+        path: path of the file.
         clock: monotonic seconds.
 
     Raises:
@@ -192,19 +193,19 @@ class ApiKeys:
         """Check one call.
 
         Args:
-            scope: what it asks for.
-            authorization: what it carries under that name; empty if nothing.
-            api_key: and under the name x-api-key.
-            how: what the protocol calls the place of the first: "the header Authorization".
-            found: is told the name of a key that is in force, even if it does not allow the call.
+            scope: scope that the call requires.
+            authorization: its authorization value; empty without one.
+            api_key: its x-api-key value; empty without one.
+            how: the protocol's name for the place of the first: "the header Authorization".
+            found: called with the name of a valid key, even if the key does not allow the call.
 
         Returns:
             The key's name.
 
         Raises:
-            Unauthenticated: it carries no key, or an unknown one.
-            Forbidden: the key is for something else.
-            RateExceeded: too many requests came with it.
+            Unauthenticated: the call has no key, or an unknown one.
+            Forbidden: the key has other scopes.
+            RateExceeded: the key was used for too many requests.
         """
         is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
         given = authorization[len(_BEARER) :] if is_bearer else api_key
@@ -213,18 +214,18 @@ class ApiKeys:
         digest = hashlib.sha256(given).digest()
         key = self._keys.get(digest[:_INDEX_BYTES])
         if key is None or not hmac.compare_digest(key.digest, digest):
-            raise Unauthenticated("the API key is unknown, or it was withdrawn")
+            raise Unauthenticated("the API key is unknown or was withdrawn")
         found(key.name)
         if scope not in key.scopes:
-            raise Forbidden(f"the API key {key.name!r} is for {', '.join(sorted(key.scopes))}; this needs {scope!r}")
+            raise Forbidden(f"the API key {key.name!r} is for {', '.join(sorted(key.scopes))}; {scope!r} is required")
         if key.rate is not None and (wait_s := key.take(self._clock())):
             raise RateExceeded(
-                f"the API key {key.name!r} allows {key.rate:g} requests a second", retry_after_s=math.ceil(wait_s)
+                f"the API key {key.name!r} allows {key.rate:g} requests per second", retry_after_s=math.ceil(wait_s)
             )
         return key.name
 
     def reread(self) -> None:
-        """Take over the file if it has changed; one that is broken leaves the keys as they are, and the log says why.
+        """Reload the file if it has changed; a broken file leaves the keys unchanged, and the log says why.
 
         Blocks while it reads.
         """
@@ -235,7 +236,7 @@ class ApiKeys:
         try:
             found = read_keys(self._path)
         except KeysUnreadable as error:
-            log.error("%s; the keys that were in force remain so", error)
+            log.error("%s; the previous keys stay in effect", error)
             return
         self._use(found)
 
@@ -249,7 +250,7 @@ class ApiKeys:
     def _use(self, found: KeysFile) -> None:
         now = self._clock()
         keys = {key.digest[:_INDEX_BYTES]: key for key in (_Key(entry, now) for entry in found.keys)}
-        for place, key in keys.items():  # a change of the file fills no bucket
+        for place, key in keys.items():  # a change of the file does not refill buckets
             old = self._keys.get(place)
             if old is not None and old.rate == key.rate:
                 key.tokens, key.since = old.tokens, old.since

@@ -1,4 +1,4 @@
-"""What the service says of itself and its models, the same over REST and gRPC, with the protocol's names as keys.
+"""Descriptions of the service and its models, the same over REST and gRPC, with the protocol's names as keys.
 
 Source: Open Inference Protocol, metadata; Triton's statistics and model repository extensions.
 """
@@ -36,11 +36,11 @@ class Statistics(Protocol):
         ...
 
     def comparison(self, rollout: Rollout) -> Comparison:
-        """What is known of a canary."""
+        """The comparison of a canary."""
         ...
 
 
-# Of all worker processes together, where there are several.
+# Counts of all worker processes together, if there are several.
 TotalStatistics = Callable[[], Awaitable[Statistics]]
 
 
@@ -50,7 +50,7 @@ def server_metadata() -> dict[str, Any]:
 
 
 def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
-    """Inputs and outputs of a version, shapes with the batch; None takes the version that serves.
+    """Inputs and outputs of a version, shapes with the batch; None means the default version.
 
     Raises:
         ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.get``.
@@ -69,10 +69,10 @@ def model_metadata(registry: Registry, name: str, version: int | None) -> dict[s
 def model_statistics(
     registry: Registry, statistics: Statistics, name: str | None = None, version: int | None = None
 ) -> list[dict[str, Any]]:
-    """What every version has done since it was loaded first, of all models or of one.
+    """The counts of every version since it was first loaded, of all models or of one.
 
     Raises:
-        ModelNotFound, VersionNotFound: there is no such thing.
+        ModelNotFound, VersionNotFound: the model or the version does not exist.
     """
     entries = []
     for each in registry.names() if name is None else [name]:
@@ -88,7 +88,7 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
     """Every version of every model with its state, and why it does not serve.
 
     Args:
-        registry: knows what is loaded and what is on the disk.
+        registry: knows the versions that are loaded and those on disk.
         ready: only versions that serve.
     """
     entries = []
@@ -101,10 +101,10 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
 
 
 def model_versions(registry: Registry, name: str) -> dict[str, Any]:
-    """The default version of a model, what the labels name, and the state of each version.
+    """The default version of a model, the versions of its labels, and the state of each version.
 
     Raises:
-        ModelNotFound: there is no such model.
+        ModelNotFound: the model does not exist.
     """
     records, live = registry.records(name), registry.live(name)
     return {
@@ -118,18 +118,18 @@ def model_versions(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> dict[str, Any]:
-    """What is known of a model's canary: its shares, requests, copies, agreement and latency next to stable.
+    """Comparison of a model's canary with stable: shares, requests, copies, agreement and latency.
 
     Raises:
-        ModelNotFound: there is no such model.
-        VersionNotFound: it has no canary that serves.
+        ModelNotFound: the model does not exist.
+        VersionNotFound: no canary serves.
     """
     registry.records(name)
     rollout = registry.rollout(name)
     if rollout is None:
         raise VersionNotFound(
-            f"model {name!r} has no canary that serves next to a stable version; version_labels.canary in serving.json "
-            "names one, and it must be loaded"
+            f"model {name!r} has no canary that serves alongside a stable version; set version_labels.canary in "
+            "serving.json, and load that version"
         )
     seen, policy = statistics.comparison(rollout), rollout.policy
     ran = seen.copies - seen.copy_errors
@@ -158,7 +158,7 @@ def describe_rollout(registry: Registry, statistics: Statistics, name: str) -> d
 
 
 def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str, Any]:
-    """The devices of this machine, and for each loaded version where it runs, why, and whether that device works."""
+    """The devices of this machine, and for each loaded version its device, the reason, and whether it works."""
     return {
         "devices": [
             {"name": device.name, "description": device.description, "used": device.used, "reason": device.reason}

@@ -1,4 +1,4 @@
-"""A version's signature, batching and measured latency as Triton's ModelConfig.
+"""A version's signature, batching and measured latency in the form of Triton's ModelConfig.
 
 Source: Triton, model configuration extension; model_config.proto for the names.
 """
@@ -17,7 +17,7 @@ _TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 
 
 def model_config(model: LoadedModel) -> dict[str, Any]:
-    """The configuration in force: what serving.json left open is filled in with what was chosen for it."""
+    """The current configuration, including the settings that serving.json leaves open."""
     rules = model.batcher.rules
     return {
         "name": model.name,
@@ -53,7 +53,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
 
 
 def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
-    """Those that have a value: protobuf's JSON leaves out an empty text, and PyTriton's client then finds nothing."""
+    """The entries that have a value: protobuf's JSON omits an empty text, which PyTriton's client then misses."""
     rules = model.batcher.rules
     values = {
         "max_queue_bytes": str(model.admission.max_queue_bytes),
@@ -66,7 +66,7 @@ def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
 
 
 def platform(model: LoadedModel) -> str:
-    """What runs the version, in Triton's words."""
+    """The runtime of the version, in Triton's words."""
     return "tensorflow_savedmodel" if _is_savedmodel(model) else "onnxruntime_onnx"
 
 
@@ -75,9 +75,9 @@ def _is_savedmodel(model: LoadedModel) -> bool:
 
 
 def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
-    """One group for each number of instances that a GPU has, and one for the CPU.
+    """One group for each number of instances on a GPU, and one for the CPU.
 
-    ``count`` is of each GPU of a group, as Triton counts.
+    As in Triton, ``count`` applies to each GPU of a group.
     """
     on = Counter(instance.placement.device for instance in model.instances.all)
     groups: list[dict[str, Any]] = []
@@ -87,14 +87,14 @@ def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:
         groups.append({"name": model.name, "count": count, "kind": "KIND_GPU", "gpus": these})
     if on[CPU]:
         groups.append({"name": model.name, "count": on[CPU], "kind": "KIND_CPU"})
-    if len(groups) > 1:  # Triton's names of groups differ
+    if len(groups) > 1:  # in Triton, groups have different names
         for number, group in enumerate(groups):
             group["name"] = f"{model.name}_{number}"
     return groups
 
 
 def _most_milliseconds(model: LoadedModel) -> str:
-    """After which the largest batch is taken to hang; 0 if it never is."""
+    """Milliseconds after which the largest batch counts as hung; 0 without a limit."""
     allowed_s = model.batcher.rules.most_seconds_allowed(model.curve)
     return "0" if math.isinf(allowed_s) else f"{allowed_s * 1e3:.0f}"
 

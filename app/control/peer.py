@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, and by which way it came."""
+"""The client of a connection, and the listener it used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from app.control.administration import is_loopback
 
-# In the state of a connection that came over the listener for administrators.
+# Key in the state of a connection that came through the listener for administrators.
 ADMIN_LISTENER = "admin_listener"
 
 
@@ -16,9 +16,9 @@ class Peer:
     """One connection.
 
     Attributes:
-        client: address and port of the other end; empty over a Unix socket.
-        is_near: it reached us by an address that only this machine can reach.
-        is_admin: it came over the listener for administrators.
+        client: address and port of the client; empty over a Unix socket.
+        is_near: it arrived at an address that only this machine can reach.
+        is_admin: it came through the listener for administrators.
     """
 
     client: str = ""
@@ -30,19 +30,19 @@ NEAR = Peer()
 
 
 def peer_of(client: tuple[str, int] | None, server: tuple[str, int | None] | None, *, is_admin: bool) -> Peer:
-    """The connection between these two, as ASGI has them in its scopes."""
+    """The connection between these two addresses, in the form of ASGI scopes."""
     named = "" if client is None else f"{client[0]}:{client[1]}"
     return Peer(named, server is None or _is_near(server[0]), is_admin)
 
 
 @lru_cache(maxsize=64)
 def _is_near(address: str) -> bool:
-    """Remembered: a machine has few addresses of its own, and each request of a connection asks."""
+    """Cached: a machine has few addresses of its own, and every request looks one up."""
     return is_loopback(address)
 
 
 def scope_peer(scope: Mapping[str, Any]) -> Peer:
-    """The connection that a request came by."""
+    """The connection of a request."""
     client, server = scope.get("client"), scope.get("server")
     is_admin = bool(scope.get("state", {}).get(ADMIN_LISTENER))
     return peer_of(client and tuple(client), server and tuple(server), is_admin=is_admin)

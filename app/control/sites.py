@@ -1,7 +1,7 @@
-"""Which host a request may name and which site's pages it may come from.
+"""Allowed hosts of requests, and sites whose pages may send them.
 
-A page in a browser can send requests to a service on the same machine. Its ``Origin`` tells where it comes from; a
-name of its own that leads to 127.0.0.1 (DNS rebinding) makes it look like ours, but stands in ``Host``.
+A page in a browser can send requests to a service on the same machine. ``Origin`` tells where the page comes from. With
+DNS rebinding, a foreign host name resolves to 127.0.0.1 and the page looks like ours, but ``Host`` shows the name.
 """
 
 import re
@@ -11,25 +11,26 @@ from app.contract.files.regular import shown
 from app.control.administration import is_loopback
 from app.errors import Forbidden
 
-# Hosts found to be allowed are remembered as they were sent, so that one costs a look-up; a client chooses the port.
+# Allowed hosts are cached as sent, so that a check is one look-up; the client chooses the port.
 MOST_REMEMBERED = 1_024
 ANY = "*"
-# RFC 9112, section 3.2: a name or an address, and a port. Nothing else: what stands before an @ is no host.
+# RFC 9112, section 3.2: a name or an address, and a port, nothing else: text before an @ is not a host.
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/?#@\[\]\\,]+))(?::[0-9]*)?")
 _OWN = frozenset({b"same-origin", b"none"})
 
 
 class Sites:
-    """The rule.
+    """Decides which hosts and pages are allowed.
 
     Args:
-        is_local: the service listens on this machine only, so requests must name it by a loopback name.
-        allowed_hosts: other names that they may use; ``*``: any. Beyond this machine they are asked for if given.
+        is_local: the service listens only on this machine, so requests must use a loopback name.
+        allowed_hosts: further allowed names; ``*``: any. A service beyond this machine checks names only if some are
+            given.
         origins: foreign origins whose pages may use what CORS opens, as browsers send them; ``*``: all.
 
     Attributes:
         asks_nothing: every host is allowed.
-        seen: hosts, as sent, that were found to be allowed.
+        seen: cache of allowed hosts, as sent.
     """
 
     def __init__(self, *, is_local: bool, allowed_hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
@@ -43,21 +44,21 @@ class Sites:
         self._origins = {origin.lower().rstrip("/").encode() for origin in origins}
 
     def check_host(self, host: bytes, *, is_near: bool) -> None:
-        """Check the host that a request names.
+        """Check the Host of a request.
 
         Args:
             host: as sent.
-            is_near: the request reached us by an address of this machine alone.
+            is_near: the request arrived at an address that only this machine can reach.
 
         Raises:
-            Forbidden: names it and the setting that allows it.
+            Forbidden: names the host and the setting that allows it.
         """
         if host in self.seen or self._asks_none or not (self._asks_all or (self._is_local and is_near)):
             return
         name = host_name(host.decode("latin-1"))
         if name is None or not (is_loopback(name) or name in self._hosts):
             raise Forbidden(
-                f"the Host header is {shown(host.decode('latin-1'))!r}, which is no name of this service; call it as "
+                f"the Host header is {shown(host.decode('latin-1'))!r}, which is not a name of this service; use "
                 "localhost, or add the name to ATELIER_ALLOWED_HOSTS"
             )
         if len(self.seen) >= MOST_REMEMBERED:
@@ -65,7 +66,7 @@ class Sites:
         self.seen.add(host)
 
     def allows(self, origin: bytes) -> bool:
-        """Whether CORS opens the service to pages of this origin."""
+        """Whether CORS allows pages of this origin."""
         return self._any_origin or origin.lower() in self._origins
 
     @property
@@ -74,15 +75,15 @@ class Sites:
         return self._any_origin or bool(self._origins)
 
     def check_page(self, *, origin: bytes | None, fetch_site: bytes | None, host: bytes | None) -> None:
-        """Check where a request that asks for work comes from.
+        """Check the origin of a request for inference.
 
         Args:
-            origin: as sent; None if no page sends it, or an old browser.
-            fetch_site: Sec-Fetch-Site, in which a browser says how the page's site and ours are related.
-            host: which host the request names.
+            origin: as sent; None for a request that is not from a page, or from an old browser.
+            fetch_site: Sec-Fetch-Site, the browser's statement on how the page's site and ours are related.
+            host: Host of the request.
 
         Raises:
-            Forbidden: from a page of a site that is neither ours nor allowed.
+            Forbidden: it comes from a page of a site that is neither ours nor allowed.
         """
         if origin is not None and self.allows(origin):
             return
@@ -92,7 +93,7 @@ class Sites:
 
 
 def is_own_page(*, origin: bytes | None, fetch_site: bytes | None, host: bytes | None) -> bool:
-    """Whether a request comes from no page, or from one of the service's own; arguments as in ``Sites.check_page``."""
+    """Whether a request is not from a page, or from one of our own; arguments as in ``Sites.check_page``."""
     if fetch_site is not None:
         return fetch_site in _OWN
     if origin is None:
@@ -102,7 +103,7 @@ def is_own_page(*, origin: bytes | None, fetch_site: bytes | None, host: bytes |
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a Host header, in lower case, without port and brackets; None if it is no host[:port]."""
+    """The name or address in a Host header, in lower case, without port and brackets; None if not host[:port]."""
     found = _HOST.fullmatch(host)
     if found is None:
         return None

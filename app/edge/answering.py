@@ -1,4 +1,4 @@
-"""The one way of an inference request through the service, whatever its protocol: read this after the predictor."""
+"""The path of an inference request through the service, the same for every protocol. Read the predictor first."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ class ClientLeft(Exception):
 
 
 class Caller(NamedTuple):
-    """Who sent a request: its id, the address of the client, and the name of its API key if it has one."""
+    """The client that sent a request: request id, address, and name of its API key if it has one."""
 
     request_id: str
     client: str
@@ -39,13 +39,13 @@ class Caller(NamedTuple):
 
 
 class Answering(ABC, Generic[AnyCall, AnyReply]):
-    """Answers inference requests; a protocol says how its own are admitted, read, printed and refused.
+    """Answers inference requests. Each protocol defines how its requests are admitted, read, encoded and refused.
 
     Args:
         registry: finds the model version.
         decoding: from bodies or messages to tensors.
-        observer: is told of every request.
-        access_log: of what was answered; None: there is none.
+        observer: records every request.
+        access_log: logs the answered requests; None: no access log.
         clock: monotonic seconds.
     """
 
@@ -70,33 +70,33 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
 
     @abstractmethod
     async def rollout_key(self, call: AnyCall, header: str | None) -> bytes:
-        """What decides whether the canary answers: the value of ``header``, or else all that was sent."""
+        """The bytes that decide whether the canary answers: the value of ``header``, or else the whole request."""
 
     @abstractmethod
     def options(self, call: AnyCall, model: LoadedModel) -> RequestOptions | None:
-        """Priority and timeout of a request that is not decoded; None if they are not known yet."""
+        """Priority and timeout of a request before it is decoded; None if they are not known yet."""
 
     @abstractmethod
     async def reply(self, call: AnyCall, model: LoadedModel) -> AnyReply | None:
-        """Decode, predict, encode; None if the reply is sent already."""
+        """Decode, predict, encode. Returns None if the reply was already sent."""
 
     @abstractmethod
     def refused(self, error: ServingError | None) -> AnyReply:
-        """The reply to a request that failed; None: for a reason that is in the log only."""
+        """The reply to a failed request. ``error`` is None for an internal error, which only the log describes."""
 
     @abstractmethod
     def caller(self, call: AnyCall) -> Caller:
-        """Who sent it, for logs."""
+        """The client, for logs."""
 
     @abstractmethod
     def size(self, reply: AnyReply) -> int | None:
-        """Bytes of the body of a reply, for the access log; None if they are not known."""
+        """Body size of a reply in bytes, for the access log; None if it is not known."""
 
     async def answer(self, call: AnyCall) -> AnyReply | None:
-        """The reply to a request, counted and logged; None if it is sent already.
+        """The reply to a request, counted and logged; None if it was already sent.
 
         Raises:
-            ClientLeft, CancelledError: nobody waits for it any more.
+            ClientLeft, CancelledError: the client no longer waits for the reply.
         """
         reply: AnyReply | None = None
         try:
@@ -134,10 +134,10 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
     async def predicted(
         self, call: AnyCall, request: InferenceRequest[AnyReply], inputs: Tensors, model: LoadedModel
     ) -> AnyReply:
-        """The printed answer to a decoded request; a canary that is compared is asked too.
+        """The encoded answer to a decoded request. Also sends a copy to a canary that is compared.
 
         Raises:
-            ServingError: as ``predict`` and ``Decoding.printed`` raise it.
+            ServingError: see ``predict`` and ``Decoding.printed``.
         """
         timings, options = call.timings, request.options
         prediction = await predict(model, inputs, options, clock=self._clock, began=call.began)
@@ -150,7 +150,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         return reply
 
     def _find(self, call: AnyCall) -> LoadedModel:
-        """The version that the request asks for, or the default version and the canary compared with it."""
+        """The requested version, or the default version together with the canary that is compared with it."""
         route = call.route
         version = None if route.version is None else version_number(route.version)
         call.model = model = self._registry.get(route.name, version, route.label)
@@ -159,16 +159,16 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         return model
 
     async def _split(self, call: AnyCall) -> LoadedModel:
-        """The default version or the canary, by what the request holds."""
+        """The default version or the canary, chosen by the content of the request."""
         assert call.rollout is not None
         key = await self.rollout_key(call, call.rollout.sticky_header)
-        model = self._find(call)  # while the body came in, versions may have changed
+        model = self._find(call)  # versions may have changed while the body arrived
         if call.rollout is not None:
             call.model = model = call.rollout.choose(key)
         return model
 
     def _check_open(self, call: AnyCall, model: LoadedModel) -> None:
-        """Refuse before anything is read or decoded what cannot be admitted."""
+        """Refuse a request that cannot be admitted, before it is read or decoded."""
         if not model.admission.rows:
             model.admission.check_open()
         elif (options := self.options(call, model)) is None:
@@ -178,7 +178,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             model.batcher.check_open(level=model.batcher.rules.level(options.priority), left_s=left_s)
 
     def _log_refusal(self, call: AnyCall, error: ServingError) -> None:
-        """A fault of ours as an error, anything else only at level debug."""
+        """Log a server fault as an error and everything else at level debug."""
         level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
         if log.isEnabledFor(level):
             route, text = call.route, "%s of model %s %s with %d: %s"
@@ -188,7 +188,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         return {"fields": {"request_id": self.caller(call).request_id}}
 
     def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
-        """Log a request. Of one that was answered in parts, the bytes are not known."""
+        """Log a request. The size of a streamed reply is not known."""
         access_log.write(
             **self.caller(call)._asdict(),
             protocol=call.route.protocol,

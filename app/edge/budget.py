@@ -1,4 +1,4 @@
-"""Bytes that all connections of a process may hold together."""
+"""Limit on the bytes that all connections of a process hold together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from app.errors import Overloaded
 
 
 class ByteBudget:
-    """Bytes that all connections hold together: of bodies before their requests are admitted, or of unread replies.
+    """Bytes held by all connections together: bodies before their requests are admitted, or unread replies.
 
     Args:
-        what: holds them, for the message.
-        limit_bytes: most bytes of all.
+        what: name of the bytes, for the message.
+        limit_bytes: most bytes over all connections.
     """
 
     __slots__ = ("held_bytes", "limit_bytes", "what")
@@ -22,15 +22,15 @@ class ByteBudget:
         self.held_bytes = 0
 
     def check(self) -> None:
-        """Raise ``Overloaded`` if there is no room at all."""
+        """Raise ``Overloaded`` if the budget is used up."""
         self.take(1)
         self.release(1)
 
     def take(self, nbytes: int) -> None:
-        """Hold so many bytes more.
+        """Add ``nbytes`` to the held bytes.
 
         Raises:
-            Overloaded: there is no room for them, and they are not held.
+            Overloaded: the limit would be exceeded; nothing is added.
         """
         if self.held_bytes + nbytes > self.limit_bytes:
             raise Overloaded(
@@ -39,12 +39,12 @@ class ByteBudget:
         self.held_bytes += nbytes
 
     def release(self, nbytes: int) -> None:
-        """Hold so many bytes less."""
+        """Subtract ``nbytes`` from the held bytes."""
         self.held_bytes -= nbytes
 
     @contextmanager
     def holding(self, nbytes: int) -> Iterator[None]:
-        """Hold so many bytes meanwhile; raises as ``take`` does."""
+        """Hold ``nbytes`` until the block ends. Raises as ``take`` does."""
         self.take(nbytes)
         try:
             yield

@@ -1,4 +1,4 @@
-"""An inference request: as it came, by whatever protocol, and decoded."""
+"""An inference request, before and after decoding, independent of the protocol."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ Reply_co = TypeVar("Reply_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What an inference request asks for.
+    """The target of an inference request.
 
     Attributes:
-        api: which protocol.
+        api: the protocol.
         name: model.
-        version, label: as written; at most one of them is set.
-        verb: what to do, in lower case; for TensorFlow Serving not necessarily one of ``V1_VERBS``.
+        version, label: as written by the client; at most one of them is set.
+        verb: the operation, in lower case; for TensorFlow Serving not necessarily one of ``V1_VERBS``.
         protocol: protocol and verb, as metrics name them: ``v1:predict``.
-        is_inference: whether it is answered with tensors in one piece.
+        is_inference: whether the reply holds tensors and is sent in one piece.
     """
 
     api: str
@@ -36,15 +36,15 @@ class Route:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """An inference request from its first byte to its answer. Each protocol adds what it knows of it.
+    """An inference request from its first byte to its answer. Each protocol adds its own attributes.
 
     Attributes:
-        route: what it asks for.
-        began: monotonic seconds at which its first byte came.
+        route: the target.
+        began: arrival of its first byte, monotonic seconds.
         timings: seconds in each stage so far.
         model: the version that answers; None until it is found.
-        rollout: the canary that is compared with it; None if there is none, or the request asks for a version.
-        code: HTTP status code of the answer, also over gRPC.
+        rollout: the canary that is compared with it; None without a canary, or if the request names a version.
+        code: HTTP status code of the answer, for gRPC too.
     """
 
     route: Route
@@ -55,14 +55,14 @@ class Call:
     code: int = 500
 
 
-@dataclass(slots=True)  # not frozen: that would triple the cost of making one, and every request makes one
+@dataclass(slots=True)  # not frozen: a frozen one takes three times as long to create, and each request creates one
 class InferenceRequest(Generic[Reply_co]):
-    """A request as tensors, and how its answer is printed.
+    """A request as tensors, and the function that encodes its answer.
 
     Attributes:
-        inputs: input name -> (rows, *shape), or images or texts that are still to be decoded.
-        print_answer: prints the outputs in the form that the request asked for.
-        options: priority and timeout, where the protocol has them.
+        inputs: input name -> (rows, *shape), or images or texts that are not decoded yet.
+        print_answer: encodes the outputs in the form that the request asked for.
+        options: priority and timeout, if the protocol has them.
     """
 
     inputs: Inputs

@@ -1,4 +1,4 @@
-"""Who is told of requests."""
+"""The interface of whatever records finished requests."""
 
 from typing import Protocol
 
@@ -7,10 +7,10 @@ from app.loaded import LoadedModel
 
 
 class RequestObserver(Protocol):
-    """Is told of every finished inference request; ``telemetry.metrics`` implements it."""
+    """Records every finished inference request; ``telemetry.metrics`` implements it."""
 
     def request_done(
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
     ) -> None:
-        """A reply went out; ``model`` is None when the path named none that serves."""
+        """Called after each reply; ``model`` is None if the path does not lead to a version that serves."""
         ...

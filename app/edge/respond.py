@@ -1,4 +1,4 @@
-"""Replies: the one table from error to status code, and the writing of bodies."""
+"""Replies: the one table from error to status code, and the functions that write bodies."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# The first class that matches decides, so subclasses stand before their base.
+# The first class that matches decides, so subclasses are listed before their base.
 STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (TooLarge, 413),
     (InvalidInput, 400),
@@ -45,7 +45,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (DeadlineExceeded, 504),
     (Unsupported, 501),
     (BackendFailed, 500),
-    (VersionRefused, 400),  # as Triton answers a load that fails
+    (VersionRefused, 400),  # as in Triton for a failed load
 )
 
 JSON: Header = (b"content-type", b"application/json")
@@ -66,12 +66,12 @@ def status_of(error: ServingError) -> int:
 
 
 def is_fault(error: ServingError) -> bool:
-    """Whether an error is the service's own, and belongs in the log as such; all others a client or its load causes."""
+    """Whether an error is a server fault, which the log records as such; clients or load cause all others."""
     return status_of(error) == 500
 
 
 def error_reply(error: ServingError) -> Reply:
-    """``{"error": message}`` with the error's status, and Retry-After where a retry makes sense."""
+    """``{"error": message}`` with the error's status, and Retry-After if a retry can succeed."""
     headers: tuple[Header, ...] = (JSON,)
     if isinstance(error, Unavailable):
         headers = (JSON, (b"retry-after", str(error.retry_after_s).encode()))
@@ -81,18 +81,18 @@ def error_reply(error: ServingError) -> Reply:
 
 
 def error_body(message: str) -> bytes:
-    """The one form of every error; never raises, whatever the message quotes."""
-    # Half of a surrogate pair is a character to Python, and none to JSON.
+    """The standard form of errors; never raises, whatever the message quotes."""
+    # Python strings may contain half of a surrogate pair; JSON may not.
     return orjson.dumps({"error": shortened(message).encode("utf-8", "backslashreplace").decode("utf-8")})
 
 
 def wrong_verb(allowed: str) -> Reply:
-    """405 with the verb that the path wants."""
+    """405 with the verb that the path requires."""
     return Reply(405, error_body(f"Method Not Allowed; use {allowed}"), (JSON, (b"allow", allowed.encode())))
 
 
 async def send_reply(reply: Reply, send: Send) -> None:
-    """Write a reply in one go."""
+    """Write a reply that is sent in one piece."""
     headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

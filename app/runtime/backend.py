@@ -1,4 +1,4 @@
-"""What the data plane needs of a runtime."""
+"""The interface between the data plane and a runtime."""
 
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from app.types import Array, Tensors
 class Backend(Protocol):
     """One loaded model version. Methods block; run them in a worker thread unless measured to be cheaper.
 
-    Engines and wrappers derive from it, and say what they can do that others cannot.
+    Engines and wrappers derive from it and override what they support.
     """
 
     @property
@@ -24,10 +24,10 @@ class Backend(Protocol):
         return False
 
     def limit_calls(self, seconds: float) -> float | None:
-        """End every call that takes longer than so many seconds, which may be infinite.
+        """End every call that takes longer than ``seconds``, which may be infinite.
 
         Returns:
-            How many seconds later such a call has ended at most; None if this backend cannot end calls.
+            Seconds after the limit by which such a call has ended; None if this backend cannot end calls.
         """
         return None
 
@@ -47,7 +47,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the version holds. No run is in progress."""
+        """Free the memory of the version. No call is in progress."""
         ...
 
 
@@ -70,7 +70,7 @@ def take_rows(tensors: Tensors, start: int, stop: int) -> dict[str, Array]:
 
 
 def join_rows(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    """The rows of several batches one after the other."""
+    """The rows of several batches, concatenated."""
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

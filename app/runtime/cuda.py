@@ -1,4 +1,4 @@
-"""NVIDIA's side of ONNX Runtime: its libraries, the options of its sessions, and page-locked memory."""
+"""CUDA for ONNX Runtime: libraries, session options, and page-locked memory."""
 
 import ctypes
 import os
@@ -17,20 +17,20 @@ from app.types import Array
 CUDA_PROVIDER = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3
 DRIVER = "libcuda.so.1"
-# cudaHostAllocPortable: page-locked for every GPU, not only for the one at hand.
+# cudaHostAllocPortable: page-locked for all GPUs, not only for the current one.
 _PORTABLE = 1
 
 
 def cuda_version() -> str:
-    """Version of CUDA that ONNX Runtime was built for, e.g. "13.0"; empty for a build without."""
+    """Version of CUDA that ONNX Runtime was built for, e.g. "13.0"; empty for a build without CUDA."""
     compiled_in = CUDA_PROVIDER in ort.get_available_providers()
     return str(getattr(ort, "cuda_version", "") or "") if compiled_in else ""
 
 
 def needed_libraries(version: str) -> tuple[str, ...]:
-    """Shared libraries that models want of CUDA ``version``, the driver's own first.
+    """Shared libraries of CUDA ``version`` that models require, the driver's own first.
 
-    cuDNN is loaded by ONNX Runtime only when a convolution or an LSTM runs, which is too late to do without.
+    ONNX Runtime loads cuDNN only when a convolution or an LSTM runs, which is too late to report that it is missing.
     """
     major = version.split(".", maxsplit=1)[0]
     toolkit = (f"lib{name}.so.{major}" for name in ("cudart", "cublasLt", "cublas"))
@@ -39,20 +39,20 @@ def needed_libraries(version: str) -> tuple[str, ...]:
 
 @cache
 def missing_libraries() -> tuple[str, ...]:
-    """Load the CUDA libraries, of the installed wheels or of the system, and name those that cannot be loaded.
+    """Load the CUDA libraries, of the installed wheels or of the system. Returns the names of those that failed.
 
-    Does so once; before the first session on a GPU. Numbers of GPUs are from now on those of the driver.
+    Does so once, before the first session on a GPU. From then on GPU numbers are those of the driver.
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    with redirect_stdout(StringIO()):  # it prints what is missing; that is said in our own words
+    with redirect_stdout(StringIO()):  # it prints what is missing; our own message replaces that
         ort.preload_dlls()
-    # Every session on a GPU would warn that CUDA is no plug-in of this build.
+    # Otherwise every session on a GPU would warn that CUDA is not a plug-in of this build.
     ort.set_default_logger_severity(_ERRORS_ONLY)
     return find_missing(needed_libraries(cuda_version()), ctypes.CDLL)
 
 
 def find_missing(names: Sequence[str], load: Callable[[str], object]) -> tuple[str, ...]:
-    """Those of the libraries for which ``load`` raises OSError."""
+    """The libraries for which ``load`` raises OSError."""
     missing = []
     for name in names:
         try:
@@ -65,9 +65,10 @@ def find_missing(names: Sequence[str], load: Callable[[str], object]) -> tuple[s
 def provider_options(device: str, gpu_mem_limit_mb: int | None) -> dict[str, str]:
     """Options of the CUDA execution provider.
 
-    TF32 is off: it would round the factors of every product to 10 bits. cuDNN's heuristics choose the convolutions, not
-    measurements, so that a model takes the same ones at every start. Memory grows by what is asked for, not by powers
-    of two, because several versions share a GPU.
+    TF32 is off: it would round the factors of every product to 10 bits. cuDNN chooses convolutions by heuristics
+        instead
+    of measurements, so that a model uses the same ones after every start. The arena grows by the requested size instead
+    of powers of two, because several versions share a GPU.
 
     Args:
         device: "cuda:N".
@@ -85,11 +86,11 @@ def provider_options(device: str, gpu_mem_limit_mb: int | None) -> dict[str, str
 
 
 class PinnedMemory:
-    """Page-locked memory of the host, which a GPU reads and writes without a detour.
+    """Page-locked memory of the host, which a GPU reads and writes directly.
 
     Args:
-        device: "cuda:N" that is to be fed.
-        runtime: the CUDA runtime library; None opens the one that is loaded.
+        device: "cuda:N" that uses the memory.
+        runtime: the CUDA runtime library; None uses the library that is loaded.
     """
 
     def __init__(self, device: str, runtime: Any = None) -> None:
@@ -102,7 +103,7 @@ class PinnedMemory:
         """Bytes, uint8 (nbytes,), until ``close``.
 
         Raises:
-            DeviceFault: the driver gives none.
+            DeviceFault: the driver cannot allocate it.
         """
         pointer = ctypes.c_void_p()
         self._do("cudaSetDevice", ctypes.c_int(self._device))
@@ -112,7 +113,7 @@ class PinnedMemory:
         return np.ctypeslib.as_array((ctypes.c_ubyte * nbytes).from_address(pointer.value))
 
     def close(self) -> None:
-        """Give all of it back; no array of it is used any more."""
+        """Free all of it; no array of it may be in use."""
         while self._pointers:
             self._runtime.cudaFreeHost(ctypes.c_void_p(self._pointers.pop()))
 

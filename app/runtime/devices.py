@@ -1,4 +1,4 @@
-"""What this machine can compute on, and why each device is used or not."""
+"""The compute devices of this machine, and why each of them is used or not."""
 
 import os
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Gpu:
     """A GPU as the driver reports it.
 
     Attributes:
-        uuid: "GPU-..."; empty if the driver does not say.
+        uuid: "GPU-..."; empty if the driver does not report it.
         description: model name and memory.
     """
 
@@ -44,7 +44,7 @@ class Gpu:
 
 
 def probe_devices() -> list[Device]:
-    """The CPU and every GPU that the NVIDIA driver reports. Where CUDA sees one, its libraries are loaded: seconds.
+    """The CPU and every GPU that the NVIDIA driver reports. If CUDA sees one, this loads its libraries: seconds.
 
     ``onnxruntime.get_available_providers()`` lists what was compiled in, not what works, so GPUs are
     counted by the driver's own library.
@@ -55,7 +55,7 @@ def probe_devices() -> list[Device]:
             CPU,
             f"{cpu_threads()} of {os.cpu_count() or 1} CPU threads",
             used=True,
-            reason="ONNX Runtime's CPU provider is always there",
+            reason="ONNX Runtime's CPU provider is always available",
         )
     ]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -64,7 +64,7 @@ def probe_devices() -> list[Device]:
 
 
 def why_no_cuda() -> str:
-    """What keeps models from any GPU, in one sentence; empty if nothing does."""
+    """Why models cannot use any GPU, in one sentence; empty if they can."""
     if not cuda_version():
         return "the installed ONNX Runtime was built without CUDA"
     missing = missing_libraries()
@@ -77,32 +77,32 @@ def why_no_cuda() -> str:
     return ""
 
 
-def why_no_gpu(wanted: str, gpus: Sequence[Device]) -> str:
-    """Why a model does not get the GPU that it asks for, and what to do, in one sentence.
+def why_no_gpu(requested: str, gpus: Sequence[Device]) -> str:
+    """Why a model does not get the requested GPU, and what to do, in one sentence.
 
     Args:
-        wanted: "cuda" or "cuda:N".
-        gpus: of this machine; none of them is usable and meant by ``wanted``.
+        requested: "cuda" or "cuda:N".
+        gpus: GPUs of this machine; no usable one matches ``requested``.
     """
     instead = "set device to 'auto' or 'cpu', in serving.json or with --device"
     seen = [gpu for gpu in gpus if gpu.name.startswith(CUDA)]
-    meant = [gpu for gpu in seen if wanted in {CUDA, gpu.name}]
+    meant = [gpu for gpu in seen if requested in {CUDA, gpu.name}]
     if not gpus:
-        return f"device is {wanted!r}, which needs a GPU, and no NVIDIA driver reports one; {instead}"
+        return f"device is {requested!r}, which requires a GPU, but no NVIDIA driver reports one; {instead}"
     if seen and not meant:
         names = ", ".join(gpu.name for gpu in seen)
-        return f"device is {wanted!r}, and CUDA sees no GPU of that number, but {names}; name one of them, or {instead}"
+        return f"device is {requested!r}, but CUDA only sees {names}; choose one of them, or {instead}"
     first = (meant or gpus)[0]
-    return f"device is {wanted!r}, and {first.name} cannot be used: {first.reason}; until that is mended, {instead}"
+    return f"device is {requested!r}, but {first.name} cannot be used: {first.reason}; fix that, or {instead}"
 
 
 def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> list[Device]:
-    """GPUs under the names that CUDA gives them, then those that it does not see.
+    """GPUs under the names that CUDA gives them, followed by those that CUDA does not see.
 
     Args:
         gpus: in the driver's order.
         visible: CUDA_VISIBLE_DEVICES; None if it is not set.
-        hindrance: why none can be used; empty if they can.
+        hindrance: why no GPU can be used; empty if they can.
     """
     order, names = visible_order(gpus, visible), gpu_names(gpus, visible)
     seen = [
@@ -110,7 +110,7 @@ def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> l
             names[index],
             gpus[index].description,
             used=not hindrance,
-            reason=hindrance or "the driver and the CUDA libraries are there",
+            reason=hindrance or "the driver and the CUDA libraries are available",
         )
         for index in order
     ]
@@ -123,13 +123,13 @@ def describe_gpus(gpus: Sequence[Gpu], visible: str | None, hindrance: str) -> l
 
 
 def gpu_names(gpus: Sequence[Gpu], visible: str | None) -> list[str]:
-    """The name of each GPU, in the driver's order: "cuda:N" as CUDA counts, "gpu N" for one that it does not see."""
+    """The name of each GPU, in the driver's order: "cuda:N" as CUDA counts, "gpu N" if CUDA does not see it."""
     order = visible_order(gpus, visible)
     return [f"cuda:{order.index(i)}" if i in order else f"gpu {i}" for i in range(len(gpus))]
 
 
 def visible_order(gpus: Sequence[Gpu], visible: str | None) -> list[int]:
-    """Indices of the GPUs that CUDA sees, in its order: numbers or beginnings of UUIDs, up to the first wrong one.
+    """Indices of the GPUs that CUDA sees, in its order. Numbers or UUID prefixes, up to the first invalid one.
 
     Source: CUDA C++ Programming Guide, environment variables, CUDA_VISIBLE_DEVICES.
     """
@@ -148,14 +148,14 @@ def visible_order(gpus: Sequence[Gpu], visible: str | None) -> list[int]:
 
 
 def cpu_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPU threads this process may use: the affinity mask, cut down to the container's quota (cgroup v2 or v1)."""
+    """CPU threads this process may use: the affinity mask, limited by the container's quota (cgroup v2 or v1)."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return affinity if quota is None else max(1, min(affinity, round(quota)))
 
 
 def threads_of_a_worker(workers: int) -> int:
-    """CPU threads that one backend call of a worker may use: its share of this machine's, and at least 1."""
+    """CPU threads that one backend call of a worker may use: its share of this machine, at least 1."""
     return max(1, cpu_threads() // workers)
 
 

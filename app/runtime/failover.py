@@ -1,4 +1,4 @@
-"""A backend on a GPU that may fail: what the GPU cannot run, the CPU runs, and no request is lost."""
+"""A backend on a GPU that may fail: the CPU runs what the GPU cannot, and no request is lost."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from app.types import Array, Clock, Tensors
 
 log = logging.getLogger("atelier.devices")
 
-# After a fault the GPU is left alone, or gets smaller batches, for 1, 2, 4 ... seconds, at most for these.
+# Seconds for which the GPU is not used, or gets smaller batches, after a fault: 1, 2, 4 ..., at most these.
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-# As ONNX Runtime words them: errors of CUDA's libraries, of its own allocator, of the execution provider as a whole.
+# In ONNX Runtime's words: errors of CUDA's libraries, of its own allocator, of the execution provider as a whole.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|Failed to allocate memory|is smaller than requested bytes|failed with CUDA error 2$"
 )
@@ -25,13 +25,13 @@ _LONGEST_REASON = 200
 
 @dataclass
 class Condition:
-    """How an instance fares, written by its backend and its batcher, and read by whoever shows it.
+    """Health of an instance, written by its backend and its batcher, and read by whatever reports it.
 
     Attributes:
         degraded: why it does not run as placed; empty if it does.
-        faults: of its device so far.
-        hung: why it does not run at all: a call that does not return; empty if there is none.
-        hangs: such calls so far.
+        faults: faults of its device so far.
+        hung: why it does not run at all: a call that does not return; empty without one.
+        hangs: number of such calls so far.
         spare_at: monotonic seconds at which a spare was opened; infinite while it is being opened.
     """
 
@@ -43,32 +43,32 @@ class Condition:
 
     @property
     def reason(self) -> str:
-        """What is the matter, the worst first; empty if nothing is."""
+        """The problem of the instance, the worst one; empty without a problem."""
         return self.hung or self.degraded
 
 
 def is_out_of_memory(error: BackendFailed) -> bool:
-    """Whether the device had no memory for the batch; a smaller one may fit."""
+    """Whether the device lacked memory for the batch; a smaller batch may fit."""
     return _OUT_OF_MEMORY.search(error.message) is not None
 
 
 def is_device_fault(error: BackendFailed) -> bool:
-    """Whether the device failed, and not the model on these inputs."""
+    """Whether the device failed, rather than the model on these inputs."""
     return isinstance(error, DeviceFault) or is_out_of_memory(error) or _FAULT.search(error.message) is not None
 
 
 class FailoverBackend(Backend):
-    """A primary backend, and one that takes over while the primary's device fails.
+    """A primary backend, and a spare that takes over while the primary's device fails.
 
-    A batch in which the device fails is run again in two halves; if it fails once more, the spare runs what is left.
-    Until a backoff is over, the spare runs everything, or, if the halves went well, the primary gets batches of that
-    size at most. Then the primary is tried with a whole batch again.
+    A batch in which the device fails is run again in two halves; if it fails once more, the spare runs the rest. Until
+    a backoff is over, the spare runs everything, or, if the halves succeeded, the primary gets batches of at most that
+    size. Then the primary is tried with a whole batch again.
 
     Args:
         primary: on the GPU.
         open_spare: opens the version on the CPU; called at the first fault that needs it.
-        condition: told of faults and of recovery.
-        name: of version and device, for the log.
+        condition: records faults and recovery.
+        name: version and device, for the log.
         clock: monotonic seconds.
         on_close: called when both are closed.
     """
@@ -90,9 +90,9 @@ class FailoverBackend(Backend):
         self._name = name
         self._clock = clock
         self._on_close = on_close
-        # Most rows that the primary gets; None: any number, it is in order.
+        # Most rows per call of the primary; None: no limit, it is healthy.
         self._limit: int | None = None
-        # It is in order again when it has run so many.
+        # The primary is healthy again when it has run this many rows in a call.
         self._rows_to_prove = 1
         self._retry_at = 0.0
         self._backoff_s = FIRST_BACKOFF_S
@@ -103,7 +103,7 @@ class FailoverBackend(Backend):
         return self._primary.provider
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``. Fails only if the spare does, or the model on these inputs."""
+        """Run one batch; see ``Backend.run``. Fails only if the spare fails, or the model on these inputs."""
         rows = row_count(inputs)
         limit = self._limit
         if limit is not None and rows > limit and self._clock() < self._retry_at:
@@ -135,7 +135,7 @@ class FailoverBackend(Backend):
         self._on_close()
 
     def _in_parts(self, inputs: Tensors, size: int) -> dict[str, Array]:
-        """On the primary with ``size`` rows at a time; from the part on that it fails, on the spare."""
+        """Run ``size`` rows at a time on the primary; from the first failing part on, on the spare."""
         parts, rows = [], row_count(inputs)
         for start in range(0, rows, size):
             try:
@@ -160,10 +160,10 @@ class FailoverBackend(Backend):
         return self._spare.run(inputs)
 
     def _degrade(self, error: BackendFailed, *, limit: int) -> None:
-        """From now on until the backoff is over the primary gets ``limit`` rows at most."""
+        """Limit the primary to ``limit`` rows until the backoff is over."""
         healthy = self._limit is None
         now = self._clock()
-        if healthy or now >= self._retry_at:  # the halves of a batch that failed are the same incident
+        if healthy or now >= self._retry_at:  # the halves of a failed batch are the same incident
             self._backoff_s = FIRST_BACKOFF_S if healthy else min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         self._retry_at = now + self._backoff_s
         self._limit = limit
@@ -173,14 +173,14 @@ class FailoverBackend(Backend):
         self._condition.degraded = f"{said}; {instead}"
         log.log(
             logging.ERROR if healthy else logging.WARNING,
-            "%s is degraded: %s; tried again in %g s",
+            "%s is degraded: %s; next attempt in %g s",
             self._name,
             self._condition.degraded,
             self._backoff_s,
         )
 
     def _prove(self, rows: int, limit: int) -> None:
-        """The primary has run so many rows in one call."""
+        """Record that the primary has run that many rows in one call."""
         if rows < self._rows_to_prove:
             self._limit = max(rows, limit)
             return

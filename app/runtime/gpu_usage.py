@@ -1,4 +1,4 @@
-"""What the GPUs of this machine do at the moment: memory, utilisation and power, as the driver's library tells."""
+"""Current memory, utilization and power of this machine's GPUs, as the driver's library reports them."""
 
 import os
 import time
@@ -14,18 +14,18 @@ from app.runtime.devices import Gpu, gpu_names
 
 T = TypeVar("T")
 
-# The driver answers within milliseconds, or it is stuck.
+# A driver that has not answered within this time is stuck; normally it takes milliseconds.
 READ_LIMIT_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuUsage:
-    """One GPU now. None is what the driver does not say, of this GPU or at this moment.
+    """One GPU now. None: the driver does not report the value, for this GPU or at this moment.
 
     Attributes:
         name: as ``Device.name``.
-        uuid: "GPU-..."; empty if the driver does not say.
-        memory_total_bytes, memory_used_bytes: of the whole machine's processes.
+        uuid: "GPU-..."; empty if the driver does not report it.
+        memory_total_bytes, memory_used_bytes: for all processes of the machine.
         utilization: share of the last moments in which a kernel ran, 0 to 1.
         power_w: watts.
     """
@@ -44,17 +44,17 @@ class GpuUsage:
 
     @property
     def memory_in_words(self) -> str:
-        """As in "1.5 of 139.8 GiB in use"; empty if it is not known."""
+        """Text such as "1.5 of 139.8 GiB in use"; empty if it is not known."""
         if self.memory_used_bytes is None or self.memory_total_bytes is None:
             return ""
         return f"{self.memory_used_bytes / 2**30:.1f} of {self.memory_total_bytes / 2**30:.1f} GiB in use"
 
 
 class GpuMeter:
-    """Reads the GPUs. The driver's library stays open from the first read on; without it, nothing is read again.
+    """Reads the GPUs. The driver's library stays open after the first read; without it, no later read is attempted.
 
-    A driver that is stuck holds whoever asks it for good. So a thread of our own does, and others wait for it no longer
-    than ``limit_s``.
+    A stuck driver blocks its caller forever. So a separate thread calls it, and others wait for the thread for at most
+    ``limit_s``.
 
     Args:
         limit_s: seconds in which the driver must answer.
@@ -65,7 +65,7 @@ class GpuMeter:
         self._limit_s = limit_s
         self._clock = clock
         self._lock = Lock()
-        # Name, UUID, and what the library calls the GPU by; None before the first read.
+        # Name, UUID and handle of each GPU; None before the first read.
         self._gpus: list[tuple[str, str, Any]] | None = None
         self._usage: list[GpuUsage] = []
         self._reading: Thread | None = None
@@ -74,8 +74,8 @@ class GpuMeter:
     def read(self) -> list[GpuUsage]:
         """Every GPU, in the driver's order; empty without one. Never raises.
 
-        Blocks for milliseconds; for ``limit_s`` if the driver does not answer, and not at all once that is known. All
-        that is told of the GPUs then is which there were.
+        Blocks for milliseconds, or for ``limit_s`` if the driver does not answer, and not at all once that is known.
+        Then the result only lists the GPUs of the first read, without values.
         """
         with self._lock:
             if self._gpus == []:
@@ -124,7 +124,7 @@ def _unknown(gpu: GpuUsage) -> GpuUsage:
 
 
 def _told(ask: Callable[[Any], T], handle: Any) -> T | None:
-    """What the library says; None if it refuses, as it does for parts of a GPU, or for one that has failed."""
+    """The library's answer; None if it refuses, as it does for parts of a GPU or for a failed one."""
     try:
         return ask(handle)
     except pynvml.NVMLError:

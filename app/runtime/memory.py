@@ -1,4 +1,4 @@
-"""What the C library's allocator keeps of freed memory, given back to the operating system."""
+"""Returns memory that the C library's allocator keeps after it was freed to the operating system."""
 
 import ctypes
 import os
@@ -14,13 +14,13 @@ _USUALLY_BYTES = 32 * 2**20  # the most that glibc raises it to
 
 
 def trimmer() -> Callable[[], None] | None:
-    """Gives back all free pages of all arenas of malloc; None where the C library cannot (musl, macOS, Windows).
+    """Returns all free pages of all arenas of malloc; None if the C library cannot do it (musl, macOS, Windows).
 
-    The call blocks for some milliseconds per 100 MB to be freed, without Python's lock. Who allocates from the arena
-    that it is at waits meanwhile.
+    The call blocks for some milliseconds per 100 MB to be freed, without Python's lock. A thread that allocates from
+    the arena being trimmed waits for it.
 
-    Source: malloc_trim(3). Without it glibc gives back only what lies at the end of a heap, and one block that lives
-    keeps all that was freed below it.
+    Source: malloc_trim(3). Without it glibc returns only the end of a heap, and one live block there keeps everything
+    below it that was freed.
     """
     try:
         function = ctypes.CDLL(None).malloc_trim
@@ -35,7 +35,7 @@ def trimmer() -> Callable[[], None] | None:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the kernel does not say."""
+    """Memory of this process that is in RAM, in bytes; 0 if the kernel does not report it."""
     try:
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -43,13 +43,14 @@ def resident_bytes() -> int:
 
 
 class LargeBlocks:
-    """Lets malloc give large blocks mappings of their own while a version is loaded, so that they vanish with it.
+    """Makes malloc give large blocks their own mappings while a version is loaded, so that they are returned with it.
 
-    A network's weights among smaller blocks leave holes when they are freed, and what comes to lie there keeps pages.
+    Among smaller blocks, a network's weights leave holes when they are freed, and later allocations there keep the
+    pages.
     Outside of loads large blocks come from the heaps, as they do in glibc once some have been freed: a mapping for each
     large image costs a fifth of its decoding.
 
-    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Nothing happens where the C library has no such thing.
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Does nothing if the C library lacks mallopt.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class LargeBlocks:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """While this is entered, by any thread, large blocks lie apart."""
+        """While any thread is inside this block, large blocks get their own mappings."""
         self._count(1)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Which device a model version runs on, and why not a better one."""
+"""The device that a model version runs on, and why it does not run on a better one."""
 
 import logging
 from collections import Counter
@@ -15,11 +15,11 @@ log = logging.getLogger("atelier.devices")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an instance of a version runs.
+    """The device of an instance of a version.
 
     Attributes:
         device: "cpu" or "cuda:N".
-        reason: one sentence: why there, and why not on a better device.
+        reason: one sentence: why this device, and why not a better one.
     """
 
     device: str
@@ -30,10 +30,10 @@ ON_CPU = Placement(CPU, "models run on the CPU here")
 
 
 class Placer:
-    """Gives each instance of a version a device; of several GPUs the one with the fewest of our instances.
+    """Assigns a device to each instance of a version; of several GPUs the one with the fewest instances.
 
     Args:
-        probe: the devices of this machine; called once, when they are asked for first.
+        probe: returns the devices of this machine; called once, at the first use.
     """
 
     def __init__(self, probe: Callable[[], Sequence[Device]]) -> None:
@@ -43,67 +43,67 @@ class Placer:
         self._instances: Counter[str] = Counter()
 
     def devices(self) -> tuple[Device, ...]:
-        """Every device seen, the CPU first. The first call blocks, and says in the log what it found."""
+        """Every device found, the CPU first. The first call blocks, and logs the devices."""
         with self._lock:
             if self._devices is None:
                 self._devices = tuple(self._probe())
                 _announce(self._devices)
             return self._devices
 
-    def place(self, wanted: str) -> Placement:
-        """A device for one more instance of a version; ``release`` it when that is closed.
+    def place(self, requested: str) -> Placement:
+        """Choose a device for a new instance of a version; call ``release`` when the instance is closed.
 
         Args:
-            wanted: "auto", "cpu", "cuda" or "cuda:N".
+            requested: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
-            VersionRefused: a GPU is asked for and cannot be had; says why, and what to do.
+            VersionRefused: the requested GPU is not available; the message says why, and what to do.
         """
-        if wanted == CPU:
+        if requested == CPU:
             return Placement(CPU, "device is 'cpu'")
         devices = self.devices()
         with self._lock:
-            placement = choose(wanted, devices, self._instances)
+            placement = choose(requested, devices, self._instances)
             if placement.device != CPU:
                 self._instances[placement.device] += 1
             return placement
 
     def instances_on(self, device: str) -> int:
-        """How many of our instances a GPU has."""
+        """Number of instances on a GPU."""
         return self._instances[device]
 
     def release(self, placement: Placement) -> None:
-        """An instance no longer runs there."""
+        """Count an instance as closed."""
         with self._lock:
             if placement.device != CPU:
                 self._instances[placement.device] -= 1
 
 
-def choose(wanted: str, devices: Sequence[Device], instances: Counter[str]) -> Placement:
-    """Where an instance of a version runs that wants ``wanted``, CUDA before CPU.
+def choose(requested: str, devices: Sequence[Device], instances: Counter[str]) -> Placement:
+    """The device of an instance whose setting is ``requested``; CUDA before CPU.
 
     Args:
-        wanted: "auto", "cpu", "cuda" or "cuda:N".
+        requested: "auto", "cpu", "cuda" or "cuda:N".
         devices: of this machine.
-        instances: how many of ours each of them has.
+        instances: number of instances on each device.
 
     Raises:
         VersionRefused: see ``Placer.place``.
     """
-    if wanted == CPU:
+    if requested == CPU:
         return Placement(CPU, "device is 'cpu'")
     gpus = [device for device in devices if device.name != CPU]
-    usable = [gpu for gpu in gpus if gpu.used and wanted in {AUTO, CUDA, gpu.name}]
+    usable = [gpu for gpu in gpus if gpu.used and requested in {AUTO, CUDA, gpu.name}]
     if usable:
         best = min(usable, key=lambda gpu: instances[gpu.name])
-        if wanted == best.name:
-            return Placement(best.name, f"device is {wanted!r}")
+        if requested == best.name:
+            return Placement(best.name, f"device is {requested!r}")
         among = f"; of {len(usable)} GPUs it had the fewest instances" if len(usable) > 1 else ""
-        return Placement(best.name, f"device is {wanted!r}, and a GPU comes before the CPU{among}")
-    if wanted == AUTO:
+        return Placement(best.name, f"device is {requested!r}, and a GPU comes before the CPU{among}")
+    if requested == AUTO:
         why = f"{gpus[0].name} cannot be used: {gpus[0].reason}" if gpus else "no GPU was found"
         return Placement(CPU, f"device is 'auto', and {why}")
-    raise VersionRefused(why_no_gpu(wanted, gpus))
+    raise VersionRefused(why_no_gpu(requested, gpus))
 
 
 def _announce(devices: Sequence[Device]) -> None:

@@ -7,7 +7,7 @@ from app.runtime.failover import Condition
 from app.runtime.warmup import LatencyCurve
 from app.types import Array, Clock, Tensors
 
-# So often a batch goes to the slower device, if that takes at most so many times as long: figures go stale otherwise.
+# A batch goes to the slower device this often, if it is at most this many times slower: this keeps its figures fresh.
 EXPLORE_EVERY = 64
 EXPLORE_WITHIN = 2.0
 
@@ -25,7 +25,7 @@ class Router:
         self._chosen = 0
 
     def chooses_gpu(self, rows: int, length: int = 0) -> bool:
-        """Where a batch of ``rows`` rows of ``length`` goes."""
+        """The device for a batch of ``rows`` rows of ``length``."""
         gpu_s, cpu_s = self._gpu.estimate(rows, length), self._cpu.estimate(rows, length)
         gpu_is_faster = gpu_s < cpu_s
         self._chosen += 1
@@ -34,12 +34,12 @@ class Router:
         return gpu_is_faster
 
     def ran(self, rows: int, seconds: float, length: int = 0, *, on_gpu: bool) -> None:
-        """A batch took ``seconds``."""
+        """Record that a batch took ``seconds``."""
         (self._gpu if on_gpu else self._cpu).observe(rows, seconds, length)
 
 
 def crossover(gpu: LatencyCurve, cpu: LatencyCurve) -> int | None:
-    """The smallest measured batch size at which the GPU is faster, at any length; None if it never is."""
+    """The smallest measured batch size at which the GPU is faster, at any length; None if it is never faster."""
     for column, size in enumerate(gpu.batch_sizes):
         if any(fast[column] < slow[column] for fast, slow in zip(gpu.table, cpu.table, strict=True)):
             return size
@@ -47,16 +47,16 @@ def crossover(gpu: LatencyCurve, cpu: LatencyCurve) -> int | None:
 
 
 def faster_of(gpu: LatencyCurve, cpu: LatencyCurve) -> LatencyCurve:
-    """The curve of both together: of each size and length the smaller figure."""
+    """The curve of both devices together: for each size and length the smaller figure."""
     table = [tuple(map(min, *pair)) for pair in zip(gpu.table, cpu.table, strict=True)]
     return LatencyCurve(gpu.batch_sizes, table, lengths=gpu.lengths)
 
 
 def slowest(curves: Sequence[LatencyCurve]) -> LatencyCurve:
-    """The curve of instances that take batches in turn: of each size and length the largest figure.
+    """The curve of instances that take batches in turn: for each size and length the largest figure.
 
     Args:
-        curves: at least one, of the same sizes and lengths; one curve, however often, is returned as it is.
+        curves: at least one, of the same sizes and lengths; if all are one curve, it is returned unchanged.
     """
     first = curves[0]
     if all(curve is first for curve in curves):
@@ -70,10 +70,10 @@ class RoutedBackend(Backend):
 
     Args:
         gpu, cpu: closed with this one.
-        router: chooses.
-        condition: of the GPU; while it is degraded, what a batch takes there says nothing about it.
+        router: chooses the device.
+        condition: of the GPU; while it is degraded, its batch times are not recorded.
         clock: monotonic seconds.
-        sequence: the input (rows, length) whose length varies; None if none does.
+        sequence: the input (rows, length) whose length varies; None without one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""First runs before ready, and the latency curve they give."""
+"""Warm-up: the first runs before a version is ready, and the latency curve measured in them."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ class LatencyCurve:
     Args:
         batch_sizes: increasing.
         seconds: of a call with that many rows; for several lengths one sequence per length.
-        lengths: increasing; (0,) for models whose instances all have one shape.
+        lengths: increasing; (0,) for models whose instances all have the same shape.
     """
 
-    # A call moves the figures beside it by this share of the difference: the last dozen calls count most.
+    # Each call moves the nearest figures by this share of the difference: about the last dozen calls count most.
     _WEIGHT = 0.1
 
     def __init__(
@@ -81,21 +81,21 @@ def measure_curve(
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
     Args:
-        backend: what is measured; its first call of each size is discarded as warm-up, if there is time for a second.
+        backend: the backend to measure; its first call of each size is discarded if there is time for a second.
         samples: realistic rows, repeated to fill a batch.
-        max_batch_size: largest batch that will be asked for.
-        budget_s: seconds to spend in all; every size is run at least once, whatever that takes.
+        max_batch_size: largest batch of later calls.
+        budget_s: seconds to spend in all; every size runs at least once, whatever that takes.
         clock: monotonic seconds.
-        sequence: the input (rows, length) whose length varies, zeros after a row's end; it is then measured at
-            several lengths. None measures one shape.
-        may_try: is asked before each size but the first (the size before, this one, seconds that it takes by what the
-            one before took); if it says no, this size and all above it are left out.
+        sequence: the input (rows, length) whose length varies, with zeros after a row's end; it is measured at several
+            lengths. None measures one shape.
+        may_try: called before each size but the first with the previous size, this size, and the seconds predicted from
+            the previous one; if it returns false, this size and all larger ones are left out.
     """
     sizes = batch_sizes_up_to(max_batch_size)
     lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
     share = budget_s / len(sizes) / len(lengths)
     seconds: list[list[float]] = []
-    for length in reversed(lengths):  # the longest first: it says which sizes are left out
+    for length in reversed(lengths):  # the longest first: it determines which sizes are left out
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
         row: list[float] = []
         for size in sizes:
@@ -116,7 +116,7 @@ def batch_sizes_up_to(limit: int) -> tuple[int, ...]:
 
 
 def measure_thread_hop(executor: Executor, *, repeats: int = 50, clock: Clock) -> float:
-    """Median seconds to hand nothing to a worker thread and take it back: the price of not running inline."""
+    """Median seconds of an empty hop to a worker thread and back: the cost of not running on the event loop."""
     times = []
     for _ in range(repeats):
         start = clock()
@@ -126,7 +126,7 @@ def measure_thread_hop(executor: Executor, *, repeats: int = 50, clock: Clock) -
 
 
 def median_seconds(backend: Backend, batch: Tensors, *, budget_s: float, clock: Clock) -> float:
-    """Median seconds of up to 20 calls within the budget, after one that does not count, unless it used it up alone."""
+    """Median seconds of up to 20 calls within the budget, after one discarded call, unless that used up the budget."""
     began = clock()
     deadline = began + budget_s
     backend.run(batch)
@@ -148,7 +148,7 @@ def _lengths_to_measure(ids: Array) -> tuple[int, ...]:
 
 
 def _of_length(ids: Array, length: int) -> Array:
-    """The rows that are at least that long, cut there."""
+    """The rows that are at least that long, truncated to it."""
     return ids[(ids != 0).sum(axis=1) >= length, :length]
 
 
@@ -164,6 +164,6 @@ def _interpolate(sizes: Sequence[int], seconds: Sequence[float], rows: int) -> f
 
 
 def _fill(samples: Tensors, rows: int) -> Tensors:
-    """A batch of ``rows`` samples, evenly chosen and from the end."""
+    """A batch of ``rows`` samples, evenly chosen, including the last."""
     indices = np.linspace(row_count(samples) - 1, 0, rows).round().astype(int)
     return {name: np.ascontiguousarray(values[indices]) for name, values in samples.items()}

@@ -1,1 +1,1 @@
-"""One request through the data plane: validation, works, prediction, generation. Knows no HTTP and no runtime."""
+"""One request through the data plane: validation, works, prediction, generation. Independent of HTTP and runtimes."""

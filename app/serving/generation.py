@@ -1,4 +1,4 @@
-"""Text from a model that predicts the next token: one token a step, each step through the model's batcher."""
+"""Generates text with a model that predicts the next token: one token per step, each through the model's batcher."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is drawn.
+    """How the next token is sampled.
 
     Attributes:
         max_tokens: most tokens to add.
         temperature: exponent 1 / temperature on the probabilities; 0 always takes the likeliest token.
-        top_k: only the likeliest so many tokens are drawn from; 0 takes all.
-        seed: of the random numbers; the same seed gives the same text again. None draws another every time.
+        top_k: number of likeliest tokens to sample from; 0 samples from all.
+        seed: of the random numbers; the same seed gives the same text. None gives a different text each time.
         stop: the text ends before the first of these strings.
     """
 
@@ -53,25 +53,25 @@ async def generate(
     *,
     clock: Clock,
 ) -> AsyncIterator[str]:
-    """Go on with a text, token by token.
+    """Continue a text, token by token.
 
-    The unknown token is never drawn. With a seed the answer does not depend on who shares the batches.
+    The unknown token is never drawn. With a seed the answer does not depend on other requests in the batch.
 
     Args:
         model: a text model with a next-token output.
-        prompt: what to continue; its last tokens count, as many as the model takes.
-        sampling: how tokens are drawn.
-        options: priority of every step; the timeout is that of the whole text.
+        prompt: the text to continue; the model uses as many of its last tokens as it accepts.
+        sampling: how tokens are sampled.
+        options: priority of every step; the timeout applies to the whole text.
         timings: seconds in the queue and in the backend are added here.
         clock: monotonic seconds.
 
     Yields:
-        What each token adds to the text, in order; joined they are the continuation.
+        The text that each token adds, in order; joined they are the continuation.
 
     Raises:
         InvalidInput: the model does not predict tokens.
         DeadlineExceeded: the timeout passed before the text was complete.
-        ServingError: as ``predict`` raises them.
+        ServingError: see ``predict``.
     """
     tokenizer, output = next_token(model)
     ids = prompt.ids
@@ -111,7 +111,7 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     Args:
         probabilities: float32 (ids - 1,), of the ids from 1 up; id 1, the unknown token, is left out.
         sampling: temperature and top_k.
-        random: source of the random numbers; one is taken per token, none at temperature 0.
+        random: source of the random numbers; one is drawn per token, none at temperature 0.
 
     Source: temperature and top-k sampling, Fan et al., Hierarchical Neural Story Generation, arXiv:1805.04833.
     """
@@ -122,7 +122,8 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     if sampling.top_k and sampling.top_k < len(known):
         least = np.partition(known, -sampling.top_k)[-sampling.top_k]
         known[known < least] = 0.0
-    # Relative to the likeliest, whose score stays 0: at a low temperature all others end at minus infinity, weight 0.
+    # Relative to the likeliest, whose score stays 0: at a low temperature the other scores go to minus infinity, weight
+    # 0.
     with np.errstate(divide="ignore", over="ignore"):
         weights = np.exp(np.log(known / known.max()) / sampling.temperature)
     places = np.cumsum(weights)
@@ -130,25 +131,25 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
 
 
 def next_token(model: LoadedModel) -> tuple[Tokenizer, str]:
-    """What splits and joins the texts of a model, and the output that predicts the next token.
+    """The tokenizer of a model, and its output that predicts the next token.
 
     Raises:
         InvalidInput: the model does not predict tokens.
     """
     step = model.spec.postprocessing
     if not isinstance(step, NextToken) or model.tokenizer is None:
-        raise InvalidInput(f"model {model.name!r} does not generate text: its output is not that of a next token")
+        raise InvalidInput(f"model {model.name!r} does not generate text: its output does not predict the next token")
     return model.tokenizer, step.output
 
 
 def _first(text: str, stops: tuple[str, ...]) -> int | None:
-    """Where the first stop string begins; None if there is none."""
+    """Index at which the first stop string starts; None without one."""
     found = [place for stop in stops if (place := text.find(stop)) >= 0]
     return min(found) if found else None
 
 
 def _may_begin(text: str, stops: tuple[str, ...]) -> int:
-    """Length of the longest end of ``text`` that a stop string may begin with: it must not be sent yet."""
+    """Length of the longest suffix of ``text`` that may begin a stop string and must not be sent yet."""
     longest = 0
     for stop in stops:
         for length in range(min(len(stop) - 1, len(text)), longest, -1):

@@ -11,8 +11,8 @@ from app.serving.validation import conform
 from app.types import Clock, Tensors
 
 MOST_ANSWER_BYTES = 16 * 2**20
-"""Of the tensors that answer several instances: as many as a request may have by default. As JSON they are up to four
-times as long. The answer to a single instance may have any size."""
+"""Numbers that an answer to several instances may contain by default, the same limit as for a request. As JSON they are
+up to four times as long. The answer to a single instance may have any size."""
 
 
 async def predict(
@@ -26,22 +26,22 @@ async def predict(
     """Answer one request.
 
     Args:
-        model: the version that answers, held by the caller until the reply is out.
+        model: the version that answers; the caller holds it until the reply is sent.
         inputs: input name -> (rows, *shape) as decoded from the wire.
         options: priority and timeout.
         clock: monotonic seconds.
-        began: when the first byte of the request came, from which its timeout counts; None: now.
+        began: arrival of the first byte of the request, monotonic seconds, from which its timeout counts; None: now.
 
     Returns:
-        Outputs in the order of the rows, and how long they waited and ran. Cancelling the caller
-        takes work that still waits out of the queue.
+        Outputs in the order of the rows, with their waiting and running times. Cancelling the caller
+        removes work that still waits from the queue.
 
     Raises:
         InvalidInput: the inputs break a rule of the signature.
-        TooLarge: the answer would be too large, or the queue could never hold the request.
+        TooLarge: the answer would be too large, or the queue can never hold the request.
         QueueFull, Draining: no room.
-        DeadlineOutOfReach: too much waits to answer before the deadline.
-        DeadlineExceeded: the request's timeout, or the model's, passed in the queue.
+        DeadlineOutOfReach: the answer would come after the deadline because of the waiting work.
+        DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
     tensors = conform(inputs, model.spec)
@@ -56,7 +56,7 @@ async def predict(
         else:
             answers = await asyncio.gather(*(work.future for work in works))
     finally:
-        for work in works:  # of a request that failed or whose client left, nothing more need run
+        for work in works:  # the rest of a request that failed or whose client left need not run
             if not work.future.done():
                 work.future.cancel()
     return Prediction(
@@ -68,10 +68,10 @@ async def predict(
 
 
 def check_answer(rows: int, model: LoadedModel) -> None:
-    """Refuse several instances whose answers together are too large to be printed and held until they are read.
+    """Refuse several instances whose answers together are too large to encode and buffer.
 
     Raises:
-        TooLarge: says how large they would be.
+        TooLarge: states their size.
     """
     nbytes = rows * model.answer_bytes
     if rows > 1 and nbytes > MOST_ANSWER_BYTES:

@@ -1,4 +1,4 @@
-"""A request as works, and the answers of its works as one: every work fits one batch."""
+"""Splits a request into works that each fit one batch, and joins their answers."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Part:
 
     Attributes:
         inputs: input name -> (rows, *shape).
-        length: steps of the longest row of a sequence; 0 where all instances have one shape.
+        length: steps of the longest row of a sequence; 0 if all instances have the same shape.
     """
 
     inputs: dict[str, Array]
@@ -33,14 +33,14 @@ class Split:
 
     Attributes:
         parts: in the order in which they run.
-        order: for each row of the joined parts its place in the request; None if that is the same.
+        order: index in the request of each row of the joined parts; None if the order is the same.
     """
 
     parts: list[Part]
     order: npt.NDArray[np.intp] | None = None
 
     def join(self, answers: Sequence[Answer]) -> Answer:
-        """The answers of the parts as the answer to the request, row by row as it was sent."""
+        """The answer to the request from the answers of its parts, in the order of the request's rows."""
         joined = answers[0] if len(answers) == 1 else join_rows(list(answers))
         if self.order is None:
             return joined
@@ -49,14 +49,14 @@ class Split:
 
 
 def split(tensors: dict[str, Array], *, sequence: str | None, rules: BatchRules) -> Split:
-    """Cut a request into parts of at most ``max_batch_size`` rows: that limit bounds a batch, never a request.
+    """Split a request into parts of at most ``max_batch_size`` rows: the limit applies to a batch, not to a request.
 
-    Texts are sorted by length first and cut where the length bucket changes, so that a long one does not make the
-    short ones of its request pay for padding.
+    Texts are first sorted by length and split where the length bucket changes, so that the short texts of a request do
+    not pay for the padding of a long one.
 
     Args:
         tensors: validated; input name -> (rows, *shape).
-        sequence: the one input whose rows have a length of their own, padded after their end; None if there is none.
+        sequence: the input whose rows vary in length, padded after their end; None without one.
         rules: of the model version.
     """
     rows, size = row_count(tensors), rules.max_batch_size

@@ -1,4 +1,4 @@
-"""Tensors as decoded from a request to tensors as the signature wants them, or the reason why not."""
+"""Validates the decoded tensors of a request and converts them to the tensors of the signature."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,19 +27,19 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
     """
-    wanted = spec.inputs
-    if len(inputs) == len(wanted) == 1 and wanted[0].name in inputs:  # nearly every request
-        name = wanted[0].name
-        conformed = {name: _conform_tensor(inputs[name], wanted[0])}
+    expected = spec.inputs
+    if len(inputs) == len(expected) == 1 and expected[0].name in inputs:  # nearly every request
+        name = expected[0].name
+        conformed = {name: _conform_tensor(inputs[name], expected[0])}
     else:
-        conformed = _conform_several(inputs, wanted)
+        conformed = _conform_several(inputs, expected)
     if isinstance(spec.preprocessing, TextPreprocessing):
         _check_text(conformed[spec.preprocessing.input], spec.preprocessing)
     return conformed
 
 
-def _conform_several(inputs: Tensors, wanted: Sequence[TensorSpec]) -> dict[str, Array]:
-    by_name = {tensor.name: tensor for tensor in wanted}
+def _conform_several(inputs: Tensors, expected: Sequence[TensorSpec]) -> dict[str, Array]:
+    by_name = {tensor.name: tensor for tensor in expected}
     if inputs.keys() != by_name.keys():
         _refuse_names(inputs, by_name)
     conformed = {name: _conform_tensor(inputs[name], tensor) for name, tensor in by_name.items()}
@@ -49,11 +49,11 @@ def _conform_several(inputs: Tensors, wanted: Sequence[TensorSpec]) -> dict[str,
     return conformed
 
 
-def _refuse_names(inputs: Tensors, wanted: Mapping[str, TensorSpec]) -> None:
-    if unknown := inputs.keys() - wanted.keys():
-        raise InvalidInput(f"unknown input {min(unknown)!r}; the signature's inputs are {sorted(wanted)}")
-    missing = min(wanted.keys() - inputs.keys())
-    raise InvalidInput(f"input {missing!r} is missing; the signature's inputs are {sorted(wanted)}")
+def _refuse_names(inputs: Tensors, expected: Mapping[str, TensorSpec]) -> None:
+    if unknown := inputs.keys() - expected.keys():
+        raise InvalidInput(f"unknown input {min(unknown)!r}; the signature's inputs are {sorted(expected)}")
+    missing = min(expected.keys() - inputs.keys())
+    raise InvalidInput(f"input {missing!r} is missing; the signature's inputs are {sorted(expected)}")
 
 
 def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
@@ -71,14 +71,14 @@ def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
 
 
 def _cast(values: Array, tensor: TensorSpec) -> Array | None:
-    """The values in the signature's dtype; None if one of them does not survive that, or is not allowed.
+    """The values in the signature's dtype; None if a value does not survive the cast or is not allowed.
 
-    Takes one pass over the values instead of one per rule; which rule was broken is looked for afterwards.
+    Takes one pass over the values instead of one per rule; the broken rule is searched for afterwards.
     """
     dtype = tensor.numpy_dtype
     cast = values
     if values.dtype == np.int64 and dtype == np.uint8:
-        if values.view(np.uint64).max() > _LARGEST_UINT8:  # a negative number is a huge one without its sign
+        if values.view(np.uint64).max() > _LARGEST_UINT8:  # as unsigned, a negative number is huge
             return None
         cast = values.astype(dtype)
     elif values.dtype != dtype:
@@ -100,7 +100,7 @@ def _check_shape(values: Array, tensor: TensorSpec) -> None:
     )
     if not agrees:
         sent = f"has shape {shape}" if shape else "is one number"
-        raise InvalidInput(f"an instance of {tensor.name!r} {sent}; wanted {tensor.instance_in_words}")
+        raise InvalidInput(f"an instance of {tensor.name!r} {sent}; expected {tensor.instance_in_words}")
     if 0 in shape:
         raise InvalidInput(f"an instance of {tensor.name!r} is empty; send at least one value")
 

@@ -1,6 +1,6 @@
 """Counts of one model version, kept in plain lists and turned into samples on scrape.
 
-``prometheus_client``'s own ``observe`` costs about a microsecond each, too much for ten of them in a request.
+``prometheus_client``'s own ``observe`` takes about a microsecond, too much for ten calls per request.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ class Histogram:
     """Counts per bucket and their sum.
 
     Args:
-        bounds: inclusive upper bounds, increasing; a last bucket takes the rest.
+        bounds: inclusive upper bounds, increasing; a last bucket counts larger values.
     """
 
     __slots__ = ("_bounds", "_counts", "_sum")
@@ -49,7 +49,7 @@ class Histogram:
         self._sum += float(values.sum())
 
     def samples(self) -> tuple[list[tuple[str, float]], float]:
-        """Cumulative counts by bound, as Prometheus wants them, and the sum."""
+        """Cumulative counts by bound, in Prometheus' form, and the sum."""
         total = 0.0
         buckets = []
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
@@ -62,7 +62,7 @@ class Histogram:
         return [*self._counts, self._sum]
 
     def merge(self, snapshot: Sequence[float]) -> None:
-        """Add what another one has counted between the same bounds."""
+        """Add the counts of another histogram with the same bounds."""
         *counts, total = snapshot
         for place, count in enumerate(counts):
             self._counts[place] += int(count)
@@ -71,13 +71,13 @@ class Histogram:
 
 @dataclass(slots=True)
 class Duration:
-    """A count and the seconds that all of it took."""
+    """A count, and the total seconds."""
 
     count: int = 0
     seconds: float = 0.0
 
     def add(self, seconds: float, *, count: int = 1) -> None:
-        """Count one, or ``count`` that took so long together."""
+        """Count one event, or ``count`` events, that took ``seconds`` together."""
         self.count += count
         self.seconds += seconds
 
@@ -151,7 +151,7 @@ class VersionMetrics:
     # Batch size -> seconds of BATCH_STAGES.
     by_batch_size: defaultdict[int, BatchStages] = field(default_factory=lambda: defaultdict(_batch_stages))
     last_inference_s: float = 0.0
-    # Answered requests that no histogram has taken up yet: seconds in all, then those of STAGES.
+    # Answered requests that are not in the histograms yet: total seconds, then those of STAGES.
     waiting: list[tuple[float, ...]] = field(default_factory=list)
 
     def batch_done(self, *, rows: int, reason: str, times: BatchTimes, padding: float) -> None:
@@ -166,7 +166,7 @@ class VersionMetrics:
         stages[2].add(times.output_s)
 
     def batch_hung(self) -> None:
-        """Count a batch that was given up."""
+        """Count an abandoned batch."""
         self.hangs += 1
 
     def device_failed(self, *, times: int) -> None:
@@ -174,13 +174,13 @@ class VersionMetrics:
         self.device_faults += times
 
     def answered(self, seconds: float, timings: Timings) -> None:
-        """Count an answered request; the histograms take up many at a time, which costs a tenth."""
+        """Count an answered request. The histograms take many at a time, which costs a tenth."""
         self.waiting.append((seconds, timings.read, timings.decode, timings.queue, timings.compute, timings.encode))
         if len(self.waiting) >= FOLD_AT:
             self.fold()
 
     def fold(self) -> None:
-        """Take up the requests that were only noted down."""
+        """Add the collected requests to the histograms."""
         if not self.waiting:
             return
         columns = np.array(self.waiting).T
@@ -192,15 +192,15 @@ class VersionMetrics:
             self.stage_seconds[stage].observe_all(values)
 
     def work_dropped(self, *, rows: int, reason: str) -> None:
-        """Count instances that left the queue unrun."""
+        """Count instances that left the queue without running."""
         self.dropped[reason] += rows
 
     def queue_changed(self, *, rows: int, nbytes: int) -> None:
-        """Note what waits."""
+        """Record the instances and bytes that wait."""
         self.queued_rows, self.queued_bytes = rows, nbytes
 
     def statistics(self) -> dict[str, Any]:
-        """In the form of Triton's statistics extension."""
+        """The counts in the form of Triton's statistics extension."""
         self.fold()
         executions = sum(stages[0].count for stages in self.by_batch_size.values())
         totals = {
@@ -227,7 +227,7 @@ class VersionMetrics:
         }
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, for JSON; ``merge`` reads it."""
+        """All counts, for JSON; ``merge`` reads it."""
         self.fold()
         return {
             "counts": {name: plain(getattr(self, name)) for name in SUMMED},
@@ -236,11 +236,11 @@ class VersionMetrics:
         }
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
-        """Add what another process has counted.
+        """Add the counts of another process.
 
         Args:
             snapshot: see ``snapshot``.
-            ended: that process is gone, and nothing waits in it any more.
+            ended: that process has ended, so nothing waits in it any more.
         """
         for name, other in snapshot["counts"].items():
             setattr(self, name, summed(getattr(self, name), other))

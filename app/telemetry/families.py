@@ -12,12 +12,12 @@ from app.telemetry.counts import VERSION_LABELS, Histogram
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a loaded version beside its counts.
+    """Facts about a loaded version other than its counts.
 
     Attributes:
-        devices: that it was placed on.
+        devices: its devices.
         golden_difference: largest difference from Keras at load.
-        degraded: its device fails or its backend hangs, in one process at least.
+        degraded: its device fails or its backend hangs, in at least one process.
     """
 
     devices: Sequence[str]
@@ -25,7 +25,7 @@ class Facts:
     degraded: bool
 
     def beside(self, known: "Facts | None") -> "Facts":
-        """These of one process and those of others."""
+        """Merge the facts of one process with those of others."""
         if known is None:
             return self
         return Facts(
@@ -36,7 +36,7 @@ class Facts:
 
 
 def facts_of(model: LoadedModel) -> Facts:
-    """Those of a version of this process."""
+    """The facts of a version of this process."""
     instances = model.instances
     return Facts(instances.devices, model.golden_difference, bool(instances.degraded))
 
@@ -45,7 +45,7 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
     """The metrics of loaded versions."""
     golden = GaugeMetricFamily(
         "atelier_golden_difference",
-        "Largest difference from Keras that the golden samples showed when the version was loaded.",
+        "Largest difference from Keras in the golden samples when the version was loaded.",
         labels=VERSION_LABELS,
     )
     device = GaugeMetricFamily(
@@ -69,31 +69,31 @@ def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bo
     """The metrics of canaries.
 
     Args:
-        compared: model, stable, canary -> what is known, and whether it is halted.
+        compared: (model, stable, canary) -> comparison, and whether the canary is halted.
     """
     copies = CounterMetricFamily(
         "atelier_shadow_copies",
-        "Copies of requests for the canary, by what came of them: ran, failed or dropped.",
+        "Copies of requests for the canary, by result: ran, failed or dropped.",
         labels=[*VERSION_LABELS, "result"],
     )
     rows = CounterMetricFamily(
         "atelier_shadow_rows",
-        "Instances that the canary answered after stable, by whether it agreed.",
+        "Instances that the canary answered after stable, by whether the answers agreed.",
         labels=[*VERSION_LABELS, "result"],
     )
     distance = HistogramMetricFamily(
         "atelier_shadow_score_distance",
-        "Distance of the scores that the canary gave from stable's; of an instance the largest difference.",
+        "Distance of the canary's scores from stable's; the largest difference of each instance.",
         labels=VERSION_LABELS,
     )
     seconds = CounterMetricFamily(
         "atelier_shadow_compute_seconds",
-        "Seconds of computing the copied requests, by who computed.",
+        "Seconds of computing the copied requests, by version.",
         labels=[*VERSION_LABELS, "by"],
     )
     halted = GaugeMetricFamily(
         "atelier_canary_halted",
-        "1 if a canary has passed a limit and gets nothing.",
+        "1 if a canary exceeded a limit and gets no requests.",
         labels=VERSION_LABELS,
     )
     for (name, _, canary), (seen, is_halted) in compared.items():

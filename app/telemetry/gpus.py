@@ -1,4 +1,4 @@
-"""Metrics of the machine's GPUs. Triton calls them ``nv_gpu_*``."""
+"""Metrics of the machine's GPUs; the counterparts of Triton's ``nv_gpu_*``."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,13 +17,13 @@ _FAMILIES = {
 
 
 class WithGpus(Collector):
-    """Other metrics, and those of the GPUs that CUDA sees.
+    """Adds the metrics of the GPUs that CUDA sees to other metrics.
 
-    They are the machine's, whoever reads them: of several worker processes the one that answers tells its own reading.
+    They describe the machine, not the process: with several workers, the worker that answers reports its own reading.
 
     Args:
-        others: of the service.
-        usage: of the GPUs; what is not known of one has no sample.
+        others: metrics of the service.
+        usage: reads the GPUs; an unknown value has no sample.
     """
 
     def __init__(self, others: Collector, usage: Sequence[GpuUsage]) -> None:
@@ -31,7 +31,7 @@ class WithGpus(Collector):
         self._usage = [gpu for gpu in usage if gpu.is_visible]
 
     def collect(self) -> Iterator[Metric]:
-        """The samples of one scrape; without a GPU the others' alone."""
+        """The samples of one scrape; without a GPU only the other metrics."""
         yield from self._others.collect()
         for attribute, (name, text) in _FAMILIES.items() if self._usage else ():
             family = GaugeMetricFamily(name, text, labels=GPU_LABELS)

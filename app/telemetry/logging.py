@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, what belongs to it, and the traceback if there is one.
+    """One JSON object per line: time, level, logger, message, further fields, and the traceback if there is one.
 
     Args:
-        worker: number of the worker process, told in every line; None leaves it out.
+        worker: number of the worker process, added to every line; None leaves it out.
     """
 
     def __init__(self, worker: int | None = None) -> None:
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line of text: time, level, message, and what belongs to it as ``name=value``."""
+    """One line of text: time, level, message, and further fields as ``name=value``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line without a traceback."""
@@ -49,12 +49,12 @@ def _shown(value: object) -> str:
 
 
 def configure_logging(*, level: str, form: str, worker: int | None = None) -> None:
-    """Send everything of ``level`` and above to standard error.
+    """Send all lines of ``level`` and above to standard error.
 
     Args:
         level: "debug", "info", "warning" or "error".
         form: "text" or "json".
-        worker: number of the worker process, for its lines; None where there is but one process.
+        worker: number of the worker process, for its lines; None with a single process.
     """
     handler = logging.StreamHandler(sys.stderr)
     if form == "json":
@@ -62,9 +62,9 @@ def configure_logging(*, level: str, form: str, worker: int | None = None) -> No
     else:
         who = "" if worker is None else f"worker {worker}: "
         handler.setFormatter(TextFormatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
-    # Pillow warns of damaged metadata that nothing here uses; whoever sends it would write into the log.
+    # Pillow warns about damaged metadata that nothing here uses, so clients could write to the log.
     warnings.filterwarnings("ignore", module="PIL")
-    # They tell every chunk of every image, every look at the event loop, every changed file.
+    # These libraries log every chunk of every image, every step of the event loop, every changed file.
     for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
         logging.getLogger(chatty).setLevel(least)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

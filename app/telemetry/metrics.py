@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 GONE_KEPT = 32
-"""Versions that are neither on the disk nor loaded and whose counts are still told, so that a scrape has the last."""
+"""Number of versions, neither on disk nor loaded, that keep their counts, so that a scrape gets the last values."""
 ENDED_KEPT = 256
-"""Versions whose counts are kept of worker processes that have ended."""
+"""Number of versions of ended worker processes that keep their counts."""
 
 
 class Metrics(Collector):
@@ -37,17 +37,17 @@ class Metrics(Collector):
     def __init__(self, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
-        # One state, or several where processes that are merged differ.
+        # One state, or several if merged processes differ.
         self._states: dict[tuple[str, str], set[State]] = {}
         self._unknown: Counter[tuple[str, int]] = Counter()
         # Requests to versions whose counts were dropped.
         self._forgotten_requests = 0
         self._loads: defaultdict[tuple[str, str], Duration] = defaultdict(Duration)
         self._broken: dict[str, bool] = {}
-        # The canaries that are tried and the versions that are ready; set by who wires the service.
+        # The current canaries and the ready versions; set by the code that wires the service.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
-        # Those of other processes: model, stable, canary -> what is known, and whether it is halted.
+        # Comparisons of other processes: (model, stable, canary) -> comparison, and whether the canary is halted.
         self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
         self._merged_facts: dict[tuple[str, int], Facts] = {}
 
@@ -56,7 +56,7 @@ class Metrics(Collector):
         return self.for_version(name, version).statistics()
 
     def comparison(self, rollout: "Rollout") -> Comparison:
-        """What is known of a canary; implements ``serving.describe.Statistics``."""
+        """The comparison of a canary; implements ``serving.describe.Statistics``."""
         found = self._compared().get(_key(rollout))
         return rollout.comparison if found is None else found[0]
 
@@ -64,7 +64,7 @@ class Metrics(Collector):
         """The counts of a model version; the same object every time."""
         key = (name, version)
         found = self._versions.get(key)
-        if found is None:  # on the hot path: not made in vain
+        if found is None:  # on the hot path: create it only if needed
             found = self._versions[key] = VersionMetrics()
         return found
 
@@ -73,22 +73,22 @@ class Metrics(Collector):
         self._loads[name, "ready" if succeeded else "refused"].add(seconds)
 
     def policy_read(self, name: str, broken: bool) -> None:
-        """Note whether serving.json of a model is broken."""
+        """Record whether serving.json of a model is broken."""
         self._broken[name] = broken
 
     def set_state(self, name: str, version: int, state: State | None) -> None:
-        """Note the state of a version; None says that it is gone. Of those that are gone the newest stay counted."""
+        """Record the state of a version; None if it is gone. Of the versions that are gone, the newest keep counts."""
         if state is None:
             self._states.pop((name, str(version)), None)
             gone = [key for key in self._versions if (key[0], str(key[1])) not in self._states]
             self._forget(gone[:-GONE_KEPT])
             if (counts := self._versions.get((name, version))) is not None:
-                counts.fold()  # what waits for its histograms is larger than they are
+                counts.fold()  # the collected requests take more memory than the histograms
         else:
             self._states[(name, str(version))] = {state}
 
     def _forget(self, keys: Iterable[tuple[str, int]]) -> None:
-        """Drop the counts of versions, but for the sum of their requests, which must not fall."""
+        """Drop the counts of versions, except the sum of their requests, which must not decrease."""
         for key in keys:
             self._forgotten_requests += sum(self._versions.pop(key).requests.values())
 
@@ -109,7 +109,7 @@ class Metrics(Collector):
             counts.fail.add(seconds)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, for JSON; ``merge`` reads it."""
+        """All metrics, for JSON; ``merge`` reads it."""
         return {
             "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
@@ -122,11 +122,11 @@ class Metrics(Collector):
         }
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
-        """Add what another process has counted; of one that has ``ended`` only what never falls."""
+        """Add the metrics of another process; if it has ``ended``, only those that never decrease."""
         self._forgotten_requests += snapshot["forgotten_requests"]
         for name, version, counts in snapshot["versions"]:
             self.for_version(name, version).merge(counts, ended=ended)
-            if ended:  # to the end of the row: the first of it are forgotten first
+            if ended:  # move to the end: the first entries are dropped first
                 self._versions[name, version] = self._versions.pop((name, version))
         if ended:
             self._forget(list(self._versions)[:-ENDED_KEPT])
@@ -157,11 +157,11 @@ class Metrics(Collector):
     def _counters(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "atelier_requests",
-            "Inference requests by status code; model is empty when none serves under the name asked for.",
+            "Inference requests by status code; model is empty if no version serves under the requested name.",
             labels=[*VERSION_LABELS, "protocol", "code"],
         )
         closed = CounterMetricFamily(
-            "atelier_batches", "Backend calls by why they closed.", labels=[*VERSION_LABELS, "reason"]
+            "atelier_batches", "Backend calls by the reason why their batch closed.", labels=[*VERSION_LABELS, "reason"]
         )
         dropped = CounterMetricFamily(
             "atelier_dropped_rows",
@@ -170,15 +170,15 @@ class Metrics(Collector):
         )
         loads = CounterMetricFamily(
             "atelier_model_loads",
-            "Attempts to load a version, by what came of it: ready or refused.",
+            "Attempts to load a version, by result: ready or refused.",
             labels=["model", "result"],
         )
         seconds = CounterMetricFamily(
-            "atelier_model_load_seconds", "Seconds that these attempts took.", labels=["model", "result"]
+            "atelier_model_load_seconds", "Seconds of attempts to load a version.", labels=["model", "result"]
         )
         hangs = CounterMetricFamily(
             "atelier_hung_batches",
-            "Batches that were given up because the backend did not answer within max_execution_ms.",
+            "Batches abandoned because the backend did not answer within max_execution_ms.",
             labels=VERSION_LABELS,
         )
         faults = CounterMetricFamily(
@@ -231,14 +231,14 @@ class Metrics(Collector):
         yield from (rows, nbytes)
         policies = GaugeMetricFamily(
             "atelier_serving_json_broken",
-            "1 while serving.json of a model cannot be followed; what served before goes on.",
+            "1 while serving.json of a model is broken; the last valid serving.json stays in effect.",
             labels=["model"],
         )
         for name, broken in sorted(self._broken.items()):
             policies.add_metric([name], float(broken))
         yield policies
         states = GaugeMetricFamily(
-            "atelier_model_state", "1 for the state that a version is in.", labels=[*VERSION_LABELS, "state"]
+            "atelier_model_state", "1 for the current state of a version.", labels=[*VERSION_LABELS, "state"]
         )
         for version, current in sorted(self._states.items()):
             for state in State:

@@ -1,4 +1,4 @@
-"""What Prometheus' standard collectors say of a process, summed over several."""
+"""The metrics of Prometheus' standard process collectors, summed over several processes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,19 +7,19 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-# Of these the least counts: the service has run since its first process started.
+# The minimum counts: the service has run since its first process started.
 _LEAST = {"process_start_time_seconds"}
 
 
 class ProcessMetrics(Collector):
-    """``process_*`` and ``python_gc_*`` of all processes that are merged into it: sums, but the earliest start."""
+    """``process_*`` and ``python_gc_*`` of all merged processes: sums, except the earliest start."""
 
     def __init__(self) -> None:
         self._families: dict[str, tuple[str, str]] = {}
         self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def merge(self, snapshot: Sequence[Any], *, ended: bool = False) -> None:
-        """Add a process, see ``OwnProcess``; of one that has ``ended`` only what never falls."""
+        """Add a process, see ``OwnProcess``; if it has ``ended``, only the values that never decrease."""
         for name, text, kind, samples in snapshot:
             if ended and kind != "counter":
                 continue
@@ -33,7 +33,7 @@ class ProcessMetrics(Collector):
                     known[key] = min(known[key], value) if name in _LEAST else known[key] + value
 
     def snapshot(self) -> list[Any]:
-        """Everything, for JSON, as ``OwnProcess`` has it."""
+        """All values, for JSON, in the form of ``OwnProcess``."""
         return [
             [name, *self._families[name], [[sample, dict(labels), value] for (sample, labels), value in found.items()]]
             for name, found in self._samples.items()
@@ -49,7 +49,7 @@ class ProcessMetrics(Collector):
 
 
 class OwnProcess:
-    """Reads what the standard collectors say of this process."""
+    """Reads the standard collectors of this process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

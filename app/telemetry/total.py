@@ -1,4 +1,4 @@
-"""The counts of all worker processes together, in place of those of one."""
+"""The counts of all worker processes together, instead of those of one."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Total(Collector):
-    """What one process says of itself, for the whole service; implements ``serving.describe.Statistics``.
+    """The sums over all processes, as one process reports them; implements ``serving.describe.Statistics``.
 
     Args:
-        document: "metrics" and "process" as their classes' ``snapshot`` has them; "serving": workers that answer;
-            "restarts": workers that were started in place of another; "requests": [worker, inference requests].
+        document: "metrics" and "process" as in their classes' ``snapshot``; "serving": workers that answer;
+            "restarts": workers that replaced another; "requests": [worker, inference requests].
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Total(Collector):
         return self._metrics.statistics(name, version)
 
     def comparison(self, rollout: "Rollout") -> "Comparison":
-        """What is known of a canary."""
+        """The comparison of a canary."""
         return self._metrics.comparison(rollout)
 
     def collect(self) -> Iterator[Metric]:
@@ -48,7 +48,7 @@ class Total(Collector):
         )
         yield CounterMetricFamily(
             "atelier_worker_restarts",
-            "Worker processes started in place of one that ended.",
+            "Worker processes started to replace one that ended.",
             value=self._document["restarts"],
         )
         requests = CounterMetricFamily(

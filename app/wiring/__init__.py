@@ -1,1 +1,1 @@
-"""How the parts become one service: used by ``main`` and the worker processes alone."""
+"""Combines the parts into one service; used only by ``main`` and the worker processes."""

@@ -1,4 +1,4 @@
-"""The ASGI application: FastAPI, with the short way of inference requests in front of it."""
+"""The ASGI application: FastAPI, with the short path for inference requests in front of it."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,11 +37,11 @@ class Atelier(FastAPI):
     decode_pool: DecodePool
     connections: Connections
     metrics: Metrics
-    # Load, unload, promote and roll back, and all counts: of this process or, with workers, of all.
+    # Commands (load, unload, promote, roll back) and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands
     total: TotalStatistics
     grpc: "GrpcServer | None" = None
-    # Why the application did not start, if that is nobody's mistake in the code.
+    # Why the application did not start, if the cause is not a bug.
     startup_error: CannotListen | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +58,7 @@ class Atelier(FastAPI):
         self.registry.fail_unfinished()
 
     async def _send_reason(self, send: Send, message: Message) -> None:
-        """Starlette sends the traceback of what stopped the start; an address that is taken is said in a sentence."""
+        """Starlette sends the traceback of a failed start; an address in use is reported in one sentence instead."""
         if message["type"] == "lifespan.startup.failed" and self.startup_error is not None:
             message["message"] = self.startup_error.message
         await send(message)
@@ -71,5 +71,5 @@ class Atelier(FastAPI):
 
 
 async def _without_body(send: Send, message: Message) -> None:
-    """The answer to HEAD is that to GET, its Content-Length included, and nothing after its head: RFC 9110, 9.3.2."""
+    """Answer HEAD like GET, with its Content-Length but without its body: RFC 9110, 9.3.2."""
     await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

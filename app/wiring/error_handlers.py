@@ -1,4 +1,4 @@
-"""Errors of the FastAPI routes in the one form of every error."""
+"""Sends errors of the FastAPI routes in the standard form of errors."""
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,7 +10,7 @@ from app.errors import ServingError
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer all errors, of our own, of Starlette's routing, of FastAPI's checks, as ``{"error": message}``."""
+    """Answer all errors, our own, Starlette's routing errors and FastAPI's checks, as ``{"error": message}``."""
     app.add_exception_handler(ServingError, _serving)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -50,5 +50,5 @@ async def _validation(_request: Request, error: Exception) -> Response:
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:
-    """Our own mistake: Starlette raises it again afterwards, so that the log has its traceback."""
+    """A bug: Starlette raises it again afterwards, so that the log contains its traceback."""
     return Response(error_body("internal error; see the service's log"), 500, {"content-type": "application/json"})

@@ -1,7 +1,7 @@
-"""Gives memory back while the service runs: after a version was freed, and now and then.
+"""Returns unused memory while the service runs: after a version was freed, and at intervals.
 
-Two things keep memory that nobody uses. Objects in cycles wait for a collection, and the interpreter's own thresholds
-are set so high (``lifespan``) that none falls into the midst of requests. And malloc keeps the pages of what was freed.
+Two things keep unused memory. Objects in reference cycles wait for a garbage collection, and the interpreter's own
+thresholds are set high (``lifespan``) so that none runs during requests. And malloc keeps the pages of freed memory.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ from contextlib import suppress
 log = logging.getLogger("atelier.housekeeping")
 
 EVERY_S = 5.0
-"""Between two looks at what has piled up."""
+"""Interval of the checks."""
 NOT_BEFORE_S = 0.5
-"""Versions that are freed one after the other are cleared away together."""
+"""Delay after a version was freed; versions freed within it are cleaned up together."""
 CYCLES_FROM = 2_000
-"""New objects from which on cycles are looked for. What is left of them once all requests leave none: ten objects or so
-for each array of golden samples (numpy reads their headers by ``ast``), and five for each gRPC call (grpcio's own)."""
+"""New objects from which on cycles are collected. Some remain even if requests leave no cycles: about ten for each
+array of golden samples (numpy parses their headers with ``ast``), and five for each gRPC call (grpcio's own)."""
 TRIM_FROM_BYTES = 32 * 2**20
-"""Growth of resident memory since the last time from which on free pages are given back."""
+"""Growth of resident memory since the last trim from which on free pages are returned."""
 
 LOOKS_AFTER_A_PEAK = 4
-"""While memory is that much above the least ever, pages are given back at every so many looks: what was used at a peak
-is freed by and by."""
+"""While memory is this much above its minimum, pages are returned every few checks: the memory of a peak is freed
+gradually."""
 
 
 class Housekeeping:
-    """Collects cycles on the event loop, and gives back pages in a thread.
+    """Collects cycles on the event loop, and returns pages in a thread.
 
-    On the event loop because what is destroyed there may belong to it: transports, futures.
+    Collection runs on the event loop because destroyed objects may belong to it: transports, futures.
 
     Args:
-        trim: gives free pages back, blocks; None: cannot be done here.
+        trim: returns free pages, blocks; None: not possible here.
         resident_bytes: memory of the process.
-        every_s: between two looks.
-        not_before_s: between a version that was freed and the time at which that is cleared away.
+        every_s: interval of the checks.
+        not_before_s: delay between freeing a version and the clean-up.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class Housekeeping:
         self._every_s = every_s
         self._not_before_s = not_before_s
         self._freed = asyncio.Event()
-        # The least since the last time: growth is counted from there.
+        # The minimum since the last trim, from which growth is counted.
         self._floor_bytes = 0
-        # The least ever, and looks since the last time: what a peak has left is given back later.
+        # The minimum since the start, and checks since the last trim: memory of a peak is returned later.
         self._least_bytes = 0
         self._looks = 0
 
     def freed(self) -> None:
-        """A version was freed. On the event loop."""
+        """Schedule a clean-up after a version was freed. Call it on the event loop."""
         self._freed.set()
 
     async def run(self) -> None:
-        """Look after memory until cancelled."""
+        """Check memory until cancelled."""
         await self.clear_away()
         while True:
             with suppress(TimeoutError):
@@ -76,7 +76,7 @@ class Housekeeping:
                 await self._look()
 
     async def clear_away(self) -> None:
-        """Collect all cycles and give back all free pages."""
+        """Collect all cycles and return all free pages."""
         gc.collect()
         if self._trim is not None:
             await asyncio.to_thread(self._trim)
@@ -85,7 +85,7 @@ class Housekeeping:
         self._looks = 0
 
     async def _look(self) -> None:
-        """Clear away if it is worth it."""
+        """Clean up if it is worth it."""
         if gc.get_count()[0] >= CYCLES_FROM:
             gc.collect()
         resident = self._resident_bytes()

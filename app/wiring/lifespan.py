@@ -1,4 +1,4 @@
-"""The start and the end of the service: load, follow the disk, serve gRPC; at the end, drain."""
+"""Start and stop of the service: load, follow the disk, serve gRPC; at the end, drain."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ LOOK_AT_KEYS_EVERY_S = 1.0
 async def lifespan(
     app: FastAPI, *, settings: Settings, processes: Processes, housekeeping: Housekeeping
 ) -> AsyncIterator[None]:
-    """Load while the process is already live, so that a probe can tell loading from dead; drain at the end."""
+    """Load while the process is already live, so that a probe can distinguish loading from dead; drain at the end."""
     assert isinstance(app, Atelier)
     tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, processes.loaded, housekeeping))]
     if app.keys is not None:
@@ -58,10 +58,10 @@ async def lifespan(
 async def _load_and_follow(
     lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping
 ) -> None:
-    """Load all models, spare the garbage collector what stays for good, and follow what changes on the disk meanwhile.
+    """Load all models, exclude lasting objects from garbage collection, and follow changes on disk at the same time.
 
-    A full collection walks every object: tens of milliseconds with all libraries loaded, in the midst of requests that
-    take two. Frozen objects are not walked, and what leaves cycles behind is collected by ``housekeeping``.
+    A full collection visits every object: with all libraries loaded that takes tens of milliseconds, while requests
+    take two. Frozen objects are not visited, and ``housekeeping`` collects cycles.
     """
     follower = Follower(lifecycle)
     await follower.remember()
@@ -76,15 +76,15 @@ async def _load_and_follow(
 
 
 async def _follow_keys(keys: ApiKeys) -> None:
-    """Take over a changed file of API keys within two seconds."""
+    """Reload a changed file of API keys within two seconds."""
     while True:
         await asyncio.sleep(LOOK_AT_KEYS_EVERY_S)
         await asyncio.to_thread(keys.reread)
 
 
 async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
-    """Listen on ``grpc_port``. Imported here: who does not ask for gRPC does not wait for its libraries."""
-    # Its C core writes to standard error past our log; what matters of that raises as well.
+    """Listen on ``grpc_port``. The import is here, so that a service without gRPC does not load its libraries."""
+    # gRPC's C core writes to standard error past our log; important errors also raise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from app.edge.grpc.health import HealthServicer
     from app.edge.grpc.inference import GrpcInference

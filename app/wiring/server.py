@@ -1,4 +1,4 @@
-"""The end of a service: uvicorn with the shutdown order that a load balancer needs."""
+"""Stop of the service: uvicorn with the shutdown order that a load balancer requires."""
 
 import asyncio
 import logging
@@ -25,14 +25,14 @@ from app.settings import Settings
 
 log = logging.getLogger("atelier.server")
 
-# How much later than after ``drain_delay_s`` and ``shutdown_timeout_s`` the process ends, whatever it does.
+# Seconds after ``drain_delay_s`` and ``shutdown_timeout_s`` after which the process ends in any case.
 OVERRUN_S = 10.0
-# Once no request is open any more, threads that load or look at the disk have that long to return.
+# Seconds for threads that load or read the disk to return once no request is open any more.
 LEFT_BEHIND_S = 2.0
 
 
 def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves ``app``, an ``Atelier``."""
+    """uvicorn's configuration for ``app``, an ``Atelier``."""
     tls = settings.tls
     return uvicorn.Config(
         app,
@@ -41,7 +41,7 @@ def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
         http=InferenceProtocol,
         log_config=None,
         access_log=False,
-        # Nothing here asks who the client is, and both would cost every request some microseconds.
+        # Nothing here uses the client's address, and both would cost every request some microseconds.
         proxy_headers=False,
         server_header=False,
         ssl_context_factory=None if tls is None else lambda *_: tls.context(),
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._app: Any = config.app
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Of the process that ``run`` ends; who serves within a process of its own keeps that.
+        # For the process that ``run`` ends; a caller that serves within its own process keeps the setting.
         self._limit: _Limit | None = None
         self._public = Bind(settings.host, settings.port)
         self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
             self._limit.end_within(LEFT_BEHIND_S)
 
     async def startup(self, sockets: Any = None) -> None:
-        """Listen, for administrators as well if they have an address of their own."""
+        """Listen, also for administrators if they have their own address."""
         admin_sockets = await self._open_admin_sockets()
         own = await self._open_tls_sockets() if self.config.ssl is not None and sockets is None else []
         await super().startup([] if own else sockets)
@@ -95,12 +95,12 @@ class Server(uvicorn.Server):
 
     async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        if listening.family == socket.AF_UNIX:  # who reaches it is on this machine
+        if listening.family == socket.AF_UNIX:  # its clients are on this machine
             return await loop.create_unix_server(protocol, sock=listening)
         return await loop.create_server(protocol, sock=listening, **self.tls_times())
 
     def tls_times(self) -> TlsTimes:
-        """How connections are encrypted."""
+        """TLS of the listeners."""
         return tls_times(self.config.ssl, handshake_timeout_s=self._settings.head_timeout_s)
 
     def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
@@ -117,7 +117,7 @@ class Server(uvicorn.Server):
         return self.protocol(is_admin=True)
 
     async def _open_tls_sockets(self) -> list[socket.socket]:
-        """uvicorn would wait a minute for each handshake, and half of one for each close."""
+        """Shorter timeouts than uvicorn's: a minute for each handshake, and half a minute for each close."""
         try:
             return await listen(self._settings.host, self._settings.port)
         except OSError as error:
@@ -144,7 +144,7 @@ class Server(uvicorn.Server):
             self.force_exit = sig == signal.SIGINT or self.force_exit
             if (
                 self.force_exit and self._loop is not None
-            ):  # uvicorn waits for no connection now; gRPC waits for its work
+            ):  # uvicorn no longer waits for connections; gRPC waits for its work
                 self._loop.call_soon_threadsafe(self._app.fail_unfinished)
             return
         registry.start_draining()
@@ -153,7 +153,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Stop listening, for HTTP and gRPC at once, and finish what is under way."""
+        """Stop listening, for HTTP and gRPC at once, and finish requests in progress."""
         if (grpc := self._app.grpc) is not None:
             grpc.begin_stop()
         await super().shutdown(sockets)
@@ -171,23 +171,23 @@ class Server(uvicorn.Server):
 
 
 def bound(bind: Bind, sockets: list[socket.socket]) -> Bind:
-    """Where these sockets listen: with the port that was picked if any would do."""
+    """The addresses of these sockets, with the port that was picked."""
     return bind if bind.port is None else Bind(bind.host, sockets[0].getsockname()[1])
 
 
 class _Limit:
-    """Ends the process when its time is up.
+    """Ends the process when its time is over.
 
-    Python waits for every thread of a pool, and one that reads from a file system that does not answer never returns.
+    Python waits for all threads of a pool, and a thread that reads from a hung file system never returns.
     """
 
     def __init__(self) -> None:
-        # The one queue that a signal's handler may write to.
+        # The one kind of queue that a signal handler may write to.
         self._ends: SimpleQueue[float] = SimpleQueue()
         threading.Thread(target=self._wait, name="shutdown-limit", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:
-        """The process ends within so many seconds, or earlier if that was said before."""
+        """End the process within ``seconds``, or earlier if an earlier call said so."""
         self._ends.put(time.monotonic() + seconds)
 
     def _wait(self) -> None:
@@ -197,9 +197,9 @@ class _Limit:
                 end = min(end, self._ends.get(timeout=left))
             except Empty:
                 break
-        # In a thread: whoever reads the log may have stopped to.
+        # In a thread, because the reader of the log may have stopped reading.
         last = threading.Thread(
-            target=log.warning, args=("ends with work that does not: a load, or a look at the disk",)
+            target=log.warning, args=("the process ends although work has not: a load, or a look at the disk",)
         )
         last.daemon = True
         last.start()

@@ -133,7 +133,7 @@ def test_admin_loopback_lets_callers_of_this_machine_through_without_the_key(mod
 
 
 def test_admin_key_without_a_key_is_a_mistake(models):
-    with pytest.raises(AssertionError, match="--admin key needs a key"):
+    with pytest.raises(AssertionError, match="--admin key requires a key"):
         Service(models, "--admin", "key")
 
 
@@ -208,5 +208,5 @@ def test_grpc_admin_calls_that_a_proxy_forwarded_are_refused(models):
 
 @pytest.mark.parametrize("address", ["9000", "127.0.0.1:", "127.0.0.1:70000", "unix:relative.sock"])
 def test_an_address_that_is_none_is_refused_in_words(models, address):
-    with pytest.raises(AssertionError, match=re.escape(f"{address!r} is no address")):
+    with pytest.raises(AssertionError, match=re.escape(f"{address!r} is not an address")):
         Service(models, "--admin-bind", address)

@@ -145,7 +145,7 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
     second = new_key(path, "second")
     wait_until(lambda: codes(second) == {200})
     path.write_text("{broken")
-    workers.service.says("the keys that were in force remain so")
+    workers.service.says("the previous keys stay in effect")
     assert codes(first) == codes(second) == {200}
     path.unlink()
     third = new_key(path, "third")

@@ -51,17 +51,17 @@ def with_pixel(value):
 
 def test_wrong_nesting_names_the_place(tiny):
     error = predict(tiny, {"instances": [[[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, [4]]]]})
-    assert error == "instances[0][3][3] is an array; wanted a number"
+    assert error == "instances[0][3][3] is an array; expected a number"
 
 
 def test_too_shallow_nesting_names_both_shapes(tiny):
     error = predict(tiny, {"instances": [[1, 2, 3, 4]]})
-    assert error == "an instance of 'pixels' has shape (4,); wanted uint8 of shape (4, 4)"
+    assert error == "an instance of 'pixels' has shape (4,); expected uint8 of shape (4, 4)"
 
 
 def test_too_deep_nesting_of_token_ids_says_what_is_wanted(tiny):
     error = predict(tiny, {"instances": [[[1, 2]]]}, "words")
-    assert error == "an instance of 'token_ids' has shape (1, 2); wanted a list of int32"
+    assert error == "an instance of 'token_ids' has shape (1, 2); expected a list of int32"
 
 
 def test_ragged_rows_name_the_odd_one(tiny):
@@ -71,12 +71,12 @@ def test_ragged_rows_name_the_odd_one(tiny):
 
 def test_wrong_shape_names_both_shapes(tiny):
     error = predict(tiny, {"instances": [[[1, 2, 3]] * 3]})
-    assert error == "an instance of 'pixels' has shape (3, 3); wanted uint8 of shape (4, 4)"
+    assert error == "an instance of 'pixels' has shape (3, 3); expected uint8 of shape (4, 4)"
 
 
 @pytest.mark.parametrize("body", [{"instances": [1, 2]}, {"instances": [{"text": 5}]}])
 def test_a_bare_number_as_an_instance_says_what_is_wanted(tiny, body):
-    assert predict(tiny, body, "words") == "an instance of 'token_ids' is one number; wanted a list of int32"
+    assert predict(tiny, body, "words") == "an instance of 'token_ids' is one number; expected a list of int32"
 
 
 def test_a_bare_number_as_a_column_is_refused(tiny):
@@ -105,7 +105,7 @@ def test_text_for_a_model_of_tensors_names_its_input(tiny):
     [(None, "null"), (True, "true"), (False, "false"), ("7", "a string"), ({"b64": ""}, "an object"), ([], "an array")],
 )
 def test_a_pixel_that_is_no_number_is_named(tiny, value, kind):
-    assert predict(tiny, with_pixel(value)) == f"instances[1][3][2] is {kind}; wanted a number"
+    assert predict(tiny, with_pixel(value)) == f"instances[1][3][2] is {kind}; expected a number"
 
 
 def test_a_pixel_of_300_is_out_of_range(tiny):
@@ -319,14 +319,14 @@ def test_an_empty_body_is_answered_with_what_to_send(tiny, model, send, headers)
 
 def test_a_text_that_is_not_utf8_names_the_byte(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=b"caf\xe9", headers=TEXT)
-    assert error == f"4 bytes are no UTF-8 text: byte 3 is 0xe9; {SEND_WORDS}"
+    assert error == f"4 bytes are not UTF-8 text: byte 3 is 0xe9; {SEND_WORDS}"
 
 
 @pytest.mark.parametrize("headers", [{}, TEXT])
 def test_an_image_as_text_says_what_the_model_takes(tiny, headers):
     image = png(np.zeros((4, 4), np.uint8))
     error = refused(tiny, "/v1/models/words:classify", content=image, headers=headers)
-    assert error == f"{len(image)} bytes are no UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
+    assert error == f"{len(image)} bytes are not UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
 
 
 def test_an_image_for_a_text_model_says_what_it_takes(tiny):
@@ -362,7 +362,7 @@ def test_an_unread_content_type_is_answered_with_what_to_send(tiny):
 def test_a_raw_tensor_of_the_wrong_size_names_the_row_size(tiny):
     error = refused(tiny, "/v1/models/brightness:predict", content=b"x" * 17, headers=OCTETS)
     assert error == (
-        "body of 17 bytes is no whole number of instances of 'pixels' (uint8 of shape (4, 4)), 16 bytes each"
+        "body of 17 bytes is not a whole number of instances of 'pixels' (uint8 of shape (4, 4)), 16 bytes each"
     )
 
 
@@ -412,7 +412,7 @@ def test_what_follows_compressed_data_is_refused(tiny):
             headers = {"content-encoding": encoding}
             refused(tiny, "/v1/models/fragile:predict", content=body + junk, headers=headers)
     error = refused(tiny, "/v1/models/fragile:predict", content=zlib.compress(whole) * 2, headers=headers)
-    assert error == "body goes on after the end of its deflate data; send nothing else"
+    assert error == "body continues after the end of its deflate data; send nothing else"
 
 
 def test_many_gzip_members_are_refused_before_they_take_long(tiny):

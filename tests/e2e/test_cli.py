@@ -173,7 +173,7 @@ def test_models_says_which_file_can_not_be_read(tmp_path):
         (("brightness", "[a] [/b]"), "there is no file '[a] [/b]'; model 'brightness' takes an image file"),
         (("[red]", ":king:"), "model '[red]' is not in the repository; models: brightness, fragile, words"),
         (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
-        (("words", ROOT / "docs/examples/boot.png"), "533 bytes are no UTF-8 text: byte 0 is 0x89"),
+        (("words", ROOT / "docs/examples/boot.png"), "533 bytes are not UTF-8 text: byte 0 is 0x89"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(tiny_models, arguments, error):
@@ -195,16 +195,16 @@ def test_a_misspelt_variable_is_refused():
 
 def test_devices_says_why():
     printed = " ".join(run("devices").stdout.replace("│", " ").split())
-    assert "ONNX Runtime's CPU provider is always there" in printed
+    assert "ONNX Runtime's CPU provider is always available" in printed
     assert "models run on cpu: device is 'auto', and no GPU was found" in printed or "cuda:0" in printed
 
 
 def test_devices_says_why_a_gpu_cannot_be_had():
     done = run("devices", "--device", "cuda:0", **WITHOUT_GPUS)
     assert done.returncode == 2
-    assert "ONNX Runtime's CPU provider is always there" in done.stdout
+    assert "ONNX Runtime's CPU provider is always available" in done.stdout
     assert done.stderr.strip() == (
-        "error: device is 'cuda:0', which needs a GPU, and no NVIDIA driver reports one; "
+        "error: device is 'cuda:0', which requires a GPU, but no NVIDIA driver reports one; "
         "set device to 'auto' or 'cpu', in serving.json or with --device"
     )
     by_variable = run("devices", ATELIER_DEVICE="cuda:0", **WITHOUT_GPUS)

@@ -128,7 +128,7 @@ def test_a_body_after_such_an_offer_is_never_read_as_a_request(line, headers):
     line.send(head(headers, length=len(LIVE)), LIVE)
     status, document = line.reply()
     assert status == 400
-    assert "is no whole number of instances" in document["error"]
+    assert "is not a whole number of instances" in document["error"]
     assert line.is_silent()
 
 

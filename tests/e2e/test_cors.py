@@ -106,5 +106,5 @@ def test_by_default_nothing_is_said_of_it(tiny):
 
 def test_an_origin_that_is_none_is_refused_in_words(models):
     for value in ("app.example", "https://app.example/path", "https://*.example/x"):
-        with pytest.raises(AssertionError, match="is no origin; write"):
+        with pytest.raises(AssertionError, match="is not an origin; write"):
             Service(models, "--cors-origins", value)

@@ -239,7 +239,7 @@ def test_a_number_beyond_what_is_allowed_is_refused(client, verb, name, value):
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])
 def test_a_model_that_does_not_foretell_words_says_so(client, verb):
     reply = client.post(f"/v2/models/brightness/{verb}", json={"text_input": "a"})
-    error = "model 'brightness' does not generate text: its output is not that of a next token"
+    error = "model 'brightness' does not generate text: its output does not predict the next token"
     assert (reply.status_code, reply.json()) == (400, {"error": error})
 
 

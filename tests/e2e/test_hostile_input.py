@@ -169,7 +169,7 @@ def test_equal_keys_before_binary_tensors_are_refused_with_400(client):
 def test_a_number_beyond_a_float_is_refused_though_infinity_is_allowed(client, number):
     assert client.post("/v1/models/rule:predict", content='{"instances": [[Infinity]]}').status_code == 200
     error = refused(client, "/v1/models/rule:predict", content=f'{{"instances": [[{number}]]}}')
-    assert error.endswith("is too big for 64 bits; write Infinity if that is meant")
+    assert error.endswith("is too big for 64 bits; write Infinity for an infinite value")
 
 
 def test_a_boundary_of_300_characters_is_refused_with_400(client):
@@ -194,7 +194,8 @@ def test_a_host_or_an_origin_that_is_no_address_keeps_admin_routes_closed(client
     assert head.startswith(b"HTTP/1.1 403 ")
     error = json.loads(body)["error"]
     assert (
-        "is no name of this service" in error or "/v2/repository/models/rule/unload is closed to other sites" in error
+        "is not a name of this service" in error
+        or "/v2/repository/models/rule/unload is closed to other sites" in error
     )
 
 

@@ -83,8 +83,8 @@ def add_a_file(directory):
         (damage_nothing_but_the_manifest, "manifest.json"),
         (cut_the_graph_short, "the manifest says"),
         (change_one_byte, "sha256"),
-        (remove_the_golden_samples, "golden.npz is in the manifest and not on disk"),
-        (add_a_file, "notes.txt is on disk and not in the manifest"),
+        (remove_the_golden_samples, "golden.npz is in the manifest but not on disk"),
+        (add_a_file, "notes.txt is on disk but not in the manifest"),
     ],
 )
 def test_a_damaged_version_is_refused_and_the_others_serve(tmp_path, start, damage, reason):
@@ -189,7 +189,7 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
 
     clients = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
-    service.says("runs a batch still")
+    service.says("still runs a batch")
     for client in clients:
         client.join()
     gone = "model 'slow' version 1 was unloaded before this request was answered; try again"

@@ -139,7 +139,7 @@ def test_numbers_are_not_classified(client, body):
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ({"json": {"instances": [10.0]}}, "an instance of 'x' is one number; wanted float32 of shape (1,)"),
+        ({"json": {"instances": [10.0]}}, "an instance of 'x' is one number; expected float32 of shape (1,)"),
         ({"json": {"instances": [[1e39]]}}, "instance 0 of 'x': value 1e+39 at [0] is outside -3.40282e+38 to"),
         ({"content": b'{"instances": [[NaN]]}'}, "instance 0 of 'x': value nan at [0] is not a finite number"),
         ({"json": {"instances": ["10"]}}, "model 'rule' takes neither images nor text; it takes tensors: 'x'"),

@@ -160,10 +160,15 @@ def test_load_with_a_configuration_or_files_is_not_supported(client):
     ("path", "body", "code", "error"),
     [
         ("index", '{"ready": 1}', 400, "'ready' is 1; send true or false"),
-        ("index", "[1]", 400, "the JSON document is no object; send an object {key: value}"),
+        ("index", "[1]", 400, "the JSON document is not an object; send an object {key: value}"),
         ("index", "{", 400, None),
         ("models/words/load", '{"parameters": 1}', 400, "'parameters' is 1; send an object {key: value}"),
-        ("models/words/load", " " * 70_000, 413, "body of more than 65536 bytes; this route takes a few settings only"),
+        (
+            "models/words/load",
+            " " * 70_000,
+            413,
+            "body of more than 65536 bytes; this route accepts only a few settings",
+        ),
         (
             "models/words/unload",
             '{"parameters": {"unload_dependents": 1}}',
@@ -396,7 +401,7 @@ def test_with_a_key_admin_routes_ask_for_it_everywhere(models, monkeypatch, host
     ("headers", "error"),
     [
         ({"origin": "http://evil.example"}, "closed to other sites"),
-        ({"host": "evil.example"}, "the Host header is 'evil.example', which is no name of this service"),
+        ({"host": "evil.example"}, "the Host header is 'evil.example', which is not a name of this service"),
     ],
 )
 def test_a_page_of_another_site_cannot_unload(tiny, headers, error):

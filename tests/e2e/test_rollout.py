@@ -250,7 +250,7 @@ def test_a_promoted_canary_leaves_no_canary(start, models):
     assert {ask(service.client) for _ in range(30)} == {"2"}
     reply = service.client.get("/v2/models/brightness/shadow")
     assert reply.status_code == 404
-    assert reply.json()["error"].startswith("model 'brightness' has no canary that serves next to a stable version")
+    assert reply.json()["error"].startswith("model 'brightness' has no canary that serves alongside a stable version")
     assert serving(service) == ["2"]
 
 

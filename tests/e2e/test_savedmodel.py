@@ -182,6 +182,6 @@ def test_a_backend_that_does_not_exist_and_a_version_without_savedmodel_are_refu
     try:
         wait_until(lambda: "no model version could be loaded" in service.log)
         service.says("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
-        service.says("other/1/saved_model.pb: there is no such file")
+        service.says("other/1/saved_model.pb: the file does not exist")
     finally:
         assert service.stop() == 0

@@ -145,7 +145,7 @@ def test_devices_and_which_version_runs_on_which(tiny_models):
 
 
 NO_GPU = (
-    "device is {!r}, which needs a GPU, and no NVIDIA driver reports one; "
+    "device is {!r}, which requires a GPU, but no NVIDIA driver reports one; "
     "set device to 'auto' or 'cpu', in serving.json or with --device"
 )
 

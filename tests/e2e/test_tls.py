@@ -169,7 +169,7 @@ def test_an_encrypted_key_needs_its_password_which_no_log_holds(models, server, 
     with client_of(service, certificates.ca):
         pass
     assert PASSWORD not in service.log
-    with pytest.raises(AssertionError, match="gRPC reads no encrypted keys"):
+    with pytest.raises(AssertionError, match="gRPC cannot read encrypted keys"):
         Service(
             models, *flags((server[0], key)), "--grpc-port", "0", environment={"ATELIER_TLS_KEY_PASSWORD": PASSWORD}
         )

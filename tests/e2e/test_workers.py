@@ -225,7 +225,7 @@ def test_what_all_workers_refuse_is_said_once(workers, models):
     damaged = write_brightness_model(models, version=2)
     (damaged / "notes.txt").write_text("x")
     assert command(workers, "brightness", "load").status_code == 400
-    assert "notes.txt is on disk and not in the manifest" in command(workers, "brightness", "load").json()["error"]
+    assert "notes.txt is on disk but not in the manifest" in command(workers, "brightness", "load").json()["error"]
     serving = models / "brightness" / "serving.json"
     serving.write_text("{")
     assert "serving.json" in command(workers, "brightness", "load").json()["error"]

@@ -1,1 +1,1 @@
-"""Reads and writes files that others may have damaged: bounded sizes, regular files, verified copies."""
+"""Reads and writes files that others may have damaged: limited sizes, regular files, verified copies."""

@@ -1,7 +1,7 @@
-"""JSON text from outside to Python objects, by the rules that every document must obey.
+"""JSON text from outside to Python objects, under rules that every document must obey.
 
-The stdlib's parser reads more than JSON is: equal keys, halves of surrogate pairs, numbers beyond a float. Each would
-change its meaning on the way or break something later, so each is refused here.
+The stdlib's parser accepts more than valid JSON: duplicate keys, halves of surrogate pairs, numbers beyond a float.
+Each would change its meaning on the way or cause an error later, so each is refused here.
 """
 
 import json
@@ -16,19 +16,19 @@ import orjson
 
 from app.errors import InvalidInput, TooLarge
 
-# Arrays and objects in one another. A tensor of numpy has at most 64 dimensions, and no walk of ours may reach the
-# interpreter's limit of recursion.
+# Nesting depth. A numpy tensor has at most 64 dimensions, and our recursive functions must stay below the
+# interpreter's recursion limit.
 MAX_DEPTH = 64
-# Of one object. simdjson looks for each key from the first one on, so the cost of all grows with the square.
+# Keys of one object. simdjson searches each key from the first one on, so the total cost is quadratic.
 MAX_KEYS = 1_024
 
-# Of one document: each becomes a Python object, of which a body of 16 MiB has room for millions.
+# Arrays and objects of one document: each becomes a Python object, and a body of 16 MiB can contain millions.
 MOST_ARRAYS = 2**20
 MOST_OBJECTS = 2**17
-# Of one document whose numbers do not form one array: all of them become Python objects, too.
+# Values of a document whose numbers do not form one array: all of them become Python objects, too.
 MOST_VALUES = 2**21
 
-# It matches from every quote, and gives nothing back: the cost is linear even where a string does not end.
+# It matches from every quote without backtracking: the cost is linear even if a string does not end.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = np.array([(byte in b"[{") - (byte in b"]}") for byte in range(256)], np.int8)
@@ -36,15 +36,15 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_json(body: bytes, *, strict: bool) -> Any:
-    """The value that a body holds, as ordinary Python objects; NaN and Infinity are read.
+    """The value of a body as ordinary Python objects; NaN and Infinity are accepted.
 
     Args:
         body: UTF-8.
-        strict: refuse anything but white space after the value; else it is ignored, as TensorFlow Serving does.
+        strict: refuse anything but white space after the value; otherwise it is ignored, as in TensorFlow Serving.
 
     Raises:
         InvalidInput: not JSON (with the offset), not UTF-8, nested too deep, an object that ``check_keys`` refuses, a
-            number that no float64 holds, or a string with half of a surrogate pair.
+            number that does not fit a float64, or a string with half of a surrogate pair.
     """
     if strict and (quick := _read_quickly(body)) is not None:
         return quick
@@ -68,10 +68,10 @@ def read_json(body: bytes, *, strict: bool) -> Any:
 
 
 def _read_quickly(body: bytes) -> Any:
-    """The value of a document that orjson reads by the same rules; None of one that may break a rule, or is null.
+    """The value of a document that orjson reads by the same rules; None if it is null or may break a rule.
 
-    orjson drops equal keys without a word, but every member has a colon: with fewer members than colons, some may have
-    been lost. A text with a colon in it counts against the document, which is then read the slow way.
+    orjson silently drops duplicate keys. Every member has a colon, so with fewer members than colons some may have been
+    dropped. A colon in a string also counts; the slow path then reads the document.
     """
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or b"\\u0000" in body:
         return None
@@ -83,7 +83,7 @@ def _read_quickly(body: bytes) -> Any:
 
 
 def _member_count(value: Any) -> int:
-    """Members of all objects of a value."""
+    """Number of members of all objects in a value."""
     count, left = 0, [value]
     while left:
         item = left.pop()
@@ -96,11 +96,11 @@ def _member_count(value: Any) -> int:
 
 
 def check_keys(keys: Sequence[str]) -> None:
-    """Refuse an object whose keys cannot be told apart, or are too many.
+    """Refuse an object with ambiguous or too many keys.
 
     Raises:
-        InvalidInput: two are equal, so that one member would get lost; one holds NUL, where a parser may take its end
-            for that of the key; or there are more than ``MAX_KEYS``.
+        InvalidInput: two keys are equal, so that one member would be lost; a key contains NUL, which a parser may take
+            for its end; or there are more than ``MAX_KEYS``.
     """
     if len(keys) > MAX_KEYS:
         raise InvalidInput(f"JSON Parse error: an object has {len(keys)} keys; at most {MAX_KEYS} are read")
@@ -112,10 +112,10 @@ def check_keys(keys: Sequence[str]) -> None:
 
 
 def check_counts(body: bytes) -> None:
-    """Refuse a document of too many arrays or objects before any of them is made.
+    """Refuse a document with too many arrays or objects before they are created.
 
     Raises:
-        TooLarge: says how many there are. Brackets in strings do not count.
+        TooLarge: states their number. Brackets in strings do not count.
     """
     for what, bracket, most in (("arrays", b"[", MOST_ARRAYS), ("objects", b"{", MOST_OBJECTS)):
         if (found := _count(body, bracket, most)) > most:
@@ -125,7 +125,7 @@ def check_counts(body: bytes) -> None:
 
 
 def check_values(body: bytes, name: str) -> None:
-    """Refuse to look at the values of a large document one by one.
+    """Refuse to examine the values of a large document one by one.
 
     Raises:
         TooLarge: there are too many of them.
@@ -138,7 +138,7 @@ def check_values(body: bytes, name: str) -> None:
 
 
 def _count(body: bytes, mark: bytes, most: int) -> int:
-    """How often a mark occurs outside of strings, if that is more than ``most``; else any number up to it."""
+    """Number of occurrences of a mark outside of strings if that exceeds ``most``; otherwise any number up to it."""
     found = body.count(mark) if len(body) > most else 0
     if found <= most:
         return found
@@ -148,18 +148,18 @@ def _count(body: bytes, mark: bytes, most: int) -> int:
 
 
 def depth_of(body: bytes) -> int:
-    """How many arrays and objects contain one another at most; of what is no JSON, any number.
+    """The largest nesting depth of arrays and objects; any number for text that is not JSON.
 
-    Counted in the text, for a parser that recurses has overflowed by the time it tells.
+    Counted in the text, because a recursive parser overflows before it can report the depth.
     """
     brackets = _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS)
     if len(brackets) <= MAX_DEPTH:
-        return len(brackets)  # at most; most documents are done here
+        return len(brackets)  # an upper bound; sufficient for most documents
     return int(np.cumsum(_STEPS[np.frombuffer(brackets, np.uint8)], dtype=np.int32).max())
 
 
 def too_deep() -> InvalidInput:
-    """The refusal of a document whose arrays or objects are nested too deep."""
+    """The error for a document whose arrays or objects are nested too deep."""
     return InvalidInput(f"JSON Parse error: arrays or objects are nested too deep; at most {MAX_DEPTH} levels are read")
 
 
@@ -168,7 +168,7 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         shown = text if len(text) <= 20 else f"{text[:20]}..."
         raise InvalidInput(
-            f"JSON Parse error: the number {shown} is too big for 64 bits; write Infinity if that is meant"
+            f"JSON Parse error: the number {shown} is too big for 64 bits; write Infinity for an infinite value"
         )
     return number
 

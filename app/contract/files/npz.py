@@ -1,8 +1,8 @@
-"""Reads .npz archives that others wrote: no array is allocated before its size is known and counted.
+"""Reads .npz archives that others wrote: no array is allocated before its size is known and added up.
 
-NumPy's own reader believes what it reads: it inflates whatever a member gives, and allocates the shape that a header
-states. Here the directory of the archive is read first, what it declares is added up, each member is inflated no
-further than it declares, and an array is a view of its bytes.
+NumPy's own reader trusts the file: it inflates each member without a limit and allocates the shape of its header. This
+module first reads the directory of the archive and adds up the declared sizes. It inflates each member no further than
+declared, and an array is a view of its bytes.
 """
 
 import io
@@ -35,12 +35,12 @@ def read_npz(data: bytes, *, limit_bytes: int) -> dict[str, Array]:
     """The arrays of an archive, without their ".npy", read-only.
 
     Args:
-        data: of the file.
+        data: bytes of the file.
         limit_bytes: most bytes of all arrays together with their headers.
 
     Raises:
-        BadArchive: damaged, larger than ``limit_bytes`` once inflated, more than 1024 members, or a member that is no
-            array of plain numbers.
+        BadArchive: damaged, larger than ``limit_bytes`` once inflated, more than 1024 members, or a member that is not
+            an array of plain numbers.
     """
     _check_directory(data)
     try:
@@ -55,14 +55,14 @@ def read_npz(data: bytes, *, limit_bytes: int) -> dict[str, Array]:
 
 
 def _check_directory(data: bytes) -> None:
-    """Refuse a directory that is too large to be read, before the library reads it."""
+    """Refuse a directory that is too large, before the library reads it."""
     if len(data) < _END.size:
-        raise BadArchive(f"{len(data)} bytes are no zip archive")
+        raise BadArchive(f"{len(data)} bytes are not a zip archive")
     signature, _, _, _, entries, size, _, comment = _END.unpack_from(data, len(data) - _END.size)
     locator_at = len(data) - _END.size - _LOCATOR_BYTES
     is_large = locator_at >= 0 and data[locator_at:].startswith(_LOCATOR_SIGNATURE)
     if signature != _END_SIGNATURE or comment or is_large:
-        raise BadArchive("it does not end as a zip archive does that has no comment and needs no 64-bit directory")
+        raise BadArchive("it does not end like a zip archive without a comment and without a 64-bit directory")
     if entries > MOST_MEMBERS or size > _DIRECTORY_LIMIT_BYTES:
         raise BadArchive(f"it has {entries} members in a directory of {size} bytes; at most {MOST_MEMBERS} are read")
 
@@ -73,7 +73,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     with archive.open(member) as file:
         content = file.read(member.file_size)
         if len(content) != member.file_size or file.read(1):
-            raise BadArchive(f"member {member.filename!r} has another size than it declares")
+            raise BadArchive(f"member {member.filename!r} differs from its declared size")
     header = io.BytesIO(content)
     version = np.lib.format.read_magic(header)
     if version != (1, 0):

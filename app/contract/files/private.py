@@ -1,7 +1,7 @@
-"""Private directories: readable by their owner alone, gone after use, and swept up after a process that was killed.
+"""Private directories: readable only by their owner, deleted after use, and cleaned up after a killed process.
 
-Their maker holds a lock on each, which the operating system drops when the process ends in whatever way, so that a
-later process can tell what is left over from what is in use.
+The process that creates a directory holds a lock on it, which the operating system releases when the process ends in
+any way. So a later process can distinguish leftovers from directories in use.
 """
 
 import errno
@@ -26,14 +26,14 @@ _NO_REFLINK = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.
 
 @contextmanager
 def private_directory(place: Path, prefix: str = PREFIX) -> Iterator[Path]:
-    """A new directory in ``place``, mode 0700; it and everything below it is gone afterwards.
+    """A new directory in ``place``, mode 0700; it is deleted with its content at the end.
 
     Args:
-        place: made if missing.
-        prefix: of its name.
+        place: created if missing.
+        prefix: prefix of the directory's name.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path, lock = _locked_directory(place, prefix)
     try:
@@ -45,9 +45,9 @@ def private_directory(place: Path, prefix: str = PREFIX) -> Iterator[Path]:
 
 def sweep(place: Path, prefix: str = PREFIX) -> None:
     """Remove the private directories of processes that have ended without doing so."""
-    with suppress(OSError):  # no such place, or one that cannot be listed: nothing to remove
+    with suppress(OSError):  # missing, or cannot be listed: nothing to remove
         for leaving in place.glob(f"{prefix}*"):
-            with suppress(OSError):  # somebody else's, or gone by now
+            with suppress(OSError):  # belongs to another user, or is already gone
                 _remove_if_dead(leaving)
 
 
@@ -57,12 +57,12 @@ def copy_verified(source: Path, target: Path, *, size: int, sha256: str, opener:
     Args:
         source: may change at any moment.
         target: in a private directory; complete and verified when this returns.
-        size, sha256: what the copy must have.
+        size, sha256: expected size and hash of the copy.
         opener: opens ``source``.
 
     Raises:
-        VersionRefused: it has another size or hash.
-        OSError: the disk.
+        VersionRefused: size or hash differs.
+        OSError: reading or writing failed.
     """
     with opened(source, opener) as origin:
         copy = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -77,10 +77,10 @@ def copy_verified(source: Path, target: Path, *, size: int, sha256: str, opener:
 
 
 def hash_of(path: Path, descriptor: int, *, size: int, copy_to: int | None = None) -> str:
-    """The sha256 of what a descriptor gives, in hexadecimal, and on request a copy of the very same bytes.
+    """The sha256 of the content of a descriptor, in hexadecimal; on request, copies the same bytes.
 
     Raises:
-        VersionRefused: it has another size than ``size``.
+        VersionRefused: the size differs from ``size``.
     """
     check_size(path, os.fstat(descriptor).st_size, size)
     digest, found = hashlib.sha256(), 0
@@ -94,13 +94,13 @@ def hash_of(path: Path, descriptor: int, *, size: int, copy_to: int | None = Non
 
 
 def check_size(path: Path, size: int, stated: int) -> None:
-    """Refuse a file of another size than the manifest states."""
+    """Refuse a file whose size differs from the manifest."""
     if size != stated:
         raise VersionRefused(f"{path}: {size} bytes, the manifest says {stated}")
 
 
 def check_hash(path: Path, sha256: str, stated: str) -> None:
-    """Refuse a file of another hash than the manifest states."""
+    """Refuse a file whose hash differs from the manifest."""
     if sha256 != stated:
         raise VersionRefused(f"{path}: sha256 {sha256[:12]}..., the manifest says {stated[:12]}...")
 
@@ -122,7 +122,7 @@ def _reflinked(origin: int, copy: int) -> bool:
 
 
 def _locked_directory(place: Path, prefix: str) -> tuple[Path, int]:
-    """Make and lock a directory; again if another process took it for a leaving before the lock was held."""
+    """Create and lock a directory; retry if another process removed it as a leftover before the lock was held."""
     while True:
         path = place / f"{prefix}{secrets.token_hex(8)}"
         path.mkdir(mode=0o700, parents=True)
@@ -144,7 +144,7 @@ def _locked_directory(place: Path, prefix: str) -> tuple[Path, int]:
 
 
 def _remove_if_dead(leaving: Path) -> None:
-    """Delete a directory of ours whose lock no living process holds."""
+    """Delete a directory of ours unless a living process holds its lock."""
     lock = os.open(leaving, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(lock).st_uid == os.geteuid():

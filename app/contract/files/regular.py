@@ -1,7 +1,7 @@
-"""Reads files that others wrote: regular files only, their size checked before anything is read, names made printable.
+"""Reads files that others wrote: only regular files, size checked before reading, names made printable.
 
-Whoever may write below the models directory may also put a FIFO, a device, a link to one, or a file of any size there.
-No function here waits for another process or takes more memory than its caller allows.
+A user with write access to the models directory can also put a FIFO, a device, a link to one, or a file of any size
+there. No function here waits for another process or uses more memory than its caller allows.
 """
 
 import os
@@ -20,13 +20,13 @@ _LONGEST_NAME = 400
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor of a regular file, or of what a link to one leads to.
+    """A descriptor of a regular file, or of the target of a link.
 
     Raises:
-        VersionRefused: it is something else.
-        OSError: it is not there, or cannot be opened.
+        VersionRefused: it is not a regular file.
+        OSError: it does not exist, or cannot be opened.
     """
-    # Without O_NONBLOCK, opening a FIFO waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a FIFO waits until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -40,7 +40,7 @@ def open_regular(path: Path) -> int:
 
 @contextmanager
 def opened(path: Path, opener: Opener = open_regular) -> Iterator[int]:
-    """The descriptor that ``opener`` gives, closed at the end."""
+    """The descriptor from ``opener``, closed at the end."""
     descriptor = opener(path)
     try:
         yield descriptor
@@ -49,7 +49,7 @@ def opened(path: Path, opener: Opener = open_regular) -> Iterator[int]:
 
 
 def read_file(path: Path, limit_bytes: int, *, opener: Opener = open_regular) -> bytes:
-    """All of a regular file.
+    """The content of a regular file.
 
     Args:
         path: file, or a link to one.
@@ -57,8 +57,8 @@ def read_file(path: Path, limit_bytes: int, *, opener: Opener = open_regular) ->
         opener: opens it.
 
     Raises:
-        VersionRefused: it is no regular file, or larger; names the file, its size and the limit.
-        OSError: it is not there, or cannot be read.
+        VersionRefused: it is not a regular file, or too large; names the file, its size and the limit.
+        OSError: it does not exist, or cannot be read.
     """
     with opened(path, opener) as descriptor:
         size = os.fstat(descriptor).st_size
@@ -71,7 +71,7 @@ def read_file(path: Path, limit_bytes: int, *, opener: Opener = open_regular) ->
 
 
 def chunks(descriptor: int, limit_bytes: int) -> Iterator[bytes]:
-    """The content from the current position on, at most ``limit_bytes`` of it, piece by piece."""
+    """The content from the current position on, at most ``limit_bytes``, in pieces."""
     left = limit_bytes
     while left > 0 and (data := os.read(descriptor, min(left, CHUNK_BYTES))):
         left -= len(data)
@@ -79,9 +79,9 @@ def chunks(descriptor: int, limit_bytes: int) -> Iterator[bytes]:
 
 
 def shown(name: str | Path) -> str:
-    """A name as messages and logs may hold it: one printable line of at most 400 characters.
+    """A name in a form for messages and logs: one printable line of at most 400 characters.
 
-    A file name may hold line ends, or bytes that are no text.
+    A file name may contain line ends, or bytes that are not text.
     """
     text = str(name)
     text = text if text.isprintable() else ascii(text)
@@ -96,4 +96,4 @@ def _kind(mode: int) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(mode), "no file")
+    return kinds.get(stat.S_IFMT(mode), "not a file")

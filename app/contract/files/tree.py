@@ -1,4 +1,4 @@
-"""Walks directories that others wrote: a bounded number of entries, a bounded depth, links followed once at most."""
+"""Walks directories that others wrote: limited number of entries, limited depth, at most one link followed."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from typing import NamedTuple
 from app.contract.files.regular import shown
 from app.errors import VersionRefused
 
-# Entries of all kinds below one version, and directories in directories.
+# Entries of all kinds below one version, and depth of nested directories.
 VERSION_ENTRIES = 4096
 DEEPEST = 16
 
 
 class Entry(NamedTuple):
-    """Something in a directory.
+    """An entry of a directory.
 
     Attributes:
         name: relative path, with / between its parts.
-        is_directory: whether it is one, and not a link to one.
-        status: of what a link leads to; of the link itself if that is gone or a directory.
+        is_directory: whether it is a directory, not a link to one.
+        status: of a link's target; of the link itself if the target is missing or is a directory.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Entry(NamedTuple):
 
 
 def walk(directory: Path, *, limit: int = VERSION_ENTRIES, hidden: bool = True) -> Iterator[Entry]:
-    """Everything below a directory, which may be a link; links to directories are entries and are not followed.
+    """Everything below a directory, which may be a link. Links to directories are entries and are not followed.
 
     Args:
         directory: where to start.
         limit: most entries.
-        hidden: whether names that begin with a dot are part of it.
+        hidden: whether to include names that begin with a dot.
 
     Raises:
         VersionRefused: more entries than ``limit``, or more than 16 directories in each other.
@@ -58,7 +58,7 @@ def walk(directory: Path, *, limit: int = VERSION_ENTRIES, hidden: bool = True) 
 
 
 def _listed(directory: Path, prefix: str) -> Iterator[Entry]:
-    gone = (FileNotFoundError, NotADirectoryError) if prefix else ()  # since its parent was listed
+    gone = (FileNotFoundError, NotADirectoryError) if prefix else ()  # removed since its parent was listed
     with suppress(*gone), os.scandir(directory / prefix) as found:
         for each in found:
             entry = _entry(prefix + each.name, each)
@@ -67,14 +67,14 @@ def _listed(directory: Path, prefix: str) -> Iterator[Entry]:
 
 
 def _entry(name: str, found: "os.DirEntry[str]") -> Entry | None:
-    """None if it is gone by now."""
+    """The status; None if the entry has been removed."""
     try:
         is_directory = found.is_dir(follow_symlinks=False)
         try:
             status = found.stat()
             if found.is_symlink() and found.is_dir():
                 status = found.stat(follow_symlinks=False)
-        except OSError:  # a link that leads nowhere, or in a circle
+        except OSError:  # a dangling or circular link
             status = found.stat(follow_symlinks=False)
     except OSError:
         return None

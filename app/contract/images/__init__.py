@@ -1,1 +1,1 @@
-"""Encoded images: what their headers declare, and their pixels, under bounds."""
+"""Encoded images: the declarations in their headers, and their pixels, within limits."""

@@ -1,8 +1,8 @@
-"""Encoded image to pixels: a PNG, JPEG, GIF, BMP, WebP or TIFF file as an image of mode L or RGB.
+"""Encoded image to pixels: a PNG, JPEG, GIF, BMP, WebP or TIFF file to an image of mode L or RGB.
 
-A photograph has a hundred times the pixels that any step looks at. Above ``REDUCE_FROM_PIXELS`` an image is reduced by
-a power of two while it is decoded (JPEG) or right after, so that what follows costs the same for every photograph; all
-others are decoded as they are.
+A photograph has a hundred times the pixels that the steps use. Above ``REDUCE_FROM_PIXELS`` an image is reduced by a
+power of two during decoding (JPEG) or right after, so that the following steps cost the same for every photograph. All
+other images are decoded unchanged.
 """
 
 import io
@@ -21,24 +21,24 @@ from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 DEFAULT_PIXEL_LIMIT = 25_000_000
-# What no JPEG, GIF or WebP exceeds: the decoders hold whole rows, and an address for each row.
+# No JPEG, GIF or WebP exceeds this edge: the decoders store whole rows, and an address for each row.
 MOST_EDGE = 65_535
-# A JPEG's scans go over so many times the accepted pixels at most: all that a progressive one of the largest size does.
+# Ratio of pixels in all scans of a JPEG to the accepted pixels: enough for a progressive JPEG of the largest size.
 MOST_PASSES = 20
-# An image is reduced while at least a quarter of these pixels remain, and its shorter edge stays so many times as long
-# as the longest edge of what the steps end in: each pixel of the result is then a mean or a choice of many.
+# An image is reduced while at least a quarter of these pixels remain, and while its shorter edge remains this many
+# times as long as the longest edge of the steps' result. Each pixel of the result is then a mean or a choice of many.
 REDUCE_FROM_PIXELS = 2_000_000
 SHORTEST_EDGE_TIMES = 4
-# Bytes held for each pixel of a file at the peak, measured with images of 24 megapixels: WebP is decoded by way of
-# three canvases, a TIFF may be one strip. What is not reduced has copies on top while it goes through the steps.
+# Peak bytes per pixel of a file, measured with images of 24 megapixels: WebP is decoded through three canvases, a TIFF
+# may be one strip. An image that is not reduced needs further copies while it goes through the steps.
 BYTES_PER_PIXEL = {"PNG": 5, "GIF": 5, "BMP": 5, "WEBP": 17, "TIFF": 16}
 _JPEG_BYTES_PER_PIXEL, _COPIES_BYTES_PER_PIXEL = 8, 12
-# What Pillow keeps of metadata, for each byte of it: as it came, joined, as text.
+# Bytes that Pillow keeps for each byte of metadata: as received, joined, as text.
 _METADATA_TIMES = 4
 _JPEG = {"JPEG", "MPO"}
-# libjpeg holds coefficients for whole units of so many pixels each way.
+# libjpeg stores coefficients for whole units of this many pixels along each edge.
 _JPEG_UNIT = 32
-# libjpeg decodes at a half, a quarter or an eighth of the size.
+# libjpeg can decode at a half, a quarter or an eighth of the size.
 _MOST_DRAFT = 8
 _BAND_PIXELS = 262_144
 
@@ -52,26 +52,26 @@ _ORIENTATIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Asked for a number of bytes; they are held while its context is open.
+# Called with a number of bytes; reserves them until its context ends.
 Room = Callable[[int], AbstractContextManager[None]]
 
-# open_image applies the caller's own limit, to the header; Pillow's would speak first and in other words.
+# open_image checks the caller's own limit against the header; Pillow's limit would raise first, with other words.
 Image.MAX_IMAGE_PIXELS = None
 
 
 def no_bound(_nbytes: int) -> AbstractContextManager[None]:
-    """A ``Room`` without walls."""
+    """A ``Room`` without a limit."""
     return nullcontext()
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image whose header is read and whose pixels are not.
+    """An image with a parsed header and pixels that are not decoded yet.
 
     Attributes:
         image: not loaded.
-        factor: by which it is reduced, a power of two.
-        declared: what its structure costs beyond its pixels.
+        factor: reduction factor, a power of two.
+        declared: costs of its structure besides its pixels.
     """
 
     image: Image.Image
@@ -80,7 +80,7 @@ class ImageFile:
 
     @property
     def peak_bytes(self) -> int:
-        """Bytes that decoding it and all steps after that hold at the peak, by its header."""
+        """Peak bytes of decoding it and of all later steps, estimated from its header."""
         width, height = self.image.size
         pixels = width * height
         copies = pixels * _COPIES_BYTES_PER_PIXEL if self.factor == 1 else 0
@@ -88,17 +88,17 @@ class ImageFile:
         if self.image.format not in _JPEG:
             beyond = max(0, self.declared.block_pixels - pixels)
             return held + pixels * BYTES_PER_PIXEL[self.image.format or "TIFF"] + beyond * BYTES_PER_PIXEL["TIFF"]
-        if self.declared.is_held_whole:  # as two bytes for each value
+        if self.declared.is_held_whole:  # two bytes per value
             units = -(-width // _JPEG_UNIT) * -(-height // _JPEG_UNIT)
             held += units * _JPEG_UNIT**2 * (2 * len(self.image.getbands()) + 1)
         return held + pixels * _JPEG_BYTES_PER_PIXEL // min(self.factor, _MOST_DRAFT) ** 2
 
     def decode(self) -> Image.Image:
-        """The first frame as mode L or RGB: EXIF orientation applied, alpha laid over white, 16 bit scaled to 8.
+        """The first frame as mode L or RGB: EXIF orientation applied, alpha blended over white, 16 bit scaled to 8.
 
         Raises:
             InvalidInput: truncated or damaged.
-            TooLarge: there is no memory for it.
+            TooLarge: there is not enough memory for it.
         """
         with _its_faults():
             return _decode(self.image, self.factor)
@@ -110,11 +110,11 @@ def open_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT, longest_e
     Args:
         data: the file.
         pixel_limit: most pixels accepted.
-        longest_edge: of what the caller makes of the image; None asks for all of its pixels.
+        longest_edge: longest edge of the caller's result; None requires all pixels.
 
     Raises:
         WrongFormat: not an image.
-        TooLarge: above the pixel limit, or made of more parts than any program writes.
+        TooLarge: above the pixel limit, or made of more parts than any real program writes.
         InvalidInput: truncated, damaged, or of a kind that is not accepted.
     """
     try:
@@ -135,9 +135,9 @@ def open_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT, longest_e
 
 
 def is_cheap(data: bytes, *, most_bytes: int, most_pixels: int) -> bool:
-    """Whether a file is a PNG that says it is small, without a part that inflates to more than its pixels.
+    """Whether a file is a PNG with a small declared size, without a chunk that inflates to more than its pixels.
 
-    Every other file has to be opened to know what it costs.
+    The cost of any other file is known only after opening it.
     """
     if len(data) > most_bytes or len(data) < 24 or data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
         return False
@@ -153,7 +153,7 @@ def _check_size(width: int, height: int, pixel_limit: int) -> None:
 
 
 def _check_declared(declared: Declared, pixel_limit: int) -> None:
-    """What can be refused before Pillow takes memory."""
+    """Refuse what is known to be too large before Pillow allocates memory."""
     _check_size(declared.width, declared.height, pixel_limit)
     if declared.block_pixels > pixel_limit:
         raise TooLarge(f"a tile has {declared.block_pixels} pixels; at most {pixel_limit} pixels are accepted")
@@ -175,13 +175,13 @@ def _check_scans(scans: int, pixels: int, pixel_limit: int) -> None:
 
 @contextmanager
 def _its_faults() -> Iterator[None]:
-    """Whatever a file makes Pillow raise is that file's fault: OSError, SyntaxError, TypeError and others were seen."""
+    """Convert any exception of Pillow into the file's fault: OSError, SyntaxError, TypeError and others occur."""
     try:
         yield
     except (ServingError, UnidentifiedImageError):
         raise
     except MemoryError as error:
-        raise TooLarge("there is no memory to decode the image") from error
+        raise TooLarge("there is not enough memory to decode the image") from error
     except Exception as error:
         raise InvalidInput(f"image is truncated or damaged: {error}") from error
 
@@ -197,7 +197,7 @@ def _factor(width: int, height: int, longest_edge: int) -> int:
 
 
 def _decode(image: Image.Image, factor: int) -> Image.Image:
-    """Decode, reduce, flatten and turn."""
+    """Decode, reduce, flatten and rotate."""
     width, height = image.size
     if image.format in _JPEG and factor > 1:
         drafted = min(factor, _MOST_DRAFT)
@@ -213,7 +213,7 @@ def _decode(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _flat(image: Image.Image, factor: int) -> Image.Image:
-    """The image as L or RGB, each ``factor`` x ``factor`` pixels as their mean; in bands, so that no copy is whole."""
+    """The image as L or RGB, each ``factor`` x ``factor`` pixels averaged; works in bands to avoid a full copy."""
     deep = _is_deep(image)
     width, height = image.size
     rows = factor * max(1, _BAND_PIXELS // (width * factor))
@@ -225,12 +225,12 @@ def _flat(image: Image.Image, factor: int) -> Image.Image:
         if whole is None:
             whole = Image.new(band.mode, (band.width, -(-height // factor)))
         whole.paste(band, (0, top // factor))
-    assert whole is not None  # an image has a row
+    assert whole is not None  # an image has at least one row
     return whole
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether an image of more than 8 bits a channel makes use of them."""
+    """Whether an image with more than 8 bits per channel uses them."""
     if not image.mode.startswith("I"):
         return False
     extrema = image.getextrema()
@@ -254,5 +254,5 @@ def _flatten(image: Image.Image, deep: bool) -> Image.Image:
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in that mode; itself, not a copy, if it has it."""
+    """The image in that mode; the image itself, not a copy, if it has that mode."""
     return image if image.mode == mode else image.convert(mode)

@@ -1,8 +1,8 @@
-"""What the structure of an image file declares, read before Pillow reads it: canvas, scans, blocks, metadata.
+"""Declarations in the structure of an image file, read before Pillow opens it: canvas, scans, blocks, metadata.
 
-Pillow keeps an object for each part of a header, takes memory for some canvases as soon as it opens a file, and decodes
-as many scans as a file holds. The bounds here are far above what any program writes. A scan over the bytes ends at the
-first bound that is broken; what is cut off or makes no sense is left to the decoder.
+Pillow creates an object for each part of a header, allocates some canvases when it opens a file, and decodes all scans
+of a file. The limits here are far above what any real program writes. A scan over the bytes stops at the first broken
+limit. Truncated or invalid data is left to the decoder.
 """
 
 import re
@@ -14,19 +14,19 @@ from app.errors import TooLarge
 
 # PNG chunks, GIF sub-blocks, WebP chunks, bytes of padding between JPEG segments: each costs about a microsecond.
 MOST_PARTS = 65_536
-# PNG chunks that are no pixels, JPEG segments before the first scan.
+# PNG chunks other than pixels, JPEG segments before the first scan.
 MOST_METADATA_PARTS = 1_024
-# PNG chunks that inflate, each to a mebibyte at most; JPEG segments of EXIF, which Pillow joins one by one.
+# Compressed PNG chunks, each at most a mebibyte inflated; JPEG segments of EXIF, which Pillow joins one by one.
 MOST_INFLATED, MOST_EXIF_SEGMENTS = 16, 16
 # A progressive JPEG has about ten scans.
 MOST_SCANS = 100
-# A BMP of run lengths is decoded by Pillow's Python, at a tenth of the pace of others.
+# Pillow decodes run-length BMPs in Python, at a tenth of the speed of other formats.
 MOST_RUN_LENGTH_PIXELS = MOST_RUN_LENGTH_BYTES = 4_000_000
 
 _INFLATED_BYTES = 1_048_576
 _INFLATES = {b"iCCP", b"zTXt", b"iTXt"}
 _PNG_CHUNK, _WEBP_CHUNK = struct.Struct(">I4s"), struct.Struct("<4sI")
-# Scans are counted exactly only above this; so many bytes at a time, for the interpreter's lock is held meanwhile.
+# Scans are counted exactly only above this number; in windows of this size, since a search holds the interpreter lock.
 _FEW_SCANS, _WINDOW_BYTES = 16, 262_144
 _START_OF_SCAN = b"\xff\xda"
 # Not 00 and RST, which belong to the scan, and not FF, which is padding.
@@ -38,17 +38,17 @@ _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II\x00*", b"MM*\x00", b"II+\x00", b"MM\
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a file declares.
+    """The declarations of a file.
 
     Attributes:
-        width: of the canvas; 0 where it costs nothing before Pillow tells it.
-        height: likewise.
-        metadata_bytes: of what is not pixels, inflated.
-        scans: times that the decoder goes over ``scanned_pixels``.
-        scanned_pixels: 0 stands for all of the image.
-        is_held_whole: a JPEG whose coefficients are held until its last scan.
+        width: of the canvas; 0 if the canvas costs nothing before Pillow reports it.
+        height: as width.
+        metadata_bytes: bytes other than pixels, inflated.
+        scans: number of times that the decoder processes ``scanned_pixels``.
+        scanned_pixels: 0 means the whole image.
+        is_held_whole: a JPEG whose coefficients stay in memory until its last scan.
         block_pixels: of a tile or strip, which is decoded as a whole.
-        coded_pixels: of all tiles together, which may reach beyond the image.
+        coded_pixels: of all tiles together, which may extend beyond the image.
     """
 
     width: int = 0
@@ -65,11 +65,11 @@ NOTHING = Declared()
 
 
 def read_declared(data: bytes) -> Declared:
-    """What an image file declares; nothing if it is none.
+    """The declarations of an image file; an empty result if it is not an image.
 
     Raises:
         TooLarge: it has more parts than are accepted.
-        InvalidInput: its structure has two meanings.
+        InvalidInput: its structure is ambiguous.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(data)
@@ -117,13 +117,13 @@ def _png(data: bytes) -> Declared:
             nbytes += _INFLATED_BYTES
             if inflating > MOST_INFLATED:
                 raise TooLarge(f"a PNG has more than {MOST_INFLATED} compressed texts or profiles; remove its metadata")
-    if others <= 1:  # the header
+    if others <= 1:  # only the header
         return NOTHING
     return Declared(metadata_bytes=min(nbytes, len(data) + inflating * _INFLATED_BYTES))
 
 
 def _gif(data: bytes) -> Declared:
-    """Up to the first frame, as Pillow reads it: a frame beyond the canvas enlarges it."""
+    """Read up to the first frame, as Pillow does: a frame beyond the canvas enlarges it."""
     if len(data) < 13:
         return NOTHING
     width, height, flags = struct.unpack_from("<HHB", data, 6)
@@ -137,7 +137,8 @@ def _gif(data: bytes) -> Declared:
                 width, height = max(width, left + across), max(height, top + down)
             return Declared(width, height, metadata_bytes=at - start)
         if data[at] == _GIF_EXTENSION:
-            # Pillow reads on after the first block of an extension, and the second of this one, even if it is empty.
+            # Pillow continues after the first block of an extension, and after the second of this one, even if it is
+            # empty.
             is_comment, repeats = data.startswith(b"\xfe", at + 1), data.startswith(b"NETSCAPE2.0", at + 3)
             at += 2
             for _ in range(0 if is_comment else 1 + repeats):
@@ -162,7 +163,7 @@ def _webp(data: bytes) -> Declared:
         at += 8 + length + length % 2
         parts += 1
         if parts > MOST_PARTS:
-            raise TooLarge(f"a WebP has more than {MOST_PARTS} chunks; send its first frame alone")
+            raise TooLarge(f"a WebP has more than {MOST_PARTS} chunks; send only its first frame")
         if kind in {b"ICCP", b"EXIF", b"XMP "}:
             nbytes += length
     width = height = 0
@@ -184,14 +185,14 @@ def _bmp(data: bytes) -> Declared:
 
 
 def _jpeg(data: bytes) -> Declared:
-    """Segments up to the first scan, as Pillow reads them; then the number of scans, if there may be several."""
+    """Read segments up to the first scan, as Pillow does; then count the scans, if there may be several."""
     at, segments, exif, padding, components, is_progressive = 2, 0, 0, 0, 0, False
     while (start := data.find(b"\xff", at)) >= 0:
         run = data[start : start + MOST_PARTS + 2]
         marker_at = start + len(run) - len(run.lstrip(b"\xff"))
         padding += marker_at - 1 - at
         if padding > MOST_PARTS:
-            raise TooLarge(f"a JPEG has more than {MOST_PARTS} bytes between its segments; write it anew")
+            raise TooLarge(f"a JPEG has more than {MOST_PARTS} bytes between its segments; encode it again")
         at = marker_at + 1
         if marker_at + 3 > len(data):
             break
@@ -202,7 +203,7 @@ def _jpeg(data: bytes) -> Declared:
                 f"a JPEG has more than {MOST_METADATA_PARTS} segments before its pixels; remove its metadata"
             )
         if marker < 0xC0 or marker == 0xC8 or 0xD0 <= marker <= 0xD9 or 0xF0 <= marker <= 0xFD:
-            continue  # alone, for Pillow
+            continue  # no length follows, for Pillow
         at += max(2, int.from_bytes(data[at : at + 2]))
         if marker == 0xDA:
             in_scan = data[marker_at + 3] if marker_at + 3 < len(data) else 0
@@ -220,7 +221,7 @@ def _jpeg(data: bytes) -> Declared:
 
 
 def _scans(data: bytes, at: int) -> int:
-    """Scans of a JPEG whose first one begins there; at least as many as libjpeg decodes, and no more than matter."""
+    """Number of scans of a JPEG from that offset on; at least as many as libjpeg decodes, counted up to the limit."""
     most = 1 + data.count(_START_OF_SCAN, at)
     if most <= _FEW_SCANS:
         return most
@@ -228,7 +229,7 @@ def _scans(data: bytes, at: int) -> int:
     while at < len(data) and scans <= MOST_SCANS:
         match = _MARKER.search(data, at, at + _WINDOW_BYTES)
         if match is None:
-            at += _WINDOW_BYTES - 1  # a marker may lie across the end
+            at += _WINDOW_BYTES - 1  # a marker may cross the end of the window
             continue
         at = match.end()
         marker = data[at - 1]

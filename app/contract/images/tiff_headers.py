@@ -1,7 +1,7 @@
-"""What the directories of a TIFF file declare, read before Pillow and libtiff do: tags, tiles, strips and their bytes.
+"""Declarations in the directories of a TIFF file, read before Pillow and libtiff: tags, tiles, strips, byte counts.
 
-libtiff takes memory for a whole tile however small the image is, and reads a strip as often as the directory lists it.
-EXIF is a TIFF directory too.
+libtiff allocates a whole tile however small the image is, and reads a strip as often as the directory lists it. EXIF is
+a TIFF directory, too.
 """
 
 import re
@@ -14,11 +14,11 @@ import numpy as np
 from app.errors import InvalidInput, TooLarge
 
 MOST_TAGS = 4_096
-# Tiles or strips.
+# Number of tiles or strips.
 MOST_BLOCKS = 65_536
-# All numbers in the tags of a directory; a fraction becomes a Python object of its own.
+# Numbers in all tags of a directory; a fraction becomes a separate Python object.
 MOST_NUMBERS, MOST_FRACTIONS = 262_144, 4_096
-# Tiles reach beyond the image, and equal tiles may be stored once: by at most so many times.
+# Tiles extend beyond the image, and equal tiles may be stored once; this is the largest accepted ratio.
 MOST_TIMES_CODED = 2
 
 _WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 256, 257, 259, 277, 278, 284
@@ -30,7 +30,7 @@ _ONCE = {
     *(_DEPTH, _TILE_DEPTH, *_OFFSETS, *_BYTE_COUNTS),
 }
 _JPEG = {6, 7}
-# Types of numbers, as NumPy writes them.
+# Types of numbers, in NumPy's notation.
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 _FRACTIONS = {5, 10}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -40,14 +40,14 @@ _EXIF_HEAD = re.compile(rb"(?:Exif\x00\x00){1,2}")
 
 @dataclass(frozen=True, slots=True)
 class Tiff:
-    """What the first image of a file declares.
+    """The declarations of the first image of a file.
 
     Attributes:
-        width: in pixels; 0 if it is not said.
-        height: likewise.
+        width: in pixels; 0 if it is missing.
+        height: as width.
         block_pixels: of a tile or strip, which is decoded as a whole.
         coded_pixels: of all tiles or strips.
-        metadata_bytes: of what its tags refer to.
+        metadata_bytes: bytes that its tags refer to.
         is_jpeg: its blocks are JPEG streams.
     """
 
@@ -65,8 +65,8 @@ class _Tag:
 
     Attributes:
         kind: number of its type.
-        count: of values.
-        at: where the values begin in the file.
+        count: number of values.
+        at: offset of the values in the file.
     """
 
     kind: int
@@ -76,18 +76,18 @@ class _Tag:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a file writes numbers: its byte order, as struct writes it, and whether it is a BigTIFF."""
+    """Number format of a file: its byte order, in the notation of struct, and whether it is a BigTIFF."""
 
     order: str
     is_big: bool
 
 
 def read_tiff(data: bytes) -> Tiff:
-    """What a TIFF file declares. What is cut off is left to the decoder.
+    """The declarations of a TIFF file. Truncated data is left to the decoder.
 
     Raises:
         TooLarge: more tags, numbers, tiles or strips than are accepted.
-        InvalidInput: its directory has two meanings.
+        InvalidInput: its directory is ambiguous.
     """
     if data[:4] == b"MM\x00+":  # Pillow reads it as a TIFF and libtiff as a BigTIFF
         raise InvalidInput("a TIFF of 64-bit offsets in big-endian order is not accepted; send it in little-endian")
@@ -102,7 +102,7 @@ def read_tiff(data: bytes) -> Tiff:
 
 
 def check_exif(exif: bytes) -> None:
-    """Refuse EXIF that costs more to read than a camera's ever does.
+    """Refuse EXIF that costs more to read than that of any camera.
 
     Raises:
         TooLarge: more tags or numbers than are accepted.
@@ -148,7 +148,7 @@ def _image(data: bytes, tags: Mapping[int, _Tag], layout: _Layout) -> Tiff:
 
 
 def _check_byte_counts(data: bytes, tags: Mapping[int, _Tag], layout: _Layout, blocks: int) -> None:
-    """Refuse a file that lists its bytes again and again: each listing is decoded."""
+    """Refuse a file that lists the same bytes many times: each listing is decoded."""
     counts = [tags[tag] for tag in _BYTE_COUNTS if tag in tags]
     if not counts and blocks > 1:
         raise InvalidInput("a compressed TIFF has no byte counts of its tiles or strips; tag 279 or 325 is expected")
@@ -165,7 +165,7 @@ def _check_byte_counts(data: bytes, tags: Mapping[int, _Tag], layout: _Layout, b
 
 
 def _directory(data: bytes, at: int, layout: _Layout, *, is_image: bool = False) -> Mapping[int, _Tag]:
-    """The tags of the directory that begins there; none where none is. An image's say each thing once."""
+    """The tags of the directory at that offset; empty without one. An image's directory must have each tag once."""
     if not 0 < at < len(data):
         return {}
     number, form, inline = ("Q", "HHQQ", 8) if layout.is_big else ("H", "HHII", 4)
@@ -179,7 +179,7 @@ def _directory(data: bytes, at: int, layout: _Layout, *, is_image: bool = False)
     numbers = fractions = 0
     for here in range(first, first + entries * entry.size, entry.size):
         code, kind, count, where = entry.unpack_from(data, here)
-        if is_image and code in _ONCE and code in seen:  # Pillow and libtiff may take different ones
+        if is_image and code in _ONCE and code in seen:  # Pillow and libtiff may use different ones
             raise InvalidInput(f"a TIFF directory has tag {code} twice; once is expected")
         seen.add(code)
         if kind not in _BYTES:
@@ -202,7 +202,7 @@ def _nbytes(tag: _Tag) -> int:
 
 
 def _value(data: bytes, tags: Mapping[int, _Tag], code: int, layout: _Layout, default: int) -> int:
-    """The first number of a tag; the default if it has none."""
+    """The first number of a tag; the default if it has no number."""
     tag = tags.get(code)
     if tag is None or tag.count == 0 or tag.kind not in _INTEGERS or tag.at + _BYTES[tag.kind] > len(data):
         return default
@@ -210,7 +210,7 @@ def _value(data: bytes, tags: Mapping[int, _Tag], code: int, layout: _Layout, de
 
 
 def _number(data: bytes, at: int, form: str, layout: _Layout) -> int:
-    """One number at that place; 0 beyond the end."""
+    """The number at that offset; 0 beyond the end."""
     if at + struct.calcsize(layout.order + form) > len(data):
         return 0
     number: int = struct.unpack_from(layout.order + form, data, at)[0]

@@ -1,1 +1,1 @@
-"""What several wire formats share: tensors as JSON and as bytes, images and texts, and the threads that decode them."""
+"""Code shared by the wire formats: tensors as JSON and as bytes, images and texts, and the threads that decode them."""

@@ -1,4 +1,4 @@
-"""Datatypes of the Open Inference Protocol, and raw bytes to arrays and back.
+"""Datatypes of the Open Inference Protocol, and conversion between raw bytes and arrays.
 
 Source: Open Inference Protocol, tensor data types; Triton, binary tensor data extension.
 """
@@ -28,7 +28,7 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "FP64": np.dtype("<f8"),
 }
 BINARY_ONLY = {"FP16"}
-# What a signature's element type takes beside itself: types whose every value it holds exactly.
+# Further datatypes that a signature's element type accepts: it represents all their values exactly.
 WIDENS: dict[DType, frozenset[str]] = {
     "uint8": frozenset(),
     "int32": frozenset({"INT8", "INT16", "UINT8", "UINT16"}),
@@ -36,12 +36,12 @@ WIDENS: dict[DType, frozenset[str]] = {
 }
 
 _LENGTH = struct.Struct("<I")
-# An element of a BYTES tensor without content.
+# An empty element of a BYTES tensor.
 SHORTEST_ELEMENT_BYTES = _LENGTH.size
 
 
 def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) -> Array:
-    """A tensor from its little-endian, row-major bytes, without a copy where its address allows.
+    """A tensor from its little-endian, row-major bytes, without a copy if they are aligned.
 
     Args:
         data: exactly the bytes of the tensor.
@@ -53,10 +53,10 @@ def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) 
 
 
 def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:
-    """Elements of a BYTES tensor: each is its length (uint32, little-endian) and that many bytes.
+    """Elements of a BYTES tensor: each is a length (uint32, little-endian) followed by that many bytes.
 
     Raises:
-        InvalidInput: an element reaches beyond the end.
+        InvalidInput: an element extends beyond the end of the data.
     """
     elements: list[bytes] = []
     start = 0

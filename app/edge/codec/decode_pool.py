@@ -1,7 +1,7 @@
 """Threads that decode what is too large for the event loop: large JSON, forms, compressed bodies, images and texts.
 
-Few threads work, so that decoding takes its share of the processor and no more; what the images in them may hold
-together is bounded; and a job ends when its deadline passes or its client leaves: at once while it waits, between two
+The number of threads is small, which limits the processor time spent on decoding. The memory of the images being
+decoded is limited too. A job ends when its deadline passes or its client leaves: at once while it waits, between two
 instances while it runs.
 """
 
@@ -22,21 +22,21 @@ log = logging.getLogger("atelier.edge")
 
 T = TypeVar("T")
 
-# While the oldest job waits for longer than this, no other one may join it.
+# While the oldest job has waited for longer than this, no other job is accepted.
 MOST_WAIT_S = 1.0
-# A thread that waits for room looks so often whether anybody still waits for it.
+# Interval at which a thread that waits for memory checks whether the client still waits for the result.
 _LOOK_S = 0.05
 
 
 @dataclass(slots=True)
 class Ticket:
-    """What a request may cost in time.
+    """Time limit of a request.
 
     Attributes:
         deadline: monotonic seconds.
-        timeout_s: the same as the client stated it, for the message.
+        timeout_s: the timeout as the client stated it, for the message.
         clock: monotonic seconds.
-        left: nobody waits for the result any more.
+        left: the client no longer waits for the result.
     """
 
     deadline: float
@@ -45,22 +45,22 @@ class Ticket:
     left: bool = False
 
     def check(self) -> None:
-        """Between two instances: is it worth to go on?
+        """Check between two instances whether the result is still needed.
 
         Raises:
-            DeadlineExceeded: no, the deadline has passed, or nobody waits any more.
+            DeadlineExceeded: the deadline has passed, or the client no longer waits.
         """
         if self.left or self.clock() >= self.deadline:
             raise self.expired()
 
     def expired(self) -> DeadlineExceeded:
-        """The answer to a request whose deadline has passed."""
+        """The error for a request whose deadline has passed."""
         return DeadlineExceeded(f"the timeout of {self.timeout_s * 1e3:g} ms passed while the request was decoded")
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A call that waits for a thread, and who waits for it."""
+    """A call that waits for a thread, and the future that receives its result."""
 
     call: Callable[[], Any]
     ticket: Ticket
@@ -71,7 +71,7 @@ class _Job:
     result: Any = field(default=None, init=False)
 
     def settle(self, result: object) -> None:
-        """Hand over the result. On the event loop."""
+        """Set the result of the future. Call it on the event loop."""
         if self.future.done():
             return
         if isinstance(result, BaseException):
@@ -84,8 +84,8 @@ class DecodePool:
     """Runs decoding calls in threads.
 
     Args:
-        threads: so many calls run at once; they are started by the first one.
-        memory_bytes: what the images that are being decoded may hold together.
+        threads: most calls that run at the same time; the first call starts the threads.
+        memory_bytes: most bytes held by the images that are being decoded.
         clock: monotonic seconds.
     """
 
@@ -102,19 +102,19 @@ class DecodePool:
         self._closed = False
 
     async def run(self, call: Callable[[], T], ticket: Ticket, *, alone: bool = False) -> T:
-        """Run ``call`` in a thread; it should ask ``ticket`` whether to go on wherever it can stop.
+        """Run ``call`` in a thread. ``call`` should check ``ticket`` wherever it can stop.
 
         Args:
             call: decodes.
-            ticket: what it may cost in time.
-            alone: it keeps the interpreter's lock for long. At most one such call runs: two would hand the lock to one
-                another, and the event loop would wait for both.
+            ticket: time limit of the request.
+            alone: the call holds the interpreter lock for long. At most one such call runs: two would pass the lock to
+                each other, and the event loop would wait for both.
 
         Raises:
-            QueueFull: the oldest job of its kind waits for too long already.
+            QueueFull: the oldest job of its kind has waited for too long.
             DeadlineExceeded: the deadline passed first.
-            Draining: the process ends.
-            Exception: whatever ``call`` raises.
+            Draining: the process is stopping.
+            Exception: any exception of ``call``.
         """
         loop = asyncio.get_running_loop()
         now = self._clock()
@@ -133,19 +133,19 @@ class DecodePool:
             result: T = await job.future
             return result
         finally:
-            ticket.left = True  # whatever ended the wait: of what still runs nobody needs the rest
+            ticket.left = True  # the rest of a call that still runs is not needed
             timer.cancel()
             self._unfinished.discard(job)
-            # An exception holds this frame; with the future that holds the exception it would be a cycle, and the body
-            # and all that was made of it would wait for a collection.
+            # An exception references this frame. If the frame referenced the future that holds the exception, the cycle
+            # would keep the body and all decoded data in memory until a garbage collection.
             del job, timer
 
     @contextmanager
     def room(self, ticket: Ticket, nbytes: int) -> Iterator[None]:
-        """Hold so many bytes; waits, in a thread, until there is room for them.
+        """Reserve ``nbytes``. Called in a thread; waits until enough memory is free.
 
         Raises:
-            TooLarge: there never is.
+            TooLarge: ``nbytes`` exceeds the limit for all images.
             DeadlineExceeded: the deadline passed, or the client left.
         """
         if nbytes > self._memory_bytes:
@@ -165,20 +165,20 @@ class DecodePool:
                 self._changed.notify_all()
 
     def fail_unfinished(self) -> None:
-        """Answer everything that waits or runs with Draining. On the event loop."""
+        """Answer all waiting and running jobs with Draining. Call it on the event loop."""
         for job in list(self._unfinished):
             job.ticket.left = True
             job.settle(Draining("the service shut down before this request was answered"))
 
     def close(self) -> None:
-        """End the threads; one that is in the middle of an instance ends after it, and nobody waits for that."""
+        """End the threads. A thread that decodes an instance ends after it; this call does not wait for that."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def runs(self) -> bool:
-        """Whether a thread has not ended."""
+        """Whether a thread is still running."""
         return any(thread.is_alive() for thread in self._threads)
 
     def _submit(self, job: _Job) -> None:
@@ -201,12 +201,12 @@ class DecodePool:
                 result = error
             if job.alone:
                 self._no_longer_alone()
-            with suppress(RuntimeError):  # the loop is closed: the process ends
+            with suppress(RuntimeError):  # the loop is closed because the process is stopping
                 job.loop.call_soon_threadsafe(partial(job.settle, result))
             del job, result
 
     def _next(self) -> _Job | None:
-        """The oldest job that may run and that somebody still waits for; None at the end."""
+        """The oldest job that may run and whose client still waits; None when the pool is closed."""
         with self._changed:
             while not self._closed:
                 if (job := self._take()) is not None:

@@ -1,4 +1,4 @@
-"""Tensors from images and texts, and replies from tensors: on the event loop what is cheap, in the pool what is not."""
+"""Decodes images and texts and encodes replies: cheap ones on the event loop, expensive ones in the pool."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,16 +13,16 @@ from app.types import Clock, Tensors
 
 T = TypeVar("T")
 
-# Printing so many numbers takes longer than handing them to a thread.
+# Encoding more numbers than this takes longer than a thread hop.
 INLINE_VALUES = 8_192
 
 
 class Decoding:
-    """What all protocols decode and print alike.
+    """Decoding and encoding shared by all protocols.
 
     Args:
-        pool: for what is large.
-        unread: what clients have not read of their replies: no large one is printed while there is no room.
+        pool: runs the expensive calls.
+        unread: budget for unread replies; no large reply is encoded while it is used up.
         clock: monotonic seconds.
     """
 
@@ -34,7 +34,7 @@ class Decoding:
     async def tensors(
         self, inputs: Inputs, model: LoadedModel, options: RequestOptions, *, began: float | None
     ) -> Tensors:
-        """Tensors of a request whose images and texts are still encoded."""
+        """The tensors of a request whose images and texts are not decoded yet."""
         for value in inputs.values():
             if isinstance(value, Encoded):
                 return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
@@ -49,7 +49,7 @@ class Decoding:
         *,
         began: float | None,
     ) -> T:
-        """What ``print_answer`` makes of the outputs: here if that is cheap, and in the pool if not."""
+        """The result of ``print_answer`` for the outputs; runs on the event loop if cheap, otherwise in the pool."""
         size = 0
         for values in outputs.values():
             size += values.size
@@ -59,10 +59,10 @@ class Decoding:
         return await self._pool.run(lambda: print_answer(outputs), self.ticket(model, options, began=began))
 
     async def aside(self, call: Callable[[], T], model: LoadedModel, *, began: float) -> T:
-        """What ``call`` gives, run in the pool."""
+        """The result of ``call``, run in the pool."""
         return await self._pool.run(call, self.ticket(model, DEFAULT_OPTIONS, began=began))
 
     def ticket(self, model: LoadedModel, options: RequestOptions, *, began: float | None) -> Ticket:
-        """What a request may cost in time."""
+        """The time limit of a request."""
         timeout_s = model.timeout_s(options)
         return Ticket((self._clock() if began is None else began) + timeout_s, timeout_s, self._clock)

@@ -1,4 +1,4 @@
-"""Images and texts of a request that are still to be decoded, whatever protocol they came by."""
+"""Images and texts of a request before they are decoded, the same for all protocols."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.errors import InvalidInput, TooLarge, WrongFormat
 from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
-# Decoding more than this costs more than handing it to a thread does, and holds up everybody else.
+# Decoding more than this costs more than a thread hop and would block the event loop.
 INLINE_TEXT_BYTES = 16_384
 INLINE_IMAGE_BYTES = 4_096
 INLINE_PIXELS = 4_096
@@ -22,12 +22,12 @@ INLINE_IMAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Images or texts, one instance each, as they came.
+    """Images or texts as received, one per instance.
 
     Attributes:
         items: files, texts in UTF-8, or texts.
-        place: names an item in errors, by its index; empty where there is but one.
-        how: what to send instead of bytes that are not an image or a text; may be empty.
+        place: names an item in errors, by its index; empty if there is only one.
+        how: what to send instead of bytes that are not a valid image or text; may be empty.
     """
 
     items: list[bytes | str]
@@ -44,17 +44,17 @@ Inputs = Mapping[str, Array | Encoded]
 async def decode_inputs(
     inputs: Inputs, model: LoadedModel, pool: DecodePool, make_ticket: Callable[[], Ticket]
 ) -> Tensors:
-    """The tensors of a request: what is encoded is decoded, here if that is cheap and in the pool if not.
+    """The tensors of a request, with images and texts decoded: on the event loop if cheap, otherwise in the pool.
 
     Args:
         inputs: at least one of them is encoded.
-        model: that they are for.
-        pool: decodes what is not cheap.
-        make_ticket: what the request may cost in time; for the pool alone.
+        model: the model that receives them.
+        pool: runs expensive decoding.
+        make_ticket: creates the time limit of the request; called only for the pool.
 
     Raises:
         InvalidInput: names the item and the rule it breaks.
-        TooLarge: more than the queue of the model could ever hold.
+        TooLarge: more than the queue of the model can ever hold.
         QueueFull, DeadlineExceeded, Draining: see ``DecodePool.run``.
     """
     tensors: dict[str, Array] = {}
@@ -74,17 +74,17 @@ async def decode_inputs(
 
 
 def _go_on() -> None:
-    """Between two cheap items nobody has time to leave."""
+    """Do nothing: cheap items need no check for a client that left."""
 
 
 def decode(encoded: Encoded, model: LoadedModel, *, room: Room = no_bound, check: Callable[[], None] = _go_on) -> Array:
-    """All items, one row each; token ids of different length are padded after their end.
+    """All items, one row each; shorter rows of token ids are padded at their end.
 
     Args:
         encoded: at least one item.
-        model: that they are for.
-        room: asked for the bytes that each image holds while it is decoded.
-        check: called between two items; raises when nobody waits for them any more.
+        model: the model that receives them.
+        room: reserves the bytes that each image needs while it is decoded.
+        check: called between two items; raises when the client no longer waits for them.
 
     Raises:
         InvalidInput: names the item and the rule it breaks.
@@ -130,7 +130,7 @@ def _is_cheap(encoded: Encoded, model: LoadedModel) -> bool:
 
 
 def _check_count(encoded: Encoded, name: str, model: LoadedModel) -> None:
-    """Refuse what could never join the queue before any of it is decoded."""
+    """Refuse a request that can never fit the queue, before any of it is decoded."""
     policy = model.batching
     if len(encoded) > policy.max_queue_rows:
         raise TooLarge(

@@ -1,4 +1,4 @@
-"""What a model takes and how a client sends it, for error messages."""
+"""Hints for error messages: the inputs that a model accepts and how to send them."""
 
 from app.loaded import LoadedModel
 
@@ -7,7 +7,7 @@ _VALUE = {"image": '{"b64": ...}', "text": "a string"}
 
 
 def how_to_send(model: LoadedModel) -> str:
-    """The bodies that the model takes, each with its Content-Type."""
+    """The bodies that the model accepts, each with its Content-Type."""
     step = model.spec.preprocessing
     media = "" if step is None else _BODY[step.kind]
     return f"model {model.name!r} takes {media}JSON (application/json) with {_keys(model)}"

@@ -1,4 +1,4 @@
-"""Replies with tensors in them, as JSON."""
+"""Replies with tensors, as JSON."""
 
 import json
 
@@ -9,13 +9,13 @@ from app.edge.codec.json_values import JsonValue
 from app.types import Array
 
 NUMBERS_AT_ONCE = 32_768
-"""Written in a call of orjson: some milliseconds."""
+"""Numbers in one call of orjson, which takes some milliseconds."""
 
 
 def dump(value: dict[str, JsonValue]) -> bytes:
-    """A document whose values may hold arrays.
+    """Encode a document whose values may be arrays.
 
-    Floats are written in the shortest form that gives the same float32 again, NaN and Infinity as bare tokens.
+    Floats are written in the shortest form that reads back as the same float32, NaN and Infinity as bare tokens.
     """
     body = _dump(value)
     if b"null" not in body or all(np.isfinite(array).all() for array in _arrays(value)):
@@ -24,7 +24,7 @@ def dump(value: dict[str, JsonValue]) -> bytes:
 
 
 def _dump(value: JsonValue) -> bytes:
-    """By orjson; of much, part by part, for each call keeps the interpreter's lock until its end."""
+    """Encode with orjson, large values in parts, since each call holds the interpreter lock until it returns."""
     if size_of(value) <= NUMBERS_AT_ONCE:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     if isinstance(value, dict):
@@ -38,7 +38,7 @@ def _dump(value: JsonValue) -> bytes:
 
 
 def size_of(value: JsonValue) -> int:
-    """How many numbers, texts and the like a value holds."""
+    """The number of scalars (numbers, texts and so on) in a value."""
     if isinstance(value, np.ndarray):
         return value.size
     if isinstance(value, dict):
@@ -47,7 +47,7 @@ def size_of(value: JsonValue) -> int:
 
 
 def _shortest(array: Array) -> list[JsonValue]:
-    """Numbers whose text is as short as that of the array's own dtype."""
+    """Numbers that print as short as in the array's own dtype."""
     values: list[JsonValue] = (array.astype("U").astype(np.float64) if array.dtype.kind == "f" else array).tolist()
     return values
 

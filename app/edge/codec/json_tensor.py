@@ -1,10 +1,10 @@
 """JSON documents and the tensors in them, without a Python object per number.
 
-simdjson gives the numbers of an array as one flat buffer and forgets the nesting, so the nesting is checked apart:
-every array is walked down to the rows, and the number of brackets in the document proves that nothing else is nested.
-What is left of a document without the characters of numbers says how it is nested, too: of small ones that is
-remembered, and they are not walked again. Whatever these fast ways cannot read is read again by the slow one, which
-says what is wrong.
+simdjson returns the numbers of an array as one flat buffer without the nesting, so the nesting is checked separately:
+every array is walked down to its rows, and the number of brackets in the document proves that nothing else is nested.
+A document without the characters of numbers also shows the nesting. For small documents this form is cached, and its
+arrays are not walked again. Documents that these fast paths cannot read are read again by the slow path, which explains
+the error.
 """
 
 import time
@@ -19,22 +19,22 @@ from app.edge.codec.json_values import JsonValue, kind_of_value, members, plain,
 from app.errors import InvalidInput
 from app.types import Array
 
-# Bytes, all that numbers are written with, and white space. An "e" of a word is lost as well, the rest of it is not.
+# All bytes of numbers, and white space. This also removes the "e" from words, but not their other letters.
 _OF_NUMBERS = b"0123456789+-.eE \t\r\n"
-# Reading so much keeps the interpreter's lock for tens of milliseconds at a time.
+# Reading more than this holds the interpreter lock for tens of milliseconds at a time.
 LOCKING_BYTES = 2**20
-# After each such step the event loop has the lock for that long: what it does for a request takes it several turns.
+# Pause after each such step, for the event loop, which needs several turns for a request.
 _REST_S = 0.01
 _REMEMBERED_BYTES = 16_384
 _REMEMBERED = 64
 
 
 class JsonReader:
-    """Parses request bodies; holds the parser's buffers between requests.
+    """Parses request bodies. Keeps the parser's buffers between requests.
 
     Args:
-        fallback_limit_bytes: bodies up to this size get a second chance with the stdlib parser, which reads
-            NaN and Infinity and integers of any size, and ignores bytes after the document.
+        fallback_limit_bytes: bodies up to this size are parsed again with the stdlib parser if simdjson fails. It
+            reads NaN, Infinity and integers of any size, and ignores bytes after the document.
     """
 
     def __init__(self, *, fallback_limit_bytes: int) -> None:
@@ -47,10 +47,10 @@ class JsonReader:
 
         Args:
             body: UTF-8.
-            strict: refuse what TensorFlow Serving reads all the same: bytes after the document.
+            strict: refuse bytes after the document, which TensorFlow Serving accepts.
 
         Raises:
-            InvalidInput: not JSON (with the offset), not UTF-8, not an object, or one that ``check_keys`` refuses.
+            InvalidInput: not JSON (with the offset), not UTF-8, not an object, or refused by ``check_keys``.
             TooLarge: see ``check_counts``.
         """
         check_counts(body)
@@ -68,7 +68,7 @@ class JsonReader:
         try:
             return self._parser.parse(body)
         except RuntimeError:
-            # A document of an earlier request is still referenced somewhere; leave it its parser.
+            # A document of an earlier request is still referenced and keeps this parser; use a new one.
             self._parser = simdjson.Parser()
             return self._parser.parse(body)
 
@@ -83,9 +83,9 @@ class Document:
 
     Args:
         root: the object.
-        body: it was read from; empty if there is no such thing.
-        shapes: how the arrays of documents are nested whose only member is an array of numbers, by what is left of
-            them without the characters of numbers; added to.
+        body: the text of the object; empty if there is no text.
+        shapes: cache for documents whose only member is an array of numbers: document without the characters of
+            numbers -> shape of the nesting; this class adds entries.
     """
 
     def __init__(self, root: JsonValue, body: bytes = b"", *, shapes: dict[bytes, tuple[int, ...]]) -> None:
@@ -106,24 +106,24 @@ class Document:
 
         Args:
             value: a member of this document.
-            name: what to call it in errors.
+            name: name of the value in errors.
 
         Returns:
-            int64 or float64 with the shape of the nesting; None when the array holds only strings and objects, or is a
-            list with one among its elements, for the caller to look at.
+            int64 or float64 with the shape of the nesting; None if the array holds only strings and objects, or is a
+            list that contains one; the caller handles these.
 
         Raises:
-            InvalidInput: ragged, or anything but a number where a number belongs.
+            InvalidInput: ragged, or an element is not a number.
         """
         if isinstance(value, simdjson.Array):
             if len(self._body) > MOST_VALUES and _has_strings(self._body):
-                check_values(self._body, name)  # before millions of numbers are read for nothing
+                check_values(self._body, name)  # before reading millions of numbers in vain
             rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
             known = self._shapes.get(rest)
             shape = known or _rectangle(value)
             if shape is not None and (known or self._body.count(b"[") == _brackets(shape)):
                 flat = self._numbers(value)
-                # An empty array and one with a single number look alike in ``rest``; only the latter is counted.
+                # An empty array and an array of one number look the same in ``rest``; only the latter has a count.
                 if flat is not None and flat.size == prod(shape):
                     if not known and rest.count(b'"') == 2:
                         self._remember(rest, shape)
@@ -132,9 +132,9 @@ class Document:
         return slow_tensor(plain(value), name)
 
     def _numbers(self, value: JsonValue) -> Array | None:
-        """All numbers of a nested array, as int64 if every one is written as a whole one; None if not all are numbers.
+        """All numbers of a nested array; int64 if all are written as integers, None if an element is not a number.
 
-        Whole numbers are cheaper to check against an integer input than their float64.
+        Integers are cheaper to check against an integer input than float64.
         """
         for code, dtype in (("i", np.int64), ("d", np.float64)):
             try:
@@ -151,19 +151,19 @@ class Document:
         self._shapes[rest] = shape
 
     def flat_or_nested(self, value: JsonValue, shape: tuple[int, ...], name: str, *, other_brackets: int) -> Array:
-        """The numbers of an array of stated shape, whether it is nested like that or flat.
+        """The numbers of an array whose shape is known; the array may be nested in that shape or flat.
 
         Args:
             value: a member of this document.
             shape: of the result.
-            name: what to call it in errors.
-            other_brackets: number of ``[`` in the document outside ``value``; -1 when that is not known.
+            name: name of the value in errors.
+            other_brackets: number of ``[`` in the document outside ``value``; -1 if not known.
 
         Returns:
             int64 or float64 of that shape.
 
         Raises:
-            InvalidInput: another number of values, ragged, or anything but a number where a number belongs.
+            InvalidInput: wrong number of values, ragged, or an element is not a number.
         """
         forms = ((prod(shape),), shape)
         found = _rectangle(value) if isinstance(value, simdjson.Array) else None
@@ -174,28 +174,28 @@ class Document:
         check_values(self._body, name)
         tensor = slow_tensor(plain(value), name)
         if tensor is None or tensor.ndim == 0:
-            raise InvalidInput(f"{name} does not hold numbers only; wanted {prod(shape)} numbers, flat or nested")
+            raise InvalidInput(f"{name} does not hold numbers only; expected {prod(shape)} numbers, flat or nested")
         if tensor.shape not in forms:
             raise InvalidInput(
                 f"{name} holds {tensor.size} values, nested as {list(tensor.shape)}; "
-                f"shape {list(shape)} wants {prod(shape)}, flat or nested like that"
+                f"shape {list(shape)} requires {prod(shape)}, flat or nested in that shape"
             )
         return tensor.reshape(shape)
 
 
 def _let_others_run(body: bytes) -> None:
-    """Between two steps over a large document."""
+    """Pause between two steps over a large document."""
     if len(body) > LOCKING_BYTES:
         time.sleep(_REST_S)
 
 
 def _has_strings(body: bytes) -> bool:
-    """Whether a quote stands within the arrays of a document."""
+    """Whether the arrays of a document contain a quote."""
     return body.find(b'"', body.find(b"["), body.rfind(b"]")) >= 0
 
 
 def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
-    """Shape of a nested array if every array of a level is equally long; None if not, if it is empty or too deep."""
+    """Shape of a nested array; None if arrays of one level differ in length, or if it is empty or too deep."""
     shape: list[int] = []
     level = [value]
     while True:
@@ -215,5 +215,5 @@ def _rectangle(value: JsonValue) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=256)
 def _brackets(shape: tuple[int, ...]) -> int:
-    """Number of ``[`` in an array nested like that."""
+    """Number of ``[`` in a nested array of that shape."""
     return 1 + sum(prod(shape[:i]) for i in range(1, len(shape)))

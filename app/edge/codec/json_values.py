@@ -1,4 +1,4 @@
-"""JSON values as ordinary Python objects, and what is wrong with them where a tensor belongs."""
+"""JSON values as ordinary Python objects, and errors for values that are not tensors."""
 
 from itertools import chain
 from typing import Any
@@ -20,7 +20,7 @@ def is_array(value: JsonValue) -> bool:
 
 
 def members(value: JsonValue) -> dict[str, JsonValue]:
-    """The members of an object, each as it is.
+    """The members of an object, without conversion.
 
     Raises:
         InvalidInput: see ``check_keys``.
@@ -29,18 +29,18 @@ def members(value: JsonValue) -> dict[str, JsonValue]:
         return value
     keys = list(value.keys())
     check_keys(keys)
-    return {key: value[key] for key in keys}  # its ``items`` would make Python objects of all that is inside
+    return {key: value[key] for key in keys}  # ``items`` of simdjson would convert the whole content to Python objects
 
 
 def plain(value: JsonValue, *, depth: int = 1) -> JsonValue:
     """A value as ordinary Python objects.
 
-    simdjson's own way there loses equal keys, has no useful bound on the depth, and in one call for all of a long array
-    would hold the interpreter, and with it the event loop, until its end.
+    simdjson's own conversion drops duplicate keys, has no useful limit on the depth, and converts a long array in one
+    call, which blocks the interpreter and the event loop until it returns.
 
     Args:
         value: a member of a document.
-        depth: arrays and objects around its members.
+        depth: number of arrays and objects around it.
 
     Raises:
         InvalidInput: arrays or objects are nested too deep, or see ``check_keys``.
@@ -75,7 +75,7 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
         return None
     for index, item in enumerate(level):
         if isinstance(item, bool) or not isinstance(item, int | float):
-            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; wanted a number")
+            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; expected a number")
     try:
         return np.array(level, dtype=np.float64).reshape(shape)
     except OverflowError as error:
@@ -83,7 +83,7 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
 
 
 def kind_of_value(value: JsonValue) -> str:
-    """What to call a JSON value in an error."""
+    """The type of a JSON value, for errors."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Bodies that are no JSON: images, plain text, forms with files, raw tensors."""
+"""Bodies other than JSON: images, plain text, forms with files, raw tensors."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -25,7 +25,7 @@ _BY_TYPE: dict[str, Kind] = {
     "multipart/form-data": "multipart",
     "application/octet-stream": "tensor",
 }
-# So much of a form is read between two looks at the deadline.
+# Bytes of a form that are read between two checks of the deadline.
 PIECE_BYTES = 65_536
 _UNTYPED = {"", "application/x-www-form-urlencoded", "*/*"}
 _NAMES: dict[Kind, str] = {"image": "an image", "text": "text", "multipart": "a form", "form": "a form"}
@@ -33,10 +33,10 @@ _FITS: dict[str, set[Kind]] = {"image": {"image", "multipart"}, "text": {"text",
 
 
 def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
-    """What a body is, from its Content-Type and, where clients send none or curl's default, from its start.
+    """The kind of a body, from its Content-Type, or from its first bytes if that is missing or is curl's default.
 
     Raises:
-        InvalidInput: a Content-Type that no route reads.
+        InvalidInput: an unsupported Content-Type.
     """
     essence = content_type.partition(";")[0].strip().lower()
     if essence in _BY_TYPE:
@@ -59,11 +59,11 @@ def parse_media(
 
     Args:
         kind, content_type, body: as sent.
-        model: what they are for.
-        check: called between the pieces of a long body; raises when nobody waits for it any more.
+        model: the model that receives them.
+        check: called between the pieces of a long body; raises when the client no longer waits.
 
     Raises:
-        InvalidInput: not what the Content-Type says, or not what the model takes.
+        InvalidInput: does not match the Content-Type, or the model does not accept it.
     """
     if kind == "tensor":
         return _raw_tensor(body, model)
@@ -79,7 +79,7 @@ def parse_media(
 
 
 def _fields(body: bytes, model: LoadedModel) -> list[str]:
-    """The texts of a form: its fields of that name."""
+    """The texts of a form: its fields with that name."""
     try:
         text = text_from_bytes(body)
     except WrongFormat as error:
@@ -92,13 +92,13 @@ def _fields(body: bytes, model: LoadedModel) -> list[str]:
 
 
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
-    """One or more rows of the single fixed-shape input, little-endian, one after the other."""
+    """One or more rows of the only input, which has a fixed shape; little-endian, one row after the other."""
     tensor = model.spec.inputs[0]
     if len(model.spec.inputs) != 1 or tensor.is_variable:
         raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     if len(body) % tensor.instance_bytes:
         raise InvalidInput(
-            f"body of {len(body)} bytes is no whole number of instances of {tensor.in_words}, "
+            f"body of {len(body)} bytes is not a whole number of instances of {tensor.in_words}, "
             f"{tensor.instance_bytes} bytes each"
         )
     return {tensor.name: np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)}
@@ -109,7 +109,7 @@ def _multipart(content_type: str, body: bytes, check: Callable[[], None]) -> lis
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
-        raise InvalidInput("Content-Type multipart/form-data names no boundary; let the HTTP client write that header")
+        raise InvalidInput("Content-Type multipart/form-data has no boundary; let the HTTP client write that header")
     parts: list[bytes | str] = []
 
     def on_field(field: Any) -> None:
@@ -128,13 +128,13 @@ def _multipart(content_type: str, body: bytes, check: Callable[[], None]) -> lis
             on_file,
             on_end=lambda: ended.append(True),
             boundary=boundary,
-            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is in memory already; no temporary files
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # the body is already in memory; avoid temporary files
         )
         for start in range(0, len(body), PIECE_BYTES):
             check()
             parser.write(body[start : start + PIECE_BYTES])
         parser.finalize()
-    except ServingError:  # nobody waits for it any more
+    except ServingError:  # the client no longer waits
         raise
     except Exception as error:
         raise InvalidInput(f"body is not valid multipart/form-data: {error}") from error

@@ -1,1 +1,1 @@
-"""One HTTP connection: from bytes to requests, under limits, and its replies."""
+"""One HTTP connection: parses bytes to requests under limits, and writes the replies."""

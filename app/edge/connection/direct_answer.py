@@ -1,4 +1,4 @@
-"""An answer that runs as a task does, without a turn of the event loop before and after it."""
+"""A task-like runner for one answer that saves a turn of the event loop at its start and at its end."""
 
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
@@ -10,25 +10,25 @@ from app.edge.rest.request import HttpRequest
 
 
 class Connection(Protocol):
-    """Who the reply goes to."""
+    """The connection that receives the reply."""
 
     loop: asyncio.AbstractEventLoop
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
-        """Write the reply; None: the service ends its connections."""
+        """Write the reply; None: the service is closing its connections."""
         ...
 
 
 class DirectAnswer:
-    """Runs the coroutine of one answer, at once until it first waits and then from one wait to the next.
+    """Runs the coroutine of one answer: immediately until it first waits, then from one wait to the next.
 
-    To asyncio it is the current task, so that what is awaited may use ``asyncio.timeout``, ``sleep(0)`` or a task group
-    as in any other task; it begins without a turn of the event loop, and ends in a call of the connection. To uvicorn's
-    protocol it is the cycle of a request.
+    asyncio sees it as the current task, so the awaited code may use ``asyncio.timeout``, ``sleep(0)`` or a task group
+    as in any other task. It starts without a turn of the event loop, and its end calls the connection. uvicorn's
+    protocol sees it as the cycle of a request.
 
     Attributes:
-        request: that is answered.
-        parts: of its body, as they came.
+        request: the request that is answered.
+        parts: parts of its body, in order of arrival.
         keep_alive: whether the connection stays open after the reply.
         response_complete, disconnected: as in uvicorn's cycles.
 
@@ -62,19 +62,19 @@ class DirectAnswer:
 
     @property
     def message_event(self) -> "DirectAnswer":
-        """Has a ``set`` that uvicorn calls when the connection is lost."""
+        """Provides the ``set`` method that uvicorn calls when the connection is lost."""
         return self
 
     def set(self) -> None:
         """See ``message_event``."""
 
     def begin(self, answer: Coroutine[Any, None, Reply | None]) -> None:
-        """Run until the answer waits for something."""
+        """Run until the coroutine waits for something."""
         self._answer = answer
         self._step()
 
     def cancel(self, msg: Any = None) -> bool:
-        """As of a task: where the answer waits, it gets a CancelledError."""
+        """Like ``Task.cancel``: raise CancelledError where the coroutine waits."""
         if self.response_complete:
             return False
         self._cancellations += 1
@@ -83,15 +83,15 @@ class DirectAnswer:
         return True
 
     def done(self) -> bool:
-        """As of a task: whether the answer is given."""
+        """Like ``Task.done``: whether the coroutine has ended."""
         return self.response_complete
 
     def cancelling(self) -> int:
-        """As of a task: how often it was cancelled."""
+        """Like ``Task.cancelling``: number of pending cancellation requests."""
         return self._cancellations
 
     def uncancel(self) -> int:
-        """As of a task: one time less, and how often is left."""
+        """Like ``Task.uncancel``: remove one cancellation request and return how many remain."""
         self._cancellations = max(0, self._cancellations - 1)
         return self._cancellations
 
@@ -105,7 +105,7 @@ class DirectAnswer:
                 self._is_cancelled = False
                 waiting = answer.throw(asyncio.CancelledError())
             else:
-                # What a task does: a future that is awaited yields itself and, sent to when it is done, has its result.
+                # As in a task: an awaited future yields itself and, when it is done and resumed, returns its result.
                 waiting = answer.send(None)
         except StopIteration as end:
             waiting, reply, is_done = None, end.value, True
@@ -115,7 +115,7 @@ class DirectAnswer:
             _leave_task(loop, self)  # type: ignore[arg-type]
         if is_done:
             self._connection.replied(self, reply)
-        elif waiting is None:  # it only gives others their turn
+        elif waiting is None:  # ``sleep(0)``: let other callbacks run
             loop.call_soon(self._step)
         else:
             waiting._asyncio_future_blocking = False

@@ -1,4 +1,4 @@
-"""One HTTP connection under limits, from its opening to its end: how many are open, and how long each may wait."""
+"""One HTTP connection under limits: number of open connections, and time for each phase."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.edge.connection.unread import UnreadReplies
 from app.edge.respond import error_reply
 from app.errors import Overloaded
 
-# An end of the client's stream this soon after its request means that it sends nothing more; a later one, that it left.
+# If the client closes its stream within this time after its request, it only sends nothing more; later, it has left.
 HALF_CLOSE_WITHIN_S = 0.1
 
 
@@ -20,7 +20,7 @@ class GuardedProtocol(ParsingProtocol):
     _unread: UnreadReplies
 
     def connection_made(self, transport: Any) -> None:
-        """It is open."""
+        """Called when the connection opens."""
         super().connection_made(transport)
         self.flow = Flow(transport)
         self._unread = UnreadReplies(transport, self._connections.unread, self._limits)
@@ -31,7 +31,7 @@ class GuardedProtocol(ParsingProtocol):
             self._refuse(error_reply(Overloaded(f"{most} connections are open, as many as are allowed; try again")))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed: nobody waits for answers any more."""
+        """Called when the connection is closed: nobody waits for its answers."""
         super().connection_lost(exc)
         self._connections.remove(self)
         self._unparsed = b""
@@ -39,36 +39,36 @@ class GuardedProtocol(ParsingProtocol):
         self._unread.release()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered."""
+        """Called when the client reads more slowly than it is answered."""
         super().pause_writing()
         self._unread.hold()
 
     def resume_writing(self) -> None:
-        """The client has read nearly everything."""
+        """Called when the client has read nearly everything."""
         super().resume_writing()
         self._unread.release()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends nothing more; True keeps the connection open for the answer."""
+        """Called when the client has closed its stream. Returns True to keep the connection open for the answer."""
         if self._unparsed and self.transport.can_write_eof():
             self._has_ended = True
             return True
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
         if self._phase is not Phase.ANSWER or not sent_with_request or not self.transport.can_write_eof():
-            return False  # over TLS there is no way to close one side
+            return False  # TLS cannot close only one direction
         self._is_last = self._is_deaf = True
         return True
 
     def _unset_keepalive_if_required(self) -> None:
-        """uvicorn's timer for idle connections is not used; the sweep sees to them."""
+        """Disables uvicorn's timer for idle connections; the sweep replaces it."""
 
     def end_if_overdue(self, now: float) -> None:
-        """Refuse or close what has taken too long. Called by the sweep."""
+        """Refuse or close a connection that exceeded its time. Called by the sweep."""
         if self._unread.are_stuck(now):
             self.transport.abort()
         if self.transport.is_closing():
             return
-        if self._phase is Phase.BODY and self.flow.read_paused:  # it is the application that does not read
+        if self._phase is Phase.BODY and self.flow.read_paused:  # the application, not the client, is slow
             self._since = now - self._limits.body_timeout_s / 2
         waited = self._phase, now - self._since, self._body_bytes, self._limits
         if not is_overdue(*waited):

@@ -1,4 +1,4 @@
-"""What HTTP connections may hold and how long they may take, and the watch over both."""
+"""Size and time limits of HTTP connections, and the sweep that enforces the time limits."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from app.edge.budget import ByteBudget
 
-# The watch over all connections looks so often; a timer for each request would cost more than most requests.
+# Interval of the sweep over all connections; a timer for each request would cost more than most requests.
 SWEEP_S = 1.0
 
 
@@ -15,16 +15,16 @@ class HttpLimits:
     """Limits of one process.
 
     Attributes:
-        max_connections: open at once.
+        max_connections: most open connections.
         head_limit_bytes: request line and headers of one request.
         max_headers: of one request.
         body_limit_bytes: body of one request.
-        bodies_limit_bytes: bodies of all requests that are not answered yet.
-        replies_limit_bytes: what clients have not read of their replies, where that is more than 64 KiB.
+        bodies_limit_bytes: bodies of all unanswered requests together.
+        replies_limit_bytes: unread replies of all clients together; a client counts from 64 KiB on.
         head_timeout_s: from the first byte of a head to its last, and for the first byte of a new connection.
-        body_timeout_s: for a body, and one second more for each ``body_rate_bytes`` that have come.
-        body_rate_bytes: slowest rate a second.
-        send_timeout_s: for a client to read some of its reply.
+        body_timeout_s: for a body, plus one second for each ``body_rate_bytes`` received.
+        body_rate_bytes: lowest rate, in bytes per second.
+        send_timeout_s: for a client to read part of its reply.
         keep_alive_s: between two requests.
     """
 
@@ -42,10 +42,10 @@ class HttpLimits:
 
 
 class Watched(Protocol):
-    """A connection as the sweep sees it."""
+    """A connection, as the sweep uses it."""
 
     def end_if_overdue(self, now: float) -> None:
-        """Refuse or close what has taken too long."""
+        """Refuse or close a connection that exceeded its time."""
         ...
 
 
@@ -65,22 +65,22 @@ class Connections:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are more than allowed."""
+        """Whether more connections are open than allowed."""
         return len(self._open) > self.limits.max_connections
 
     def add(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> None:
-        """A connection was opened."""
+        """Count an opened connection."""
         self._open.add(connection)
         if self._sweeping is None:
             self._sweep_soon(loop)
 
     def remove(self, connection: Watched) -> None:
-        """A connection was closed."""
+        """Count a closed connection."""
         self._open.discard(connection)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
-        # A process that was stopped, or starved, has not read yet what clients sent in time.
+        # A process that was stopped or starved has not yet read data that its clients sent in time.
         if now - due < SWEEP_S:
             for connection in tuple(self._open):
                 connection.end_if_overdue(now)

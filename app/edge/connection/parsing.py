@@ -1,7 +1,7 @@
-"""HTTP from bytes to requests, in parts: framing that is unambiguous, heads and bodies of bounded size.
+"""Parses HTTP in parts: unambiguous framing, heads and bodies of limited size.
 
-uvicorn's protocol makes scopes and answers; what it would take is refused here: heads without end, bodies without end,
-two framings of one request, a change of protocol.
+uvicorn's protocol creates scopes and answers. This module refuses what uvicorn would accept: heads and bodies of
+unlimited size, two framings of one request, a change of protocol.
 """
 
 import logging
@@ -16,32 +16,32 @@ from app.edge.respond import Reply, error_body
 
 log = logging.getLogger("atelier.edge")
 
-# A chunked body as it comes may be so many times as long as without its framing, and a head's limit more.
+# Largest ratio of a chunked body with its framing to the same body without it; the head's limit is added.
 MOST_FRAMING = 2
-# What came is parsed in parts: of several requests in one packet few are understood before the first is answered.
+# Received bytes are parsed in parts: of several requests in one packet, few are parsed before the first is answered.
 _PART_BYTES, _BODY_PART_BYTES = 4_096, 65_536
-# Of a chunked body, whose chunks cost some microseconds each, before others have their turn.
+# Bytes of a chunked body that are parsed before other callbacks run; each chunk costs some microseconds.
 _CHUNKS_AT_ONCE_BYTES = 16_384
 
 
 class ParsingProtocol(RefusingProtocol):
-    """A connection that parses what comes under limits."""
+    """A connection that parses received bytes under limits."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        # Of the message that comes in: when it began, what its head says, and its bytes so far.
+        # The message being received: when it began, what its head says, and its bytes so far.
         self._began = 0.0
         self._hosts = self._length = 0
         self._codings = b""
         self._raw_bytes = 0
-        # What came after a request that waits for the answer to an earlier one; nothing more is read meanwhile.
+        # Bytes after a request that waits for the answer to an earlier one; reading is paused until then.
         self._unparsed = b""
-        # The client has ended its stream after what is not parsed yet.
+        # The client closed its stream, but some bytes are not parsed yet.
         self._has_ended = False
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client: parsed in parts, and no further than to a request that waits for an earlier one."""
-        if self._unparsed:  # under way when reading was paused, or the application has asked for more of its body
+        """Parse received bytes in parts, at most up to a request that waits for an earlier one."""
+        if self._unparsed:  # parsing is in progress, or the application asked for more of the body
             self._unparsed += data
             self.flow.pause_reading()
             return
@@ -51,7 +51,7 @@ class ParsingProtocol(RefusingProtocol):
             if self.pipeline or (is_body and self._codings and at >= _CHUNKS_AT_ONCE_BYTES):
                 self._unparsed = data[at:]
                 self.flow.pause_reading()
-                if not self.pipeline:  # others have their turn before more chunks
+                if not self.pipeline:  # other callbacks run before more chunks
                     self.loop.call_soon(self._read_on)
                 return
             size = _BODY_PART_BYTES if is_body and not self._codings else _PART_BYTES
@@ -59,7 +59,7 @@ class ParsingProtocol(RefusingProtocol):
             at += size
 
     def _read_on(self) -> None:
-        """Parse what waited for its turn, and read what comes then; not while a request waits for an earlier one."""
+        """Parse the postponed bytes, then resume reading; does nothing while a request waits for an earlier one."""
         if self.pipeline or self.transport.is_closing():
             return
         unparsed, self._unparsed = self._unparsed, b""
@@ -97,20 +97,20 @@ class ParsingProtocol(RefusingProtocol):
             if not self._is_deaf:
                 self._start_over(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if self._is_deaf:  # a callback of ours has refused it already
+            if self._is_deaf:  # one of our callbacks has already refused it
                 return
             if isinstance(error, httptools.HttpParserCallbackError):
-                if not isinstance(error.__context__, httptools.HttpParserError):  # no mistake of the client's
-                    log.error("a request could not be taken", exc_info=error.__context__ or error)
+                if not isinstance(error.__context__, httptools.HttpParserError):  # not the client's fault
+                    log.error("parsing a request failed", exc_info=error.__context__ or error)
                     self._refuse_message(Reply(500, error_body("internal error; see the service's log")))
                     return
                 error = error.__context__
             self._refuse_message(Reply(400, error_body(f"not valid HTTP: {error}")))
 
     def _start_over(self, rest: bytes) -> None:
-        """Read a request that offers another protocol as if it did not: by its own framing, and once.
+        """Read a request that offers another protocol as if it did not: with its own framing, and once.
 
-        The parser stops after such a head, so the head is given to a new one without the offer, as it was understood.
+        The parser stops after such a head. A new parser gets the parsed head without the offer.
         """
         head = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         for name, value in self.headers:
@@ -124,7 +124,7 @@ class ParsingProtocol(RefusingProtocol):
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A request begins; its scope is made when it turns out to need one."""
+        """A request begins. Its scope is created only if it is needed."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -134,14 +134,14 @@ class ParsingProtocol(RefusingProtocol):
         self._phase, self._since = Phase.HEAD, self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a field of a chunked body's trailer, which means nothing here."""
+        """A header, or a field of a chunked body's trailer; trailers are ignored."""
         if self._phase is Phase.BODY:
             return
         name = name.lower()
         if name == b"host":
             self._hosts += 1
         elif name == b"content-length":
-            self._length = int(value.lstrip(b"0") or b"0")  # which the parser found to be a number of 64 bits
+            self._length = int(value.lstrip(b"0") or b"0")  # the parser has checked that it fits 64 bits
         elif name == b"transfer-encoding":
             self._codings += value + b","
         elif name == b"expect" and value.lower() == b"100-continue":
@@ -149,7 +149,7 @@ class ParsingProtocol(RefusingProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is complete: refuse it, or choose the way of the request."""
+        """The head is complete: refuse it, or choose the path of the request."""
         if self._is_deaf:
             return
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -160,19 +160,19 @@ class ParsingProtocol(RefusingProtocol):
         self._take_request()
 
     def _take_request(self) -> None:
-        """Let uvicorn make a scope of the head and call the application."""
+        """Let uvicorn create the scope and call the application."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.scope["state"]["began_at"] = self._began
         self.url, self.expect_100_continue = url, expects
-        self.headers += headers  # the list that the scope holds
+        self.headers += headers  # the list in the scope
         super().on_headers_complete()
 
     def _check_head(self) -> None:
-        """Refuse a head that is too large or ambiguous; raises, so that the parser stops."""
+        """Refuse a head that is too large or ambiguous. Raises, which stops the parser."""
         limits = self._limits
         size = self._raw_bytes
-        if size > limits.head_limit_bytes:  # what has come may be more than the head
+        if size > limits.head_limit_bytes:  # the received bytes may be more than the head
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > limits.head_limit_bytes or len(self.headers) > limits.max_headers:
             self._stop(head_too_large(limits))
@@ -195,7 +195,7 @@ class ParsingProtocol(RefusingProtocol):
         """A part of the body."""
         if self._is_deaf:
             return
-        if self.cycle.response_complete:  # answered without it
+        if self.cycle.response_complete:  # already answered without the body
             self._body_bytes += len(body)
             if self._body_bytes > self._limits.body_limit_bytes:
                 self._is_deaf = True
@@ -209,13 +209,13 @@ class ParsingProtocol(RefusingProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        if self._is_deaf or self._phase is Phase.HEAD:  # of a head that offers another protocol nothing was taken
+        if self._is_deaf or self._phase is Phase.HEAD:  # a head that offers another protocol was not accepted
             return
         answered = self.cycle.response_complete
         self._phase, self._since = Phase.IDLE if answered else Phase.ANSWER, self.loop.time()
         self._raw_bytes = 0
         if not self.parser.should_keep_alive():
-            self._is_last = self._is_deaf = True  # what follows is not read as a request
+            self._is_last = self._is_deaf = True  # the following bytes are not parsed as a request
         if not answered:
             self._complete_request()
         elif self._is_last:

@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol with a short way for inference requests.
+"""uvicorn's HTTP protocol with a short path for inference requests.
 
-A small request goes from the parser to ``Dispatch.direct`` and its reply back to the socket without an ASGI scope, a
-task, events and messages, which cost more than all that Atelier does for it. Everything else, such as a large body or a
-second request before the first is answered, takes uvicorn's own way to the same code.
+A small request goes from the parser to ``Dispatch.direct``, and its reply goes back to the socket, without an ASGI
+scope, a task, events and messages. These cost more than everything that Atelier does for the request. All others, such
+as a large body or a second request before the first is answered, take uvicorn's own path to the same code.
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ class InferenceProtocol(GuardedProtocol):
         self._running: DirectAnswer | None = None
 
     def _take_request(self) -> None:
-        """Choose the way of the request."""
+        """Choose the path of the request."""
         if (
             (found := match_target(self.url)) is not None
             and found[0].is_inference
             and self._is_plain()
-            # A request that is refused takes the other way, where the refusal goes out before its body is read.
+            # A request that is refused takes the other path, where the refusal is sent before its body is read.
             and self._door.lets_in(visit := self._door.visit(self.headers, self._peer))
         ):
             if found[0].api == "v1" and (reply := self._refusal_of(found[0])) is not None:
@@ -59,7 +59,7 @@ class InferenceProtocol(GuardedProtocol):
         self._arriving.parts.append(body)
         if self._body_bytes > HIGH_WATER_LIMIT:
             parts, self._arriving = self._arriving.parts, None
-            self.cycle.response_complete = True  # of the answer that is not to be
+            self.cycle.response_complete = True  # the request will not be answered
             super()._take_request()
             super()._take_body(b"".join(parts))
 
@@ -83,32 +83,32 @@ class InferenceProtocol(GuardedProtocol):
         answer.begin(self._dispatch.direct(request))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody waits for the answer any more."""
+        """Called when nobody waits for the answer any more."""
         super().connection_lost(exc)
         if self._running is not None:
             self._running.cancel()
-        # It holds this connection and the body: together they would wait for a collection of cycles.
+        # The cycle references this connection and the body; together they would wait for a garbage collection.
         self._arriving = None
         self.cycle = None  # type: ignore[assignment]
 
     def _refusal_of(self, route: Route) -> Reply | None:
-        """See ``EarlyRefusals.of``; with an access log each request takes the long way, which writes it."""
+        """See ``EarlyRefusals.of``. With an access log every request takes the long path, which writes the log."""
         return None if self._door.access_log is not None else self._dispatch.refusals.of(route)
 
     def _answer_early(self, reply: Reply, more: Sequence[Header]) -> None:
-        """Answer a request whose body is still to come; what comes of it is dropped."""
+        """Answer a request before its body arrives; the body is dropped."""
         self._arriving = None
         self.cycle = _ANSWERED  # type: ignore[assignment]
         self.server_state.total_requests += 1
         self._write(reply, more, keep_alive=self.parser.should_keep_alive())
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
-        """Write the reply and go on with the next request."""
+        """Write the reply and continue with the next request."""
         answer.response_complete = True
         self._running = None
         if self.transport.is_closing():
             return
-        if reply is None:  # the service ends its connections
+        if reply is None:  # the service is closing its connections
             self.transport.close()
             return
         self._write(reply, keep_alive=answer.keep_alive)
@@ -126,7 +126,7 @@ class InferenceProtocol(GuardedProtocol):
         self.transport.write(b"".join(parts))
 
     def _is_plain(self) -> bool:
-        """Whether the head asks for nothing that only uvicorn's own way can do, and no other request is under way."""
+        """Whether the short path supports the head, and no other request is in progress."""
         return (
             (self.cycle is None or self.cycle.response_complete)
             and self.parser.get_method() == b"POST"
@@ -137,7 +137,7 @@ class InferenceProtocol(GuardedProtocol):
 
 
 class Answered:
-    """The cycle of a request that is answered already."""
+    """The cycle of a request that is already answered."""
 
     response_complete = True
     disconnected = False

@@ -1,4 +1,4 @@
-"""The end of a request on its connection: what goes out in which order, and how a connection closes after a refusal."""
+"""The end of a request on its connection: the order of replies, and closing a connection after a refusal."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class Flow(FlowControl):
-    """Reading on and off; of a connection that is being closed neither means anything."""
+    """Pauses and resumes reading; does nothing on a connection that is being closed."""
 
     def pause_reading(self) -> None:
-        """Let nothing more come in."""
+        """Stop reading from the client."""
         if not self._transport.is_closing():
             super().pause_reading()
 
     def resume_reading(self) -> None:
-        """Let more come in."""
+        """Read from the client again."""
         if not self._transport.is_closing():
             super().resume_reading()
 
 
 class RefusingProtocol(HttpToolsProtocol):
-    """A connection that answers in order, and refuses a request without resetting the replies before it."""
+    """A connection that answers in order and refuses a request without resetting the earlier replies."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -39,19 +39,19 @@ class RefusingProtocol(HttpToolsProtocol):
         self._peer = NEAR
         self._phase = Phase.NEW
         self._since = self.loop.time()
-        self._body_bytes = 0  # of the message that comes in, so far
-        self._held_bytes = 0  # that this connection holds of the budget for bodies
-        # Nothing more is read: the last request has come, or one that cannot be understood.
+        self._body_bytes = 0  # of the message being received, so far
+        self._held_bytes = 0  # taken by this connection from the budget for bodies
+        # Nothing more is read: the last request has arrived, or one that cannot be parsed.
         self._is_deaf = False
         self._is_last = False
-        # Goes out once the answers to earlier requests have.
+        # Sent after the answers to earlier requests.
         self._refusal: Reply | None = None
 
     def _read_on(self) -> None:
-        """Continue with what came after a request that is answered now."""
+        """Continue with the bytes after a request that is now answered."""
 
     def on_response_complete(self) -> None:
-        """Begin the next request if it is here already, or send the refusal of what came after the last one."""
+        """Start the next request if it has arrived, or send the refusal of what followed the last request."""
         self.server_state.total_requests += 1
         if not self.pipeline:
             self._release()
@@ -71,7 +71,7 @@ class RefusingProtocol(HttpToolsProtocol):
         self._read_on()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's way to refuse, in the one form of every error."""
+        """uvicorn's method for refusals; writes the standard form of errors."""
         self._refuse_message(Reply(400, error_body(msg)))
 
     def _stop(self, reply: Reply) -> None:
@@ -80,9 +80,9 @@ class RefusingProtocol(HttpToolsProtocol):
         raise httptools.HttpParserError("refused")
 
     def _refuse_message(self, reply: Reply) -> None:
-        """Refuse the message that comes in, once the ones before it are answered, and read nothing more."""
+        """Refuse the message being received, after the earlier ones are answered, and read nothing more."""
         if self._phase is Phase.BODY and self.cycle is not None and self.cycle.response_complete:
-            # It is answered already, by its head: a second reply would count as that to the next request.
+            # Its head was already answered: the client would take a second reply as that to its next request.
             self._is_deaf = True
             self._linger()
             return
@@ -91,7 +91,7 @@ class RefusingProtocol(HttpToolsProtocol):
         self._refuse(reply)
 
     def _forget_cycle(self) -> None:
-        """Let the application know that the rest of the current body will not come; nothing of it goes out."""
+        """Tell the application that the rest of the current body will not arrive; none of its output is sent."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return
@@ -123,9 +123,9 @@ class RefusingProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close our side, and the rest once the client has closed its own or had time to.
+        """Close the write side, and the connection once the client has closed its side or had time to.
 
-        Over TLS both sides close at once: there the client only gets the time, and sees the end by Content-Length.
+        TLS closes both directions at once, so the client gets only the time and recognizes the end by Content-Length.
         """
         self._phase, self._since = Phase.LINGER, self.loop.time()
         self.flow.resume_reading()
@@ -137,7 +137,7 @@ class RefusingProtocol(HttpToolsProtocol):
         self._held_bytes = 0
 
     def _hold(self, nbytes: int) -> None:
-        """Count a part of the body in the room that all bodies share."""
+        """Count a part of the body against the budget for all bodies."""
         self._body_bytes += nbytes
         try:
             self._connections.bodies.take(nbytes)

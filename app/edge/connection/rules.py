@@ -1,4 +1,4 @@
-"""Rules for a connection, without the connection: which heads are refused, and what takes too long."""
+"""Rules for a connection, as functions without a connection: which heads to refuse, and which waits are too long."""
 
 import re
 from enum import Enum
@@ -8,8 +8,8 @@ from app.edge.connection.limits import HttpLimits
 from app.edge.http.body import too_large
 from app.edge.respond import Reply, error_body, error_reply
 
-# After a refusal the client may go on sending for so long: closed at once, the connection would be reset, and the reply
-# lost.
+# Seconds for which the client may continue to send after a refusal. Closing at once would reset the connection and
+# lose the reply.
 LINGER_S = 2.0
 _END_OF_AUTHORITY = re.compile(rb"[/?#]")
 
@@ -28,13 +28,13 @@ class Phase(Enum):
 def head_refusal(
     *, method: bytes, version: str, hosts: int, length: int, codings: bytes, limits: HttpLimits
 ) -> Reply | None:
-    """Why a head of allowed size is refused; None if it is not.
+    """The refusal of a head of allowed size; None if it is accepted.
 
     Args:
         method, version: of the request line.
         hosts: number of Host headers.
-        length: Content-Length; 0 if there is none.
-        codings: of its Transfer-Encoding headers, joined by commas; empty if there is none.
+        length: Content-Length; 0 without the header.
+        codings: of its Transfer-Encoding headers, joined by commas; empty without one.
         limits: on the body.
 
     Source: RFC 9112, sections 2.3, 3.2 and 6.1.
@@ -56,10 +56,10 @@ def head_refusal(
 
 
 def origin_form(target: bytes) -> tuple[bytes | None, bytes]:
-    """A target that is a whole URL as the host that it names, in place of the Host header, and a target without it.
+    """Split a target that is a whole URL into the Host header for its host, and a target without the host.
 
     Returns:
-        None and the target as it is if it names no host.
+        None and the unchanged target if the target has no host.
 
     Source: RFC 9112, sections 3.2.2 and 3.3.
     """
@@ -74,7 +74,7 @@ def origin_form(target: bytes) -> tuple[bytes | None, bytes]:
 
 
 def head_too_large(limits: HttpLimits) -> Reply:
-    """The refusal of a head without end."""
+    """The refusal of a head that is too large."""
     most = f"at most {limits.head_limit_bytes} bytes and {limits.max_headers} headers are accepted"
     return Reply(431, error_body(f"the head of the request is too large; {most}"))
 
@@ -83,9 +83,9 @@ def is_overdue(phase: Phase, waited_s: float, body_bytes: int, limits: HttpLimit
     """Whether a connection has waited for too long.
 
     Args:
-        phase: for what.
-        waited_s: since when.
-        body_bytes: of the body that came meanwhile.
+        phase: what it waits for.
+        waited_s: seconds since the phase began.
+        body_bytes: bytes of the body received in that time.
         limits: on it.
     """
     match phase:
@@ -102,7 +102,7 @@ def is_overdue(phase: Phase, waited_s: float, body_bytes: int, limits: HttpLimit
 
 
 def overdue_reply(phase: Phase, waited_s: float, body_bytes: int, limits: HttpLimits) -> Reply | None:
-    """What the client is told then; None if there is nothing to say."""
+    """The refusal for a connection that waited too long; None: close it without a reply."""
     if phase is Phase.HEAD:
         return Reply(408, error_body(f"the head did not arrive within {limits.head_timeout_s:g} s"))
     if phase is Phase.BODY:

@@ -1,4 +1,4 @@
-"""What a client has not read of its replies: how much is held for it, and when it has had time enough."""
+"""The unread replies of a client: the memory they take, and the time limit for reading them."""
 
 from asyncio import Transport
 
@@ -10,11 +10,11 @@ from app.errors import Overloaded
 
 
 class UnreadReplies:
-    """Of one connection.
+    """Unread bytes of one connection.
 
     Args:
-        transport: that holds them.
-        budget: of all connections.
+        transport: buffers the bytes.
+        budget: for all connections.
         limits: on the time to read.
     """
 
@@ -23,12 +23,12 @@ class UnreadReplies:
         self._budget = budget
         self._limits = limits
         self._held_bytes = 0
-        # At the last look, and the most since it was last nothing.
+        # Unread bytes at the last check, and the most since they were last 0.
         self._unsent_bytes = self._most_unsent_bytes = 0
         self._since = 0.0
 
     def hold(self) -> None:
-        """The client reads slower than it is answered: hold what is left for it, or abort if there is no room."""
+        """The client reads more slowly than it is answered: count the unread bytes, or abort if there is no room."""
         unread = self._transport.get_write_buffer_size()
         try:
             self._budget.take(unread)
@@ -43,14 +43,14 @@ class UnreadReplies:
         self._held_bytes = 0
 
     def are_stuck(self, now: float) -> bool:
-        """Whether the client has read nothing of its reply for too long, or a large one too slowly."""
+        """Whether the client read nothing of its reply for too long, or reads a large one too slowly."""
         unsent = self._transport.get_write_buffer_size()
         if unsent == 0 or unsent > self._most_unsent_bytes:
             self._since = now
             self._unsent_bytes = self._most_unsent_bytes = unsent
             return False
         waited_s = now - self._since
-        if unsent > HIGH_WATER_LIMIT:  # of one reply: nothing is added to it
+        if unsent > HIGH_WATER_LIMIT:  # part of one reply: nothing is added to it
             sent = self._most_unsent_bytes - unsent
             return waited_s > self._limits.send_timeout_s + sent / self._limits.body_rate_bytes
         if unsent < self._unsent_bytes:

@@ -1,1 +1,1 @@
-"""What every request passes on its way in: addresses, TLS, API keys, other sites' pages, its id, the access log."""
+"""Checks on every request before it is read: addresses, TLS, API keys, origins, request ids, the access log."""

@@ -1,4 +1,4 @@
-"""One line for each request that was answered: all of them, a share, or those that failed."""
+"""The access log: one line per answered request, for all of them, a share, or only failures."""
 
 import logging
 import random
@@ -10,11 +10,11 @@ OFF, ERRORS, ALL = "off", "errors", "all"
 
 
 class AccessLog:
-    """The log.
+    """Writes the access log.
 
     Args:
-        share: of the requests that it holds, 0 to 1.
-        errors: whether it holds all that were refused or failed.
+        share: share of the requests that are logged, 0 to 1.
+        errors: whether all refused and failed requests are logged.
     """
 
     def __init__(self, *, share: float, errors: bool) -> None:
@@ -23,10 +23,10 @@ class AccessLog:
 
     @classmethod
     def parse(cls, text: str) -> "AccessLog | None":
-        """Read a setting: off, errors, all, or a share such as 0.01; None: nothing is logged.
+        """Parse a setting: off, errors, all, or a share such as 0.01. Returns None for off.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: any other text.
         """
         if text == OFF:
             return None
@@ -47,5 +47,5 @@ class AccessLog:
         return self._share >= 1 or random.random() < self._share
 
     def write(self, **fields: Any) -> None:
-        """Log one request; what is None is left out."""
+        """Log one request, without the fields that are None."""
         log.info("request", extra={"fields": {name: value for name, value in fields.items() if value is not None}})

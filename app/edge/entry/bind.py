@@ -1,4 +1,4 @@
-"""Addresses to listen on, as flags name them, and the sockets that do."""
+"""Addresses from flags, and sockets that listen on them."""
 
 import asyncio
 import os
@@ -28,26 +28,28 @@ class Bind:
 
     @classmethod
     def parse(cls, text: str) -> "Bind":
-        """Read a flag.
+        """Parse a flag.
 
         Raises:
-            ValueError: it has another form; says which one is right.
+            ValueError: wrong form; the message shows the right one.
         """
         if text.startswith(_UNIX):
             path = text.removeprefix(_UNIX)
             if not path.startswith("/"):
-                raise ValueError(f"{text!r} is no address; the path of a Unix socket begins with /, as in unix:/run/a")
+                raise ValueError(
+                    f"{text!r} is not an address; the path of a Unix socket begins with /, as in unix:/run/a"
+                )
             return cls(path, None)
         host, _, port = text.rpartition(":")
         if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError(f"{text!r} is no address; write ADDRESS:PORT, as in 127.0.0.1:9000, or unix:/PATH")
+            raise ValueError(f"{text!r} is not an address; write ADDRESS:PORT, as in 127.0.0.1:9000, or unix:/PATH")
         return cls(host.removeprefix("[").removesuffix("]"), int(port))
 
     async def listen(self) -> list[socket.socket]:
-        """Listen; on a Unix socket only for this user.
+        """Listen; a Unix socket accepts only this user.
 
         Raises:
-            CannotListen: the address is taken, or is none of this machine's.
+            CannotListen: the address is in use, or does not belong to this machine.
         """
         try:
             return await listen(self.host, self.port) if self.port is not None else [_listen_unix(self.host)]
@@ -55,7 +57,7 @@ class Bind:
             raise CannotListen(f"cannot listen on {self} for administrators: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Remove a Unix socket from the disk; its name would lead nowhere."""
+        """Remove a Unix socket from the disk, since nothing listens on it any more."""
         if self.port is None:
             with suppress(OSError):
                 Path(self.host).unlink()
@@ -67,14 +69,14 @@ class Bind:
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen as the single process does, on every address of ``host``; who connects waits to be accepted.
+    """Listen on every address of ``host``, as the single process does; clients wait to be accepted.
 
     Args:
         host: address or name.
         port: 0 picks a free one.
 
     Raises:
-        OSError: the address is taken, or is none of this machine's.
+        OSError: the address is in use, or does not belong to this machine.
     """
     loop = asyncio.get_running_loop()
     server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
@@ -91,7 +93,7 @@ def _listen_unix(path: str) -> socket.socket:
         if _is_left_behind(path):
             os.unlink(path)
         listening.bind(path)
-        os.chmod(path, 0o600)  # nobody can connect before it listens
+        os.chmod(path, 0o600)  # clients cannot connect before it listens
         listening.listen(BACKLOG)
     except BaseException:
         listening.close()
@@ -100,7 +102,7 @@ def _listen_unix(path: str) -> socket.socket:
 
 
 def _is_left_behind(path: str) -> bool:
-    """Whether there is a socket at which nobody listens any more: its process was killed."""
+    """Whether the path is a socket on which no process listens: the process was killed."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False

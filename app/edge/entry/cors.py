@@ -1,37 +1,37 @@
-"""Cross-origin resource sharing: which pages of other sites may ask, and what their browsers are told of it.
+"""Cross-origin resource sharing: which pages of other sites may send requests, and the headers for their browsers.
 
-Source: the Fetch standard, "HTTP extensions". Credentials (cookies) are never allowed: there are none.
+Source: the Fetch standard, "HTTP extensions". Credentials (cookies) are never allowed: Atelier uses none.
 """
 
 from app.control.sites import Sites
 from app.edge.respond import Header, Reply, Scope
 
 _PREFIXES = ("/v1/", "/v2/")
-# No page of another site changes what is served, whatever CORS allows.
+# Pages of other sites cannot change what is served, whatever CORS allows.
 _CLOSED = "/v2/repository/"
 _EXPOSED = b"x-request-id, server-timing, retry-after, www-authenticate, inference-header-content-length"
 _MAX_AGE = b"600"
 
 
 class Cors:
-    """What browsers are told.
+    """Headers for browsers.
 
     Args:
-        sites: knows the origins.
+        sites: knows the allowed origins.
     """
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def headers(self, origin: bytes | None) -> tuple[Header, ...]:
-        """Of a reply to a page of this origin; None: to no page, but a cache may keep the reply for one."""
+        """CORS headers of a reply to a page of this origin; None: not from a page, but a cache may serve it to one."""
         vary: Header = (b"vary", b"origin")
         if origin is None or not self._sites.allows(origin):
             return (vary,)
         return (vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED))
 
     def preflight(self, scope: Scope) -> Reply | None:
-        """The answer to a browser's question whether a page may ask; None if this is none."""
+        """The answer to a preflight request (may this page send the request?); None for any other request."""
         path: str = scope["path"].lower()
         if scope["method"] != "OPTIONS" or not path.startswith(_PREFIXES) or path.startswith(_CLOSED):
             return None
@@ -40,6 +40,6 @@ class Cors:
         if origin is None or b"access-control-request-method" not in asked or not self._sites.allows(origin):
             return None
         headers: list[Header] = [(b"access-control-allow-methods", b"GET, POST"), (b"access-control-max-age", _MAX_AGE)]
-        if wanted := asked.get(b"access-control-request-headers"):
-            headers.append((b"access-control-allow-headers", wanted))
+        if requested := asked.get(b"access-control-request-headers"):
+            headers.append((b"access-control-allow-headers", requested))
         return Reply(204, b"", tuple(headers))

@@ -1,4 +1,4 @@
-"""What every HTTP request passes before it is read, and what goes with its reply: inference and all other routes."""
+"""Checks before any HTTP request is read, and headers of its reply; the same for inference and all other routes."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ from app.errors import ServingError
 
 log = logging.getLogger("atelier.edge")
 
-# Probes name a machine by whatever address they know it by, and learn next to nothing.
+# Probes use any address of the machine in the Host header, and their replies reveal almost nothing.
 _PROBES = frozenset({"/v2/health/live", "/v2/health/ready", "/livez", "/healthz"})
 _NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
 _SECRETS = frozenset({b"authorization", b"x-api-key"})
@@ -25,15 +25,15 @@ _SECRETS = frozenset({b"authorization", b"x-api-key"})
 
 @dataclass(slots=True)
 class Visit:
-    """One request at the door.
+    """One request as the door sees it.
 
     Attributes:
-        peer: the connection that it came by.
-        noted: those of its headers that the door reads.
-        request_id: its name.
-        headers: for its reply.
-        is_admitted: it has been checked.
-        key: name of its API key; None if it has none.
+        peer: the connection of the request.
+        noted: the headers that the door reads.
+        request_id: its id.
+        headers: headers for its reply.
+        is_admitted: whether it passed the checks.
+        key: name of its API key; None without one.
     """
 
     peer: Peer
@@ -45,21 +45,21 @@ class Visit:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """For ``extra`` of a log line."""
+        """Fields for ``extra`` of a log line."""
         return {"fields": {"request_id": self.request_id.decode()}}
 
 
 class Door:
-    """Lets requests in.
+    """Admits or refuses requests.
 
     Args:
-        sites: hosts that they may name, and pages that may send them.
-        cors: what replies to those pages say.
-        keys: one of which an inference request must carry; None: it needs none.
-        access_log: of what was answered; None: there is none.
+        sites: allowed hosts, and origins whose pages may send requests.
+        cors: headers for those pages.
+        keys: an inference request must carry one of these; None: requests need no key.
+        access_log: logs the answered requests; None: no access log.
 
     Attributes:
-        ids: names the requests.
+        ids: creates the request ids.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Door:
         self.ids = RequestIds()
 
     def visit(self, headers: Iterable[Header], peer: Peer) -> Visit:
-        """A request, known by its headers, names in lower case."""
-        wanted = self._noted
-        noted = {name: value for name, value in headers if name in wanted}
+        """A visit, from the headers of the request, names in lower case."""
+        noted_names = self._noted
+        noted = {name: value for name, value in headers if name in noted_names}
         request_id = self.ids.name(noted.get(HEADER))
         if self._cors is None:
             return Visit(peer, noted, request_id, ((HEADER, request_id),))
@@ -90,8 +90,8 @@ class Door:
         """Check an inference request.
 
         Raises:
-            Forbidden: it names a host that is not this service, or comes from a page of another site.
-            Unauthenticated, RateExceeded: it carries no API key, or too many requests did.
+            Forbidden: its Host is not this service, or it comes from a page of another site.
+            Unauthenticated, RateExceeded: it has no valid API key, or the key sent too many requests.
         """
         noted = visit.noted
         self._check_host(visit)
@@ -109,7 +109,7 @@ class Door:
         visit.is_admitted = True
 
     def lets_in(self, visit: Visit) -> bool:
-        """Whether ``admit`` lets an inference request in. Costs the usual one little more than a look-up."""
+        """Whether ``admit`` accepts an inference request. Usually this costs little more than a look-up."""
         noted = visit.noted
         if self._keys is None and b"origin" not in noted and b"sec-fetch-site" not in noted:
             sites = self._sites
@@ -123,7 +123,7 @@ class Door:
         return True
 
     async def pass_through(self, scope: Scope, receive: Receive, send: Send, app: ASGIApp) -> None:
-        """Let any other request in to ``app``, or refuse it. Routes that change something check the rest themselves."""
+        """Pass any other request to ``app``, or refuse it. Routes that change something check the rest themselves."""
         began = time.monotonic()
         visit = self.visit(scope["headers"], scope_peer(scope))
         sending = Sending(visit, send)
@@ -154,7 +154,7 @@ class Door:
             )
 
     def turned_away(self, headers: Iterable[Header], peer: Peer, code: int) -> tuple[Header, ...]:
-        """Headers for the reply to a request that its connection itself refuses, whose head may be incomplete."""
+        """Headers for the reply to a request that its connection refuses; the head may be incomplete."""
         visit = self.visit(headers, peer)
         if self.access_log is not None and self.access_log.takes(code):
             request_id = visit.request_id.decode()
@@ -172,11 +172,11 @@ class Sending:
 
     Args:
         visit: the request.
-        send: what is added to.
+        send: the wrapped callable.
 
     Attributes:
-        code: status code of the reply; 0 before it begins.
-        nbytes: of its body, so far.
+        code: status code of the reply; 0 before the reply starts.
+        nbytes: bytes of its body so far.
     """
 
     def __init__(self, visit: Visit, send: Send) -> None:
@@ -196,7 +196,7 @@ class Sending:
 
 
 def replying(reply: Reply) -> ASGIApp:
-    """An application that answers with this alone."""
+    """An ASGI application that always sends this reply."""
 
     async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send_reply(reply, send)

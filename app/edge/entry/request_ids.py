@@ -1,7 +1,8 @@
-"""The name of one request, which its reply, its log lines and the access log share.
+"""Request ids, which the reply, the log lines and the access log of a request share.
 
-A client's own ``X-Request-ID`` is taken over if it is short and printable; else one is made: a random prefix of this
-process and a counter. It is in no error body: bodies are compared, cached and shown to people, headers are not.
+A client's own ``X-Request-ID`` is used if it is short and printable. Otherwise an id is created: a random prefix of
+this process and a counter. Error bodies do not contain it: bodies are compared, cached and shown to people, headers
+are not.
 """
 
 import itertools
@@ -13,7 +14,7 @@ _VALID = re.compile(rb"[\x20-\x7e]{1,128}").fullmatch
 
 
 class RequestIds:
-    """Names requests."""
+    """Creates request ids."""
 
     __slots__ = ("_numbers", "_prefix")
 
@@ -22,7 +23,7 @@ class RequestIds:
         self._numbers = itertools.count(1)
 
     def name(self, given: bytes | None) -> bytes:
-        """The given one if it is 1 to 128 printable ASCII characters, else a new one."""
+        """The given id if it is 1 to 128 printable ASCII characters, otherwise a new one."""
         if given is not None and _VALID(given):
             return given
         return b"%b-%x" % (self._prefix, next(self._numbers))

@@ -1,4 +1,4 @@
-"""TLS of both protocols: certificate, key, and whose certificates clients must have."""
+"""TLS for HTTP and gRPC: certificate, key, and the authorities of client certificates."""
 
 import re
 import ssl
@@ -11,14 +11,14 @@ from app.contract.files.regular import read_file
 from app.errors import ServingError
 
 FILE_LIMIT_BYTES = 2**20
-# Closing a connection waits so long for the client to agree; an idle one that does not read would hold up the end.
+# Seconds to wait for the client when a connection closes; an idle client that does not read would delay the close.
 CLOSE_TIMEOUT_S = 1.0
-# So many more than ``max_connections`` may be in a handshake, so that one connection too many is told why it is closed.
+# Handshakes allowed in addition to ``max_connections``, so that an extra connection is told why it is closed.
 HANDSHAKES = 64
 
 
 class TlsTimes(TypedDict, total=False):
-    """How an event loop encrypts a connection, and what it waits for."""
+    """Encryption of an event loop's connections, and its time limits."""
 
     ssl: ssl.SSLContext
     ssl_handshake_timeout: float
@@ -26,7 +26,7 @@ class TlsTimes(TypedDict, total=False):
 
 
 def tls_times(context: ssl.SSLContext | None, *, handshake_timeout_s: float) -> TlsTimes:
-    """Arguments for ``create_server`` and its like; empty without a context."""
+    """Keyword arguments for ``create_server`` and similar calls; empty without a context."""
     if context is None:
         return {}
     return {
@@ -37,24 +37,24 @@ def tls_times(context: ssl.SSLContext | None, *, handshake_timeout_s: float) -> 
 
 
 class CountingContext(ssl.SSLContext):
-    """Encrypts so many connections at once; one more is closed before its handshake.
+    """Encrypts at most ``most`` connections at once; a further one is closed before its handshake.
 
-    An event loop tells the protocol of a connection once it is encrypted, and whoever never finishes a handshake would
-    be counted by nobody.
+    An event loop tells the protocol about a connection only once it is encrypted, so a client that never finishes its
+    handshake would not be counted.
 
     Attributes:
         most: connections in a handshake or after it.
-        encrypted: connections now.
+        encrypted: current number of connections.
     """
 
     most: int = 0
     encrypted: int = 0
 
     def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
-        """A new connection; the event loop drops it when it closes.
+        """Wrap a new connection; the event loop drops the object when the connection closes.
 
         Raises:
-            ConnectionRefusedError: there are enough; event loops close a connection for which this is raised.
+            ConnectionRefusedError: the limit is reached; event loops close the connection on this error.
         """
         if self.encrypted >= self.most:
             raise ConnectionRefusedError("no room for another handshake")
@@ -69,13 +69,13 @@ class CountingContext(ssl.SSLContext):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Files in PEM.
+    """Files in PEM format.
 
     Attributes:
-        cert: the service's certificate, those that signed it after it.
+        cert: the service's certificate, followed by those that signed it.
         key: its private key; may be the same file.
-        client_ca: who signs the certificates of clients, which then need one; None: they need none.
-        password: of the key, if that is encrypted.
+        client_ca: authorities of client certificates, which are then required; None: clients need no certificate.
+        password: of the key, if it is encrypted.
         max_connections: see ``CountingContext``.
     """
 
@@ -86,15 +86,15 @@ class Tls:
     max_connections: int = 4_096
 
     def context(self) -> ssl.SSLContext:
-        """For HTTP. TLS 1.2 at least. Connections count from the first byte of their handshake.
+        """The context for HTTP. TLS 1.2 at least. A connection counts from the first byte of its handshake.
 
         Raises:
-            OSError: a file cannot be read, is no PEM, or the key does not fit; ``ssl.SSLError`` is one.
+            OSError: a file cannot be read, is not PEM, or the key does not fit; includes ``ssl.SSLError``.
         """
         context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
         context.most = self.max_connections + HANDSHAKES
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A function: without a password OpenSSL would ask the terminal for it.
+        # A function: without a password OpenSSL would prompt for it in the terminal.
         context.load_cert_chain(self.cert, self.key, lambda: self.password or "")
         if self.client_ca is not None:
             context.load_verify_locations(self.client_ca)
@@ -103,9 +103,9 @@ class Tls:
 
     @property
     def fault(self) -> str:
-        """What is wrong with which file, and what to do; empty if nothing that is known of.
+        """The problem with the files and how to fix it; empty if no problem is known.
 
-        OpenSSL tells the first only in part, and never the others.
+        OpenSSL's own errors name the problem only in part and never the file or the fix.
         """
         files = [("--tls-cert", self.cert, b"CERTIFICATE"), ("--tls-key", self.key, b"PRIVATE KEY")]
         if self.client_ca is not None:
@@ -130,6 +130,6 @@ class Tls:
         return ""
 
     def parts(self) -> tuple[bytes, bytes, bytes | None]:
-        """Key, certificate and signers of clients, for gRPC; raises as ``read_file`` does."""
+        """Key, certificate and client authorities, for gRPC. Raises as ``read_file`` does."""
         client_ca = None if self.client_ca is None else read_file(self.client_ca, FILE_LIMIT_BYTES)
         return read_file(self.key, FILE_LIMIT_BYTES), read_file(self.cert, FILE_LIMIT_BYTES), client_ca

@@ -1,1 +1,1 @@
-"""Open Inference Protocol V2 over gRPC. Nothing here is imported before --grpc-port asks for it."""
+"""Open Inference Protocol V2 over gRPC. This package is imported only with --grpc-port."""

@@ -1,8 +1,8 @@
-"""grpc.health.v1: the service that load balancers and Kubernetes ask over gRPC.
+"""grpc.health.v1: the health service for load balancers and Kubernetes over gRPC.
 
-Source: github.com/grpc/grpc/blob/master/src/proto/grpc/health/v1/health.proto. Two messages of one field each are
-written here, in a pool of their own: another copy of the protocol in the process, such as a client's, does not meet
-them.
+Source: github.com/grpc/grpc/blob/master/src/proto/grpc/health/v1/health.proto. Its two messages of one field each are
+defined here, in a separate descriptor pool, so that they do not conflict with another copy of the protocol in the
+process, such as a client's.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 NAME = "grpc.health.v1.Health"
-# Whoever watches hears of a change within this long.
+# A watcher is told about a change within this time.
 LOOK_EVERY_S = 0.5
 UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = range(4)
 
@@ -49,11 +49,11 @@ HealthCheckRequest, HealthCheckResponse = _messages()
 
 
 class HealthServicer:
-    """Answers Check and Watch for the whole server and for the services that it has.
+    """Answers Check and Watch for the whole server and for its services.
 
     Args:
-        is_ready: whether requests can be sent here.
-        is_ending: whether the process is stopping; it waits for no watcher.
+        is_ready: whether the server accepts requests.
+        is_ending: whether the process is stopping; it does not wait for watchers.
         services: names of the services; the empty name is the whole server.
     """
 
@@ -65,7 +65,7 @@ class HealthServicer:
         self._services = {"", *services}
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """For ``add_generic_rpc_handlers``."""
+        """The handler for ``add_generic_rpc_handlers``."""
         forms = {
             "request_deserializer": HealthCheckRequest.FromString,
             "response_serializer": HealthCheckResponse.SerializeToString,
@@ -79,13 +79,13 @@ class HealthServicer:
         )
 
     async def check(self, request: Any, context: ServicerContext) -> Any:
-        """The status now."""
+        """The current status."""
         if request.service not in self._services:
             await context.abort(StatusCode.NOT_FOUND, "unknown service")
         return HealthCheckResponse(status=self._status())
 
     async def watch(self, request: Any, context: ServicerContext) -> AsyncIterator[Any]:
-        """The status now and whenever it changes, until the client leaves or the service ends."""
+        """The current status and each later change, until the client leaves or the service stops."""
         known = request.service in self._services
         told = None
         while True:

@@ -1,4 +1,4 @@
-"""Answers ``ModelInfer``: what gRPC's messages and metadata say, in the terms of ``Answering``."""
+"""Answers ``ModelInfer``: translates gRPC messages and metadata for ``Answering``."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,11 +30,11 @@ class GrpcCall(Call):
     """A call of ``ModelInfer``.
 
     Attributes:
-        message: of the client.
+        message: the client's request.
         context: of the call.
         metadata: of the call.
-        request_id: its name.
-        key: name of its API key; None if it has none.
+        request_id: its id.
+        key: name of its API key; None without one.
     """
 
     message: pb.ModelInferRequest
@@ -45,24 +45,24 @@ class GrpcCall(Call):
 
 
 class Refusal(NamedTuple):
-    """How a call ends that is not answered."""
+    """The status of a call that fails."""
 
     code: StatusCode
     details: str
 
     @classmethod
     def of(cls, error: ServingError | None) -> "Refusal":
-        """That of an error; None: of one that is in the log only."""
+        """The status of an error; None: an internal error, which only the log describes."""
         if error is None:
             return cls(StatusCode.INTERNAL, "internal error; see the service's log")
         return cls(code_of(error), details_of(error))
 
 
 class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
-    """Answers ``ModelInfer``. gRPC has read the message before, so the stage "read" stays 0.
+    """Answers ``ModelInfer``. gRPC reads the message before the call starts, so the stage "read" is always 0.
 
     Args:
-        keys: who may ask for inference; None: everybody.
+        keys: the API keys that inference requires; None: anybody may ask.
         registry, decoding, observer, access_log, clock: see ``Answering``.
     """
 
@@ -80,7 +80,7 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
         self._keys = keys
 
     def call(self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str) -> GrpcCall:
-        """A call that has just come in."""
+        """A call that has just arrived."""
         version = message.model_version or None
         return GrpcCall(
             route=Route("grpc", message.model_name, version, None, "infer", "grpc:infer", is_inference=True),
@@ -103,22 +103,22 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
             )
 
     async def rollout_key(self, call: GrpcCall, header: str | None) -> bytes:
-        """The metadata of that name, or else all that was sent."""
+        """The metadata with that name, or else the whole request."""
         if header is not None and header in call.metadata.fields:
             return call.metadata.raw(header)
         raw = call.message.raw_input_contents
         return b"".join(raw) if raw else call.message.SerializeToString()
 
     def options(self, call: GrpcCall, model: LoadedModel) -> RequestOptions:
-        """gRPC's messages state their options outside of the tensors."""
+        """Priority and timeout: gRPC messages state them outside of the tensors."""
         return _until(call, read_options(plain_parameters(call.message.parameters)), model)
 
     def refused(self, error: ServingError | None) -> Refusal:
-        """The status of the call."""
+        """The status of the failed call."""
         return Refusal.of(error)
 
     def caller(self, call: GrpcCall) -> Caller:
-        """Known from the call and its context."""
+        """The client, from the call and its context."""
         return Caller(call.request_id, client_of(call.context), call.key)
 
     def size(self, reply: pb.ModelInferResponse | Refusal) -> int | None:
@@ -138,7 +138,7 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
 
 
 def _until(call: GrpcCall, options: RequestOptions, model: LoadedModel) -> RequestOptions:
-    """The request's options, its timeout cut to the time for which the client waits: nobody reads a later answer."""
+    """The request's options, with a timeout no longer than the client waits: a later answer would not be read."""
     remaining_s = call.context.time_remaining()
     if remaining_s is None or remaining_s >= model.timeout_s(options):
         return options

@@ -1,7 +1,7 @@
-"""Messages of ``ModelInfer`` to tensors, and outputs to its reply.
+"""``ModelInfer`` messages to tensors, and outputs to its reply.
 
-Source: Open Inference Protocol, gRPC; what it and Triton's classification and schedule policy extensions leave to the
-protocol is as over REST.
+Source: Open Inference Protocol, gRPC. What the protocol and Triton's classification and schedule policy extensions
+leave open is the same as over REST.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.rest.oip_inputs import Declared, declare, media_rows, read_options, refuse_count, wanted_input
+from app.edge.rest.oip_inputs import Declared, declare, expected_input, media_rows, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
 
-# The field of InferTensorContents that holds the values of a datatype. None holds FP16.
+# Datatype -> field of InferTensorContents for its values. FP16 has no field.
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -45,12 +45,12 @@ _ELEMENT_TYPES = {
     "fp32_contents": np.dtype("f4"),
     "fp64_contents": np.dtype("f8"),
 }
-# More typed values are turned into an array in a worker thread: each of them becomes a Python object on the way.
+# More typed values than this are converted in a worker thread, since each of them becomes a Python object.
 INLINE_VALUES = 8_192
 
 
 def is_small(request: pb.ModelInferRequest) -> bool:
-    """Whether parsing costs less than handing it to a worker thread would. Raw numbers are used as they lie."""
+    """Whether parsing costs less than a thread hop. Raw numbers are used without a copy."""
     values = 0
     for index, tensor in enumerate(request.inputs):
         if tensor.HasField("contents"):
@@ -71,11 +71,11 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceR
     raw: list[bytes] = list(request.raw_input_contents)
     inputs: dict[str, Array | Encoded] = {}
     for index, tensor in enumerate(request.inputs):
-        # What is not sent is empty here; the rules know it as None.
+        # A field that was not sent is empty here; the rules expect None.
         declared = declare(tensor.name or None, tensor.datatype or None, list(tensor.shape), f"inputs[{index}]")
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
-        wanted_input(declared, model)
+        expected_input(declared, model)
         if not raw:
             inputs[declared.name] = _typed(declared, tensor)
         elif tensor.HasField("contents"):
@@ -97,7 +97,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceR
 def print_infer(
     answer: Answer, requested: list[Requested], model: LoadedModel, request_id: str
 ) -> pb.ModelInferResponse:
-    """The reply: the tensors' heads, and their bytes in ``raw_output_contents``."""
+    """The reply: the tensors' metadata, and their bytes in ``raw_output_contents``."""
     printed = [output for _, output in printed_outputs(answer, requested, model)]
     return pb.ModelInferResponse(
         model_name=model.name,
@@ -112,20 +112,20 @@ def print_infer(
 
 
 def _raw(declared: Declared, data: bytes) -> Array | Encoded:
-    """One input's tensor from its bytes."""
+    """The tensor of one input from its bytes."""
     if declared.datatype == BYTES:
         return media_rows(split_bytes(data, declared.name), declared)
-    wanted = NUMPY[declared.datatype].itemsize * prod(declared.shape)
-    if len(data) != wanted:
+    expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
+    if len(data) != expected:
         raise InvalidInput(
             f"raw_input_contents of input {declared.name!r} have {len(data)} bytes; {declared.datatype} of shape "
-            f"{declared.shape} has {wanted} bytes"
+            f"{declared.shape} has {expected} bytes"
         )
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 
 def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor) -> Array | Encoded:
-    """One input's tensor from its typed values."""
+    """The tensor of one input from its typed values."""
     name, datatype, shape = declared.name, declared.datatype, declared.shape
     if not tensor.HasField("contents"):
         raise InvalidInput(f"input {name!r} has neither raw_input_contents nor contents")
@@ -133,20 +133,22 @@ def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor) ->
         raise InvalidInput(
             f"input {name!r} has datatype {datatype}, which contents cannot hold; send raw_input_contents"
         )
-    wanted = CONTENTS[datatype]
+    expected = CONTENTS[datatype]
     for descriptor, _ in tensor.contents.ListFields():
-        if descriptor.name != wanted:
-            raise InvalidInput(f"input {name!r} of datatype {datatype} has {descriptor.name}; send {wanted}")
-    values = getattr(tensor.contents, wanted)
+        if descriptor.name != expected:
+            raise InvalidInput(f"input {name!r} of datatype {datatype} has {descriptor.name}; send {expected}")
+    values = getattr(tensor.contents, expected)
     if datatype == BYTES:
         return media_rows(list(values), declared)
     if len(values) != prod(shape):
-        raise InvalidInput(f"{wanted} of input {name!r} hold {len(values)} values; shape {shape} wants {prod(shape)}")
-    return np.fromiter(values, _ELEMENT_TYPES[wanted], count=len(values)).reshape(shape)
+        raise InvalidInput(
+            f"{expected} of input {name!r} hold {len(values)} values; shape {shape} requires {prod(shape)}"
+        )
+    return np.fromiter(values, _ELEMENT_TYPES[expected], count=len(values)).reshape(shape)
 
 
 def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Requested]:
-    """Which outputs the reply holds, in which order and form."""
+    """The outputs of the reply, in order, and their form."""
     if not request.outputs:
         return [Requested(tensor.name) for tensor in model.spec.outputs]
     requested = [
@@ -158,7 +160,7 @@ def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Reques
 
 
 def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of any message as Python values; None for one that holds nothing."""
+    """Parameters of any message as Python values; an unset parameter is None."""
     plain = {}
     for name, parameter in parameters.items():
         which = parameter.WhichOneof("parameter_choice")

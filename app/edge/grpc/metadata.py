@@ -1,4 +1,4 @@
-"""What gRPC says of a call beside its message: metadata, and the client's address."""
+"""Metadata of a gRPC call and its client's address."""
 
 from urllib.parse import unquote
 
@@ -13,7 +13,7 @@ class Metadata:
     """The metadata of a call.
 
     Attributes:
-        fields: name in lower case -> value; of a name that is sent twice, the last value.
+        fields: name in lower case -> value; the last value of a repeated name.
     """
 
     __slots__ = ("fields",)
@@ -22,13 +22,13 @@ class Metadata:
         self.fields: dict[str, str | bytes] = dict(context.invocation_metadata() or ())
 
     def raw(self, name: str) -> bytes:
-        """A value; empty if there is none."""
+        """A value; empty if the name was not sent."""
         value = self.fields.get(name, b"")
         return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
 
 
 def client_of(context: ServicerContext) -> str:
-    """The client's address as gRPC names it: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``, ``unix:``."""
+    """The client's address in gRPC's form: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``, ``unix:``."""
     return unquote(context.peer())
 
 

@@ -1,4 +1,4 @@
-"""Requests that are no message: refused as a client's mistake, for all methods of all services alike."""
+"""Refuses requests that are not valid messages, as a client's mistake, for all methods of all services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -9,15 +9,15 @@ from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
 Refuse = Callable[[str, ServicerContext], Awaitable[NoReturn]]
-# What the deserializer gives for bytes that are no message. An exception there would be an error of the server's own.
+# Returned by the deserializer for bytes that are not a message. An exception there would be a server error.
 UNREADABLE = object()
 
 
 class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
-    """Lets none but messages through to the methods.
+    """Passes only valid messages to the methods.
 
     Args:
-        refuse: ends a call of a method (its path) whose request is none.
+        refuse: ends a call; receives the path of the method.
     """
 
     def __init__(self, refuse: Refuse) -> None:
@@ -27,7 +27,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
     async def intercept_service(
         self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: HandlerCallDetails
     ) -> RpcMethodHandler | None:
-        """How gRPC finds a method."""
+        """Called by gRPC to find a method."""
         path = handler_call_details.method
         if (guarded := self._guarded.get(path)) is not None:
             return guarded

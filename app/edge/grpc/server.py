@@ -1,4 +1,4 @@
-"""The gRPC server: listening, limits, and the end."""
+"""The gRPC server: listening, limits, and stopping."""
 
 import asyncio
 import logging
@@ -15,22 +15,22 @@ from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")
 
-# Calls that were failed at the end of the time to finish get their answers out within this long.
+# Time to send the answers of calls that were failed because they did not finish in time.
 LAST_WORDS_S = 1.0
 
 
 class GrpcServer:
-    """Listens for gRPC calls from ``start`` to ``stop``, on the event loop that runs it.
+    """Serves gRPC calls from ``start`` to ``stop``, on the event loop that runs it.
 
     Args:
         servicer: answers the calls.
         health: answers grpc.health.v1.
-        fail_unfinished: called when calls do not finish in time: answers all of them.
+        fail_unfinished: called when calls do not finish in time; answers all of them.
         host: address to listen on.
-        tls: how to encrypt; None: not at all.
-        message_limit_bytes: largest request; a larger one is answered RESOURCE_EXHAUSTED by gRPC itself.
-        max_connections: open at once; more are closed by gRPC itself.
-        stop_timeout_s: seconds for calls under way to finish.
+        tls: encryption; None: no TLS.
+        message_limit_bytes: largest request; gRPC answers a larger one with RESOURCE_EXHAUSTED.
+        max_connections: most open connections; gRPC closes further ones.
+        stop_timeout_s: seconds in which calls in progress may finish.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class GrpcServer:
         """Listen.
 
         Args:
-            port: 0 picks a free one; the log says which.
-            shared: other workers of this service listen on it as well; the supervisor holds it for them.
+            port: 0 picks a free one, which the log names.
+            shared: other workers of this service listen on it too; the supervisor reserves it for them.
 
         Raises:
-            CannotListen: the address is taken, or is none of this machine's.
+            CannotListen: the address is in use, or does not belong to this machine.
         """
         options = [
             ("grpc.max_receive_message_length", self._message_limit_bytes),
             ("grpc.max_allowed_incoming_connections", self._max_connections),
-            # If not shared: else a second service would share the port instead of being refused.
+            # Without this, a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]
         readable = ReadableRequests(self._servicer.refuse_unreadable)
@@ -96,12 +96,12 @@ class GrpcServer:
         return int(server.add_secure_port(address, credentials))
 
     def begin_stop(self) -> None:
-        """Take no new call from here on; calls under way go on."""
+        """Accept no new call from now on; calls in progress continue."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
 
     async def stop(self) -> None:
-        """Take no new call, and return when those under way are answered: in time, or then with Draining."""
+        """Accept no new call, and return when all calls in progress are answered: in time, or else with Draining."""
         self.begin_stop()
         assert self._stopping is not None
         await self._stopping

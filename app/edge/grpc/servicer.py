@@ -1,4 +1,4 @@
-"""The methods of GRPCInferenceService: each asks the same code as its REST route does."""
+"""The methods of GRPCInferenceService. Each calls the same code as its REST route."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,7 +43,7 @@ Method = Callable[[Servicer, Request, ServicerContext], Awaitable[Response]]
 
 
 def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
-    """A method whose errors go out as status codes; one that is not ours as INTERNAL, its traceback to the log only."""
+    """Send a method's errors as status codes; unexpected ones as INTERNAL, with the traceback only in the log."""
 
     @wraps(method)
     async def answer(servicer: Servicer, request: Request, context: ServicerContext) -> Response:
@@ -74,10 +74,10 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         inference: answers ``ModelInfer``.
         registry: finds the model version.
         commands: loads and unloads.
-        statistics: gives the counts of the versions.
+        statistics: returns the counts of the versions.
         admin: who may load and unload.
-        door: names requests, and has the access log.
-        unload_timeout_s: requests of a model that is unloaded may take that long to finish.
+        door: creates request ids, and has the access log.
+        unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._unload_timeout_s = unload_timeout_s
 
     def begin(self, context: ServicerContext) -> str:
-        """Name a call, and tell its client the name; any call begins with this."""
+        """Create the id of a call and send it to the client; each call starts with this."""
         request_id = self._door.ids.name(Metadata(context).raw(REQUEST_ID)).decode()
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         return request_id
 
     async def refuse_unreadable(self, path: str, context: ServicerContext) -> NoReturn:
-        """End a call whose request is no message; which model it is for is not known."""
+        """End a call whose request is not a valid message; its model is not known."""
         request_id = self.begin(context)
         error = InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
         log.debug("%s", error.message, extra=_fields(request_id))
@@ -118,17 +118,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
 
     @answers_errors
     async def ServerLive(self, request: pb.ServerLiveRequest, context: ServicerContext) -> pb.ServerLiveResponse:
-        """The process answers."""
+        """The process is live."""
         return pb.ServerLiveResponse(live=True)
 
     @answers_errors
     async def ServerReady(self, request: pb.ServerReadyRequest, context: ServicerContext) -> pb.ServerReadyResponse:
-        """A model serves and the process is not stopping."""
+        """A model is ready and the process is not stopping."""
         return pb.ServerReadyResponse(ready=self._registry.not_ready_reason is None)
 
     @answers_errors
     async def ModelReady(self, request: pb.ModelReadyRequest, context: ServicerContext) -> pb.ModelReadyResponse:
-        """A version serves; one that does not exist is not ready, as in Triton, and no error."""
+        """A version is ready. As in Triton, a version that does not exist is not ready, and not an error."""
         try:
             self._registry.ready(request.name, _version(request.version))
         except (NotFound, Unavailable):
@@ -152,7 +152,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
 
     @answers_errors
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: ServicerContext) -> pb.ModelConfigResponse:
-        """Signature and batching. The latency curve has no place in the message: REST tells it."""
+        """Signature and batching. The message has no field for the latency curve, which REST returns."""
         config = model_config(self._registry.get(request.name, _version(request.version)))
         del config["latency_curve"]
         return _filled(pb.ModelConfigResponse(), {"config": config})
@@ -161,7 +161,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     async def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: ServicerContext
     ) -> pb.ModelStatisticsResponse:
-        """What every version has done since it was loaded first."""
+        """The counts of every version since it was first loaded."""
         entries = describe.model_statistics(
             self._registry, await self._statistics(), request.name or None, _version(request.version)
         )
@@ -180,7 +180,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: ServicerContext
     ) -> pb.RepositoryModelLoadResponse:
-        """Load what serving.json asks for."""
+        """Load the versions that serving.json asks for."""
         self._check_admin("RepositoryModelLoad", context)
         _check_repository(request.repository_name)
         check_load_parameters(plain_parameters(request.parameters))
@@ -199,13 +199,13 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         return pb.RepositoryModelUnloadResponse()
 
     async def ModelStreamInfer(self, request: AsyncIterator[pb.ModelInferRequest], context: ServicerContext) -> None:
-        """Not offered."""
+        """Not supported."""
         await context.abort(
             StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not supported; send each request to ModelInfer"
         )
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: ServicerContext) -> pb.ModelInferResponse:
-        """Answer an inference request; counted with the status code that it would have over REST."""
+        """Answer an inference request; counted with the status code of the REST interface."""
         request_id = self.begin(context)
         reply = await self._inference.answer(self._inference.call(request, context, request_id))
         if isinstance(reply, Refusal):
@@ -233,7 +233,7 @@ def _fields(request_id: str) -> dict[str, object]:
 
 
 def _version(text: str) -> int | None:
-    """The version that a message names; None if it names none."""
+    """The version in a message; None without one."""
     return version_number(text) if text else None
 
 
@@ -243,6 +243,6 @@ def _check_repository(name: str) -> None:
 
 
 def _filled(message: Message, content: dict[str, Any]) -> Message:
-    """The message with the names and values that REST answers with as JSON."""
+    """The message with the names and values of the REST interface's JSON."""
     ParseDict(content, message)
     return message

@@ -1,4 +1,4 @@
-"""Errors over gRPC: the one table from error to status code, and how much of a message fits."""
+"""Errors over gRPC: the one table from error to status code, and the length limit of messages."""
 
 from grpc import StatusCode
 
@@ -17,8 +17,8 @@ from app.errors import (
     VersionRefused,
 )
 
-# The first class that matches decides, so subclasses stand before their base; what is not in it is INTERNAL. TooLarge
-# is an InvalidInput here too: RESOURCE_EXHAUSTED invites to try the same again, which would never succeed.
+# The first class that matches decides, so subclasses are listed before their base; all others are INTERNAL. TooLarge
+# is an InvalidInput here too: RESOURCE_EXHAUSTED suggests a retry, which would never succeed.
 STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (InvalidInput, StatusCode.INVALID_ARGUMENT),
     (Unauthenticated, StatusCode.UNAUTHENTICATED),
@@ -32,7 +32,7 @@ STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (Unsupported, StatusCode.UNIMPLEMENTED),
     (VersionRefused, StatusCode.FAILED_PRECONDITION),
 )
-# Messages travel in the trailers, of which clients take 8 KiB; a byte may become three there.
+# Messages are sent in the trailers, of which clients accept 8 KiB; a byte may become three there.
 MESSAGE_LIMIT_BYTES = 2_048
 
 
@@ -42,7 +42,7 @@ def code_of(error: ServingError) -> StatusCode:
 
 
 def details_of(error: ServingError) -> str:
-    """The error's message, cut where it is longer than trailers may be: a client's own value may be quoted in it."""
+    """The error's message, cut to the limit of trailers: it may quote a long value of the client."""
     data = error.message.encode("utf-8", "backslashreplace")
     if len(data) <= MESSAGE_LIMIT_BYTES:
         return data.decode("utf-8")

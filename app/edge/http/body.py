@@ -10,14 +10,14 @@ from app.errors import TooLarge
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Most bytes of a body, from the settings; the second one of JSON that only the slow parser understands."""
+    """Body limits from the settings; the second one is for JSON that only the slow parser reads."""
 
     body_limit_bytes: int
     json_fallback_limit_bytes: int
 
 
 async def body_of(request: HttpRequest, limits: BodyLimits) -> bytes:
-    """The body of a request as sent; its headers have been read.
+    """The body of a request as sent; the headers are already parsed.
 
     Raises:
         TooLarge: the body exceeds the limit.
@@ -38,7 +38,7 @@ async def read_body(receive: Receive, *, content_length: int | None, limit_bytes
     """The whole body.
 
     Args:
-        receive: ASGI.
+        content_length: as announced; a body that is announced as too large is refused unread.
         content_length: as announced; a body announced too large is refused unread.
         limit_bytes: most bytes accepted.
 

@@ -1,4 +1,4 @@
-"""From the bodies of requests to tensors: on the event loop what is cheap, in the decode pool what is not."""
+"""Request bodies to tensors: cheap ones on the event loop, expensive ones in the decode pool."""
 
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions
 from app.edge.budget import ByteBudget
@@ -17,7 +17,7 @@ from app.loaded import LoadedModel
 from app.serving.generation import Prompt, Sampling, next_token
 from app.types import Clock, Tensors
 
-# Inflating more than this takes longer than handing it to a thread.
+# Inflating more than this takes longer than a thread hop.
 INLINE_INFLATED_BYTES = 65_536
 
 
@@ -26,7 +26,7 @@ class BodyDecoding(Decoding):
 
     Args:
         limits: on bodies.
-        bodies: holds what was inflated until the request is admitted.
+        bodies: counts inflated bytes until the request is admitted.
         pool, unread, clock: see ``Decoding``.
     """
 
@@ -41,15 +41,15 @@ class BodyDecoding(Decoding):
     async def decoded(
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[InferenceRequest[Reply], Tensors]:
-        """An inference request, understood, and its tensors.
+        """The tensors and options of an inference request.
 
         Args:
             request: its path, query and headers.
             body: as sent.
-            model: that answers.
+            model: the version that answers.
 
         Raises:
-            ServingError: as ``inflate``, ``formats.parse`` and ``decode_inputs`` raise it.
+            ServingError: see ``inflate``, ``formats.parse`` and ``decode_inputs``.
         """
         if request.content_encoding:
             body = await self._inflated(request, body, model)
@@ -75,7 +75,7 @@ class BodyDecoding(Decoding):
     async def prompt(
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[Prompt, Sampling, RequestOptions]:
-        """A request for a text, understood."""
+        """The prompt and options of a generate request."""
         if request.content_encoding:
             body = await self._inflated(request, body, model)
         if formats.is_small("json", body):
@@ -101,7 +101,7 @@ class BodyDecoding(Decoding):
         return plain
 
     def _ticket(self, request: HttpRequest, model: LoadedModel) -> Ticket:
-        """As ``ticket``, as long as the request's own timeout is not known."""
+        """As ``ticket``, for a request whose own timeout is not known yet."""
         return self.ticket(model, DEFAULT_OPTIONS, began=request.began)
 
     def _new_reader(self) -> JsonReader:

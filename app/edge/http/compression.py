@@ -1,4 +1,4 @@
-"""Content-Encoding of bodies, both ways: gzip and deflate."""
+"""Content-Encoding of requests and replies: gzip and deflate."""
 
 import zlib
 from dataclasses import replace
@@ -8,14 +8,14 @@ from app.errors import InvalidInput, TooLarge, Unsupported
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 ENCODINGS = tuple(_WINDOW_BITS)
-# A smaller reply fits one packet anyway.
+# A smaller reply fits one packet without compression.
 COMPRESS_FROM_BYTES = 1_024
 _FASTEST = 1
-# A gzip file is one member or several, one after the other (RFC 1952, section 2.2); bgzip makes one for each 64 KiB.
+# A gzip file is one or several members in sequence (RFC 1952, section 2.2); bgzip writes one for each 64 KiB.
 MOST_MEMBERS = 4_096
-# An inflater costs some microseconds, so more of them are no matter for the event loop.
+# An inflater costs some microseconds, so more of them than this do not run on the event loop.
 FIRST_MEMBERS = 8
-# At the end of a member the inflater copies what follows, so it is not given all of it.
+# At the end of a member the inflater copies the remaining input, so it gets only a part of it.
 _PART_BYTES = 65_536
 
 
@@ -25,22 +25,22 @@ def inflate(body: bytes, encoding: str, *, limit_bytes: int, first_bytes: int | 
     Args:
         body: as received.
         encoding: "gzip", "deflate", "identity" or empty.
-        limit_bytes: most bytes after inflating; a bomb is stopped there.
-        first_bytes: give up when it inflates to more than this, or has many members.
+        limit_bytes: most bytes after inflating; a compression bomb is stopped there.
+        first_bytes: stop when it inflates to more than this, or has many members.
 
     Returns:
-        What was compressed; None if it was given up.
+        The inflated body; None if it stopped at ``first_bytes``.
 
     Raises:
         Unsupported: another encoding.
-        InvalidInput: a damaged stream, or one that something else follows.
+        InvalidInput: a damaged stream, or bytes after its end.
         TooLarge: inflates beyond the limit, or has too many members.
     """
     if encoding in {"", "identity"}:
         return body
     if encoding not in _WINDOW_BITS:
         raise Unsupported(f"Content-Encoding {encoding!r} is not supported; send {', '.join(ENCODINGS)} or none")
-    # One more byte than allowed tells a body that is just as long from a longer one.
+    # One byte more than allowed distinguishes a body of exactly the limit from a longer one.
     most_bytes = min(limit_bytes, limit_bytes if first_bytes is None else first_bytes) + 1
     most_members = MOST_MEMBERS if first_bytes is None else FIRST_MEMBERS
     parts: list[bytes] = []
@@ -49,7 +49,7 @@ def inflate(body: bytes, encoding: str, *, limit_bytes: int, first_bytes: int | 
     while size < most_bytes and (place < len(view) or not inflater.eof):
         if inflater.eof:
             if encoding != "gzip":
-                raise InvalidInput(f"body goes on after the end of its {encoding} data; send nothing else")
+                raise InvalidInput(f"body continues after the end of its {encoding} data; send nothing else")
             members += 1
             if members > most_members:
                 break
@@ -75,7 +75,7 @@ def inflate(body: bytes, encoding: str, *, limit_bytes: int, first_bytes: int | 
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:
-    """The encoding that an Accept-Encoding header likes best; None if it likes none of ours.
+    """The supported encoding that an Accept-Encoding header prefers; None if it accepts none of them.
 
     Source: RFC 9110, section 12.5.3; of equal weights gzip comes first.
     """
@@ -89,7 +89,7 @@ def accepted_encoding(accept_encoding: str) -> str | None:
 
 
 def compress(reply: Reply, encoding: str) -> Reply:
-    """The same reply with its body compressed. Inference-Header-Content-Length goes on counting plain bytes."""
+    """The same reply with its body compressed. Inference-Header-Content-Length still counts uncompressed bytes."""
     compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _WINDOW_BITS[encoding])
     body = compressor.compress(reply.body) + compressor.flush()
     headers = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))

@@ -1,4 +1,4 @@
-"""Answers inference requests over HTTP, as the ASGI callable in front of FastAPI or straight from the connection."""
+"""Answers inference requests over HTTP, as the ASGI callable in front of FastAPI or directly from the connection."""
 
 import asyncio
 
@@ -40,11 +40,11 @@ class Dispatch(Answering[HttpRequest, Reply]):
     """Answers inference requests over HTTP.
 
     Args:
-        door: what every request passes first; has the access log.
+        door: checks every request first; has the access log.
         registry: finds the model version.
         limits: on bodies.
         decoding: from bodies to tensors.
-        observer: is told of every request.
+        observer: records every request.
         clock: monotonic seconds.
     """
 
@@ -69,7 +69,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self._texts = TextAnswers(limits=limits, decoding=decoding, watch=self._watch, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
-        """Answer an inference request; hand anything else to ``fallback``."""
+        """Answer an inference request; pass any other request to ``fallback``."""
         if scope["type"] != "http":
             await fallback(scope, receive, send)
         elif (route := match(scope["path"])) is None:
@@ -96,7 +96,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
                 await send_reply(reply, send)
 
     async def direct(self, request: HttpRequest) -> Reply | None:
-        """The reply to an inference request; None if it is sent already or nobody waits for it any more."""
+        """The reply to an inference request; None if it was already sent or the client no longer waits."""
         try:
             reply = await self.answer(request)
         except (ClientLeft, asyncio.CancelledError):
@@ -106,32 +106,32 @@ class Dispatch(Answering[HttpRequest, Reply]):
         return reply
 
     def admit(self, call: HttpRequest) -> None:
-        """See ``Door.admit``; the connection may have asked already."""
+        """See ``Door.admit``; the connection may have called it already."""
         if not call.visit.is_admitted:
             self._door.admit(call.visit)
 
     async def rollout_key(self, call: HttpRequest, header: str | None) -> bytes:
         """The value of the header, or else the whole body."""
         if header is not None:
-            wanted = header.encode("latin-1", "replace")
+            field = header.encode("latin-1", "replace")
             for name, value in call.headers:
-                if name == wanted:
+                if name == field:
                     return value
         call.read_headers()
         return await body_of(call, self._limits)
 
     def options(self, call: HttpRequest, model: LoadedModel) -> RequestOptions | None:
-        """None where the body may state some."""
+        """None if the body may state some."""
         return None if call.may_state_options else DEFAULT_OPTIONS
 
     def refused(self, error: ServingError | None) -> Reply:
-        """The one form of every error."""
+        """The standard form of errors."""
         if error is None:
             return Reply(500, error_body("internal error; see the service's log"))
         return error_reply(error)
 
     def caller(self, call: HttpRequest) -> Caller:
-        """Known at the door."""
+        """The client, from the visit."""
         return Caller(call.visit.request_id.decode(), call.visit.peer.client, call.visit.key)
 
     def size(self, reply: Reply) -> int | None:
@@ -166,7 +166,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
 
 
 async def _compressed(reply: Reply, accept_encoding: str) -> Reply:
-    """The reply as the client likes it best."""
+    """The reply in the encoding that the client prefers."""
     encoding = accepted_encoding(accept_encoding)
     if encoding is None:
         return reply
@@ -176,7 +176,7 @@ async def _compressed(reply: Reply, accept_encoding: str) -> Reply:
 
 
 def _malformed(scope: Scope) -> InvalidInput:
-    """In TensorFlow Serving's words, and what to write instead."""
+    """An error in TensorFlow Serving's words, with the supported verbs."""
     verbs = " or :".join(V1_VERBS)
     return InvalidInput(f"Malformed request: {scope['method']} {scope['path']}; use :{verbs}")
 

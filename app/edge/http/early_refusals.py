@@ -1,7 +1,7 @@
-"""Refusals of what a model cannot answer in time, by the head of a request alone.
+"""Refuses requests that a model cannot answer in time, from the head alone.
 
-Under overload most requests are refused, so a refusal must cost less than an answer of a server that does nothing else:
-the head is parsed and one finished reply is written, the same until something leaves the queue.
+Under overload most requests are refused, so a refusal must cost less than an answer of a server without any other work:
+the head is parsed and one prepared reply is written, the same until an item leaves the queue.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.types import Clock
 
-# A refusal is told again for so long at most: what runs comes to an end meanwhile.
+# Seconds for which a refusal is repeated at most; running batches end within this time.
 VALID_S = 0.005
 _NO_TIMINGS = Timings()
 
 
 @dataclass(slots=True)
 class _Refusal:
-    model: "ref[LoadedModel]"  # a version that retires is not kept by what it refused
+    model: "ref[LoadedModel]"  # a refusal does not keep a retired version in memory
     turnover: int
     until: float
     reply: Reply
 
 
 class EarlyRefusals:
-    """Refuses requests before they are read.
+    """Refuses requests before their bodies are read.
 
     Args:
         registry: finds the model version.
-        observer: is told of every refusal.
+        observer: records every refusal.
         clock: monotonic seconds.
     """
 
@@ -45,10 +45,10 @@ class EarlyRefusals:
         self._last: dict[str, _Refusal] = {}
 
     def of(self, route: Route) -> Reply | None:
-        """The refusal of a request that states no priority and no timeout of its own; None if it is to be looked at.
+        """The refusal of a request without its own priority and timeout; None if the request must be examined.
 
         Args:
-            route: of the request; one that names a version or a label is always looked at.
+            route: of the request; a request with a version or a label is always examined.
         """
         model = self._registry.live(route.name) if route.version is None and route.label is None else None
         if model is None or not model.admission.rows:

@@ -1,4 +1,4 @@
-"""Answers ``generate`` and ``generate_stream``: a text in one piece, or in events while it is generated."""
+"""Answers ``generate`` and ``generate_stream``: a text in one piece, or as events while it is generated."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ class TextAnswers:
     Args:
         limits: on bodies.
         decoding: from bodies to prompts.
-        watch: ends a text whose client has left.
+        watch: stops a text whose client has left.
         clock: monotonic seconds.
     """
 
@@ -40,7 +40,7 @@ class TextAnswers:
             return print_text("".join([piece async for piece in pieces]), model)
 
     async def stream(self, request: HttpRequest, model: LoadedModel) -> None:
-        """Send the text in events as it is generated; the first event decides the status code that is sent."""
+        """Send the text as events while it is generated; the first event decides the status code."""
         assert request.send is not None
         send = request.send
         start: Message | None = {
@@ -63,12 +63,12 @@ class TextAnswers:
             request.code = status_of(error)
             await send({"type": "http.response.body", "body": event(error_body(error.message))})
             return
-        if start is not None:  # nothing to say: the text ends where it begins
+        if start is not None:  # the generated text is empty
             await send(start)
         await send({"type": "http.response.body", "body": b""})
 
     async def _pieces(self, request: HttpRequest, model: LoadedModel) -> AsyncIterator[str]:
-        """Read and decode a generate request; the pieces of its text, still to be generated."""
+        """Read and decode a generate request. Returns an iterator that generates the pieces of its text."""
         request.read_headers()
         body = await body_of(request, self._limits)
         timings, have_body = request.timings, self._clock()

@@ -1,4 +1,4 @@
-"""The one place that picks the wire format of a request: by its path, its headers and how its body starts."""
+"""The one place that selects the wire format of a request: by its path, its headers and the start of its body."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs
@@ -16,21 +16,21 @@ from app.errors import InvalidInput
 from app.loaded import LoadedModel
 
 DEFAULT_TOP_K = 10
-# Larger bodies are parsed in a thread of the pool, so that one of them does not hold up everybody else's. An image or a
-# text is not parsed at all, only decoded.
+# Larger bodies are parsed in a thread of the pool, so that they do not delay other requests. An image or a text is not
+# parsed, only decoded.
 INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
 
 
 def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind:
-    """What the body is.
+    """The kind of the body.
 
     Args:
         request: its path and headers.
         body: inflated.
-        model: for which a body without a useful Content-Type is an image or a text.
+        model: a body without a useful Content-Type is an image or a text for it.
 
     Raises:
-        InvalidInput: a Content-Type that no route reads.
+        InvalidInput: an unsupported Content-Type.
     """
     if request.route.api == "v2":
         return "json" if request.json_length is None else "tensor"
@@ -38,7 +38,7 @@ def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind
 
 
 def is_small(kind: media.Kind, body: bytes) -> bool:
-    """Whether parsing costs less than handing it to a thread would."""
+    """Whether parsing costs less than a thread hop."""
     return len(body) <= INLINE_BYTES.get(kind, len(body))
 
 
@@ -50,18 +50,18 @@ def parse(
     reader: JsonReader,
     check: Callable[[], None] = lambda: None,
 ) -> InferenceRequest[Reply]:
-    """A request of any wire format as tensors, and images and texts that are still to be decoded.
+    """A request of any wire format as tensors, and images and texts that are not decoded yet.
 
     Args:
         request: its path, query and headers.
         body: inflated.
-        kind: what that is.
-        model: that answers.
-        reader: for JSON.
+        kind: kind of the body.
+        model: the version that answers.
+        reader: parses JSON.
         check: see ``parse_media``.
 
     Raises:
-        InvalidInput: which value breaks which rule.
+        InvalidInput: names the value and the rule it breaks.
     """
     verb = request.route.verb
     if verb == "classify":
@@ -103,7 +103,7 @@ def _regress(model: LoadedModel) -> v1.Print:
 
 
 def _top_k(query: bytes) -> int:
-    """``?top_k=``: most labels a row of ``:classify`` answers with."""
+    """``?top_k=``: most labels per row in the answer of ``:classify``."""
     fields = parse_qs(query.decode("latin-1"))
     if unknown := fields.keys() - {"top_k"}:
         raise InvalidInput(f"query parameter {min(unknown)!r} is unknown; :classify takes top_k")

@@ -1,4 +1,4 @@
-"""Triton's generate extension: a text and parameters in; a text, or events with its pieces, out.
+"""Triton's generate extension: a text and parameters in; a text, or its pieces as events, out.
 
 Source: Triton, generate extension; WHATWG, server-sent events.
 """
@@ -31,9 +31,9 @@ _LONGEST_STOP = 256
 
 
 def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, RequestOptions]:
-    """The text to go on from, how, and with which priority and timeout.
+    """The prompt, the sampling parameters, and priority and timeout.
 
-    Parameters stand in ``parameters`` or beside ``text_input``.
+    Parameters are in ``parameters`` or next to ``text_input``.
 
     Raises:
         InvalidInput: names the parameter, its value and the rule it breaks.
@@ -66,7 +66,7 @@ async def events(pieces: AsyncIterator[str], model: LoadedModel) -> AsyncIterato
 
 
 def event(data: bytes) -> bytes:
-    """One server-sent event; JSON has no line breaks of its own."""
+    """One server-sent event; encoded JSON contains no line breaks."""
     return b"data: " + data + b"\n\n"
 
 

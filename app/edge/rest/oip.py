@@ -26,7 +26,7 @@ from app.loaded import LoadedModel
 from app.types import Array
 
 _NO_DOCUMENT = Document({}, shapes={})
-# Heads of requests that a model version remembers: clients send the same one with every request.
+# Number of request heads that a model version caches: clients send the same one with every request.
 MEMO_ENTRIES = 256
 MEMO_BYTES = 1_024
 
@@ -37,9 +37,9 @@ def parse_infer(
     """Tensors of an ``infer`` body.
 
     Args:
-        body: JSON, or JSON and the bytes of tensors after it, or the bytes of one tensor.
-        json_length: Inference-Header-Content-Length: None says that all is JSON, 0 that nothing is.
-        model: what the tensors are for.
+        body: JSON, or JSON followed by the bytes of tensors, or the bytes of one tensor.
+        json_length: Inference-Header-Content-Length: None means that the whole body is JSON, 0 that none of it is.
+        model: the model that receives the tensors.
         reader: parses pure JSON.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_infer(
 
 @dataclass(slots=True)
 class _Tail:
-    """The bytes after the JSON, taken from the front."""
+    """The bytes after the JSON, consumed from the front."""
 
     data: bytes | memoryview
     model: str
@@ -106,7 +106,7 @@ def _object(head: bytes) -> dict[str, JsonValue]:
 
 
 def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> InferenceRequest[Reply]:
-    """The tensors of a request whose JSON is understood."""
+    """The tensors of a request whose JSON is already parsed."""
     inputs: dict[str, Array | Encoded] = {}
     for declared, size, data in plan.inputs:
         if size is not None:
@@ -122,7 +122,7 @@ def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) ->
 
 
 def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
-    """One instance of the single input, which has at most one length that varies; the answer is binary too."""
+    """One instance of the single input, with at most one variable dimension; the answer is binary too."""
     spec = model.spec.inputs[0]
     if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
         raise InvalidInput(
@@ -131,8 +131,8 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
         )
     dtype = spec.numpy_dtype.newbyteorder("<")
     step_bytes = dtype.itemsize * prod(size for size in spec.shape if size != -1)
-    wanted = step_bytes if not spec.is_variable else max(len(body) // step_bytes, 1) * step_bytes
-    if len(body) != wanted:
+    expected = step_bytes if not spec.is_variable else max(len(body) // step_bytes, 1) * step_bytes
+    if len(body) != expected:
         raise InvalidInput(
             f"unexpected size for input {spec.name!r}: body of {len(body)} bytes; one instance is "
             f"{spec.instance_in_words}, {step_bytes} bytes{' a step' if spec.is_variable else ''}"

@@ -14,15 +14,15 @@ from app.loaded import LoadedModel
 
 RESERVED_PREFIX = "triton_"
 LARGEST_UINT64 = 2**64 - 1
-# Of a tensor's shape, sizes of 0 left out: numpy multiplies the others even where nothing is to be stored. The most
-# that a message could announce is less, and that of a row is bounded by the signature.
+# Largest product of a tensor's shape without sizes of 0: numpy multiplies the others even if nothing is stored. No
+# message can announce that many elements, and the signature bounds a row.
 MAX_ELEMENTS = 2**40
 MAX_DIMENSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a request says of one input.
+    """An input as the request declares it.
 
     Attributes:
         name, datatype: as sent; the datatype is a known one.
@@ -35,14 +35,14 @@ class Declared:
 
 
 def declare(name: object, datatype: object, shape: object, place: str) -> Declared:
-    """What a request says of one input, if it says it as the protocol wants it.
+    """Check the declaration of one input against the protocol.
 
     Args:
-        name, datatype, shape: as decoded; None where the request has none.
-        place: the input's place in the request, as long as it has no name.
+        name, datatype, shape: as decoded; None if the request lacks one.
+        place: position of the input in the request, for errors about an input without a name.
 
     Raises:
-        InvalidInput: one of them is missing, or is nothing that the protocol knows.
+        InvalidInput: one of them is missing, or not valid in the protocol.
     """
     if not isinstance(name, str):
         raise InvalidInput(f"{place} has no 'name'; send a string")
@@ -63,12 +63,12 @@ def declare(name: object, datatype: object, shape: object, place: str) -> Declar
     return Declared(name, datatype, shape)
 
 
-def wanted_input(declared: Declared, model: LoadedModel) -> TensorSpec:
+def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     """The signature's input of that name.
 
     Raises:
-        InvalidInput: there is none, or its datatype or shape disagree with what the request says. BYTES, which
-            stand for texts or encoded images, are allowed for the input that those feed.
+        InvalidInput: the name is unknown, or its datatype or shape disagree with the request. BYTES (texts or encoded
+            images) are allowed for the input that these feed.
     """
     spec = next((tensor for tensor in model.spec.inputs if tensor.name == declared.name), None)
     if spec is None:
@@ -94,10 +94,10 @@ def wanted_input(declared: Declared, model: LoadedModel) -> TensorSpec:
 
 
 def media_rows(elements: Sequence[bytes | str], declared: Declared) -> Encoded:
-    """Texts or encoded images of a BYTES tensor as instances of the input that they feed, still to be decoded.
+    """Texts or encoded images of a BYTES tensor as instances of the input that they feed, not decoded yet.
 
     Raises:
-        InvalidInput: another number of elements than the shape says, or no element.
+        InvalidInput: the number of elements does not match the shape, or is 0.
     """
     if len(elements) != declared.shape[0]:
         raise InvalidInput(
@@ -110,7 +110,7 @@ def media_rows(elements: Sequence[bytes | str], declared: Declared) -> Encoded:
 
 
 def refuse_count(given: int, model: LoadedModel) -> NoReturn:
-    """Another number of inputs than the signature has."""
+    """The error for a number of inputs that does not match the signature."""
     names = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
     raise InvalidInput(
         f"expected {len(model.spec.inputs)} inputs but got {given} inputs for model {model.name!r}; it has {names}"
@@ -118,7 +118,7 @@ def refuse_count(given: int, model: LoadedModel) -> NoReturn:
 
 
 def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
-    """Priority and timeout from the request's parameters; parameters that mean nothing here are let through.
+    """Priority and timeout from the request's parameters; other parameters without a meaning here are ignored.
 
     Args:
         parameters: ``priority`` (0: the model's default, 1: highest) and ``timeout`` in microseconds (0: the

@@ -1,4 +1,4 @@
-"""Outputs as the Open Inference Protocol prints them: which, in which form, as JSON or as bytes."""
+"""Outputs in the Open Inference Protocol: which ones, in which form, as JSON or as bytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ OCTETS: Header = (b"content-type", b"application/octet-stream")
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """One output that the reply is to hold.
+    """One requested output of the reply.
 
     Attributes:
-        name: of the signature's outputs.
+        name: name in the signature.
         binary: as bytes after the JSON.
-        class_count: this many best classes instead of the tensor; 0 gives the tensor.
+        class_count: number of best classes to return instead of the tensor; 0 returns the tensor.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Requested:
 
 @dataclass(slots=True)
 class Printed:
-    """One output, ready to be written.
+    """One output, ready to be encoded.
 
     Attributes:
         name, datatype, shape: as the protocol names them.
@@ -56,10 +56,10 @@ class Printed:
 
 
 def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
-    """Refuse outputs that the model does not have, that are asked for twice, or that cannot be classified.
+    """Refuse outputs that the model does not have, that are requested twice, or that cannot be classified.
 
     Raises:
-        InvalidInput: says which.
+        InvalidInput: names the output.
     """
     known = {tensor.name for tensor in model.spec.outputs}
     seen: set[str] = set()
@@ -80,14 +80,14 @@ def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
 def printed_outputs(
     answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel
 ) -> list[tuple[Requested, Printed]]:
-    """The outputs that were asked for, each in the form that was asked for."""
+    """The requested outputs, each in its requested form."""
     return [(one, _printed(answer[one.name], one, model.spec.output(one.name), model)) for one in requested]
 
 
 def print_infer(
     answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel, request_id: str
 ) -> Reply:
-    """The reply to ``infer``: JSON, and after it the bytes of the outputs that were asked for as binary."""
+    """The reply to ``infer``: JSON, followed by the bytes of the outputs that were requested as binary."""
     entries: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for one, output in printed_outputs(answer, requested, model):
@@ -122,5 +122,5 @@ def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel
 
 def _class(score: np.generic, index: int, labels: Sequence[str]) -> str:
     """``<value>:<index>[:<label>]``. Source: Triton, classification extension."""
-    value = str(score)  # as short as float32 allows; a format would print it as a double
+    value = str(score)  # shortest float32 form; a format string would print a double
     return f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}"

@@ -1,4 +1,4 @@
-"""The JSON of an ``infer`` request, understood and checked against the model; all but its tensors."""
+"""The JSON of an ``infer`` request, parsed and checked against the model, without its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.edge.codec.datatypes import BINARY_ONLY, BYTES, NUMPY
 from app.edge.codec.json_tensor import Document
 from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain
 from app.edge.rest import oip_outputs as v2_output
-from app.edge.rest.oip_inputs import Declared, declare, read_options, refuse_count, wanted_input
+from app.edge.rest.oip_inputs import Declared, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -23,9 +23,9 @@ class PlannedInput(NamedTuple):
     """One input of a request.
 
     Attributes:
-        declared: what the request says of it.
-        size: bytes after the JSON; None if its data stand in the JSON.
-        data: those, still to be read.
+        declared: the input as the request declares it.
+        size: bytes after the JSON; None if the data are in the JSON.
+        data: the data in the JSON, not read yet.
     """
 
     declared: Declared
@@ -35,14 +35,14 @@ class PlannedInput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The JSON of a request, understood and checked; only the tensors are still to be read.
+    """The JSON of a request, parsed and checked, with tensors that are not read yet.
 
     Attributes:
         inputs: in the order of the bytes after the JSON.
         requested: outputs of the reply.
         options: priority and timeout.
-        request_id: to be sent back; empty if there is none.
-        other_brackets: number of ``[`` outside the data of the only input; -1 where there are several.
+        request_id: returned with the reply; empty if the request has none.
+        other_brackets: number of ``[`` outside the data of the only input; -1 with several inputs.
     """
 
     inputs: list[PlannedInput]
@@ -53,12 +53,12 @@ class Plan:
 
     @property
     def reusable(self) -> bool:
-        """Whether the same bytes of JSON mean the same plan for the next request, which is then not parsed again."""
+        """Whether a later request with the same JSON has the same plan and need not be parsed again."""
         return not self.request_id and all(planned.size is not None for planned in self.inputs)
 
 
 def read_plan(document: Document, model: LoadedModel) -> Plan:
-    """Everything that the JSON of a request says beside its tensors.
+    """Everything in the JSON of a request except its tensors.
 
     Raises:
         InvalidInput: names the input, the output or the parameter, its value and the rule it breaks.
@@ -78,7 +78,7 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         declared = declare(fields.get("name"), fields.get("datatype"), plain(fields.get("shape")), place)
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
-        wanted_input(declared, model)
+        expected_input(declared, model)
         inputs[declared.name] = PlannedInput(declared, _size(declared, fields), fields.get("data"))
     parameters = _parameters(document.get("parameters"), "'parameters'")
     outputs = document.get("outputs")
@@ -90,13 +90,13 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         requested=_requested(plain(outputs), parameters, model),
         options=read_options(parameters),
         request_id=request_id or "",
-        # Of one input everything outside its data is known: the lists of inputs and outputs, and its shape.
+        # With a single input everything outside its data is known: the lists of inputs and outputs, and its shape.
         other_brackets=2 + (outputs is not None) if len(inputs) == 1 else -1,
     )
 
 
 def _size(declared: Declared, fields: Mapping[str, JsonValue]) -> int | None:
-    """Bytes of an input after the JSON; None if its data stand in the JSON."""
+    """Bytes of an input after the JSON; None if its data are in the JSON."""
     name = declared.name
     size = _parameters(fields.get("parameters"), f"'parameters' of input {name!r}").get("binary_data_size")
     if size is None:
@@ -112,17 +112,17 @@ def _size(declared: Declared, fields: Mapping[str, JsonValue]) -> int | None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise InvalidInput(f"'binary_data_size' of input {name!r} is {size!r}; send a whole number of bytes")
     if declared.datatype != BYTES:
-        wanted = NUMPY[declared.datatype].itemsize * prod(declared.shape)
-        if size != wanted:
+        expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
+        if size != expected:
             raise InvalidInput(
                 f"'binary_data_size' of input {name!r} is {size}; {declared.datatype} of shape {declared.shape} "
-                f"has {wanted} bytes"
+                f"has {expected} bytes"
             )
     return size
 
 
 def _fields(entry: JsonValue, place: str) -> dict[str, JsonValue]:
-    """The members of an input, its data still unread."""
+    """The members of an input; its data are not read yet."""
     if not hasattr(entry, "keys"):
         raise InvalidInput(f"{place} is {kind_of_value(entry)}; send an object with name, shape, datatype and data")
     return members(entry)
@@ -138,7 +138,7 @@ def _parameters(value: JsonValue, place: str) -> dict[str, Any]:
 
 
 def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedModel) -> list[Requested]:
-    """Which outputs the reply holds, in which order and form."""
+    """The outputs of the reply, in order, and their form."""
     everywhere = _flag(parameters, "binary_data_output", default=False)
     if outputs is None or outputs == []:
         return [Requested(tensor.name, binary=everywhere) for tensor in model.spec.outputs]

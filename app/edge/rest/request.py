@@ -1,4 +1,4 @@
-"""An inference request over HTTP: what came, and what its headers say of the body."""
+"""An inference request over HTTP, and the meaning of its headers for the body."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ class HttpRequest(Call):
     Attributes:
         headers: names in lower case.
         query: after the question mark.
-        visit: what is known of it at the door.
-        body: all of it, as sent; None while it is still to be read from ``receive``.
-        receive: ASGI; also tells that the client left. None if the caller cancels the answer itself then.
-        send: ASGI, for replies that come in parts.
+        visit: the request as the door sees it.
+        body: the whole body, as sent; None if it must still be read from ``receive``.
+        receive: ASGI; also reports that the client left. None if the caller cancels the answer itself in that case.
+        send: ASGI, for streamed replies.
         content_type, content_encoding, accept_encoding: as sent, in lower case where case means nothing.
         content_length: bytes of the body; None if the head does not say.
         json_length: bytes of the JSON in front of binary tensors; None if there are none.
@@ -40,7 +40,7 @@ class HttpRequest(Call):
     json_length: int | None = field(init=False, default=None)
 
     def read_headers(self) -> None:
-        """Note what the headers say of the body.
+        """Parse the headers that describe the body.
 
         Raises:
             InvalidInput: Content-Length or Inference-Header-Content-Length is not a whole number.
@@ -59,13 +59,13 @@ class HttpRequest(Call):
 
     @property
     def may_state_options(self) -> bool:
-        """Whether it may state a priority or a timeout: the Open Inference Protocol has them, far inside its JSON."""
+        """Whether it may state its own priority or timeout: the Open Inference Protocol puts them deep in its JSON."""
         body = self.body
         return self.route.api == "v2" and (body is None or b'"priority"' in body or b'"timeout"' in body)
 
 
 def _whole_number(value: bytes, name: str) -> int:
-    """A number of bytes as a header writes it: Python's ``int`` would also read ``1_000`` and ``+1``."""
+    """A byte count from a header. Python's ``int`` would also accept ``1_000`` and ``+1``."""
     if not _NUMBER.fullmatch(value):
         raise InvalidInput(f"Unable to parse {name}, got: {value.decode('latin-1')}")
     return int(value)

@@ -27,7 +27,7 @@ _V1_STATUS = re.compile(
 
 @lru_cache(maxsize=1024)
 def match(path: str) -> Route | None:
-    """The route of a decoded path; None if it is no inference path."""
+    """The route of a decoded path; None if it is not an inference path."""
     if (found := _V1.fullmatch(path)) is not None:
         verb = found["verb"].lower()
         return Route("v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}", verb in V1_VERBS)
@@ -38,7 +38,7 @@ def match(path: str) -> Route | None:
 
 
 def canonical(path: str) -> str:
-    """A path of TensorFlow Serving's status routes with its fixed words in lower case; any other path as it is."""
+    """A path of TensorFlow Serving's status routes with its fixed words in lower case; any other path unchanged."""
     if path[:4] not in {"/v1/", "/V1/"} or (found := _V1_STATUS.fullmatch(path)) is None:
         return path
     place = f"/{found['kind'].lower()}/{found['which']}" if found["kind"] else ""
@@ -48,7 +48,7 @@ def canonical(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def match_target(target: bytes) -> tuple[Route, bytes] | None:
-    """The route and the query of a request target as it stands in the request line; None if it is no inference path."""
+    """The route and the query of a request target as written in the request line; None if not an inference path."""
     path, _, query = target.partition(b"?")
     found = match(unquote(path.decode("latin-1")))
     return None if found is None else (found, query)

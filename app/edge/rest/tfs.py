@@ -28,13 +28,13 @@ _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
 def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array | Encoded], Layout]:
-    """Tensors of a ``:predict`` body, and which layout the reply must have.
+    """Tensors of a ``:predict`` body, and the layout of the reply.
 
     ``instances`` holds one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
     string stands for a text, ``{"b64": ...}`` for the bytes of an image or a text.
 
     Raises:
-        InvalidInput: both or neither of the two keys, or a value that is no tensor, text or image.
+        InvalidInput: both or neither of the two keys, or a value that is not a tensor, text or image.
     """
     keys = _check_signature(document)
     if "instances" in keys and "inputs" in keys:
@@ -153,7 +153,7 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
         known = {tensor.name for tensor in model.spec.inputs}
         for name in known - {_input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
-        # TensorFlow Serving ignores members that are no input.
+        # TensorFlow Serving ignores members that are not inputs.
         used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
         return {name: _column(document, item, name, model) for name, item in used.items()}
     if named is None or isinstance(named, bool):
@@ -170,7 +170,7 @@ def _column(document: Document, value: JsonValue, name: str, model: LoadedModel)
 
 
 def _or_media(tensor: Array | None, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
-    """The tensor; where there is none, the values as texts or images."""
+    """The tensor; if the values are not numbers, the values as texts or images."""
     if tensor is not None:
         return tensor
     values = plain(value)

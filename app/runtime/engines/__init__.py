@@ -1,1 +1,1 @@
-"""The backends: ONNX Runtime, and TensorFlow in a process of its own."""
+"""The backends: ONNX Runtime, and TensorFlow in a separate process."""

@@ -1,7 +1,7 @@
-"""Runs an ONNX graph on tensors that lie in buffers of ours, allocated once, and bound to the session.
+"""Runs an ONNX graph on buffers that are allocated once and bound to the session.
 
-For a GPU the buffers are page-locked. ONNX Runtime copies an input when it is bound, and an output into its buffer when
-the graph has run. On the CPU it computes in the buffers themselves, so the same code is tested there.
+For a GPU the buffers are page-locked. ONNX Runtime copies an input when it is bound, and copies an output into its
+buffer when the graph has run. On the CPU it computes directly in the buffers, so the same code is tested there.
 """
 
 from bisect import bisect_left
@@ -23,39 +23,39 @@ from app.types import Array, Tensors
 
 
 class HostMemory(Protocol):
-    """Where buffers lie."""
+    """Allocates buffers."""
 
     def allocate(self, nbytes: int) -> Array:
         """Bytes, uint8 (nbytes,), until ``close``."""
         ...
 
     def close(self) -> None:
-        """Give all of it back; no array of it is used any more."""
+        """Free all of it; no array of it may be in use."""
         ...
 
 
 class OrdinaryMemory:
-    """Memory that the operating system may move, for the CPU."""
+    """Ordinary memory, for the CPU."""
 
     def allocate(self, nbytes: int) -> Array:
         """See ``HostMemory``."""
         return np.empty(nbytes, np.uint8)
 
     def close(self) -> None:
-        """See ``HostMemory``: an array frees itself."""
+        """See ``HostMemory``; arrays free themselves."""
 
 
 class BoundBackend(Backend):
-    """An ONNX backend with buffers for a closed set of batch sizes; a batch is padded with rows up to the next of them.
+    """An ONNX backend with buffers for fixed batch sizes; a batch is padded with rows up to the next of them.
 
     Args:
         backend: runs larger batches without buffers; closed with this one.
         spec: its contract.
         batch_sizes: increasing.
-        memory: where the buffers lie; closed with this one.
+        memory: allocates the buffers; closed with this one.
 
     Raises:
-        BackendFailed: there is no memory for the buffers.
+        BackendFailed: the buffers do not fit the memory.
     """
 
     def __init__(self, backend: OnnxBackend, spec: ModelSpec, batch_sizes: Sequence[int], memory: HostMemory) -> None:
@@ -87,7 +87,7 @@ class BoundBackend(Backend):
             raise BackendFailed(f"ONNX Runtime: {error}") from error
 
     def close(self) -> None:
-        """Drop the session, then the memory that is bound to it."""
+        """Drop the session, then the memory bound to it."""
         self._buffers = []
         self._batch_sizes = ()
         self._backend.close()
@@ -103,7 +103,7 @@ class _Buffers:
         step = spec.preprocessing
         longest = step.max_length if isinstance(step, TextPreprocessing) else 0
         self._blocks = {tensor.name: memory.allocate(_nbytes(tensor, size, longest)) for tensor in spec.inputs}
-        # Outputs whose shape the input decides are allocated by ONNX Runtime, by every run anew.
+        # ONNX Runtime allocates outputs whose shape depends on the input, again in every run.
         self._fixed: dict[str, Array] = {}
         for tensor in spec.outputs:
             if not tensor.is_variable:
@@ -116,7 +116,7 @@ class _Buffers:
         """Run ``rows`` rows, at most the size of the buffers.
 
         Returns:
-            Arrays of their own: the next run overwrites the buffers.
+            New arrays: the next run overwrites the buffers.
         """
         binding = self._binding
         for tensor in self._spec.inputs:
@@ -134,7 +134,7 @@ class _Buffers:
         return self._answer(rows)
 
     def _input(self, tensor: TensorSpec, shape: tuple[int, ...]) -> Array:
-        """A buffer of that shape; a longer instance than any before makes it grow."""
+        """A buffer of that shape; it grows for an instance longer than all earlier ones."""
         nbytes = int(np.prod(shape)) * np.dtype(tensor.dtype).itemsize
         block = self._blocks[tensor.name]
         if block.nbytes < nbytes:
@@ -145,7 +145,7 @@ class _Buffers:
         answer = {name: values[:rows].copy() for name, values in self._fixed.items()}
         if len(answer) == len(self._spec.outputs):
             return answer
-        # In the order in which they were bound first: the fixed ones, then the others.
+        # In the order of the first binding: the fixed ones, then the others.
         variable = [tensor.name for tensor in self._spec.outputs if tensor.name not in self._fixed]
         for name, value in zip(variable, self._binding.get_outputs()[len(self._fixed) :], strict=True):
             values = value.numpy()
@@ -162,9 +162,9 @@ def open_on_gpu(
 
     Raises:
         VersionRefused: see ``OnnxBackend``.
-        BackendFailed: there is no page-locked memory.
+        BackendFailed: page-locked memory is not available.
     """
-    # What CUDA has no kernel for runs on the CPU, in the thread that calls.
+    # Operations without a CUDA kernel run on the CPU, in the calling thread.
     backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
         return BoundBackend(backend, spec, batch_sizes_up_to(max_batch_size), PinnedMemory(device))
@@ -174,6 +174,6 @@ def open_on_gpu(
 
 
 def _nbytes(tensor: TensorSpec, rows: int, longest: int) -> int:
-    """Bytes of so many rows; a variable size counts as ``longest``."""
+    """Bytes of that many rows; a variable size counts as ``longest``."""
     elements = int(np.prod([longest if size == -1 else size for size in tensor.shape], dtype=np.int64))
     return max(1, rows * elements) * np.dtype(tensor.dtype).itemsize

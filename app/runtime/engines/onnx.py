@@ -15,10 +15,10 @@ from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
 from app.types import Array, Tensors
 
-# ONNX Runtime's names for the element types that a signature can have.
+# ONNX Runtime's names for the element types of a signature.
 _TYPES = {"uint8": "tensor(uint8)", "int32": "tensor(int32)", "float32": "tensor(float)"}
 _ERRORS_ONLY = 3
-# No file can be below a device.
+# A path below a device cannot exist.
 _NOWHERE = "/dev/null/"
 
 
@@ -26,14 +26,14 @@ class OnnxBackend(Backend):
     """One ONNX graph in one inference session, on the CPU or on a GPU.
 
     Args:
-        graph: verified; or the path of one that nobody else may change.
+        graph: the verified bytes; or the path of a file that nobody else may change.
         spec: its contract; names, element types and ranks must agree.
-        threads: intra-op threads of the session, for what runs on the CPU.
-        cuda: options of the CUDA execution provider; None runs all of it on the CPU.
+        threads: intra-op threads of the session, for operations on the CPU.
+        cuda: options of the CUDA execution provider; None runs everything on the CPU.
 
     Raises:
-        VersionRefused: ONNX Runtime cannot load the graph, it disagrees with the contract, or the GPU that was
-            asked for does not run it.
+        VersionRefused: ONNX Runtime cannot load the graph, the graph disagrees with the contract, or the requested GPU
+            does not run it.
     """
 
     def __init__(
@@ -43,15 +43,16 @@ class OnnxBackend(Backend):
         path, source = graph.origin, graph.source
         options = ort.SessionOptions()
         if isinstance(source, bytes):
-            # Else weights outside the graph would be looked for in the working directory.
+            # Otherwise weights outside the graph would be looked for in the working directory.
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Spinning threads burn a core each while the service idles.
+        # Spinning threads use a full core each while the service is idle.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _ERRORS_ONLY
         try:
-            # Without its own fallback, which runs a model on the CPU and says so only on standard output.
+            # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard
+            # output.
             self._session: Any = ort.InferenceSession(
                 source if isinstance(source, bytes) else str(source),
                 options,
@@ -60,7 +61,7 @@ class OnnxBackend(Backend):
             )
         except Exception as error:
             raise VersionRefused(f"{path}: ONNX Runtime cannot load the graph: {error}") from error
-        # The library's wrapper keeps the bytes for the fallback that is off here.
+        # The library's wrapper keeps the bytes for its fallback, which is disabled here.
         self._session._model_bytes = None
         if cuda is not None and self.provider != CUDA_PROVIDER:
             raise VersionRefused(
@@ -82,7 +83,7 @@ class OnnxBackend(Backend):
 
     @property
     def runs_inline(self) -> bool:
-        """On the CPU; what a GPU does is waited for in a worker thread."""
+        """True on the CPU. A call on a GPU waits for it, in a worker thread."""
         return self.provider == CPU_PROVIDER
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
@@ -103,12 +104,12 @@ class OnnxBackend(Backend):
 
 
 def _providers(cuda: Mapping[str, str] | None) -> list[Any]:
-    """In order of precedence: what CUDA has no kernel for runs on the CPU."""
+    """Providers in order of precedence: operations without a CUDA kernel run on the CPU."""
     return [CPU_PROVIDER] if cuda is None else [(CUDA_PROVIDER, dict(cuda)), CPU_PROVIDER]
 
 
-def _agree(path: Path, kind: str, wanted: tuple[TensorSpec, ...], found: list[Any]) -> None:
+def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], found: list[Any]) -> None:
     graph = {node.name: (node.type, len(node.shape)) for node in found}
-    contract = {tensor.name: (_TYPES[tensor.dtype], len(tensor.batch_shape)) for tensor in wanted}
+    contract = {tensor.name: (_TYPES[tensor.dtype], len(tensor.batch_shape)) for tensor in expected}
     if graph != contract:
         raise VersionRefused(f"{path}: the graph's {kind}s are {graph}, model.json says {contract}")

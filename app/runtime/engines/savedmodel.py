@@ -1,4 +1,4 @@
-"""A TensorFlow SavedModel as a backend. TensorFlow runs in a process of its own and is not imported here."""
+"""A TensorFlow SavedModel as a backend. TensorFlow runs in a separate process and is not imported here."""
 
 import logging
 import os
@@ -29,40 +29,40 @@ TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
-# A process that says nothing to a batch for so long hangs.
+# A process that does not answer a batch for this long hangs.
 BATCH_LIMIT_S = 30.0
-# Beside its limit a batch may take so long: it finds the process dead, starts another one, and is its first batch.
+# Extra seconds for a batch that finds the process dead: it starts a new one and is its first batch.
 GRACE_S = START_TIMEOUT_S + BATCH_LIMIT_S + 2 * STOP_TIMEOUT_S
-# A longer limit is none: poll() counts milliseconds in 32 bits.
+# A longer limit means no limit: poll() counts milliseconds in 32 bits.
 _LONGEST_WAIT_S = 2e6
-# A process that goes on dying is started again this many times within this many seconds.
+# A process that keeps dying is restarted at most this many times within this many seconds.
 RESTARTS = 3
 RESTART_WINDOW_S = 60.0
-# Notices and warnings of TensorFlow's, and stack traces.
+# Notices and warnings of TensorFlow, and stack traces.
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 
 class SavedModelBackend(Backend):
-    """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a process of its own.
+    """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a separate process.
 
     A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
-    One that does not answer within the limit is killed, and counts as one that died.
+    A process that does not answer within the limit is killed and counts as one that died.
 
     Args:
-        path: saved_model.pb, with variables/ beside it.
+        path: saved_model.pb, next to variables/.
         spec: its contract; names, element types and ranks must agree.
-        threads: of one operation.
-        command: starts the process; the directory and ``threads`` are added to it.
-        start_timeout_s: seconds until the process must have loaded the model.
-        batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process has
-            that long in any case: TensorFlow prepares much in it.
-        snapshot: gives a directory with the verified files for as long as a process needs to load them, each time that
-            one is started; None takes that of ``path``, which nobody else may change then.
+        threads: threads of one operation.
+        command: starts the process; the directory and ``threads`` are appended.
+        start_timeout_s: seconds in which the process must load the model.
+        batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process always
+            has this limit, since TensorFlow prepares much in it.
+        snapshot: returns a context with a directory of the verified files, entered while a process loads them; None
+            uses the directory of ``path``, which nobody else may change.
         clock: monotonic seconds.
 
     Raises:
-        VersionRefused: there is no such file, TensorFlow is not installed, cannot load it or takes too long, or it
-            disagrees with the contract.
+        VersionRefused: the file does not exist, TensorFlow is not installed, cannot load it or takes too long, or the
+            signature disagrees with the contract.
     """
 
     provider = TENSORFLOW
@@ -80,7 +80,7 @@ class SavedModelBackend(Backend):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not path.is_file():
-            raise VersionRefused(f"{path}: there is no such file, and the backend savedmodel runs nothing else")
+            raise VersionRefused(f"{path}: the file does not exist, and the backend savedmodel requires it")
         self._path = path
         self._spec = spec
         self._snapshot: Snapshot = snapshot or (lambda: nullcontext(path.parent.absolute()))
@@ -90,17 +90,17 @@ class SavedModelBackend(Backend):
         self._clock = clock
         self._restarts: list[float] = []
         self._closed = False
-        # A frame is an answer to the frame before it, so two batches must not mix.
+        # A frame answers the previous frame, so two batches must not mix.
         self._lock = threading.Lock()
         self._worker = self._start()
 
     @property
     def pid(self) -> int:
-        """Number of the process that runs the model, or ran it last."""
+        """Process id of the process that runs the model, or last ran it."""
         return self._worker.process.pid
 
     def limit_calls(self, seconds: float) -> float:
-        """See ``Backend``: the process of a call that takes longer is killed."""
+        """See ``Backend``: a process whose call takes longer is killed."""
         self._batch_limit_s = seconds
         return GRACE_S
 
@@ -122,7 +122,7 @@ class SavedModelBackend(Backend):
                 raise BackendHung(f"the TensorFlow process {late}") from error
             except (EOFError, OSError) as error:
                 raise BackendFailed(f"the TensorFlow process ended while it ran this batch: {worker.stop()}") from error
-            except BaseException:  # its answer to this batch must not become the answer to the next
+            except BaseException:  # its answer to this batch must not be taken for that to the next
                 worker.kill()
                 raise
         if "error" in header:
@@ -139,7 +139,7 @@ class SavedModelBackend(Backend):
             self._worker.stop()
 
     def _living(self) -> "_Worker":
-        """The process; a new one if it has died."""
+        """The process; starts a new one if it has died."""
         if self._closed:
             raise BackendFailed(f"{self._path}: the backend is closed")
         if self._worker.process.poll() is None:
@@ -149,19 +149,19 @@ class SavedModelBackend(Backend):
         self._restarts = [each for each in self._restarts if now - each < RESTART_WINDOW_S]
         if len(self._restarts) >= RESTARTS:
             raise BackendFailed(
-                f"the TensorFlow process ended ({ended}) and was started anew {RESTARTS} times within "
-                f"{RESTART_WINDOW_S:g} s; it is tried again in {RESTART_WINDOW_S - now + self._restarts[0]:.0f} s"
+                f"the TensorFlow process ended ({ended}) and was restarted {RESTARTS} times within "
+                f"{RESTART_WINDOW_S:g} s; the next attempt is in {RESTART_WINDOW_S - now + self._restarts[0]:.0f} s"
             )
         self._restarts.append(now)
-        log.warning("%s: the TensorFlow process ended (%s) and is started anew", self._path, ended)
+        log.warning("%s: the TensorFlow process ended (%s) and is restarted", self._path, ended)
         try:
             self._worker = self._start()
         except VersionRefused as error:
-            raise BackendHung(f"the TensorFlow process cannot be started anew: {error.message}") from error
+            raise BackendHung(f"the TensorFlow process cannot be restarted: {error.message}") from error
         return self._worker
 
     def _start(self) -> "_Worker":
-        with self._snapshot() as directory:  # TensorFlow has read all of it when it says that it is ready
+        with self._snapshot() as directory:  # TensorFlow has read all files when it reports ready
             return self._start_in(directory)
 
     def _start_in(self, directory: Path) -> "_Worker":
@@ -187,11 +187,11 @@ class SavedModelBackend(Backend):
 
 
 class _Worker:
-    """One process, the socket to it, what it last said on standard error, and whether it has answered a batch yet."""
+    """One process: its socket, its last line on standard error, and whether it has answered a batch yet."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        # The package may have been found by way of the working directory, or of --app-dir.
+        # The package may have been found through the working directory or --app-dir.
         places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
@@ -213,14 +213,14 @@ class _Worker:
         self._reader.start()
 
     def wait_ready(self, timeout_s: float) -> dict[str, Any]:
-        """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if it does not."""
+        """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if loading fails."""
         self._channel.settimeout(timeout_s)
         return receive_frame(self._channel)[0]
 
     def ask(self, inputs: Tensors, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
         """Send one batch and wait for its answer.
 
-        TimeoutError if nothing moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
+        TimeoutError if no data moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
         process dies.
         """
         self._channel.settimeout(limit_s if limit_s < _LONGEST_WAIT_S else None)
@@ -230,7 +230,7 @@ class _Worker:
         return answer
 
     def kill(self) -> None:
-        """End the process, whatever it does, and wait for it."""
+        """Kill the process and wait for its end."""
         self.process.kill()
         self.stop()
 
@@ -247,7 +247,7 @@ class _Worker:
         return f"{how}: {self._said}" if self._said else how
 
     def _read(self) -> None:
-        """Remember the last line that may say why the process ended."""
+        """Keep the last line that may explain why the process ended."""
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
             for line in stderr:
@@ -257,10 +257,10 @@ class _Worker:
 
 
 def _check_inputs(tensors: Sequence[TensorSpec], inputs: Tensors) -> None:
-    """Refuse what breaks the contract: some kernels of TensorFlow end the whole process over a wrong rank."""
+    """Refuse inputs that break the contract: some kernels of TensorFlow abort the process on a wrong rank."""
     names = [tensor.name for tensor in tensors]
     if set(inputs) != set(names):
-        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature wants {sorted(names)}")
+        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature requires {sorted(names)}")
     rows = row_count(inputs) if all(values.ndim for values in inputs.values()) else -1
     for tensor in tensors:
         values = inputs[tensor.name]
@@ -268,12 +268,12 @@ def _check_inputs(tensors: Sequence[TensorSpec], inputs: Tensors) -> None:
         fits = fits and all(want in {-1, got} for want, got in zip(tensor.shape, values.shape[1:], strict=True))
         if not fits or values.dtype != tensor.numpy_dtype:
             raise BackendFailed(
-                f"input {tensor.name!r} is {values.dtype.name} of shape {list(values.shape)}; the signature wants "
+                f"input {tensor.name!r} is {values.dtype.name} of shape {list(values.shape)}; the signature requires "
                 f"{tensor.dtype} of shape {list(tensor.batch_shape)}, and the same batch in every input"
             )
 
 
-def _agree(path: Path, kind: str, wanted: tuple[TensorSpec, ...], found: dict[str, list[Any]]) -> None:
-    contract = {tensor.name: [tensor.dtype, len(tensor.batch_shape)] for tensor in wanted}
+def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], found: dict[str, list[Any]]) -> None:
+    contract = {tensor.name: [tensor.dtype, len(tensor.batch_shape)] for tensor in expected}
     if found != contract:
         raise VersionRefused(f"{path}: the signature's {kind}s are {found}, model.json says {contract}")

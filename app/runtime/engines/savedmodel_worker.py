@@ -1,8 +1,8 @@
 """The process that runs a SavedModel: ``python -m app.runtime.engines.savedmodel_worker DIRECTORY THREADS``.
 
 Standard input is a stream socket. The worker loads the model and sends one frame with the signature, or with the error
-that stopped it. Then it answers every frame of inputs with one of outputs or with an error. It ends as soon as the
-socket closes, and so with the process that started it. TensorFlow is imported here and nowhere else in the service.
+that prevented it. Then it answers every frame of inputs with one of outputs or with an error. It ends when the socket
+closes, and thus with the process that started it. TensorFlow is imported only here.
 """
 
 import os
@@ -26,24 +26,24 @@ Run = Callable[[Tensors], dict[str, Array]]
 
 
 class CannotLoad(Exception):
-    """The model cannot be run here; the message says why."""
+    """The model cannot run here; the message says why."""
 
 
 def main() -> None:
     """Load, then answer until the socket closes."""
     directory, threads = Path(sys.argv[1]), int(sys.argv[2])
     serve(lambda: load(directory, threads))
-    os._exit(0)  # without TensorFlow's clean-up, which takes longer than all of the kernel's
+    os._exit(0)  # skip TensorFlow's clean-up, which takes longer than the kernel's
 
 
 def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
-    """Say what was loaded, or why not; then answer frames until the other end closes the socket.
+    """Send what was loaded, or why loading failed; then answer frames until the other end closes the socket.
 
     Args:
-        loads: returns the signature as ``load`` does, and the function that runs a batch.
+        loads: returns the signature like ``load``, and the function that runs a batch.
     """
-    # A Ctrl-C or a supervisor's signal reaches all processes of the service, and the service finishes its requests
-    # first: it closes the socket when it needs no more answers.
+    # A Ctrl-C or a supervisor's signal reaches all processes of the service. The service first finishes its requests,
+    # and closes the socket when it needs no more answers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=sys.stdin.fileno()) as channel:
@@ -64,11 +64,11 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                 else:
                     send_frame(channel, {}, outputs)
         except (EOFError, OSError):
-            return  # who asked is gone
+            return  # the service is gone
 
 
 def _end_with(channel: socket.socket) -> None:
-    """End the process once the other end hangs up, also in the midst of a load or a batch."""
+    """End the process once the other end hangs up, even during a load or a batch."""
     hang_up = select.poll()
     hang_up.register(channel, 0)
     hang_up.poll()
@@ -80,7 +80,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
 
     Args:
         directory: holds saved_model.pb and variables/.
-        threads: of one operation.
+        threads: threads of one operation.
 
     Returns:
         {"inputs": ..., "outputs": ...}, each name -> [dtype, rank with the batch], and the function that runs a batch.
@@ -110,12 +110,12 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         outputs = function(**{name: tf.constant(values) for name, values in inputs.items()})
         return {name: values.numpy() for name, values in outputs.items()}
 
-    run.loaded = loaded  # type: ignore[attr-defined]  # the signature holds its variables only weakly
+    run.loaded = loaded  # type: ignore[attr-defined]  # the signature references its variables only weakly
     return signature, run
 
 
 def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:
-    """Name -> [dtype, rank]; a rank that the signature leaves open is -1."""
+    """Name -> [dtype, rank]; an unknown rank is -1."""
     return {
         name: [tensor.dtype.name, -1 if tensor.shape.rank is None else tensor.shape.rank]
         for name, tensor in tensors.items()
@@ -123,7 +123,7 @@ def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _in_short(error: Exception) -> str:
-    """What an error says, on one line."""
+    """The message of an error, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
 

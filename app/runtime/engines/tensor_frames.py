@@ -1,8 +1,8 @@
 """Frames between a backend and its process: a small JSON header and the raw bytes of arrays, over a stream socket.
 
 A frame is a prefix (uint32 bytes of the header, uint64 bytes of the body, little-endian), the header, and the body: the
-arrays one after the other in C order, each filled up to a multiple of 64 bytes, so that all of them begin aligned.
-Both ends are on one machine and of one release, so byte order and versions need no exchange.
+concatenated arrays in C order, each padded to a multiple of 64 bytes, so that all of them are aligned. Both ends run on
+one machine with the same release, so byte order and versions need no negotiation.
 """
 
 import socket
@@ -24,8 +24,8 @@ def send_frame(channel: socket.socket, header: Mapping[str, Any], tensors: Tenso
     """Write one frame.
 
     Args:
-        channel: stream socket that blocks, with or without a timeout, which is then of each piece.
-        header: JSON values; the key "tensors" is the frame's own.
+        channel: blocking stream socket; a timeout applies to each piece.
+        header: JSON values; the key "tensors" is reserved for the frame.
         tensors: name -> array of any shape and of a dtype without objects.
 
     Raises:
@@ -45,11 +45,11 @@ def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Arr
     """Read one frame.
 
     Returns:
-        The header, and name -> array, C-contiguous and writable; the arrays share one piece of memory.
+        The header, and name -> array, C-contiguous and writable; the arrays share one block of memory.
 
     Raises:
         EOFError: the other end closed the socket.
-        OSError: it is gone otherwise, or the socket's timeout passed.
+        OSError: the connection failed, or the socket's timeout passed.
     """
     header_bytes, body_bytes = _PREFIX.unpack(_receive_exactly(channel, _PREFIX.size).data)
     header = orjson.loads(_receive_exactly(channel, header_bytes).data)

@@ -80,7 +80,7 @@ def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(ca
         await asyncio.wait_for(batcher.drained(), 1)
         condition = batcher.instances.all[0].condition
         assert condition.reason == (
-            "a batch runs for longer than max_execution_ms allows; it gets no more until that call returns"
+            "a batch runs for longer than max_execution_ms allows; it gets no batches until that call returns"
         )
         assert condition.hangs == 1
         backend.may_run.set()
@@ -154,7 +154,7 @@ def test_closing_does_not_wait_for_ever_for_a_call_that_nobody_has_found_to_hang
         assert not backend.closed
 
     asyncio.run(main())
-    assert "an instance runs a batch still" in caplog.text
+    assert "an instance still runs a batch" in caplog.text
     _let_return(backend)
     assert backend.closed
 

@@ -51,21 +51,21 @@ def test_a_text_is_split_into_words_where_no_scheme_is_stated(tmp_path):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"outputs": [DOCUMENT["outputs"][0] | {"shape": [5]}]}, r"4 labels want a float32 output of shape \(4,\)"),
+        ({"outputs": [DOCUMENT["outputs"][0] | {"shape": [5]}]}, r"4 labels require a float32 output of shape \(4,\)"),
         ({"outputs": [DOCUMENT["outputs"][0] | {"shape": [-1, 4]}]}, r"'probabilities' is float32 \(-1, 4\)"),
         ({"outputs": [DOCUMENT["outputs"][0] | {"dtype": "int32"}]}, r"'probabilities' is int32 \(4,\)"),
-        ({"inputs": token_ids(maximum=5)}, r"5 labels want"),
-        ({"inputs": token_ids(maximum=None)}, "one input states its largest id"),
-        ({"inputs": token_ids(maximum=4.5)}, "one input states its largest id"),
+        ({"inputs": token_ids(maximum=5)}, r"5 labels require"),
+        ({"inputs": token_ids(maximum=None)}, "one input that states its largest id"),
+        ({"inputs": token_ids(maximum=4.5)}, "one input that states its largest id"),
         ({"inputs": token_ids(maximum=float("inf"))}, "finite number"),
         ({"inputs": token_ids(maximum=float("nan"))}, "finite number"),
-        ({"preprocessing": None}, "the next token wants a text model"),
+        ({"preprocessing": None}, "the next token requires a text model"),
         (
             {
                 "inputs": [{"name": "pixels", "dtype": "uint8", "shape": [4, 4], "maximum": 4}],
                 "preprocessing": {"kind": "image", "input": "pixels", "steps": []},
             },
-            "the next token wants a text model",
+            "the next token requires a text model",
         ),
         ({"postprocessing": {"kind": "next-token", "output": "scores"}}, "reads 'scores', outputs are"),
         ({"postprocessing": {"kind": "next-word", "output": "probabilities"}}, "next-token"),

@@ -113,7 +113,7 @@ def test_steps_are_checked_against_the_input():
     check_steps(SQUARE, COLOUR)
     with pytest.raises(VersionRefused, match="unknown image step 'blur'"):
         check_steps(steps("blur"), GREY)
-    with pytest.raises(VersionRefused, match="end in 32x32 pixels, 'pixels' wants 28x28"):
+    with pytest.raises(VersionRefused, match="end in 32x32 pixels, but 'pixels' requires 28x28"):
         check_steps(SQUARE, GREY)
     with pytest.raises(VersionRefused, match="size"):
         check_steps(steps("fit"), GREY)

@@ -50,7 +50,7 @@ def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
     assert keys.check("infer", authorization=f"bearer {one}".encode(), api_key=b"", how=HOW) == "one"
     assert keys.check("infer", authorization=b"", api_key=one.encode(), how=HOW) == "one"
     assert ask(keys, two, "admin") == "two"
-    with pytest.raises(Forbidden, match="the API key 'two' is for admin; this needs 'infer'"):
+    with pytest.raises(Forbidden, match="the API key 'two' is for admin; 'infer' is required"):
         ask(keys, two)
 
 
@@ -67,7 +67,7 @@ def test_a_rate_lets_so_many_through_a_second_and_says_when_to_try_again(path, c
     keys = ApiKeys(path, clock=clock)
     ask(keys, key)
     ask(keys, key)
-    with pytest.raises(RateExceeded, match="allows 2 requests a second") as refused:
+    with pytest.raises(RateExceeded, match="allows 2 requests per second") as refused:
         ask(keys, key)
     assert refused.value.retry_after_s == 1
     ask(keys, other)
@@ -133,7 +133,7 @@ def test_a_broken_file_leaves_the_keys_that_were_in_force_and_is_never_quoted(pa
     keys.reread()
     keys.reread()
     assert ask(keys, key) == "one"
-    assert caplog.text.count("the keys that were in force remain so") == 1
+    assert caplog.text.count("the previous keys stay in effect") == 1
     assert "s3cret" not in caplog.text
     with pytest.raises(KeysUnreadable):
         ApiKeys(path, clock=clock)

@@ -236,7 +236,7 @@ def test_a_savedmodel_is_loaded_from_a_copy_of_what_was_hashed_each_time_that_it
     row = {"x": np.ones((1, 1), np.float32)}
     with suppress(ServingError):  # the batch that notices
         backend.run(row)
-    with pytest.raises(ServingError, match=r"cannot be started anew: .*variables\.data-00000-of-00001: sha256"):
+    with pytest.raises(ServingError, match=r"cannot be restarted: .*variables\.data-00000-of-00001: sha256"):
         backend.run(row)
     (version / "variables" / "variables.data-00000-of-00001").write_bytes(b"the weights")
     assert backend.run(row)["values"].tolist() == [[1]]

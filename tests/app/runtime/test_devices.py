@@ -13,7 +13,7 @@ from app.runtime.cuda import PinnedMemory, find_missing, needed_libraries, provi
 from app.runtime.devices import Device, Gpu, describe_gpus, visible_order
 from app.runtime.placement import Placement, Placer, choose
 
-CPU = Device("cpu", "2 of 2 CPU threads", used=True, reason="always there")
+CPU = Device("cpu", "2 of 2 CPU threads", used=True, reason="always available")
 INSTEAD = "set device to 'auto' or 'cpu', in serving.json or with --device"
 GPUS = [Gpu("GPU-aaaa1111", "A, 8 GiB"), Gpu("GPU-bbbb2222", "B, 16 GiB"), Gpu("GPU-cccc3333", "C, 24 GiB")]
 
@@ -145,37 +145,36 @@ def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_is_no_reason_to_warn(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "devices", "error"),
+    ("requested", "devices", "error"),
     [
-        ("cuda", [CPU], f"device is 'cuda', which needs a GPU, and no NVIDIA driver reports one; {INSTEAD}"),
-        ("cuda:0", [CPU], f"device is 'cuda:0', which needs a GPU, and no NVIDIA driver reports one; {INSTEAD}"),
+        ("cuda", [CPU], f"device is 'cuda', which requires a GPU, but no NVIDIA driver reports one; {INSTEAD}"),
+        ("cuda:0", [CPU], f"device is 'cuda:0', which requires a GPU, but no NVIDIA driver reports one; {INSTEAD}"),
         (
             "cuda:2",
             [CPU, gpu(0), gpu(1)],
-            "device is 'cuda:2', and CUDA sees no GPU of that number, but cuda:0, cuda:1; "
-            f"name one of them, or {INSTEAD}",
+            f"device is 'cuda:2', but CUDA only sees cuda:0, cuda:1; choose one of them, or {INSTEAD}",
         ),
         (
             "cuda:0",
             [CPU, gpu(0, hindrance="no cuDNN"), gpu(1)],
-            f"device is 'cuda:0', and cuda:0 cannot be used: no cuDNN; until that is mended, {INSTEAD}",
+            f"device is 'cuda:0', but cuda:0 cannot be used: no cuDNN; fix that, or {INSTEAD}",
         ),
         (
             "cuda",
             [CPU, gpu(0, hindrance="no cuDNN"), gpu(1, hindrance="no cuDNN")],
-            f"device is 'cuda', and cuda:0 cannot be used: no cuDNN; until that is mended, {INSTEAD}",
+            f"device is 'cuda', but cuda:0 cannot be used: no cuDNN; fix that, or {INSTEAD}",
         ),
         (
             "cuda:0",
             [CPU, Device("gpu 0", "a GPU", used=False, reason="CUDA_VISIBLE_DEVICES is '' and hides it")],
-            "device is 'cuda:0', and gpu 0 cannot be used: CUDA_VISIBLE_DEVICES is '' and hides it; "
-            f"until that is mended, {INSTEAD}",
+            "device is 'cuda:0', but gpu 0 cannot be used: CUDA_VISIBLE_DEVICES is '' and hides it; "
+            f"fix that, or {INSTEAD}",
         ),
     ],
 )
-def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused_in_words(wanted, devices, error):
+def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused_in_words(requested, devices, error):
     with pytest.raises(VersionRefused) as refusal:
-        choose(wanted, devices, Counter())
+        choose(requested, devices, Counter())
     assert refusal.value.message == error
 
 

@@ -145,7 +145,7 @@ def test_a_device_that_comes_back_is_used_again_and_its_next_fault_is_a_first_on
     assert caplog.messages[-1] == "model m on cuda:0 has recovered"
     guarded.clock.now = 300.0
     guarded.run(1)
-    assert caplog.records[-1].message.endswith("tried again in 1 s")
+    assert caplog.records[-1].message.endswith("next attempt in 1 s")
 
 
 def test_a_bad_input_is_no_fault_of_the_device():

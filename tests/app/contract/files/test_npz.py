@@ -59,8 +59,8 @@ def lying(data, size):
 BIG = archive(a=array(np.zeros(32 * 2**20, np.uint8)))
 BAD = {
     "inflates to too much": (BIG, "at most 4194304 bytes are read"),
-    "inflates to more than it declares": (lying(BIG, 100), "CRC|another size"),
-    "inflates to less than it declares": (lying(archive(a=array()), 2**20), "another size"),
+    "inflates to more than it declares": (lying(BIG, 100), "CRC|differs from its declared size"),
+    "inflates to less than it declares": (lying(archive(a=array()), 2**20), "differs from its declared size"),
     "states a huge shape": (archive(a=array(shape=(10**12,))), r"4 bytes for shape \(1000000000000,\)"),
     "states a shape that overflows": (archive(a=array(shape=(2**40, 2**40))), "bytes for shape"),
     "states a negative size": (archive(a=array(shape=(-2, -2))), "bytes for shape"),
@@ -68,9 +68,9 @@ BAD = {
     "holds text": (archive(a=array(descr="|S4")), "only numbers are read"),
     "has too many members": (archive(**{str(i): b"" for i in range(MOST_MEMBERS + 1)}), "at most 1024 are read"),
     "has a header that is a program": (archive(a=b"\x93NUMPY\x01\x00\x0a\x00__import__"), "malformed node"),
-    "is empty": (b"", "0 bytes are no zip archive"),
-    "is cut": (BIG[:-1], "does not end as a zip archive"),
-    "has a comment": (BIG[:-2] + b"\x05\x00hello", "does not end as a zip archive"),
+    "is empty": (b"", "0 bytes are not a zip archive"),
+    "is cut": (BIG[:-1], "does not end like a zip archive"),
+    "has a comment": (BIG[:-2] + b"\x05\x00hello", "does not end like a zip archive"),
 }
 
 

@@ -74,7 +74,7 @@ def test_documents_that_differ_in_little_do_not_get_each_other_s_shape(texts):
 
 @pytest.mark.parametrize("text", ["[[1,2],[3,[4]]]", "[[1,2],[[3],4]]", "[1,[2]]", "[[1],2]"])
 def test_mixed_depths_are_refused_although_the_count_fits(text):
-    with pytest.raises(InvalidInput, match="wanted a number"):
+    with pytest.raises(InvalidInput, match="expected a number"):
         read(b'{"x": ' + text.encode() + b"}")
 
 

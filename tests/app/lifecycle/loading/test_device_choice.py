@@ -25,7 +25,7 @@ from app.telemetry.metrics import Metrics
 from tests.support.fakes import Observed
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
-CPU = Device("cpu", "CPU threads", used=True, reason="always there")
+CPU = Device("cpu", "CPU threads", used=True, reason="always available")
 GPU = Device("cuda:0", "a GPU", used=True, reason="works")
 BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
 
@@ -184,8 +184,8 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
 @pytest.mark.parametrize(
     ("devices", "wanted", "error"),
     [
-        ([CPU], "cuda:1", "device is 'cuda:1', which needs a GPU, and no NVIDIA driver reports one;"),
-        ([CPU, BROKEN], "cuda", "device is 'cuda', and cuda:0 cannot be used: libcudnn.so.9 missing;"),
+        ([CPU], "cuda:1", "device is 'cuda:1', which requires a GPU, but no NVIDIA driver reports one;"),
+        ([CPU, BROKEN], "cuda", "device is 'cuda', but cuda:0 cannot be used: libcudnn.so.9 missing;"),
     ],
 )
 def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):

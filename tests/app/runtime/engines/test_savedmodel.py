@@ -95,7 +95,7 @@ def test_a_process_that_goes_on_dying_is_started_again_a_few_times_within_a_whil
             backend.run(x(DEADLY))
         pids.add(backend.pid)
     assert len(pids) == RESTARTS + 1
-    with pytest.raises(BackendFailed, match=f"started anew {RESTARTS} times within 60 s; it is tried again in 60 s"):
+    with pytest.raises(BackendFailed, match=f"restarted {RESTARTS} times within 60 s; the next attempt is in 60 s"):
         backend.run(x(1))
     clock.now += RESTART_WINDOW_S
     assert backend.run(x(1))["values"].tolist() == [[1]]
@@ -107,7 +107,7 @@ def test_a_process_that_cannot_be_started_again_fails_batches_until_it_can(start
     (directory / CANNOT_LOAD).touch()
     with pytest.raises(BackendFailed, match="SIGKILL"):
         backend.run(x(DEADLY))
-    with pytest.raises(BackendFailed, match=r"cannot be started anew: .*saved_model\.pb: this cannot be loaded"):
+    with pytest.raises(BackendFailed, match=r"cannot be restarted: .*saved_model\.pb: this cannot be loaded"):
         backend.run(x(1))
     (directory / CANNOT_LOAD).unlink()
     assert backend.run(x(1))["values"].tolist() == [[1]]
@@ -139,7 +139,7 @@ def test_a_process_that_goes_on_hanging_is_started_again_a_few_times_within_a_wh
     for _ in range(RESTARTS + 1):
         with pytest.raises(BackendHung):
             backend.run(x(ENDLESS))
-    with pytest.raises(BackendFailed, match=rf"ended \(SIGKILL\) and was started anew {RESTARTS} times"):
+    with pytest.raises(BackendFailed, match=rf"ended \(SIGKILL\) and was restarted {RESTARTS} times"):
         backend.run(x(1))
 
 
@@ -167,7 +167,7 @@ def test_a_process_that_hangs_while_it_is_started_again_fails_the_batch(start, d
     with pytest.raises(BackendFailed, match="SIGKILL"):
         backend.run(x(DEADLY))
     (directory / NEVER_READY).touch()
-    with pytest.raises(BackendHung, match=r"cannot be started anew: .*TensorFlow has not loaded it within 4 s"):
+    with pytest.raises(BackendHung, match=r"cannot be restarted: .*TensorFlow has not loaded it within 4 s"):
         backend.run(x(1))
 
 
@@ -222,7 +222,7 @@ def test_a_model_that_does_not_load_is_refused(start, directory, command, reason
 
 def test_a_version_without_a_savedmodel_is_refused(tmp_path):
     directory = write_brightness_model(tmp_path)
-    with pytest.raises(VersionRefused, match=r"saved_model.pb: there is no such file"):
+    with pytest.raises(VersionRefused, match=r"saved_model.pb: the file does not exist"):
         SavedModelBackend(directory / "saved_model.pb", ModelSpec.read(directory), 1)
 
 
@@ -247,5 +247,5 @@ def test_without_tensorflow_it_is_said_what_to_install(start, tmp_path, monkeypa
 )
 def test_inputs_that_break_the_contract_do_not_reach_the_process(start, inputs):
     backend = start()
-    with pytest.raises(BackendFailed, match="the signature wants"):
+    with pytest.raises(BackendFailed, match="the signature requires"):
         backend.run(inputs)
