@@ -97,6 +97,7 @@ class Commands(ABC):
                 log.error(why, pair.name, error)
                 return
             if is_written:
+                await self._stop_canary(pair, reason)
                 await self._follow(pair.name)
             else:
                 log.info("model %s: serving.json is unchanged: it names another canary or other limits", pair.name)
@@ -128,6 +129,10 @@ class Commands(ABC):
     @abstractmethod
     async def default_version(self, name: str, versions: list[int]) -> int | None:
         """The default version in effect; None if no version serves. VersionRefused if serving.json is broken."""
+
+    @abstractmethod
+    async def _stop_canary(self, pair: CanaryPair, reason: str) -> None:
+        """Take note that serving.json says that a canary is halted; see ``Rollout.stop``."""
 
     @abstractmethod
     async def _load(self, name: str, versions: list[int]) -> None:

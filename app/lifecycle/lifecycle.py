@@ -14,7 +14,7 @@ from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.repository.missing import no_version
-from app.repository.policy import STABLE, ServingPolicy
+from app.repository.policy import STABLE, CanaryPair, ServingPolicy
 from app.repository.repository import Repository
 from app.rollout.canary import Rollout
 
@@ -205,6 +205,11 @@ class Lifecycle(Commands):
             await self._follow_disk(name)
         except OSError as error:
             log.error("model %s cannot be followed: %s", name, error)
+
+    async def _stop_canary(self, pair: CanaryPair, reason: str) -> None:
+        rollout = self.registry.rollout(pair.name)
+        if rollout is not None and rollout.pair == pair:
+            rollout.stop(reason, is_written=True)
 
     def _halt(self, rollout: Rollout, reason: str) -> None:
         """A canary of this process has passed a limit."""

@@ -135,10 +135,17 @@ class Rollout:
             self.stop(reason)
             self.halt(self, reason)
 
-    def stop(self, reason: str) -> None:
-        """The canary gets nothing any more."""
+    def stop(self, reason: str, *, is_written: bool = False) -> None:
+        """The canary gets no more requests.
+
+        Args:
+            reason: in words.
+            is_written: serving.json says so. Once it does not say so any more, that is a change of the policy.
+        """
         self.reason = reason
         self._copies.clear()
+        if is_written:
+            self.policy = self.policy.model_copy(update={"halted": reason})
 
 
 def _share(salt: str, key: bytes) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.errors import NotFound, ServingError
 from app.lifecycle.commands import Commands
+from app.repository.policy import CanaryPair
 from app.repository.repository import Repository
 from app.rollout.across_workers import Canaries
 from app.workers.channel import ChannelClosed, Handler
@@ -63,7 +64,7 @@ class Coordinator(Commands):
         for pair, seen in self._canaries.news(worker, counts):
             policy = (await asyncio.to_thread(self.repository.policy_in_effect, pair.name)).rollout
             if (reason := self._canaries.passed(pair, policy, seen)) is not None:
-                self._tell("halt", **pair._asdict(), reason=reason)
+                self._tell("halt", **pair._asdict(), reason=reason, is_written=False)
                 halts.append(self.halt(pair, reason, judged=policy))
         await asyncio.gather(*halts)  # each may wait for its model's lock
 
@@ -84,6 +85,9 @@ class Coordinator(Commands):
     async def _load(self, name: str, versions: list[int]) -> None:
         self.unloaded.pop(name, None)
         await self._all("load", name=name)
+
+    async def _stop_canary(self, pair: CanaryPair, reason: str) -> None:
+        self._tell("halt", **pair._asdict(), reason=reason, is_written=True)
 
     async def _prepare(self, name: str, version: int) -> None:
         await self._all("prepare", name=name, version=version)

@@ -138,10 +138,10 @@ class Link:
         await self._application.lifecycle.unload(name, timeout_s=timeout_s)
         return [record.version for record in self._application.registry.records(name)]
 
-    async def _halt(self, name: str, stable: int, canary: int, reason: str) -> None:
+    async def _halt(self, name: str, stable: int, canary: int, reason: str, is_written: bool) -> None:
         rollout = self._application.registry.rollout(name)
         if rollout is not None and rollout.pair == (name, stable, canary):  # not another canary
-            rollout.stop(reason)
+            rollout.stop(reason, is_written=is_written)
 
     async def _all_loaded(self) -> None:
         self._application.registry.others_load = False

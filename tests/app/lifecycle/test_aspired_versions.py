@@ -24,11 +24,12 @@ def directory(tmp_path):
     return directory
 
 
-def following(directory, scenario, *refused):
+def following(directory, scenario, *refused, repository=None):
     """Runs a scenario with a lifecycle that has loaded everything, save for versions that are refused."""
 
+    repository = repository or Repository(directory.parent)
+
     async def main():
-        repository = Repository(directory.parent)
         registry = Registry(scan=repository.scan, on_state=lambda *_: None)
         loader = FakeLoader(*refused)
         lifecycle = Lifecycle(registry, repository, load=loader, load_timeout_s=60, on_load=lambda *_: None)
@@ -117,3 +118,22 @@ def test_no_halt_is_written_for_a_canary_that_has_followed_or_starts_again(direc
         assert lifecycle.repository.last_good("m") == policy
 
     following(directory, scenario)
+
+
+class RemovedAtOnce(Repository):
+    """Somebody removes the halt as soon as it is written, before the service has looked at the file again."""
+
+    def halt(self, pair, reason, *, judged):
+        is_written = super().halt(pair, reason, judged=judged)
+        write_settings(self.models_dir / pair.name, POLICY)
+        return is_written
+
+
+def test_a_halt_that_is_removed_before_it_is_followed_starts_the_canary_again(directory):
+    async def scenario(lifecycle, _):
+        rollout = lifecycle.registry.rollout("m")
+        rollout.answered(rollout.canary, 500)
+        await until(lambda: lifecycle.registry.rollout("m") is not rollout)
+        assert lifecycle.registry.rollout("m").reason is None
+
+    following(directory, scenario, repository=RemovedAtOnce(directory.parent))

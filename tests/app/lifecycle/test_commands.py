@@ -30,6 +30,9 @@ class HeldCommands(Commands):
         self.steps.append("load")
         await self.may_continue.wait()
 
+    async def _stop_canary(self, pair, reason):
+        self.steps.append("stop")
+
     async def _prepare(self, name, version):
         self.steps.append("prepare")
 
@@ -66,7 +69,7 @@ def halt_during_a_load(directory, policy):
 
 
 def test_a_halt_is_written_and_followed_after_the_command_before_it(directory):
-    assert halt_during_a_load(directory, POLICY) == ["load", "follow"]
+    assert halt_during_a_load(directory, POLICY) == ["load", "stop", "follow"]
     assert read_settings(directory)["rollout"]["halted"] == "too bad"
 
 

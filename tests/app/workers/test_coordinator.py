@@ -123,7 +123,7 @@ def test_a_service_that_shuts_down_takes_no_commands(models):
             asyncio.run(command)
 
 
-@pytest.mark.parametrize(("canary", "calls"), [(2, ["halt", "follow"]), (3, ["halt"])])
+@pytest.mark.parametrize(("canary", "calls"), [(2, ["halt", "halt", "follow"]), (3, ["halt"])])
 def test_a_halt_names_the_versions_and_is_written_only_for_them(models, canary, calls):
     path = models / "brightness" / "serving.json"
     rollout = {"rollback": {"max_error_rate": 0.1, "min_requests": 4}}
@@ -135,6 +135,8 @@ def test_a_halt_names_the_versions_and_is_written_only_for_them(models, canary, 
     reason = "5 of 5 requests failed, more than max_error_rate 0.1 allows"
     for worker in workers:
         assert worker.calls == calls
-        assert worker.told[0] == {"name": "brightness", "stable": 1, "canary": 2, "reason": reason}
+        halted = {"name": "brightness", "stable": 1, "canary": 2, "reason": reason}
+        assert worker.told[0] == halted | {"is_written": False}
+        assert canary == 3 or worker.told[1] == halted | {"is_written": True}
     written = json.loads(path.read_text())["rollout"]
     assert written == (rollout | {"halted": reason} if canary == 2 else rollout)

@@ -53,10 +53,14 @@ def test_a_halt_ends_only_the_canary_that_it_was_judged_for():
         await link.open(SimpleNamespace(registry=registry, metrics=Metrics()))
         try:
             for name, stable, canary in (("m", 1, 2), ("m", 2, 3), ("n", 1, 3)):
-                await supervisor.call("halt", name=name, stable=stable, canary=canary, reason="another")
+                await supervisor.call(
+                    "halt", name=name, stable=stable, canary=canary, reason="another", is_written=True
+                )
             assert rollout.reason is None
-            await supervisor.call("halt", name="m", stable=1, canary=3, reason="too bad")
-            assert rollout.reason == "too bad"
+            await supervisor.call("halt", name="m", stable=1, canary=3, reason="too bad", is_written=False)
+            assert (rollout.reason, rollout.policy.halted) == ("too bad", None)
+            await supervisor.call("halt", name="m", stable=1, canary=3, reason="too bad", is_written=True)
+            assert (rollout.reason, rollout.policy.halted) == ("too bad", "too bad")
         finally:
             await link.close()
             await supervisor.close()
