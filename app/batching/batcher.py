@@ -24,9 +24,6 @@ from app.types import Clock
 
 log = logging.getLogger("atelier.batcher")
 
-# Resolution of the event loop's clock.
-_SHORTEST_S = 1e-6
-
 
 class Batcher:
     """The queue of one model version, and the backend calls in progress, at most one per instance.
@@ -237,12 +234,10 @@ class Batcher:
             self._admission.release(work)
         self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
         instance = self._free[0]
-        instance.running = batch
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         now = self._clock()
-        if instance.is_pressed:  # its last batch was full, and this one follows it at once
-            self._admission.observe_pace((now - instance.began_at) / max(instance.estimate_s, _SHORTEST_S))
-        instance.began_at, instance.estimate_s, instance.is_pressed = now, estimate_s, False
+        if (times := instance.begin(batch, now=now, estimate_s=estimate_s)) is not None:
+            self._admission.observe_pace(times)
         if estimate_s < self._rules.inline_below_s:
             self._finish(
                 instance, batch, *run_batch(instance.backend, batch, self._rules, self._clock, self._finite_output)

@@ -18,6 +18,8 @@ log = logging.getLogger("atelier.batcher")
 
 # Longest wait for calls in progress when a version is unloaded or the process ends.
 CLOSE_TIMEOUT_S = 5.0
+# The resolution of the clock.
+_SHORTEST_S = 1e-6
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,16 @@ class Instance:
     def hangs(self) -> bool:
         """Whether a call did not return in time and has still not returned."""
         return bool(self.condition.hung)
+
+    def begin(self, batch: Batch, *, now: float, estimate_s: float) -> float | None:
+        """Note that a batch begins.
+
+        Returns:
+            How many times as long as estimated the last batch took until now, if it was full and more work waited.
+        """
+        times = (now - self.began_at) / max(self.estimate_s, _SHORTEST_S) if self.is_pressed else None
+        self.running, self.began_at, self.estimate_s, self.is_pressed = batch, now, estimate_s, False
+        return times
 
     def new_faults(self) -> int:
         """Number of faults of its device since the last call of this method."""
