@@ -1,7 +1,6 @@
 """Proof that Keras, the SavedModel and the ONNX graph give the same numbers, alone and batched, padded and not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,6 @@ Array = npt.NDArray[Any]
 
 class ParityBroken(TrainingError):
     """An exported graph answers otherwise than Keras; nothing is published."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Largest absolute difference between two answers to the same rows, with the rows' batch size."""
-
-    what: str
-    batch: int
-    value: float
 
 
 def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runner, onnx: Runner) -> dict[str, Any]:
