@@ -27,12 +27,12 @@ def test_each_recipe_has_its_place_in_the_document_and_its_result_in_its_file(na
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_that_a_document_links_to_is_there(path):
+def test_every_file_that_a_document_links_to_exists(path):
     for target in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
 
 
-def test_every_heading_that_a_document_links_to_is_there():
+def test_every_heading_that_a_document_links_to_exists():
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         headings = {
@@ -63,7 +63,7 @@ def test_the_table_of_the_architecture_answers_each_question_with_one_or_two_fil
         assert all((ROOT / file).is_file() for file in files), answer
 
 
-def test_files_that_documents_name_are_there():
+def test_files_that_documents_name_exist():
     for path in DOCUMENTS:
         if path.name == "CHANGELOG.md":  # tells of files as they were
             continue
