@@ -1,4 +1,4 @@
-"""Command line of the benchmarks. Run nothing else meanwhile."""
+"""Command line of the benchmarks. Run nothing else at the same time."""
 
 import typer
 

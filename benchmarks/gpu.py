@@ -1,4 +1,4 @@
-"""Published models on a GPU: whether they answer as Keras did, what batches cost there, and what IO binding gains."""
+"""Published models on a GPU: difference from Keras, cost of batches, and the gain from IO binding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.warmup import LatencyCurve, batch_sizes_up_to, measure_curve
 from app.types import Array, Tensors
 
-# How a batch reaches the session: ONNX Runtime alone, our backend around it, and our backend with bound buffers.
+# Ways of a batch to the session: ONNX Runtime alone, our backend around it, and our backend with bound buffers.
 WAYS = ("bare", "unbound", "bound")
 
 
@@ -32,11 +32,11 @@ class Comparison:
     Attributes:
         model: name and version.
         mismatch: how the device's answers differ from Keras; empty if they are within the tolerance.
-        difference: the largest one seen, with and without bound buffers.
+        difference: the largest one, with and without bound buffers.
         tolerance: of the golden samples for the device's provider.
         batch_sizes: of the two curves.
-        cpu_ms, device_ms: of a call, at the greatest length; with one thread, and with bound buffers.
-        rows_per_s: of the largest batch, by WAYS; medians.
+        cpu_ms, device_ms: time of a call, at the greatest length; with one thread, and with bound buffers.
+        rows_per_s: throughput of the largest batch, by WAYS; medians.
     """
 
     model: str
@@ -79,13 +79,13 @@ class Bare:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
     def close(self) -> None:
-        """The session is another's."""
+        """Do nothing: the session belongs to another backend."""
 
 
 def compare_each(
     models: Path, device: str, *, max_batch_size: int, seconds: float, repeats: int
 ) -> Iterator[Comparison | Failure]:
-    """Every published model, its newest version. One that cannot be measured does not stop the others.
+    """Measure the newest version of every published model. A model that cannot be measured does not stop the others.
 
     Args:
         models: models directory.
@@ -104,7 +104,7 @@ def compare_each(
         directory = models / name / str(versions[0])
         try:
             yield _compare(directory, device, max_batch_size=max_batch_size, seconds=seconds, repeats=repeats)
-        except Exception as error:  # noqa: BLE001 - the bare session raises what it likes, and the others are still to come
+        except Exception as error:  # noqa: BLE001 - the bare session may raise anything, and other models follow
             yield Failure(model=f"{name} {versions[0]}", error=str(error))
 
 
@@ -142,7 +142,7 @@ def _compare(directory: Path, device: str, *, max_batch_size: int, seconds: floa
 
 
 def _verify(golden: Golden, backends: tuple[Backend, ...], batch_size: int) -> tuple[float, str]:
-    """The largest difference from Keras, alone and in batches; and in words what exceeds the tolerance."""
+    """The largest difference from Keras, alone and in batches, and a sentence if it exceeds the tolerance."""
     worst, mismatch = 0.0, ""
     for backend in backends:
         for size in (1, batch_size):
@@ -166,13 +166,13 @@ def _curve(backend: Backend, golden: Golden, spec: ModelSpec, largest: int, seco
 
 
 def _batch(golden: Golden, rows: int) -> dict[str, Array]:
-    """So many golden rows, from the first one again after the last."""
+    """``rows`` golden rows, repeated from the first one after the last."""
     indices = np.arange(rows) % golden.rows
     return {name: np.ascontiguousarray(values[indices]) for name, values in golden.inputs.items()}
 
 
 def _rates(ways: dict[str, Backend], batch: Tensors, *, seconds: float, repeats: int) -> dict[str, float]:
-    """Rows a second of each way, in turn, so that what slows the machine slows all of them."""
+    """Rows per second of each way, in turn, so that a slow moment of the machine affects all of them."""
     rows = len(next(iter(batch.values())))
     seen: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

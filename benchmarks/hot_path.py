@@ -1,4 +1,4 @@
-"""What one request costs inside the application: no sockets, no HTTP parsing, no client; stage by stage."""
+"""Cost of one request inside the application, stage by stage: without sockets, HTTP parsing and a client."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ class Budget:
     """Microseconds of one request in one form, at one concurrency.
 
     Attributes:
-        total: of processor time, all threads, per request.
-        stages: elapsed, median; queue and compute are those of the request's batch, which others share.
+        total: processor time of all threads per request.
+        stages: elapsed, median; queue and compute are those of the request's batch, which several requests share.
     """
 
     form: str
@@ -31,7 +31,7 @@ class Budget:
 
 
 class Stages:
-    """Notes the stages of every request; takes the place of the metrics."""
+    """Records the stages of every request, instead of the metrics."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -44,7 +44,7 @@ class Stages:
 
 
 def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
-    """Ask the ASGI application itself, on uvicorn's event loop; medians over the repeats."""
+    """Call the ASGI application directly, on uvicorn's event loop; medians over the repeats."""
     import uvloop
 
     return uvloop.run(_measure(models, repeats))

@@ -1,4 +1,4 @@
-"""The fused ONNX operator that training/export/onnx_passes.py makes of a masked LSTM, against the converter's loop."""
+"""Compares the fused ONNX operator, which training/export/onnx_passes.py makes of a masked LSTM, with a loop."""
 
 import random
 import tempfile
@@ -47,7 +47,7 @@ def compare_lstm(*, repeats: int) -> list[Comparison]:
         for rows, tokens in SHAPES:
             ids = _texts(rows, tokens)
             if np.abs(loop(ids) - fused(ids)).max() > 1e-5:
-                raise RuntimeError(f"{network}, {rows} x {tokens}: the two graphs do not answer alike")
+                raise RuntimeError(f"{network}, {rows} x {tokens}: the answers of the two graphs differ")
             times: dict[Run, list[float]] = {loop: [], fused: []}
             for _ in range(repeats):
                 for run in order.sample([loop, fused], 2):
@@ -69,7 +69,7 @@ def compare_lstm(*, repeats: int) -> list[Comparison]:
 
 
 def _milliseconds(run: Run, ids: np.ndarray, *, least_s: float = 0.05) -> float:
-    """Mean time of a call over at least ``least_s`` seconds."""
+    """Mean time of a call, over at least ``least_s`` seconds of calls."""
     calls, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < least_s:
         run(ids)
@@ -86,7 +86,7 @@ def _texts(rows: int, tokens: int) -> np.ndarray:
 
 
 def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
-    """The same masked network as the converter leaves it, and after the pass."""
+    """The same masked network from the converter, before and after the pass."""
     from training.environment import quiet_tensorflow
 
     quiet_tensorflow()
@@ -119,7 +119,7 @@ def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
     masked = tf.function(lambda ids: {"probabilities": model(ids)}, input_signature=signature)
     proto, _ = tf2onnx.convert.from_function(masked, input_signature=signature, opset=OPSET)
     if "Loop" not in {node.op_type for node in proto.graph.node}:
-        raise RuntimeError("the converter makes no Loop any more: the pass has nothing to beat")
+        raise RuntimeError("the converter no longer makes a Loop: there is nothing to compare with")
     return _runner(proto.SerializeToString()), _runner(fused)
 
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine on which a figure was measured."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +10,7 @@ PACKAGES = ("fastapi", "uvicorn", "onnxruntime-gpu", "numpy", "pysimdjson", "orj
 
 
 def describe() -> dict[str, object]:
-    """CPU, cores, Python, and the versions of those packages that are installed."""
+    """CPU, cores, Python, and the versions of the installed packages among those that matter."""
     return {
         "cpu": _cpu_name(),
         "cpu_threads": cpu_threads(),

@@ -1,4 +1,4 @@
-"""Hot reloads under constant load: what they cost the requests, and whether the service gives their memory back."""
+"""Hot reloads under constant load: their cost for requests, and whether the service returns their memory."""
 
 import shutil
 import tempfile
@@ -16,15 +16,15 @@ from benchmarks.soak.service import SERVE, Size, serving
 from benchmarks.soak.traffic import Tally, Traffic
 
 SETTLED_AFTER = 50
-"""Reloads after which memory is looked at: the allocator fills its arenas first."""
+"""Number of reloads before memory is judged: the allocator fills its arenas first."""
 SLOPE_LIMIT_MB = 0.05
 SETTLES_S = 3.0
-"""After this time without load the service has given back what it does not need."""
+"""Seconds without load after which the service has returned unused memory."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Requests in a second meanwhile; ``gone`` are clients that leave before their answer."""
+    """Requests per second during the reloads; ``gone`` are clients that leave before their answer."""
 
     good: float = 100.0
     bad: float = 3.0
@@ -34,14 +34,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class Reloads:
-    """What came of them.
+    """The result of the reloads.
 
     Attributes:
         reload_s: seconds of each, from the call to its answer.
         sizes: of the process before the first one and after each, under load.
         settled: of the process some seconds after the last one, without load.
         tally: of the requests.
-        growth: MB of memory a reload, once it has settled.
+        growth: MB of memory per reload, after the first ``SETTLED_AFTER``.
     """
 
     reload_s: list[float]
@@ -52,14 +52,14 @@ class Reloads:
 
     @property
     def faults(self) -> list[str]:
-        """What breaks a limit, in words; empty if nothing does."""
+        """Broken limits, in words; empty without any."""
         counts = {
             "good requests without 200": self.tally.lost,
             "wrong answers": sum(self.tally.wrong.values()),
             "bad requests without 4xx": sum(self.tally.accepted.values()),
         }
         found = [f"{count} {what}" for what, count in counts.items() if count]
-        return found + [f"memory grows by {self.growth.slope:.3f} MB a reload"] * self.growth.leaks
+        return found + [f"memory grows by {self.growth.slope:.3f} MB per reload"] * self.growth.leaks
 
     def latency_ms(self, percent: float) -> float:
         """Of the requests, from when each was due."""
@@ -76,16 +76,16 @@ def measure_reloads(
     pause_s: float = 0.0,
     command: Sequence[str] = SERVE,
 ) -> Reloads:
-    """Publish a version of one model after the other, load it, and remove the one before, while requests come in.
+    """Publish a version of one model after the other, load it, and remove the previous one, under load.
 
     Args:
         versions: published versions, one of each model, with one input each; their copies are published.
-        reloads: how often, all models together.
+        reloads: number of reloads, all models together.
         rates: of the requests, spread over all models.
         settled_after: reloads that do not count for the growth of memory.
-        limit_mb: growth allowed, a reload.
+        limit_mb: allowed growth per reload.
         pause_s: between two reloads.
-        command: starts the service, without its flags.
+        command: starts the service; its flags are appended.
     """
     with tempfile.TemporaryDirectory(prefix="atelier-reload-") as folder:
         models, sources = Path(folder) / "models", [Path(folder) / each.parent.name / each.name for each in versions]

@@ -12,7 +12,7 @@ from benchmarks.reload import SETTLED_AFTER, Reloads
 
 
 def reload_table(found: Reloads, versions: Sequence[Path], *, rate_per_s: float) -> Table:
-    """What was measured beside what is allowed."""
+    """The measured figures and their limits."""
     sizes, tally, growth, count = found.sizes, found.tally, found.growth, len(found.reload_s)
     table = Table(
         "figure", "measured", "limit", title=f"{count} reloads at {rate_per_s:g} requests/s: {_names(versions)}"
@@ -36,7 +36,7 @@ def reload_table(found: Reloads, versions: Sequence[Path], *, rate_per_s: float)
 
 
 def reload_document(found: Reloads, versions: Sequence[Path], *, rate_per_s: float, pause_s: float) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """All results, for JSON."""
     tally = found.tally
     return {
         "models": _names(versions).split(", "),

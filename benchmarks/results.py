@@ -1,4 +1,4 @@
-"""Where results are written."""
+"""Writes results."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""How long ``python -m app serve`` takes until it is ready, and how much memory it holds then."""
+"""Seconds until ``python -m app serve`` is ready, and its memory at that time."""
 
 import os
 import re
@@ -17,7 +17,7 @@ class Startup:
 
     Attributes:
         ready_s: seconds from the start of the process to the first 200 of /v2/health/ready.
-        resident_mb: resident memory then, in 10^6 bytes.
+        resident_mb: resident memory at that time, in 10^6 bytes.
     """
 
     ready_s: float
@@ -25,7 +25,7 @@ class Startup:
 
 
 def measure_startup(models: Path) -> Startup:
-    """Start the service over ``models`` once, and stop it."""
+    """Start the service with ``models`` once, and stop it."""
     start = time.monotonic()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models)]
@@ -46,7 +46,7 @@ def measure_startup(models: Path) -> Startup:
 
 
 def service_url(process: "subprocess.Popen[str]") -> str:
-    """The address that a service says it listens on."""
+    """The address in the service's log."""
     assert process.stderr is not None
     for line in process.stderr:
         if found := re.search(r"running on (http://\S+)", line):

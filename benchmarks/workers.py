@@ -1,4 +1,4 @@
-"""How many more requests two worker processes answer than one: raw images at 32 connections, closed loop."""
+"""Ratio of requests that two worker processes answer to those of one: raw images, 32 connections, closed loop."""
 
 import os
 import re
@@ -24,7 +24,7 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the services run, and the load generator; on two cores it shares one of theirs."""
+    """Cores of the services and of the load generator; with two cores the generator shares one of theirs."""
 
     services: tuple[int, ...]
     load: int
@@ -32,35 +32,35 @@ class Cores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Good answers a second, one figure a repeat, by the number of workers."""
+    """Good answers per second, one figure per repeat, by the number of workers."""
 
     rates: dict[int, list[float]]
 
     def ratio(self, few: int, many: int) -> float:
-        """Of the medians."""
+        """The ratio of the medians."""
         return median(self.rates[many]) / median(self.rates[few])
 
 
 def cores_for(workers: int) -> Cores:
-    """As many cores as there are workers at most, and another one for the load if there is one.
+    """At most as many cores as workers, and another one for the load if there is one.
 
     Raises:
-        Unavailable: this process may use one core only.
+        Unavailable: this process may use only one core.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
-        raise Unavailable("a second worker needs a second core; this machine lends one")
+        raise Unavailable("a second worker requires a second core; this process may use only one")
     return Cores(tuple(allowed[:workers]), allowed[min(workers, len(allowed) - 1)])
 
 
 def compare_workers(models: Path, work: Path, *, numbers: tuple[int, int], seconds: float, repeats: int) -> Comparison:
-    """Measure services with different numbers of workers in turns, each first in every other repeat.
+    """Measure services with different numbers of workers in turn, each first in every other repeat.
 
     Raises:
         Unavailable: too few cores, no model, a service that does not start, or answers that are errors.
     """
     if not (models / IMAGE_MODEL).is_dir():
-        raise Unavailable(f"{models} holds no {IMAGE_MODEL}, which this measures")
+        raise Unavailable(f"{models} contains no {IMAGE_MODEL}, which this command measures")
     cores = cores_for(max(numbers))
     samples = Samples(models, work)
     write = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True).write

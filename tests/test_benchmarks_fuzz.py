@@ -43,7 +43,7 @@ def test_a_finding_is_reported_with_its_input_and_the_exit_code_is_1(monkeypatch
     assert "a decoder that forgot something" in data.with_suffix(".txt").read_text()
 
 
-def test_what_was_new_once_is_begun_from_again(tmp_path):
+def test_inputs_of_the_corpus_are_seeds_again(tmp_path):
     def decode(data):
         raise InvalidInput("".join(chr(97 + byte % 5) for byte in data[:2]))
 

@@ -82,7 +82,7 @@ def test_the_table_of_the_architecture_answers_each_question_with_one_or_two_fil
         assert all((ROOT / file).is_file() for file in files), answer
 
 
-def test_files_that_documents_name_are_there():
+def test_files_that_documents_name_exist():
     for path in DOCUMENTS:
         if path.name == "CHANGELOG.md":  # tells of files as they were
             continue

@@ -1,4 +1,4 @@
-"""Writing to a disk that may be full: files that are replaced in one step, and errors that say what to do."""
+"""Writes to a disk that may be full: files replaced in one step, and errors that say what to do."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ _TENSORFLOW_SAYS = tuple(os.strerror(number) for number in _FULL)
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes the place of ``path`` in one step when the body ends.
+    """A file to write to, which replaces ``path`` in one step when the body ends.
 
-    If the body raises, ``path`` is as it was and nothing is left beside it; an OSError without a file name gets that
-    of ``path``.
+    If the body raises, ``path`` stays unchanged and no other file is left; an OSError without a file name gets that of
+    ``path``.
     """
     temporary = path.with_name(f".{path.name}")
     try:
@@ -35,8 +35,8 @@ def space_wanted(what: str, advice: str) -> Iterator[None]:
     """Turn the error of a full disk, from Python or from TensorFlow, into a sentence.
 
     Args:
-        what: is being written, for errors that name no file.
-        advice: ends the sentence.
+        what: the file being written, for errors that name no file.
+        advice: end of the sentence.
 
     Raises:
         DiskFull: the disk is full, or the user's share of it.

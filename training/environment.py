@@ -1,4 +1,4 @@
-"""What a run ran on, and how TensorFlow is told to be quiet."""
+"""The environment of a run, and TensorFlow without its messages."""
 
 import importlib.metadata
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
-"""Of one operation. Partial sums are added in an order that depends on this number, so that it decides the last bits of
-every step: with a fixed one, a training gives the same weights on every machine of one kind. TF_NUM_INTRAOP_THREADS
+"""Threads of one operation. This number decides the order in which partial sums are added, and thus the last bits of
+every step: with a fixed number, a training gives the same weights on every machine of one kind. TF_NUM_INTRAOP_THREADS
 overrides it, for machines with more cores."""
 
 PACKAGES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without its start-up messages, and with the CPU alone.
+    """Import TensorFlow without its start-up messages, and only with the CPU.
 
-    The published figures are those of a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
+    The published figures were measured on a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
     yourself to train on a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,7 +44,7 @@ def threads() -> int:
 
 @contextmanager
 def _native_stderr_discarded() -> Iterator[None]:
-    """TensorFlow's C++ part writes to descriptor 2 before it reads TF_CPP_MIN_LOG_LEVEL; exceptions still surface."""
+    """Silence file descriptor 2: TensorFlow writes to it before it reads TF_CPP_MIN_LOG_LEVEL. Exceptions surface."""
     sys.stderr.flush()
     saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -57,7 +57,7 @@ def _native_stderr_discarded() -> Iterator[None]:
 
 
 def packages() -> dict[str, str]:
-    """Package -> version, of those that shape the result."""
+    """Package -> version, for the packages that affect the result."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         for distribution in (name, f"{name}-gpu", f"{name}-cpu"):
@@ -70,7 +70,7 @@ def packages() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Name of the CPU, the number of cores that this process may use, and the threads of one operation."""
+    """Name of the CPU, number of cores that this process may use, and threads of one operation."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_name(),
@@ -91,7 +91,7 @@ def _cpu_name() -> str:
 
 
 def commit() -> str | None:
-    """The git commit of the source, with ``+`` when files differ from it; None outside a repository."""
+    """The git commit of the source, with ``+`` if files differ from it; None outside a repository."""
     root = Path(__file__).parent
     try:
         head = _git(root, "rev-parse", "HEAD")

@@ -1,18 +1,18 @@
-"""Every way a training command can fail because of what it was given. The CLI prints the sentence and exits 2.
+"""All errors of a training command that its input causes. The CLI prints the sentence and exits with 2.
 
 TrainingError
 ├── RecipeNotFound     no recipe of this name in training/recipes
 ├── RecipeBroken       a file in training/recipes cannot be imported
-├── SettingRefused     an override names no field, or its value does not fit the field's type
+├── SettingRefused     an override does not match a field, or its value does not fit the field's type
 ├── DataMissing        a data set's file is neither on disk nor downloadable
-├── DataDamaged        a data set's file is there but is not what its maker published
-├── RunNotFound        there is no such run, or none that was interrupted
-├── DataUnusable       a data set is whole, but nothing can be learned from it: empty, one class, NaN
-├── DiskFull           a file could not be written for want of space
+├── DataDamaged        a data set's file exists but is not what its maker published
+├── RunNotFound        the run does not exist, or none was interrupted
+├── DataUnusable       a data set is complete, but nothing can be learned from it: empty, one class, NaN
+├── DiskFull           a file could not be written for lack of space
 ├── TrainingDiverged   the loss became NaN or infinite
-├── StageDied          the process of a stage that trained beside the others ended
+├── StageDied          the process of a stage that trains in parallel ended
 ├── ExportFailed       (training.export.model_export) a model cannot be written as SavedModel or ONNX
-├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass needs
+├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass requires
 ├── ParityBroken       (training.export.parity) Keras, SavedModel and ONNX disagree
 └── GoldenIncomplete   (training.publish.golden_search) no golden sample could be found for a class
 """
@@ -31,23 +31,23 @@ class RecipeBroken(TrainingError):
 
 
 class SettingRefused(TrainingError):
-    """An override names no field, or its value does not fit the field."""
+    """An override does not match a field, or its value does not fit the field."""
 
 
 class DataMissing(TrainingError):
-    """A file of a data set is neither on disk nor could it be downloaded."""
+    """A file of a data set is not on disk and could not be downloaded."""
 
 
 class DataDamaged(TrainingError):
-    """A file of a data set has another checksum or layout than its maker's."""
+    """A file of a data set differs from its maker's in checksum or layout."""
 
 
 class DataUnusable(TrainingError):
-    """Nothing can be learned from the data: a part is empty, has one class, or holds NaN."""
+    """Nothing can be learned from the data: a part is empty, has one class, or contains NaN."""
 
 
 class RunNotFound(TrainingError):
-    """The run directory named, or one to resume, does not exist."""
+    """The named run directory, or one to resume, does not exist."""
 
 
 class DiskFull(TrainingError):
@@ -55,7 +55,7 @@ class DiskFull(TrainingError):
 
 
 class StageDied(TrainingError):
-    """The process of a stage that trained beside the others ended by itself."""
+    """The process of a stage that trains in parallel ended by itself."""
 
 
 class TrainingDiverged(TrainingError):

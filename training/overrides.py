@@ -1,7 +1,7 @@
 """``--set path.to.field=value``: replaces one setting of a recipe, parsed by the field's declared type.
 
 A setting is a field of a (nested) frozen dataclass whose type is int, float, bool, str, a Literal, a tuple of
-these, or one of them or None. Functions, and the fields with the metadata ``FIXED``, are part of what the recipe is,
+these, or one of them or None. Functions, and the fields with the metadata ``FIXED``, are part of the recipe's identity,
 not settings.
 """
 
@@ -54,20 +54,20 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
         if path not in (known := [name for name, _ in settings(root)]):
             near = _nearest(path, known)
             hint = f"did you mean --set {near}={text.strip()}?" if near else f"there are: {', '.join(known)}"
-            raise SettingRefused(f"{path!r} names no setting; {hint}")
+            raise SettingRefused(f"{path!r} is not a setting; {hint}")
         root = _replace(root, path.split("."), text.strip(), path)
     return root
 
 
 def _nearest(path: str, known: list[str]) -> str | None:
-    """The known path that is spelt most like ``path``; a path without a dot is compared with last steps only."""
+    """The known path with the most similar spelling; a path without a dot is only compared with last steps."""
     spelt = {name if "." in path else name.rpartition(".")[2]: name for name in reversed(known)}
     return next((spelt[match] for match in get_close_matches(path, spelt, n=1)), None)
 
 
 def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:
     name, *rest = steps
-    if isinstance(node, tuple):  # of dataclasses, each with a name
+    if isinstance(node, tuple):  # a tuple of dataclasses, each with a name
         return tuple(_replace(part, rest, text, path) if part.name == name else part for part in node)
     if rest:
         return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, text, path)})
@@ -83,7 +83,7 @@ def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:
 
 
 def _parse(text: str, declared: Any) -> Any:
-    """``text`` as a value of the type ``declared``; ValueError says what the type accepts."""
+    """``text`` as a value of the type ``declared``; the ValueError says what the type accepts."""
     origin, arguments = get_origin(declared), get_args(declared)
     if origin in {Union, types.UnionType}:
         if type(None) in arguments and text.lower() in _NONE:
@@ -91,21 +91,21 @@ def _parse(text: str, declared: Any) -> Any:
         return _parse(text, next(argument for argument in arguments if argument is not type(None)))
     if origin is Literal:
         if text not in arguments:
-            raise ValueError(f"wants one of {', '.join(map(str, arguments))}")
+            raise ValueError(f"expected one of {', '.join(map(str, arguments))}")
         return text
     if origin is tuple:
         parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
         if arguments[-1] is not Ellipsis and len(parts) != len(arguments):
-            raise ValueError(f"wants {len(arguments)} values separated by commas")
+            raise ValueError(f"expected {len(arguments)} values separated by commas")
         return tuple(_parse(part, arguments[0]) for part in parts)
     if declared is bool:
         if text.lower() not in _BOOLEANS:
-            raise ValueError("wants true or false")
+            raise ValueError("expected true or false")
         return _BOOLEANS[text.lower()]
     if declared is str:
         return text
     try:
         return declared(text)
     except ValueError:
-        wanted = {int: "a whole number", float: "a number"}[declared]
-        raise ValueError(f"wants {wanted}") from None
+        expected = {int: "a whole number", float: "a number"}[declared]
+        raise ValueError(f"expected {expected}") from None

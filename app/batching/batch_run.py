@@ -80,7 +80,7 @@ def run_works(
             inputs = _pad_rows(inputs, allowed_batch_sizes)
         stacked = clock()
         outputs = backend.run(inputs)
-    except Exception as error:  # noqa: BLE001 - the boundary of a batch: whatever went wrong becomes its answer
+    except Exception as error:  # noqa: BLE001 - the boundary of a batch: any error becomes its answer
         times.infer_s += clock() - begin
         if len(works) > 1 and not isinstance(error, BackendHung):
             middle = len(works) // 2

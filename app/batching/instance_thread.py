@@ -31,7 +31,7 @@ class InstanceThread:
             result: T | Exception
             try:
                 result = call()
-            except Exception as error:  # noqa: BLE001 - whoever waits for it is told on the event loop
+            except Exception as error:  # noqa: BLE001 - passed to the caller on the event loop
                 result = error
             with suppress(RuntimeError):  # the loop is closed: the call returned after shutdown
                 loop.call_soon_threadsafe(then, result)

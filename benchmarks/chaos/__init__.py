@@ -1,1 +1,1 @@
-"""What goes wrong around a service: killed workers, hostile clients, no descriptors left, a clock that jumps."""
+"""Faults around a service: killed workers, hostile clients, no file descriptors left, a clock that jumps."""

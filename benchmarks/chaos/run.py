@@ -1,4 +1,4 @@
-"""Each scenario against a real service under steady load whose every answer is checked."""
+"""Runs each scenario against a real service under steady load, and checks every answer."""
 
 import shutil
 import tempfile
@@ -18,12 +18,12 @@ GOOD_PER_S = 40.0
 
 @dataclass
 class Outcome:
-    """What came of one scenario.
+    """The result of one scenario.
 
     Attributes:
         expected: in words.
         measured: in words.
-        faults: what was not as expected; empty if all was.
+        faults: deviations from the expected; empty if there are none.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Outcome:
 
 
 def run_chaos(versions: Sequence[Path], names: Sequence[str], *, told: Callable[[str], None]) -> Iterator[Outcome]:
-    """Run scenarios one after the other, each against a service of its own.
+    """Run scenarios one after the other, each against its own service.
 
     Args:
-        versions: one of each model; copies of them serve.
+        versions: one of each model; the service gets copies of them.
         names: of ``SCENARIOS``; all if empty.
-        told: is told of each before it begins.
+        told: called with each scenario before it starts.
     """
     with tempfile.TemporaryDirectory(prefix="atelier-chaos-") as folder:
         models = Path(folder) / "models"

@@ -1,4 +1,4 @@
-"""All scenarios, in the order in which they run."""
+"""All scenarios, in the order of their execution."""
 
 from benchmarks.chaos.scenarios.clients import SLOW_HEADS, VANISH
 from benchmarks.chaos.scenarios.clock import JUMP

@@ -1,4 +1,4 @@
-"""The service that a scenario is done to, and what a scenario is."""
+"""The service of a scenario, and the definition of a scenario."""
 
 import http.client
 import socket
@@ -11,20 +11,20 @@ from pathlib import Path
 from benchmarks.soak.service import Service
 
 HEALTH = "/v2/health/live"
-# Of health, while the scenario lasts.
+# Limit of the health probe during a scenario.
 MOST_SILENCE_S = 0.25
 
 
 @dataclass
 class Found:
-    """What an act saw: in words, and what was not as expected."""
+    """The observations of an act: in words, and the deviations from the expected."""
 
     measured: str
     faults: list[str] = field(default_factory=list)
 
 
 class Target:
-    """The service that a scenario is done to."""
+    """The service of a scenario."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -38,7 +38,7 @@ class Target:
         return socket.create_connection(self.place, timeout=30)
 
     def health_s(self) -> float:
-        """Seconds that an answer to a probe takes, over a new connection; OSError if there is none."""
+        """Seconds until a probe over a new connection is answered; OSError without an answer."""
         began = time.perf_counter()
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
@@ -50,7 +50,7 @@ class Target:
         return time.perf_counter() - began
 
     def longest_wait_s(self, seconds: float, *, meanwhile: Callable[[], None] = lambda: None) -> float:
-        """The longest of the probes in so many seconds."""
+        """The longest probe within ``seconds``."""
         ends_at, longest = time.perf_counter() + seconds, 0.0
         while time.perf_counter() < ends_at:
             longest = max(longest, self.health_s())
@@ -59,7 +59,7 @@ class Target:
         return longest
 
     def date(self) -> str:
-        """The day that the service's replies state."""
+        """The date in the service's replies."""
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
             connection.request("GET", HEALTH)
@@ -68,7 +68,7 @@ class Target:
             connection.close()
 
     def workers(self) -> list[int]:
-        """Process numbers of the workers."""
+        """Process ids of the workers."""
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
@@ -92,15 +92,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One of them.
+    """One scenario.
 
     Attributes:
         expected: in words.
-        act: does it, and says what it saw.
+        act: runs the scenario and returns its observations.
         flags: of the service.
-        prefix: command that starts the service's own, with what it changes around it.
-        lacking: says what this machine lacks for it; empty if nothing.
-        may_lose: requests of others that may go without an answer.
+        prefix: command in front of the service's own, which changes its environment.
+        lacking: returns what this machine lacks for the scenario; empty if nothing.
+        may_lose: requests of others that may stay without an answer.
         may_answer: codes besides 200 that others may get.
     """
 

@@ -1,4 +1,4 @@
-"""How fast it is: starts, one request, many requests, GPUs, workers."""
+"""Performance commands: starts, one request, many requests, GPUs, workers."""
 
 from dataclasses import asdict
 from functools import partial
@@ -38,7 +38,7 @@ def startup(
 
 
 def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:
-    """Masked LSTM as the fused ONNX operator, against the converter's loop. Needs `make train-install`."""
+    """Masked LSTM as the fused ONNX operator, against the converter's loop. Requires `make train-install`."""
     found = compare_lstm(repeats=repeats)
     table = Table("network", "rows", "tokens", "loop, ms", "fused, ms", "times faster", "range")
     for one in found:
@@ -49,14 +49,14 @@ def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.
 
 
 def serving(
-    only: Annotated[str, typer.Option(help="Servers, between commas, e.g. atelier,floor [default: all].")] = "",
-    workloads: Annotated[str, typer.Option(help="Workloads, between commas [default: all].")] = "",
-    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 3,
-    repeats: Annotated[int, typer.Option(min=1, help="Of everything, in another order each time.")] = 3,
+    only: Annotated[str, typer.Option(help="Servers, separated by commas, e.g. atelier,floor [default: all].")] = "",
+    workloads: Annotated[str, typer.Option(help="Workloads, separated by commas [default: all].")] = "",
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each measurement, after a warm-up.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of everything, in another order each time.")] = 3,
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
-    name: Annotated[str, typer.Option(help="Of the results: benchmarks/results/NAME.json and NAME.png.")] = "serving",
+    name: Annotated[str, typer.Option(help="NAME of benchmarks/results/NAME.json and NAME.png.")] = "serving",
 ) -> None:
-    """Atelier beside other model servers, as ratios to a bare ASGI application. Needs wrk and two cores.
+    """Atelier compared with other model servers, as ratios to a bare ASGI application. Requires wrk and two cores.
 
     The first run installs the peers, each in its own environment under runs/benchmarks/ (2 GB). Servers get the first
     core, load generators the second.
@@ -80,7 +80,7 @@ def serving(
 
 def hot_path(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
-    repeats: Annotated[int, typer.Option(min=1, help="Of everything, after one that does not count.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of everything, after one that does not count.")] = 5,
 ) -> None:
     """Microseconds of one request inside the application, by form and stage; no sockets."""
     budgets = measure_hot_path(models, repeats=repeats)
@@ -93,16 +93,16 @@ def hot_path(
 
 
 def gpu(
-    device: Annotated[str, typer.Option(help="cuda, cuda:N, or cpu: the same on the CPU, to try this out.")] = "cuda",
+    device: Annotated[str, typer.Option(help="cuda, cuda:N, or cpu to try the command on the CPU.")] = "cuda",
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Largest batch.")] = 32,
-    seconds: Annotated[float, typer.Option(min=0.001, help="Of each measurement.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="Of each measurement of throughput.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Seconds of each measurement.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each measurement of throughput.")] = 5,
 ) -> None:
-    """Published models on a GPU: golden samples, latency beside the CPU's, and what IO binding gains.
+    """Published models on a GPU: golden samples, latency compared with the CPU's, and the gain from IO binding.
 
-    Written after each model. Ends with 1 if a model answers otherwise than Keras did or cannot be measured, and with 2
-    if there is no GPU.
+    The result is written after each model. Exit code 1 if the answers of a model differ from Keras's or it cannot be
+    measured, 2 if there is no GPU.
     """
     from app.contract.device import CPU, check_device
     from app.errors import ServingError
@@ -153,11 +153,11 @@ def _print_gpu(found: "list[Comparison]", device: str) -> None:
 
 def workers(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
-    number: Annotated[int, typer.Option(min=2, help="Workers, against one.")] = 2,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement, after a warm-up.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="Of both, in turns.")] = 7,
+    number: Annotated[int, typer.Option(min=2, help="Number of workers, compared with one.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each measurement, after a warm-up.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of both, in turns.")] = 7,
 ) -> None:
-    """Requests a second of several workers against one: raw images, 32 connections. Needs wrk and two cores."""
+    """Requests per second of several workers against one: raw images, 32 connections. Requires wrk and two cores."""
     from benchmarks.serving.command import WORK
     from benchmarks.serving.errors import Unavailable
     from benchmarks.serving.load import require_wrk

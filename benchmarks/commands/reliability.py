@@ -1,4 +1,4 @@
-"""What it withstands: reloads, hours, faults, hostile input, more load than it can answer."""
+"""Reliability commands: reloads, soak, faults, hostile input, overload."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +13,9 @@ from benchmarks.results import write_result
 
 def reload(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
-    only: Annotated[str, typer.Option(help="Models, between commas [default: all with one input].")] = "",
-    reloads: Annotated[int, typer.Option(min=1, help="How often, all models together.")] = 500,
-    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second meanwhile.")] = 100.0,
+    only: Annotated[str, typer.Option(help="Models, separated by commas [default: all with one input].")] = "",
+    reloads: Annotated[int, typer.Option(min=1, help="Number of reloads, all models together.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests per second at the same time.")] = 100.0,
     pause: Annotated[float, typer.Option(min=0, help="Seconds between two reloads.")] = 0.0,
 ) -> None:
     """Hot reloads under mixed load: requests lost (none may be), wrong answers, latency, memory after each."""
@@ -39,12 +39,14 @@ def reload(
 
 def soak(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
-    minutes: Annotated[float, typer.Option(min=0.1, help="In all.")] = 30,
-    warm_up: Annotated[float, typer.Option(min=0, help="Minutes of them that do not count.")] = 10,
-    rate: Annotated[float, typer.Option(min=1, help="Good requests in a second.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes in total.")] = 30,
+    warm_up: Annotated[float, typer.Option(min=0, help="Minutes at the start that do not count.")] = 10,
+    rate: Annotated[float, typer.Option(min=1, help="Good requests per second.")] = 60,
     change_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two reloads or canary moves.")] = 3,
-    slope: Annotated[float, typer.Option(help="MB an hour that memory may grow by.")] = 5,
-    output: Annotated[Path, typer.Option(help="The JSON document; a picture beside it.")] = Path("runs/soak.json"),
+    slope: Annotated[float, typer.Option(help="Largest growth of memory, in MB per hour.")] = 5,
+    output: Annotated[Path, typer.Option(help="JSON document; a picture is written next to it.")] = Path(
+        "runs/soak.json"
+    ),
 ) -> None:
     """Mixed load, bad requests, clients that leave, reloads and canary moves: does memory, or anything, grow?"""
     from benchmarks.soak.report import table_of, write
@@ -70,9 +72,9 @@ def honesty(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
     answers: Annotated[int, typer.Option(min=1, help="Answers to check.")] = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    minutes: Annotated[float, typer.Option(min=0.1, help="At most.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Most minutes.")] = 60,
 ) -> None:
-    """Answers over all protocols as fast as they come, with workers, reloads and bad requests: is one of them wrong?"""
+    """Check answers over all protocols at full speed, with workers, reloads and bad requests: is one of them wrong?"""
     from benchmarks.soak.report import table_of
     from benchmarks.soak.run import Plan, newest_versions
     from benchmarks.soak.run import soak as run_soak
@@ -102,9 +104,9 @@ def honesty(
 
 def chaos(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory; it is copied.")] = Path("models"),
-    only: Annotated[str, typer.Option(help="Names of scenarios, comma-separated; all if empty.")] = "",
+    only: Annotated[str, typer.Option(help="Names of scenarios, separated by commas; all if empty.")] = "",
 ) -> None:
-    """Killed workers, slow and vanishing clients, no descriptors, a clock that jumps: is everybody else answered?"""
+    """Killed workers, slow and vanishing clients, no descriptors, a clock that jumps: are all others answered?"""
     from benchmarks.chaos.run import run_chaos
     from benchmarks.soak.run import newest_versions
 
@@ -122,13 +124,13 @@ def chaos(
 
 def fuzz(
     executions: Annotated[int, typer.Option(min=1, help="Inputs of all decoders together.")] = 2_000_000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="At most so long.")] = 3_600,
-    corpus: Annotated[Path, typer.Option(help="Inputs that were new once, and findings; read and added to.")] = Path(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Most seconds.")] = 3_600,
+    corpus: Annotated[Path, typer.Option(help="Directory of earlier inputs and findings; read and extended.")] = Path(
         "runs/fuzz"
     ),
-    seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the mutations.")] = 0,
 ) -> None:
-    """Damaged and hostile input for every decoder. Ends with 1 if anything but a refusal or an answer comes of one."""
+    """Damaged and hostile input for every decoder. Exit code 1 if a decoder neither refuses nor answers an input."""
     from benchmarks.fuzzing.run import fuzz as run
 
     tallies = run(corpus, executions=executions, seconds=seconds, seed=seed)
@@ -151,12 +153,12 @@ def fuzz(
 
 def overload(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
-    only: Annotated[str, typer.Option(help="Models, comma-separated.")] = "fashion-mnist-cnn,cats-vs-dogs-cnn",
-    deadlines: Annotated[str, typer.Option(help="Default timeouts in ms, comma-separated; 0: none.")] = "0,200",
-    seconds: Annotated[float, typer.Option(min=1, help="Of each load, after a warm-up.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Of all, in turns.")] = 3,
+    only: Annotated[str, typer.Option(help="Models, separated by commas.")] = "fashion-mnist-cnn,cats-vs-dogs-cnn",
+    deadlines: Annotated[str, typer.Option(help="Default timeouts in ms, separated by commas; 0: none.")] = "0,200",
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each load, after a warm-up.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of all, in turns.")] = 3,
 ) -> None:
-    """Half to ten times what a model can answer, in an open loop: goodput, refusals, another model. Two cores."""
+    """Half to ten times a model's capacity, in an open loop: goodput, refusals, another model. Requires two cores."""
     from benchmarks.overload.run import measure
     from benchmarks.serving.command import WORK
 
@@ -173,7 +175,7 @@ def overload(
     table = Table(
         *("model", "deadline", "load", "answered/s", "of C", "required", "answered p99", "refused p99", "floor p99"),
         *("other p99", "alone", "r, us", "r_floor", "others"),
-        title="milliseconds where nothing else is said; C: capacity",
+        title="milliseconds unless stated otherwise; C: capacity",
     )
     for point in found:
         table.add_row(

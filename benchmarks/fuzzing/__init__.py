@@ -1,1 +1,1 @@
-"""Damaged and hostile input for every decoder: nothing but a ServingError may leave one."""
+"""Damaged and hostile input for every decoder, which may only raise a ServingError."""

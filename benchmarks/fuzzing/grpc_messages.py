@@ -1,4 +1,4 @@
-"""Messages of gRPC, valid ones to begin from and any to decode; apart, for Triton's client has these names too."""
+"""gRPC messages as seeds, and their decoder; a separate module, since Triton's client uses the same names."""
 
 from collections.abc import Callable
 
@@ -42,12 +42,12 @@ def requests() -> list[bytes]:
 
 
 def decode(data: bytes, *, model: LoadedModel, obey: Callable[[Tensors, LoadedModel], int]) -> None:
-    """Parse a message and print an answer to it.
+    """Parse a message and encode an answer to it.
 
     Args:
         data: the message.
-        model: it is for.
-        obey: checks the inputs against the signature; the number of rows.
+        model: receives the message.
+        obey: checks the inputs against the signature and returns the number of rows.
     """
     request = pb.ModelInferRequest()
     try:

@@ -1,4 +1,4 @@
-"""Model versions with a contract and no backend: all that a decoder asks of one."""
+"""Model versions with a contract and without a backend: sufficient for decoders."""
 
 from dataclasses import MISSING, fields
 from typing import Any
@@ -76,7 +76,7 @@ def rule_model() -> LoadedModel:
 
 
 def _version(spec: ModelSpec, **known: Any) -> LoadedModel:
-    """A loaded version of which only what decoding reads is there."""
+    """A loaded version with only the parts that decoding uses."""
     missing: dict[str, Any] = {
         field.name: None
         for field in fields(LoadedModel)

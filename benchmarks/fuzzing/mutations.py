@@ -1,4 +1,4 @@
-"""Changes to valid input: of its bytes, and of the values, keys and nesting of the JSON in it."""
+"""Mutations of valid input: of its bytes, and of the values, keys and nesting of its JSON."""
 
 import re
 from random import Random
@@ -7,7 +7,7 @@ from random import Random
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|NaN|-?Infinity|\[[^\[\]]*\]')
 _MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|\[[^\[\]]*\])')
 
-# JSON values that some reader somewhere takes otherwise than another.
+# JSON values that different readers may interpret differently.
 EVIL = (
     *rb"""
     "\ud800" "\udfff\ud800" "a\u0000b" "\u0000" "\uffff" "" "a" 1e400 -1e400 1e-400 NaN -Infinity -0.0 -0 0 1 -1 255 256
@@ -35,9 +35,9 @@ def mutate(data: bytes, random: Random, other: bytes) -> bytes:
     """One to four changes.
 
     Args:
-        data: to begin from.
-        random: chooses.
-        other: a piece of it may be put in.
+        data: the input to mutate.
+        random: source of the choices.
+        other: a piece of it may be inserted.
     """
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
         data = random.choice(_CHANGES)(data, random, other)
@@ -45,7 +45,7 @@ def mutate(data: bytes, random: Random, other: bytes) -> bytes:
 
 
 def _place(data: bytes, random: Random) -> tuple[int, int]:
-    """Where a piece begins and ends."""
+    """Start and end of a piece."""
     start = random.randrange(len(data) + 1)
     return start, min(len(data), start + random.choice((1, 1, 2, 4, 8, 40)))
 
@@ -89,7 +89,7 @@ def _splice(data: bytes, random: Random, other: bytes) -> bytes:
 
 
 def _evil_value(data: bytes, random: Random, other: bytes) -> bytes:
-    """Another value, or another key, in place of one."""
+    """Replace a value or a key by another one."""
     found = [match.span() for match in _VALUE.finditer(data)]
     if not found:
         return _insert_token(data, random, other)
@@ -109,7 +109,7 @@ def _nest(data: bytes, random: Random, other: bytes) -> bytes:
 
 
 def _twice(data: bytes, random: Random, other: bytes) -> bytes:
-    """A member, or an evil one, beside another."""
+    """Insert a member, or a harmful one, next to another."""
     found = [match.span() for match in _MEMBER.finditer(data)]
     if not found:
         return _repeat(data, random, other)

@@ -1,4 +1,4 @@
-"""Mutates input of every decoder in turn, keeps what is new, and reports what breaks a promise."""
+"""Mutates input of every decoder in turn, keeps input with new outcomes, and reports broken promises."""
 
 import hashlib
 import logging
@@ -17,9 +17,9 @@ from time import monotonic, perf_counter
 from benchmarks.fuzzing.mutations import mutate
 from benchmarks.fuzzing.targets import Target, make_targets
 
-# Of one decoder before the next has its turn.
+# Executions of one decoder before the next one has its turn.
 TURN = 200
-# Inputs of one decoder that are kept; each is the first with its outcome.
+# Most inputs of one decoder in the corpus; each is the first with its outcome.
 MOST_KEPT = 2_000
 FINDINGS = "findings"
 
@@ -29,10 +29,10 @@ class Tally:
     """One decoder's part of a run.
 
     Attributes:
-        executions, seconds: spent on it, mutation included.
+        executions, seconds: including mutation.
         kept: inputs in its corpus.
-        answered: of the executions, those that were not refused.
-        findings: where in the code a promise broke -> the file that holds the input.
+        answered: executions that were not refused.
+        findings: place in the code at which a promise was broken -> the file with the input.
     """
 
     executions: int = 0
@@ -43,13 +43,13 @@ class Tally:
 
 
 def fuzz(corpus: Path, *, executions: int, seconds: float, seed: int) -> dict[str, Tally]:
-    """Run all decoders in turns until one of the two limits.
+    """Run all decoders in turn until one of the two limits.
 
     Args:
-        corpus: a folder for each decoder, read and added to, and ``findings``.
+        corpus: a folder for each decoder, read and extended, and ``findings``.
         executions: of all decoders together.
         seconds: of the whole run.
-        seed: of the mutations; with the same corpus the same inputs are made again.
+        seed: of the mutations; the same seed and corpus give the same inputs.
     """
     logging.disable()
     random = Random(seed)
@@ -71,7 +71,7 @@ def fuzz(corpus: Path, *, executions: int, seconds: float, seed: int) -> dict[st
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep from standard error what libtiff writes there of damaged files."""
+    """Keep libtiff's messages about damaged files out of standard error."""
     sys.stderr.flush()
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nothing:
@@ -88,8 +88,8 @@ class Worker:
 
     Args:
         target: the decoder.
-        corpus: holds its folder.
-        tally: is added to.
+        corpus: contains its folder.
+        tally: receives the counts.
     """
 
     def __init__(self, target: Target, corpus: Path, tally: Tally) -> None:
@@ -106,10 +106,10 @@ class Worker:
                 self._inputs.append(data)
 
     def run(self, executions: int, random: Random) -> None:
-        """Mutate and decode so often."""
+        """Mutate and decode ``executions`` times."""
         began = perf_counter()
         for _ in range(executions):
-            # Half of them from valid input: most of what is kept was refused, and so is what comes of it.
+            # Half of them start from valid input: most of the corpus was refused, and so are most of its mutations.
             first = random.choice(self._target.seeds if random.random() < 0.5 else self._inputs)
             data = mutate(first, random, random.choice(self._inputs))
             if self._is_new(data) and len(self._inputs) < MOST_KEPT:
@@ -121,10 +121,10 @@ class Worker:
         self._tally.answered = self._outcomes["ok"]
 
     def _is_new(self, data: bytes) -> bool:
-        """Decode; whether no input before had this outcome."""
+        """Decode. Returns whether no earlier input had this outcome."""
         try:
             outcome = self._target.outcome(data)
-        except Exception as error:  # noqa: BLE001 - whatever leaves a decoder is what is looked for
+        except Exception as error:  # noqa: BLE001 - any exception of a decoder is a finding
             self._report(data, error)
             return False
         self._outcomes[outcome] += 1

@@ -1,4 +1,4 @@
-"""Valid input of each form, to begin from; drawn and written here, from no data set."""
+"""Valid input of each form as seeds; drawn and written here, from no data set."""
 
 import gzip
 import io
@@ -115,7 +115,7 @@ def infer_json() -> list[bytes]:
 
 
 def infer_binary() -> list[bytes]:
-    """The same with bytes after the JSON; two bytes in front say how long the JSON is."""
+    """The same with bytes after the JSON; two bytes in front give the length of the JSON."""
     parts = []
     for name, datatype, shape, raw in (
         ("pixels", "UINT8", [1, SIDE, SIDE], _PIXELS.tobytes()),
@@ -139,7 +139,7 @@ def generate() -> list[bytes]:
 
 
 def media() -> list[bytes]:
-    """A Content-Type, a line's end and a body."""
+    """A Content-Type, a line end and a body."""
     form = "multipart/form-data; boundary=" + BOUNDARY
     photo = _encoded(Image.fromarray(_PIXELS), "PNG", {})
     bodies = [
@@ -168,7 +168,7 @@ def compressed() -> list[bytes]:
 
 
 def heads() -> list[bytes]:
-    """Request headers, one a line."""
+    """Request headers, one per line."""
     return [
         b"content-type: application/json\ncontent-length: 12\ninference-header-content-length: 5",
         b"content-encoding: gzip\naccept-encoding: gzip;q=0.5, deflate, *;q=0",

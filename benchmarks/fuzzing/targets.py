@@ -45,7 +45,7 @@ Check = Callable[[bytes], None]
 
 
 class PromiseBroken(AssertionError):
-    """A decoder returned what its signature does not allow, or an error that cannot be sent."""
+    """A decoder returned something that its signature does not allow, or an error that cannot be sent."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Target:
 
     Attributes:
         name: for reports, and of its folder in the corpus.
-        seeds: valid input to begin from.
-        decode: raises ServingError where it refuses; anything else is a finding.
+        seeds: valid input.
+        decode: raises ServingError for refused input; anything else is a finding.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Target:
     decode: Check
 
     def outcome(self, data: bytes) -> str:
-        """What came of ``data``: "ok", or the refusal without what differs from input to input."""
+        """The outcome of ``data``: "ok", or the refusal without the parts that vary with the input."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -74,7 +74,7 @@ class Target:
         return "ok"
 
 
-# What an error repeats of the input.
+# Parts of an error that repeat the input.
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+|got: .*|0x..|Content-Type .*")
 
 
@@ -82,8 +82,8 @@ def make_targets(directory: Path, *, grpc: bool = True) -> list[Target]:
     """All decoders.
 
     Args:
-        directory: for the files of those that read files.
-        grpc: with that of gRPC, whose messages no process can have beside those of Triton's client.
+        directory: for the files of decoders that read files.
+        grpc: include gRPC's decoder; its messages and those of Triton's client cannot be in one process.
     """
     reader = JsonReader(fallback_limit_bytes=2**20)
     image, text, numbers, rule = image_model(), text_model(), numbers_model(), rule_model()
@@ -121,7 +121,7 @@ def make_targets(directory: Path, *, grpc: bool = True) -> list[Target]:
 def _with_models(
     name: str, inputs: Sequence[bytes], decode: Callable[..., None], models: Sequence[LoadedModel]
 ) -> Target:
-    """A decoder that needs a model: the first byte of its input says which."""
+    """A decoder for several models: the first byte of its input selects one."""
 
     def check(data: bytes) -> None:
         decode(data[1:], model=models[data[0] % len(models)] if data else models[0])
@@ -144,7 +144,7 @@ def _grpc_targets(models: Sequence[LoadedModel]) -> list[Target]:
 
 
 def _check_error(error: ServingError) -> None:
-    """An error can be sent over both protocols."""
+    """Check that an error can be sent over both protocols."""
     body = error_reply(error).body
     if json.loads(body).keys() != {"error"}:
         raise PromiseBroken(f"error body {body!r}")
@@ -152,7 +152,7 @@ def _check_error(error: ServingError) -> None:
 
 
 def _obey(inputs: Inputs, model: LoadedModel) -> int:
-    """Inputs are refused, or become what the signature says; the number of rows."""
+    """Check inputs: they are refused, or match the signature. Returns the number of rows."""
     tensors = {
         name: decode(value, model, room=no_bound, check=_go_on) if isinstance(value, Encoded) else value
         for name, value in inputs.items()
@@ -172,7 +172,7 @@ def _obey(inputs: Inputs, model: LoadedModel) -> int:
 
 
 def _answer(request: InferenceRequest[Reply], model: LoadedModel) -> None:
-    """The request is refused, or its answer can be printed."""
+    """Check that the request is refused, or that its answer can be encoded."""
     rows = _obey(request.inputs, model)
     reply = request.print_answer({one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs})
     if reply.status != 200:
@@ -180,7 +180,7 @@ def _answer(request: InferenceRequest[Reply], model: LoadedModel) -> None:
 
 
 def _go_on() -> None:
-    """Somebody always waits for the result."""
+    """The client always waits for the result."""
 
 
 def _json(reader: JsonReader, data: bytes) -> None:

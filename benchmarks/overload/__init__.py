@@ -1,1 +1,1 @@
-"""Requests beyond what a model can answer, in an open loop: what is answered, what is refused, and how soon."""
+"""More requests than a model can answer, in an open loop: answers, refusals, and their latencies."""

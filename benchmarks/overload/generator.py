@@ -1,8 +1,9 @@
-"""The load, a process of its own: ``python -m benchmarks.overload.generator < plan.json``.
+"""The load generator, a separate process: ``python -m benchmarks.overload.generator < plan.json``.
 
-Each stream sends request k at ``start + k / rate``, whatever became of the ones before, and every request that was
-offered is counted once: answered, refused, reset or timed out, with its latency from when it was due. A client that
-waits in vain for ``patience_s`` gives its connection up, as clients do.
+Each stream sends request k at ``start + k / rate``, whatever the result of earlier ones. Every offered request is
+counted
+once: answered, refused, reset or timed out, with its latency from when it was due. A client without an answer after
+``patience_s`` closes its connection, as real clients do.
 """
 
 import gc
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.serving.open_loop import Connection, quantile
 
-# Connections that a stream opens at once, and how many it has at most.
+# Connections that a stream opens at the start, and its most connections.
 FIRST, MOST = 64, 3_900
 REFUSED = {429, 503, 504}
 
@@ -44,7 +45,7 @@ class Stream:
 
 
 class Generator:
-    """Runs streams side by side."""
+    """Runs streams in parallel."""
 
     def __init__(self, streams: list[Stream], *, patience_s: float) -> None:
         self.streams = streams
@@ -64,7 +65,7 @@ class Generator:
         stream.opened += 1
 
     def run(self) -> float:
-        """Send everything; returns when all has an outcome, with the seconds that it took."""
+        """Send everything. Returns the seconds it took, once every request has an outcome."""
         clock = time.perf_counter
         start = clock()
         while True:
@@ -109,7 +110,7 @@ class Generator:
             self.drop(stream, connection, "reset")
 
     def receive(self, stream: Stream, connection: Connection, start: float) -> None:
-        """Take what has come."""
+        """Read what has arrived."""
         try:
             code = connection.answer()
         except OSError:
@@ -124,7 +125,7 @@ class Generator:
         stream.idle.append(connection)
 
     def give_up(self, stream: Stream, start: float, now: float) -> None:
-        """Drop the connections whose requests have waited for too long."""
+        """Close the connections whose requests have waited for too long."""
         waiting = stream.waiting
         while waiting:
             since, connection, number = waiting[0]
@@ -135,7 +136,7 @@ class Generator:
             waiting.popleft()
 
     def drop(self, stream: Stream, connection: Connection, outcome: str) -> None:
-        """Close a connection; the request on it, if there is one, had that outcome."""
+        """Close a connection and record the outcome of the request on it, if there is one."""
         if connection.number >= 0:
             stream.outcomes[connection.number] = outcome
             connection.number = -1
@@ -148,7 +149,7 @@ class Generator:
 
 
 def summary(stream: Stream) -> dict[str, object]:
-    """Counts and latencies of a stream, without what it sent first."""
+    """Counts and latencies of a stream, without its warm-up."""
     outcomes = stream.outcomes[stream.skipped :]
     latencies = stream.latencies_s[stream.skipped :]
     counts = {name: outcomes.count(name) for name in sorted(set(outcomes))}
@@ -162,7 +163,7 @@ def summary(stream: Stream) -> dict[str, object]:
 
 
 def saturate(plan: dict[str, object]) -> float:
-    """Answers a second when so many connections ask as fast as they are answered."""
+    """Answers per second with that many connections in a closed loop."""
     stream = plan["streams"][0]  # type: ignore[index]
     request = bytes.fromhex(stream["request"])
     connections = [Connection(stream["port"]) for _ in range(int(plan["connections"]))]  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Overload, measured: service and load on a core each, the bare server at the same rates in the same run."""
+"""Measures overload: service and load on one core each, the bare server at the same rates in the same run."""
 
 import http.client
 import json
@@ -22,8 +22,8 @@ from benchmarks.serving.process import free_port, running, two_cores
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 SHARE = 0.9
-"""Of what refusing leaves, that must be answered."""
-# Connections that ask as fast as they are answered, to find the capacity: as many as two full batches hold up to 0.2 s.
+"""Share of the capacity left after refusals that must be answered."""
+# Connections of the closed loop that finds the capacity: two full batches, which wait up to 0.2 s.
 CLIENTS = 32
 OTHER_RATE_PER_S = 50
 OTHER = "fashion-mnist-mlp"
@@ -37,15 +37,15 @@ class Point:
     """One load on one model.
 
     Attributes:
-        model, factor: which, and how many times its capacity was offered.
+        model, factor: the model, and the offered rate as a multiple of its capacity.
         deadline_ms: its default timeout; 0: the service's own, 30 s.
-        capacity_per_s: C, answers a second of 32 clients that wait for each.
-        refusal_us: r, processor microseconds of one refusal, after what answers at capacity cost is taken off.
+        capacity_per_s: C, answers per second to 32 clients in a closed loop.
+        refusal_us: r, processor microseconds of one refusal, without the cost of the answers.
         floor_us: of one constant reply of the bare server, r_floor.
-        good_per_s, required_per_s: answers a second in time, and SHARE * C * (1 - (k - 1) * C * r_floor).
-        counts: outcome -> requests; "timed out" also counts those that found all of the client's connections waiting.
+        good_per_s, required_per_s: answers per second in time, and SHARE * C * (1 - (k - 1) * C * r_floor).
+        counts: outcome -> requests; "timed out" includes requests for which the client had no free connection.
         answered_p99_ms, refused_p99_ms, floor_p99_ms: from when each was due.
-        other_p99_ms, other_alone_p99_ms: of another model at 50 requests a second, meanwhile and alone.
+        other_p99_ms, other_alone_p99_ms: of another model at 50 requests per second, at the same time and alone.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Point:
 
     @property
     def missed(self) -> list[str]:
-        """Requirements that are not met, in words."""
+        """Missed requirements, in words."""
         found = []
         if self.good_per_s < self.required_per_s:
             found.append(f"goodput {self.good_per_s:,.0f}, required {self.required_per_s:,.0f}")
@@ -87,7 +87,7 @@ def measure(
     repeats: int,
     told: Callable[[str], None],
 ) -> list[Point]:
-    """Every model at every factor, with and without a deadline; medians of the repeats, which take turns."""
+    """Measure every model at every factor, with and without a deadline; medians of the repeats, in turn."""
     found: dict[tuple[str, int, float], list[Point]] = {}
     for repeat in range(repeats):
         for name in names:
@@ -115,7 +115,7 @@ def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) 
             before = _cpu_s(pid)
             mine, others = _offer([asked | {"rate_per_s": rate}, other], seconds)
             spent_s = _cpu_s(pid) - before
-            # Of the warm-up, too, since its processor time is counted: the rates are taken to be the same.
+            # Includes the warm-up, whose processor time is counted too; its rates are assumed to be the same.
             share = (seconds + WARM_UP_S) / seconds
             answers, refusals = (share * mine["counts"].get(kind, 0) for kind in ("answered", "refused"))
             yield Point(
@@ -180,7 +180,7 @@ def _process(command: list[str], more: dict[str, str], port: int, log: Path, pat
 
 
 def _wrong(port: int, path: str) -> str | None:
-    """None if a GET is answered 200, else why not."""
+    """None if a GET is answered with 200, otherwise the reason."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)

@@ -11,7 +11,7 @@ BAR_HEIGHT_INCHES, WIDTH_INCHES = 0.3, 9
 
 
 def draw(plan: Plan, found: Found, path: Path) -> None:
-    """One panel for each closed loop with a floor: share of the floor's rate, with the range over the repeats."""
+    """One panel for each closed loop with a floor: ratio to the floor's rate, with the range over the repeats."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -49,6 +49,6 @@ def draw(plan: Plan, found: Found, path: Path) -> None:
         axis.set_xlim(0, max(share.maximum for share in shares) * 1.15)
         axis.set_title(workload.title, loc="left", fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Answers a second, divided by those of bare uvicorn with a constant reply; one core for the server")
+    figure.suptitle("Answers per second, divided by those of bare uvicorn with a constant reply; server on one core")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

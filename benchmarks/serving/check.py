@@ -1,4 +1,4 @@
-"""Whether a server answers rightly: no figure is kept of one that does not."""
+"""Checks a server's answers: figures of a server with wrong answers are dropped."""
 
 import http.client
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.serving.forms import HEADER_LENGTH, Form
 
 TOLERANCE = 1e-4
-"""Peers print seven digits or more; padding and batch size move the last bits of float32, about 1e-6 here."""
+"""Peers print at least seven digits; padding and batch size change the last bits of float32, about 1e-6 here."""
 CHECKED = 4
 PATIENCE_S = 5
 
@@ -17,7 +17,7 @@ PATIENCE_S = 5
 def wrong_answer(
     form: Form, instances: Sequence[Any], answers: Sequence[Any], *, port: int, ready_path: str | None = None
 ) -> str | None:
-    """None if the first few answers are right, and ``ready_path`` says 200; else what is wrong."""
+    """None if the first few answers are right and ``ready_path`` returns 200; otherwise the problem."""
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         try:
@@ -27,8 +27,8 @@ def wrong_answer(
                 reply.read()
                 if reply.status != 200:
                     return f"{ready_path}: {reply.status}"
-            for given, wanted in list(zip(instances, answers, strict=True))[:CHECKED]:
-                if wrong := _one(connection, form, given, wanted):
+            for given, expected in list(zip(instances, answers, strict=True))[:CHECKED]:
+                if wrong := _one(connection, form, given, expected):
                     return wrong
         finally:
             connection.close()
@@ -37,7 +37,7 @@ def wrong_answer(
     return None
 
 
-def _one(connection: http.client.HTTPConnection, form: Form, given: Any, wanted: Any) -> str | None:
+def _one(connection: http.client.HTTPConnection, form: Form, given: Any, expected: Any) -> str | None:
     post = form.write(given)
     connection.request("POST", post.path, post.body, dict(post.headers))
     reply = connection.getresponse()
@@ -51,7 +51,7 @@ def _one(connection: http.client.HTTPConnection, form: Form, given: Any, wanted:
         got = np.asarray(form.read(body, int(length) if length else None), float)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         return f"unreadable answer, {type(error).__name__}: {error}: {body[:200]!r}"
-    if got.shape != wanted.shape:
-        return f"answer of shape {got.shape}, not {wanted.shape}"
-    difference = float(np.abs(got - wanted).max())
+    if got.shape != expected.shape:
+        return f"answer of shape {got.shape}, expected {expected.shape}"
+    difference = float(np.abs(got - expected).max())
     return None if difference <= TOLERANCE else f"an answer is {difference:.2g} off"

@@ -22,11 +22,11 @@ QUIET_LOAD_AVERAGE = 0.5
 def run_serving(
     *, only: str, workloads: str, seconds: float, repeats: int, models: Path, picture: Path, write: Callable[..., None]
 ) -> None:
-    """Measure servers under workloads, both given as names between commas, or empty for all.
+    """Measure servers under workloads, both given as names separated by commas, or empty for all.
 
     Args:
         picture: PNG to draw.
-        write: takes the document for the results file.
+        write: receives the document for the results file.
 
     Raises:
         Unavailable: an unknown name, no wrk, or a single core.
@@ -43,7 +43,7 @@ def run_serving(
     )
     wrk, console = require_wrk(), Console()
     if plan.load_average > QUIET_LOAD_AVERAGE:
-        console.print(f"[yellow]load average {plan.load_average:.2f}: something else runs; these figures will not hold")
+        console.print(f"[yellow]load average {plan.load_average:.2f}: other programs run, the figures are not reliable")
     found = measure(plan, lambda line: console.print(line, style="dim", highlight=False, markup=False))
     show(console if console.is_terminal else Console(width=170), plan, found)
     write(document(plan, found, wrk=wrk))
@@ -53,5 +53,5 @@ def run_serving(
 def _names(text: str, known: Mapping[str, object], what: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if unknown := [name for name in names if name not in known]:
-        raise Unavailable(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+        raise Unavailable(f"unknown {what} {', '.join(unknown)}; choose from {', '.join(known)}")
     return tuple(name for name in known if not names or name in names)

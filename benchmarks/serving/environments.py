@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, with the versions that were read and tried; made once, under runs/."""
+"""A virtual environment for each peer, with pinned, tested versions; created once, under runs/."""
 
 import json
 import shutil
@@ -15,13 +15,13 @@ STAMP = "requirements.txt"
 
 @dataclass(frozen=True)
 class Environment:
-    """What to install.
+    """The packages of an environment.
 
     Attributes:
         requirements: pinned.
-        named: packages whose versions stand in the results.
-        system_python: made with the distribution's Python, whose shared library Triton's binary links to, instead of
-            the project's.
+        named: packages whose versions are in the results.
+        system_python: use the distribution's Python, whose shared library Triton's binary links to, instead of the
+            project's.
     """
 
     requirements: tuple[str, ...]
@@ -56,25 +56,25 @@ ENVIRONMENTS = {
 
 
 def prepare(name: str, root: Path) -> Path:
-    """The bin directory of environment ``name`` under ``root``; made and filled if it is not there yet.
+    """The bin directory of environment ``name`` under ``root``; created and filled if it does not exist.
 
     Raises:
-        Unavailable: with the last line that said why.
+        Unavailable: with the last line of the error output.
     """
     environment = ENVIRONMENTS[name]
     directory = root / name
-    stamp, wanted = directory / STAMP, "\n".join(environment.requirements) + "\n"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+    stamp, expected = directory / STAMP, "\n".join(environment.requirements) + "\n"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != expected:
         python = _system_python() if environment.system_python else sys.executable
         _run(f"making the environment of {name}", [python, "-m", "venv", str(directory)])
         pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         _run(f"installing {name}", [*pip, *environment.requirements])
-        stamp.write_text(wanted, encoding="utf-8")
+        stamp.write_text(expected, encoding="utf-8")
     return directory / "bin"
 
 
 def versions(name: str, root: Path) -> dict[str, str]:
-    """Of the Python and the named packages of environment ``name``."""
+    """Versions of Python and the named packages of environment ``name``."""
     listing = (
         "import json, platform, sys; from importlib.metadata import version;"
         "print(json.dumps({'python': platform.python_version()} | {name: version(name) for name in sys.argv[1:]}))"
@@ -90,7 +90,7 @@ def _system_python() -> str:
     found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if found is None:
         raise Unavailable(
-            "Triton's binary needs the distribution's Python: apt-get install python3-venv libpython3-dev"
+            "Triton's binary requires the distribution's Python: apt-get install python3-venv libpython3-dev"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""One instance as each server wants it: the request, and the probabilities in its reply."""
+"""One instance in each server's form: the request, and the probabilities in its reply."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ class Post:
 
 @dataclass(frozen=True)
 class Form:
-    """How to ask and how to read.
+    """How to write requests and read replies.
 
     Attributes:
         write: instances, uint8 (rows, 28, 28) or a list of texts, to a request.
-        read: body of the reply and its JSON length (None: all of it) to float (rows, classes); None where a reply is
-            a constant.
+        read: body of the reply and its JSON length (None: all of it) to float (rows, classes); None if replies are
+            constant.
     """
 
     write: Callable[[Any], Post]
@@ -36,7 +36,7 @@ class Form:
 
 
 def constant(path: str, form: Form) -> Form:
-    """The body and headers of ``form``, to a server that answers with a constant."""
+    """The body and headers of ``form``, for a server with a constant reply."""
 
     def write(instances: Any) -> Post:
         post = form.write(instances)
@@ -46,7 +46,7 @@ def constant(path: str, form: Form) -> Form:
 
 
 def json_list(path: str, key: str, answer: str | None) -> Form:
-    """``{key: [instance, ...]}``; the reply holds the rows under ``answer``, or is the rows."""
+    """``{key: [instance, ...]}``; the reply contains the rows under ``answer``, or is the rows."""
     return Form(
         lambda instances: Post(path, _dumps({key: _plain(instances)}), JSON),
         lambda body, _: np.array(json.loads(body)[answer] if answer else json.loads(body)),
@@ -54,7 +54,7 @@ def json_list(path: str, key: str, answer: str | None) -> Form:
 
 
 def json_single(path: str, key: str, answer: str) -> Form:
-    """``{key: instance}``; the reply holds one row under ``answer``."""
+    """``{key: instance}``; the reply contains one row under ``answer``."""
     return Form(
         lambda instances: Post(path, _dumps({key: _plain(instances)[0]}), JSON),
         lambda body, _: np.array([json.loads(body)[answer]]),
@@ -62,7 +62,7 @@ def json_single(path: str, key: str, answer: str) -> Form:
 
 
 def raw(path: str, answer: str, *, rows: bool) -> Form:
-    """The pixels as bytes; the reply is JSON with the ``rows``, or the one row, under ``answer``."""
+    """The pixels as bytes; the reply is JSON with the ``rows``, or the single row, under ``answer``."""
 
     def read(body: bytes, _: int | None) -> Any:
         found = np.array(json.loads(body)[answer])
@@ -72,7 +72,7 @@ def raw(path: str, answer: str, *, rows: bool) -> Form:
 
 
 def text_body(path: str) -> Form:
-    """A text as the body; the reply as TensorFlow Serving has it."""
+    """A text as the body; the reply in TensorFlow Serving's form."""
     headers = {"Content-Type": "text/plain"}
     return Form(
         lambda texts: Post(path, texts[0].encode(), headers), lambda body, _: np.array(json.loads(body)["predictions"])
@@ -108,7 +108,7 @@ def v2_binary(model: str) -> Form:
 
 
 def v2_raw(model: str) -> Form:
-    """Triton's shortest form: the bytes of the one input and nothing else; the reply is binary."""
+    """Triton's shortest form: only the bytes of the single input; the reply is binary."""
 
     def write(instances: Any) -> Post:
         return Post(f"/v2/models/{model}/infer", np.asarray(instances).tobytes(), BYTES | {HEADER_LENGTH: "0"})

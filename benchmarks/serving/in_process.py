@@ -1,6 +1,6 @@
-"""ONNX Runtime in a process of its own, without a server: ``python -m benchmarks.serving.in_process < plan.json``.
+"""ONNX Runtime in a separate process, without a server: ``python -m benchmarks.serving.in_process < plan.json``.
 
-What one run of a batch costs at least, on the core that the servers have.
+The minimum cost of a batch, on the servers' core.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a load generator measured, and the two generators: wrk, closed loop, and ``open_loop``."""
+"""The result of a load generator, and the two generators: wrk, closed loop, and ``open_loop``."""
 
 import json
 import shutil
@@ -43,12 +43,12 @@ class Load:
     """One measurement.
 
     Attributes:
-        rate_per_s: good answers a second.
-        p50_ms, p99_ms: latency; in an open loop, from the moment at which the request was to be sent.
-        errors: answers other than 2xx, connections and answers lost.
+        rate_per_s: good answers per second.
+        p50_ms, p99_ms: latency; in an open loop, from the moment at which the request was due.
+        errors: answers other than 2xx, lost connections and answers.
         requests: answers.
         asked_per_s: rate of an open loop; None for wrk.
-        late_p99_ms: how late the open loop itself was in sending while it had a free connection.
+        late_p99_ms: delay of the open loop itself in sending while it had a free connection.
     """
 
     rate_per_s: float
@@ -61,7 +61,7 @@ class Load:
 
 
 def require_wrk() -> str:
-    """What ``wrk`` says it is.
+    """The version of ``wrk``.
 
     Raises:
         Unavailable: it is not installed.
@@ -73,7 +73,7 @@ def require_wrk() -> str:
 
 
 def closed_loop(posts: Sequence[Post], *, port: int, connections: int, seconds: float, core: int) -> Load:
-    """``wrk`` with one thread on ``core``: each connection sends its next request once it has its answer.
+    """Run ``wrk`` with one thread on ``core``: each connection sends its next request after its answer.
 
     wrk cycles through the bodies; path and headers are those of the first post, which all of them must share.
     """
@@ -90,7 +90,7 @@ def closed_loop(posts: Sequence[Post], *, port: int, connections: int, seconds: 
 
 
 def open_loop(posts: Sequence[Post], *, port: int, rate_per_s: float, seconds: float, core: int) -> Load:
-    """Requests at a constant rate, whether or not answers come; latency counts from the intended moment."""
+    """Requests at a constant rate, independent of the answers; latency counts from when a request is due."""
     plan = {
         "port": port,
         "rate_per_s": rate_per_s,
@@ -106,14 +106,14 @@ def open_loop(posts: Sequence[Post], *, port: int, rate_per_s: float, seconds: f
 
 
 def wire(post: Post, port: int) -> bytes:
-    """A request as it goes over the wire."""
+    """A request as bytes on the wire."""
     headers = {"Host": f"127.0.0.1:{port}", **post.headers, "Content-Length": str(len(post.body))}
     lines = [f"POST {post.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + post.body
 
 
 def as_record(load: Load) -> dict[str, float | int | None]:
-    """For the results file, to a sensible number of digits."""
+    """The load for the results file, rounded to a sensible number of digits."""
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(load).items()}
 
 

@@ -1,4 +1,4 @@
-"""A models directory with many copies of a small model: what holding them costs the one that is asked."""
+"""A models directory with many copies of a small model: the cost of loaded models for the one in use."""
 
 import json
 import os
@@ -10,7 +10,7 @@ FIRST = "copy-00"
 
 
 def build(version: Path, directory: Path) -> Path:
-    """Fill ``directory`` with copies of ``version``; files that do not carry the name are linked, not copied."""
+    """Fill ``directory`` with copies of ``version``; files that do not contain the name are linked, not copied."""
     from app.contract.manifest import write_manifest
 
     shutil.rmtree(directory, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""The open loop, a process of its own: ``python -m benchmarks.serving.open_loop < plan.json``.
+"""The open loop, a separate process: ``python -m benchmarks.serving.open_loop < plan.json``.
 
-It sends request k at ``start + k / rate`` and counts its latency from there, so that a server that stalls is
-charged for every request that would have come meanwhile (wrk, which waits, is not: "coordinated omission"). It has a
-core to itself and never sleeps: timers of an event loop are a millisecond late, as long as the answers that it
-measures. What it is late by itself is measured too.
+It sends request k at ``start + k / rate`` and counts its latency from there. So a server that stalls is charged for
+every request that was due in that time (wrk, which waits, does not do this: "coordinated omission"). It has its own
+core and never sleeps: timers of an event loop are a millisecond late, which is as long as the measured answers. Its own
+delay is measured too.
 """
 
 import gc
@@ -15,12 +15,12 @@ import time
 from collections import deque
 
 WARM_UP_SHARE = 0.2
-"""Of the seconds asked for, sent first and not counted."""
+"""Share of the measured seconds that is sent first and not counted."""
 PATIENCE_S = 10
 
 
 class Connection:
-    """One kept-alive connection, with at most one request under way."""
+    """One kept-alive connection, with at most one request in progress."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -29,7 +29,7 @@ class Connection:
         self.number = -1
 
     def answer(self) -> int | None:
-        """Status code of the answer; None while it is not complete.
+        """Status code of the answer; None until it is complete.
 
         Raises:
             ConnectionError: the server closed the connection.
@@ -56,7 +56,7 @@ class Connection:
 
 
 class OpenLoop:
-    """Sends ``total`` requests on time, the bodies in turn."""
+    """Sends ``total`` requests on time, with the bodies in turn."""
 
     def __init__(self, requests: list[bytes], *, port: int, connections: int, rate_per_s: float, total: int) -> None:
         self.requests, self.port, self.interval_s, self.total = requests, port, 1 / rate_per_s, total
@@ -76,10 +76,10 @@ class OpenLoop:
         self.idle.append(connection)
 
     def run(self) -> float:
-        """Send everything and await the answers; gives the seconds that this took."""
+        """Send everything and wait for the answers. Returns the seconds it took."""
         clock, start, sent, answered = time.perf_counter, time.perf_counter(), 0, 0
         last = start + self.total * self.interval_s + PATIENCE_S
-        behind = False  # whether requests that are due have had to wait for a free connection
+        behind = False  # whether due requests had to wait for a free connection
         while answered < self.total and (now := clock()) < last:
             due = start + sent * self.interval_s
             if sent < self.total and now >= due:
@@ -103,7 +103,7 @@ class OpenLoop:
         return clock() - start
 
     def receive(self, connection: Connection, start: float) -> int:
-        """Take what has come; 1 if that ended a request."""
+        """Read what has arrived. Returns 1 if that completed a request."""
         try:
             code = connection.answer()
         except (ConnectionError, OSError):

@@ -1,4 +1,4 @@
-"""One server at a time, on its own core: started, awaited, measured from outside, and stopped with all it started."""
+"""Runs one server at a time on its own core: start, wait, measure from outside, and stop with all its processes."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ STOP_LIMIT_S = 25
 
 @dataclass(frozen=True)
 class Cores:
-    """The server has one, whatever loads it the other."""
+    """One core for the server, the other for the load generator."""
 
     server: int
     load: int
@@ -34,12 +34,12 @@ def two_cores() -> Cores:
     """
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
-        raise Unavailable("the server and the load generator need a core each; this machine lends one")
+        raise Unavailable("the server and the load generator require one core each; this process may use only one")
     return Cores(allowed[0], allowed[1])
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -50,9 +50,9 @@ class Running:
     """A server that answers.
 
     Attributes:
-        pid: of the process that was started.
+        pid: of the started process.
         ready_s: seconds from its start to its first right answer.
-        resident_mb: proportional share of memory of all its processes then, in 10^6 bytes.
+        resident_mb: proportional share of memory of all its processes at that time, in 10^6 bytes.
     """
 
     port: int
@@ -72,10 +72,10 @@ def running(
     directory: Path,
     answers: Callable[[], str | None],
 ) -> Iterator[Running]:
-    """Start a server and wait until it ``answers``, which gives None or what is wrong.
+    """Start a server and wait until ``answers`` returns None; otherwise it returns the problem.
 
     Raises:
-        Unavailable: it ended, or gave no right answer in time; with the last line that it logged.
+        Unavailable: it ended, or gave no right answer in time; with its last log line.
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _wait(process: "subprocess.Popen[bytes]", answers: Callable[[], str | None],
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to stop; then end what is left of it and of what it started."""
+    """Ask it to stop; then kill the rest of its processes."""
     family = _family(process.pid)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -121,7 +121,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _family(root: int) -> dict[int, str]:
-    """Process and all its descendants -> when each started, so that a number used again is not mistaken."""
+    """Process and all its descendants -> start time of each, to recognize reused process ids."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):
@@ -135,7 +135,7 @@ def _family(root: int) -> dict[int, str]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; empty if it has gone."""
+    """Fields of /proc/PID/stat from the state on; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

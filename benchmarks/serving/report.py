@@ -1,4 +1,4 @@
-"""What was found, as tables for people and as a document for benchmarks/results/."""
+"""The results as tables, and as a document for benchmarks/results/."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,12 +23,12 @@ def show(console: Console, plan: Plan, found: Found) -> None:
     console.print(_ratio_table(ratios(found, plan.workloads)))
     console.print(
         "Medians over the repeats (smallest to largest); ratios within a repeat, then their median. "
-        "What was not measured is not said to be slower."
+        "A server that was not measured is not said to be slower."
     )
 
 
 def document(plan: Plan, found: Found, *, wrk: str) -> dict[str, Any]:
-    """Everything, for JSON; the date and the machine are added where it is written."""
+    """All results, for JSON; the date and the machine are added when it is written."""
     return {
         "plan": {
             "seconds": plan.seconds,
@@ -68,7 +68,7 @@ def target_text(target: Target) -> str:
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """What is divided by what."""
+    """The two figures of a ratio."""
     if ratio.target.figure == "tail":
         return "p99 / p50"
     against = ratio.against or str(ratio.target.against)
@@ -120,7 +120,7 @@ def _record(value: Spread | None) -> dict[str, float] | None:
 
 
 def _plain(reason: str) -> str:
-    """Without the paths of this machine."""
+    """The text without paths of this machine."""
     return reason.replace(str(REPOSITORY), ".").replace(str(Path.home()), "~")
 
 

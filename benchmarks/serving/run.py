@@ -1,4 +1,4 @@
-"""The measurement: every server in every repeat, in another order each time, one under load at a time."""
+"""The measurement: every server in every repeat, in another order each time, with load on one at a time."""
 
 import random
 import sys
@@ -20,20 +20,20 @@ from benchmarks.serving.workloads import FLOOR, IN_PROCESS, MANY, OPEN_LOOP_SHAR
 
 WARM_UP_S = 1.0
 OPEN_LOOP_LIMIT_PER_S = 12_000
-"""Above it the open loop, which is Python, would itself be late; what it was late by stands in the results. The floor,
-which can do more, is asked for this much."""
+"""Above this rate the open loop, which is Python, would itself be late; the results contain its delay. The floor, which
+can do more, gets this rate."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """The plan of a measurement.
 
     Attributes:
         servers, workloads: by name.
         seconds: of each measurement, after a warm-up.
-        load_average: of the machine over the minute before; what else runs shows in every figure.
+        load_average: of the machine over the minute before; other programs affect every figure.
     """
 
     servers: tuple[str, ...]
@@ -48,13 +48,13 @@ class Plan:
 
 @dataclass
 class Found:
-    """Everything measured.
+    """All results.
 
     Attributes:
-        loads: (workload, server) -> one Load a repeat, keyed by the repeat's number.
-        starts: server -> every start of it.
+        loads: (workload, server) -> one Load per repeat, keyed by the repeat's number.
+        starts: server -> all of its starts.
         missing: (workload, server) -> why it was not measured, or not every time. A server that cannot be started or
-            installed stands under each of its workloads.
+            installed is listed under each of its workloads.
     """
 
     loads: dict[tuple[str, str], dict[int, Load]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Session:
-    """Servers that are started together, and what is asked of them, in turn."""
+    """Servers that are started together, and their workloads, in turn."""
 
     servers: tuple[Server, ...]
     kind: str
@@ -73,7 +73,7 @@ class _Session:
 
 
 def measure(plan: Plan, say: Say) -> Found:
-    """Install what is missing, then measure; what fails is noted, and the rest goes on."""
+    """Install what is missing, then measure; a failure is recorded, and the rest continues."""
     found = Found()
     samples = Samples(plan.models, plan.work)
     programs = _install(plan, found, say)
@@ -95,7 +95,7 @@ def measure(plan: Plan, say: Say) -> Found:
 
 
 def _install(plan: Plan, found: Found, say: Say) -> dict[str, Path]:
-    """Server -> bin directory of its environment; servers whose environment cannot be made are left out."""
+    """Server -> bin directory of its environment; servers whose environment cannot be created are left out."""
     root, made, failed = plan.work / "environments", {}, dict[str, str]()
     for name in plan.servers:
         environment = SERVERS[name].environment
@@ -111,26 +111,26 @@ def _install(plan: Plan, found: Found, say: Say) -> dict[str, Path]:
         except Unavailable as error:
             failed[environment] = str(error)
             say(f"  {error}")
-            for workload in _wanted(plan, name):
+            for workload in _supported(plan, name):
                 found.missing[workload.name, name] = str(error)
     return made
 
 
-def _wanted(plan: Plan, server: str) -> list[Workload]:
-    """Workloads of the plan that the server takes, a closed loop before the open loop that needs its rate."""
+def _supported(plan: Plan, server: str) -> list[Workload]:
+    """Workloads of the plan that the server supports, a closed loop before the open loop that uses its rate."""
     chosen = [WORKLOADS[name] for name in plan.workloads if server in WORKLOADS[name].forms]
     return sorted(chosen, key=lambda workload: workload.open_loop_of is not None)
 
 
 def _sessions(plan: Plan, names: tuple[str, ...]) -> list[_Session]:
-    """The floor and Atelier together, so that what they are compared by is measured seconds apart; others alone."""
+    """The floor and Atelier together, so that both are measured within seconds; other servers alone."""
     together = tuple(name for name in names if SERVERS[name].beside_floor)
     sessions = []
     for group in ((together,) if together else ()) + tuple((name,) for name in names if name not in together):
         servers = tuple(SERVERS[name] for name in group)
-        wanted = {workload.name: workload for name in group for workload in _wanted(plan, name)}
+        supported = {workload.name: workload for name in group for workload in _supported(plan, name)}
         for kinds in (("image", "text"),) if servers[0].one_start else (("image",), ("text",)):
-            if workloads := tuple(workload for workload in wanted.values() if workload.kind in kinds):
+            if workloads := tuple(workload for workload in supported.values() if workload.kind in kinds):
                 sessions.append(_Session(servers, workloads[0].kind, workloads))
     return sessions
 
@@ -194,7 +194,7 @@ def _measure(workload: Workload, server: Server, place: Place, plan: Plan, found
     if most is None:
         raise Unavailable(f"its maximum rate is not known; measure {workload.open_loop_of} too")
     rate = OPEN_LOOP_SHARE * most.rate_per_s
-    if server.name == FLOOR:  # shows what the machine does to a server that does next to nothing
+    if server.name == FLOOR:  # shows the machine's effect on a server that does almost nothing
         rate = min(rate, OPEN_LOOP_LIMIT_PER_S)
     if rate > OPEN_LOOP_LIMIT_PER_S:
         raise Unavailable(f"{rate:,.0f}/s is above the {OPEN_LOOP_LIMIT_PER_S:,}/s that the open loop keeps up with")
@@ -211,6 +211,6 @@ def _measure_in_process(plan: Plan, samples: Samples, found: Found, repeat: int)
 
 
 def all_workloads(names: Sequence[str]) -> tuple[str, ...]:
-    """``names``, and the closed loops that open loops among them need, in the order of the catalogue."""
+    """``names``, and the closed loops that their open loops require, in the order of the catalogue."""
     needed = {WORKLOADS[name].open_loop_of for name in names}
     return tuple(name for name in WORKLOADS if name in names or name in needed)

@@ -1,6 +1,6 @@
-"""What the servers are asked, and what they must answer: drawn garments and sentences of random words, no data set's.
+"""Inputs for the servers, and the right answers: drawn garments and random sentences, from no data set.
 
-The peers serve the published network for images. For texts they serve what the converter makes of the same SavedModel
+The peers serve the published network for images. For texts they serve the converter's output for the same SavedModel
 without the project's own graph pass: a masked LSTM as an ONNX ``Loop``.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.serving.errors import Unavailable
 
 IMAGE_MODEL, TEXT_MODEL = "fashion-mnist-mlp", "imdb-sentiment-lstm"
 DISTINCT = 64
-"""Different bodies that a load generator cycles through."""
+"""Number of different bodies that a load generator cycles through."""
 SHORTEST_TOKENS, LONGEST_TOKENS = 5, 250
 LARGE_BATCH = 256
 
@@ -29,7 +29,7 @@ class Samples:
 
     Args:
         models: directory of the published models.
-        work: where files that can be made again are kept.
+        work: directory for files that can be recreated.
     """
 
     def __init__(self, models: Path, work: Path) -> None:
@@ -48,17 +48,17 @@ class Samples:
 
     @cached_property
     def texts(self) -> list[str]:
-        """Sentences of evenly spread lengths, in random order; every word is known to the model."""
+        """Sentences of evenly spread lengths, in random order; the model knows every word."""
         words = self.vocabulary.read_text(encoding="utf-8").split("\n")
         plain = [word for word in words if re.fullmatch("[a-z]+", word)]
         rng = np.random.default_rng(12)
         lengths = rng.permutation(np.linspace(SHORTEST_TOKENS, LONGEST_TOKENS, DISTINCT).round().astype(int))
-        # Frequent words more often, as in any text.
+        # Frequent words are chosen more often, as in real text.
         return [" ".join(plain[int(len(plain) * draw**3)] for draw in rng.random(length)) for length in lengths]
 
     @cached_property
     def image_answers(self) -> Any:
-        """float32 (LARGE_BATCH, 10), row by row as ONNX Runtime gives them."""
+        """float32 (LARGE_BATCH, 10), from ONNX Runtime row by row."""
         return _session(self.image_model).run(None, {"pixels": self.images})[0]
 
     @cached_property
@@ -72,10 +72,10 @@ class Samples:
         return np.concatenate(rows)
 
     def loop_model(self) -> Path:
-        """The network for texts as tf2onnx makes it of the SavedModel; converted once.
+        """tf2onnx's conversion of the SavedModel for texts; converted once.
 
         Raises:
-            Unavailable: the training tools are not installed, or the converter makes no ``Loop`` any more.
+            Unavailable: the training tools are not installed, or the converter no longer makes a ``Loop``.
         """
         digest = hashlib.sha256((self._text_version / "saved_model.pb").read_bytes()).hexdigest()[:12]
         path = self._work / f"{TEXT_MODEL}-loop-{digest}.onnx"
@@ -109,9 +109,9 @@ def _convert(version: Path, path: Path) -> None:
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Unavailable(f"the Loop export of {TEXT_MODEL} needs `make train-install`: {last}")
+        raise Unavailable(f"the Loop export of {TEXT_MODEL} requires `make train-install`: {last}")
     import onnx
 
     if "Loop" not in {node.op_type for node in onnx.load(fresh).graph.node}:
-        raise Unavailable("the converter makes no Loop any more: there is nothing to compare with")
+        raise Unavailable("the converter no longer makes a Loop: there is nothing to compare with")
     fresh.rename(path)

@@ -1,4 +1,4 @@
-"""How each server is started, and why so: settings are those that its own documentation gives for throughput."""
+"""How each server is started, and why: with the settings that its own documentation gives for throughput."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ MLSERVER_BATCH_S = 0.005
 
 @dataclass(frozen=True)
 class Start:
-    """A command and what it needs around it."""
+    """A command and its environment."""
 
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -25,13 +25,13 @@ class Start:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is started.
+    """The place where a server is started.
 
     Attributes:
-        kind: ``image`` or ``text``: which network a peer serves. One at a time, so that a second one takes no time
-            from it.
+        kind: ``image`` or ``text``: the network of a peer. Each peer serves one network at a time, so that a second one
+            takes no processor time.
         programs: bin directory of its environment.
-        work: directory for files that it needs.
+        work: directory for its files.
         many_models: directory with twenty models in two versions each.
     """
 
@@ -50,11 +50,11 @@ class Server:
     Attributes:
         environment: its virtual environment; None: this project's own.
         start: how to start it.
-        peer: whether it serves models as Atelier does.
-        one_start: it answers for both kinds of input after one start.
-        beside_floor: it runs while the floor does, and takes turns with it.
-        ready_path: answered with 200 once all models are loaded; None where the one that answers is the only one.
-        settings: what the results file says of its configuration.
+        peer: whether it is a model server like Atelier.
+        one_start: one start serves both kinds of input.
+        beside_floor: it runs together with the floor, in turn.
+        ready_path: returns 200 once all models are loaded; None if any answer shows that the model is loaded.
+        settings: its configuration, for the results file.
     """
 
     name: str
@@ -117,7 +117,7 @@ def _ray(place: Place) -> Start:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_worker_niceness": "0",  # its workers would give way to every other process
+        "RAY_worker_niceness": "0",  # its workers would yield to every other process
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     start = _script("ray_server.py")(place)

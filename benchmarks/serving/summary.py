@@ -1,4 +1,4 @@
-"""Medians with their spread, and ratios of Atelier within each repeat, of what ``run`` found."""
+"""Medians with their spread, and ratios of Atelier within each repeat, computed from the results of ``run``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from benchmarks.serving.servers import SERVERS
 from benchmarks.serving.workloads import ATELIER, BEST_PEER, FLOOR, MANY, WORKLOADS, Target, Workload
 
 KEPT_UP = 0.95
-"""Share of the rate asked for below which an open loop found a server overloaded."""
+"""Share of the requested rate below which the server counts as overloaded in an open loop."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Over the repeats."""
+    """A figure over the repeats."""
 
     median: float
     minimum: float
@@ -27,7 +27,7 @@ class Row:
     """One server under one workload.
 
     Attributes:
-        of_floor: its rate divided by the floor's of the same repeat; None if there is no floor to compare with.
+        of_floor: its rate divided by the floor's of the same repeat; None without a floor to compare with.
         missing: why it was not measured; None if it was.
     """
 
@@ -47,8 +47,8 @@ class Ratio:
     """A figure of Atelier, its target, and whether that was met; ``met`` is None if it is only reported.
 
     Attributes:
-        against: as the target names it, and which peer was the best one.
-        value: None if it could not be measured; ``missing`` says why.
+        against: as the target names it, and the name of the best peer.
+        value: None if it could not be measured; ``missing`` gives the reason.
     """
 
     workload: str
@@ -60,12 +60,12 @@ class Ratio:
 
 
 def spread(values: list[float]) -> Spread | None:
-    """None of nothing."""
+    """The spread of values; None without values."""
     return Spread(median(values), min(values), max(values)) if values else None
 
 
 def rows(workload: Workload, found: Found) -> list[Row]:
-    """Measured servers, fastest first, then the ones that were not measured."""
+    """Measured servers, fastest first, then those that were not measured."""
     names = [name for name in (*SERVERS, "in-process") if (workload.name, name) in {*found.loads, *found.missing}]
     floor = found.loads.get((workload.name, FLOOR), {})
     made = [_row(name, found.loads.get((workload.name, name), {}), floor, found, workload) for name in names]
@@ -111,7 +111,7 @@ def _ratio(workload: Workload, target: Target, found: Found) -> Ratio:
     both = sorted(ours.keys() & theirs.keys())
     if target.figure == "p50":
         values = [ours[n].p50_ms / theirs[n].p50_ms for n in both]
-    elif target.against == MANY:  # how much is left of it, not how much more one model gives
+    elif target.against == MANY:  # the remaining share, not the gain of a single model
         values = [theirs[n].rate_per_s / ours[n].rate_per_s for n in both]
     else:
         values = [ours[n].rate_per_s / theirs[n].rate_per_s for n in both]

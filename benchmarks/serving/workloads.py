@@ -1,4 +1,4 @@
-"""What is measured, on which servers, and what Atelier should come to."""
+"""The measurements: workloads, servers, and the targets of Atelier."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ BEST_PEER = "best peer"
 ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
 CONNECTIONS = 32
 OPEN_LOOP_SHARE = 0.8
-"""Of a server's own maximum rate."""
+"""Share of a server's own maximum rate."""
 
 Figure = Literal["rate", "p50", "tail"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a ratio of Atelier should come to.
+    """The target for a ratio of Atelier.
 
     Attributes:
         against: server by name, the best peer, or None for a figure of Atelier alone.
-        figure: ``rate``: requests a second, Atelier's divided by the other's. ``p50``: latencies, likewise.
-            ``tail``: p99 divided by p50.
+        figure: ``rate``: requests per second, Atelier's divided by the other's. ``p50``: latencies, divided the same
+            way. ``tail``: p99 divided by p50.
         at_least, at_most: limit; None for a figure that is only reported.
     """
 
@@ -41,12 +41,12 @@ class Workload:
     """One kind of load.
 
     Attributes:
-        kind: which network.
-        forms: server -> how it is asked; servers that are not in it cannot take this load.
-        rows: instances in a request.
+        kind: ``image`` or ``text``.
+        forms: server -> form of its requests; servers without an entry do not support this load.
+        rows: instances per request.
         connections: of a closed loop.
-        open_loop_of: name of the workload whose maximum rate this one takes ``OPEN_LOOP_SHARE`` of; None: closed loop.
-        peers_of: other workloads whose peers count for the best peer too.
+        open_loop_of: workload of whose maximum rate this one uses ``OPEN_LOOP_SHARE``; None: closed loop.
+        peers_of: other workloads whose peers also count for the best peer.
     """
 
     name: str
@@ -207,7 +207,7 @@ WORKLOADS = {
 
 
 def expected(workload: Workload, samples: Any) -> tuple[list[Any], list[Any]]:
-    """Instances of each distinct request, and the answers to them."""
+    """Instances of each distinct request, and their answers."""
     if workload.kind == "text":
         rows = range(len(samples.texts))
         return [samples.texts[row : row + 1] for row in rows], [samples.text_answers[row : row + 1] for row in rows]

@@ -1,4 +1,4 @@
-"""What changes in the models directory meanwhile: versions replaced, canaries tried, moved, promoted and given up."""
+"""Changes in the models directory during a soak: new versions, and canaries moved, promoted and given up."""
 
 import json
 import shutil
@@ -11,16 +11,16 @@ from benchmarks.soak.service import Service
 
 
 class Changes:
-    """Changes one model after the other, step by step. Every version holds the same network: answers stay the same.
+    """Changes one model after the other, step by step. All versions contain the same network, so answers do not change.
 
     Args:
-        service: told to load.
+        service: receives the commands to load.
         models: its models directory.
         sources: a published version of each model, outside of ``models``.
 
     Attributes:
-        done: kind of step -> how often.
-        failed: what went wrong, in words.
+        done: kind of step -> count.
+        failed: failures, in words.
     """
 
     def __init__(self, service: Service, models: Path, sources: Sequence[Path]) -> None:
@@ -31,7 +31,7 @@ class Changes:
         self._versions = {source.parent.name: int(source.name) for source in sources}
 
     def run(self, ended: threading.Event, *, every_s: float) -> None:
-        """A step every ``every_s`` until ``ended``; whatever fails is noted, and the next one is taken."""
+        """Take a step every ``every_s`` until ``ended``; a failure is recorded, and the next step is taken."""
         while not ended.is_set():
             try:
                 for step in self.steps():
@@ -43,7 +43,7 @@ class Changes:
                 ended.wait(every_s)
 
     def steps(self) -> Iterator[str]:
-        """All steps once for every model; says what each was."""
+        """All steps once for every model; yields the name of each."""
         for turn, name in enumerate(self._sources):
             yield self.replace(name)
             yield self.change_settings(name)
@@ -52,20 +52,20 @@ class Changes:
             yield self.replace(name)
 
     def replace(self, name: str) -> str:
-        """Publish the next version, load it, remove the one before."""
+        """Publish the next version, load it, and remove the previous one."""
         version = self._publish(name)
         self._load(name)
         shutil.rmtree(self._models / name / str(version - 1))
         return "version replaced"
 
     def change_settings(self, name: str) -> str:
-        """Another queue limit: the same version is loaded with it and takes the place of the old one."""
+        """Change the queue limit: the same version is loaded with it and replaces the old one."""
         self._write_policy(name, {"batching": {"max_queue_rows": 4000 + self.done["settings changed"] % 2}})
         self._load(name)
         return "settings changed"
 
     def publish_broken(self, name: str) -> str:
-        """A version whose graph is not the one in its manifest: it must be refused."""
+        """Publish a version whose graph differs from its manifest: it must be refused."""
         version = self._versions[name] + 1
         folder = self._models / name / str(version)
         staged = self._stage(name)

@@ -1,4 +1,4 @@
-"""Whether something grows: the slope of a series of samples, and the verdict on it. Nothing here measures."""
+"""Detects growth: the slope of a series of samples, and the verdict on it. Measures nothing itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_POINTS = 1_000
-"""More samples are averaged in groups: the slopes of all pairs of them are computed."""
+"""More samples are averaged in groups, because the slopes of all pairs are computed."""
 LEAST_SAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a figure grows with time, or with whatever the samples were taken against.
+    """Growth of a figure with time, or with another quantity.
 
     Attributes:
-        slope: median of the slopes of all pairs of samples (Theil and Sen): up to 29 % of the samples may lie anywhere.
-        least_squares: the usual slope, for comparison: one outlier moves it.
-        first, last: medians of the first and the last tenth of the samples that count.
-        samples: that count.
-        limit: the slope allowed.
+        slope: median of the slopes of all pairs of samples (Theil and Sen): up to 29 % of the samples may be outliers.
+        least_squares: the usual slope, for comparison: a single outlier changes it.
+        first, last: medians of the first and the last tenth of the counted samples.
+        samples: number of counted samples.
+        limit: the allowed slope.
     """
 
     slope: float
@@ -40,13 +40,13 @@ def measure_growth(at: Sequence[float], values: Sequence[float], *, after: float
     """The growth of ``values`` from ``after`` on.
 
     Args:
-        at: when, or after how many reloads or requests, each sample was taken; increasing.
+        at: time, or number of reloads or requests, of each sample; increasing.
         values: the samples.
-        after: the warm-up: samples before it do not count, because pools and caches fill up then.
-        limit: the slope allowed, in units of ``values`` per unit of ``at``.
+        after: the warm-up: earlier samples do not count, because pools and caches fill up then.
+        limit: the allowed slope, in units of ``values`` per unit of ``at``.
 
     Raises:
-        ValueError: fewer than LEAST_SAMPLES samples count; they would prove nothing.
+        ValueError: fewer than LEAST_SAMPLES samples count, which would prove nothing.
 
     Source: P. K. Sen, Estimates of the regression coefficient based on Kendall's tau, JASA 63 (1968).
     """

@@ -14,7 +14,7 @@ from benchmarks.soak.run import Soak
 
 
 def table_of(found: Soak) -> Table:
-    """What was measured beside what is allowed."""
+    """The measured figures and their limits."""
     plan, tally = found.plan, found.tally
     table = Table("figure", "measured", "limit", title=f"{plan.seconds / 60:g} minutes of mixed load and changes")
     p50, p99 = np.percentile(tally.latencies_s, [50, 99]) * 1e3
@@ -36,7 +36,7 @@ def table_of(found: Soak) -> Table:
 
 
 def document_of(found: Soak) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """All results, for JSON."""
     tally = found.tally
     p50, p99, p999 = np.percentile(tally.latencies_s, [50, 99, 99.9]) * 1e3
     counts = {"gone": tally.gone, "lost": tally.lost}
@@ -56,7 +56,7 @@ def document_of(found: Soak) -> dict[str, Any]:
 
 
 def write(found: Soak, path: Path) -> list[Path]:
-    """Write PATH, and beside it a picture where matplotlib is installed; gives what was written."""
+    """Write PATH, and a picture next to it if matplotlib is installed. Returns the written paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document_of(found), indent=2) + "\n", encoding="utf-8")
     try:

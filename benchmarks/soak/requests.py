@@ -1,4 +1,4 @@
-"""What the service is asked: good requests in every form with the answer that each must get, and bad ones."""
+"""Requests of the soak: good ones in every form with their right answers, and bad ones."""
 
 import io
 import json
@@ -21,19 +21,19 @@ JSON = {"Content-Type": "application/json"}
 BYTES = {"Content-Type": "application/octet-stream"}
 HEADER_LENGTH = "Inference-Header-Content-Length"
 DISTINCT = 8
-"""Different requests of each form."""
+"""Number of different requests of each form."""
 LONGEST_TEXT = 60
 DATATYPES = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One request and what must come of it.
+    """One request and its expected result.
 
     Attributes:
         kind: form, for the table.
         answer: float (rows, ...) of the first output; None for a bad request, which must be refused with 4xx.
-        tolerance: largest difference allowed.
+        tolerance: largest allowed difference.
     """
 
     kind: str
@@ -73,11 +73,11 @@ class Asks:
 
 
 def asks_for(versions: list[Path], *, seed: int = 5) -> Asks:
-    """Requests for published versions, answers computed once and aside of the service.
+    """Requests for published versions; the answers are computed once, outside of the service.
 
     Args:
         versions: directories of versions, each of another model with one input.
-        seed: of what is drawn.
+        seed: of the random inputs.
     """
     asks, random = Asks(), np.random.default_rng(seed)
     for version in versions:
@@ -122,7 +122,7 @@ def _add_good(
 
 
 def _bad(spec: ModelSpec) -> list[Ask]:
-    """Requests that must be refused, of every kind."""
+    """Bad requests of every kind, which must be refused."""
     predict, infer = f"/v1/models/{spec.name}:predict", f"/v2/models/{spec.name}/infer"
     unknown = {"name": "nonsense", "datatype": "FP32", "shape": [1], "data": [0]}
     large = {"name": spec.inputs[0].name, "datatype": "UINT8", "shape": [1, 2**40], "data": [0]}
@@ -168,7 +168,7 @@ def _v2_binary(name: str, values: Any) -> tuple[bytes, bytes]:
 
 
 def _png(random: np.random.Generator) -> bytes:
-    """A picture of some blocks, 64 to 200 pixels a side."""
+    """A picture of some blocks, 64 to 200 pixels along each edge."""
     from PIL import Image
 
     small = Image.fromarray(random.integers(0, 256, (6, 6, 3)).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The soak itself: a service, its load and its changes, and samples of what it holds."""
+"""The soak itself: a service, its load, its changes, and samples of its resources."""
 
 import shutil
 import tempfile
@@ -16,21 +16,21 @@ from benchmarks.soak.service import SERVE, Size, serving
 from benchmarks.soak.traffic import Tally, Traffic
 
 WINDOWS = 40
-"""The least of each window counts: between two of them the service gives back what it does not need."""
+"""The minimum of each window counts: the service returns unused memory only at intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is done, and what is allowed.
+    """The plan and the limits of a soak.
 
     Attributes:
-        seconds: in all.
+        seconds: in total.
         warm_up_s: not counted: pools and caches fill up.
         sample_s, change_s: between two samples, and two changes of the models directory.
-        good_per_s, bad_per_s, gone_per_s, grpc_per_s: requests; clients that leave.
+        good_per_s, bad_per_s, gone_per_s, grpc_per_s: rates of requests, and of clients that leave.
         memory_mb_per_h, count_per_h: largest slopes of memory, and of descriptors and threads.
-        answers: ends earlier, once so many good requests have been answered; 0: not.
-        flags: further ones of the service.
+        answers: end earlier, after this many answered good requests; 0: no such limit.
+        flags: further flags of the service.
     """
 
     seconds: float
@@ -47,19 +47,19 @@ class Plan:
     flags: tuple[str, ...] = ()
 
     def is_answered(self, tally: Tally) -> bool:
-        """Whether there are as many answers as asked for."""
+        """Whether the number of answers in the plan is reached."""
         return 0 < self.answers <= tally.codes[200]
 
 
 @dataclass
 class Soak:
-    """What came of it.
+    """The result of a soak.
 
     Attributes:
-        at_s, sizes: samples, and seconds from the start of the load.
-        growth: figure -> its slope an hour.
+        at_s, sizes: samples, and their times in seconds from the start of the load.
+        growth: figure -> its slope per hour.
         changes: kind -> count.
-        failed: changes that went wrong, and errors in the service's log that no bad request explains.
+        failed: failed changes, and errors in the service's log that no bad request explains.
     """
 
     plan: Plan
@@ -72,8 +72,8 @@ class Soak:
 
     @property
     def faults(self) -> list[str]:
-        """What breaks a limit, in words; empty if nothing does."""
-        found = [f"{name} grows by {one.slope:.1f} an hour" for name, one in self.growth.items() if one.leaks]
+        """Broken limits, in words; empty without any."""
+        found = [f"{name} grows by {one.slope:.1f} per hour" for name, one in self.growth.items() if one.leaks]
         tally = self.tally
         counts = {
             "good requests without 200": tally.lost,
@@ -85,12 +85,12 @@ class Soak:
 
 
 def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE) -> Soak:
-    """Serve copies of published versions under load for as long as planned.
+    """Serve copies of published versions under load, as planned.
 
     Args:
         versions: one of each model.
-        plan: what is done.
-        command: starts the service, without its flags.
+        plan: actions and limits.
+        command: starts the service; its flags are appended.
     """
     found = Soak(plan)
     with tempfile.TemporaryDirectory(prefix="atelier-soak-") as folder:
@@ -131,7 +131,7 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
 
 
 def growth_of(at_s: Sequence[float], sizes: Sequence[Size], plan: Plan) -> dict[str, Growth]:
-    """The slopes an hour of everything that is sampled."""
+    """The slopes per hour of all sampled figures."""
     hours, values = [each / 3600 for each in at_s], [vars(each) for each in sizes]
     found = {}
     for name in ("resident_mb", "proportional_mb", "descriptors", "threads"):
@@ -144,7 +144,7 @@ def growth_of(at_s: Sequence[float], sizes: Sequence[Size], plan: Plan) -> dict[
 
 
 def least_of_windows(at: Sequence[float], values: Sequence[float], window: float) -> tuple[list[float], list[float]]:
-    """The least value of each window of that length, and where it lies."""
+    """The minimum of each window of that length, and its time."""
     least: dict[int, tuple[float, float]] = {}
     for place, value in zip(at, values, strict=True):
         key = int(place / window)
@@ -154,7 +154,7 @@ def least_of_windows(at: Sequence[float], values: Sequence[float], window: float
 
 
 def newest_versions(models: Path) -> list[Path]:
-    """The newest published version of each model that has one input."""
+    """The newest published version of each model with one input."""
     newest = []
     for model in sorted(each for each in models.iterdir() if each.is_dir()):
         numbers = [int(each.name) for each in model.iterdir() if (each / "manifest.json").exists()]

@@ -1,4 +1,4 @@
-"""The service under test: a process of its own over a copy of the models, and what it holds."""
+"""The service under test: a separate process with a copy of the models, and its resources."""
 
 import http.client
 import json
@@ -19,12 +19,12 @@ READY_LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Size:
-    """What a process holds.
+    """Resources of a process.
 
     Attributes:
         resident_mb: memory, in 10^6 bytes.
-        proportional_mb: likewise, pages that other processes share counted in part.
-        descriptors, threads: that it has.
+        proportional_mb: the same, with a proportional share of pages that other processes use too.
+        descriptors, threads: open file descriptors, and threads.
     """
 
     resident_mb: float
@@ -39,7 +39,7 @@ class Service:
 
     Attributes:
         address: "host:port" of HTTP.
-        grpc_port: None if it has none.
+        grpc_port: None without gRPC.
     """
 
     process: "subprocess.Popen[str]"
@@ -48,7 +48,7 @@ class Service:
     errors: list[str]
 
     def size(self) -> Size:
-        """What the process holds now."""
+        """The current resources of the process."""
         place = Path(f"/proc/{self.process.pid}")
         status = (place / "status").read_text(encoding="utf-8")
         rollup = (place / "smaps_rollup").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ class Service:
         return Size(kib["VmRSS"] * 1024 / 1e6, kib["Pss"] * 1024 / 1e6, descriptors, threads)
 
     def post(self, path: str, document: object = None) -> tuple[int, str]:
-        """Status and body of a call of an administrator."""
+        """Status and body of an administrator's call."""
         connection = http.client.HTTPConnection(self.address, timeout=120)
         try:
             body = json.dumps(document) if document is not None else None
@@ -69,7 +69,7 @@ class Service:
             connection.close()
 
     def must_post(self, path: str, document: object = None) -> None:
-        """Likewise; RuntimeError if it does not answer with 200."""
+        """As ``post``, but raises RuntimeError if the status is not 200."""
         status, body = self.post(path, document)
         if status != 200:
             raise RuntimeError(f"{path} answered {status}: {body}")
@@ -77,7 +77,7 @@ class Service:
 
 @contextmanager
 def serving(models: Path, *arguments: str, command: Sequence[str] = SERVE) -> Iterator[Service]:
-    """A service over ``models`` on a free port, until the end; yields once it is ready.
+    """A service with ``models`` on a free port, until the block ends; yields once it is ready.
 
     Args:
         arguments: further flags.
@@ -113,7 +113,7 @@ def _addresses(process: "subprocess.Popen[str]") -> tuple[str, int | None, list[
 
 
 def _read_log(process: "subprocess.Popen[str]", errors: list[str]) -> None:
-    """Empty the pipe, and keep the first errors, and what is no line of the log: a last word of the interpreter."""
+    """Read the pipe; keep the first errors, and lines that are not from the log, such as an interpreter's error."""
     assert process.stderr is not None
     for line in process.stderr:
         if (" ERROR " in line or not re.match(r"\d{4}-", line)) and len(errors) < 100:

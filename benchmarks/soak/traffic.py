@@ -1,4 +1,4 @@
-"""Steady load from threads: good and bad requests at fixed rates, and clients that leave without their answer."""
+"""Steady load from threads: good and bad requests at fixed rates, and clients that leave before their answer."""
 
 import http.client
 import itertools
@@ -17,19 +17,19 @@ from benchmarks.soak.requests import HEADER_LENGTH, Ask, Tensors
 CLIENTS = 8
 TIMEOUT_S = 30
 NO_ANSWER = 0
-"""In place of a status code."""
+"""Used instead of a status code."""
 
 
 @dataclass
 class Tally:
-    """What came of the requests so far.
+    """The results of the requests so far.
 
     Attributes:
-        codes: of good requests: status code -> count.
-        unanswered: good requests without 200: kind and reason -> count.
-        wrong: kind -> good requests whose answer differs.
-        refused: status code -> bad requests.
-        accepted: kind -> bad requests that were not answered with 4xx.
+        codes: good requests by status code.
+        unanswered: good requests without 200, by kind and reason.
+        wrong: good requests with a wrong answer, by kind.
+        refused: bad requests by status code.
+        accepted: bad requests that were not answered with 4xx, by kind.
         gone: clients that left.
         latencies_s: of good requests, from when each was due.
     """
@@ -49,13 +49,13 @@ class Tally:
 
 
 class Traffic:
-    """Sends requests while it is entered, each at its time whatever came of those before.
+    """Sends requests until the block ends, each when it is due, independent of earlier ones.
 
     Args:
         address: "host:port" of HTTP.
-        good, bad: requests, taken in turn.
+        good, bad: requests, sent in turn.
         good_per_s, bad_per_s, gone_per_s: rates; clients that leave send a good request.
-        grpc_port: None sends nothing over gRPC; else ``grpc`` requests are sent at ``grpc_per_s``.
+        grpc_per_s: rate of ``grpc`` requests, which are sent unless ``grpc_port`` is None.
         clients: connections for good requests.
     """
 
@@ -134,7 +134,7 @@ class Traffic:
         status, right = self._exchange(ask, connection)
         with self._lock:
             self.tally.refused[status] += 1
-            # A connection that is closed while a body that is too large is sent says no, too.
+            # A connection that the service closes while a too large body is sent also counts as a refusal.
             if not right and status != NO_ANSWER:
                 self.tally.accepted[ask.kind] += 1
 
@@ -152,7 +152,7 @@ class Traffic:
         return reply.status, is_readable and ask.is_right(reply.status, body, int(length) if length else None)
 
     def _leave(self, ask: Ask, _: http.client.HTTPConnection, due: float) -> None:
-        """Send all of a request, half of it or its head alone, and close the connection."""
+        """Send all of a request, half of it or only its head, and close the connection."""
         host, port = self._address.rsplit(":", 1)
         lines = [f"{ask.method} {ask.path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(ask.body)}"]
         lines += [f"{name}: {value}" for name, value in ask.headers.items()]
@@ -183,7 +183,7 @@ class Traffic:
 
 
 def _stub(port: int) -> Any:
-    """Of Triton's client, which speaks the same protocol: its messages and ours cannot be in one process."""
+    """The messages of Triton's client, for the same protocol: they and ours cannot be in one process."""
     import grpc
     from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 

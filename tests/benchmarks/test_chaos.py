@@ -13,6 +13,6 @@ from benchmarks.soak.run import newest_versions
 def test_a_wall_clock_that_jumps_disturbs_nobody():
     versions = [version for version in newest_versions(Path("models")) if version.parent.name == "fashion-mnist-cnn"]
     (found,) = run_chaos(versions, ["clock jumps"], told=print)
-    # How long health takes is the machine's as well, which runs other tests meanwhile.
+    # The time of health also depends on the machine, which runs other tests at the same time.
     assert [fault for fault in found.faults if not fault.startswith("health took")] == []
     assert "5 jumps" in found.measured

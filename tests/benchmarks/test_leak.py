@@ -23,13 +23,13 @@ def test_a_steady_leak_is_found_through_noise():
     assert found.last - found.first == pytest.approx(18, abs=2)
 
 
-def test_noise_alone_is_no_leak():
+def test_noise_alone_is_not_a_leak():
     found = growth(300 + NOISE)
     assert not found.leaks
     assert abs(found.slope) < 2
 
 
-def test_what_shrinks_is_no_leak():
+def test_shrinking_memory_is_not_a_leak():
     assert not growth(300 - 40 * HOURS).leaks
 
 

@@ -76,7 +76,7 @@ def test_pages_of_the_service_itself_can(tiny):
 @pytest.mark.parametrize(
     "host", ["elsewhere.example", "elsewhere.example:80", "127.0.0.1.nip.example", "10.0.0.1", "["]
 )
-def test_on_loopback_a_name_that_is_not_loopbacks_is_no_name_of_the_service(tiny, host):
+def test_on_loopback_a_name_that_is_not_loopbacks_is_not_a_name_of_the_service(tiny, host):
     for reply in (
         tiny.get("/v1/models", headers={"host": host}),
         predict(tiny, host=host),
@@ -207,6 +207,6 @@ def test_grpc_admin_calls_that_a_proxy_forwarded_are_refused(models):
 
 
 @pytest.mark.parametrize("address", ["9000", "127.0.0.1:", "127.0.0.1:70000", "unix:relative.sock"])
-def test_an_address_that_is_none_is_refused_in_words(models, address):
+def test_an_invalid_address_is_refused_in_words(models, address):
     with pytest.raises(AssertionError, match=re.escape(f"{address!r} is not an address")):
         Service(models, "--admin-bind", address)

@@ -104,7 +104,7 @@ def test_text_for_a_model_of_tensors_names_its_input(tiny):
     ("value", "kind"),
     [(None, "null"), (True, "true"), (False, "false"), ("7", "a string"), ({"b64": ""}, "an object"), ([], "an array")],
 )
-def test_a_pixel_that_is_no_number_is_named(tiny, value, kind):
+def test_a_pixel_that_is_not_a_number_is_named(tiny, value, kind):
     assert predict(tiny, with_pixel(value)) == f"instances[1][3][2] is {kind}; expected a number"
 
 
@@ -230,7 +230,7 @@ def test_neither_instances_nor_inputs_is_refused(tiny):
 @pytest.mark.parametrize(
     ("value", "kind"), [("a sentence", "a string"), (5, "a number"), (None, "null"), ({"a": 1}, "an object")]
 )
-def test_instances_that_are_no_list_are_refused(tiny, value, kind):
+def test_instances_that_are_not_a_list_are_refused(tiny, value, kind):
     assert predict(tiny, {"instances": value}) == f"'instances' is {kind}; send a list with one value per instance"
 
 
@@ -273,7 +273,7 @@ def test_a_json_body_that_is_not_utf8_names_the_offset(tiny):
     assert predict(tiny, b'{"instances": ["\xff"]}') == "JSON Parse error: body is not UTF-8 at offset: 16"
 
 
-def test_a_json_document_that_is_no_object_is_refused(tiny):
+def test_a_json_document_that_is_not_an_object_is_refused(tiny):
     assert predict(tiny, b"[1, 2]") == "the JSON document is an array; send an object {key: value}"
 
 
@@ -445,7 +445,7 @@ def test_an_unknown_version_lists_the_versions(tiny):
 
 
 @pytest.mark.parametrize("version", ["x", "first", "", "-1", "0", "01", "1.0", "1 ", "²", "1" * 19, "9" * 400])
-def test_what_is_no_version_number_is_named(tiny, version):
+def test_an_invalid_version_number_is_named(tiny, version):
     error = refused(tiny, f"/v1/models/words/versions/{version}:predict", content=b"{}")
     assert error == f"{version!r} {NO_VERSION}"
     if version:

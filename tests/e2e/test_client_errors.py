@@ -1,4 +1,4 @@
-"""What a client causes is answered, and is no error in the log of the service."""
+"""Errors caused by clients are answered, and the service's log has no error about them."""
 
 import gzip
 import json

@@ -246,7 +246,7 @@ def test_a_client_that_ends_its_stream_after_its_request_gets_its_answer(line, o
     assert line.reply() is None
 
 
-def test_a_field_of_a_trailer_is_no_header(line):
+def test_a_field_of_a_trailer_is_not_a_header(line):
     body = b"%x\r\n%b\r\n0\r\nHost: other\r\nX-Other: 5\r\n\r\n" % (len(BODY), BODY)
     line.send(head("Transfer-Encoding: chunked\r\n", length=None) + body)
     assert line.reply()[0] == 200

@@ -104,7 +104,7 @@ def test_by_default_nothing_is_said_of_it(tiny):
     assert not {"vary", "access-control-allow-origin"} & reply.headers.keys()
 
 
-def test_an_origin_that_is_none_is_refused_in_words(models):
+def test_an_invalid_origin_is_refused_in_words(models):
     for value in ("app.example", "https://app.example/path", "https://*.example/x"):
         with pytest.raises(AssertionError, match="is not an origin; write"):
             Service(models, "--cors-origins", value)

@@ -66,7 +66,7 @@ def test_top_k_of_one_is_the_likeliest_token_too(client):
     assert generate(client, "the", top_k=1, max_tokens=4, seed=3) == " king\nthe king"
 
 
-def test_parameters_may_stand_beside_the_text(client):
+def test_parameters_may_be_next_to_the_text(client):
     body = {"text_input": "the", "max_tokens": 2, "temperature": 0, "stream": False}
     assert client.post("/v2/models/verse/generate", json=body).json()["text_output"] == " king\n"
 

@@ -1,4 +1,4 @@
-"""What a service says of GPUs, with a library in place of the driver's; models run on the CPU all the same."""
+"""GPU metrics of a service, with a library that replaces the driver's; models run on the CPU."""
 
 from contextlib import contextmanager
 

@@ -377,7 +377,7 @@ def test_an_unknown_model_is_not_found(client, service):
         ),
         (
             request(uint_contents=[1, 2, 3]),
-            "uint_contents of input 'pixels' hold 3 values; shape [1, 4, 4] wants 16",
+            "uint_contents of input 'pixels' hold 3 values; shape [1, 4, 4] requires 16",
         ),
         (request(int_contents=[1] * 16), "input 'pixels' of datatype UINT8 has int_contents; send uint_contents"),
         (
@@ -490,7 +490,7 @@ NO_MESSAGE = b"\xff" * 1000
         ("/grpc.health.v1.Health/Check", NO_MESSAGE),
     ],
 )
-def test_bytes_that_are_no_message_are_an_invalid_argument(service, path, data):
+def test_bytes_that_are_not_a_message_are_an_invalid_argument(service, path, data):
     with pytest.raises(grpc.RpcError) as caught:
         service.channel.unary_unary(path)(data)
     assert caught.value.code().name == "INVALID_ARGUMENT"
@@ -501,7 +501,7 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(service, path, data):
     assert not [line for line in service.lines if "ERROR" in line and path in line]
 
 
-def test_bytes_that_are_no_message_end_a_stream_too(service):
+def test_bytes_that_are_not_a_message_end_a_stream_too(service):
     with pytest.raises(grpc.RpcError) as caught:
         list(service.channel.unary_stream("/grpc.health.v1.Health/Watch")(NO_MESSAGE, timeout=30))
     assert caught.value.code().name == "INVALID_ARGUMENT"
@@ -567,7 +567,7 @@ def test_a_hundred_requests_at_once(client):
     np.testing.assert_allclose(found, expected(MANY[:100]), atol=1e-6)
 
 
-def test_the_aio_client_goes_on_after_an_error(service):
+def test_the_aio_client_continues_after_an_error(service):
     async def main():
         async with triton_aio.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as client:
             assert await client.is_server_live()

@@ -189,7 +189,7 @@ def test_a_tiff_that_pillow_trips_over_is_refused_with_400(client):
 
 @pytest.mark.parametrize("address", [b"[", b"[::1", b"]", b"[v1.x]"])
 @pytest.mark.parametrize("header", [b"Host: %s", b"Host: localhost\r\nOrigin: http://%s"])
-def test_a_host_or_an_origin_that_is_no_address_keeps_admin_routes_closed(client, header, address):
+def test_a_host_or_an_origin_that_is_not_an_address_keeps_admin_routes_closed(client, header, address):
     head, body = raw(client, b"POST /v2/repository/models/rule/unload HTTP/1.1", header % address)
     assert head.startswith(b"HTTP/1.1 403 ")
     error = json.loads(body)["error"]

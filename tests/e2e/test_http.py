@@ -1,4 +1,4 @@
-"""HTTP itself, byte for byte over a socket: what a client that is no library would see."""
+"""HTTP itself, byte for byte over a socket, without a client library."""
 
 import signal
 import socket
@@ -79,7 +79,7 @@ def test_requests_sent_ahead_are_answered_in_their_order(connection):
     assert [reply(connection)[0] for _ in range(3)] == [200, 200, 400]
 
 
-def test_a_client_that_wants_the_connection_closed_gets_that(connection):
+def test_a_client_can_ask_to_close_the_connection(connection):
     send(connection, request(OCTETS + "Connection: close\r\n"))
     status, headers, _ = reply(connection)
     assert (status, headers["connection"]) == (200, "close")
@@ -125,7 +125,7 @@ def test_a_large_reply_arrives_whole(connection):
     assert int(headers["content-length"]) == len(body) > 30_000
 
 
-def test_what_is_no_http_gets_400_and_the_service_goes_on(tiny, connection):
+def test_bytes_that_are_not_http_get_400_and_the_service_continues(tiny, connection):
     send(connection, b"\x16\x03\x01 not http\r\n\r\n")
     assert connection.readline().startswith(b"HTTP/1.1 400")
     assert tiny.get("/v2/health/live").status_code == 200

@@ -1,4 +1,4 @@
-"""A promotion that cannot be written to its end: the old serving.json is whole, and what serves goes on."""
+"""A promotion that is interrupted: the old serving.json stays complete, and the version that serves continues."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from tests.support.workers import Workers
 
 POLICY = {"version_labels": {"stable": 2}, "promoted": [1], "version_policy": {"latest": {"num_versions": 1}}}
 FULL = "serving.json of model 'brightness' cannot be written and is as it was: No space left on device"
-# Once serving.json is written beside the old one, and before it takes its place, nothing happens any more.
+# The process hangs after the new serving.json is written next to the old one, and before it replaces it.
 STUCK = """
 import os, time
 fsync = os.fsync
@@ -52,7 +52,7 @@ def hidden(models):
 
 
 def fill(models):
-    """Until there is no space for one more byte."""
+    """Fill the disk until there is no space for one more byte."""
     with suppress(OSError), open(models / "fill", "wb", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
@@ -163,7 +163,7 @@ def test_a_service_killed_in_the_middle_of_a_promotion_starts_as_it_was_before(s
     with httpx.Client(base_url=service.url) as client, pytest.raises(httpx.TimeoutException):
         client.post("/v2/repository/models/brightness/promote", json={"version": 1}, timeout=5)
     wait_until(is_stuck.exists)
-    assert answers(service) == "2"  # meanwhile
+    assert answers(service) == "2"  # in the meantime
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
     assert read_policy(models) == POLICY
     again = start(models, "--workers", workers)

@@ -149,7 +149,7 @@ def test_numbers_are_not_classified(client, body):
         ),
     ],
 )
-def test_what_is_no_row_of_numbers_is_refused(client, body, error):
+def test_a_value_that_is_not_a_row_of_numbers_is_refused(client, body, error):
     reply = client.post("/v1/models/rule:predict", **body)
     assert reply.status_code == 400
     assert reply.json()["error"].startswith(error)
@@ -173,7 +173,7 @@ def test_predict_prints_the_next_words(models, tmp_path):
     assert (code, text.split()) == (0, ["0.6364", "the"])
 
 
-def test_predict_says_that_numbers_are_no_text(models):
+def test_predict_says_that_numbers_are_not_text(models):
     code, text, error = run("predict", "rule", "10", "--models-dir", models)
     assert (code, text) == (2, "")
     assert error == "error: model 'rule' takes no images; it takes tensors: 'x' (float32 of shape (1,))\n"

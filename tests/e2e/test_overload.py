@@ -63,7 +63,7 @@ def reply_of(line):
     return int(top.split()[1]), json.loads(body)
 
 
-def test_a_refusal_comes_before_the_body_and_the_connection_goes_on(service):
+def test_a_refusal_comes_before_the_body_and_the_connection_stays_open(service):
     address = service.client.base_url.host, service.client.base_url.port
     ended = threading.Event()
 

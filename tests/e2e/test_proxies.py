@@ -71,7 +71,7 @@ def test_admin_off_and_a_listener_of_their_own_close_the_admin_routes_behind_any
 @pytest.mark.parametrize("name", PROXIES)
 @pytest.mark.parametrize("megabytes", [17, 40])
 def test_a_body_that_is_too_large_is_413_behind_a_proxy_and_no_502(keyless, tmp_path, name, megabytes):
-    """nginx asks in HTTP/1.0 and goes on sending after the answer."""
+    """nginx sends HTTP/1.0 requests and continues to send after the answer."""
     proxy, _ = PROXIES[name]
     with proxy(tmp_path, keyless.url) as url:
         for _ in range(3):

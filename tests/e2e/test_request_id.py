@@ -142,7 +142,7 @@ def test_a_line_in_the_log_stays_one_whatever_a_path_holds(models, start):
     service.says(r'path="/a\ncode=200 b"')
 
 
-def test_an_access_log_that_is_none_is_refused_in_words(models):
+def test_an_invalid_access_log_is_refused_in_words(models):
     for value in ("some", "0", "1.5", "nan"):
         with pytest.raises(AssertionError, match="choose off, errors, all, or a share"):
             Service(models, "--access-log", value)

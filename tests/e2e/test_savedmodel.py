@@ -156,7 +156,7 @@ def test_only_the_batch_fails_in_which_a_process_hangs(models):
         assert service.stop() == 0
 
 
-def test_without_tensorflow_a_version_goes_on_as_it_was_and_it_is_said_what_to_install(models, tmp_path):
+def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_says_what_to_install(models, tmp_path):
     stand_in = tmp_path / ".without-tensorflow"
     stand_in.mkdir()
     (stand_in / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")

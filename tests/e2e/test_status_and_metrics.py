@@ -150,7 +150,7 @@ NO_GPU = (
 )
 
 
-def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_in_one_sentence(tmp_path):
+def test_a_version_that_requires_a_missing_gpu_is_refused_in_one_sentence(tmp_path):
     write_words_model(tmp_path)
     write_brightness_model(tmp_path)
     (tmp_path / "words/serving.json").write_text('{"device": "cuda:0"}')
@@ -170,7 +170,7 @@ def test_a_version_that_wants_a_gpu_that_is_not_there_is_refused_in_one_sentence
     assert service.stop() == 0
 
 
-def test_a_service_that_is_told_to_use_a_gpu_and_has_none_says_so_of_every_model(tmp_path):
+def test_a_service_without_the_requested_gpu_says_so_for_every_model(tmp_path):
     write_words_model(tmp_path)
     service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
     why = NO_GPU.format("cuda")
@@ -182,7 +182,7 @@ def test_a_service_that_is_told_to_use_a_gpu_and_has_none_says_so_of_every_model
     assert service.stop() == 0
 
 
-def test_a_version_whose_device_changes_in_serving_json_is_loaded_anew(tmp_path):
+def test_a_version_whose_device_changes_in_serving_json_is_loaded_again(tmp_path):
     write_words_model(tmp_path)
     service = Service(tmp_path, "--watch", "off")
     [before] = service.client.get("/v2/devices").json()["models"]

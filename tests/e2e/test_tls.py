@@ -97,7 +97,7 @@ def test_plain_text_gets_nothing(encrypted):
         httpx.get(encrypted.url.replace("https", "http") + "/v2/health/live")
 
 
-def test_a_refusal_arrives_although_the_client_goes_on_sending(encrypted, certificates):
+def test_a_refusal_arrives_although_the_client_keeps_sending(encrypted, certificates):
     """Over TLS no side can be closed alone."""
     with client_of(encrypted, certificates.ca) as client:
         for _ in range(3):

@@ -97,7 +97,7 @@ def test_a_number_beyond_float32_is_refused_even_there(url):
 
 
 @pytest.mark.parametrize("values", [[np.nan], [np.inf]])
-def test_raw_bytes_that_are_no_finite_number_are_refused_too(url, values):
+def test_raw_bytes_that_are_not_finite_numbers_are_refused_too(url, values):
     octets = {"content-type": "application/octet-stream"}
     content = np.array(values, np.float32).tobytes()
     refused = httpx.post(f"{url}/v1/models/rule:predict", content=content, headers=octets)

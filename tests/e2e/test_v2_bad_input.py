@@ -53,12 +53,12 @@ def binary(size, **changes):
         (
             with_input(data=[1, 2, 3]),
             "'data' of input 'pixels' holds 3 values, nested as [3]; "
-            "shape [1, 4, 4] wants 16, flat or nested like that",
+            "shape [1, 4, 4] requires 16, flat or nested in that shape",
         ),
         (
             with_input(data=[[1] * 8, [2] * 8]),
             "'data' of input 'pixels' holds 16 values, nested as [2, 8]; "
-            "shape [1, 4, 4] wants 16, flat or nested like that",
+            "shape [1, 4, 4] requires 16, flat or nested in that shape",
         ),
         (
             with_input(data=[*range(14), [14, 15]]),
@@ -203,7 +203,7 @@ def test_a_binary_size_that_does_not_fit_the_shape(tiny):
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "16", True])
-def test_a_binary_size_that_is_no_size(tiny, size):
+def test_a_binary_size_that_is_not_a_size(tiny, size):
     error = infer(tiny, binary(size), tail=bytes(16))
     assert error == f"'binary_data_size' of input 'pixels' is {size!r}; send a whole number of bytes"
 
@@ -240,7 +240,7 @@ def test_raw_bytes_of_the_wrong_size(tiny, model, size, error):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[1]", b"7", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_object(tiny, body):
+def test_a_body_that_is_not_a_json_object(tiny, body):
     assert infer(tiny, body)
     assert refused(tiny, INFER, content=body, headers={"inference-header-content-length": str(len(body))})
 

@@ -19,7 +19,7 @@ def memory(field):
 
 data, asked = sys.stdin.buffer.read(), 0
 with open("/proc/self/clear_refs", "w") as peak:
-    peak.write("5")  # the peak begins anew
+    peak.write("5")  # reset the peak
 before, began = memory("VmRSS"), time.process_time()
 try:
     file = open_image(data, longest_edge=int(sys.argv[1]))
@@ -35,7 +35,7 @@ print(json.dumps({"outcome": outcome, "seconds": spent, "peak_bytes": peak_bytes
 
 
 def least_seconds(call, *, runs):
-    """The least processor time of this thread in so many runs: other work on the machine only adds to it."""
+    """The least processor time of this thread in several runs: other work on the machine only adds to it."""
     best = float("inf")
     for _ in range(runs):
         began = time.thread_time()

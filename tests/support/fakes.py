@@ -150,6 +150,6 @@ async def until(happened):
 
 
 async def turns(count):
-    """Give everybody else so many turns of the event loop."""
+    """Give all other tasks this many turns of the event loop."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -24,7 +24,7 @@ def png(*chunks, size=(64, 64), bits=8, colour=0, rows=None):
 
 
 def profile():
-    """An iCCP chunk that inflates to almost a mebibyte and has no end: Pillow goes on after it."""
+    """An iCCP chunk that inflates to almost a mebibyte and has no end: Pillow continues after it."""
     return png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20), 9)[:-1])
 
 
@@ -102,7 +102,7 @@ def tile(width, height, *, size=(64, 64)):
 
 
 def strips(count, content, *, size, compression, listed=True):
-    """A TIFF of so many strips of one row, all of them the same bytes."""
+    """A TIFF of ``count`` strips of one row, all of them the same bytes."""
     first = directory_end(9 if listed else 8)
     offsets = first + len(content)
     tags = [(273, 4, count, offsets), (278, 4, 1, 1)]
@@ -119,7 +119,7 @@ def jpeg_strip(content, size):
 
 
 def directory_of(kind, count, *, tag=0x0112):
-    """EXIF of one tag that has so many values."""
+    """EXIF of one tag with many values."""
     return tiff([(tag, kind, count, directory_end(1))], after=b"\7\0\0\0" * (count if kind == 4 else 2 * count))
 
 
@@ -128,7 +128,7 @@ def many_tags(count):
 
 
 def fractions_below(count):
-    """A TIFF whose EXIF directory has so many fractions."""
+    """A TIFF whose EXIF directory has many fractions."""
     tags = ((273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 4096), (34665, 4, 1, directory_end(10)))
     at = directory_end(10) + 18
     inner = struct.pack("<HHHIII", 1, 33434, 5, count, at, 0)
@@ -153,7 +153,7 @@ def run_lengths(size, content):
 
 
 def animated(form, frames, *, size=(256, 256)):
-    """An image of so many frames."""
+    """An image of several frames."""
     buffer = io.BytesIO()
     images = [Image.effect_noise(size, 20 + index % 50).convert("RGB") for index in range(frames)]
     images[0].save(buffer, form, save_all=True, append_images=images[1:])

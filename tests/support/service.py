@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def own_environment() -> dict[str, str]:
-    """The environment without settings of whoever runs the tests."""
+    """The environment without the settings of the user who runs the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
 
 
@@ -127,7 +127,7 @@ class Service:
             time.sleep(0.02)
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of the one sample of that name with those labels; 0 if there is none."""
+        """The value of the only sample of that name with those labels; 0 without one."""
         for family in text_string_to_metric_families(self.client.get("/metrics").text):
             for sample in family.samples:
                 if sample.name == name and labels.items() <= sample.labels.items():

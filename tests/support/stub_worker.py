@@ -13,7 +13,7 @@ from app.runtime.engines.savedmodel_worker import serve
 
 # Values of x: the process is killed while it runs the batch; the batch is refused; it never ends.
 DEADLY, REFUSED, ENDLESS = 99.0, 98.0, 97.0
-# A file beside the model: the process says that it cannot load; it never says anything.
+# Files next to the model: the process reports that it cannot load; it never reports anything.
 CANNOT_LOAD, NEVER_READY = "cannot-load", "never-ready"
 
 

@@ -62,7 +62,7 @@ def test_an_empty_training_part_is_refused_and_no_run_is_left(make, draw, tmp_pa
 def test_data_of_one_class_are_refused_with_its_name(tmp_path, console):
     examples = bright_images(32, 1)
     alike = Examples(instances=examples.instances, labels=np.ones(32, np.int32))
-    sentence = "^given: all 32 training rows are of the class 'bright'; there is nothing to tell apart$"
+    sentence = "^given: all 32 training rows are of the class 'bright'; there is nothing to distinguish$"
     refused(image_recipe(data=given(bright_images, train=alike)), sentence, tmp_path, console)
 
 
@@ -70,7 +70,7 @@ def test_data_of_one_class_are_refused_with_its_name(tmp_path, console):
 @pytest.mark.parametrize(("part", "name"), [("train", "training"), ("validation", "validation")])
 def test_a_label_outside_the_classes_is_refused_with_part_row_and_value(part, name, label, tmp_path, console):
     wrong = changed(bright_images(16, 1), row=7, label=label)
-    sentence = f"^given: row 7 of the {name} part has label {label}, there are 2 classes, 0 to 1$"
+    sentence = f"^given: row 7 of the {name} part has label {label}, but there are 2 classes, 0 to 1$"
     refused(image_recipe(data=given(bright_images, **{part: wrong})), sentence, tmp_path, console)
 
 
@@ -93,7 +93,7 @@ def test_a_test_part_is_checked_when_it_is_read(tmp_path, console):
 
 def test_more_instances_than_labels_are_refused(tmp_path, console):
     lopsided = Examples(instances=bright_images(33, 1).instances, labels=bright_images(32, 1).labels)
-    sentence = "^given: the training part has 33 instances and 32 labels$"
+    sentence = "^given: the training part has 33 instances but 32 labels$"
     refused(image_recipe(data=given(bright_images, train=lopsided)), sentence, tmp_path, console)
 
 
@@ -101,7 +101,7 @@ def test_targets_without_a_width_are_refused(tmp_path, console):
     """Against answers of shape (rows, 1) they would be compared each with each."""
     points = plane_points(32, 1)
     flat = Examples(instances=points.instances, labels=points.labels[:, 0])
-    sentence = r"^given: the targets of the training part have shape \(32,\); \(rows, width\) is meant$"
+    sentence = r"^given: the targets of the training part have shape \(32,\); \(rows, width\) is expected$"
     refused(number_recipe(data=given(plane_points, train=flat)), sentence, tmp_path, console)
 
 
@@ -155,8 +155,8 @@ def test_images_of_several_sizes_are_refused_with_the_names_of_two(data_director
     )
     (data_directory / "test.tar").touch()
     sentence = (
-        r"train\.tar: dog/0002\.jpg has shape \(48, 48, 3\), cat/0001\.jpg has \(32, 32, 3\); "
-        "all images of a data set have one size"
+        r"train\.tar: dog/0002\.jpg has shape \(48, 48, 3\), but cat/0001\.jpg has \(32, 32, 3\); "
+        "all images of a data set must have the same size"
     )
     with pytest.raises(DataUnusable, match=sentence):
         CatsVsDogs().load()

@@ -95,7 +95,7 @@ def test_evaluate_measures_a_run_again(published):
     assert "Ankle boot" in again.stdout
 
 
-def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
+def test_ctrl_c_says_how_to_continue_and_resume_does(tmp_path):
     command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
     with subprocess.Popen(
         [sys.executable, "-m", "training", *command, "--epochs", "30", "--run-id", "x"],
@@ -112,7 +112,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
                 break
         rest = process.stdout.read()
         assert process.wait() == 130
-    assert "interrupted; the same command with --resume goes on after the last checkpoint" in rest
+    assert "interrupted; the same command with --resume continues after the last checkpoint" in rest
     other = training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
     assert other.returncode == 2
     assert "--resume takes no other settings" in other.stderr
@@ -135,11 +135,11 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
         (("run", "mlp"), "there is no recipe 'mlp'; there are: activations, backprop-by-hand, cats-vs-dogs-cnn"),
         (
             ("run", "fashion-mnist-mlp", "--set", "epochs=2"),
-            "'epochs' names no setting; did you mean --set fitting.epochs=2?",
+            "'epochs' is not a setting; did you mean --set fitting.epochs=2?",
         ),
-        (("run", "fashion-mnist-mlp", "--set", "fitting.epochs=x"), "fitting.epochs=x: wants a whole number"),
+        (("run", "fashion-mnist-mlp", "--set", "fitting.epochs=x"), "fitting.epochs=x: expected a whole number"),
         (("run", "fashion-mnist-mlp", "--resume"), "start one without --resume"),
-        (("evaluate", "runs/nowhere"), "is no run"),
+        (("evaluate", "runs/nowhere"), "is not a run"),
         (("reproduce",), "no recipe has a published version under models"),
     ],
 )
@@ -187,11 +187,11 @@ def test_a_target_without_a_validation_part_leaves_the_test_set_alone(write_reci
     )
     ended = command("run", "tiny-images", "--publish")
     assert ended.code == 1
-    assert "no validation part says whether 0.9050 is reached, the target and half a point" in ended.out
-    assert "the test set was not touched" in ended.out
+    assert "no validation part shows whether 0.9050 is reached, the target and half a point" in ended.out
+    assert "the test set was not used" in ended.out
     forced = command("run", "tiny-images", "--resume", "--publish", "--force")
     assert forced.code == 0
-    assert "tested all the same, by --force" in (tmp_path / "models/tiny-images/1/card.md").read_text()
+    assert "tested anyway, by --force" in (tmp_path / "models/tiny-images/1/card.md").read_text()
 
 
 def test_without_tensorflow_one_sentence_says_what_to_run(tmp_path):

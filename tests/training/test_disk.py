@@ -21,7 +21,7 @@ def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
-def test_a_file_that_could_not_be_written_is_as_it_was_with_nothing_beside_it(error, tmp_path):
+def test_a_file_that_could_not_be_written_is_unchanged_and_no_other_file_is_left(error, tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
 

@@ -28,7 +28,7 @@ def shell(script, cwd):
     )
 
 
-def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_goes_on(tmp_path):
+def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_continues(tmp_path):
     done = shell(
         f"""
         mkdir runs
@@ -44,7 +44,7 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_goes_on(t
     )
     [error] = done.stderr.splitlines()
     assert error.startswith("error: no space is left for ")
-    advice = "is as it was after its last checkpoint: free some space, and go on with --resume"
+    advice = "is unchanged since its last checkpoint: free some space, and continue with --resume"
     assert error.endswith(f"; runs/fashion-mnist-mlp/x {advice}")
     before, after = done.stdout.split("more space\n")
     assert "epoch   1/3" in before

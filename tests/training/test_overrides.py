@@ -33,7 +33,7 @@ def test_an_optional_setting_can_be_switched_off():
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(SettingRefused, match=r"^'xyz' names no setting; there are: .*optimizer.learning_rate"):
+    with pytest.raises(SettingRefused, match=r"^'xyz' is not a setting; there are: .*optimizer.learning_rate"):
         apply_overrides(image_recipe(), ["xyz=1"])
 
 
@@ -48,30 +48,30 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
     ],
 )
 def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
-    with pytest.raises(SettingRefused, match=f"names no setting; did you mean --set {meant}[?]$"):
+    with pytest.raises(SettingRefused, match=f"is not a setting; did you mean --set {meant}[?]$"):
         apply_overrides(image_recipe(), [assignment])
 
 
 @pytest.mark.parametrize(
     ("assignment", "rule"),
     [
-        ("fitting.epochs=many", "wants a whole number"),
-        ("optimizer.learning_rate=fast", "wants a number"),
-        ("optimizer.name=lion", "wants one of sgd, momentum, nesterov"),
-        ("pipeline.augmentation.flip=perhaps", "wants true or false"),
+        ("fitting.epochs=many", "expected a whole number"),
+        ("optimizer.learning_rate=fast", "expected a number"),
+        ("optimizer.name=lion", "expected one of sgd, momentum, nesterov"),
+        ("pipeline.augmentation.flip=perhaps", "expected true or false"),
         ("optimizer.schedule.warmup=1.5", "fraction of all steps"),
-        ("pipeline.augmentation.mixup=1.1", "together they are at most 1"),
-        ("network.pair=1,2,3", "wants 2 values separated by commas"),
-        ("network.pair=1,x", "wants a whole number"),
+        ("pipeline.augmentation.mixup=1.1", "their sum must be at most 1"),
+        ("network.pair=1,2,3", "expected 2 values separated by commas"),
+        ("network.pair=1,x", "expected a whole number"),
         ("fitting.epochs", "has no '='"),
-        ("fitting.epochs=0", "epochs is at least 1"),
-        ("fitting.batch_size=0", "batch_size is at least 1"),
-        ("fitting.validate_every=0", "validate_every is at least 1"),
-        ("fitting.checkpoint_every=-1", "checkpoint_every is at least 1"),
-        ("fitting.evaluation_batch_size=0", "evaluation_batch_size is at least 1"),
-        ("fitting.patience=0", "patience is at least 1, or none"),
-        ("optimizer.momentum=1.5", "momentum is a share, from 0 to 1"),
-        ("optimizer.ema_momentum=-0.1", "ema_momentum is a share, from 0 to 1"),
+        ("fitting.epochs=0", "epochs must be at least 1"),
+        ("fitting.batch_size=0", "batch_size must be at least 1"),
+        ("fitting.validate_every=0", "validate_every must be at least 1"),
+        ("fitting.checkpoint_every=-1", "checkpoint_every must be at least 1"),
+        ("fitting.evaluation_batch_size=0", "evaluation_batch_size must be at least 1"),
+        ("fitting.patience=0", "patience must be at least 1, or none"),
+        ("optimizer.momentum=1.5", "momentum must be a share, from 0 to 1"),
+        ("optimizer.ema_momentum=-0.1", "ema_momentum must be a share, from 0 to 1"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
@@ -81,14 +81,14 @@ def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
 
 def test_what_a_recipe_is_cannot_be_overridden():
     for path in ("name", "build", "targets.test_accuracy", "pipeline.steps"):
-        with pytest.raises(SettingRefused, match="names no setting"):
+        with pytest.raises(SettingRefused, match="is not a setting"):
             apply_overrides(image_recipe(), [f"{path}=1"])
 
 
-def test_a_function_in_the_place_of_a_dataclass_is_no_setting():
+def test_a_function_in_place_of_a_dataclass_is_not_a_setting():
     recipe = image_recipe(study=lambda subject: None)
     assert "study" not in dict(settings(recipe))
-    with pytest.raises(SettingRefused, match="'study' names no setting"):
+    with pytest.raises(SettingRefused, match="'study' is not a setting"):
         apply_overrides(recipe, ["study=1"])
 
 

@@ -18,10 +18,10 @@ def test_findings_stand_in_metrics_report_and_card(tmp_path, console):
     assert asked["value"] == pytest.approx(0.5, abs=0.1)
     assert rows == {"name": "rows", "value": 64, "wanted": "", "holds": None}
     page = (tmp_path / "report.html").read_text()
-    assert "(as wanted: 0.5 ± 0.1)" in page
+    assert "(as expected: 0.5 ± 0.1)" in page
     assert "<p>Asked once.</p>" in page
     card = (outcome.version / "card.md").read_text()
-    assert "(as wanted: 0.5 ± 0.1) |" in card
+    assert "(as expected: 0.5 ± 0.1) |" in card
     assert "| rows | 64 |" in card
 
 
@@ -30,19 +30,19 @@ def test_a_missed_finding_refuses_publishing_and_says_which(tmp_path, console):
     outcome = run(number_recipe(study=AskedAtZero(wanted=7.0)), plan, directory=tmp_path, console=console)
     assert outcome.version is None
     assert not (tmp_path / "models").exists()
-    assert "not published: f(0, 0) is not as wanted; --force publishes" in console.file.getvalue()
-    assert "(NOT as wanted: 7 ± 0.1)" in (tmp_path / "report.html").read_text()
+    assert "not published: f(0, 0) is not as expected; --force publishes" in console.file.getvalue()
+    assert "(NOT as expected: 7 ± 0.1)" in (tmp_path / "report.html").read_text()
 
 
-def test_force_publishes_all_the_same_and_the_card_tells(tmp_path, console):
+def test_force_publishes_anyway_and_the_card_says_so(tmp_path, console):
     plan = Plan(repository=tmp_path / "models", force=True)
     outcome = run(number_recipe(study=AskedAtZero(wanted=7.0)), plan, directory=tmp_path, console=console)
     card = (outcome.version / "card.md").read_text()
-    assert "published though f(0, 0) is not as wanted, by --force" in card
+    assert "published though f(0, 0) is not as expected, by --force" in card
     assert "python -m training run tiny-numbers --force --publish" in card
 
 
-def test_the_command_exits_with_1_prints_the_table_and_goes_on_by_force(write_recipe, command, tmp_path):
+def test_the_command_exits_with_1_prints_the_table_and_continues_by_force(write_recipe, command, tmp_path):
     write_recipe(
         "tiny_numbers.py",
         """
@@ -58,7 +58,7 @@ def test_the_command_exits_with_1_prints_the_table_and_goes_on_by_force(write_re
     assert unpublished.code == 1
     agreeing = command("run", "tiny-numbers", "--set", "study.wanted=0.5", "--test", "--run-id", "y")
     assert agreeing.code == 0
-    assert "the test set was not touched" in agreeing.out
+    assert "the test set was not used" in agreeing.out
     forced = command("run", "tiny-numbers", "--resume", "--publish", "--force", "--run-id", "x")
     assert forced.code == 0
     assert "published: models/tiny-numbers/1" in forced.out

@@ -1,7 +1,7 @@
 """tf.data pipelines of images, and their augmentation, vectorised over batches.
 
-All randomness is stateless: a batch depends on the seed, the epoch and its number in the epoch, so a resumed run
-sees what the uninterrupted one would have seen.
+All randomness is stateless: a batch depends on the seed, the epoch and its number in the epoch, so a resumed run sees
+the same batches as an uninterrupted one.
 """
 
 import math
@@ -24,7 +24,7 @@ MIDDLE_GREY = 127.5
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeed:
-    """``Feed`` of images; ``shape`` is that of one image."""
+    """``Feed`` of images; ``shape`` is the shape of one image."""
 
     pipeline: ImageSettings
     shape: tuple[int, ...]
@@ -111,7 +111,7 @@ def augment(images: Any, targets: Any, settings: ImageAugmentation, seeds: Itera
     Args:
         images: uint8 (batch, height, width) or (batch, height, width, 3).
         targets: float32 (batch, classes), each row sums to 1.
-        settings: what to do.
+        settings: the augmentation.
         seeds: a fresh stateless seed, shape (2,), for every draw.
 
     Returns:
@@ -140,7 +140,7 @@ def augment(images: Any, targets: Any, settings: ImageAugmentation, seeds: Itera
 
 
 def _shift_and_flip(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
-    """Each image of uint8 (batch, height, width, channels) shifted and mirrored on its own, by two gathers."""
+    """Shift and mirror each image of uint8 (batch, height, width, channels) separately, with two gathers."""
     batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
     edge = settings.shift
     padded = tf.pad(images, [[0, 0], [edge, edge], [edge, edge], [0, 0]])
@@ -154,7 +154,7 @@ def _shift_and_flip(images: Any, settings: ImageAugmentation, seeds: Iterator[An
 
 
 def _warp(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
-    """One projective transform per image: shift, mirror and, for a share, turn, zoom, stretch and shear; float32.
+    """One projective transform per image: shift, mirror and, for a share, rotate, zoom, stretch and shear; float32.
 
     Images that are not warped move by whole pixels and stay sharp.
     """
@@ -167,7 +167,7 @@ def _warp(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any
     mirrored = tf.random.stateless_uniform([batch], next(seeds)) < (0.5 if settings.flip else 0.0)
     mirror = tf.where(mirrored, -1.0, 1.0)
     cosine, sine = tf.cos(angle), tf.sin(angle)
-    # From a pixel of the result to the place it is read from, about the centre:
+    # From a pixel of the result to its source pixel, relative to the centre:
     # x' = a x + b y + right, y' = c x + d y + down.
     a = cosine * scale * stretch * mirror
     b = (cosine * shear - sine) * scale * stretch
@@ -188,7 +188,7 @@ def _warp(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any
 
 
 def _saturate(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
-    """Colours moved towards or away from the grey of their pixel; float32, not yet clipped."""
+    """Colours moved towards or away from the grey of their pixel; float32, not clipped yet."""
     batch, pixels = tf.shape(images)[0], tf.cast(images, tf.float32)
     factor = _between([batch, 1, 1, 1], 1 - settings.saturation, 1 + settings.saturation, next(seeds))
     drained = tf.random.stateless_uniform([batch, 1, 1, 1], next(seeds)) < settings.greyscale
@@ -197,7 +197,7 @@ def _saturate(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) ->
 
 
 def _recolour(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
-    """Contrast around the middle grey, brightness and channel shifts; float32, not yet clipped."""
+    """Contrast around the middle grey, brightness and channel shifts; float32, not clipped yet."""
     batch, channels = tf.shape(images)[0], images.shape[3]
     gain = _between([batch, 1, 1, 1], 1 - settings.contrast, 1 + settings.contrast, next(seeds))
     bias = _between([batch, 1, 1, 1], -settings.brightness, settings.brightness, next(seeds))
@@ -207,7 +207,7 @@ def _recolour(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) ->
 
 
 def _cut_out(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> Any:
-    """A square painted over. Source: DeVries & Taylor, arXiv:1708.04552."""
+    """Paint over a square. Source: DeVries & Taylor, arXiv:1708.04552."""
     batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
     top = _whole(batch, height, next(seeds)) - settings.cutout // 2
     left = _whole(batch, width, next(seeds)) - settings.cutout // 2
@@ -220,9 +220,9 @@ def _cut_out(images: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> 
 
 
 def _mix(images: Any, targets: Any, settings: ImageAugmentation, seeds: Iterator[Any]) -> tuple[Any, Any]:
-    """Take a share of the batch in reverse order: of every pixel (mixup) or all of some pixels (cutmix).
+    """Mix a batch with itself in reverse order: a share of every pixel (mixup) or all of some pixels (cutmix).
 
-    Source: Zhang et al., arXiv:1710.09412, and Yun et al., arXiv:1905.04899, both with evenly drawn shares.
+    Source: Zhang et al., arXiv:1710.09412, and Yun et al., arXiv:1905.04899, both with uniformly drawn shares.
     """
     batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
     draw = tf.random.stateless_uniform([batch, 1], next(seeds))
@@ -242,7 +242,7 @@ def _mix(images: Any, targets: Any, settings: ImageAugmentation, seeds: Iterator
 
 
 def _near(size: int, side: Any, seed: Any) -> Any:
-    """bool (batch, size): which places lie in an interval of ``side`` times ``size`` about a random centre."""
+    """bool (batch, size): positions in an interval of ``side`` times ``size`` around a random centre."""
     centre = tf.random.stateless_uniform(tf.shape(side), seed) * size  # (batch, 1)
     return tf.abs(tf.range(size, dtype=tf.float32)[tf.newaxis] + 0.5 - centre) < side * size / 2
 
@@ -253,5 +253,5 @@ def _whole(batch: Any, limit: int, seed: Any) -> Any:
 
 
 def _between(shape: list[Any], low: float, high: float, seed: Any) -> Any:
-    """float32 of ``shape``, even between ``low`` and ``high``."""
+    """float32 of ``shape``, uniform between ``low`` and ``high``."""
     return tf.random.stateless_uniform(shape, seed) * (high - low) + low

@@ -1,4 +1,4 @@
-"""tf.data pipelines of running text as token ids: windows to train on, contexts to measure on."""
+"""tf.data pipelines of running text as token ids: windows for training, contexts for measuring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class NextTokenFeed:
-    """``Feed`` of running text; a target is a column of the output: the id of the token less one."""
+    """``Feed`` of running text; a target is a column of the output: the token id minus one."""
 
     pipeline: NextTokenSettings
     tokenizer: Tokenizer
@@ -46,14 +46,14 @@ class NextTokenFeed:
         return [whole.encode(text) for text in examples.instances]
 
     def rows(self, examples: Examples) -> int:
-        """Windows of one epoch; none where the text is too short for one that may begin anywhere."""
+        """Number of windows of one epoch; 0 if the text is too short for a window that may start anywhere."""
         return self._windows(sum(len(passage) for passage in self.passages(examples)))
 
     def _windows(self, tokens: int) -> int:
         return max(0, (tokens - 1) // self.pipeline.max_length - 1)
 
     def training(self, examples: Examples, span: Span) -> Any:
-        """Windows of the joined passages as (ids (batch, length), columns (batch, length)), cut anew each epoch.
+        """Windows of the joined passages as (ids (batch, length), columns (batch, length)), cut differently each epoch.
 
         A span of a smaller ``max_length`` reads the beginning of each window.
         """
@@ -89,7 +89,7 @@ class NextTokenFeed:
         return tf.data.Dataset.from_tensor_slices((read, targets)).batch(batch_size).cache()
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
-        """What precedes each token of each passage but the first, padded; in the order of ``truth``."""
+        """The tokens before each token of each passage except the first one, padded; in the order of ``truth``."""
         contexts = self.contexts(examples)
 
         def batches() -> Any:
@@ -103,7 +103,7 @@ class NextTokenFeed:
         return dataset.apply(tf.data.experimental.assert_cardinality(parts)).prefetch(4), np.arange(len(contexts))
 
     def contexts(self, examples: Examples) -> "Contexts":
-        """Every token of the passages that has one before it in its passage."""
+        """Every token of the passages that has a predecessor in its passage."""
         passages = self.passages(examples)
         lengths = [len(passage) for passage in passages]
         starts = np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
@@ -112,7 +112,7 @@ class NextTokenFeed:
         return Contexts(stream=np.concatenate(passages), starts=starts[inner], places=places[inner])
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
-        """Column of each token predicted."""
+        """Column of each predicted token."""
         return self.contexts(examples).targets
 
     def sample(self, examples: Examples, rows: int) -> Examples:
@@ -121,14 +121,14 @@ class NextTokenFeed:
         return examples.take(np.arange(min(int(np.searchsorted(ends, rows)) + 1, len(examples))))
 
     def statistics(self, examples: Examples) -> Mapping[str, Any]:
-        """Share of tokens that the vocabulary lacks; lengths are those of passages and say nothing."""
+        """Share of tokens that the vocabulary lacks; lengths are those of passages and carry no information."""
         stream = np.concatenate(self.passages(examples))
         return {"kind": "text", "rows": len(stream), "unknown_share": {"mean": float((stream == UNKNOWN_ID).mean())}}
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """Tokens to predict, and where what precedes them lies.
+    """Tokens to predict, and the position of the tokens before them.
 
     Attributes:
         stream: int32, all passages joined.
@@ -147,7 +147,7 @@ class Contexts:
 
     @property
     def targets(self) -> Ids:
-        """Column of each token: its id less one."""
+        """Column of each token: its id minus one."""
         targets: Ids = self.stream[self.places] - 1
         return targets
 

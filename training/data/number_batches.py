@@ -15,7 +15,7 @@ from training.datasets.splits import Examples
 
 @dataclass(frozen=True, kw_only=True)
 class NumberFeed:
-    """``Feed`` of numbers; ``shape`` is that of one row."""
+    """``Feed`` of numbers; ``shape`` is the shape of one row."""
 
     pipeline: NumberSettings
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class NumberFeed:
         return len(examples)
 
     def training(self, examples: Examples, span: Span) -> Any:
-        """See ``Feed.training``; targets are the numbers wanted."""
+        """See ``Feed.training``; targets are the expected numbers."""
         numbers, targets = tf.constant(examples.instances), tf.constant(examples.labels)
 
         def epoch(number: Any) -> Any:
@@ -53,7 +53,7 @@ class NumberFeed:
         return dataset.batch(batch_size).cache(), np.arange(len(examples))
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
-        """The numbers wanted."""
+        """The expected numbers."""
         return examples.labels
 
     def sample(self, examples: Examples, rows: int) -> Examples:

@@ -1,6 +1,6 @@
-"""From instances to batches: what a pipeline is, and the four that there are.
+"""From instances to batches: the interface of a pipeline, and the four pipelines.
 
-A pipeline is bound to a training part once (text builds its vocabulary there) and then is a ``Feed``. Importing this
+A pipeline is bound to a training part once (text builds its vocabulary there) and becomes a ``Feed``. Importing this
 module does not import TensorFlow.
 """
 
@@ -22,9 +22,9 @@ class Feed(Protocol):
     """A pipeline bound to a training part.
 
     Attributes:
-        input: what the network takes.
-        preprocessing: how the service makes it from an encoded image or a text.
-        tokenizer: for text, else None.
+        input: input of the network.
+        preprocessing: how the service creates it from an encoded image or a text.
+        tokenizer: for text; None otherwise.
     """
 
     @property
@@ -46,23 +46,23 @@ class Feed(Protocol):
         ...
 
     def watched(self, examples: Examples, *, batch_size: int) -> Any:
-        """tf.data.Dataset of (inputs, targets) for looks at a part while training: as ``training``, but once."""
+        """tf.data.Dataset of (inputs, targets) for evaluations during training: as ``training``, but one pass."""
         ...
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
-        """tf.data.Dataset of (inputs, targets), cached, and the row of ``truth`` that each of its rows is."""
+        """tf.data.Dataset of (inputs, targets), cached, and for each of its rows the index in ``truth``."""
         ...
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
-        """What the network should have answered, as the recipe's task wants it."""
+        """The correct answers of the network, in the form of the recipe's task."""
         ...
 
     def sample(self, examples: Examples, rows: int) -> Examples:
-        """A part of ``examples`` that gives about ``rows`` rows of ``truth``; they are in random order already."""
+        """A part of ``examples`` that gives about ``rows`` rows of ``truth``; the examples are in random order."""
         ...
 
     def statistics(self, examples: Examples) -> Mapping[str, Any]:
-        """What the inputs look like, for drift detection."""
+        """Statistics of the inputs, for drift detection."""
         ...
 
 
@@ -70,7 +70,7 @@ class Pipeline(Protocol):
     """Settings of a pipeline."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
-        """The feed for a training part; ``classes`` is 0 where there are none."""
+        """The feed for a training part; ``classes`` is 0 for tasks without classes."""
         ...
 
 
@@ -82,7 +82,7 @@ class ImagePipeline(ImageSettings):
         """The feed for images of the shape of ``train``."""
         from training.data.image_batches import ImageFeed
 
-        assert isinstance(train.instances, np.ndarray)  # an image recipe has an image data set
+        assert isinstance(train.instances, np.ndarray)  # image recipes have image data sets
         return ImageFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
 
 

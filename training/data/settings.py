@@ -10,14 +10,15 @@ from training.overrides import FIXED
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The epochs that a training data set yields, one after the other.
+    """The epochs that a training data set yields in sequence.
 
     Attributes:
-        first_epoch: 0, or where an interrupted run goes on; epoch e gives the same batches in either case.
+        first_epoch: 0, or the epoch at which an interrupted run continues; epoch e gives the same batches in either
+            case.
         epochs: number of epochs of the whole run.
-        batch_size: instances of each batch; what does not fill one is left out of that epoch.
-        seed: order, augmentation and noise follow from it and the epoch's number alone.
-        max_length: for texts: most tokens, if other than the pipeline's.
+        batch_size: instances of each batch; a remainder that does not fill a batch is left out of the epoch.
+        seed: the seed and the epoch's number determine order, augmentation and noise.
+        max_length: for texts: most tokens, if different from the pipeline's.
     """
 
     first_epoch: int = 0
@@ -29,27 +30,27 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAugmentation:
-    """What happens to a training image; applied in the order below, to whole batches.
+    """Augmentation of training images; applied in the order below, to whole batches.
 
     Attributes:
         shift: largest shift in pixels, in each direction, over a black border, or a mirrored one if images are warped.
         flip: mirror half of the images left to right.
-        warp: share of the images that are turned, zoomed, stretched and sheared about their centre; 0 for none.
+        warp: share of the images that are rotated, zoomed, stretched and sheared about their centre; 0 for none.
         rotation: largest angle of a warped image, in degrees.
-        zoom, aspect: largest natural logarithm of its scale, and of its width's against its height's.
+        zoom, aspect: largest natural logarithm of its scale, and of its width relative to its height.
         shear: largest horizontal shear.
         contrast: contrast is multiplied by 1 -/+ this, around the middle grey.
-        brightness: intensities move by up to this, of 255.
-        colour: each channel moves by up to this, of 255; only for colour images.
+        brightness: intensities change by up to this, of 255.
+        colour: each channel changes by up to this, of 255; only for colour images.
         saturation: distance from grey is multiplied by 1 -/+ this; only for colour images.
         greyscale: share of the colour images that lose their colour.
         noise: standard deviation of the normal noise on each intensity, of 255.
         cutout: edge in pixels of a square that is painted over, centred anywhere in the image; 0 for none.
-        cutout_share: share of the images it happens to.
+        cutout_share: share of the images with such a square.
         cutout_fill: intensity of the square.
-        mixup: share of the images that are blended with another of the batch, labels alike.
+        mixup: share of the images that are blended with another of the batch, as are their labels.
         mixup_limit: largest weight of the other image.
-        cutmix: share of the images that get a rectangle of another, labels alike; never one that is blended.
+        cutmix: share of the images that get a rectangle of another, as do their labels; never a blended image.
         cutmix_limit: largest area of the rectangle, as a share of the image.
     """
 
@@ -76,7 +77,7 @@ class ImageAugmentation:
 
     def __post_init__(self) -> None:
         if self.mixup + self.cutmix > 1:
-            raise ValueError("mixup and cutmix are shares of the same images; together they are at most 1")
+            raise ValueError("mixup and cutmix are shares of the same images; their sum must be at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class ImageSettings:
     """Raw pixels: uint8 in, uint8 to the network; normalisation is the network's first layer.
 
     Attributes:
-        steps: what the service does to an image that does not have the input's size and channels.
+        steps: steps of the service for an image that does not have the input's size and channels.
     """
 
     input_name: str = field(default="pixels", metadata=FIXED)
@@ -94,15 +95,15 @@ class ImageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TextAugmentation:
-    """What happens to a training text, before it is cut to the maximum length.
+    """Augmentation of training texts, before they are cut to the maximum length.
 
     Attributes:
         word_dropout: share of the tokens that become the unknown token.
-        crop: share of the texts of which only a random stretch is kept, so that short texts are learnt too.
-        crop_minimum, crop_maximum: length of the stretch in tokens, drawn evenly on a logarithmic scale.
-        crop_at_end: share of the stretches that are the text's end; the others lie anywhere.
-        first_epochs: for this many epochs ...
-        first_length: ... texts are cut to this many tokens, which is faster.
+        crop: share of the texts that are cut to a random stretch, so that short texts are learnt too.
+        crop_minimum, crop_maximum: length of the stretch in tokens, drawn uniformly on a logarithmic scale.
+        crop_at_end: share of the stretches that are at the text's end; the others are anywhere.
+        first_epochs: number of first epochs with shorter texts, which is faster.
+        first_length: most tokens of a text in these epochs.
     """
 
     word_dropout: float = 0.0
@@ -121,7 +122,7 @@ class TextSettings:
     Attributes:
         vocabulary_size: most ids, padding and unknown included.
         max_length: most tokens of a text.
-        keep: which end of a longer text is kept.
+        keep: the end of a longer text that is kept.
         bucket: batches are padded to a multiple of this many tokens.
     """
 
@@ -148,7 +149,7 @@ class NextTokenSettings:
         vocabulary_size: most ids, padding and unknown included.
         max_length: most tokens that the network reads, and the length of a training window.
         scheme: how text is split.
-        word_dropout: share of the tokens read, not of those foretold, that become the unknown token.
+        word_dropout: share of the read tokens, not of the predicted ones, that become the unknown token.
     """
 
     input_name: str = field(default="token_ids", metadata=FIXED)

@@ -77,7 +77,7 @@ class TextFeed:
         return self.evaluation(examples, batch_size=batch_size)[0]
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
-        """See ``Feed.evaluation``. Shortest first, so that little is padding."""
+        """See ``Feed.evaluation``. Shortest first, to reduce padding."""
         rows = [self.tokenizer.encode(text) for text in examples.instances]
         order = np.argsort([len(row) for row in rows], kind="stable")
         targets = np.eye(self.classes, dtype=np.float32)[examples.labels]
@@ -124,10 +124,10 @@ class TextFeed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Planner:
-    """Decides, per epoch, which stretch of which text goes into which batch.
+    """Decides for each epoch which stretches of which texts are in which batch.
 
     Attributes:
-        starts, lengths: int32 (texts,): where each text lies in the concatenation of all of them.
+        starts, lengths: int32 (texts,): position of each text in the concatenation of all of them.
     """
 
     pipeline: TextSettings
@@ -141,11 +141,12 @@ class _Planner:
         return len(self.lengths) // self.span.batch_size
 
     def batches(self, epoch: Any) -> tuple[Any, Any, Any]:
-        """Text numbers, places of the first token and lengths, each int32 (batches, batch size)."""
+        """Text numbers, positions of the first token and lengths, each int32 (batches, batch size)."""
         begin, length = self._stretches(epoch)
         noise = self._draw(epoch, 4) * LENGTH_NOISE
         order = tf.argsort(tf.cast(length, tf.float32) + noise)
-        # The remainder that fills no batch is drawn from all lengths, not always the longest texts.
+        # The remainder that fills no batch is drawn from all lengths, so that the longest texts are not always left
+        # out.
         used = self.batch_count * self.span.batch_size
         keep = tf.sort(tf.argsort(self._draw(epoch, 5))[:used])
         grid = tf.reshape(tf.gather(order, keep), [self.batch_count, self.span.batch_size])
@@ -171,6 +172,6 @@ class _Planner:
         return tf.constant(self.starts) + tf.where(cropped, crop_offset, at_end), length
 
     def _draw(self, epoch: Any, stream: int) -> Any:
-        """float32 (texts,), even between 0 and 1."""
+        """float32 (texts,), uniform between 0 and 1."""
         seed = tf.stack([tf.constant(self.span.seed * 1000 + stream, tf.int64), tf.cast(epoch, tf.int64)])
         return tf.random.stateless_uniform([len(self.lengths)], seed)

@@ -1,1 +1,1 @@
-"""The data sets, one module each, and the project's own synthetic one."""
+"""The data sets, one module each, and the project's own synthetic data set."""

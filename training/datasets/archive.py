@@ -1,6 +1,6 @@
-"""Finds a data set's files on disk, or downloads its makers' archives; checks their checksums.
+"""Finds a data set's files on disk or downloads its makers' archives, and checks their checksums.
 
-Files are looked for in ``ATELIER_DATA_DIR`` (default ``~/.cache/atelier``) and in the data set's own subfolder of
+Files are searched for in ``ATELIER_DATA_DIR`` (default ``~/.cache/atelier``) and in the data set's own subfolder of
 it. Downloads go to the subfolder.
 """
 
@@ -22,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A file as its makers publish it; ``md5`` is theirs, and guards against damage, not against malice."""
+    """A file as its makers publish it; their ``md5`` protects against damage, not against malice."""
 
     name: str
     url: str
@@ -30,12 +30,12 @@ class Archive:
 
 
 def data_directory() -> Path:
-    """Where data sets lie: ``ATELIER_DATA_DIR``, else ``~/.cache/atelier``."""
+    """Directory of the data sets: ``ATELIER_DATA_DIR``, or ``~/.cache/atelier``."""
     return Path(os.environ.get(DATA_VARIABLE) or Path.home() / ".cache" / "atelier")
 
 
 def find(name: str, *, folder: str) -> Path | None:
-    """The file ``name`` in the data directory or in ``folder`` below it; None when it is in neither."""
+    """The file ``name`` in the data directory or in ``folder`` below it; None if it is in neither."""
     root = data_directory()
     return next((path for path in (root / folder / name, root / name) if path.is_file()), None)
 
@@ -50,13 +50,13 @@ def obtain(archive: Archive, *, folder: str) -> Path:
     path = find(archive.name, folder=folder) or _download(archive, data_directory() / folder)
     if (digest := _digest(path, "md5")) != archive.md5:
         raise DataDamaged(
-            f"{path} has md5 {digest}, its makers published {archive.md5}; delete it to download it again"
+            f"{path} has md5 {digest}, but its makers published {archive.md5}; delete it to download it again"
         )
     return path
 
 
 def checksums(*paths: Path) -> Mapping[str, str]:
-    """File name -> sha256, for the record of what a run has read."""
+    """File name -> sha256, to record what a run has read."""
     return {path.name: _digest(path, "sha256") for path in paths}
 
 
@@ -66,7 +66,7 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _download(archive: Archive, directory: Path) -> Path:
-    """Download into a temporary name beside the final one, then rename: a file is there whole or not at all."""
+    """Download to a temporary name next to the final one, then rename: the file is either complete or absent."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as temporary:

@@ -1,4 +1,4 @@
-"""Refuses data that nothing can be learned from, before anything is trained."""
+"""Refuses data from which nothing can be learned, before any training."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from training.errors import DataUnusable
 
 
 def read_splits(source: DataSource, *, synthetic: bool) -> Splits:
-    """Read a data set and check it; its test part is checked when it is read.
+    """Read a data set and check it; the test part is checked when it is read.
 
     Raises:
-        DataUnusable: see ``check_splits``; and what ``DataSource.load`` raises.
+        DataUnusable: see ``check_splits``. Also raises the errors of ``DataSource.load``.
     """
     splits = source.synthetic() if synthetic else source.load()
     check_splits(splits)
@@ -29,8 +29,8 @@ def check_splits(splits: Splits) -> None:
     """Check the train and the validation part.
 
     Raises:
-        DataUnusable: the train part is empty or has one class only; or a part has not as many labels as instances,
-            holds NaN or infinity, or a label that names no class. Says which part, which row and which value.
+        DataUnusable: the train part is empty or has only one class; or a part has different numbers of labels and
+            instances, contains NaN or infinity, or a label without a class. Names the part, the row and the value.
     """
     if not len(splits.train):
         raise DataUnusable(f"{splits.name}: the training part is empty")
@@ -39,14 +39,14 @@ def check_splits(splits: Splits) -> None:
     if len(splits.labels) > 1 and len(present := np.unique(splits.train.labels)) == 1:
         raise DataUnusable(
             f"{splits.name}: all {len(splits.train)} training rows are of the class "
-            f"{splits.labels[int(present[0])]!r}; there is nothing to tell apart"
+            f"{splits.labels[int(present[0])]!r}; there is nothing to distinguish"
         )
 
 
 def _check_part(splits: Splits, part: str, examples: Examples) -> None:
     if len(examples.instances) != len(examples.labels):
         raise DataUnusable(
-            f"{splits.name}: the {part} part has {len(examples.instances)} instances and {len(examples.labels)} labels"
+            f"{splits.name}: the {part} part has {len(examples.instances)} instances but {len(examples.labels)} labels"
         )
     _check_numbers(splits.name, part, examples)
     if splits.labels:
@@ -58,7 +58,7 @@ def _check_labels(splits: Splits, part: str, examples: Examples) -> None:
     if len(wrong):
         raise DataUnusable(
             f"{splits.name}: row {wrong[0]} of the {part} part has label {examples.labels[wrong[0]]}, "
-            f"there are {len(splits.labels)} classes, 0 to {len(splits.labels) - 1}"
+            f"but there are {len(splits.labels)} classes, 0 to {len(splits.labels) - 1}"
         )
 
 
@@ -66,9 +66,9 @@ def _check_numbers(name: str, part: str, examples: Examples) -> None:
     for what, values in (("instance", examples.instances), ("target", examples.labels)):
         if isinstance(values, tuple) or not len(values) or not np.issubdtype(values.dtype, np.floating):
             continue
-        if values.ndim == 1:  # against answers (rows, 1) it would be spread to (rows, rows)
+        if values.ndim == 1:  # with answers (rows, 1) it would broadcast to (rows, rows)
             raise DataUnusable(
-                f"{name}: the {what}s of the {part} part have shape {values.shape}; (rows, width) is meant"
+                f"{name}: the {what}s of the {part} part have shape {values.shape}; (rows, width) is expected"
             )
         wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if len(wrong):
@@ -84,7 +84,7 @@ def stack_images(images: list[np.ndarray], names: list[str], *, name: str) -> np
 
     Args:
         images: uint8 arrays.
-        names: of each image, for the message.
+        names: name of each image, for the message.
         name: of the data set.
 
     Raises:
@@ -95,7 +95,7 @@ def stack_images(images: list[np.ndarray], names: list[str], *, name: str) -> np
     for image, image_name in zip(images, names, strict=True):
         if image.shape != images[0].shape:
             raise DataUnusable(
-                f"{name}: {image_name} has shape {image.shape}, {names[0]} has {images[0].shape}; "
-                "all images of a data set have one size"
+                f"{name}: {image_name} has shape {image.shape}, but {names[0]} has {images[0].shape}; "
+                "all images of a data set must have the same size"
             )
     return np.stack(images)

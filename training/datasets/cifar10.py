@@ -1,6 +1,6 @@
 """CIFAR-10: colour images of ten classes, 32x32; cats and dogs (5,000 + 1,000 of each), and the other eight.
 
-Two forms are read: the makers' ``cifar-10-binary.tar.gz``, and ``train.tar`` + ``test.tar`` whose members are
+Two forms are accepted: the makers' ``cifar-10-binary.tar.gz``, and ``train.tar`` + ``test.tar`` whose members are
 ``CLASS/NNNN.jpg``.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, 2009.
@@ -21,7 +21,7 @@ from training.datasets.splits import Examples, Splits, split_by_class, split_syn
 from training.errors import DataDamaged
 from training.overrides import FIXED
 
-# In the makers' order: the number of a class is its place.
+# In the makers' order: the number of a class is its index.
 CIFAR_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CAT_DOG_LABELS = ("cat", "dog")
 OTHER_LABELS = tuple(label for label in CIFAR_LABELS if label not in CAT_DOG_LABELS)
@@ -41,8 +41,8 @@ class CatsVsDogs:
     """Settings of the data set.
 
     Attributes:
-        validation_per_class: of the 5,000 training images of each class, how many validate.
-        labelled_per_class: at most this many images of each class train, the others are left out; None takes all.
+        validation_per_class: number of the 5,000 training images of each class that are used for validation.
+        labelled_per_class: most training images of each class, the others are left out; None takes all.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
@@ -54,7 +54,7 @@ class CatsVsDogs:
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:
-        """Read whichever form is there; see ``DataSource.load``."""
+        """Read the form that is on disk; see ``DataSource.load``."""
         splits = _load(
             self.archive,
             CAT_DOG_LABELS,
@@ -65,7 +65,7 @@ class CatsVsDogs:
         return replace(splits, train=_most_per_class(splits.train, self.labelled_per_class))
 
     def synthetic(self) -> Splits:
-        """Coloured blobs in place of animals."""
+        """Coloured blobs instead of animals."""
         splits = split_synthetic(
             partial(_draw, classes=2), labels=CAT_DOG_LABELS, count=self.synthetic_count, seed=self.split_seed
         )
@@ -74,11 +74,11 @@ class CatsVsDogs:
 
 @dataclass(frozen=True, kw_only=True)
 class EightOthers:
-    """The eight classes that are neither cat nor dog, to learn from what is not to be told apart later.
+    """The eight classes other than cat and dog, for learning without the classes of the final task.
 
     Attributes:
-        per_class: at most this many of the makers' training images of each class are used.
-        validation_per_class: how many of these validate.
+        per_class: most of the makers' training images of each class that are used.
+        validation_per_class: number of these that are used for validation.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
@@ -90,7 +90,7 @@ class EightOthers:
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:
-        """Read whichever form is there; see ``DataSource.load``."""
+        """Read the form that is on disk; see ``DataSource.load``."""
         splits = _load(
             self.archive,
             OTHER_LABELS,
@@ -101,13 +101,13 @@ class EightOthers:
         return replace(splits, train=_most_per_class(splits.train, self.per_class - self.validation_per_class))
 
     def synthetic(self) -> Splits:
-        """Coloured blobs in place of animals and vehicles."""
+        """Coloured blobs instead of animals and vehicles."""
         draw = partial(_draw, classes=len(OTHER_LABELS))
         return split_synthetic(draw, labels=OTHER_LABELS, count=self.synthetic_count, seed=self.split_seed)
 
 
 def _load(archive: Archive, labels: tuple[str, ...], *, name: str, validation_per_class: int, seed: int) -> Splits:
-    """Some classes of whichever form is there."""
+    """Some classes, from the form that is on disk."""
     train_tar, test_tar = find("train.tar", folder=FOLDER), find("test.tar", folder=FOLDER)
     if train_tar and test_tar and not find(archive.name, folder=FOLDER):
         form, files, test = "JPEG tar", checksums(train_tar, test_tar), test_tar
@@ -152,7 +152,7 @@ def read_jpeg_tar(path: Path, classes: tuple[str, ...]) -> Examples:
     """The ``classes`` of a tar of ``CLASS/NNNN.jpg``, by class, then number.
 
     Raises:
-        DataDamaged: not a tar, a member that is no image, images that are not 32x32, or a class without any.
+        DataDamaged: not a tar, a member that is not an image, images that are not 32x32, or a class without any.
         DataUnusable: images of several sizes.
     """
     images: list[np.ndarray] = []
@@ -185,7 +185,7 @@ def read_binary_tar(path: Path, classes: tuple[str, ...], *, part: str) -> Examp
     """The ``classes`` of the makers' binary batches whose file names begin with ``part``, in the makers' order.
 
     Raises:
-        DataDamaged: not a tar, no such batch, or a batch that is no whole number of records.
+        DataDamaged: not a tar, no such batch, or a batch that is not a whole number of records.
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version": records of one label byte and
         3,072 pixel bytes, planes red, green, blue, each row by row.

@@ -63,8 +63,8 @@ class FashionMnist:
     """Settings of the data set.
 
     Attributes:
-        validation_per_class: rows of each class of the makers' training set that are kept for validation.
-        validation_split: in place of that, the last share of the rows, as Keras's ``validation_split`` takes them.
+        validation_per_class: rows of each class of the makers' training set that are used for validation.
+        validation_split: instead, the last share of the rows, as with Keras's ``validation_split``.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
@@ -97,7 +97,7 @@ class FashionMnist:
         )
 
     def synthetic(self) -> Splits:
-        """Drawn garments in place of photographs; none validate where no photograph would."""
+        """Drawn garments instead of photographs; the validation part is empty if that of the photographs would be."""
         splits = split_synthetic(_draw, labels=FASHION_LABELS, count=self.synthetic_count, seed=self.split_seed)
         if self.validation_split or (self.validation_split is None and self.validation_per_class):
             return splits
@@ -118,7 +118,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         uint8, with the shape that the header states.
 
     Raises:
-        DataDamaged: not gzip, not IDX, or more or fewer bytes than the header states.
+        DataDamaged: not gzip, not IDX, or more or fewer bytes than in the header.
 
     Source: the format as described by LeCun, Cortes & Burges, "The MNIST database of handwritten digits": two zero
         bytes, a type code, the number of dimensions, each dimension as a big-endian uint32, the values.
@@ -128,7 +128,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         zero, kind, dimensions = struct.unpack_from(">HBB", data)
         shape = struct.unpack_from(f">{dimensions}I", data, 4)
         if zero or kind != _IDX_UINT8:
-            raise ValueError(f"header {data[:4].hex()} is not that of an IDX file of bytes")
+            raise ValueError(f"header {data[:4].hex()} is not the header of an IDX file of bytes")
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, struct.error, ValueError, zlib.error) as error:
         raise DataDamaged(f"{path} is not a gzip IDX file: {error}") from error

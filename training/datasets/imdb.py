@@ -1,6 +1,6 @@
 """IMDB Large Movie Review Dataset v1.0: 25,000 + 25,000 labelled reviews.
 
-Two forms are read: the makers' ``aclImdb_v1.tar.gz``, and ``train.csv.gz`` + ``test.csv.gz`` with the columns
+Two forms are accepted: the makers' ``aclImdb_v1.tar.gz``, and ``train.csv.gz`` + ``test.csv.gz`` with the columns
 ``label,text`` in the order neg/0, pos/0, neg/1, pos/1, ... Both give the same rows in the same order.
 
 Source: Maas, Daly, Pham, Huang, Ng, Potts, "Learning Word Vectors for Sentiment Analysis", ACL-HLT 2011, pp. 142-150.
@@ -41,7 +41,7 @@ class Imdb:
     """Settings of the data set.
 
     Attributes:
-        validation_share: share of the training rows that validate; they are taken in blocks.
+        validation_share: share of the training rows that are used for validation; they are taken in blocks.
         block_rows: consecutive rows that stay together, because neighbours often review the same film.
         split_seed: seed of the choice of blocks and of the order of the training rows.
         synthetic_count: size of the train part with ``--dataset synthetic``.
@@ -54,7 +54,7 @@ class Imdb:
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:
-        """Read whichever form is there; see ``DataSource.load``."""
+        """Read the form that is on disk; see ``DataSource.load``."""
         train_csv, test_csv = find("train.csv.gz", folder=FOLDER), find("test.csv.gz", folder=FOLDER)
         read_test: Callable[[], Examples]
         if train_csv and test_csv and not find(self.archive.name, folder=FOLDER):
@@ -78,11 +78,11 @@ class Imdb:
         )
 
     def synthetic(self) -> Splits:
-        """Template sentences in place of reviews."""
+        """Template sentences instead of reviews."""
         return split_synthetic(_write, labels=SENTIMENT_LABELS, count=self.synthetic_count, seed=self.split_seed)
 
     def _split(self, everything: Examples) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Row numbers of train (shuffled) and of validation (by blocks; texts that also train are left out)."""
+        """Row numbers of train (shuffled) and of validation (by blocks, without texts that are also in train)."""
         generator = np.random.default_rng(self.split_seed)
         block = np.arange(len(everything)) // self.block_rows
         blocks = generator.permutation(block[-1] + 1)
@@ -102,7 +102,7 @@ def _write(count: int, seed: int) -> Examples:
 
 
 def _without_overlap(test: Examples, train: Examples, listed: Path | None) -> Examples:
-    """The test rows whose text does not occur in the training set: by the list beside the files, else compared."""
+    """The test rows whose text is not in the training set: from the list next to the files, or by comparison."""
     if listed is not None:
         skipped = {int(line) for line in listed.read_text(encoding="utf-8").split()}
     else:

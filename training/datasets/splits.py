@@ -1,4 +1,4 @@
-"""What every data set hands to training: train and validation parts, and a test part that is read on demand."""
+"""The form of every data set: train and validation parts, and a test part that is read on demand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Examples:
 
     Attributes:
         instances: uint8 (rows, height, width) or (rows, height, width, 3), a tuple of texts, or float32 (rows, width).
-        labels: int32 (rows,), each an index into ``Splits.labels``; or float32 (rows, width), the numbers wanted.
+        labels: int32 (rows,), each an index into ``Splits.labels``; or float32 (rows, width), the expected numbers.
     """
 
     instances: npt.NDArray[Any] | tuple[str, ...]
@@ -38,10 +38,10 @@ class Splits:
 
     Attributes:
         name: the data set.
-        form: how it lay on disk, or ``synthetic``.
+        form: its form on disk, or ``synthetic``.
         files: file name -> sha256 of what was read.
-        labels: class names in the order of the label numbers; empty where there are no classes.
-        validation: may be empty: then the weights of the last epoch are kept.
+        labels: class names in the order of the label numbers; empty without classes.
+        validation: may be empty; then the weights of the last epoch are kept.
         read_test: reads the test part; called once, at the end of a run.
     """
 
@@ -58,7 +58,7 @@ class DataSource(Protocol):
     """Settings of one data set, and how to read it."""
 
     def load(self) -> Splits:
-        """Find or download the data set, check it, split it.
+        """Find or download the data set, check it and split it.
 
         Raises:
             DataMissing: a file is neither on disk nor downloadable.
@@ -78,7 +78,7 @@ def split_by_class(
 
     Args:
         labels: int32 (rows,).
-        validation_per_class: rows of each class that go to validation; the rest trains.
+        validation_per_class: rows of each class for validation; the rest is for training.
         seed: of numpy's default generator.
     """
     generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Tiny Shakespeare: 40,000 lines of the plays as one text, in which speeches are parted by blank lines.
+"""Tiny Shakespeare: 40,000 lines of the plays as one text, in which blank lines separate the speeches.
 
 Source: Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks" (2015) and the repository char-rnn that
 came with it; the text itself is in the public domain.
@@ -25,10 +25,10 @@ MAKERS = Archive(
 
 @dataclass(frozen=True, kw_only=True)
 class TinyShakespeare:
-    """Passages of consecutive speeches; whole passages validate and test.
+    """Passages of consecutive speeches; validation and test take whole passages.
 
     Attributes:
-        speeches: of one passage.
+        speeches: number of speeches in a passage.
         validation_share, test_share: of the passages, at least one of each.
         split_seed: seed of the choice.
         synthetic_count: passages of all parts together with ``--dataset synthetic``.
@@ -51,7 +51,7 @@ class TinyShakespeare:
         return self._split(speeches, name="Tiny Shakespeare", form="makers' text", files=checksums(path))
 
     def synthetic(self) -> Splits:
-        """Verses of our own in place of the plays."""
+        """Verses of our own instead of the plays."""
         from training.datasets.drawn.verse_templates import write_speeches
 
         count = self.synthetic_count * self.speeches

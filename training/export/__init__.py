@@ -1,1 +1,1 @@
-"""Keras to SavedModel and ONNX, and the proof that the numbers are the same."""
+"""Exports Keras models to SavedModel and ONNX, and proves that the numbers are the same."""

@@ -1,7 +1,7 @@
-"""Keras to SavedModel and to ONNX: the same signature in both, raw inputs, and nothing but the forward pass.
+"""Exports Keras models to SavedModel and to ONNX: same signature, raw inputs, and only the forward pass.
 
-Both graphs take and give the tensors that the ModelSpec names. tf2onnx converts on the CPU: on a GPU host Keras
-chooses the op CudnnRNNV3 for an LSTM, which has no conversion.
+Both graphs have the tensors of the ModelSpec. tf2onnx converts on the CPU: on a GPU host Keras uses the op
+CudnnRNNV3 for an LSTM, which has no conversion.
 """
 
 import logging
@@ -21,8 +21,8 @@ from training.export import onnx_passes
 from training.export.onnx_graph import PassFailed, canonicalise
 from training.export.saved_model import drop_gradients
 
-OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later both take without a version conversion
-IR_VERSION = 8  # the file format that came with opset 17
+OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later accept without a version conversion
+IR_VERSION = 8  # the file format of opset 17
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -32,18 +32,18 @@ Runner = Callable[[Mapping[str, Array]], Tensors]
 
 
 class ExportFailed(TrainingError):
-    """The model cannot be exported as it is; the message names the model and the rule it breaks."""
+    """The model cannot be exported; the message names the model and the broken rule."""
 
 
 def keras_runner(model: Any, spec: ModelSpec) -> Runner:
     """A function that runs the Keras model itself, on the CPU, in inference mode.
 
     Args:
-        model: tf_keras.Model that takes the spec's inputs, in order or by name.
+        model: tf_keras.Model that accepts the spec's inputs, in order or by name.
         spec: signature.
 
     Returns:
-        input name -> (rows, *shape) to output name -> (rows, *shape), as ``app.runtime`` backends have it.
+        input name -> (rows, *shape) to output name -> (rows, *shape), like ``app.runtime`` backends.
     """
     import tensorflow as tf
 
@@ -58,10 +58,10 @@ def keras_runner(model: Any, spec: ModelSpec) -> Runner:
 
 
 def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
-    """Write a SavedModel with the one signature ``serving_default`` into ``directory``.
+    """Write a SavedModel with the one signature ``serving_default`` to ``directory``.
 
-    It holds the forward pass and the variables that it reads: no optimiser, no training graph, no Keras metadata.
-    ``fingerprint.pb`` is left out because it carries a random id, so that no two exports would be equal.
+    It contains the forward pass and the variables that it reads: no optimiser, no training graph, no Keras metadata.
+    ``fingerprint.pb`` is left out because it contains a random id, which would make all exports different.
     """
     import tensorflow as tf
 
@@ -93,18 +93,18 @@ def saved_model_runner(directory: Path, spec: ModelSpec) -> Runner:
             tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in spec.inputs}
             return {name: value.numpy() for name, value in signature(**tensors).items()}
 
-    run.loaded = loaded  # type: ignore[attr-defined]  # the signature holds its variables only weakly
+    run.loaded = loaded  # type: ignore[attr-defined]  # the signature references its variables only weakly
     return run
 
 
 def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
-    """Write the ONNX graph: named inputs and outputs, free batch (and length), opset as the spec pins it.
+    """Write the ONNX graph: named inputs and outputs, free batch (and length), opset as pinned by the spec.
 
-    The bytes depend on the architecture, the weights and the spec alone: names are given anew, in the order of the
+    The bytes depend only on the architecture, the weights and the spec: all names are replaced, in the order of the
     graph.
 
     Raises:
-        ExportFailed: an operation of the model has no conversion, or a masked layer is none that the passes know.
+        ExportFailed: an operation of the model has no conversion, or the passes do not support a masked layer.
     """
     import onnx
     import tf2onnx
@@ -151,7 +151,7 @@ def onnx_runner(path: Path, spec: ModelSpec) -> Runner:
 
 
 def framework_versions() -> dict[str, str]:
-    """Package -> version of everything whose version can change the exported graph or its numbers."""
+    """Package -> version of all packages that can change the exported graph or its numbers."""
     from importlib.metadata import version
 
     packages = ("tensorflow", "tf-keras", "tf2onnx", "onnx", "numpy")
@@ -162,10 +162,10 @@ def _traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
     """The forward pass as a tf.function of the spec's inputs, in order, that returns output name -> tensor."""
     import tensorflow as tf
 
-    wanted = [getattr(tensor, "dtype", None) for tensor in getattr(model, "inputs", None) or []]
+    dtypes = [getattr(tensor, "dtype", None) for tensor in getattr(model, "inputs", None) or []]
 
     def forward(*tensors: Any) -> dict[str, Any]:
-        casts = wanted if len(wanted) == len(tensors) else [None] * len(tensors)
+        casts = dtypes if len(dtypes) == len(tensors) else [None] * len(tensors)
         arguments = [
             tensor if dtype is None else tf.cast(tensor, dtype) for tensor, dtype in zip(tensors, casts, strict=True)
         ]
@@ -176,7 +176,7 @@ def _traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
 
 
 def _arguments(model: Any, spec: ModelSpec, tensors: list[Any]) -> Any:
-    """What the model's call takes: the one tensor, or all by name if the names agree, or all in order."""
+    """The argument of the model's call: the one tensor, or all by name if the names agree, or all in order."""
     if len(tensors) == 1:
         return tensors[0]
     names = [tensor.name for tensor in spec.inputs]
@@ -184,17 +184,17 @@ def _arguments(model: Any, spec: ModelSpec, tensors: list[Any]) -> Any:
 
 
 def _named(outputs: Any, model: Any, spec: ModelSpec) -> dict[str, Any]:
-    """Output name -> tensor, whether the model gives one tensor, several in order, or a dict."""
+    """Output name -> tensor, for a model that returns one tensor, several in order, or a dict."""
     import tensorflow as tf
 
     names = [tensor.name for tensor in spec.outputs]
     if isinstance(outputs, Mapping):
         if set(outputs) != set(names):
-            raise ExportFailed(f"{spec.name}: outputs are {sorted(outputs)}, the spec wants {sorted(names)}")
+            raise ExportFailed(f"{spec.name}: outputs are {sorted(outputs)}, but the spec requires {sorted(names)}")
         return {name: tf.identity(outputs[name]) for name in names}
     several = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     if len(several) != len(names):
-        raise ExportFailed(f"{spec.name}: {model.name} gives {len(several)} outputs, the spec names {len(names)}")
+        raise ExportFailed(f"{spec.name}: {model.name} gives {len(several)} outputs, but the spec names {len(names)}")
     return {name: tf.identity(value) for name, value in zip(names, several, strict=True)}
 
 
@@ -202,23 +202,25 @@ def _tensor_spec(tensor: TensorSpec) -> Any:
     import tensorflow as tf
 
     if not _NAME.fullmatch(tensor.name):
-        raise ExportFailed(f"tensor name {tensor.name!r}: a SavedModel signature wants letters, digits and _")
+        raise ExportFailed(f"tensor name {tensor.name!r}: a SavedModel signature requires letters, digits and _")
 
     shape = [None if size == -1 else size for size in tensor.batch_shape]
     return tf.TensorSpec(shape, tf.as_dtype(tensor.dtype), name=tensor.name)
 
 
 def _only_ids(spec: ModelSpec) -> str:
-    """Name of the one variable-length integer input: the token ids that the mask comes from."""
+    """Name of the only variable-length integer input: the token ids from which the mask is derived."""
     names = [tensor.name for tensor in spec.inputs if tensor.is_variable and tensor.dtype == "int32"]
     if len(names) != 1:
-        raise ExportFailed(f"{spec.name}: a masked model wants one int32 input of variable length, it has {len(names)}")
+        raise ExportFailed(
+            f"{spec.name}: a masked model requires one int32 input of variable length, it has {len(names)}"
+        )
     return names[0]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the converters' progress lines out of the training output; errors still come through."""
+    """Hide the converters' progress lines from the training output; errors still surface."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

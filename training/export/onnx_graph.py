@@ -1,4 +1,4 @@
-"""Editing an ONNX graph in place: lookups, insertions, pruning, and names that do not depend on chance."""
+"""Edits an ONNX graph in place: lookups, insertions, pruning, and deterministic names."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from training.errors import TrainingError
 
 
 class PassFailed(TrainingError):
-    """The graph does not have the form that a pass needs; the message says what was found."""
+    """The graph does not have the form that a pass requires; the message says what was found."""
 
 
 class GraphEdit:
-    """Lookups in an ONNX graph, and the edits that the passes share."""
+    """Lookups in an ONNX graph, and edits shared by the passes."""
 
     def __init__(self, graph: Any) -> None:
         self.graph = graph
@@ -30,14 +30,14 @@ class GraphEdit:
         return [node for node in self.graph.node if tensor in node.input]
 
     def constant(self, tensor: str) -> npt.NDArray[Any] | None:
-        """Value of an initialiser, None if the tensor is computed."""
+        """Value of an initialiser; None if the tensor is computed."""
         import onnx
 
         found = next((value for value in self.graph.initializer if value.name == tensor), None)
         return None if found is None else onnx.numpy_helper.to_array(found)
 
     def same_constant(self, value: npt.NDArray[Any], other_than: str) -> str | None:
-        """Name of an initialiser with this value, other than the one named; None if there is none."""
+        """Name of another initialiser with this value; None without one."""
         for found in self.graph.initializer:
             constant = self.constant(found.name)
             if found.name != other_than and constant is not None and np.array_equal(constant, value):
@@ -45,7 +45,7 @@ class GraphEdit:
         return None
 
     def is_zero(self, tensor: str) -> bool:
-        """Whether a tensor is 0 all over, seen through the ops that only repeat or reshape it."""
+        """Whether all elements of a tensor are 0, seen through ops that only repeat or reshape it."""
         value = self.constant(tensor)
         if value is not None:
             return not value.any()
@@ -75,7 +75,7 @@ class GraphEdit:
         return output
 
     def replace(self, old: str, new: str) -> None:
-        """Let everything that reads ``old`` read ``new``, the caller of the graph included."""
+        """Replace ``old`` by ``new`` in all its readers, including the outputs of the graph."""
         import onnx
 
         for node in self.graph.node:
@@ -90,18 +90,18 @@ class GraphEdit:
             self.graph.node.append(onnx.helper.make_node("Identity", [new], [old]))
 
     def sort_and_prune(self, outputs: Sequence[str] | None = None) -> None:
-        """Order nodes so that each stands after what it reads, and drop whatever no output depends on."""
-        wanted = outputs or [value.name for value in self.graph.output]
+        """Order nodes so that each is after its inputs, and drop nodes on which no output depends."""
+        needed = outputs or [value.name for value in self.graph.output]
         producer = {name: node for node in self.graph.node for name in node.output if name}
         ordered: list[Any] = []
         seen: set[int] = set()
-        for output in wanted:
+        for output in needed:
             _visit(output, producer, ordered, seen)
-        used = {name for node in ordered for name in node.input} | set(wanted)
+        used = {name for node in ordered for name in node.input} | set(needed)
         constants = {value.name: value for value in self.graph.initializer}
         kept = dict.fromkeys(name for node in ordered for name in node.input if name in constants)
         nodes, values = list(ordered), [constants[name] for name in kept]
-        for node in nodes:  # an output that nobody reads is not computed if it has no name
+        for node in nodes:  # an unread output without a name is not computed
             for index, name in enumerate(node.output):
                 if name not in used and len(node.output) > 1:
                     node.output[index] = ""
@@ -110,27 +110,27 @@ class GraphEdit:
         self.graph.initializer.extend(values)
 
     def fresh(self, kind: str) -> str:
-        """A tensor name that is not taken."""
+        """An unused tensor name."""
         self.made += 1
         return f"atelier_{kind.lower()}_{self.made}"
 
 
 def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-    """Give nodes and tensors names that follow from the graph alone, in place; drop what does not compute.
+    """Give nodes and tensors names that depend only on the graph, in place; drop unused nodes.
 
-    tf2onnx names tensors after Keras layers and running numbers, both of which depend on what else the process
-    built before. Nodes come in the order in which a depth-first walk from the outputs completes them. Inputs and
-    outputs stand in the order of the spec; the free dimensions are called ``batch`` and ``length``.
+    tf2onnx names tensors after Keras layers and running numbers, both of which depend on what the process built before.
+    Nodes are in the order in which a depth-first walk from the outputs completes them. Inputs and outputs are in the
+    order of the spec; the free dimensions are called ``batch`` and ``length``.
 
     Raises:
-        PassFailed: the graph's inputs or outputs are not those of the spec.
+        PassFailed: the graph's inputs or outputs differ from the spec's.
     """
     graph = proto.graph
-    for kind, found, wanted in (("inputs", graph.input, inputs), ("outputs", graph.output, outputs)):
-        if {value.name for value in found} != {tensor.name for tensor in wanted}:
+    for kind, found, expected in (("inputs", graph.input, inputs), ("outputs", graph.output, outputs)):
+        if {value.name for value in found} != {tensor.name for tensor in expected}:
             raise PassFailed(
                 f"{kind} are {sorted(value.name for value in found)}, "
-                f"the spec names {sorted(tensor.name for tensor in wanted)}"
+                f"but the spec names {sorted(tensor.name for tensor in expected)}"
             )
     GraphEdit(graph).sort_and_prune([tensor.name for tensor in outputs])
     _rename(graph, {tensor.name for tensor in (*inputs, *outputs)})
@@ -146,7 +146,7 @@ def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs
 
 
 def _visit(tensor: str, producer: dict[str, Any], ordered: list[Any], seen: set[int]) -> None:
-    """Append the node behind ``tensor`` to ``ordered``, after all that it needs. Iterative: graphs can be deep."""
+    """Append the node that computes ``tensor`` to ``ordered``, after its inputs. Iterative: graphs can be deep."""
     stack: list[tuple[Any, Iterator[str]]] = []
 
     def enter(name: str) -> None:
@@ -167,7 +167,7 @@ def _visit(tensor: str, producer: dict[str, Any], ordered: list[Any], seen: set[
 
 
 def _rename(graph: Any, kept: set[str]) -> None:
-    """Name nodes ``<op>_<n>``, their outputs alike, and constants after the first node that reads them."""
+    """Name nodes and their outputs ``<op>_<n>``, and constants after the first node that reads them."""
     names = {name: name for name in kept} | {"": ""}
     constants = {value.name for value in graph.initializer}
     for number, node in enumerate(graph.node):
@@ -185,12 +185,12 @@ def _rename(graph: Any, kept: set[str]) -> None:
         value.name, value.doc_string = names[value.name], ""
 
 
-def _set_signature(values: Any, wanted: Sequence[TensorSpec], *, several: bool) -> None:
-    """Put graph inputs or outputs in the spec's order, with readable free dimensions."""
+def _set_signature(values: Any, expected: Sequence[TensorSpec], *, several: bool) -> None:
+    """Put graph inputs or outputs in the spec's order, with readable names of free dimensions."""
     import onnx
 
     described = []
-    for tensor in wanted:
+    for tensor in expected:
         length = f"{tensor.name}_length" if several else "length"
         shape = ["batch", *(length if size == -1 else size for size in tensor.shape)]
         dtype = onnx.helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)

@@ -1,18 +1,18 @@
-"""Passes between tf2onnx and the published file: the masked LSTM, scales that go into weights, weights used twice.
+"""Passes between tf2onnx and the published file: the masked LSTM, scales folded into weights, weights used twice.
 
 Masked LSTM. A Keras LSTM behind ``Embedding(mask_zero=True)`` becomes an ONNX ``Loop`` that steps through the text
 one op at a time. Built without the mask, with the same weights, it becomes the fused ``LSTM`` op; fed with
 ``sequence_lens`` = number of non-zero ids, and read through ``Y_h`` (the state after each row's own last token),
-that op gives exactly what the mask gives, as long as padding stands after the text.
+that op gives exactly the result of the mask, as long as padding comes after the text.
 
 ``python -m benchmarks lstm`` measures the pass against the loop; docs/explanation/performance.md has the
 table. Of its parts, and of another pass, on ONNX Runtime 1.31.1, one thread, medians of runs in random order:
 
-- Leaving the zero initial states out, instead of computing them from the batch size: 3 to 15 % less for one row.
+- Leaving out the zero initial states, instead of computing them from the batch size: 3 to 15 % less for one row.
 - Folding a batch normalisation after a dense layer into its weights (``fold_scales``), because tf2onnx leaves it as
-  Mul and Add and ONNX Runtime then misses its FusedGemm: 6 % less for one row of the 512-256 MLP, 3 % for 32.
+  Mul and Add, which prevents ONNX Runtime's FusedGemm: 6 % less for one row of the 512-256 MLP, 3 % for 32.
 
-Tried and left out: turning the ids around before the embedding instead of the vectors after it (no difference);
+Tried and left out: reversing the ids before the embedding instead of the vectors after it (no difference);
 moving the last Transpose of a convolutional network into the dense weights (below 1 %: ONNX Runtime absorbs it in
 its own blocked layout); folding the rescaling of pixels into the first dense layer (2 %, but three times the
 rounding difference from Keras). ONNX Runtime itself fuses Conv and Relu at load; tf2onnx folds batch normalisation
@@ -38,7 +38,7 @@ def has_mask(model: Any) -> bool:
 
 @contextmanager
 def without_mask(model: Any) -> Iterator[None]:
-    """Let the embeddings of a Keras model give no mask to whatever traces the model in the body."""
+    """Disable the masks of a Keras model's embeddings for traces in the body."""
     masking = [layer for layer in model.submodules if getattr(layer, "mask_zero", False)]
     for layer in masking:
         layer.mask_zero = False
@@ -54,22 +54,22 @@ def restore_mask(graph: Any, *, ids: str) -> None:
 
     Args:
         graph: onnx.GraphProto of a model traced ``without_mask``.
-        ids: name of the int32 input (batch, length), 0 for padding, which stands only after the text. A row of
-            nothing but padding counts as one token, so that the answer is defined.
+        ids: name of the int32 input (batch, length), 0 for padding, which comes only after the text. A row of only
+            padding counts as one token, so that the answer is defined.
 
     Raises:
-        PassFailed: a Loop or Scan is left, no LSTM is there, one reads only backwards, or an answer is taken from
+        PassFailed: a Loop or Scan remains, there is no LSTM, an LSTM reads only backwards, or an answer is taken from
             another step than the last.
     """
     loops = [node.name for node in graph.node if node.op_type in {"Loop", "Scan"}]
     recurrent = [node for node in graph.node if node.op_type == "LSTM"]
     if loops or not recurrent:
         raise PassFailed(
-            f"a masked model wants fused LSTM ops and no loop; "
+            f"a masked model requires fused LSTM ops and no loop; "
             f"the graph has {len(recurrent)} LSTM and {len(loops)} loops"
         )
     if any(node.op_type == "ReverseSequence" for node in graph.node):
-        raise PassFailed("an LSTM that only reads backwards would meet the padding first; use Bidirectional or turn it")
+        raise PassFailed("an LSTM that only reads backwards would read the padding first; use Bidirectional instead")
     edit = GraphEdit(graph)
     lengths = _count_ids(edit, ids)
     for node in recurrent:
@@ -78,16 +78,16 @@ def restore_mask(graph: Any, *, ids: str) -> None:
         node.input[SEQUENCE_LENS] = lengths
         for state in (INITIAL_H, INITIAL_C):
             if edit.is_zero(node.input[state]):
-                node.input[state] = ""  # absent means zero; the six nodes that build the zeros fall away
+                node.input[state] = ""  # absent means zero; the six nodes that build the zeros become unused
         _answer_from_last_state(edit, node)
     edit.sort_and_prune()
 
 
 def fold_scales(graph: Any) -> None:
-    """Multiply a factor per column that follows a dense layer into the layer's weights, in place.
+    """Fold a factor per column that follows a dense layer into the layer's weights, in place.
 
-    ``x @ W * a`` becomes ``x @ (W * a)``, where W is constant (inputs, units) and a is constant with one factor per
-    unit, and nothing else reads ``x @ W`` or W.
+    ``x @ W * a`` becomes ``x @ (W * a)``, if W is constant (inputs, units), a is constant with one factor per unit, and
+    nothing else reads ``x @ W`` or W.
     """
     edit = GraphEdit(graph)
     for dense in [node for node in graph.node if node.op_type == "MatMul"]:
@@ -108,10 +108,10 @@ def fold_scales(graph: Any) -> None:
 
 
 def share_transposed(proto: Any) -> None:
-    """Keep one copy of weights that are used as they are and transposed, in place.
+    """Keep one copy of weights that are used both directly and transposed, in place.
 
-    An embedding that also gives the scores of the next token becomes ``Gather(E)`` and ``MatMul(x, E')``, with a
-    second initialiser E' for E transposed. ``Gemm(x, E)`` transposes by itself, if x has two dimensions.
+    An embedding that also scores the next token becomes ``Gather(E)`` and ``MatMul(x, E')``, with a second initialiser
+    E' for E transposed. ``Gemm(x, E)`` transposes by itself, if x has two dimensions.
 
     Args:
         proto: onnx.ModelProto.
@@ -133,7 +133,7 @@ def share_transposed(proto: Any) -> None:
             continue
         original = edit.same_constant(weights.T, turned)
         if original is not None:
-            kept.add(original)  # where each is the other's transpose, the other stays as it is
+            kept.add(original)  # if each is the other's transpose, the other stays unchanged
             edit.replace(product.output[0], edit.add("Gemm", [x, original], transB=1))
     edit.sort_and_prune()
 
@@ -148,10 +148,10 @@ def _count_ids(edit: GraphEdit, ids: str) -> str:
 
 
 def _answer_from_last_state(edit: GraphEdit, node: Any) -> None:
-    """Where the graph picks one step of Y (steps, directions, batch, units), let it read Y_h instead.
+    """Replace reads of one step of Y (steps, directions, batch, units) by reads of Y_h.
 
-    The forward direction ends in Y's last step, the backward one in its first; with padding after the text the
-    last step of a shorter row is not its last token, while Y_h always is.
+    The forward direction ends in Y's last step, the backward one in its first. With padding after the text, the last
+    step of a shorter row is not its last token, while Y_h always is.
     """
     while len(node.output) < Y_H + 1:
         node.output.append("")
@@ -159,7 +159,7 @@ def _answer_from_last_state(edit: GraphEdit, node: Any) -> None:
     node.output[Y_H] = state
     for direction, step, answer in list(_picked_steps(edit, node.output[Y])):
         if step != (-1 if direction == 0 else 0):
-            raise PassFailed(f"direction {direction} of an LSTM is read at step {step}, which padding would move")
+            raise PassFailed(f"direction {direction} of an LSTM is read at step {step}, which padding would shift")
         last = edit.add_constant(np.array(direction, np.int64))
         edit.replace(answer, edit.add("Gather", [state, last], axis=0))
 
@@ -189,7 +189,7 @@ def _one_direction(edit: GraphEdit, sequence: str) -> Iterator[tuple[int, str]]:
 
 
 def _slice_bounds(edit: GraphEdit, node: Any) -> tuple[int, int] | None:
-    """(axis, index) if ``node`` cuts a single element out of one axis, else None."""
+    """(axis, index) if ``node`` selects a single element of one axis, else None."""
     if node.op_type != "Slice" or len(node.input) < 4:
         return None
     starts, ends, axes = (edit.constant(name) for name in node.input[1:4])

@@ -1,4 +1,4 @@
-"""Proof that Keras, the SavedModel and the ONNX graph give the same numbers, alone and batched, padded and not."""
+"""Proves that Keras, the SavedModel and the ONNX graph give the same numbers: alone, batched, padded and unpadded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,27 +17,27 @@ Array = npt.NDArray[Any]
 
 
 class ParityBroken(TrainingError):
-    """An exported graph answers otherwise than Keras; nothing is published."""
+    """An exported graph answers differently from Keras; nothing is published."""
 
 
 def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runner, onnx: Runner) -> dict[str, Any]:
-    """Compare the three on golden rows.
+    """Compare the three runners on golden rows.
 
-    The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows
-    in batches of ``BATCH_SIZES``, where rows of variable length are padded to the longest of their batch, and once
-    more to the longest of all.
+    The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows in
+    batches of ``BATCH_SIZES``, with rows of variable length padded to the longest of their batch, and once more padded
+    to the longest of all.
 
     Args:
         model: name for the message.
         golden: rows with the outputs of Keras.
-        keras, saved_model, onnx: as ``training.export.model_export`` makes them.
+        keras, saved_model, onnx: runners from ``training.export.model_export``.
 
     Returns:
         For metrics.json: for each of the three, batch size -> largest absolute difference from the reference;
         under ``onnx_padding``, the same between padded and unpadded rows in ONNX, which must be 0.
 
     Raises:
-        ParityBroken: a difference is above 1e-5 times ``magnitude``, padding moves a bit in ONNX, or an answer is not
+        ParityBroken: a difference is above 1e-5 times ``magnitude``, padding changes a bit in ONNX, or an answer is not
             finite; names the model, the batch size and the difference.
     """
     tolerance = TOLERANCE * magnitude(golden.outputs)
@@ -48,7 +48,7 @@ def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runn
             if not value <= tolerance:  # also true for NaN
                 raise ParityBroken(
                     f"{model}: {name} in a batch of {batch} differs from Keras alone by {value:.3g}, "
-                    f"at most {tolerance:g} is allowed"
+                    f"but at most {tolerance:g} is allowed"
                 )
         report[name] = {str(batch): value for batch, value in found.items()}
     if golden.lengths:
@@ -80,7 +80,7 @@ def _padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
                 worst = max(worst, *(float(np.abs(outputs[n][place] - alone[row][n][0]).max()) for n in outputs))
         if worst:
             raise ParityBroken(
-                f"{model}: padding in a batch of {batch} moves the ONNX answer by {worst:.3g}, it must not at all"
+                f"{model}: padding in a batch of {batch} changes the ONNX answer by {worst:.3g}; it must not change it"
             )
         found[str(batch)] = worst
     return found
@@ -103,13 +103,13 @@ def _batch(golden: Golden, rows: list[int], *, widest: bool) -> Mapping[str, Arr
 
 
 def _distance(outputs: Mapping[str, Array], golden: Golden, rows: list[int]) -> float:
-    """Largest absolute difference from the golden outputs; infinite if names or shapes are others."""
+    """Largest absolute difference from the golden outputs; infinite if names or shapes differ."""
     if set(outputs) != set(golden.outputs):
         return float("inf")
     distances = [0.0]
     for name, values in outputs.items():
-        wanted = golden.outputs[name][rows]
-        if values.shape != wanted.shape:
+        expected = golden.outputs[name][rows]
+        if values.shape != expected.shape:
             return float("inf")
-        distances.append(float(np.abs(values.astype(np.float64) - wanted.astype(np.float64)).max()))
+        distances.append(float(np.abs(values.astype(np.float64) - expected.astype(np.float64)).max()))
     return max(distances)

@@ -1,4 +1,4 @@
-"""What TensorFlow writes into saved_model.pb beyond the forward pass, and how it is taken out again."""
+"""Removes what TensorFlow writes to saved_model.pb beyond the forward pass."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,11 @@ SWAPPABLE = "api_implements"  # attribute of functions that TensorFlow may excha
 
 
 def drop_gradients(path: Path) -> None:
-    """Rewrite a saved_model.pb without the functions that nothing calls in inference.
+    """Rewrite a saved_model.pb without the functions that inference does not call.
 
-    Keras traces an LSTM with its gradients, which make up four fifths of the file. Kept are the functions that the
-    graph or an object names, what they call, and the LSTM's variant for a GPU, which TensorFlow puts in by itself.
+    Keras traces an LSTM with its gradients, which make up four fifths of the file. The remaining functions are those
+    that the graph or an object names, those that they call, and the LSTM's variant for a GPU, which TensorFlow inserts
+    itself.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -32,12 +33,12 @@ def drop_gradients(path: Path) -> None:
 
 
 def _is_forward(name: str) -> bool:
-    """Whether a function computes answers alone; ``__forward_`` ones also keep what a gradient needs."""
+    """Whether a function only computes answers; ``__forward_`` functions also keep what a gradient needs."""
     return name.startswith("__inference_") and "__backward_" not in name
 
 
 def _reachable(roots: list[str], functions: dict[str, Any]) -> set[str]:
-    """The roots that are functions, and all that they call."""
+    """The roots that are functions, and all functions that they call."""
     found: set[str] = set()
     waiting = [name for name in roots if name in functions]
     while waiting:
@@ -49,7 +50,7 @@ def _reachable(roots: list[str], functions: dict[str, Any]) -> set[str]:
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Names that a node calls as functions, itself among them."""
+    """Names of the functions that a node calls, including itself."""
     yield node.op
     for value in node.attr.values():
         yield value.func.name

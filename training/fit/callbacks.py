@@ -27,16 +27,16 @@ HISTORY_FILE = "history.csv"
 
 @dataclass
 class Progressed:
-    """How far a run has come: what an interrupted run needs besides weights and optimiser.
+    """Progress of a run: what an interrupted run needs besides weights and optimiser.
 
     Attributes:
         epoch: epochs finished.
-        best: best value of the monitor, None before the first validation.
+        best: best value of the monitor; None before the first validation.
         best_epoch: its epoch, counted from 1.
         history: one row per finished epoch.
-        seconds: spent in finished epochs.
+        seconds: time of the finished epochs.
         finished: whether training ended by itself.
-        warnings: kind -> a sentence about the training, said once.
+        warnings: kind -> a sentence about the training, printed once.
     """
 
     epoch: int = 0
@@ -54,13 +54,13 @@ class Progressed:
 
     @classmethod
     def read(cls, directory: Path) -> "Progressed":
-        """What ``write`` wrote; a fresh start when there is nothing."""
+        """Read what ``write`` wrote; a fresh start without a file."""
         path = directory / STATE_FILE
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
 
 
 class AveragedWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the exponential moving average of all weights, and puts it in their place while validating.
+    """Keeps the exponential moving average of all weights, and replaces the weights by it during validation.
 
     The first steps use the smaller factor (1 + step) / (10 + step), so that the average forgets the random start.
 
@@ -75,7 +75,7 @@ class AveragedWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.steps = tf.Variable(0.0, trainable=False, name="averaged_steps")
 
     def set_model(self, model: Any) -> None:
-        """Start from the model's present weights."""
+        """Start from the model's current weights."""
         super().set_model(model)
         if not self.averages:
             self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
@@ -88,33 +88,33 @@ class AveragedWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
             average.assign(weight + keep * (average - weight))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Follow the weights."""
+        """Update the averages."""
         self._update()
 
     def swap(self) -> None:
-        """Exchange weights and averages."""
+        """Swap weights and averages."""
         for average, weight in zip(self.averages, self.model.weights, strict=True):
             kept = tf.identity(weight)
             weight.assign(average)
             average.assign(kept)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Validate the averages."""
+        """Validate with the averages."""
         self.swap()
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Go on training the weights."""
+        """Continue training with the weights."""
         self.swap()
 
 
 class BestWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes the weights of the best validation to best.npz; stops training when none has come for long.
+    """Writes the weights of the best validation to best.npz; stops training when the best is too long ago.
 
     Args:
         settings: monitor, patience, minimum_delta.
-        progressed: where the best value is noted.
+        progressed: stores the best value.
         directory: of the run.
-        averaged: whose weights count, if there is one.
+        averaged: source of the weights, if there is one.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class BestWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.settings, self.progressed, self.directory, self.averaged = settings, progressed, directory, averaged
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare with the best so far."""
+        """Compare with the best value so far."""
         value = (logs or {}).get(self.settings.monitor)
         if value is None:
             return
@@ -139,13 +139,13 @@ class BestWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes all that an interrupted run needs to go on, every ``checkpoint_every`` epochs: the last callback.
+    """Writes everything that an interrupted run needs, every ``checkpoint_every`` epochs: the last callback.
 
     Args:
         model: compiled, its optimiser built.
-        progressed: written beside the checkpoint; names the epoch that it belongs to.
+        progressed: written next to the checkpoint; names its epoch.
         directory: of the run.
-        averaged: belongs to the checkpoint if there is one.
+        averaged: part of the checkpoint if there is one.
         settings: epochs and checkpoint_every.
     """
 
@@ -170,7 +170,7 @@ class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def restore(self) -> None:
-        """Load the checkpoint that ``progressed`` belongs to: weights, optimiser, its step, averages."""
+        """Load the checkpoint of ``progressed``: weights, optimiser, its step, averages."""
         path = self.directory / CHECKPOINT_FOLDER / f"epoch-{self.progressed.epoch}"
         self._checkpoint.restore(str(path)).assert_existing_objects_matched()
 
@@ -193,10 +193,10 @@ class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class RefuseDivergence(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends a run whose loss is no number any more."""
+    """Ends a run whose loss is no longer a finite number."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Look at the running mean of the loss, which keeps a NaN."""
+        """Check the running mean of the loss, which keeps a NaN."""
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise TrainingDiverged(
@@ -223,14 +223,14 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the bar anew."""
+        """Reset the bar."""
         self._started = time.monotonic()
         if self.console.is_terminal:
             self.progress.start()
         self.progress.reset(self.task, description=f"epoch {epoch + 1}/{self.epochs}", figures="")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         figures = _figures(logs or {})
         self.progress.update(self.task, advance=1, figures=figures)
 
@@ -245,7 +245,7 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
         )
 
     def close(self) -> None:
-        """Take the bar off the screen, also after an error."""
+        """Remove the bar from the screen, also after an error."""
         self.progress.stop()
 
 
@@ -259,7 +259,7 @@ def _figures(logs: Mapping[str, float]) -> str:
 
 
 def _short(value: float) -> str:
-    """Four digits after the point, or as many that count where these would be noughts."""
+    """Four decimals, or four significant digits if these would be zeros."""
     return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
 
 
@@ -269,13 +269,13 @@ def learning_rate(model: Any) -> float:
 
 
 def write_weights(path: Path, weights: list[Any]) -> None:
-    """Write arrays to an .npz file, in order, by one rename."""
+    """Write arrays to an .npz file, in order, with one rename."""
     with replaced(path) as temporary:
         np.savez(temporary, allow_pickle=False, **{f"{index:04d}": weight for index, weight in enumerate(weights)})
 
 
 def read_weights(path: Path) -> list[Any]:
-    """The arrays that ``write_weights`` wrote, in order."""
+    """The arrays from ``write_weights``, in order."""
     with np.load(path, allow_pickle=False) as file:
         return [file[name] for name in sorted(file.files)]
 

@@ -1,6 +1,6 @@
-"""Trains the network of a recipe, after or alongside those of its stages, inside a run directory.
+"""Trains the network of a recipe, after or in parallel with its stages, inside a run directory.
 
-Every training continues from where it was interrupted.
+Every training continues where it was interrupted.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from training.recipe.recipe import Inherited, Recipe, Signature, Stage
 
 
 def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
-    """The model to measure and to publish, made of the trained one, whose weights it shares."""
+    """The model to measure and to publish, made from the trained one, whose weights it shares."""
     signature = Signature(input=feed.input, classes=classes)
     return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
 
@@ -45,13 +45,13 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         recipe: all settings.
         feed: the recipe's pipeline, bound to ``splits.train``.
         splits: train and validation parts, checked; the test part is not read.
-        directory: of the run; where it holds the state of an interrupted run, that run goes on.
+        directory: of the run; an interrupted run in it continues.
         console: for the progress bar.
 
     Raises:
         TrainingDiverged, SettingRefused: see ``train_network``.
         DataUnusable: see ``check_splits``, for the data of a stage.
-        StageDied: the process of a stage that trains beside the others ended.
+        StageDied: the process of a stage that trains in parallel ended.
     """
     inherited: dict[str, list[Any]] = {}
     spent, ends = 0.0, 0.0

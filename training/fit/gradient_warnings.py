@@ -1,4 +1,4 @@
-"""Warns in words of ReLUs that are dead and of gradients that vanish or explode."""
+"""Warns about dead ReLUs and about gradients that vanish or explode."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,18 +10,18 @@ import tensorflow as tf
 import tf_keras
 
 ROWS = 256
-"""Rows of the training part that are looked at, at least one batch."""
+"""Rows of the training part that are examined, at least one batch."""
 DEAD_SHARE = 0.5
-"""A layer with more dead units than this is worth a warning."""
+"""A layer with a larger share of dead units causes a warning."""
 VANISHING_RATIO = 1e-4
-"""Of the gradient of an early layer against that of the last one; ten sigmoid layers give 1e-6."""
+"""Ratio of the gradient of an early layer to that of the last one; ten sigmoid layers give 1e-6."""
 EXPLODING_NORM = 1e3
-"""Of all gradients together, for losses of order one."""
+"""Norm of all gradients together, for losses of order one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What one look at a network showed.
+    """The result of one look at a network.
 
     Attributes:
         dead: layer -> share of its ReLU units that are 0 for all rows.
@@ -35,12 +35,12 @@ class Look:
 
 
 def warnings_of(look: Look) -> dict[str, str]:
-    """Kind and layer -> one sentence for each thing that is wrong."""
+    """Kind and layer -> one sentence for each problem."""
     found = {}
     for layer, share in look.dead.items():
         if share > DEAD_SHARE:
             found[f"dead {layer}"] = (
-                f"{share:.0%} of the ReLU units of layer {layer!r} are dead: they give 0 for every row looked at and "
+                f"{share:.0%} of the ReLU units of layer {layer!r} are dead: they give 0 for every examined row and "
                 "learn nothing; lower optimizer.learning_rate, start with he_normal, or use leaky ReLU"
             )
     if not look.norm < EXPLODING_NORM:  # also true for NaN
@@ -48,35 +48,35 @@ def warnings_of(look: Look) -> dict[str, str]:
             f"exploding gradient: its norm is {look.norm:.3g}{_largest(look.gradients)}; lower "
             "optimizer.learning_rate, set optimizer.clip_norm, or start with smaller weights"
         )
-        return found  # beside one that explodes any other looks small
-    if 1.0 in look.dead.values():  # no gradient passes a layer that is dead as a whole, which is said already
+        return found  # next to one that explodes, any other looks small
+    if 1.0 in look.dead.values():  # no gradient passes a completely dead layer, which is already reported
         return found
     *early, last = look.gradients.items() or [("", 0.0)]
     for layer, size in early:
         if size < VANISHING_RATIO * last[1]:
             found["vanishing"] = (
                 f"vanishing gradient: that of layer {layer!r} ({size:.1e}) is {size / last[1]:.0e} of that of layer "
-                f"{last[0]!r}; use ReLU in place of sigmoid or tanh, batch normalisation, or fewer layers"
+                f"{last[0]!r}; use ReLU instead of sigmoid or tanh, batch normalisation, or fewer layers"
             )
             break
     return found
 
 
 def _largest(gradients: Mapping[str, float]) -> str:
-    """Names the layer with the largest gradient, or the first with NaN or infinity."""
+    """Name the layer with the largest gradient, or the first with NaN or infinity."""
     sizes = {layer: size if math.isfinite(size) else math.inf for layer, size in gradients.items()}
     return f", largest in layer {max(sizes, key=sizes.__getitem__)!r}" if sizes else ""
 
 
 class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Looks at the network before training and after epochs 1, 2, 4, 8, ...; says each thing once.
+    """Examines the network before training and after epochs 1, 2, 4, 8, ...; reports each problem once.
 
-    It looks in inference mode and draws no random number, so training goes on as if nobody had looked.
+    It uses inference mode and draws no random numbers, so it does not influence the training.
 
     Args:
         batches: tf.data.Dataset of training batches.
-        said: kind and layer -> sentence of all that has been said, also before an interruption; grows.
-        say: is given each new sentence.
+        said: kind and layer -> sentence of all reported problems, also before an interruption; grows.
+        say: called with each new sentence.
     """
 
     def __init__(self, batches: Any, said: dict[str, str], say: Callable[[str], None]) -> None:
@@ -85,7 +85,7 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self._rows: list[tuple[Any, Any]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Take the rows to look at, and look."""
+        """Take the rows to examine, and examine the network."""
         taken = 0
         for inputs, targets in self.batches:
             self._rows.append((inputs, targets))
@@ -96,7 +96,7 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self._look()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at rising distances."""
+        """Examine the network at increasing intervals."""
         if math.log2(epoch + 1).is_integer():
             self._look()
 
@@ -140,7 +140,7 @@ def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]
 
 
 def _relu_outputs(model: Any) -> dict[str, Any]:
-    """Layer -> output of each layer that ends in a ReLU; none for a model that is no graph of layers."""
+    """Layer -> output of each layer that ends in a ReLU; empty for a model that is not a graph of layers."""
     if not getattr(model, "inputs", None):
         return {}
     return {

@@ -1,8 +1,8 @@
-"""Stages that train at the same time as what follows them, each in a process of its own.
+"""Stages that train in parallel with the following ones, each in its own process.
 
-The threads of one small network wait for each other much of the time; two networks fill the gaps. Every process
+The threads of one small network wait for each other much of the time; a second network uses that time. Every process
 has as many threads as one that trains alone, so that the weights have the same bits either way. Importing this module
-does not import TensorFlow: the new process says first how quiet that is to be.
+does not import TensorFlow: the new process first sets TensorFlow's log level.
 """
 
 import os
@@ -29,10 +29,10 @@ _SPAWN = get_context("spawn")  # TensorFlow's threads do not survive a fork
 
 
 class ParallelStages:
-    """The stages that train beside us; on leaving the context those that still do are stopped.
+    """The stages that train in parallel; on leaving the context those that still run are stopped.
 
     Args:
-        console: shows what they print, after the stage's name.
+        console: shows their output, after the stage's name.
     """
 
     def __init__(self, console: Console) -> None:
@@ -47,21 +47,21 @@ class ParallelStages:
             stage.stop()
 
     def train(self, recipe: Recipe, stage: Stage, splits: Splits, *, directory: Path) -> None:
-        """Start a stage of the recipe; ``directory`` is that of the run."""
-        self._console.print(f"stage {stage.name} trains beside what follows, in a process of its own", highlight=False)
+        """Start a stage of the recipe in the run's ``directory``."""
+        self._console.print(f"stage {stage.name} trains in parallel, in its own process", highlight=False)
         self._stages.append(_Process(recipe, stage, splits, directory))
 
     def listen(self) -> None:
-        """Print what they have printed so far.
+        """Print their output so far.
 
         Raises:
-            Exception: what ended one of them.
+            Exception: the exception that ended one of them.
         """
         for stage in self._stages:
             stage.listen(self._print, wait=False)
 
     def wait(self) -> None:
-        """Return when all have ended; otherwise as ``listen``."""
+        """Return when all have ended; otherwise like ``listen``."""
         for stage in self._stages:
             stage.listen(self._print, wait=True)
 
@@ -70,7 +70,7 @@ class ParallelStages:
 
 
 class _Process:
-    """One of them."""
+    """One stage in its process."""
 
     def __init__(self, recipe: Recipe, stage: Stage, splits: Splits, directory: Path) -> None:
         self._name = stage.name
@@ -92,8 +92,8 @@ class _Process:
             except EOFError:
                 self._process.join()
                 raise StageDied(
-                    f"stage {self._name}: its process ended with exit code {self._process.exitcode}, a negative one is "
-                    "the number of a signal; the same command with --resume goes on after its last checkpoint"
+                    f"stage {self._name}: its process ended with exit code {self._process.exitcode} (negative: a "
+                    "signal); the same command with --resume continues after its last checkpoint"
                 ) from None
             if isinstance(heard, Exception):
                 raise heard
@@ -109,7 +109,7 @@ class _Process:
 
 
 def _train(recipe: Recipe, name: str, splits: Splits, directory: Path, said: Connection) -> None:
-    """What the process does: sends each line that it prints, at last None, or the exception that ended it."""
+    """Main function of the process: sends each printed line, and at the end None or the exception that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the other one stops this one
     Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -121,7 +121,7 @@ def _train(recipe: Recipe, name: str, splits: Splits, directory: Path, said: Con
         console = Console(file=_Lines(said), width=WIDTH)
         train_stage(recipe, stage, feed, splits, {}, directory=directory, console=console)
         said.send(None)
-    except Exception as error:  # noqa: BLE001 - the boundary of the process: the other one raises it
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent raises it
         said.send(error)
 
 
@@ -130,7 +130,7 @@ def _no_test_part() -> Examples:
 
 
 def _end_with_parent() -> None:
-    """Do not outlive a parent that was killed."""
+    """End with a parent that was killed."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -138,7 +138,7 @@ def _end_with_parent() -> None:
 
 
 class _Lines(StringIO):
-    """A text file that sends every line that is written to it."""
+    """A text file that sends every written line."""
 
     def __init__(self, said: Connection) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One stage of a recipe: its network, its data, its training in a directory of its own, and what it hands on."""
+"""One stage of a recipe: its network, its data, its training in its own directory, and the weights it passes on."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     """The untrained network of the recipe, or of one of its stages, seeded.
 
     Returns:
-        tf_keras.Model with the input that ``feed`` gives and the output that the recipe's task names.
+        tf_keras.Model with the input of ``feed`` and the output of the recipe's task.
     """
     tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
     build = stage.build if stage else recipe.build
@@ -36,10 +36,10 @@ def train_stage(
     directory: Path,
     console: Console,
 ) -> Trained:
-    """Train one stage in a directory of its own below that of the run; otherwise as ``fit``.
+    """Train one stage in its own directory below that of the run; otherwise like ``fit``.
 
     Args:
-        inherited: what it may start with.
+        inherited: weights that it may start with.
     """
     splits, feed = _stage_data(recipe, stage, feed, splits)
     model = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
@@ -50,7 +50,7 @@ def train_stage(
 
 
 def kept_by(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits, directory: Path) -> dict[str, list[Any]]:
-    """What a stage hands on whose training has ended."""
+    """The weights that a finished stage passes on."""
     splits, feed = _stage_data(recipe, stage, feed, splits)
     network = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
     network.set_weights(read_kept(directory / stage.name))
@@ -63,7 +63,7 @@ def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
 
 
 def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
-    """What a stage learns from: the recipe's data through the recipe's pipeline, unless it has its own."""
+    """The training data of a stage: the recipe's data through the recipe's pipeline, unless it has its own."""
     if stage.data:
         splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)
     if stage.data or stage.pipeline:
@@ -72,10 +72,10 @@ def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tup
 
 
 def check_names(recipe: Recipe, model: Any, signature: Signature) -> Any:
-    """The model, if its tensors have the names that the service will ask for.
+    """Return the model after checking that its tensors have the names that the service uses.
 
     Raises:
-        SettingRefused: they do not.
+        SettingRefused: the names differ.
     """
     names = (list(model.input_names), list(model.output_names))
     if names != ([signature.input.name], [recipe.task.output]):

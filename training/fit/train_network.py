@@ -1,4 +1,4 @@
-"""Trains one network inside a directory, from the start or from where it was interrupted."""
+"""Trains one network inside a directory, from the start or from an interruption."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What ``fit`` leaves behind.
+    """The result of ``fit``.
 
     Attributes:
-        model: the finished one, with the weights that are kept.
+        model: the finished one, with the kept weights.
         progressed: epochs, best epoch, history, seconds.
         kept_epoch: the epoch, from 1, whose weights ``model`` has.
-        seconds: spent in finished epochs, those of the stages included.
-        warnings: what there was to say about the training, that of the stages included.
+        seconds: time of the finished epochs, including those of the stages.
+        warnings: warnings about the training, including that of the stages.
     """
 
     model: Any
@@ -54,7 +54,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """How one network is trained; the fields are those of ``Recipe`` and ``Stage``."""
+    """Training settings of one network; the fields are those of ``Recipe`` and ``Stage``."""
 
     optimizer: Optimizer
     loss: Loss
@@ -73,20 +73,20 @@ def train_network(
     console: Console,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Train until the last epoch or early stopping, and write the weights that are kept.
+    """Train until the last epoch or early stopping, and write the kept weights.
 
     Args:
-        model: not compiled; has the weights to start with.
+        model: not compiled; has the initial weights.
         training: settings.
         feed: gives the batches.
         splits: train and validation parts, checked.
-        directory: where it holds the state of an interrupted training, that goes on.
+        directory: an interrupted training in it continues.
         console: for the progress bar.
-        after_epoch: called after every epoch; what it raises ends the training.
+        after_epoch: called after every epoch; an exception ends the training.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
-        SettingRefused: the train part does not fill one batch, or there is nothing to choose the best weights by.
+        SettingRefused: the train part does not fill one batch, or no figure can select the best weights.
     """
     settings = training.fitting
     rows = feed.rows(splits.train)
@@ -106,7 +106,7 @@ def train_network(
     checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
     if progressed.epoch:
         checkpoints.restore()
-        done = "trained already, to epoch" if progressed.finished else "resuming after epoch"
+        done = "already trained, to epoch" if progressed.finished else "resuming after epoch"
         console.print(f"{done} {progressed.epoch} of {settings.epochs}", highlight=False)
     if not progressed.finished and progressed.epoch < settings.epochs:
         span = Span(
@@ -147,7 +147,7 @@ def train_network(
 
 
 def _check_monitor(training: Training, splits: Splits) -> None:
-    """Refuse to stop early, or to choose the best weights, by a figure that nobody measures."""
+    """Refuse to stop early, or to select the best weights, by a figure that is not measured."""
     settings = training.fitting
     if not len(splits.validation):
         if settings.patience:
@@ -163,7 +163,7 @@ def _check_monitor(training: Training, splits: Splits) -> None:
 
 
 def _warner(console: Console) -> Callable[[str], None]:
-    """Prints a sentence."""
+    """A function that prints a warning."""
     return lambda sentence: console.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
@@ -183,7 +183,7 @@ def _run_epochs(
     steps: int,
     callbacks: list[Any],
 ) -> None:
-    # One iterator for all epochs: a new one for each would rewrite the graph that holds the data, which takes long.
+    # One iterator for all epochs: a new one for each would rebuild the graph that contains the data, which is slow.
     model.fit(
         batches,
         epochs=settings.epochs,
@@ -197,12 +197,12 @@ def _run_epochs(
 
 
 def _looks(epochs: int, every: int) -> list[int]:
-    """Epochs, from 1, after which the validation set is looked at: each ``every``-th and the last."""
+    """Epochs, from 1, after which the model is validated: each ``every``-th and the last."""
     return sorted({*range(every, epochs + 1, every), epochs})
 
 
 def _keep(model: Any, progressed: Progressed, directory: Path, averaged: AveragedWeights | None, *, best: bool) -> int:
-    """Give the model the weights that are kept, write them, and return their epoch."""
+    """Set the model's weights to the kept ones, write them, and return their epoch."""
     if best and (directory / BEST_FILE).is_file():
         model.set_weights(read_weights(directory / BEST_FILE))
         epoch = progressed.best_epoch
@@ -215,7 +215,7 @@ def _keep(model: Any, progressed: Progressed, directory: Path, averaged: Average
 
 
 def read_kept(directory: Path) -> list[Any]:
-    """The weights that a training kept; RunNotFound if it has not ended."""
+    """The weights that a training kept; raises RunNotFound if it has not ended."""
     path = directory / WEIGHTS_FILE
     if not path.is_file():
         raise RunNotFound(f"{directory} has no {WEIGHTS_FILE}: its training has not ended; resume it first")

@@ -1,1 +1,1 @@
-"""One file per lesson: a system of the course that is worked through rather than trained on a data set."""
+"""One file per lesson: a system of the course that is computed step by step instead of trained on a data set."""

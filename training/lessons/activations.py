@@ -30,7 +30,7 @@ AT_ZERO = {
     "softmax": 0.5,
 }
 FAR = 1000.0
-"""e^1000 is no float64."""
+"""e^1000 does not fit a float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Table:
 
     Attributes:
         reach: the functions are drawn and compared from -reach to reach.
-        points: of the comparison.
+        points: number of points of the comparison.
         difference_step: half the distance of the two points of a central difference.
     """
 
@@ -49,10 +49,10 @@ class Table:
 
     def __post_init__(self) -> None:
         if self.reach <= 0 or self.points < 2 or self.difference_step <= 0:
-            raise ValueError("reach and difference_step are above 0, points are 2 or more")
+            raise ValueError("reach and difference_step must be above 0, points 2 or more")
 
     def __call__(self, context: LessonContext) -> Findings:
-        """Value at 0, difference from Keras, derivative against central differences, for each."""
+        """For each function: value at 0, difference from Keras, derivative against central differences."""
         x = np.linspace(-self.reach, self.reach, self.points)
         ends = np.array([-FAR, FAR])
         figures = [equal(f"{a.name} at 0", float(a.function(np.zeros(1))[0]), AT_ZERO[a.name]) for a in ACTIVATIONS]
@@ -68,7 +68,7 @@ class Table:
                 "The step is 0 at 0 in the perceptron, which fires above its threshold, and ½ at 0 in the table.",
                 "TensorFlow keeps the slope of a leaky ReLU as float32, also for float64 inputs: the comparison "
                 f"rounds {LEAKY_SLOPE:g} likewise.",
-                "The piece-wise linear function has slope 1; Keras' hard_sigmoid is another one, of slope 0.2.",
+                "The piece-wise linear function has slope 1; Keras' hard_sigmoid is another function, with slope 0.2.",
             ),
         )
 
@@ -107,7 +107,7 @@ def _compared_with_keras(x: Array) -> list[Finding]:
 
 
 def _draw(x: Array, path: Path) -> Path:
-    """One pane for each function: the function, its derivative, and a dot where there is none."""
+    """One pane per function: the function, its derivative, and a dot where the derivative does not exist."""
     figure = drawing.figure(width=13, height=5.6)
     for axes, activation in zip(figure.subplots(2, 5, sharex=True).flat, ACTIVATIONS, strict=True):
         breaks = np.array(activation.breaks)

@@ -1,11 +1,11 @@
-"""Back-propagation through a 2-2-2 sigmoid network, by hand and in Keras, and where a well-known example slips.
+"""Back-propagation through a 2-2-2 sigmoid network, by hand and in Keras, and the slip of a well-known example.
 
     h1 = σ(w1 x1 + w2 x2 + b1)    o1 = σ(w5 h1 + w6 h2 + b2)
     h2 = σ(w3 x1 + w4 x2 + b1)    o2 = σ(w7 h1 + w8 h2 + b2)    E = ½ (t1 - o1)² + ½ (t2 - o2)²
 
 Gradient descent changes all weights at once, and so do the weights that the example prints after its first step. Its
-errors, and its outputs after 10,000 steps, are those of a descent that changes w5 to w8 first and then carries the
-error back through the changed ones.
+errors, and its outputs after 10,000 steps, come from a descent that changes w5 to w8 first and then carries the error
+back through the changed weights.
 
 Command: python -m training run backprop-by-hand
 Result: error 0.298371109, 0.291027774 after one step, 3.51019e-05 after 10,000 (o 0.0159136, 0.9840643);
@@ -29,7 +29,7 @@ from training.recipe.lesson import Lesson, LessonContext
 INPUTS = np.array([0.05, 0.10])
 TARGETS = np.array([0.01, 0.99])
 HIDDEN_KERNEL = np.array([[0.15, 0.25], [0.20, 0.30]])
-"""((w1, w3), (w2, w4)): a row for each input, a column for each unit, as Keras has it."""
+"""((w1, w3), (w2, w4)): a row for each input, a column for each unit, as in Keras."""
 OUTPUT_KERNEL = np.array([[0.40, 0.50], [0.45, 0.55]])
 """((w5, w7), (w6, w8))."""
 HIDDEN_BIAS = 0.35
@@ -69,8 +69,8 @@ class Backpropagation:
     """Settings.
 
     Attributes:
-        learning_rate: of the descent; at another than 0.5 nothing printed applies but the error at the start.
-        steps: of the descent; at other than 10,000 what is printed for the last step does not apply.
+        learning_rate: of the descent; with a value other than 0.5 only the printed error at the start applies.
+        steps: of the descent; with a value other than 10,000 the figures printed for the last step do not apply.
     """
 
     learning_rate: float = PRINTED_RATE
@@ -78,10 +78,10 @@ class Backpropagation:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError("steps are 1 or more")
+            raise ValueError("steps must be 1 or more")
 
     def __call__(self, context: LessonContext) -> Findings:
-        """Descend in Keras, by hand, and by hand with the slip; compare with what is printed."""
+        """Descend in Keras, by hand, and by hand with the slip; compare with the printed figures."""
         keras = descend_in_keras(learning_rate=self.learning_rate, steps=self.steps)
         hand = descend_by_hand(learning_rate=self.learning_rate, steps=self.steps)
         slip = descend_by_hand(learning_rate=self.learning_rate, steps=self.steps, reuse_updated=True)
@@ -111,15 +111,15 @@ class Backpropagation:
                 "0.159) and 0.984066 after 10,000. They come from carrying the error back to the hidden layer through "
                 "output weights that have already been updated.",
                 "Gradient descent takes the whole gradient at one point, so that all weights change at once; Keras "
-                f"does. {last.capitalize()} the error is then {keras.errors[-1]:.6g}.",
-                "The published walk-through prints the error 0.0000351085 after 10,000 steps, which is neither rule's: "
+                f"does so. {last.capitalize()} the error is {keras.errors[-1]:.6g}.",
+                "The published walk-through prints the error 0.0000351085 after 10,000 steps, which neither gives: "
                 "its own outputs, 0.015912196 and 0.984065734, give 0.000035085.",
             ),
         )
 
 
 def as_printed(name: str, value: float, printed: str, *, applies: bool = True) -> Finding:
-    """A figure that must round to the digits ``printed``; only recorded where they do not apply."""
+    """A figure that must round to the digits ``printed``; only recorded if they do not apply."""
     value = float(value)
     if not applies:
         return recorded(name, value)
@@ -162,7 +162,7 @@ def descend_by_hand(*, learning_rate: float, steps: int, reuse_updated: bool = F
 
 
 def descend_in_keras(*, learning_rate: float, steps: int) -> Trace:
-    """The same descent by tf_keras in float64: gradient of the two kernels alone, plain SGD."""
+    """The same descent in tf_keras with float64: gradient of the two kernels only, plain SGD."""
     import tensorflow as tf
     import tf_keras
     from tf_keras import layers
@@ -178,7 +178,7 @@ def descend_in_keras(*, learning_rate: float, steps: int) -> Trace:
     first.set_weights([HIDDEN_KERNEL, np.full(2, HIDDEN_BIAS)])
     second.set_weights([OUTPUT_KERNEL, np.full(2, OUTPUT_BIAS)])
     kernels = [first.kernel, second.kernel]
-    rate = tf.constant(learning_rate, tf.float64)  # SGD keeps a plain number as float32, a schedule as it comes
+    rate = tf.constant(learning_rate, tf.float64)  # SGD converts a plain number to float32, but not a schedule
     optimizer = tf_keras.optimizers.SGD(tf_keras.optimizers.schedules.ExponentialDecay(rate, 1, decay_rate=1))
     optimizer.build(kernels)
     inputs, targets = tf.constant(INPUTS[None]), tf.constant(TARGETS[None])
@@ -212,7 +212,7 @@ def _apart(some: Array, others: Array) -> float:
 
 
 def _draw(right: Trace, slip: Trace, path: Path) -> Path:
-    """All from the first step on: 0 has no logarithm."""
+    """All errors from the first step on, since 0 has no logarithm."""
     steps = range(1, len(right.errors))
     curves = {
         "all weights at once": right.errors[1:],

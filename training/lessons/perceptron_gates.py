@@ -1,14 +1,14 @@
-"""Single-layer perceptrons learn AND, OR, NAND and NOR; XOR and XNOR they cannot, and a hidden layer can.
+"""Single-layer perceptrons learn AND, OR, NAND and NOR. They cannot learn XOR and XNOR; a hidden layer can.
 
 A perceptron computes H(w1 x1 + w2 x2 + b), H the Heaviside step, 0 at 0, and learns by Rosenblatt's rule (1962):
 
     w += rate (target - output) x    b += rate (target - output)
 
-one row after the other. An epoch without an error ends the learning. If an epoch ends with weights with which it or an
-earlier one began, all between repeats for ever: that the gate cannot be learnt is then proved, not just given up.
-Weights are fractions, so that the comparison is exact at every learning rate. For a gate that no line separates they
-stay bounded and do return (perceptron cycling theorem: Minsky & Papert, Perceptrons, 1969; Block & Levin, 1970); for
-one that a line separates the learning ends (convergence theorem: Novikoff, 1962).
+one row after the other. Learning ends with an epoch without an error. If an epoch ends with weights with which it or
+an earlier one began, everything in between repeats forever: that proves that the gate cannot be learnt. Weights are
+fractions, so that the comparison is exact at every learning rate. For a gate that no line separates they stay bounded
+and do return (perceptron cycling theorem: Minsky & Papert, Perceptrons, 1969; Block & Levin, 1970). For a gate that a
+line separates the learning ends (convergence theorem: Novikoff, 1962).
 
 Command: python -m training run perceptron-gates
 Result: AND, OR, NAND, NOR learnt in 10, 4, 11, 5 updates; XOR and XNOR proved impossible after 3 epochs; with 4 hidden
@@ -50,14 +50,14 @@ Weights = tuple[Fraction, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Perceptron:
-    """How the learning of one gate ended.
+    """The end of the learning of one gate.
 
     Attributes:
         weights: at the end.
-        epochs: gone through, the one without an error included.
-        updates: of the weights, in all of them.
-        learnt: whether the last epoch was without an error.
-        returned_to: the epoch, from 1, that began with the weights with which the last one ended, if any did.
+        epochs: number of epochs, including the one without an error.
+        updates: number of weight updates in all of them.
+        learnt: whether the last epoch had no error.
+        returned_to: the epoch, from 1, that began with the weights at the end of the last one; None without one.
     """
 
     weights: Weights
@@ -68,13 +68,13 @@ class Perceptron:
 
     @property
     def verdict(self) -> str:
-        """What the learning proves."""
+        """The conclusion from the learning."""
         if self.learnt:
             return "learnt"
         return "cannot be learnt" if self.returned_to else "undecided"
 
     def integers(self) -> Array:
-        """The weights times their common denominator: whole numbers that decide alike."""
+        """The weights times their common denominator: integers with the same decisions."""
         factor = math.lcm(*(weight.denominator for weight in self.weights))
         return np.array([float(weight * factor) for weight in self.weights])
 
@@ -87,8 +87,8 @@ class Perceptron:
 def learn(targets: tuple[int, ...], *, start: Weights, rate: Fraction, bias: bool, longest: int) -> Perceptron:
     """Rosenblatt's rule on ``ROWS`` until an epoch has no error, or the weights return, or ``longest`` epochs.
 
-    The bias is the weight of a third input, which is always 1, or 0 if ``bias`` is off. ``rate`` must be above 0: at 0
-    the weights of every gate would return at once, and prove nothing.
+    The bias is the weight of a third input, which is always 1, or 0 if ``bias`` is off. ``rate`` must be above 0: with
+    0 the weights of every gate would return at once, and prove nothing.
     """
     inputs = np.array([(x1, x2, int(bias)) for x1, x2 in ROWS], dtype=object)
     weights = np.array(start, dtype=object)
@@ -116,7 +116,7 @@ class Gates:
 
     Attributes:
         learning_rate: of Rosenblatt's rule.
-        initial_weights, initial_bias: to begin with.
+        initial_weights, initial_bias: values at the start.
         bias: whether there is one; without it only OR can be learnt.
         longest: most epochs of a perceptron.
         hidden_units, network_learning_rate, network_epochs, seed: of the networks with a hidden layer.
@@ -135,12 +135,12 @@ class Gates:
     def __post_init__(self) -> None:
         positive = (self.learning_rate, self.longest, self.hidden_units, self.network_epochs)
         if not all(0 < number < math.inf for number in positive):
-            raise ValueError("learning_rate, longest, hidden_units and network_epochs are above 0")
+            raise ValueError("learning_rate, longest, hidden_units and network_epochs must be above 0")
         if not all(map(math.isfinite, (*self.initial_weights, self.initial_bias))):
-            raise ValueError("initial_weights and initial_bias are finite")
+            raise ValueError("initial_weights and initial_bias must be finite")
 
     def __call__(self, context: LessonContext) -> Findings:
-        """Learn the six gates with one layer, XOR and XNOR with two, and put all into one model."""
+        """Learn the six gates with one layer, XOR and XNOR with two, and combine all into one model."""
         perceptrons = {gate: self._perceptron(targets) for gate, targets in GATES.items()}
         networks, figures = {}, [f for gate in GATES for f in _of_perceptron(gate, perceptrons[gate])]
         for gate in BY_NETWORK:
@@ -162,11 +162,11 @@ class Gates:
 
     def _perceptron(self, targets: tuple[int, ...]) -> Perceptron:
         start = (*self.initial_weights, self.initial_bias if self.bias else 0.0)
-        rate, *exact = (Fraction(str(number)) for number in (self.learning_rate, *start))  # 0.1 is a tenth
+        rate, *exact = (Fraction(str(number)) for number in (self.learning_rate, *start))  # 0.1 becomes exactly 1/10
         return learn(targets, start=tuple(exact), rate=rate, bias=self.bias, longest=self.longest)
 
     def _network(self, gate: str) -> tuple[Any, list[Finding]]:
-        """A tf_keras network (batch, 2) -> (batch, 1) that has learnt the gate, and what it came to."""
+        """A tf_keras network (batch, 2) -> (batch, 1) that has learnt the gate, and its figures."""
         import tf_keras
         from tf_keras import layers
 
@@ -220,12 +220,12 @@ def _proof(gate: str, perceptron: Perceptron) -> str:
     w1, w2, b = perceptron.weights
     return (
         f"{gate} cannot be learnt with one layer: epoch {perceptron.epochs} had errors and ended with the weights "
-        f"w1 = {w1}, w2 = {w2}, b = {b}, with which epoch {perceptron.returned_to} began; so it goes on for ever."
+        f"w1 = {w1}, w2 = {w2}, b = {b}, with which epoch {perceptron.returned_to} began; so it repeats forever."
     )
 
 
 def _draw(perceptrons: Mapping[str, Perceptron], networks: Mapping[str, Any], path: Path) -> Path:
-    """Where each gate answers 1 (shaded), and the four rows: filled where the truth is 1."""
+    """The region in which each gate answers 1 (shaded), and the four rows: filled if the truth is 1."""
     ticks = np.linspace(-0.5, 1.5, 201)
     points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     figure = drawing.figure(width=9, height=6.4)

@@ -2,8 +2,8 @@
 
     z = w1 x1 + w2 x2 + b    a = max(0, z)    y = v a + c    (y - t)² for x = (10, 20), t = 4
 
-Further updates show what the learning rate does: at 0.001 the prediction rises to the target, at 0.01 it jumps across
-it again and again, and at 0.02 the third update throws z below 0, where the ReLU is dead and only c still learns.
+Further updates show the effect of the learning rate: at 0.001 the prediction rises to the target. At 0.01 it jumps
+across it again and again. At 0.02 the third update moves z below 0, where the ReLU is dead and only c still learns.
 
 Command: python -m training run relu-regression-by-hand
 Result: prediction 0.321, MAE 3.679, MSE 13.535041, RMSE 3.679; after one update at 0.01 0.520772289, by hand and
@@ -27,7 +27,7 @@ from training.recipe.lesson import Lesson, LessonContext
 INPUTS = np.array([10.0, 20.0])
 TARGET = 4.0
 ROUNDING = 1e-12
-"""The figures are short decimals, which float64 holds to about 1e-16."""
+"""The figures are short decimals, which float64 represents to about 1e-16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,9 @@ class Regression:
     """Settings.
 
     Attributes:
-        learning_rate: of the one update.
+        learning_rate: of the single update.
         drawn_rates: learning rates of the further updates.
-        updates: how many of them.
+        updates: number of further updates.
     """
 
     learning_rate: float = 0.01
@@ -87,7 +87,7 @@ class Regression:
 
     def __post_init__(self) -> None:
         if self.updates < 1:
-            raise ValueError("updates are 1 or more")
+            raise ValueError("updates must be 1 or more")
 
     def __call__(self, context: LessonContext) -> Findings:
         """Forward, errors, one update by hand and in Keras; then the drawn updates."""
@@ -130,7 +130,7 @@ class Regression:
 
 
 def descent(learning_rate: float) -> Iterator[Parameters]:
-    """The parameters at the start and after each update, without end."""
+    """The parameters at the start and after each update, an infinite iterator."""
     parameters = START
     while True:
         yield parameters
@@ -138,7 +138,7 @@ def descent(learning_rate: float) -> Iterator[Parameters]:
 
 
 def keras_figures(learning_rate: float) -> tuple[dict[str, float], list[float], float]:
-    """The same in tf_keras, float64.
+    """The same computation in tf_keras, float64.
 
     Returns:
         (measure -> value before the update, (w1, w2, b, v, c) after it, prediction after it).
@@ -165,7 +165,7 @@ def keras_figures(learning_rate: float) -> tuple[dict[str, float], list[float], 
         "MSE": float(tf_keras.losses.MeanSquaredError()(targets, model(inputs))),
         "RMSE": float(root.result()),
     }
-    rate = tf.constant(learning_rate, tf.float64)  # SGD keeps a plain number as float32, a schedule as it comes
+    rate = tf.constant(learning_rate, tf.float64)  # SGD converts a plain number to float32, but not a schedule
     schedule = tf_keras.optimizers.schedules.ExponentialDecay(rate, 1, decay_rate=1)
     model.compile(tf_keras.optimizers.SGD(schedule), "mse")
     model.train_on_batch(inputs, targets)
@@ -174,7 +174,7 @@ def keras_figures(learning_rate: float) -> tuple[dict[str, float], list[float], 
 
 
 def _dead(rate: float, path: list[Parameters]) -> Iterator[str]:
-    """A sentence if the hidden unit stops learning on the way: with z <= 0 nothing moves z again."""
+    """A sentence if the hidden unit stops learning on the way: with z <= 0 no update changes z again."""
     for update, parameters in enumerate(path):
         if parameters.net_input() <= 0:
             yield (

@@ -1,1 +1,1 @@
-"""How well a model does, and how that is told: figures, pictures, report, card."""
+"""The quality of a model, and its presentation: figures, pictures, report, card."""

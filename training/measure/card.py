@@ -1,4 +1,4 @@
-"""What a reader wants to know of a run first, and the model card made of it."""
+"""The main facts about a run, and the model card with them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ HEADINGS = (
     ("log_loss", "{} log loss", "{:.4f}"),
     ("calibration_error", "{} calibration error", "{:.4f}"),
 )
-"""Figure of an evaluation -> its name, after the part's, and its form."""
+"""Figure of an evaluation -> its name, after the part's, and its format."""
 
 
 def facts(metrics: Document) -> list[tuple[str, str]]:
-    """(name, value) of everything about a run that fits into a line.
+    """(name, value) of every fact about a run that fits on a line.
 
     Args:
         metrics: metrics.json of the run.
@@ -60,11 +60,11 @@ def _finding(finding: Document) -> str:
     value = f"{finding['value']:.6g}" if isinstance(finding["value"], float) else str(finding["value"])
     if finding["holds"] is None:
         return value
-    return f"{value} ({'as' if finding['holds'] else 'NOT as'} wanted: {finding['wanted']})"
+    return f"{value} ({'as' if finding['holds'] else 'NOT as'} expected: {finding['wanted']})"
 
 
 def model_card(name: str, description: str, metrics: Document) -> str:
-    """card.md: what the model is for, how well it does, on what, and how to make it again."""
+    """card.md: the purpose of the model, its quality, its data, and how to make it again."""
     table = "\n".join(f"| {cell(key)} | {cell(value)} |" for key, value in facts(metrics))
     evaluation = metrics["test"] or metrics["validation"] or {}
     options = " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
@@ -78,7 +78,7 @@ def model_card(name: str, description: str, metrics: Document) -> str:
 
 
 def how_again(name: str, overrides: Sequence[str], options: str = "") -> str:
-    """The last section of a card: the command that makes and publishes the version."""
+    """The last section of a card: the command that trains and publishes the version."""
     settings = "".join(f" --set {shlex.quote(override)}" for override in overrides)
     return f"## Make it again\n\n```\npython -m training run {name}{settings}{options} --publish\n```\n"
 
@@ -101,6 +101,6 @@ def _classes(per_class: Mapping[str, Document]) -> str:
     )
     return (
         f"| class | precision | recall |\n|---|---|---|\n{rows}\n\n"
-        f"## Limits\n\nThe model knows these {len(per_class)} classes and nothing else: whatever it is given, it "
-        f"answers one of them. {limits}"
+        f"## Limits\n\nThe model knows only these {len(per_class)} classes: whatever the input is, it answers with one "
+        f"of them. {limits}"
     )

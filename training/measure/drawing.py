@@ -1,4 +1,4 @@
-"""Pictures of a run: one look for all of them."""
+"""Pictures of a run, all in the same style."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def lines(
     logarithmic: str = "",
     marker: str = ".",
 ) -> Path:
-    """Draw named curves into one pane.
+    """Draw named curves in one pane.
 
     Args:
         curves: label -> (x values, y values).

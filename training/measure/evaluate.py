@@ -10,7 +10,7 @@ from training.data.pipelines import Feed
 from training.datasets.splits import Examples
 
 CALIBRATION_BINS = 15
-SMALLEST_PROBABILITY = 1e-7  # keeps the log loss finite when a class was ruled out
+SMALLEST_PROBABILITY = 1e-7  # keeps the log loss finite if a class got the probability 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Evaluation":
-        """What ``as_json`` gave."""
+        """Inverse of ``as_json``."""
         per_class = document["per_class"].values()
         return cls(
             labels=tuple(document["per_class"]),
@@ -73,7 +73,7 @@ class Evaluation:
 
 
 def predict(model: Any, feed: Feed, examples: Examples, *, batch_size: int) -> npt.NDArray[np.float32]:
-    """What the network answers to ``examples``, in their order: float32 (rows, width)."""
+    """The network's answers to ``examples``, in their order: float32 (rows, width)."""
     dataset, order = feed.evaluation(examples, batch_size=batch_size)
     answers = model.predict(dataset, verbose=0)
     probabilities: npt.NDArray[np.float32] = np.empty_like(answers)
@@ -125,7 +125,7 @@ def _bins(confidence: npt.NDArray[Any], correct: npt.NDArray[Any]) -> tuple[tupl
 def prediction_statistics(
     probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], *, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Class mix of the truth and of the predictions, and how confident these are, for drift detection."""
+    """Frequencies of the true and the predicted classes, and the confidence of the predictions, for drift detection."""
     confidence = probabilities.max(axis=1)
     counts, edges = np.histogram(confidence, bins=np.linspace(0, 1, 21))
     return {

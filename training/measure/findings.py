@@ -1,4 +1,4 @@
-"""Figures that a run measures besides its evaluation, each with what it should be; imports no TensorFlow."""
+"""Figures that a run measures besides its evaluation, each with its expected value; imports no TensorFlow."""
 
 import math
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ class Finding:
     """One figure.
 
     Attributes:
-        name: what it is.
-        value: what was measured.
-        wanted: what it should be, in words; empty if it is only recorded.
-        holds: whether it is; None if it is only recorded.
+        name: name of the figure.
+        value: measured value.
+        wanted: expected value, in words; empty if the figure is only recorded.
+        holds: whether the value is as expected; None if the figure is only recorded.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Finding:
     holds: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For metrics.json; a number that JSON cannot hold becomes its name."""
+        """For metrics.json; a number that JSON cannot represent becomes its name."""
         value = self.value.item() if isinstance(self.value, np.generic) else self.value
         finite = not isinstance(value, float) or math.isfinite(value)
         return {
@@ -60,13 +60,13 @@ class Servable:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that a study found.
+    """All findings of a study.
 
     Attributes:
         figures: in the order of the report.
         pictures: title -> PNG file in the run's directory.
         notes: sentences for the report.
-        servable: for a lesson that has learned something to predict with.
+        servable: the model of a lesson that has learned something to predict with.
     """
 
     figures: tuple[Finding, ...] = ()
@@ -76,14 +76,14 @@ class Findings:
 
     @property
     def missed(self) -> tuple[Finding, ...]:
-        """The figures that are not what they should be."""
+        """The figures that are not as expected."""
         return tuple(figure for figure in self.figures if figure.holds is False)
 
     @property
     def complaint(self) -> str:
-        """What is missed, in words."""
+        """The missed figures, in words."""
         names = ", ".join(figure.name for figure in self.missed)
-        return f"{names} {'is' if len(self.missed) == 1 else 'are'} not as wanted"
+        return f"{names} {'is' if len(self.missed) == 1 else 'are'} not as expected"
 
 
 def equal(name: str, value: float | int | str, wanted: float | int | str) -> Finding:
@@ -99,7 +99,7 @@ def close(name: str, value: float, wanted: float, *, within: float) -> Finding:
 
 
 def between(name: str, value: float, low: float, high: float) -> Finding:
-    """A finding that must lie between ``low`` and ``high``, both excluded."""
+    """A finding that must be between ``low`` and ``high``, both excluded."""
     return Finding(
         name=name, value=float(value), wanted=f"between {low:g} and {high:g}", holds=bool(low < value < high)
     )
@@ -116,5 +116,5 @@ def above(name: str, value: float, limit: float, *, of: str) -> Finding:
 
 
 def recorded(name: str, value: float | int | str) -> Finding:
-    """A finding that is only written down."""
+    """A finding that is only recorded."""
     return Finding(name=name, value=value)

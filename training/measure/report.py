@@ -1,4 +1,4 @@
-"""Report of a run: its pictures as PNG files, and report.html, which holds them itself."""
+"""Report of a run: its pictures as PNG files, and report.html, which embeds them."""
 
 import base64
 import html
@@ -15,7 +15,7 @@ from training.measure.tasks import Measured
 
 REPORT_FILE = "report.html"
 MOST_CLASSES = 50
-"""A confusion matrix of more classes cannot be read."""
+"""A confusion matrix of more classes is unreadable."""
 
 
 def write_report(
@@ -51,13 +51,13 @@ def write_report(
 
 
 def write_lesson_report(name: str, description: str, findings: Findings, *, directory: Path) -> Path:
-    """Write the page of a lesson: every figure beside what it should be."""
+    """Write the page of a lesson: every figure with its expected value."""
     rows = [
         (finding.name, finding.shown, finding.wanted, {True: "yes", False: "NO", None: ""}[finding.holds])
         for finding in findings.figures
     ]
     cells = "".join(f"<tr><th>{'<td>'.join(html.escape(cell) for cell in row)}" for row in rows)
-    table = f"<table><tr><th>figure<th>measured<th>wanted<th>agrees{cells}</table>"
+    table = f"<table><tr><th>figure<th>measured<th>expected<th>agrees{cells}</table>"
     body = f"<p>{html.escape(description)}</p>{table}{_notes(findings)}"
     return write_page(name, body, findings.pictures, directory=directory)
 
@@ -102,7 +102,7 @@ def _class_table(evaluation: Evaluation) -> str:
 
 
 def _draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> Path:
-    """Loss and each metric over the epochs, training beside validation."""
+    """Loss and each metric over the epochs, training and validation."""
     columns = [
         column for column in (history[0] if history else {}) if column not in {"epoch", "seconds", "learning_rate"}
     ]

@@ -1,4 +1,4 @@
-"""What a network is for, and how its answers are measured: classes, numbers, or the next token.
+"""Tasks of a network, and how its answers are measured: classes, numbers, or the next token.
 
 Imports no TensorFlow.
 """
@@ -26,7 +26,7 @@ class Measured(Protocol):
 
     Attributes:
         rows: number of examples.
-        headline: the figure that matters most and its name, e.g. ``accuracy 0.9151``.
+        headline: the most important figure and its name, e.g. ``accuracy 0.9151``.
     """
 
     @property
@@ -40,7 +40,7 @@ class Measured(Protocol):
 
 
 class Task(Protocol):
-    """What a network is for.
+    """The task of a network.
 
     Attributes:
         output: name of the network's one output.
@@ -54,7 +54,7 @@ class Task(Protocol):
         ...
 
     def postprocessing(self, names: Names) -> Classification | NextToken | None:
-        """What the service makes of the output."""
+        """The service's postprocessing of the output."""
         ...
 
     def measure(self, answers: Array, truth: Array, *, names: Names) -> Measured:
@@ -62,11 +62,11 @@ class Task(Protocol):
         ...
 
     def restore(self, document: dict[str, Any]) -> Measured:
-        """What ``Measured.as_json`` gave."""
+        """Inverse of ``Measured.as_json``."""
         ...
 
     def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
-        """What answers look like, for drift detection."""
+        """Statistics of answers, for drift detection."""
         ...
 
 
@@ -99,7 +99,7 @@ class Classify:
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """How far numbers are from what they should be.
+    """Distance of numbers from the expected ones.
 
     Attributes:
         mae: mean absolute error.
@@ -118,13 +118,13 @@ class Deviation:
         return f"RMSE {self.rmse:.4g}"
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All figures."""
         return vars(self).copy()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regress:
-    """Numbers without bounds."""
+    """Unbounded numbers."""
 
     output: str = VALUES
 
@@ -133,7 +133,7 @@ class Regress:
         return TensorSpec(name=self.output, dtype="float32", shape=(width,))
 
     def postprocessing(self, names: Names) -> None:
-        """Nothing: the numbers are the answer."""
+        """None: the numbers are the answer."""
 
     def measure(self, answers: Array, truth: Array, *, names: Names) -> Deviation:
         """Mean absolute and squared error over all rows and values."""
@@ -142,7 +142,7 @@ class Regress:
         return Deviation(rows=len(truth), mae=float(np.abs(difference).mean()), mse=mse, rmse=mse**0.5)
 
     def restore(self, document: dict[str, Any]) -> Deviation:
-        """What ``Deviation.as_json`` gave."""
+        """Inverse of ``Deviation.as_json``."""
         return Deviation(**document)
 
     def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
@@ -156,11 +156,11 @@ class Regress:
 
 @dataclass(frozen=True, kw_only=True)
 class NextTokenMetrics:
-    """How well the next token was foreseen.
+    """Quality of next-token predictions.
 
     Attributes:
-        log_loss: mean of -ln(probability of the token that came).
-        accuracy, top_5: share of the tokens that were the most probable, or among the five most probable.
+        log_loss: mean of -ln(probability of the token that came next).
+        accuracy, top_5: share of these tokens that were the most probable, or among the five most probable.
     """
 
     rows: int
@@ -179,13 +179,13 @@ class NextTokenMetrics:
         return f"perplexity {self.perplexity:.2f}"
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, and the perplexity."""
+        """All figures, and the perplexity."""
         return {**vars(self), "perplexity": self.perplexity}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictNextToken:
-    """The next token of a text; the output holds a probability for every id but padding, which never comes."""
+    """The next token of a text; the output contains a probability for every id except padding."""
 
     output: str = PROBABILITIES
 
@@ -198,7 +198,7 @@ class PredictNextToken:
         return NextToken(output=self.output)
 
     def measure(self, answers: Array, truth: Array, *, names: Names) -> NextTokenMetrics:
-        """Log loss and shares; ``truth`` holds columns of the output, int32 (rows,)."""
+        """Log loss and shares; ``truth`` contains columns of the output, int32 (rows,)."""
         chosen = answers[np.arange(len(truth)), truth]
         better = (answers > chosen[:, None]).sum(axis=1)
         return NextTokenMetrics(
@@ -209,11 +209,11 @@ class PredictNextToken:
         )
 
     def restore(self, document: dict[str, Any]) -> NextTokenMetrics:
-        """What ``NextTokenMetrics.as_json`` gave."""
+        """Inverse of ``NextTokenMetrics.as_json``."""
         return NextTokenMetrics(**{name: value for name, value in document.items() if name != "perplexity"})
 
     def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
-        """How confident the predictions are."""
+        """Confidence of the predictions."""
         confidence = answers.max(axis=1)
         counts, edges = np.histogram(confidence, bins=np.linspace(0, 1, 21))
         return {

@@ -1,4 +1,4 @@
-"""A trigram model with modified Kneser-Ney smoothing: what counting words can do, to be beaten by a network.
+"""A trigram model with modified Kneser-Ney smoothing: the baseline from word counts that a network should beat.
 
 Source: Chen & Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", TR-10-98, Harvard (1998),
 section 3: interpolated, with three discounts for counts of 1, 2, and 3 or more at each order.
@@ -18,12 +18,12 @@ Gram = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Order:
-    """Counts of one order: of n-grams by the tokens before the last.
+    """Counts of one order: of n-grams by the tokens before the last one.
 
     Attributes:
         counts: n-gram -> count; below the highest order the number of different tokens that precede it.
         totals: context -> sum of the counts of its n-grams.
-        kinds: context -> how many of its n-grams have count 1, 2, and 3 or more.
+        kinds: context -> number of its n-grams with count 1, 2, and 3 or more.
         discounts: for these three.
     """
 
@@ -37,8 +37,8 @@ class Trigram:
     """Probability of a token after the two before it.
 
     Args:
-        passages: int32 (tokens,) each; n-grams do not reach from one into the next.
-        vocabulary: number of tokens that can occur; where no count says otherwise they are equally likely.
+        passages: int32 (tokens,) each; n-grams do not cross from one into the next.
+        vocabulary: number of tokens that can occur; without counts they are equally likely.
     """
 
     def __init__(self, passages: Sequence[Ids], *, vocabulary: int) -> None:
@@ -53,7 +53,7 @@ class Trigram:
         self._orders = [_order(grams) for grams in (trigrams, *lower)]
 
     def probability(self, token: int, before: Gram) -> float:
-        """P(token | before); ``before`` holds at most two tokens, oldest first."""
+        """P(token | before); ``before`` contains at most two tokens, oldest first."""
         context = before[-2:]
         return self._probability(token, context, 2 - len(context))
 
@@ -71,7 +71,7 @@ class Trigram:
         return (count - discount + kept_back * lower) / total
 
     def log_loss(self, passages: Sequence[Ids]) -> float:
-        """Mean of -ln P over every token of the passages but each one's first."""
+        """Mean of -ln P over every token of the passages except the first of each."""
         losses = [
             -np.log(self.probability(int(token), tuple(int(before) for before in passage[max(0, place - 2) : place])))
             for passage in passages

@@ -1,1 +1,1 @@
-"""Parts of networks: dense blocks, activations, losses, optimizers, and what is made of trained networks."""
+"""Parts of networks: dense blocks, activations, losses, optimizers, and models made from trained networks."""

@@ -9,8 +9,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 LEAKY_SLOPE = 0.01
-"""Of the leaky ReLU below 0. Source: Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models
-(2013)."""
+"""Slope of the leaky ReLU below 0. Source: Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network
+Acoustic Models (2013)."""
 
 
 def heaviside(x: Array) -> Array:
@@ -42,7 +42,7 @@ def piecewise_linear(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x); written with exponents that are never positive, so that nothing overflows."""
+    """1 / (1 + e^-x); computed with exponents that are never positive, so that nothing overflows."""
     return np.asarray(np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))))
 
 
@@ -88,8 +88,8 @@ class Activation:
     Attributes:
         formula: of the function, for people.
         function: element by element.
-        slope: the derivative, right wherever there is one.
-        breaks: where there is none, in rising order.
+        slope: the derivative, correct wherever it exists.
+        breaks: points without a derivative, in increasing order.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Activation:
     breaks: tuple[float, ...] = ()
 
     def derivative(self, x: Array) -> Array:
-        """df/dx; NaN where the function has a jump or a corner."""
+        """df/dx; NaN at a jump or a corner of the function."""
         return np.where(np.isin(x, self.breaks), np.nan, self.slope(x))
 
 

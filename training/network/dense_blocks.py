@@ -1,4 +1,4 @@
-"""Settings of dense networks, which several recipes share, and the layers that they make."""
+"""Settings of dense networks, shared by several recipes, and the layers that they define."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +22,7 @@ Initializer = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """Hidden dense layers, all alike but for their width.
+    """Hidden dense layers that differ only in their width.
 
     Attributes:
         units: of each layer, first to last.
@@ -42,11 +42,11 @@ class Dense:
 
     def __post_init__(self) -> None:
         if min(self.units, default=1) < 1:
-            raise ValueError("a layer has at least 1 unit")
+            raise ValueError("a layer must have at least 1 unit")
         if self.l2 < 0:
-            raise ValueError("l2 is 0 or more")
+            raise ValueError("l2 must be 0 or more")
         if not 0 <= self.dropout < 1:
-            raise ValueError("dropout is a share, 0 or more and below 1")
+            raise ValueError("dropout must be 0 or more and below 1")
 
     def __call__(self, x: Any) -> Any:
         """The layers on top of ``x``, a Keras tensor (batch, features), named hidden_1, hidden_2, ..."""

@@ -1,4 +1,4 @@
-"""What can be made of trained networks before they are measured and published, at no cost in training."""
+"""Models made from trained networks before they are measured and published, without further training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from training.recipe.recipe import OUTPUT_NAME, Inherited, Signature
 
 
 def average_mirrored(network: Any, model: Any, signature: Signature, inherited: Inherited) -> Any:
-    """The mean of what the trained network answers to an image and to its mirror image.
+    """The mean of the trained network's answers to an image and to its mirror image.
 
-    For networks trained with ``flip``; the answer then does not depend on which way round the image is.
+    For networks trained with ``flip``; the answer then does not depend on the image's left-right orientation.
 
     Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012),
-    section 4.1, there with crops as well.
+    section 4.1, which also uses crops.
 
     Args:
-        network: settings, not used.
+        network: settings, unused.
         model: trained; takes images (batch, height, width) or (batch, height, width, channels).
         signature: of the model.
-        inherited: not used.
+        inherited: unused.
     """
     return mean_over_mirror([model], signature)
 
 
 def mean_over_mirror(models: Sequence[Any], signature: Signature) -> Any:
-    """The mean of what several trained networks answer to an image and to its mirror image."""
+    """The mean of several trained networks' answers to an image and to its mirror image."""
     import tf_keras
     from tf_keras import layers
 

@@ -11,12 +11,12 @@ from training.recipe.recipe import Loss, Metric
 _losses, _metrics = tf_keras.losses, tf_keras.metrics
 
 
-def root_mean_squared_error(wanted: Any, given: Any) -> Any:
+def root_mean_squared_error(expected: Any, given: Any) -> Any:
     """Square root of the mean squared error of the batch; a scalar.
 
-    Its gradient has no limit where the error is zero, so 1e-12 is added under the root.
+    Its gradient has no limit at an error of zero, so 1e-12 is added under the root.
     """
-    return tf.sqrt(tf.reduce_mean(tf.square(given - tf.cast(wanted, given.dtype))) + 1e-12)
+    return tf.sqrt(tf.reduce_mean(tf.square(given - tf.cast(expected, given.dtype))) + 1e-12)
 
 
 LOSSES: dict[str, Callable[[Loss], Any]] = {
@@ -38,7 +38,7 @@ METRICS: dict[Metric, Callable[[], Any]] = {
 
 
 def build_loss(settings: Loss) -> Any:
-    """The tf_keras loss of ``settings``; it takes what the network gives and what the feed wants of it."""
+    """The tf_keras loss of ``settings``; it compares the network's output with the feed's targets."""
     return LOSSES[settings.name](settings)
 
 

@@ -52,7 +52,7 @@ class ScheduledRate(tf_keras.optimizers.schedules.LearningRateSchedule):  # type
         return self.peak * (tf.where(now < self.warmup_steps, rising, after) if warm else after)
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras writes into a saved optimiser."""
+        """The configuration that Keras writes to a saved optimiser."""
         return {"settings": vars(self.settings), "peak": self.peak, "steps": self.steps}
 
 

@@ -1,1 +1,1 @@
-"""A version with its golden samples, put next to the others in one step."""
+"""Publishes a version with its golden samples next to the other versions, in one step."""

@@ -1,4 +1,4 @@
-"""Change an instance, by its gradient, until a model takes it for a given class."""
+"""Changes an instance, along the gradient, until a model assigns it to a given class."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
     """Gradient ascent on log p(label) from ``start``, within the input's range.
 
     Args:
-        model: Sequential or functional tf_keras.Model of one input, whose layers, and models within it, also take that
-            input as float32.
-        label: class to reach.
+        model: Sequential or functional tf_keras.Model of one input, whose layers, and models within it, also accept
+            that input as float32.
+        label: target class.
         start: one instance, shape ``tensor.shape``.
-        tensor: the input; a step ends in a value of its dtype, so that rounding cannot undo the result.
+        tensor: the input; each step ends in a value of its dtype, so that rounding cannot undo the result.
 
     Returns:
-        An instance of the input's dtype and shape for which the model gives ``label`` with a margin of 0.05 if 300
-        steps reach that, else one for which it just gives ``label``, or None if no step reached it.
+        An instance of the input's dtype and shape for which the model gives ``label``: with a margin of 0.05 if 300
+        steps reach that, otherwise with any margin. None if no step reached it.
     """
     import tensorflow as tf
 
@@ -49,14 +49,14 @@ def climb(model: Any, *, label: int, start: Array, tensor: TensorSpec) -> Array 
                     break
             slope = np.asarray(tape.gradient(height, point))[0]
             ahead = np.clip(here + span * STEP_SIZE * slope / (np.abs(slope).max() + 1e-30), low, high)
-            if np.array_equal(ahead, here):  # the corner of the range, or no slope
+            if np.array_equal(ahead, here):  # at the corner of the range, or the gradient is 0
                 break
             here = ahead
         return reached
 
 
 def _continuous(model: Any, tensor: TensorSpec) -> Any:
-    """A copy of the model, and of the models within it, that takes float32; an integer input has no gradient."""
+    """A copy of the model, and of the models within it, that accepts float32; an integer input has no gradient."""
     import tf_keras
 
     def copy(layer: Any) -> Any:
@@ -68,7 +68,7 @@ def _continuous(model: Any, tensor: TensorSpec) -> Any:
 
 
 def value_range(tensor: TensorSpec) -> tuple[float, float]:
-    """Smallest and largest value of an input: what the spec states, else the dtype's, for int32 0 to 1000."""
+    """Smallest and largest value of an input: from the spec, otherwise from the dtype, for int32 0 to 1000."""
     natural = {"uint8": (0.0, 255.0), "int32": (0.0, 1000.0), "float32": (-np.inf, np.inf)}[tensor.dtype]
     low = natural[0] if tensor.minimum is None else tensor.minimum
     return low, natural[1] if tensor.maximum is None else tensor.maximum

@@ -1,4 +1,4 @@
-"""Golden images: drawings, blends of drawings and drawings under noise; and encoded ones, small and photo-like."""
+"""Golden images: drawings, blends of drawings and drawings with noise; and encoded ones, small and photo-like."""
 
 import io
 

@@ -1,7 +1,7 @@
 """Golden inputs: drawn and written instances on which the model gives every class, and lengths from 1 to the maximum.
 
-Nothing here is from a data set. A class that no drawing gets is reached by gradient ascent from the drawing that
-comes nearest to it; in texts, by exchanging words.
+Nothing here is from a data set. A class that no drawing gets is reached by gradient ascent from the nearest drawing,
+or, for texts, by exchanging words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ from training.publish.golden_texts import golden_texts, raw_texts, spread
 POOL = 640  # random instances to choose from
 
 TOLERANCE: Mapping[str, float] = {
-    # Float32 with another order of summation than Keras: differences of 3e-6 and less were measured.
+    # Float32 with another order of summation than Keras: the measured differences were at most 3e-6.
     "CPUExecutionProvider": 1e-5,
     # cuDNN and cuBLAS choose their kernels by batch size and device; float32 without TF32, so ten times the CPU's.
     "CUDAExecutionProvider": 1e-4,
     # TensorRT also fuses layers across nonlinearities; still float32.
     "TensorrtExecutionProvider": 1e-3,
-    # A provider that nobody has measured: float32 is expected, half precision would miss it.
+    # For an unmeasured provider: float32 is expected, half precision would exceed it.
     "default": 1e-4,
 }
 
@@ -42,10 +42,10 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, tex
     """Golden inputs for a model, the same ones for equal models.
 
     Args:
-        spec: signature; its preprocessing decides between drawn images, written texts and random numbers.
+        spec: signature; its preprocessing selects drawn images, written texts or random numbers.
         model: the trained tf_keras.Model.
         tokenizer: for text models.
-        texts: for text models: texts of their kind, none of them from a data set.
+        texts: for text models: texts in their style, none of them from a data set.
 
     Returns:
         inputs: input name -> (64, *shape); texts are padded with 0 to the spec's maximum length.
@@ -62,7 +62,7 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, tex
         return {steps.input: golden_images(judge)}, {}, raw_images(judge, steps)
     if isinstance(steps, TextPreprocessing):
         if tokenizer is None or not texts:
-            raise ValueError(f"{spec.name}: a text model comes with its tokenizer and with texts for it")
+            raise ValueError(f"{spec.name}: a text model requires its tokenizer and texts")
         judge = Judge(spec, model, steps.input, labels_of(spec, tokenizer))
         rows = golden_texts(judge, tokenizer, texts)
         lengths = np.array([len(row) for row in rows], np.int32)
@@ -72,9 +72,9 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, tex
 
 
 def _random_rows(spec: ModelSpec, model: Any) -> Rows:
-    """Random numbers within the stated range; lengths from 1 to 64 where one varies.
+    """Random numbers within the stated range; lengths from 1 to 64 if one varies.
 
-    Every class is looked for if the model has one input of fixed shape.
+    Every class is searched for if the model has one input of fixed shape.
     """
     rng = np.random.default_rng(20)
     inputs, lengths = {}, {}
@@ -93,7 +93,7 @@ def _random_rows(spec: ModelSpec, model: Any) -> Rows:
 
 
 def _random(tensor: TensorSpec, rows: int, rng: np.random.Generator) -> Array:
-    """(rows, *shape): even over the range if the tensor has one, else standard normal; ids are never padding."""
+    """(rows, *shape): uniform over the range if the tensor has one, else standard normal; ids are never padding."""
     shape = (rows, *(ROWS if size == -1 else size for size in tensor.shape))
     low, high = value_range(tensor)
     if tensor.dtype == "float32":

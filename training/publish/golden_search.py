@@ -1,4 +1,4 @@
-"""Finds instances on which a model gives every one of its classes, and asks it for the labels of encoded samples."""
+"""Finds instances on which a model gives each of its classes, and computes the labels of encoded samples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +13,9 @@ from training.export.model_export import Runner, keras_runner
 from training.publish.ascent import climb
 
 ROWS = MINIMUM_ROWS
-STARTS = 4  # of gradient ascents to one class
-CLEAR_MARGIN = 0.02  # between the two best classes of an encoded sample; less, and another device could swap them
+STARTS = 4  # gradient ascents to one class
+# Least margin between the two best classes of an encoded sample; with less, another device could swap them.
+CLEAR_MARGIN = 0.02
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +25,7 @@ class GoldenIncomplete(TrainingError):
 
 
 def keras_answers(keras: Runner, inputs: Mapping[str, Array], lengths: Mapping[str, Array]) -> dict[str, Array]:
-    """Output name -> (rows, *shape): every row in a batch of its own, without its padding."""
+    """Output name -> (rows, *shape): every row in its own batch, without its padding."""
     count = len(next(iter(inputs.values())))
     answers = [
         keras(
@@ -39,7 +40,7 @@ def keras_answers(keras: Runner, inputs: Mapping[str, Array], lengths: Mapping[s
 
 
 class Judge:
-    """What a Keras model of one input makes of instances.
+    """The answers of a Keras model with one input.
 
     Args:
         spec: signature.
@@ -62,11 +63,11 @@ class Judge:
 
     @property
     def wanted(self) -> range:
-        """The classes that golden samples must show; none if there are more than rows."""
+        """The classes that golden samples must show; empty if there are more than rows."""
         return range(len(self.labels) if len(self.labels) <= ROWS else 0)
 
     def labelled(self, instances: Mapping[str, Array]) -> dict[str, str]:
-        """Key -> label, of the instances, shape (*shape,), whose label is clear."""
+        """Key -> label, for the instances, shape (*shape,), with a clear label."""
         if not self.labels:
             return {}
         found = {}
@@ -80,7 +81,7 @@ class Judge:
     def cover(self, pool: Array) -> Array:
         """Choose rows of ``pool``, (rows, *shape), so that every class is given, each about equally often.
 
-        A class that no row of the pool gets is climbed to from a row that comes near.
+        A class that no row of the pool gets is reached by gradient ascent from a row that comes near.
 
         Returns:
             64 rows, or one for each class if there are more classes.
@@ -96,12 +97,12 @@ class Judge:
             pool[given == label] if (given == label).any() else self._climb(label, pool, answers)
             for label in range(len(self.labels))
         ]
-        wanted, turn = max(ROWS, len(groups)), 0
+        count, turn = max(ROWS, len(groups)), 0
         chosen: list[Array] = []
-        while len(chosen) < wanted:
+        while len(chosen) < count:
             chosen += [members[turn] for members in groups if turn < len(members)]
             turn += 1
-        rows = np.stack(chosen[:wanted])
+        rows = np.stack(chosen[:count])
         self.check_all_given(self.scores(rows).argmax(1))
         return rows
 
@@ -112,13 +113,13 @@ class Judge:
                 raise self.never(label)
 
     def never(self, label: int) -> GoldenIncomplete:
-        """The error for a class that nothing reaches."""
+        """The error for a class that cannot be reached."""
         return GoldenIncomplete(
-            f"{self.spec.name}: no instance was found that the model takes for {self.labels[label]!r}"
+            f"{self.spec.name}: no instance was found that the model assigns to {self.labels[label]!r}"
         )
 
     def _climb(self, label: int, pool: Array, answers: Array) -> Array:
-        """(1, *shape): the nearest row of the pool, or one less near, changed until it gives ``label``."""
+        """(1, *shape): the nearest row of the pool, or a less near one, changed until it gives ``label``."""
         starts = pool[np.argsort(-answers[:, label])[:: len(pool) // STARTS]]
         for start in starts:
             reached = climb(self._model, label=label, start=start, tensor=self.target)

@@ -1,4 +1,4 @@
-"""Golden texts: written ones, cut to lengths from one token to the maximum, that give every class."""
+"""Golden texts: written texts, cut to lengths from one token to the maximum, that give every class."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Ids = npt.NDArray[np.int32]
 
 
 def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
-    """64 texts as int32 (length,), without padding, lengths as ``spread`` gives them, made of pieces of ``texts``.
+    """64 texts as int32 (length,), without padding, with the lengths of ``spread``, made from pieces of ``texts``.
 
     Raises:
         GoldenIncomplete: names the class that no text, and no exchange of words, reached.
@@ -30,7 +30,7 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> li
         choices = np.stack([_written(length, tokenizer, rng, texts) for _ in range(CHOICES)])
         answers = judge.scores(choices).argmax(1)
         fresh = [place for place in range(CHOICES) if answers[place] not in given]
-        place = fresh[0] if fresh else len(rows) % CHOICES  # a class not yet had, else any
+        place = fresh[0] if fresh else len(rows) % CHOICES  # a class without a text yet, else any
         rows.append(choices[place])
         given.append(int(answers[place]))
     for label in judge.wanted:
@@ -42,7 +42,7 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> li
 
 
 def raw_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[RawSample, ...]:
-    """Some of ``texts``, from the shortest to the longest, and a text without any token."""
+    """Some of ``texts``, from the shortest to the longest, and a text without tokens."""
     rising = sorted(texts, key=len)
     chosen = [rising[place] for place in np.linspace(0, len(rising) - 1, RAW_TEXTS).astype(int)]
     samples = {f"text-{number}.txt": text for number, text in enumerate(chosen, start=1)} | {"no-token.txt": "—"}
@@ -51,7 +51,7 @@ def raw_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple
 
 
 def spread(longest: int) -> list[int]:
-    """64 lengths from 1 to ``longest``, short ones closer together; neighbours differ, so that batches are padded."""
+    """64 lengths from 1 to ``longest``, short ones denser; neighbours differ, so that batches are padded."""
     rising = np.geomspace(1, longest, ROWS).round().astype(int)
     return [int(length) for pair in zip(rising[: ROWS // 2], rising[ROWS // 2 :], strict=True) for length in pair]
 
@@ -65,7 +65,7 @@ def _written(length: int, tokenizer: Tokenizer, rng: np.random.Generator, texts:
 
 
 def _dispensable(rows: list[Ids], given: list[int]) -> int:
-    """A row that is neither the shortest nor the longest, and not the only one of its class."""
+    """Index of a row that is neither the shortest nor the longest, and not the only one of its class."""
     often = Counter(given)
     lengths = [len(row) for row in rows]
     return next(
@@ -76,7 +76,7 @@ def _dispensable(rows: list[Ids], given: list[int]) -> int:
 
 
 def _exchanged(label: int, judge: Judge, tokenizer: Tokenizer, rng: np.random.Generator) -> Ids:
-    """A text that gives ``label``: words are exchanged one at a time for whichever of 48 raises its probability."""
+    """A text that gives ``label``: exchanges one word at a time for the one of 48 that raises its probability most."""
     text = rng.integers(UNKNOWN_ID, tokenizer.id_count, 12).astype(np.int32)[: tokenizer.max_length]
     for step in range(EXCHANGES):
         candidates = np.repeat(text[None], CANDIDATES, axis=0)

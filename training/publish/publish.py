@@ -1,4 +1,4 @@
-"""Publish a model version: exported twice, compared with Keras, described, hashed, then there in one step."""
+"""Publishes a model version: exports it twice, compares it with Keras, describes and hashes it, in one final step."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """All that a version directory is made from.
+    """Everything from which a version directory is written.
 
     Attributes:
-        model: trained Keras model that takes the spec's raw inputs.
+        model: trained Keras model that accepts the spec's raw inputs.
         spec: becomes model.json; ``opset`` should be ``training.export.model_export.OPSET``.
-        golden_inputs: input name -> (rows, *shape), at least 64 rows, padded with 0 where the length varies.
-        golden_lengths: input name -> int32 (rows,), for inputs of variable length only.
+        golden_inputs: input name -> (rows, *shape), at least 64 rows, padded with 0 if the length varies.
+        golden_lengths: input name -> int32 (rows,), only for inputs of variable length.
         raw: encoded samples with the label that Keras gives them.
         tokenizer: for text models, written as vocabulary.txt.
         metrics: becomes metrics.json, with the measured parity under ``export``.
@@ -90,13 +90,13 @@ def publish(version: Version, *, repository: Path) -> Path:
 
     Args:
         version: what to publish.
-        repository: directory of all models; ``repository/NAME/N`` is written, N one above the highest there is,
-            and ``repository/NAME/config.pbtxt`` replaced.
+        repository: directory of all models; writes ``repository/NAME/N``, with N one above the highest version, and
+            replaces ``repository/NAME/config.pbtxt``.
 
     Raises:
         ParityBroken, ExportFailed: the exported graphs do not give Keras's numbers, or cannot be made.
         VersionRefused: the version breaks the on-disk contract that the service checks.
-        OSError: the disk. In every case, and on Ctrl-C, nothing but existing versions is left behind.
+        OSError: the disk. In every case, and on Ctrl-C, only existing versions are left behind.
     """
     return add_version(
         repository / version.spec.name,
@@ -106,7 +106,7 @@ def publish(version: Version, *, repository: Path) -> Path:
 
 
 def _write_version(version: Version, directory: Path) -> None:
-    """Write every file of the version, the manifest last, and read back what the service will read."""
+    """Write every file of the version, the manifest last, and read back the files that the service reads."""
     spec = version.spec
     _check(version)
     keras = export.keras_runner(version.model, spec)
@@ -142,26 +142,26 @@ def _write_version(version: Version, directory: Path) -> None:
 
 
 def _check(version: Version) -> None:
-    """Refuse parts that do not belong together, before anything is exported."""
+    """Refuse parts that do not match each other, before anything is exported."""
     steps = version.spec.preprocessing
     if isinstance(steps, ImagePreprocessing):
         check_steps(steps, version.spec.input(steps.input))
     if isinstance(steps, TextPreprocessing):
         words = version.tokenizer
         if words is None:
-            raise VersionRefused(f"{version.spec.name}: a text model comes with its tokenizer")
+            raise VersionRefused(f"{version.spec.name}: a text model requires its tokenizer")
         largest = version.spec.input(steps.input).maximum
         found = (words.scheme, words.max_length, words.keep, words.id_count - 1)
         stated = (steps.scheme, steps.max_length, steps.keep, largest)
         if found != stated:
             raise VersionRefused(
                 f"{version.spec.name}: the tokenizer's scheme, most tokens, kept end and largest id are {found}, "
-                f"the spec says {stated}"
+                f"but the spec says {stated}"
             )
 
 
 def _check_outputs(spec: ModelSpec, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Refuse a spec whose outputs are not what Keras gives."""
+    """Refuse a spec whose outputs differ from Keras's."""
     for tensor in spec.outputs:
         found = outputs[tensor.name]
         fits = len(found.shape) == len(tensor.batch_shape) and all(
@@ -170,7 +170,7 @@ def _check_outputs(spec: ModelSpec, outputs: Mapping[str, npt.NDArray[Any]]) -> 
         if not fits or found.dtype != tensor.numpy_dtype:
             raise VersionRefused(
                 f"{spec.name}: Keras gives {tensor.name!r} as {found.dtype} {found.shape[1:]}, "
-                f"the spec says {tensor.dtype} {tensor.shape}"
+                f"but the spec says {tensor.dtype} {tensor.shape}"
             )
 
 
@@ -184,6 +184,6 @@ def _json(document: Mapping[str, Any]) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, np.ndarray | np.generic):
             return value.tolist()
-        raise TypeError(f"{type(value).__name__} does not go into JSON")
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
     return json.dumps(document, indent=2, allow_nan=False, default=plain, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""config.pbtxt: the same signature, written for Triton Inference Server.
+"""config.pbtxt: the same signature for Triton Inference Server.
 
 Source: field names and value names of inference.ModelConfig in Triton's public model_config.proto.
 """
@@ -13,9 +13,9 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\
 
 
 def triton_config(spec: ModelSpec) -> str:
-    """Text of config.pbtxt: one instance's shape per tensor, the batch dimension is implied by max_batch_size.
+    """Text of config.pbtxt: one instance's shape per tensor; max_batch_size implies the batch dimension.
 
-    A tensor of one number per instance has shape () in model.json; Triton wants at least one dimension, so it is
+    A tensor of one number per instance has shape () in model.json; Triton requires at least one dimension, so it is
     described as [ 1 ] with a reshape to the empty shape.
     """
     fields = [

@@ -1,8 +1,8 @@
-"""Add a version to a model's directory in one step: written aside, synced, then one rename.
+"""Adds a version to a model's directory in one step: written to a temporary directory, synced, then renamed.
 
-A reader sees either no version or a whole one, whatever kills the writer and when. The temporary directory's name
-starts with a dot and is no integer, so no server takes it for a version; ``app.contract.files.private`` tells what a
-killed writer left from work in progress.
+A reader sees either no version or a complete one, even if the writer is killed at any moment. The temporary
+directory's name starts with a dot and is not an integer, so no server takes it for a version;
+``app.contract.files.private`` distinguishes leftovers of a killed writer from work in progress.
 """
 
 import errno
@@ -22,13 +22,12 @@ def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[
     """Write the next version below ``parent`` and return its directory.
 
     Args:
-        parent: directory of one model; made if missing. The version's number is one above the highest there is.
-        write: fills the directory that it is given; may raise to give up.
-        beside: file name -> text of files of the model as a whole, each replaced in one step after the version
-            is there.
+        parent: directory of one model; created if missing. The version's number is one above the highest existing one.
+        write: fills the given directory; may raise to give up.
+        beside: file name -> text of files of the model as a whole, each replaced in one step after the version exists.
 
     Raises:
-        OSError: the disk; or what ``write`` raises. In every case, and on Ctrl-C, what was there before is
+        OSError: the disk; also raises the errors of ``write``. In every case, and on Ctrl-C, existing files stay
             unchanged and nothing else is left.
     """
     sweep(parent, TEMPORARY_PREFIX)
@@ -47,7 +46,7 @@ def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[
 
 
 def _claim(directory: Path, parent: Path) -> Path:
-    """Rename ``directory`` to the next free number. A rename onto a version fails, so none is ever overwritten."""
+    """Rename ``directory`` to the next free number. A rename to an existing version fails, so none is overwritten."""
     while True:
         taken = [int(path.name) for path in parent.iterdir() if path.name.isascii() and path.name.isdecimal()]
         target = parent / str(max(taken, default=0) + 1)
@@ -62,18 +61,18 @@ def _claim(directory: Path, parent: Path) -> Path:
 
 @contextmanager
 def _parent_directory(parent: Path) -> Iterator[None]:
-    """Make the model's directory, and take it away again if nothing came of it."""
+    """Create the model's directory, and remove it again if it stays empty."""
     parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # it holds versions, or another writer's work
+        with suppress(OSError):  # it contains versions, or another writer's work
             parent.rmdir()
         raise
 
 
 def _settle(directory: Path) -> None:
-    """Give everything below ``directory`` the usual permissions and force it to the disk, leaves first."""
+    """Give everything below ``directory`` the usual permissions and sync it to the disk, leaves first."""
     for root, _, files in os.walk(directory, topdown=False):
         for name in files:
             path = Path(root, name)

@@ -1,1 +1,1 @@
-"""What makes one published model, or one lesson, as plain fields."""
+"""The definition of one published model, or of one lesson, as plain fields."""

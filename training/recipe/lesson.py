@@ -1,4 +1,4 @@
-"""Lesson: a system of the course that is worked through rather than trained on a data set; a file in training/recipes.
+"""Lesson: a system of the course that is computed step by step, not trained on a data set; in training/recipes.
 
 Importing this module, or any lesson, does not import TensorFlow.
 """
@@ -15,11 +15,11 @@ from training.overrides import FIXED
 
 @dataclass(frozen=True, kw_only=True)
 class LessonContext:
-    """Where a lesson works.
+    """Where a lesson writes and prints.
 
     Attributes:
-        directory: of the run; pictures go there.
-        console: for what happens on the way.
+        directory: of the run; receives the pictures.
+        console: for progress.
     """
 
     directory: Path
@@ -27,10 +27,10 @@ class LessonContext:
 
 
 class Study(Protocol):
-    """Works a lesson through: a frozen dataclass whose fields are its settings, ``--set study.NAME=VALUE``."""
+    """Computes a lesson: a frozen dataclass whose fields are its settings, ``--set study.NAME=VALUE``."""
 
     def __call__(self, context: LessonContext) -> Findings:
-        """Compute, draw, and say what was found."""
+        """Compute, draw, and return the findings."""
         ...
 
 
@@ -41,9 +41,9 @@ class Lesson:
     Attributes:
         name: also the file's name.
         description: one sentence for ``training list`` and the report.
-        study: what is worked through.
+        study: computes the lesson.
         serves: whether it learns something that can be published.
-        minutes: what it may cost on 2 CPU cores.
+        minutes: most minutes on 2 CPU cores.
     """
 
     name: str = field(metadata=FIXED)

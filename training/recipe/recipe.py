@@ -1,4 +1,4 @@
-"""Recipe: everything that makes one published model, as plain fields; one file per recipe in training/recipes.
+"""Recipe: the full definition of one published model, as plain fields; one file per recipe in training/recipes.
 
 Importing this module, or any recipe, does not import TensorFlow: networks are built inside functions.
 """
@@ -32,7 +32,7 @@ Metric = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a network must take and give.
+    """Input and output of a network.
 
     Attributes:
         input: name, dtype and shape of one instance; for token ids, ``maximum`` is the largest id.
@@ -45,7 +45,7 @@ class Signature:
 
     @property
     def id_count(self) -> int:
-        """Number of token ids, padding and unknown included; only for text."""
+        """Number of token ids, including padding and unknown; only for text."""
         if self.input.maximum is None:
             raise ValueError(f"input {self.input.name!r} states no largest id")
         return int(self.input.maximum) + 1
@@ -53,12 +53,12 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate moves over a run.
+    """Course of the learning rate during a run.
 
     Attributes:
         name: ``constant``; ``cosine`` falls along half a cosine; ``one-cycle`` rises along half a cosine from a
             25th of the peak and falls along another (Smith & Topin, arXiv:1708.07120).
-        warmup: fraction of all steps spent rising to the peak: linearly for ``constant`` and ``cosine``.
+        warmup: fraction of all steps in which it rises to the peak: linearly for ``constant`` and ``cosine``.
         final: learning rate at the last step, as a fraction of the peak; not used by ``constant``.
     """
 
@@ -68,7 +68,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise ValueError("warmup is a fraction of all steps, 0 or more and below 1")
+            raise ValueError("warmup must be a fraction of all steps, 0 or more and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ class Optimizer:
     Attributes:
         learning_rate: the peak of the schedule.
         momentum: for momentum and nesterov.
-        epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps
-            where gradients are rare and small, as for rare words.
+        epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps for rare
+            and small gradients, as for rare words.
         weight_decay: decoupled decay per step, times the learning rate (Loshchilov & Hutter,
             arXiv:1711.05101); 0 for none.
         clip_norm: largest global norm of a step's gradients; None does not clip.
@@ -99,12 +99,12 @@ class Optimizer:
     def __post_init__(self) -> None:
         for name, value in (("momentum", self.momentum), ("ema_momentum", self.ema_momentum or 0.0)):
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is a share, from 0 to 1")
+                raise ValueError(f"{name} must be a share, from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What is made small; see ``training.network.losses``.
+    """The function to minimise; see ``training.network.losses``.
 
     Attributes:
         label_smoothing: share of the probability spread evenly over all classes; only for the categorical and the
@@ -124,16 +124,16 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """How long, in what portions, and which weights are kept.
+    """Length of the training, its batches, and the weights to keep.
 
     Attributes:
         patience: stop after this many epochs without a better ``monitor``; None never stops early.
         keep: the weights of the best epoch by ``monitor``, or of the last one.
-        validate_every: epochs between two looks at the validation set.
-        checkpoint_every: epochs between two checkpoints, and between two lines on the screen.
+        validate_every: epochs between two validations.
+        checkpoint_every: epochs between two checkpoints, and between two printed lines.
         minimum_delta: smallest change of ``monitor`` that counts as better.
-        descent: ``mini-batch`` takes ``batch_size`` rows a step, ``stochastic`` one row, ``batch`` all of them.
-        watch: warn in words of dead ReLUs and of vanishing or exploding gradients.
+        descent: ``mini-batch`` uses ``batch_size`` rows per step, ``stochastic`` one row, ``batch`` all rows.
+        watch: warn about dead ReLUs and about vanishing or exploding gradients.
     """
 
     epochs: int
@@ -152,9 +152,9 @@ class Fitting:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1")
+                raise ValueError(f"{name} must be at least 1")
         if self.patience is not None and self.patience < 1:
-            raise ValueError("patience is at least 1, or none")
+            raise ValueError("patience must be at least 1, or none")
 
     def rows_per_step(self, rows: int) -> int:
         """Rows of one step, of a training part of ``rows``."""
@@ -162,11 +162,11 @@ class Fitting:
 
 
 Inherited = Mapping[str, list[Any]]
-"""Layer name -> its weights, as an earlier stage left them."""
+"""Layer name -> its weights at the end of an earlier stage."""
 
 
 def adopt_by_name(network: Any, model: Any, inherited: Inherited) -> None:
-    """Start every layer that an earlier stage trained under the same name with its weights."""
+    """Initialise every layer with the weights of the layer of the same name in an earlier stage."""
     for layer in model.layers:
         if layer.name in inherited:
             layer.set_weights(inherited[layer.name])
@@ -179,18 +179,18 @@ def as_trained(network: Any, model: Any, signature: Signature, inherited: Inheri
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A training that comes before the main one, or beside it, of another network, for the sake of some layers.
+    """A training before the main one, or in parallel with it, of another network, for some of its layers.
 
     Attributes:
         name: of the stage, for ``--set stages.NAME.optimizer...`` and its directory.
         build: as ``Recipe.build``.
         shared_layers: names of the layers whose weights later networks may start with, or ``finish`` may use.
-        adopt: (network, model, weights handed on so far) -> None: gives the untrained model what it takes over.
-        pipeline: of this stage, if other than the recipe's, e.g. with other augmentation.
-        data: of this stage, if other than the recipe's, e.g. to learn from what is not to be told apart later.
-        max_length: texts are cut to this many tokens in this stage; None leaves the pipeline's length.
-        beside: train it at the same time as what follows, in a process of its own: it takes nothing over, and hands on
-            to ``finish`` alone.
+        adopt: (network, model, weights passed on so far) -> None: sets initial weights of the untrained model.
+        pipeline: of this stage, if different from the recipe's, e.g. with other augmentation.
+        data: of this stage, if different from the recipe's, e.g. without the classes of the final task.
+        max_length: texts are cut to this many tokens in this stage; None keeps the pipeline's length.
+        beside: train it in parallel with the next ones, in its own process: it takes no weights, and passes its own
+            only to ``finish``.
     """
 
     name: str = field(metadata=FIXED)
@@ -207,7 +207,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What the published model must reach and may cost, on 2 CPU cores; None where nothing is asked."""
+    """Figures that the published model must reach and may cost, on 2 CPU cores; None: no target."""
 
     test_accuracy: float | None = None
     parameters: int | None = None
@@ -216,13 +216,13 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A trained model, for a study of it.
+    """A trained model, as the subject of a study.
 
     Attributes:
-        splits: the data that it learned from.
+        splits: its data.
         model: as published.
         synthetic: whether the data set is ``--dataset synthetic``.
-        validation, test: None where the part is empty or was not read.
+        validation, test: None if the part is empty or was not read.
         directory, console: of the run.
     """
 
@@ -239,7 +239,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class NoStudy:
-    """Nothing is measured besides the evaluation."""
+    """A study without measurements."""
 
     def __call__(self, subject: Subject) -> Findings:
         """No findings."""
@@ -248,23 +248,24 @@ class NoStudy:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One model: what it learns from, what it is for, how it is trained, what it must reach.
+    """One model: its data, its task, its training, its targets.
 
     Attributes:
         name: model name, also the directory under models/.
         description: one sentence for model.json and the card.
-        data: where the instances come from and how they are split.
-        pipeline: how an instance becomes an input, in training and, through model.json, in serving.
+        data: source of the instances, and how they are split.
+        pipeline: converts an instance to an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
         build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
-        stages: trainings before the main one, in order, or beside it.
+        stages: trainings before the main one, in order, or in parallel with it.
         adopt: as ``Stage.adopt``, for the network itself.
-        finish: (network, trained model, signature, weights handed on by the stages) -> the model to measure and
-            publish, which shares its weights; for what costs too much in training. The trained model if left out.
-        task: what the network is for.
+        finish: (network, trained model, signature, weights passed on by the stages) -> the model to measure and
+            publish, which shares its weights; for computations that cost too much in training. Default: the trained
+            model.
+        task: task of the network.
         study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
             settings, called with a ``Subject``.
-        metrics: watched in training.
+        metrics: measured during training.
         max_batch_size: batching hint for the service.
     """
 

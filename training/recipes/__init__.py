@@ -1,1 +1,1 @@
-"""One file per model, found by its name: fashion-mnist-mlp lives in fashion_mnist_mlp.py as ``RECIPE``."""
+"""One file per model, found by its name: fashion-mnist-mlp is in fashion_mnist_mlp.py as ``RECIPE``."""

@@ -1,11 +1,11 @@
-"""Fashion-MNIST with Keras's functional API: layers are called like functions and joined to a model.
+"""Fashion-MNIST with Keras's functional API: layers are called like functions and combined to a model.
 
 Command: python -m training run fashion-mnist-functional --test
 Result: 0.8593 on the test set (0.8701 on validation), 55,050 parameters, 7 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-784-64-64-10, RMSprop at Keras's default 0.001, cross-entropy, 5 epochs of batches of 64; as validation_split=0.2 does,
-the last fifth of the training images validates.
+784-64-64-10, RMSprop at Keras's default 0.001, cross-entropy, 5 epochs of batches of 64; as with validation_split=0.2,
+the last fifth of the training images is for validation.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Sign
 
 
 def build(network: Dense, signature: Signature) -> Any:
-    """From the input to the output, each layer called with what the one before it gives."""
+    """From the input to the output, each layer called with the output of the previous one."""
     import tf_keras
     from tf_keras import layers
 

@@ -6,7 +6,7 @@ Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 Flatten, Dense 512 with ReLU, Dense 10 with softmax; Adam at Keras's default 0.001, cross-entropy,
 five epochs of batches of 128, all 60,000 training images, no validation part. The published fashion-mnist-mlp
-shows what the same kind of network reaches when it is trained with care.
+shows what the same kind of network reaches with careful training.
 """
 
 from training.data.pipelines import ImagePipeline

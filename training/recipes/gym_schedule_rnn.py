@@ -1,13 +1,13 @@
-"""A recurrent network knows today's exercise from the days before, also after days that were missed.
+"""A recurrent network predicts today's exercise from the days before, also after missed days.
 
 Command: python -m training run gym-schedule-rnn --publish
 Result: 1.0000 on 2,000 test diaries, also after 1 to 7 missed days; feed-forward 1.0 and then 0.32 to 0.37; 15 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-The course's example: shoulder, biceps and cardio take turns, one a day; whoever missed some days must go on with what
-the schedule says for today, not with what comes after the last exercise. A feed-forward network that is told what was
-done yesterday knows the answer if yesterday was not missed, and nothing if it was. A recurrent network reads all the
-days before, one after the other, and counts in its state.
+The course's example: shoulder, biceps and cardio take turns, one a day. After missed days, the right exercise is the
+one that the schedule has for today, not the one after the last exercise. A feed-forward network that gets only
+yesterday's exercise knows the answer if yesterday was not missed, and nothing otherwise. A recurrent network reads all
+the days before, one after the other, and counts in its state.
 """
 
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ MISSED = "missed"
 
 @dataclass(frozen=True, kw_only=True)
 class GymSchedule:
-    """Days as words, oldest first, and the exercise of the day after; a fresh random diary for each row.
+    """Days as words, oldest first, and the exercise of the next day; a fresh random diary for each row.
 
     Attributes:
         rows: of the train part; validation and test have a quarter each.
         longest: most days of a diary.
-        missed_share: of the days before the last stretch.
-        longest_gap: most days missed in a row at the end, just before today; at least one day before is not missed.
+        missed_share: share of missed days before the last stretch.
+        longest_gap: most consecutive days missed just before today; at least one earlier day is not missed.
         seed: of the diaries.
     """
 
@@ -63,11 +63,11 @@ class GymSchedule:
         )
 
     def synthetic(self) -> Splits:
-        """The same diaries: they are computed in any case."""
+        """The same diaries: they are always computed."""
         return self.load()
 
     def diaries(self, count: int, seed: int, *, gap: int | None = None) -> Examples:
-        """``count`` diaries; ``gap`` fixes how many days at the end were missed."""
+        """``count`` diaries; ``gap`` fixes the number of days missed at the end."""
         rng = np.random.default_rng([seed, self.seed])
         texts, labels = [], []
         for _ in range(count):
@@ -107,7 +107,7 @@ def build(network: Network, signature: Signature) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareWithFeedForward:
-    """Trains a feed-forward network on yesterday alone and sets both against the number of days missed.
+    """Trains a feed-forward network on yesterday only, and compares both for each number of missed days.
 
     Attributes:
         rows: diaries for each number of missed days.
@@ -120,10 +120,10 @@ class CompareWithFeedForward:
     epochs: int = 20
 
     def __call__(self, subject: Subject) -> Findings:
-        """Share of right answers of both, after 0, 1, ... missed days."""
+        """Share of right answers of both networks, after 0, 1, ... missed days."""
         schedule, tokenizer = subject.recipe.data, subject.feed.tokenizer
         assert isinstance(schedule, GymSchedule)
-        assert tokenizer is not None  # the pipeline is one of texts
+        assert tokenizer is not None  # the pipeline is for texts
         feed_forward = self._feed_forward(subject.splits.train, tokenizer)
         gaps = range(schedule.longest_gap + 1)
         recurrent, yesterday = [], []
@@ -148,7 +148,7 @@ class CompareWithFeedForward:
         )
 
     def _feed_forward(self, train: Examples, tokenizer: Tokenizer) -> Any:
-        """A network that is told what was done yesterday, trained on the same diaries."""
+        """A network whose only input is yesterday's exercise, trained on the same diaries."""
         import tf_keras
         from tf_keras import layers
 

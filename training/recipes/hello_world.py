@@ -5,8 +5,8 @@ Result: f(10) = 18.9817, y = 1.99735 x - 0.99177; 500 epochs in 2 s
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
 As taught: one Dense(1) unit, stochastic gradient descent with Keras's default learning rate 0.01, mean squared error,
-xs -1 to 4, ys 2x - 1, 500 epochs of all six pairs at once, the TensorBoard callback. From six pairs no network can be
-certain of the rule, so f(10) comes out close to 19 and not at 19.
+xs -1 to 4, ys 2x - 1, 500 epochs of all six pairs at once, the TensorBoard callback. Six pairs do not determine the
+rule with certainty, so f(10) is close to 19 and not exactly 19.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from training.recipe.recipe import VALUES_NAME, Fitting, Loss, Optimizer, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Six points of the line y = slope x + intercept; all of them train.
+    """Six points of the line y = slope x + intercept; all of them are for training.
 
     Attributes:
         first, count: x values: ``first``, ``first + 1``, ...
@@ -50,7 +50,7 @@ class Line:
         )
 
     def synthetic(self) -> Splits:
-        """The same points: they are computed in any case."""
+        """The same points: they are always computed."""
         return self.load()
 
 
@@ -72,11 +72,11 @@ def build(network: Network, signature: Signature) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """Asks the trained unit for a number that it has not seen.
+    """Evaluates the trained unit at a number that it has not seen.
 
     Attributes:
         x: the number.
-        low, high: the answer must lie between them.
+        low, high: limits of the answer.
     """
 
     x: float = 10.0
@@ -84,7 +84,7 @@ class Ask:
     high: float = 19.1
 
     def __call__(self, subject: Subject) -> Findings:
-        """f(x), and the rule that was found."""
+        """f(x), and the rule that the unit learned."""
         answer = float(subject.model.predict(np.array([[self.x]], np.float32), verbose=0)[0, 0])
         weights = subject.model.get_weights()
         return Findings(

@@ -4,9 +4,10 @@ Command: python -m training run imdb-sentiment-lstm --publish
 Result: 0.8858 on the test set (0.8803 on validation), 656,770 parameters, 1.2 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC; reproduced in all four digits
 
-An LSTM that starts at random learns the training reviews by heart before it learns what words mean. So three stages:
-how much each word says by itself; an LSTM over embeddings that carry this in their first number, and random ones in
-the others; both together, with an optimiser whose large epsilon moves the embeddings of rare words but little.
+An LSTM with random initial weights learns the training reviews by heart before it learns what words mean. So there are
+three stages: first the weight of each word by itself; then an LSTM over embeddings with this weight as their first
+number and random others; then both together, with an optimiser whose large epsilon changes the embeddings of rare words
+only a little.
 """
 
 from dataclasses import dataclass, replace
@@ -40,13 +41,14 @@ class Network:
 
     Attributes:
         embedding: numbers per token.
-        embedding_deviation: standard deviation of the random ones at the start.
-        word_deviation: standard deviation of the first one, the weight of the word; at most four times this.
+        embedding_deviation: standard deviation of the random numbers at the start.
+        word_deviation: standard deviation of the first number, the weight of the word; its size is at most four times
+            this.
         units: of the LSTM, per direction.
         bidirectional: whether a second LSTM reads from the end.
-        horizon: units start by remembering for up to this many tokens.
+        horizon: at the start, units remember for up to this many tokens.
         embedding_dropout, output_dropout: shares silenced in training, before and after the LSTM.
-        still_dropout: the former while the embedding is held still.
+        still_dropout: ``embedding_dropout`` while the embedding is frozen.
     """
 
     embedding: int = 32
@@ -61,7 +63,7 @@ class Network:
 
 
 def build_words(network: Network, signature: Signature) -> Any:
-    """One number per word; their sum, over the square root of the length, decides."""
+    """One number per word; their sum, divided by the square root of the length, decides."""
     import tensorflow as tf
     import tf_keras
     from tf_keras import layers
@@ -101,7 +103,7 @@ def build(network: Network, signature: Signature) -> Any:
 
 
 def _remember(lstm: Any, network: Network) -> None:
-    """Start the gates so that memory lasts from 1 to ``horizon`` tokens, differently in each unit.
+    """Initialise the gates so that memory lasts from 1 to ``horizon`` tokens, differently in each unit.
 
     Source: Tallec & Ollivier, "Can recurrent neural networks warp time?", arXiv:1804.11188, section 3.
     """
@@ -112,14 +114,14 @@ def _remember(lstm: Any, network: Network) -> None:
 
 
 def build_still(network: Network, signature: Signature) -> Any:
-    """The network, its embedding held still."""
+    """The network, with a frozen embedding."""
     model = build(replace(network, embedding_dropout=network.still_dropout), signature)
     model.get_layer(EMBEDDING).trainable = False
     return model
 
 
 def adopt_words(network: Network, model: Any, inherited: Inherited) -> None:
-    """Put the weights of the words into the first number of their embeddings."""
+    """Copy the weights of the words to the first number of their embeddings."""
     weights = inherited[WORDS][0][:, 0].copy()
     weights[: UNKNOWN_ID + 1] = 0.0
     deviation = network.word_deviation

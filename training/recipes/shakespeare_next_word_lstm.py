@@ -1,14 +1,14 @@
-"""An LSTM predicts the next word of a play, and is measured against counting words.
+"""An LSTM predicts the next word of a play, and is compared with word counts.
 
 Command: python -m training run shakespeare-next-word-lstm --publish
 Result: perplexity 51.96 on the test passages, trigram model 70.13 (51.74 and 71.21 on validation), 367,072 parameters,
 7.9 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-In training the network predicts every word of a stretch of text at once; served, it reads a text and gives the
-probability of each word of its vocabulary, of a mark, or of a line's end, to come next. Both use the same layers: the
-embedding that reads words also scores them (Press & Wolf, arXiv:1608.05859), which halves the weights and helps where
-text is scarce.
+In training the network predicts every word of a stretch of text at once. In serving it reads a text and gives the
+probability that each word of its vocabulary, a mark, or a line end comes next. Both use the same layers: the embedding
+that reads words also scores them (Press & Wolf, arXiv:1608.05859), which halves the weights and helps with little
+text.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def build(network: Network, signature: Signature) -> Any:
 
 
 def last_word(network: Network, model: Any, signature: Signature, inherited: Inherited) -> Any:
-    """To measure and to serve: the same layers, read after the last token, (batch, ids - 1)."""
+    """For measuring and serving: the same layers, read after the last token, (batch, ids - 1)."""
     import tf_keras
     from tf_keras import layers
 
@@ -109,7 +109,7 @@ def _scores_by(embedding: Any) -> Any:
             self.bias = self.add_weight("bias", (self.embedding.input_dim,), initializer="zeros")
 
         def call(self, features: Any) -> Any:
-            """Softmax over all ids but padding."""
+            """Softmax over all ids except padding."""
             flat = tf.reshape(features, [-1, self.embedding.output_dim])
             scores = tf.matmul(flat, self.embedding.embeddings, transpose_b=True) + self.bias
             shape = tf.concat([tf.shape(features)[:-1], [self.embedding.input_dim - 1]], axis=0)
@@ -122,12 +122,12 @@ def _scores_by(embedding: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstTrigram:
-    """Sets the network against a smoothed trigram model of the same words, and lets it write.
+    """Compares the network with a smoothed trigram model of the same words, and generates a text.
 
     Attributes:
-        prompt: what it goes on from.
-        tokens: that it writes.
-        temperature: probabilities are raised to 1 / this; below 1 the likely becomes likelier.
+        prompt: the text to continue.
+        tokens: number of tokens to generate.
+        temperature: probabilities are raised to 1 / this; below 1 likely tokens become likelier.
     """
 
     prompt: str = "ROMEO:\nO, she"
@@ -136,12 +136,12 @@ class AgainstTrigram:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError("study.temperature is a number above 0")
+            raise ValueError("study.temperature must be above 0")
 
     def __call__(self, subject: Subject) -> Findings:
         """Perplexity of both on the validation part, and on the test part if it was read."""
         feed, tokenizer = subject.feed, subject.feed.tokenizer
-        assert tokenizer is not None  # the pipeline is one of texts
+        assert tokenizer is not None  # the pipeline is for texts
         trigram = Trigram(feed.passages(subject.splits.train), vocabulary=tokenizer.id_count - 1)  # type: ignore[attr-defined]
         figures = []
         parts = {"validation": (subject.validation, subject.splits.validation)}
@@ -157,12 +157,12 @@ class AgainstTrigram:
         return Findings(figures=tuple(figures), notes=(self._write(subject.model, tokenizer),))
 
     def _write(self, model: Any, tokenizer: Tokenizer) -> str:
-        """Go on from the prompt, one drawn token after the other."""
+        """Continue the prompt, one sampled token after the other."""
         rng, ids = np.random.default_rng(0), list(tokenizer.encode(self.prompt))
         for _ in range(self.tokens):
             read = np.array([ids[-tokenizer.max_length :]], np.int32)
             scores = np.asarray(model(read, training=False))[0].astype(np.float64)
-            scores[0] = 0.0  # not the unknown token
+            scores[0] = 0.0  # never sample the unknown token
             scores = scores ** (1 / self.temperature)
             ids.append(int(rng.choice(len(scores), p=scores / scores.sum())) + FIRST_WORD_ID - 1)
         return join_tokens(tokenizer.decode(ids))

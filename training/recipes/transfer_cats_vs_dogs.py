@@ -1,14 +1,14 @@
-"""What a network learned from other pictures helps it to tell cats from dogs, the more the fewer are labelled.
+"""Pre-training on other pictures helps a network to distinguish cats and dogs; with fewer labels it helps more.
 
 Command: python -m training run transfer-cats-vs-dogs
 Result: on validation 0.6525 against 0.6180 from scratch with 100 labelled images, 0.7555 against 0.7485 with 1,000,
 0.7920 against 0.7960 with 8,000; 0.8145 on the test set; 13 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-Three steps: the body learns to tell the other eight classes of CIFAR-10 apart; it is frozen, and a new head learns cats
-and dogs on top of it; the whole is fine-tuned with a small learning rate. The study does this with 100 and 1,000 of the
-8,000 labelled images as well, and each time sets the same network beside it that starts from random weights and takes
-as many steps.
+Three steps: the body learns to distinguish the other eight classes of CIFAR-10; it is frozen, and a new head learns
+cats and dogs on top of it; the whole network is fine-tuned with a small learning rate. The study also does this with
+100 and 1,000 of the 8,000 labelled images, and each time compares with the same network that starts from random weights
+and takes the same number of steps.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Sche
 BODY = ("convolution_1", "convolution_2", "convolution_3", "convolution_4", "convolution_5")
 PRETRAIN, HEAD = "pretrain", "head"
 FEWEST = 8
-"""Labelled images; four batches an epoch are wanted, and batch normalisation wants two images in each."""
+"""Labelled images: four batches per epoch are required, and batch normalisation requires two images in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def build(network: Network, signature: Signature) -> Any:
 
 
 def build_frozen(network: Network, signature: Signature) -> Any:
-    """The same network, of which only the dense layer learns; batch normalisation keeps its statistics."""
+    """The same network, in which only the dense layer learns; batch normalisation keeps its statistics."""
     model = build(network, signature)
     for name in _body_layers():
         model.get_layer(name).trainable = False
@@ -89,12 +89,12 @@ def _adamw(learning_rate: float) -> Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstScratch:
-    """Accuracy on the validation part, transferred against started at random, at several numbers of labelled images.
+    """Accuracy on the validation part, transferred and from scratch, for several numbers of labelled images.
 
     Attributes:
-        labelled: numbers of images, both classes together, besides all of them.
-        steps: of each training; as many from scratch as for head and fine-tuning together.
-        scratch_rate: learning rate of the network that starts at random.
+        labelled: numbers of images, both classes together, in addition to all of them.
+        steps: of each training; from scratch takes as many as head and fine-tuning together.
+        scratch_rate: learning rate of the network with random initial weights.
     """
 
     labelled: tuple[int, ...] = (100, 1000)
@@ -103,10 +103,10 @@ class AgainstScratch:
 
     def __post_init__(self) -> None:
         if any(size < FEWEST for size in self.labelled):
-            raise ValueError(f"study.labelled holds {min(self.labelled)}; {FEWEST} images or more make a batch")
+            raise ValueError(f"study.labelled contains {min(self.labelled)}; each number must be at least {FEWEST}")
 
     def __call__(self, subject: Subject) -> Findings:
-        """Train both ways at each number, and draw."""
+        """Train both ways for each number, and draw."""
         everything = len(subject.splits.train)
         sizes = [*(size for size in self.labelled if size < everything), everything]
         transferred, scratch = [], []
@@ -135,7 +135,7 @@ class AgainstScratch:
         return Findings(figures=tuple(figures), pictures={"Accuracy against labelled images": picture})
 
     def _with_labels(self, recipe: Recipe, size: int) -> Recipe:
-        """The recipe with fewer labelled images and as many steps of head and fine-tuning as ever."""
+        """The recipe with fewer labelled images and the original number of steps of head and fine-tuning."""
         head = next(stage for stage in recipe.stages if stage.name == HEAD)
         stages = tuple(
             replace(stage, fitting=self._fitting(stage.fitting, size, self.steps // 3)) if stage is head else stage
@@ -158,7 +158,7 @@ class AgainstScratch:
         )
 
     def _fitting(self, fitting: Fitting, size: int, steps: int) -> Fitting:
-        """``steps`` steps over ``size`` images, the weights of the last one kept: nothing is chosen by validation."""
+        """``steps`` steps over ``size`` images; keeps the weights of the last one, without a choice by validation."""
         batch = min(fitting.batch_size, size // 4)
         epochs = max(1, round(steps * batch / size))
         every = max(1, epochs // 5)
@@ -173,7 +173,7 @@ class AgainstScratch:
         )
 
     def _train(self, subject: Subject, recipe: Recipe, name: str) -> float:
-        """Train in a subdirectory, with the body that the run has trained already; accuracy on the validation part."""
+        """Train in a subdirectory, with the already trained body of the run; accuracy on the validation part."""
         from training.fit.fit import fit
 
         directory = subject.directory / name

@@ -1,1 +1,1 @@
-"""Runs: what a command starts, from data to a published version, and where it writes."""
+"""Runs: the work of a command, from data to a published version, and the directories it writes to."""

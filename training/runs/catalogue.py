@@ -34,7 +34,7 @@ def load_recipe(name: str) -> Recipe | Lesson:
     """The ``RECIPE`` of training/recipes/NAME.py or training/lessons/NAME.py.
 
     Raises:
-        RecipeNotFound: names the recipes there are.
+        RecipeNotFound: names the existing recipes.
         RecipeBroken: the file cannot be imported, or defines no RECIPE; names the file, the line and the mistake.
     """
     modules = _modules()
@@ -51,13 +51,13 @@ def load_recipe(name: str) -> Recipe | Lesson:
         raise RecipeBroken(f"{file}: {_where(error, module)}{error}") from error
     if not isinstance(recipe, Recipe | Lesson):
         raise RecipeBroken(f"{file}: it defines no RECIPE that is a Recipe or a Lesson")
-    if recipe.name != name:  # its runs and versions would be taken for those of another recipe
-        raise RecipeBroken(f"{file}: RECIPE is called {recipe.name!r}, the file says {name!r}; call them alike")
+    if recipe.name != name:  # its runs and versions would be mistaken for those of another recipe
+        raise RecipeBroken(f"{file}: RECIPE is called {recipe.name!r}, but the file says {name!r}; use the same name")
     return recipe
 
 
 def _where(error: Exception, module: str) -> str:
-    """The line of the recipe's file that the error came from, and its kind."""
+    """Kind of the error and the line of the recipe's file that it came from."""
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno))

@@ -1,4 +1,4 @@
-"""Trains one recipe several ways and draws the loss curves side by side."""
+"""Trains one recipe in several ways and draws the loss curves in one picture."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ PICTURE = "compare.png"
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What one way of training gave.
+    """The result of one way of training.
 
     Attributes:
         history: one row per epoch.
@@ -44,7 +44,7 @@ def compare(recipes: Mapping[str, Recipe], dataset: str, *, directory: Path, con
         console: progress.
 
     Yields:
-        One curve for each. A training that diverges is a curve as well: it shows what that learning rate does.
+        One curve for each. A training that diverges also gives a curve: it shows the effect of that learning rate.
     """
     curves = []
     some = next(iter(recipes.values()))

@@ -1,4 +1,4 @@
-"""The directories under runs/: where a new run goes, which one to resume. Does not import TensorFlow."""
+"""The directories under runs/: the one for a new run, and the one to resume. Does not import TensorFlow."""
 
 import datetime
 import json
@@ -15,23 +15,23 @@ CARD_FILE = "card.md"
 
 
 def new_directory(root: Path, name: str, identifier: str | None) -> Path:
-    """``root/name/identifier``, which must not exist; without an identifier, the present time.
+    """``root/name/identifier``, which must not exist; without an identifier, the current time.
 
     Raises:
-        RunNotFound: a run of that identifier exists.
+        RunNotFound: a run with that identifier exists.
     """
     identifier = identifier or datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     directory = root / name / identifier
     if (directory / CONFIG_FILE).exists():
-        raise RunNotFound(f"{directory} holds a run already; add --resume to go on with it, or choose another --run-id")
+        raise RunNotFound(f"{directory} already contains a run; continue it with --resume, or choose another --run-id")
     return directory
 
 
 def unfinished_directory(root: Path, name: str, identifier: str | None) -> Path:
-    """The run to go on with: ``identifier``, or the newest run of the recipe that has not been published.
+    """The run to continue: ``identifier``, or the newest unpublished run of the recipe.
 
     Raises:
-        RunNotFound: there is none.
+        RunNotFound: there is no such run.
     """
     candidates = [root / name / identifier] if identifier else sorted((root / name).glob("*"), reverse=True)
     for directory in candidates:
@@ -44,16 +44,16 @@ def read_config(directory: Path) -> dict[str, Any]:
     """config.json of a run.
 
     Raises:
-        RunNotFound: it is not there.
+        RunNotFound: it does not exist.
     """
     try:
         config: dict[str, Any] = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunNotFound(f"{directory} is no run: it has no {CONFIG_FILE}") from error
+        raise RunNotFound(f"{directory} is not a run: it has no {CONFIG_FILE}") from error
     return config
 
 
 def read_metrics(directory: Path) -> dict[str, Any]:
-    """metrics.json of a run or of a published version; empty when it is not there."""
+    """metrics.json of a run or of a published version; empty if it does not exist."""
     path = directory / METRICS_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""One run of a lesson: worked through, written down, and published if it has learned something to serve."""
+"""One run of a lesson: computed, recorded, and published if it has learned something to serve."""
 
 import datetime
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ from training.runs.record import Phases, Plan, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Worked:
-    """What came of a lesson.
+    """The result of a lesson.
 
     Attributes:
-        version: the published directory, if it was asked for and every figure is as wanted.
+        version: the published directory, if it was requested and every figure is as expected.
     """
 
     directory: Path
@@ -35,10 +35,10 @@ class Worked:
 
 
 def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console) -> Worked:
-    """Work the lesson through and report; publish if asked and nothing was missed.
+    """Compute the lesson and report; publish if requested and no figure was missed.
 
     Raises:
-        SettingRefused: it is to be published but has nothing to serve.
+        SettingRefused: publishing was requested but there is nothing to serve.
     """
     if plan.repository and not lesson.serves:
         raise SettingRefused(f"{lesson.name} is a lesson without a model; run it without --publish")
@@ -68,7 +68,7 @@ def run_lesson(lesson: Lesson, plan: Plan, *, directory: Path, console: Console)
     if plan.repository and findings.missed:
         console.print(f"not published: {findings.complaint}", highlight=False)
     elif plan.repository:
-        assert findings.servable is not None  # the lesson says that it serves
+        assert findings.servable is not None  # the lesson declares that it serves
         version = _publish(lesson, findings.servable, metrics, directory, plan.repository)
     return Worked(directory=directory, findings=findings, version=version)
 
@@ -98,6 +98,6 @@ def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:
         for figure in metrics["findings"]
     )
     return (
-        f"# {lesson.name}\n\n{lesson.description}\n\n| figure | measured | wanted |\n|---|---|---|\n{rows}\n\n"
+        f"# {lesson.name}\n\n{lesson.description}\n\n| figure | measured | expected |\n|---|---|---|\n{rows}\n\n"
         f"{how_again(lesson.name, metrics['overrides'])}"
     )

@@ -1,4 +1,4 @@
-"""What a run writes down: the plan, the seconds of each phase, config.json and metrics.json."""
+"""The records of a run: the plan, the seconds of each phase, config.json and metrics.json."""
 
 import datetime
 import json
@@ -21,13 +21,13 @@ from training.recipe.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run is asked to do besides training.
+    """What to do in a run besides training.
 
     Attributes:
         overrides: ``path=value`` as given; already applied to the recipe.
         dataset: ``real`` or ``synthetic``.
         test: whether to measure on the test set at the end.
-        force: test even when validation is below the target; recorded.
+        force: test even if validation is below the target; recorded.
         repository: where to publish the next version; None does not publish. Publishing tests first.
         command: the command line, for the record.
     """
@@ -55,7 +55,7 @@ class Phases:
 
 
 def config_document(recipe: Recipe, plan: Plan) -> dict[str, Any]:
-    """config.json: what is needed to go on with the run."""
+    """config.json: everything that is needed to continue the run."""
     return {
         "recipe": recipe.name,
         "dataset": plan.dataset,
@@ -81,7 +81,7 @@ def metrics_document(
     gate: str,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """metrics.json: what came out, of what data, at what cost, on what machine, and how to get it again."""
+    """metrics.json: the results, the data, the cost, the machine, and how to repeat the run."""
     counts = {
         "train": len(splits.train),
         "validation": validation.rows if validation else 0,

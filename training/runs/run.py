@@ -1,7 +1,7 @@
-"""One run, from data to a published version; everything it writes lies in one directory, save the version.
+"""One run, from data to a published version; it writes to one directory, except for the version.
 
-Read ``run`` first: it is the whole way. The test set is read at its end, once, and only when the validation set
-says that the target is in reach.
+Read ``run`` first: it contains all steps. The test set is read at the end, once, and only if the validation set shows
+that the target is within reach.
 """
 
 import json
@@ -30,20 +30,20 @@ from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, MET
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 
 MARGIN = 0.005
-"""Validation must exceed the target by this before the test set is touched: half a point."""
+"""Validation must exceed the target by this before the test set is used: half a point."""
 BASELINE_ROWS = 5000
-REMEDY = "; --force tests and publishes all the same"
+REMEDY = "; --force tests and publishes anyway"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        validation: None when the data set has no validation part.
-        test: None when the test set was not touched, or there is none.
-        gate: why the test set may be touched, or not, and what was done by force.
-        allowed: whether it may be touched, and the model published.
+        validation: None if the data set has no validation part.
+        test: None if the test set was not used, or there is none.
+        gate: why the test set may or may not be used, and what --force overruled.
+        allowed: whether it may be used, and the model published.
         findings: of the recipe's study.
         version: the published directory.
     """
@@ -59,21 +59,21 @@ class Outcome:
 
 
 def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
-    """Train, select on validation, test if allowed, report, publish if asked.
+    """Train, select on validation, test if allowed, report, publish if requested.
 
     Args:
         recipe: with the overrides applied.
         plan: what to do.
-        directory: of the run; an interrupted or untested run in it goes on where it stopped.
+        directory: of the run; an interrupted or untested run in it continues where it stopped.
         console: progress and results.
 
     Raises:
-        TrainingError: and its tree; one sentence each.
+        TrainingError: and its subclasses; one sentence each.
     """
     phases = Phases()
     with phases.phase("data"):
         splits = read_splits(recipe.data, synthetic=plan.dataset == SYNTHETIC)
-    directory.mkdir(parents=True, exist_ok=True)  # not before the data is there: a mistake leaves no run behind
+    directory.mkdir(parents=True, exist_ok=True)  # only after the data is read: a mistake leaves no run behind
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
     counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
@@ -118,7 +118,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         path.write_text(card, encoding="utf-8")
     version = None
     if plan.repository and allowed and findings.missed and not plan.force:
-        console.print(f"not published: {findings.complaint}; --force publishes all the same", highlight=False)
+        console.print(f"not published: {findings.complaint}; --force publishes anyway", highlight=False)
     elif plan.repository and allowed:
         with space_wanted(
             "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
@@ -138,7 +138,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
 
 
 def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
-    """One sentence for each cost, parameters or minutes, that is above the recipe's target."""
+    """One sentence for each cost, parameters or minutes, above the recipe's target."""
     parameters, minutes = int(trained.model.count_params()), trained.seconds / 60
     targets = recipe.targets
     return [
@@ -152,7 +152,7 @@ def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
 
 
 def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:
-    """Measure the weights that a run kept on its validation set; None if that is empty.
+    """Measure the kept weights of a run on its validation set; None if that is empty.
 
     Raises:
         RunNotFound: the run has no weights yet.
@@ -164,22 +164,22 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
 
 
 def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[bool, str]:
-    """Whether the test set may be touched, and the sentence that says why."""
+    """Whether the test set may be used, and the sentence that says why."""
     target = recipe.targets.test_accuracy
     if target is None:
         return True, "the recipe sets no target"
     if plan.dataset == SYNTHETIC:
         return True, "synthetic data: the target does not apply"
-    wanted = target + MARGIN
+    required = target + MARGIN
     if validation is None:
-        short = f"no validation part says whether {wanted:.4f} is reached, the target and half a point"
+        short = f"no validation part shows whether {required:.4f} is reached, the target and half a point"
     else:
         assert isinstance(validation, Evaluation)  # only classes have a target
-        if validation.accuracy >= wanted:
-            reached = f"validation accuracy {validation.accuracy:.4f} reaches {wanted:.4f}"
+        if validation.accuracy >= required:
+            reached = f"validation accuracy {validation.accuracy:.4f} reaches {required:.4f}"
             return True, f"{reached}, the target and half a point"
-        short = f"validation accuracy {validation.accuracy:.4f} is below {wanted:.4f}, the target and half a point"
-    return (True, f"{short}; tested all the same, by --force") if plan.force else (False, f"{short}{REMEDY}")
+        short = f"validation accuracy {validation.accuracy:.4f} is below {required:.4f}, the target and half a point"
+    return (True, f"{short}; tested anyway, by --force") if plan.force else (False, f"{short}{REMEDY}")
 
 
 def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:
@@ -191,7 +191,7 @@ def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: 
 
 
 def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Measured | None:
-    """Measure on the test set; a run that did so before gives that result again. None if the set has no test part."""
+    """Measure on the test set; a run that already did so returns that result. None if the set has no test part."""
     path = directory / TEST_FILE
     if path.is_file():
         return recipe.task.restore(json.loads(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Commands that train several times: reproduce what is published, compare optimisers, run every recipe."""
+"""Commands that train several times: reproduce published models, compare optimisers, run every recipe."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,20 +19,20 @@ from training.runs.directories import new_directory, read_metrics
 from training.runs.session import Dataset, Models, Name, Runs, latest_version, train, trained_recipe, work
 
 TOLERANCE = 0.005
-"""Published and reproduced accuracy may differ by half a point."""
+"""Largest difference of published and reproduced accuracy: half a point."""
 SHARE = 0.05
-"""Published and reproduced perplexity, or root mean squared error, by a twentieth of the published one."""
+"""Largest difference of perplexity, or root mean squared error: a twentieth of the published one."""
 
 
 def reproduce(
-    names: Annotated[list[str] | None, typer.Argument(help="Which models; default: all that are published.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of models; default: all published models.")] = None,
     models: Models = Path("models"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train published models again, into runs/ only, and compare how well they do with what was published.
+    """Train published models again, only into runs/, and compare their figures with the published ones.
 
     Exit code 1 when an accuracy differs by more than half a point, a perplexity or an error by more than a twentieth,
-    or a figure that was as wanted no longer is. Lessons are left out: `run` checks all there is to them.
+    or a figure is no longer as expected. Lessons are left out: `run` checks all their figures.
     """
     console = Console()
     table = Table("model", "version", "figure", "published", "reproduced", "difference", "minutes")
@@ -44,7 +44,7 @@ def reproduce(
         recipe, metrics = load_recipe(name), read_metrics(version)
         if isinstance(recipe, Lesson):
             if names:
-                trained_recipe(name)  # says that a lesson is not trained
+                trained_recipe(name)  # raises for a lesson, which is not trained
             continue
         synthetic = metrics["dataset"]["form"] == Dataset.SYNTHETIC
         outcome = train(
@@ -68,7 +68,7 @@ def reproduce(
         if checked:
             held = checked - {finding.name for finding in outcome.findings.missed}
             agree = agree and held == checked
-            table.add_row(name, version.name, "as wanted", f"{len(checked)}", f"{len(held)}", "", minutes)
+            table.add_row(name, version.name, "as expected", f"{len(checked)}", f"{len(held)}", "", minutes)
     if not table.rows:
         raise SettingRefused(f"no recipe has a published version under {models}")
     console.print(table)
@@ -77,7 +77,7 @@ def reproduce(
 
 
 def telling(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """The figure that tells how well a model does: name, value, tolerance; none if there is no part to measure on.
+    """The main figure of a model: name, value, tolerance; None without a part to measure on.
 
     Args:
         metrics: metrics.json of a run or version.
@@ -102,14 +102,14 @@ def compare_optimizers(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fitting.epochs=N.")] = None,
     dataset: Annotated[
-        Dataset, typer.Option(help="Train on the real data set, or on drawings and sentences of our own.")
+        Dataset, typer.Option(help="Train on the real data set, or on the project's own drawings and sentences.")
     ] = Dataset.REAL,
     run_id: Annotated[str | None, typer.Option(help="Name of the run's directory; default: date and time.")] = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train one model with several optimisers and draw their loss curves side by side, in runs/NAME/.../compare.png.
+    """Train one model with several optimisers and draw their loss curves in one picture, runs/NAME/.../compare.png.
 
-    Same seed, same batches, same start; nothing is tested or published.
+    Same seed, same batches, same initial weights; nothing is tested or published.
     """
     shared = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     recipe = apply_overrides(trained_recipe(name), shared)
@@ -122,7 +122,7 @@ def compare_optimizers(
         contestants[choice.strip()] = apply_overrides(recipe, settings)
     directory = new_directory(runs, name, run_id)
     if directory.exists():
-        raise SettingRefused(f"{directory} holds a comparison already; choose another --run-id")
+        raise SettingRefused(f"{directory} already contains a comparison; choose another --run-id")
     environment.quiet_tensorflow()
     from training.runs.compare import compare
 
@@ -138,22 +138,22 @@ def compare_optimizers(
             table.add_row(curve.name, rate, *figures, curve.diverged or f"{curve.seconds:.1f}")
     console.print(table)
     if not validated:
-        console.print(f"{name} has no validation part: the training loss alone is compared", highlight=False)
+        console.print(f"{name} has no validation part: only the training loss is compared", highlight=False)
     console.print(f"picture: {directory / 'compare.png'}", highlight=False)
 
 
 def run_all(
     dataset: Annotated[
-        Dataset, typer.Option(help="Train on the real data sets, or on drawings and sentences of our own.")
+        Dataset, typer.Option(help="Train on the real data sets, or on the project's own drawings and sentences.")
     ] = Dataset.REAL,
     models: Models = Path("models"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Run every recipe that has no published version, into runs/ only; one that fails does not stop the others.
+    """Run every recipe without a published version, only into runs/; one that fails does not stop the others.
 
-    Exit code 1 when a figure is not what it should be, or a recipe failed.
+    Exit code 1 when a figure is not as expected, or a recipe failed.
     """
-    console, table, well = Console(), Table("recipe", "result", "minutes", "figures as wanted"), True
+    console, table, well = Console(), Table("recipe", "result", "minutes", "figures as expected"), True
     for name in recipe_names():
         if latest_version(models, name):
             continue
@@ -161,7 +161,7 @@ def run_all(
             directory, recipe = new_directory(runs, name, None), load_recipe(name)
             if isinstance(recipe, Lesson):
                 worked = work(recipe, (), directory, console, command=environment.command())
-                findings, headline = worked.findings, "worked through"
+                findings, headline = worked.findings, "computed"
                 minutes = read_metrics(directory)["seconds"]["training"] / 60
             else:
                 asked = {"command": environment.command(), "dataset": dataset.value, "test": True}

@@ -1,4 +1,4 @@
-"""One run as a command starts it: trained or worked through, with what came of it printed. Imports no TensorFlow."""
+"""One run of a command: trains or computes, and prints the result. Imports no TensorFlow."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Dataset(StrEnum):
-    """What to train on."""
+    """The data set to train on."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
@@ -33,14 +33,14 @@ class Dataset(StrEnum):
 
 Models = Annotated[Path, typer.Option("--models-dir", help="Directory of the published models.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Directory that runs are written to.")]
-Name = Annotated[str, typer.Argument(help="Which model: a name from `python -m training list`.")]
+Name = Annotated[str, typer.Argument(help="Name of a model from `python -m training list`.")]
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Outcome":
-    """Train a recipe with overrides and print what came of it; ``plan`` as in ``training.runs.record.Plan``."""
+    """Train a recipe with overrides and print the result; ``plan`` as in ``training.runs.record.Plan``."""
     recipe = apply_overrides(recipe, overrides)
     environment.quiet_tensorflow()
     from training.runs.record import Plan
@@ -51,12 +51,12 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
     try:
         with space_wanted(
             "a checkpoint or a log of the run",
-            f"{directory} is as it was after its last checkpoint: free some space, and go on with --resume",
+            f"{directory} is unchanged since its last checkpoint: free some space, and continue with --resume",
         ):
             outcome = run(recipe, asked, directory=directory, console=console)
     except KeyboardInterrupt:
         console.print(
-            "interrupted; the same command with --resume goes on after the last checkpoint, or from the start "
+            "interrupted; the same command with --resume continues after the last checkpoint, or from the start "
             "if there is none yet",
             soft_wrap=True,
         )
@@ -66,7 +66,7 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
 
 
 def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Worked":
-    """Work a lesson through and print what it found; ``plan`` as in ``training.runs.record.Plan``."""
+    """Compute a lesson and print its findings; ``plan`` as in ``training.runs.record.Plan``."""
     lesson = apply_overrides(lesson, overrides)
     environment.quiet_tensorflow()
     from training.runs.lesson_run import run_lesson
@@ -91,7 +91,7 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
     if test:
         console.print(f"test {test.headline} on {test.rows} rows", highlight=False)
     else:
-        console.print("the test set was not touched" + ("" if outcome.allowed else "; nothing was published"))
+        console.print("the test set was not used" + ("" if outcome.allowed else "; nothing was published"))
     print_findings(outcome.findings, console)
     console.print(f"report: {outcome.directory / 'report.html'}", highlight=False)
     if outcome.version:
@@ -99,10 +99,10 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
 
 
 def print_findings(findings: Findings, console: Console) -> None:
-    """Print findings beside what they should be."""
+    """Print findings with their expected values."""
     if not findings.figures:
         return
-    table = Table("figure", "measured", "wanted", "")
+    table = Table("figure", "measured", "expected", "")
     signs = {True: "[green]agrees[/]", False: "[red]does NOT agree[/]", None: ""}
     for figure in findings.figures:
         table.add_row(figure.name, figure.shown, figure.wanted, signs[figure.holds])
@@ -112,24 +112,24 @@ def print_findings(findings: Findings, console: Console) -> None:
 
 
 def keep_real_version(models: Path, name: str) -> None:
-    """Refuse to put a model of synthetic data in the place of one of real data."""
+    """Refuse to publish a model of synthetic data after one of real data."""
     version = latest_version(models, name)
     if version and read_metrics(version).get("dataset", {}).get("form") != SYNTHETIC:
         raise SettingRefused(
             f"{version} was trained on real data and would no longer be the newest version; to publish a model of "
-            "synthetic data all the same add --force, or choose another directory with --models-dir"
+            "synthetic data anyway add --force, or choose another directory with --models-dir"
         )
 
 
 def latest_version(models: Path, name: str) -> Path | None:
-    """Directory of the highest published version of a model; None when there is none."""
+    """Directory of the highest published version of a model; None without one."""
     versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
     return max(versions, key=lambda path: int(path.name), default=None)
 
 
 def trained_recipe(name: str) -> Recipe:
-    """A recipe that trains on data, not a lesson."""
+    """A recipe that trains on data; raises for a lesson."""
     recipe = load_recipe(name)
     if isinstance(recipe, Lesson):
-        raise SettingRefused(f"{name} is a lesson: it is run, and has nothing else to do")
+        raise SettingRefused(f"{name} is a lesson, which can only be run; use `python -m training run {name}`")
     return recipe

@@ -197,7 +197,7 @@ class DecodePool:
                 result = job.call()
             except ServingError as error:
                 result = error
-            except Exception as error:  # noqa: BLE001 - whoever waits for it is told on the event loop
+            except Exception as error:  # noqa: BLE001 - passed to the caller on the event loop
                 result = error
             if job.alone:
                 self._no_longer_alone()

@@ -39,7 +39,7 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
         InvalidInput: names the parameter, its value and the rule it breaks.
     """
     document = reader.read(body, strict=True)
-    members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - no dict
+    members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - not a dict
     text = members.pop(_TEXT, None)
     if not isinstance(text, str):
         raise InvalidInput(f"'{_TEXT}' is {kind_of_value(text)}; send a string")

@@ -51,7 +51,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
         try:
             try:
                 signature, run = loads()
-            except Exception as error:  # noqa: BLE001 - whatever stopped the load is told to who started it
+            except Exception as error:  # noqa: BLE001 - the error is passed to the caller of the load
                 send_frame(channel, {"error": _in_short(error)})
                 return
             send_frame(channel, {"signature": signature})

@@ -1,1 +1,1 @@
-"""What is done to a service, one subject a file."""
+"""Scenarios, one subject per file."""

@@ -12,7 +12,7 @@ SLOW_CLIENTS = 500
 
 
 def slow_heads(target: Target) -> Found:
-    """Hundreds of clients that send a byte of a head each second."""
+    """Hundreds of clients that send one byte of a head per second."""
     lines = [target.connect() for _ in range(SLOW_CLIENTS)]
     text = f"GET {HEALTH} HTTP/1.1\r\nHost: localhost\r\nX-Slow: {'x' * 100}".encode()
     sent, due = 0, time.perf_counter()
@@ -68,4 +68,4 @@ def vanish(target: Target) -> Found:
 
 
 SLOW_HEADS = Scenario("slow heads", "408 for each after 10 s; others within 250 ms", slow_heads)
-VANISH = Scenario("vanishing clients", "nothing is kept of them; others within 250 ms", vanish)
+VANISH = Scenario("vanishing clients", "nothing of them stays in memory; others within 250 ms", vanish)

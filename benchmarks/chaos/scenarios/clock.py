@@ -8,7 +8,7 @@ from tempfile import gettempdir
 
 from benchmarks.chaos.target import MOST_SILENCE_S, Found, Scenario, Target
 
-# The wall clock of the service that is made to jump: libfaketime adds what this file says.
+# libfaketime shifts the wall clock of the service by the text in this file.
 CLOCK = Path(gettempdir()) / f"atelier-clock-{os.getpid()}"
 JUMPS = ("+1d", "-1d", "+4000d", "-20d", "+0")
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
@@ -36,7 +36,7 @@ def jump(target: Target) -> Found:
 
 
 def own_clock() -> Sequence[str]:
-    """The service reads its wall clock through libfaketime, and the others from the kernel."""
+    """The service reads its wall clock through libfaketime; other processes read the kernel's."""
     CLOCK.write_text("+0", encoding="ascii")
     return (
         "env",
@@ -50,7 +50,7 @@ def own_clock() -> Sequence[str]:
 
 def no_faketime() -> str:
     """Empty if libfaketime is installed."""
-    return "" if _libfaketime() else "needs libfaketime (apt install faketime)"
+    return "" if _libfaketime() else "requires libfaketime (apt install faketime)"
 
 
 def _libfaketime() -> Path | None:
@@ -59,7 +59,7 @@ def _libfaketime() -> Path | None:
 
 JUMP = Scenario(
     "clock jumps",
-    "nobody notices: no timeout, no refusal; loads and metrics go on",
+    "no effect: no timeout, no refusal; loads and metrics continue",
     jump,
     prefix=own_clock,
     lacking=no_faketime,

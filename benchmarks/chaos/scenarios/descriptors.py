@@ -1,4 +1,4 @@
-"""A process without descriptors."""
+"""A process without free file descriptors."""
 
 import http.client
 import socket
@@ -10,7 +10,7 @@ from benchmarks.chaos.target import Found, Scenario, Target
 
 
 def no_descriptors(target: Target) -> Found:
-    """More connections than the process has descriptors for; then they close."""
+    """Open more connections than the process has file descriptors, then close them."""
     lines = []
     for _ in range(400):
         with suppress(OSError):
@@ -34,13 +34,13 @@ def no_descriptors(target: Target) -> Found:
 
 
 def few_descriptors() -> Sequence[str]:
-    """The shell lowers the limit before the service starts, as an operator's unit would."""
+    """The shell lowers the limit before the service starts, like an operator's systemd unit."""
     return "sh", "-c", 'ulimit -n 256; exec "$@"', "sh"
 
 
 NO_DESCRIPTORS = Scenario(
     "no descriptors left",
-    "answers again once there are",
+    "answers again once descriptors are free",
     no_descriptors,
     prefix=few_descriptors,
     may_lose=1_000,

@@ -1,4 +1,4 @@
-"""Documents as large as is allowed, many at once."""
+"""Documents of the largest allowed size, many at once."""
 
 import http.client
 import threading

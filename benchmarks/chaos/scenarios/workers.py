@@ -19,13 +19,13 @@ def kill_workers(target: Target) -> Found:
         back.append(time.perf_counter() - began)
         if back[-1] >= 30:
             faults.append("a worker was not replaced within 30 s")
-        time.sleep(3)  # until it takes connections
+        time.sleep(3)  # until it accepts connections
         target.health_s()
     return Found(f"replaced within {max(back):.1f} s, 5 of 5", faults)
 
 
 def stop_worker(target: Target) -> Found:
-    """SIGSTOP of one of two workers for four seconds; new connections go to the other one or wait."""
+    """SIGSTOP of one of two workers for four seconds; new connections go to the other worker or wait."""
     stopped = target.workers()[0]
     os.kill(stopped, signal.SIGSTOP)
     answered = waited = 0
@@ -56,7 +56,7 @@ KILL_WORKERS = Scenario(
 )
 STOP_WORKER = Scenario(
     "SIGSTOP of a worker",
-    "the other answers; none is refused for the time that it was stopped",
+    "the other answers; no request is refused because of the stop",
     stop_worker,
     ("--workers", "2"),
 )

@@ -1,1 +1,1 @@
-"""Servers to compare with, one file each. Each runs alone, in its own environment, with this folder on its path."""
+"""Peer servers, one file each. Each runs alone, in its own environment, with this folder on its path."""

@@ -5,7 +5,7 @@ import numpy as np
 from network import MAX_BATCH_SIZE, Network
 
 MAX_LATENCY_MS = 1000
-"""The goal of its dispatcher, which drops what it cannot answer within it."""
+"""The latency goal of its dispatcher, which drops requests that would exceed it."""
 
 
 @bentoml.service(workers=1, traffic={"timeout": 60}, logging={"access": {"enabled": False}})

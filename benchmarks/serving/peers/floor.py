@@ -1,6 +1,6 @@
-"""The floor: uvicorn and an ASGI application that reads the body and sends a constant reply, and nothing else.
+"""The floor: uvicorn and an ASGI application that only reads the body and sends a constant reply.
 
-``POST /135`` is answered with 135 bytes of JSON: the size that the real answer has.
+``POST /135`` is answered with 135 bytes of JSON, the size of the real answer.
 """
 
 from functools import cache

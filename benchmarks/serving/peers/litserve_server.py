@@ -1,4 +1,4 @@
-"""LitServe: batching and the ZeroMQ queue on, one worker, one API server, as its documentation has it."""
+"""LitServe: batching and the ZeroMQ queue on, one worker, one API server, as in its documentation."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class Api(litserve.LitAPI):
         self.texts = serves_texts()
 
     def decode_request(self, request: dict[str, Any]) -> Any:
-        """One image or text a request."""
+        """One image or text per request."""
         return request["text"] if self.texts else np.array(request["image"], np.uint8)
 
     def batch(self, inputs: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""MLServer: a runtime of its own around the network. Settings: see servers.py; adaptive batching on."""
+"""MLServer: a custom runtime around the network. Settings: see servers.py; adaptive batching on."""
 
 import numpy as np
 from mlserver import MLModel

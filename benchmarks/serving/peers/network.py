@@ -1,7 +1,7 @@
-"""The network that a peer serves, as every peer runs it: ONNX Runtime, one thread; texts split, looked up and padded.
+"""The network of a peer, the same for every peer: ONNX Runtime, one thread; texts are split, looked up and padded.
 
 Environment: PEER_MODEL is the ONNX file, PEER_VOCABULARY the word list of a network for texts (absent for images),
-PEER_PORT the port to listen on. This file needs nothing but numpy and ONNX Runtime.
+PEER_PORT the port to listen on. This file requires only numpy and ONNX Runtime.
 """
 
 import os
@@ -15,7 +15,7 @@ WORD = re.compile(r"[a-z0-9']+")
 UNKNOWN_ID, FIRST_WORD_ID = 1, 2
 MAX_TOKENS = 400
 MAX_BATCH_SIZE = 32
-"""Of every peer that batches, as the models' own model.json has it."""
+"""Largest batch of every peer that batches, as in the models' own model.json."""
 
 
 class Network:
@@ -52,10 +52,10 @@ class Network:
 
 
 def serves_texts() -> bool:
-    """Whether this process serves the network for texts rather than the one for images."""
+    """Whether this process serves the network for texts instead of the one for images."""
     return "PEER_VOCABULARY" in os.environ
 
 
 def port() -> int:
-    """Where to listen."""
+    """The port to listen on."""
     return int(os.environ["PEER_PORT"])

@@ -1,6 +1,6 @@
 """Triton through PyTriton: its HTTP front end and dynamic batcher, and a Python callable around the network.
 
-PyTriton brings Triton's Python backend and no other, so this is not Triton's own ONNX Runtime backend.
+PyTriton has only Triton's Python backend, so this is not Triton's own ONNX Runtime backend.
 """
 
 import socket
@@ -12,7 +12,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-MAX_BATCH_SIZE = 256  # a client may send as many rows at once; the batcher takes what has queued, without delay
+MAX_BATCH_SIZE = 256  # a client may send this many rows at once; the batcher takes all queued rows, without delay
 
 network = Network()
 
@@ -30,7 +30,7 @@ def texts(text: Any) -> Any:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

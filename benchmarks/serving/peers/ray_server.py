@@ -1,4 +1,4 @@
-"""Ray Serve: one replica, ``serve.batch``, and the throughput settings that its documentation lists (servers.py)."""
+"""Ray Serve: one replica, ``serve.batch``, and the throughput settings of its documentation (servers.py)."""
 
 import signal
 import threading
@@ -27,7 +27,7 @@ class Peer:
         return (self.network.texts(inputs) if self.texts else self.network.images(np.stack(inputs))).tolist()
 
     async def __call__(self, request: Request) -> dict[str, list[float]]:
-        """One instance a request."""
+        """One instance per request."""
         if self.texts:
             one: Any = (await request.json())["text"]
         elif request.headers.get("content-type") == "application/octet-stream":

@@ -40,7 +40,7 @@ def test_a_batch_of_one_is_tried_without_delay_and_without_buckets():
     assert [setting for setting in tried if setting.max_batch_size == 1] == [Setting(max_batch_size=1)]
 
 
-def test_texts_are_tried_with_the_buckets_of_each_size_and_with_none():
+def test_texts_are_tried_with_the_buckets_of_each_size_and_without_buckets():
     tried = candidates(hint=2, now=Setting(max_batch_size=2), buckets_for=lambda size: (8, size * 16))
     assert {(s.max_batch_size, s.length_buckets) for s in tried} == {
         (1, ()),

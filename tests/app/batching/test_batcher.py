@@ -1,4 +1,4 @@
-"""What a batch holds, who is answered, and when."""
+"""Content of batches, answers, and their times."""
 
 import asyncio
 import threading

@@ -193,7 +193,7 @@ def test_when_our_own_code_fails_for_one_batch_the_other_is_answered():
         lost = work(1)
         lost.inputs = None
         lost.rows = 1
-        quick.run = lambda inputs: {"y": None}  # what is no array breaks the taking apart
+        quick.run = lambda inputs: {"y": None}  # a value that is not an array breaks the splitting
         batcher.submit([lost])
         with pytest.raises(BackendFailed, match="the batcher failed"):
             await asyncio.wait_for(lost.future, 10)
@@ -206,7 +206,7 @@ def test_when_our_own_code_fails_for_one_batch_the_other_is_answered():
     run([slow, quick], scenario)
 
 
-def test_one_instance_with_a_faulty_device_loses_no_request_while_the_other_goes_on():
+def test_one_instance_with_a_faulty_device_loses_no_request_while_the_other_continues():
     clock, conditions = FakeClock(), [Condition(), Condition()]
     faulty = FaultyGpu(lambda rows, calls: "CUDA failure 700: an illegal memory access was encountered")
     sound = FaultyGpu(lambda rows, calls: None)

@@ -99,7 +99,7 @@ def test_an_empty_list_of_buckets_lets_all_lengths_share(text_spec):
 
 
 @pytest.mark.parametrize(("priority", "level"), [(0, 2), (1, 1), (3, 3), (4, 2), (2**60, 2)])
-def test_a_priority_that_is_no_level_takes_the_default(priority, level):
+def test_a_priority_that_is_not_a_level_takes_the_default(priority, level):
     rules = BatchRules(max_batch_size=1, inline_below_s=0, priority_levels=3, default_priority_level=2)
     assert rules.level(priority) == level
 

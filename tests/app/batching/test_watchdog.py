@@ -1,4 +1,4 @@
-"""A backend that does not return: who is told, what goes on, and when it is used again."""
+"""A backend that does not return: which requests fail, which continue, and when it is used again."""
 
 import asyncio
 import logging
@@ -195,7 +195,7 @@ def test_a_batch_that_began_after_the_timer_was_set_gets_its_whole_time():
     run([backend], scenario)
 
 
-def test_a_batch_whose_device_fails_has_its_time_anew_from_when_a_spare_is_open():
+def test_a_batch_whose_device_fails_gets_its_full_time_again_once_a_spare_is_open():
     backend = Stuck()
 
     async def scenario(batcher, work, clock):

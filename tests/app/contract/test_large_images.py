@@ -15,7 +15,7 @@ from tests.support.cost import least_seconds
 from tests.support.images import encode
 from tests.support.service import ROOT
 
-# The reduced way differs from the full way by at most so many of 255 levels, on average over an instance.
+# Largest difference between the reduced and the full path, of 255 levels, on average over an instance.
 MOST_LEVELS = 2.0
 # Labels are compared where the best one leads by that much: a smaller lead is a tie that any change may turn.
 LEAD = 0.05

@@ -64,7 +64,7 @@ def test_how_lines_are_split(text, tokens):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_the_ends_of_lines_and_four_of_the_marks_are_none_of_the_words(end):
+def test_line_ends_and_four_of_the_marks_are_not_words(end):
     assert split_tokens(f"One, two;{end}three: four. Five!{end}Six?") == [
         *("one", "two", "three", "four", "five", "!", "six", "?")
     ]

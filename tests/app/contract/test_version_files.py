@@ -168,7 +168,7 @@ def test_larger_answers_may_differ_by_more(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_golden_output_that_is_no_number_is_refused(version, value):
+def test_a_golden_output_that_is_not_a_number_is_refused(version, value):
     outputs = Golden.read(version).outputs["probabilities"].copy()
     outputs[17, 1] = value
     rewrite(version, outputs={"probabilities": outputs})

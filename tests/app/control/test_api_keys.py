@@ -61,7 +61,7 @@ def test_any_other_key_opens_nothing(path, clock, given):
         ask(ApiKeys(path, clock=clock), given)
 
 
-def test_a_rate_lets_so_many_through_a_second_and_says_when_to_try_again(path, clock):
+def test_a_rate_limits_the_requests_per_second_and_says_when_to_try_again(path, clock):
     key = add_key(path, name="one", scopes=["infer"], rate=2)
     other = add_key(path, name="slow", scopes=["infer"], rate=0.25)
     keys = ApiKeys(path, clock=clock)

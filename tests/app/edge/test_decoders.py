@@ -130,7 +130,7 @@ def test_any_bytes_are_refused_or_obey_the_signature(targets, name, data):
     targets[name].outcome(data)
 
 
-def test_an_error_that_is_none_of_ours_is_seen():
+def test_an_unexpected_error_is_seen():
     def decode(data):
         return {}[data]
 

@@ -117,7 +117,7 @@ def test_versions_go_to_the_gpu_with_the_fewest_of_ours():
     assert placer.place("auto").device == "cuda:0"
 
 
-def test_who_wants_the_cpu_gets_it_and_nothing_is_probed():
+def test_device_cpu_gets_the_cpu_and_no_device_is_probed():
     placer = Placer(lambda: pytest.fail("probed"))
     assert placer.place("cpu") == Placement("cpu", "device is 'cpu'")
 
@@ -133,7 +133,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(devices, reason):
     assert choose("auto", devices, Counter()) == Placement("cpu", reason)
 
 
-def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_is_no_reason_to_warn(monkeypatch, caplog):
+def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_causes_no_warning(monkeypatch, caplog):
     monkeypatch.setattr(module, "missing_libraries", lambda: pytest.fail("seconds of loading for nothing"))
     monkeypatch.setattr(module, "_gpus", lambda: GPUS[:1])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -148,7 +148,7 @@ def test_a_device_that_comes_back_is_used_again_and_its_next_fault_is_a_first_on
     assert caplog.records[-1].message.endswith("next attempt in 1 s")
 
 
-def test_a_bad_input_is_no_fault_of_the_device():
+def test_a_bad_input_is_not_a_device_fault():
     guarded = Guarded(lambda rows, call: "index 99 is out of bounds")
     with pytest.raises(BackendFailed, match="out of bounds"):
         guarded.run(1, 2)

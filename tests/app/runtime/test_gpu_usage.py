@@ -1,4 +1,4 @@
-"""What is read of GPUs, from a library that stands in for the driver's."""
+"""Readings of GPUs, from a library that replaces the driver's."""
 
 import threading
 import time

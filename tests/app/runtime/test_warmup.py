@@ -50,7 +50,7 @@ def test_a_graph_that_disagrees_with_its_contract_is_refused(tmp_path):
         OnnxBackend(directory / "model.onnx", other, threads=1)
 
 
-def test_a_file_that_is_no_graph_is_refused(tmp_path):
+def test_a_file_that_is_not_a_graph_is_refused(tmp_path):
     directory = write_brightness_model(tmp_path)
     (directory / "model.onnx").write_bytes(b"nonsense")
     with pytest.raises(VersionRefused, match="cannot load the graph"):

@@ -100,7 +100,7 @@ def test_pages_are_given_back_once_memory_has_grown_from_its_least():
     run(scenario, process, every_s=0.01)
 
 
-def test_without_an_allocator_that_can_be_asked_cycles_are_collected_all_the_same():
+def test_without_a_supported_allocator_cycles_are_collected_anyway():
     async def main():
         lost = weakref.ref(Node())
         await Housekeeping(trim=None, resident_bytes=lambda: 0).clear_away()

@@ -28,7 +28,7 @@ FIRST_S = 1.0
 
 @pytest.fixture
 def load(tmp_path):
-    """Loads the rule in a process that stands in for TensorFlow's; gives the model and its metrics."""
+    """Loads the rule in a process that replaces TensorFlow's; returns the model and its metrics."""
     directory = write_rule_model(tmp_path)
     (directory / SAVED_MODEL_FILE).touch()
     write_manifest(directory)

@@ -157,7 +157,7 @@ def test_cutmix_puts_a_rectangle_of_another_image_in_and_shares_the_label_by_are
 
 
 def test_mixup_and_cutmix_together_touch_at_most_every_image():
-    with pytest.raises(ValueError, match="together they are at most 1"):
+    with pytest.raises(ValueError, match="their sum must be at most 1"):
         ImageAugmentation(mixup=0.6, cutmix=0.5)
 
 

@@ -107,7 +107,7 @@ def test_a_tar_without_dogs_is_refused(data_directory):
         CatsVsDogs().load()
 
 
-def test_a_member_that_is_no_image_is_refused(data_directory):
+def test_a_member_that_is_not_an_image_is_refused(data_directory):
     with tarfile.open(data_directory / "train.tar", "w") as archive:
         add(archive, "cat/0001.jpg", b"not a picture")
     (data_directory / "test.tar").touch()
@@ -160,7 +160,7 @@ def test_the_eight_others_are_all_but_cats_and_dogs(data_directory, form):
     assert not set(seen(splits.train)) & set(seen(splits.validation))
 
 
-def test_the_eight_others_are_as_many_as_there_are_where_fewer_are_there(data_directory):
+def test_the_eight_others_are_all_used_if_there_are_fewer_than_the_limit(data_directory):
     archive = write_binary_tar(data_directory / "cifar-10-binary.tar.gz", names=CIFAR_LABELS)
     splits = EightOthers(archive=archive, validation_per_class=3).load()
     assert np.bincount(splits.train.labels).tolist() == [5] * 8
@@ -183,7 +183,7 @@ def test_synthetic_blobs_stand_in_for_the_eight_others():
 
 
 @pytest.mark.parametrize(("labelled", "each"), [(1, 1), (4, 4), (6, 6), (100, 6), (None, 6)])
-def test_at_most_so_many_labelled_cats_and_dogs_train_and_equally_many(data_directory, labelled, each):
+def test_labelled_cats_and_dogs_are_limited_and_equal_in_number(data_directory, labelled, each):
     archive = write_binary_tar(data_directory / "cifar-10-binary.tar.gz")
     everything = CatsVsDogs(validation_per_class=2, archive=archive).load()
     splits = CatsVsDogs(validation_per_class=2, archive=archive, labelled_per_class=labelled).load()

@@ -60,7 +60,7 @@ def test_a_validation_split_takes_the_last_rows_as_keras_does(data_directory):
 
 
 @pytest.mark.parametrize("share", [0.01, 0.109, 0.12, 0.2, 0.375, 0.98])
-def test_a_share_that_is_no_whole_number_of_rows_is_cut_where_keras_cuts_it(data_directory, share):
+def test_a_share_that_is_not_a_whole_number_of_rows_is_cut_where_keras_cuts_it(data_directory, share):
     from tf_keras.src.engine.data_adapter import train_validation_split
 
     splits = FashionMnist(validation_split=share, archives=write_makers_files(data_directory)).load()

@@ -73,7 +73,7 @@ def test_both_forms_give_the_same_rows_and_leave_out_the_overlap(data_directory,
     assert all(("pos" in text) == label for text, label in rows(plain.train))
 
 
-def test_the_overlap_is_computed_where_no_list_lies_beside_the_files(data_directory):
+def test_the_overlap_is_computed_without_a_list_next_to_the_files(data_directory):
     write_csv(data_directory, listed=False)
     assert len(Imdb().load().read_test()) == 8
 

@@ -81,7 +81,7 @@ def test_a_missing_file_names_itself_and_its_address(data_directory):
 def test_another_text_under_the_makers_name_is_refused(data_directory):
     write_makers_file(data_directory, b"my own notes")
     with pytest.raises(
-        DataDamaged, match=r"input\.txt has md5 .*, its makers published 6fb458f1232090904fb40fe944165e91"
+        DataDamaged, match=r"input\.txt has md5 .*, but its makers published 6fb458f1232090904fb40fe944165e91"
     ):
         TinyShakespeare(archive=replace(MAKERS, url=GONE)).load()
 

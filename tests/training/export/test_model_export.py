@@ -169,12 +169,12 @@ def test_a_network_that_takes_floats_still_gets_the_specs_raw_bytes(tmp_path):
 
 def test_a_name_that_no_signature_can_have_is_refused(tmp_path):
     spec = spec_of("m", PIXELS.model_copy(update={"name": "raw pixels"}), CLASSES)
-    with pytest.raises(ExportFailed, match="'raw pixels': a SavedModel signature wants letters"):
+    with pytest.raises(ExportFailed, match="'raw pixels': a SavedModel signature requires letters"):
         export_saved_model(mlp(), spec, tmp_path)
 
 
 def test_more_outputs_in_the_spec_than_keras_gives_are_refused(tmp_path):
     more = TensorSpec(name="more", dtype="float32", shape=(3,))
     spec = IMAGE_SPEC.model_copy(update={"outputs": (*IMAGE_SPEC.outputs, more)})
-    with pytest.raises(ExportFailed, match="gives 1 outputs, the spec names 2"):
+    with pytest.raises(ExportFailed, match="gives 1 outputs, but the spec names 2"):
         export_onnx(mlp(), spec, tmp_path / "model.onnx")

@@ -106,14 +106,14 @@ def test_an_lstm_that_reads_backwards_is_refused_because_padding_would_come_firs
         export_onnx(masked_lstm(go_backwards=True), TEXT_SPEC, tmp_path / "model.onnx")
 
 
-def test_a_masked_layer_that_is_no_lstm_is_refused(tmp_path):
+def test_a_masked_layer_that_is_not_an_lstm_is_refused(tmp_path):
     import tf_keras
     from tf_keras import layers
 
     ids = layers.Input((None,), dtype="int32")
     x = layers.GRU(3)(layers.Embedding(TOKENIZER.id_count, 4, mask_zero=True)(ids))
     model = tf_keras.Model(ids, layers.Dense(2, activation="softmax")(x))
-    with pytest.raises(ExportFailed, match="tiny-text: a masked model wants fused LSTM ops"):
+    with pytest.raises(ExportFailed, match="tiny-text: a masked model requires fused LSTM ops"):
         export_onnx(model, TEXT_SPEC, tmp_path / "model.onnx")
 
 
@@ -190,7 +190,7 @@ def test_a_graph_that_does_not_have_the_specs_outputs_is_refused():
     )
     tensor = TensorSpec(name="x", dtype="float32", shape=())
     wrong = TensorSpec(name="scores", dtype="float32", shape=())
-    with pytest.raises(PassFailed, match=r"outputs are \['y'\], the spec names \['scores'\]"):
+    with pytest.raises(PassFailed, match=r"outputs are \['y'\], but the spec names \['scores'\]"):
         canonicalise(onnx.helper.make_model(graph), name="m", inputs=[tensor], outputs=[wrong])
 
 
@@ -250,7 +250,7 @@ def test_two_products_with_each_other_s_transpose_end_with_one_copy():
 
 
 @pytest.mark.parametrize("shape", [["n", "t", 3], [3]])
-def test_a_product_of_what_is_no_matrix_stays(shape):
+def test_a_product_without_a_matrix_stays(shape):
     """A dense layer of zeros after one of zeros, on every step of a text: each is the other's transpose."""
     model = model_of(
         [("MatMul", ["x", "w"], ["wide"], {}), ("MatMul", ["wide", "back"], ["y"], {})],
@@ -264,7 +264,7 @@ def test_a_product_of_what_is_no_matrix_stays(shape):
     assert run(model, {"x": x})[0].shape == x.shape
 
 
-def test_weights_that_are_no_transposes_stay():
+def test_weights_that_are_not_transposes_stay():
     table = np.arange(6, dtype=np.float32).reshape(2, 3)
     model = model_of(
         [("MatMul", ["x", "w"], ["wide"], {}), ("MatMul", ["wide", "back"], ["y"], {})],

@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(tmp_path
     assert np.abs(one[0] - three[0]).max() > 0.01
 
 
-def test_the_best_epoch_s_weights_are_kept_and_training_stops_when_none_is_better(tmp_path, console):
+def test_the_best_epoch_s_weights_are_kept_and_training_stops_when_no_epoch_is_better(tmp_path, console):
     rising = Optimizer(name="sgd", learning_rate=1e-12)  # nothing improves after the first epoch
     recipe = image_recipe(optimizer=rising, fitting=Fitting(epochs=9, batch_size=16, patience=2, monitor="val_loss"))
     recipe = dataclasses.replace(recipe, fitting=dataclasses.replace(recipe.fitting, minimum_delta=1e-3))
@@ -183,7 +183,7 @@ def interrupted_recipe():
     )
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path, console):
+def test_a_killed_run_continues_where_it_was(tmp_path, console):
     directory = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(directory)], cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL

@@ -86,7 +86,7 @@ def test_relus_that_give_nothing_are_warned_of_with_their_layer_and_the_cure(bui
 def test_a_gradient_that_vanishes_is_warned_of_with_its_layer_and_the_cure(tmp_path, console):
     [warning] = ran(image_recipe(build=DEEP, epochs=2), tmp_path, console)
     assert warning.startswith("vanishing gradient: that of layer 'sigmoid_1' (")
-    assert f"of that of layer '{OUTPUT_NAME}'; use ReLU in place of sigmoid or tanh, batch normalisation" in warning
+    assert f"of that of layer '{OUTPUT_NAME}'; use ReLU instead of sigmoid or tanh, batch normalisation" in warning
 
 
 def test_a_gradient_that_explodes_is_warned_of_with_its_layer_and_the_cure(tmp_path, console):
@@ -118,7 +118,7 @@ def test_watching_does_not_change_one_bit_of_the_weights(build, tmp_path, consol
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_warning_of_a_stage_stands_in_the_record_with_the_stage_s_name(tmp_path, console):
+def test_a_warning_of_a_stage_is_in_the_record_with_the_stage_s_name(tmp_path, console):
     stage = Stage(name="early", build=DEAD, shared_layers=(), fitting=Fitting(epochs=1, batch_size=16, keep="last"))
     run(image_recipe(epochs=1, stages=(stage,)), Plan(), directory=tmp_path, console=console)
     [warning] = json.loads((tmp_path / "metrics.json").read_text())["warnings"]
@@ -157,6 +157,6 @@ def test_nothing_is_divided_by_a_gradient_of_zero():
     assert warnings_of(Look(dead={}, gradients={}, norm=0.0)) == {}
 
 
-def test_a_gradient_that_is_no_number_explodes():
+def test_a_gradient_that_is_not_a_number_explodes():
     found = warnings_of(Look(dead={}, gradients={"first": float("nan"), "last": 1.0}, norm=float("nan")))
     assert found["exploding"].startswith("exploding gradient: its norm is nan, largest in layer 'first'; ")

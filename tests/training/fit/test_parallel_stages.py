@@ -55,7 +55,7 @@ def weights(directory: Path) -> list[np.ndarray]:
     return read_weights(directory / "first" / "weights.npz") + read_weights(directory / "weights.npz")
 
 
-def test_a_stage_beside_the_others_learns_the_same_bits_as_before_them(tmp_path, console):
+def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
     after = train(pair(beside=False), tmp_path / "after", console)
     recipe = pair(beside=True)
     at_once = train(recipe, tmp_path / "at once", console)
@@ -64,7 +64,7 @@ def test_a_stage_beside_the_others_learns_the_same_bits_as_before_them(tmp_path,
     pixels = recipe.data.load().validation.instances
     np.testing.assert_array_equal(after.model(pixels).numpy(), at_once.model(pixels).numpy())
     printed = console.file.getvalue()
-    assert "stage first trains beside what follows" in printed
+    assert "stage first trains in parallel" in printed
     assert "first: epoch   3/3" in printed
     assert at_once.seconds >= at_once.progressed.seconds
 
@@ -119,7 +119,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_both_trainings_end_with_the_command_and_go_on_where_they_were(how, undisturbed, tmp_path, console):
+def test_both_trainings_end_with_the_command_and_continue_where_they_were(how, undisturbed, tmp_path, console):
     root = Path(__file__).parents[3]
     script = tmp_path / "start.py"
     script.write_text(STARTED)

@@ -90,7 +90,7 @@ def test_values_of_each_function(name, values):
         ("softmax", (0.10499358540350652, 0.2350037122015945, 0.25, 0.2350037122015945, 0.10499358540350652)),
     ],
 )
-def test_derivatives_and_where_there_are_none(name, slopes):
+def test_derivatives_and_where_they_do_not_exist(name, slopes):
     points = np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
     np.testing.assert_allclose(BY_NAME[name].derivative(points), slopes, rtol=0, atol=1e-15)
 
@@ -128,5 +128,5 @@ def test_a_difference_step_that_is_too_wide_is_reported_for_the_curved_functions
 
 @pytest.mark.parametrize("settings", [{"reach": 0.0}, {"points": 1}, {"difference_step": -1e-5}])
 def test_settings_without_sense_are_refused(settings):
-    with pytest.raises(ValueError, match="reach and difference_step are above 0, points are 2 or more"):
+    with pytest.raises(ValueError, match="reach and difference_step must be above 0, points 2 or more"):
         Table(**settings)

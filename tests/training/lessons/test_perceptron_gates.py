@@ -73,7 +73,7 @@ def test_the_served_model_answers_all_six_gates_in_keras_and_in_onnx(found, tmp_
 
 
 def test_the_rule_by_hand_for_or():
-    """From zero: (0,1) wants 1 and gets 0; then (0,0) wants 0 and gets 1; and so on: four updates to x1 + x2 > 0."""
+    """From zero: (0,1) requires 1 and gets 0; then (0,0) requires 0 and gets 1; etc.: four updates to x1 + x2 > 0."""
     perceptron = taught("OR")
     assert perceptron.weights == (1, 1, 0)
     assert (perceptron.updates, perceptron.epochs) == (4, 4)
@@ -149,5 +149,5 @@ def test_a_tenth_is_a_tenth(tmp_path, console):
     "setting", ["learning_rate=0", "learning_rate=-1", "learning_rate=nan", "longest=0", "initial_bias=inf"]
 )
 def test_settings_that_would_prove_what_is_not_so_are_refused(setting):
-    with pytest.raises(SettingRefused, match=r"are above 0|are finite"):
+    with pytest.raises(SettingRefused, match=r"must be above 0|must be finite"):
         apply_overrides(RECIPE, [f"study.{setting}"])

@@ -32,8 +32,8 @@ def test_missed_figures_are_named_together():
     agreeing, recording = equal("a", 1, 1), recorded("b", 2)
     one, two = equal("c", 1, 2), equal("d", 1, 2)
     assert Findings(figures=(agreeing, recording)).missed == ()
-    assert Findings(figures=(agreeing, one)).complaint == "c is not as wanted"
-    assert Findings(figures=(one, recording, two)).complaint == "c, d are not as wanted"
+    assert Findings(figures=(agreeing, one)).complaint == "c is not as expected"
+    assert Findings(figures=(one, recording, two)).complaint == "c, d are not as expected"
 
 
 def test_a_figure_that_json_cannot_hold_becomes_its_name():

@@ -45,7 +45,7 @@ def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
     ).read_text()
     assert page.count('src="data:image/png;base64,') == 3
     facts = ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "fitting.epochs=2", "the gradient vanishes")
-    for text in (*facts, "&lt;bright&gt;", "18.98 (as wanted: between 18.9 and 19.1)", "A &lt;note&gt;."):
+    for text in (*facts, "&lt;bright&gt;", "18.98 (as expected: between 18.9 and 19.1)", "A &lt;note&gt;."):
         assert text in page
     assert "<bright>" not in page
 

@@ -122,8 +122,8 @@ def test_a_classifier_with_leaky_relu_can_be_climbed_for_golden_samples():
         ("dropout=1", "0 or more and below 1"),
         ("dropout=-0.1", "0 or more and below 1"),
         ("l2=-1", "0 or more"),
-        ("activation=step", "wants one of linear, relu, leaky_relu"),
-        ("initializer=ones", "wants one of zeros, random_normal"),
+        ("activation=step", "expected one of linear, relu, leaky_relu"),
+        ("initializer=ones", "expected one of zeros, random_normal"),
     ],
 )
 def test_settings_without_meaning_are_refused(assignment, rule):

@@ -20,7 +20,7 @@ def test_an_instance_climbs_to_a_class_and_stays_within_its_type(build):
         assert int(model(instance[None], training=False).numpy().argmax()) == label
 
 
-def test_an_instance_that_is_there_already_is_returned_as_it_is():
+def test_an_instance_of_the_class_is_returned_unchanged():
     model, start = mlp(), pictures(1)["pixels"][0]
     label = int(model(start[None], training=False).numpy().argmax())
     np.testing.assert_array_equal(climb(model, label=label, start=start, tensor=PIXELS), start)

@@ -84,7 +84,7 @@ def test_a_class_that_no_drawing_gets_is_climbed_to():
 
 def test_a_class_that_nothing_reaches_is_named():
     model = dense((12, 12, 3), "uint8", bias=(20000.0, 0.0, 0.0))
-    with pytest.raises(GoldenIncomplete, match="colour: no instance was found that the model takes for 'middle'"):
+    with pytest.raises(GoldenIncomplete, match="colour: no instance was found that the model assigns to 'middle'"):
         golden_rows(COLOUR_SPEC, model, None)
 
 
@@ -141,7 +141,7 @@ def test_a_class_that_no_exchange_of_words_reaches_is_named():
 
 
 def test_a_text_model_without_its_tokenizer_is_a_mistake():
-    with pytest.raises(ValueError, match="comes with its tokenizer"):
+    with pytest.raises(ValueError, match="requires its tokenizer"):
         golden_rows(TEXT_SPEC, masked_lstm(), None)
 
 

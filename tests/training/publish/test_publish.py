@@ -186,7 +186,7 @@ def test_too_few_golden_rows_are_refused_and_nothing_is_left(tmp_path):
 def test_a_tokenizer_that_is_not_the_specs_is_refused(tmp_path):
     other = Tokenizer(TOKENIZER.tokens[:-1], max_length=LONGEST, keep="last")
     with pytest.raises(
-        VersionRefused, match=r"\('words', 12, 'last', 40\), the spec says \('words', 12, 'last', 41\.0\)"
+        VersionRefused, match=r"\('words', 12, 'last', 40\), but the spec says \('words', 12, 'last', 41\.0\)"
     ):
         publish(replace(text_version(), tokenizer=other), repository=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -195,6 +195,8 @@ def test_a_tokenizer_that_is_not_the_specs_is_refused(tmp_path):
 def test_outputs_that_keras_does_not_give_are_refused(tmp_path):
     wide = IMAGE_SPEC.outputs[0].model_copy(update={"shape": (4,)})
     spec = IMAGE_SPEC.model_copy(update={"outputs": (wide,), "postprocessing": None})
-    with pytest.raises(VersionRefused, match=r"gives 'probabilities' as float32 \(3,\), the spec says float32 \(4,\)"):
+    with pytest.raises(
+        VersionRefused, match=r"gives 'probabilities' as float32 \(3,\), but the spec says float32 \(4,\)"
+    ):
         publish(replace(image_version(), spec=spec), repository=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -154,7 +154,7 @@ def test_writers_at_once_get_a_number_each(tmp_path):
     assert {path.name for path in parent.iterdir()} == {*map(str, numbers), "config.pbtxt"}
 
 
-def test_an_empty_directory_made_meanwhile_under_the_number_is_not_mistaken_for_a_version(tmp_path):
+def test_an_empty_directory_created_under_the_number_is_not_mistaken_for_a_version(tmp_path):
     def write(directory):
         write_small(directory)
         (tmp_path / "3").mkdir()

@@ -80,7 +80,7 @@ def test_it_learns_from_all_images_or_all_but_the_last_fifth_for_the_epochs_taug
     assert trained.progressed.history[-1]["loss"] < trained.progressed.history[0]["loss"]
 
 
-def test_a_batch_is_as_it_lies_in_the_file_and_of_the_size_taught(data_directory):
+def test_a_batch_has_the_order_of_the_file_and_the_size_taught(data_directory):
     for name, (_, _, batch_size, _, _) in TAUGHT.items():
         recipe = apply_overrides(load_recipe(name), ["data.synthetic_count=160"])
         splits = recipe.data.synthetic()

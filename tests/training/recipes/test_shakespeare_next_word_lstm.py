@@ -66,7 +66,7 @@ def test_the_published_version_has_a_vocabulary_a_scheme_and_the_next_token(outc
     assert {LINE_END, ":", ",", "king"} <= set(tokenizer.tokens)
     golden = Golden.read(outcome.version)
     assert {1, LONGEST} <= set(golden.lengths["token_ids"].tolist())
-    # The unknown token is no answer to fall back on: rows differ.
+    # The network does not always answer with the unknown token: rows differ.
     assert np.abs(golden.outputs["probabilities"][0] - golden.outputs["probabilities"][9]).max() > 1e-6
 
 
@@ -100,7 +100,7 @@ def test_two_epochs_help_and_the_counts_know_more(outcome):
     assert "by --force" in outcome.gate
 
 
-def test_it_goes_on_from_the_prompt_with_words_of_the_vocabulary(outcome, tokenizer):
+def test_it_continues_the_prompt_with_words_of_the_vocabulary(outcome, tokenizer):
     [text] = outcome.findings.notes
     assert text.startswith("king:\ngood my lord")
     tokens = split_tokens(text, "lines")
@@ -152,5 +152,5 @@ def test_the_command_line_foretells_with_it(outcome):
 
 
 def test_a_temperature_of_nothing_is_refused():
-    with pytest.raises(SettingRefused, match=r"study\.temperature is a number above 0"):
+    with pytest.raises(SettingRefused, match=r"study\.temperature must be above 0"):
         apply_overrides(RECIPE, ["study.temperature=0"])

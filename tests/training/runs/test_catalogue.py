@@ -44,10 +44,10 @@ def test_a_misspelt_recipe_is_answered_with_the_nearest():
         ("import json\njson.loads('{')\n", "line 2: JSONDecodeError: "),  # and not the line of the JSON text
         ("recipe = None\n", "it defines no RECIPE that is a Recipe or a Lesson"),
         ("RECIPE = dict(name='broken')\n", "it defines no RECIPE that is a Recipe or a Lesson"),
-        (TINY, "RECIPE is called 'tiny-images', the file says 'broken'; call them alike"),
+        (TINY, "RECIPE is called 'tiny-images', but the file says 'broken'; use the same name"),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused_with_file_line_and_mistake(text, sentence, write_recipe):
+def test_a_file_that_is_not_a_recipe_is_refused_with_file_line_and_mistake(text, sentence, write_recipe):
     write_recipe("broken.py", text)
     with pytest.raises(RecipeBroken) as refused:
         load_recipe("broken")
@@ -63,7 +63,7 @@ def test_the_line_is_that_of_the_recipe_and_not_of_a_module_of_the_same_name(wri
         load_recipe("broken")
 
 
-def test_the_list_shows_the_other_recipes_beside_a_broken_one(write_recipe, command):
+def test_the_list_shows_the_other_recipes_next_to_a_broken_one(write_recipe, command):
     write_recipe("tiny_images.py", TINY)
     write_recipe("broken.py", "RECIPE = (\n")
     ended = command("list")

@@ -22,7 +22,7 @@ def test_a_new_run_is_named_by_the_time_or_as_asked(tmp_path):
 
 def test_a_run_is_never_written_over(tmp_path):
     make_run(tmp_path, "first")
-    with pytest.raises(RunNotFound, match="holds a run already; add --resume"):
+    with pytest.raises(RunNotFound, match="already contains a run; continue it with --resume"):
         new_directory(tmp_path, "mlp", "first")
 
 
@@ -36,8 +36,8 @@ def test_the_newest_unpublished_run_is_resumed(tmp_path):
         unfinished_directory(tmp_path, "mlp", "20260103-000000")
 
 
-def test_what_is_no_run_is_refused_and_missing_metrics_are_empty(tmp_path):
-    with pytest.raises(RunNotFound, match=r"is no run: it has no config\.json"):
+def test_a_directory_that_is_not_a_run_is_refused_and_missing_metrics_are_empty(tmp_path):
+    with pytest.raises(RunNotFound, match=r"is not a run: it has no config\.json"):
         read_config(tmp_path)
     assert read_metrics(tmp_path) == {}
     assert read_config(make_run(tmp_path, "a"))["recipe"] == "mlp"

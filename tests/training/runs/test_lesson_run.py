@@ -71,7 +71,7 @@ def test_a_lesson_with_a_missed_figure_is_not_published(tmp_path, console):
     worked = run_lesson(tiny_lesson(factor=3.0), plan, directory=tmp_path / "run", console=console)
     assert worked.version is None
     assert not (tmp_path / "models").exists()
-    assert "not published: f(3) | exact is not as wanted" in console.file.getvalue()
+    assert "not published: f(3) | exact is not as expected" in console.file.getvalue()
     assert "<td>9<td>6.0<td>NO" in (tmp_path / "run" / "report.html").read_text()
 
 
@@ -129,7 +129,10 @@ def test_commands_that_train_have_no_use_for_a_lesson(arguments, lesson_file, co
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"recipe": "tiny-lesson", "overrides": []}')
     ended = command(*arguments)
-    assert (ended.code, ended.err) == (2, "error: tiny-lesson is a lesson: it is run, and has nothing else to do\n")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: tiny-lesson is a lesson, which can only be run; use `python -m training run tiny-lesson`\n",
+    )
 
 
 def test_ctrl_c_in_a_lesson_gives_the_exit_code_of_an_interrupted_command(write_recipe, command):

@@ -85,7 +85,7 @@ def test_force_tests_below_the_target_and_says_so(tmp_path, console):
     recipe = image_recipe(epochs=1, target=0.999)
     outcome = run(recipe, Plan(test=True, force=True), directory=tmp_path, console=console)
     assert recipe.data.test_reads == [1]
-    assert "tested all the same, by --force" in read(tmp_path / "metrics.json")["gate"]
+    assert "tested anyway, by --force" in read(tmp_path / "metrics.json")["gate"]
     assert outcome.test.rows == 40
 
 

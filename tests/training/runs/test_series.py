@@ -81,14 +81,14 @@ def test_the_command_compares_by_name_and_rate_and_prints_a_table(write_recipe, 
     assert not (tmp_path / "models").exists()
     again = command("compare", "tiny-images", "--optimizers", "sgd", *options)
     assert again.code == 2
-    assert "runs/tiny-images/x holds a comparison already; choose another --run-id" in again.err
+    assert "runs/tiny-images/x already contains a comparison; choose another --run-id" in again.err
 
 
 @pytest.mark.parametrize(
     ("optimizers", "sentence"),
     [
-        ("sgd,lion", "optimizer.name=lion: wants one of sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw"),
-        ("sgd:fast", "optimizer.learning_rate=fast: wants a number"),
+        ("sgd,lion", "optimizer.name=lion: expected one of sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw"),
+        ("sgd:fast", "optimizer.learning_rate=fast: expected a number"),
         ("sgd,adam,sgd", "--optimizers names 'sgd' twice"),
     ],
 )
@@ -112,7 +112,7 @@ def test_all_runs_what_is_unpublished_and_exits_with_0_when_all_is_well(write_re
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["tiny-images", "tiny-lesson"]
     rows = last_table(ended.out)
     assert rows["tiny-images"][0].startswith("test accuracy ")
-    assert (rows["tiny-lesson"][0], rows["tiny-lesson"][-1]) == ("worked through", "1 of 1")
+    assert (rows["tiny-lesson"][0], rows["tiny-lesson"][-1]) == ("computed", "1 of 1")
     assert not (tmp_path / "models" / "tiny-images").exists()
 
 
@@ -157,7 +157,7 @@ def test_reproduce_compares_whatever_a_recipe_measures(write_recipe, command, tm
     assert rows.keys() == {"measured", "tiny-numbers"}
     assert rows["measured"][:2] == ["1", "rmse"]
     assert rows["measured"][4] == "+0.0000"  # same seed, same machine
-    assert rows["tiny-numbers"][:4] == ["1", "as wanted", "1", "1"]
+    assert rows["tiny-numbers"][:4] == ["1", "as expected", "1", "1"]
 
     test = json.loads((tmp_path / "models/measured/1/metrics.json").read_text())["test"]
     published(tmp_path, "measured", test=test | {"rmse": test["rmse"] * 1.1})
@@ -165,4 +165,7 @@ def test_reproduce_compares_whatever_a_recipe_measures(write_recipe, command, tm
     published(tmp_path, "tiny-numbers", overrides=["study.wanted=7"])
     assert command("reproduce", "tiny-numbers").code == 1
     lesson = command("reproduce", "tiny-lesson")
-    assert (lesson.code, lesson.err) == (2, "error: tiny-lesson is a lesson: it is run, and has nothing else to do\n")
+    assert (lesson.code, lesson.err) == (
+        2,
+        "error: tiny-lesson is a lesson, which can only be run; use `python -m training run tiny-lesson`\n",
+    )

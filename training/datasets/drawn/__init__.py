@@ -1,1 +1,1 @@
-"""Instances of the project's own, drawn and written; nothing here is from a data set."""
+"""Instances drawn and written for this project; nothing here is from a data set."""

@@ -2,7 +2,7 @@
 
 x runs to the right and y down, in pixels of the finished picture. Widths and lengths vary with the generator.
 Tones are fractions of the lightest cloth; a part of tone 0 cuts a hole. Poses follow Fashion-MNIST: tops and
-dresses fill the height, shoes point left and stand on the lower half.
+dresses fill the height, shoes point left and are in the lower half.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ def t_shirt(rng: Generator) -> list[Part]:
 
 
 def trouser(rng: Generator) -> list[Part]:
-    """Two legs that part below the hip."""
+    """Two legs that separate below the hip."""
     hip, ankle, spread = _vary(rng, 5.0, 0.5), _vary(rng, 3.0, 0.35), _vary(rng, 2.2, 0.4)
     crotch = _vary(rng, 9.0, 0.8)
     legs = _mirrored((hip - 1.2, 0.4), (hip, 6), (hip + 0.2, 14), (spread + ankle, 27.6), (spread - 0.2, 27.6))
@@ -73,7 +73,7 @@ def trouser(rng: Generator) -> list[Part]:
 
 
 def pullover(rng: Generator) -> list[Part]:
-    """Long sleeves that hang beside a straight body, small round neck."""
+    """Long sleeves that hang next to a straight body, small round neck."""
     return _long_sleeved(rng, waist=_vary(rng, 7.0, 0.4), neck_depth=1.6)
 
 
@@ -181,9 +181,9 @@ def _long_sleeved(
     Args:
         rng: source of the variation.
         waist: half the width of the body.
-        neck_depth: how deep the neck is cut out, None for not at all.
-        longer: how much longer the sleeves are than a pullover's.
-        reach: how far the cuffs stand out beside the waist.
+        neck_depth: depth of the neck cut, None for no cut.
+        longer: extra length of the sleeves compared with a pullover's.
+        reach: distance of the cuffs from the waist.
     """
     cuff, outer = _vary(rng, 24.8 + longer, 0.8), _vary(rng, waist + reach, 0.5)
     shoulder = min(6.6, waist + 0.9)

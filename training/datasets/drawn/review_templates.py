@@ -63,13 +63,13 @@ LONGEST_REVIEW = 40  # sentences
 
 
 def write_review(rng: np.random.Generator, *, positive: bool) -> str:
-    """One review of 1 to 40 sentences, short ones more often than long ones."""
+    """One review of 1 to 40 sentences; short ones are more frequent than long ones."""
     count = int(np.exp(rng.uniform(0, np.log(LONGEST_REVIEW + 1))))
     return " ".join(write_sentence(rng, positive=positive) for _ in range(max(1, count)))
 
 
 def write_sentence(rng: np.random.Generator, *, positive: bool) -> str:
-    """One sentence that takes a side, or, one time in six, none."""
+    """One sentence that takes a side or, one time in six, is neutral."""
     templates = NEUTRAL_SENTENCES if rng.random() < 1 / 6 else GOOD_SENTENCES if positive else BAD_SENTENCES
     pieces = _pick(rng, templates).split("{word}")
     words = [_pick(rng, GOOD if positive else BAD) for _ in pieces[1:]]

@@ -1,7 +1,7 @@
 """The project's own instances: drawn garments, coloured blobs, template sentences. Nothing here is from a data set.
 
-They feed tests, golden samples, demonstrations (``--dataset synthetic``) and the README; the published models are
-trained on real data. Equal seeds give equal instances. The garments' shapes are in ``garment_shapes``, the
+They are used for tests, golden samples, demonstrations (``--dataset synthetic``) and the README; the published models
+are trained on real data. Equal seeds give equal instances. The garments' shapes are in ``garment_shapes``, the
 sentences' words in ``review_templates``.
 """
 
@@ -38,9 +38,9 @@ def fashion_images(count: int, *, seed: int) -> tuple[Images, Labels]:
 
 
 def coloured_blobs(count: int, *, seed: int, classes: int = 2) -> tuple[Images, Labels]:
-    """Draw one soft blob a picture: class 0 warm and round, class 1 cold and long, on a noisy ground.
+    """Draw one soft blob per picture: class 0 warm and round, class 1 cold and long, on a noisy ground.
 
-    Further pairs of classes are these two with their channels exchanged, then with their colours inverted.
+    Further pairs of classes are these two with swapped channels, then with inverted colours.
 
     Returns:
         images: uint8 (count, 32, 32, 3).
@@ -78,7 +78,7 @@ def draw_garment(name: str, *, seed: int = 0) -> Images:
         uint8 (28, 28), bright on black, filling the frame and pointing left as in Fashion-MNIST.
 
     Raises:
-        ValueError: ``name`` is none of FASHION_LABELS.
+        ValueError: ``name`` is not in FASHION_LABELS.
     """
     return _draw(name, np.random.default_rng([seed, 7]))
 
@@ -90,7 +90,7 @@ def draw_photo(name: str, *, height: int = 300, width: int = 200, seed: int = 0)
         uint8 (height, width, 3).
 
     Raises:
-        ValueError: ``name`` is none of FASHION_LABELS.
+        ValueError: ``name`` is not in FASHION_LABELS.
     """
     rng = np.random.default_rng([seed, 8])
     edge = int(0.8 * min(height, width))
@@ -106,13 +106,13 @@ def draw_photo(name: str, *, height: int = 300, width: int = 200, seed: int = 0)
 
 
 def _balanced(rng: Generator, count: int, *, classes: int) -> Labels:
-    """``count`` labels, every class as often as any other or once more, shuffled."""
+    """``count`` labels, shuffled; the frequencies of the classes differ by at most one."""
     return rng.permutation(np.arange(count, dtype=np.int64) % classes)
 
 
 def _outline(name: str, rng: Generator) -> list[Part]:
     if name not in OUTLINES:
-        raise ValueError(f"no garment {name!r}; there are {', '.join(FASHION_LABELS)}")
+        raise ValueError(f"unknown garment {name!r}; choose one of {', '.join(FASHION_LABELS)}")
     return OUTLINES[name](rng)
 
 
@@ -123,7 +123,7 @@ def _draw(name: str, rng: Generator) -> Images:
     cover = tone > 0
     cloth = _texture(rng, checks=CHECKS.get(name, 0.0)) * tone * rng.uniform(0.62, 0.92)
     blurred = np.asarray(Image.fromarray(_bytes(255 * cloth)).filter(ImageFilter.GaussianBlur(1)), np.float64)
-    sharp = 255 * cloth + 0.5 * (255 * cloth - blurred)  # the makers sharpened their photographs
+    sharp = 255 * cloth + 0.5 * (255 * cloth - blurred)  # the makers of Fashion-MNIST sharpened their photographs
     return _bytes(np.where(cover, sharp, 0))
 
 

@@ -1,4 +1,4 @@
-"""Speeches of our own in the manner of a play, for golden samples, tests and ``--dataset synthetic``."""
+"""Speeches in the style of a play, written for golden samples, tests and ``--dataset synthetic``."""
 
 import numpy as np
 

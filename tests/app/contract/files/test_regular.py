@@ -27,13 +27,13 @@ def path(tmp_path):
         (lambda path: path.symlink_to("/proc/self/maps"), "grows while it is read; at most 100 bytes are read"),
     ],
 )
-def test_what_is_no_small_regular_file_is_refused_at_once(path, make, message):
+def test_only_a_small_regular_file_is_read(path, make, message):
     make(path)
     with pytest.raises((VersionRefused, OSError), match=message):
         read_file(path, 100)
 
 
-def test_a_socket_is_no_file(path, monkeypatch):
+def test_a_socket_is_not_a_file(path, monkeypatch):
     monkeypatch.chdir(path.parent)
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(path.name)

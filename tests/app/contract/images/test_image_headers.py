@@ -197,7 +197,7 @@ def test_scans_at_the_bound_are_decoded():
     assert open_image(data).decode().size == (64, 64)
 
 
-def test_what_follows_a_jpeg_is_no_scan_of_it():
+def test_bytes_after_a_jpeg_are_not_a_scan_of_it():
     data = encode(Image.effect_noise((200, 100), 50).convert("RGB"), "JPEG", progressive=True)
     scans = read_declared(data).scans
     assert read_declared(data + b"\xff\xda" * 5000).scans == scans < 16

@@ -43,7 +43,7 @@ def test_a_route_that_fails_is_answered_500_and_logged_with_the_requests_name(ca
     assert record.exc_info is not None
 
 
-def test_one_that_fails_after_it_has_begun_gets_no_second_beginning():
+def test_a_reply_that_fails_after_its_start_gets_no_second_start():
     async def fails(_scope, _receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError("ours")

@@ -1,4 +1,4 @@
-"""inference.proto speaks the wire format of Triton's clients, and the modules beside it are made from it."""
+"""inference.proto has the wire format of Triton's clients, and the generated modules next to it match it."""
 
 import base64
 import re

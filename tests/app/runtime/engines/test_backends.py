@@ -126,7 +126,7 @@ def mortal():
     assert not is_known(backend.pid)
 
 
-def test_a_process_killed_between_batches_costs_none(mortal):
+def test_a_process_killed_between_batches_fails_no_batch(mortal):
     backend, batch = mortal
     before, pid = backend.run(batch), backend.pid
     os.kill(pid, signal.SIGKILL)

@@ -86,7 +86,7 @@ def test_a_closed_backend_leaves_no_process_and_runs_no_more(start):
     backend.close()
 
 
-def test_a_process_that_goes_on_dying_is_started_again_a_few_times_within_a_while(start):
+def test_a_process_that_keeps_dying_is_restarted_a_few_times_within_a_while(start):
     clock = FakeClock()
     backend = start(clock=clock)
     pids = set()
@@ -133,7 +133,7 @@ def test_a_stopped_process_does_not_hold_what_is_larger_than_the_socket_s_buffer
         backend.run(x(*range(10**6)))
 
 
-def test_a_process_that_goes_on_hanging_is_started_again_a_few_times_within_a_while(start):
+def test_a_process_that_keeps_hanging_is_restarted_a_few_times_within_a_while(start):
     clock = FakeClock()
     backend = start(clock=clock, batch_limit_s=0.05)
     for _ in range(RESTARTS + 1):

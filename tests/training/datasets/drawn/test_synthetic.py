@@ -67,7 +67,7 @@ def test_a_photo_is_in_colour_small_and_on_a_light_ground():
 
 
 def test_a_garment_that_nobody_sells_is_refused():
-    with pytest.raises(ValueError, match="no garment 'Hat'; there are T-shirt/top, Trouser"):
+    with pytest.raises(ValueError, match="unknown garment 'Hat'; choose one of T-shirt/top, Trouser"):
         draw_garment("Hat")
 
 
