@@ -677,7 +677,8 @@ def test_a_timeout_out_of_reach_is_refused_at_once(slow):
     wait_until(lambda: slow.queued() == 1)
     code, found = refusal(slow.triton.infer, "slow", busy(), timeout=10_000)
     assert code == "RESOURCE_EXHAUSTED"
-    assert "the timeout leaves 10.0 ms" in found
+    [left_ms] = re.findall(r"the timeout leaves (\S+) ms", found)
+    assert 5 < float(left_ms) <= 10  # the time since the call came in is over
     for call in running:
         call.cancel()
 
