@@ -19,7 +19,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 
 class AspiredVersions:
-    """Follows the policy of one model at a time; whoever calls holds the model's lock.
+    """Follows the policy of one model at a time; the caller holds the lock of the model.
 
     Args:
         loads: loads and retires single versions.
@@ -187,7 +187,7 @@ class AspiredVersions:
                 await asyncio.gather(*(self._retire(name, version, versions) for version in step.versions))
 
     def _start_canary(self, name: str, new: Rollout) -> None:
-        """Compare two versions; what is known of the same two stays, unless a halt was removed."""
+        """Compare two versions; the figures of the same two versions are kept, unless a halt was removed."""
         old, new.reason = self.registry.rollout(name), new.policy.halted
         if old is not None and old.pair == new.pair and (old.reason is None or new.reason is not None):
             new.comparison = old.comparison

@@ -1,4 +1,4 @@
-"""Follows the models directory: what is published there serves without being asked for."""
+"""Follows the models directory: a published version serves without a command."""
 
 import asyncio
 import logging

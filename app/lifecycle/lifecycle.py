@@ -62,7 +62,7 @@ class Lifecycle(Commands):
                 registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
 
     async def load_all(self) -> None:
-        """Load what the policy of every model asks for; a load that takes long holds up no other model's."""
+        """Load the versions that the policies ask for; a long load of one model does not delay other models."""
         registry = self.registry
         try:
             found = await asyncio.to_thread(self.repository.scan)

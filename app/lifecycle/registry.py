@@ -111,7 +111,7 @@ class Registry:
             label: a version label; not together with a version.
 
         Raises:
-            ModelNotFound, VersionNotFound: there is no such thing.
+            ModelNotFound, VersionNotFound: it does not exist.
             ModelNotReady: it is there and does not serve.
         """
         if version is None and label is None and (serving := self._live.get(name)) is not None:
@@ -142,7 +142,7 @@ class Registry:
         """The version that a label names.
 
         Raises:
-            ModelNotFound, VersionNotFound: there is no such thing.
+            ModelNotFound, VersionNotFound: it does not exist.
         """
         versions = [record.version for record in self.records(name)]
         labels = self._labels.get(name, {})
@@ -173,7 +173,7 @@ class Registry:
         """Every known version of a model, newest first.
 
         Raises:
-            ModelNotFound: there is no such model.
+            ModelNotFound: the model does not exist.
             ModelNotReady: it is not known yet, at the start.
         """
         if name not in self._records:
@@ -186,7 +186,7 @@ class Registry:
         """One known version of a model.
 
         Raises:
-            ModelNotFound, VersionNotFound: there is no such thing.
+            ModelNotFound, VersionNotFound: it does not exist.
         """
         record = self._records.get(name, {}).get(version)
         if record is None:

@@ -52,7 +52,7 @@ class VersionLoads:
         self._on_freed = on_freed
 
     def forget_gone(self, name: str, versions: list[int]) -> None:
-        """Drop what is known of versions that neither serve nor are on the disk any more."""
+        """Drop the records of versions that neither serve nor are on the disk."""
         if name in self.registry.names():
             for record in self.registry.records(name):
                 if record.version not in versions and record.model is None:

@@ -124,7 +124,7 @@ def is_remote(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
 
 
 def _counts(models_dir: Path, _: Change, path: str) -> bool:
-    """Not what has a name with a dot in front: the temporary directories of publications."""
+    """Leaves out names that start with a dot: the temporary directories of publications."""
     try:
         parts = Path(path).relative_to(models_dir.resolve()).parts
     except ValueError:

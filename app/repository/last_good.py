@@ -15,7 +15,7 @@ LAST_GOOD_FILE = ".serving.last-good.json"
 def remember(model_directory: Path, policy: ServingPolicy) -> None:
     """Keep a policy that is followed; written only if it is another one than is kept.
 
-    Where there is no serving.json nothing is kept, and what was kept goes.
+    Without a serving.json nothing is kept, and an earlier copy is removed.
 
     Raises:
         OSError: it cannot be written; what was kept stays.

@@ -6,7 +6,7 @@ from app.errors import ModelNotFound, VersionNotFound
 
 
 def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
-    """There is no model of that name, and which there are."""
+    """The error for an unknown model; names those that exist."""
     return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
 
 

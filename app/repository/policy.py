@@ -127,7 +127,7 @@ class VersionPolicy(BaseModel):
         return self
 
     def choose(self, versions: Sequence[int]) -> tuple[list[int], int]:
-        """Which of the versions at hand may serve.
+        """Which of the available versions may serve.
 
         Args:
             versions: newest first.
@@ -158,7 +158,7 @@ class CanaryPolicy(BaseModel):
 
 
 class ShadowPolicy(BaseModel):
-    """Copies of what the stable version was asked go to the canary, whose answers are compared and thrown away.
+    """Copies of the requests to the stable version go to the canary; its answers are compared and thrown away.
 
     Attributes:
         percent: of the requests that the stable version answers.

@@ -128,7 +128,7 @@ def version_number(text: str) -> int:
     """
     if not _VERSION.fullmatch(text):
         raise InvalidInput(
-            f"{text!r} is no version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
+            f"{text!r} is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
         )
     return int(text)
 

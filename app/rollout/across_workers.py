@@ -29,7 +29,7 @@ class _Judged:
 
 
 class Canaries:
-    """Adds up what workers tell; lives in the supervisor."""
+    """Adds up the counts of all workers; lives in the supervisor."""
 
     def __init__(self) -> None:
         self._told: dict[int, _Told] = {}
@@ -62,7 +62,7 @@ class Canaries:
                 yield pair, new
 
     def passed(self, pair: CanaryPair, policy: RolloutPolicy, seen: Comparison) -> str | None:
-        """Add what was seen; which limit is passed, in words, or None. Another policy starts the count from zero."""
+        """Add counts; returns which limit is exceeded, in words, or None. Another policy starts the count from zero."""
         if policy.halted is not None:
             return None
         if (judged := self._judged.get(pair)) is None or judged.policy != policy:

@@ -1,4 +1,4 @@
-"""A canary next to the stable version of a model: who gets which requests, and when that ends."""
+"""A canary next to the stable version of a model: which requests it gets, and when it is halted."""
 
 import asyncio
 import logging
@@ -79,7 +79,7 @@ class Rollout:
             self._note(Comparison(requests=1, errors=int(code >= 500)))
 
     def copy(self, inputs: Tensors, prediction: Prediction) -> None:
-        """Let the canary answer what the stable version has answered, when there is nothing else to do."""
+        """Copy an answered request to the canary, which answers it when it is idle."""
         shadow = self.policy.shadow
         if shadow is None or self.reason is not None or self._has_ended:
             return
@@ -99,7 +99,7 @@ class Rollout:
         return Rollout(self.policy, stable, canary, self.halt, self.clock, reason=self.reason)
 
     def end(self) -> None:
-        """Copy nothing and halt nothing any more; requests that are still under way say nothing of what comes next."""
+        """Stop copying and judging: requests in progress do not count for the next rollout."""
         self.halt, self._has_ended = None, True
         if self._pump is not None:
             self._pump.cancel()
@@ -129,7 +129,7 @@ class Rollout:
         self._note(seen)
 
     def _note(self, seen: Comparison) -> None:
-        """Add what was seen, and end the rollout if a limit is passed."""
+        """Add counts, and halt the canary if a limit is exceeded."""
         self.comparison.merge(seen)
         if self.reason is None and self.halt is not None and (reason := self.limits.passed(self.policy, seen)):
             self.stop(reason)

@@ -1,4 +1,4 @@
-"""When a canary gets nothing any more: the limits of ``rollout.rollback``, over windows of what was seen."""
+"""When a canary is halted: the limits of ``rollout.rollback``, over windows of its counts."""
 
 from app.repository.policy import RolloutPolicy
 from app.rollout.comparison import Comparison
@@ -8,13 +8,13 @@ WINDOW = 10
 
 
 class Limits:
-    """Judges one canary by what has come since a window was last full."""
+    """Judges one canary by its counts since the last full window."""
 
     def __init__(self) -> None:
         self._window = Comparison()
 
     def passed(self, policy: RolloutPolicy, seen: Comparison) -> str | None:
-        """Add what was seen; which limit of the policy is passed, in words, or None."""
+        """Add counts; returns which limit of the policy is exceeded, in words, or None."""
         self._window.merge(seen)
         reason = verdict(policy, self._window)
         most = max(self._window.requests + self._window.copies, self._window.rows)

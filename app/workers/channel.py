@@ -67,13 +67,13 @@ class Channel:
             log.debug("nobody is there to be told %s", name)
 
     async def closed(self) -> None:
-        """Return when the other end is gone and what it told has been taken up; its last questions may go on."""
+        """Return when the other end is closed and its messages are handled; its last calls may still run."""
         if self._listening is not None:
             await asyncio.wait([self._listening])
         await asyncio.sleep(0)  # tasks of messages that came last get their first turn
 
     async def close(self) -> None:
-        """Send what is still to be sent, and end."""
+        """Send what waits, and close."""
         if self._writer is not None:
             self._writer.close()
         if self._listening is not None:

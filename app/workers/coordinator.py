@@ -50,7 +50,7 @@ class Coordinator(Commands):
     async def unload(self, name: str, timeout_s: float) -> None:
         """See ``Lifecycle.unload``."""
         async with self._locks[name]:
-            self.unloaded.setdefault(name, [])  # known to a worker that starts meanwhile
+            self.unloaded.setdefault(name, [])  # for a worker that starts now
             try:
                 known = await self._all("unload", name=name, timeout_s=timeout_s)
             except NotFound:
@@ -104,7 +104,7 @@ class Coordinator(Commands):
             worker.channel.tell(call, **arguments)
 
     async def _all(self, call: str, **arguments: Any) -> list[Any]:
-        """What all workers answer. One that ends meanwhile does not count: the next one starts from the same state.
+        """The answers of all workers. One that ends before it answers does not count: its successor has the new state.
 
         Raises:
             ServingError: the first error; says which worker if the others have another answer.

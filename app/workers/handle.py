@@ -43,7 +43,7 @@ class Worker:
                 self.process.send_signal(sig)
 
     def stop(self) -> None:
-        """Begin to drain; what takes no requests yet need not finish any."""
+        """Start to drain; a worker that takes no requests yet ends at once."""
         self.signal(signal.SIGTERM if self.is_serving else signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""A worker's way to its supervisor: what is asked of all workers, and what the supervisor asks of this one."""
+"""A worker's channel to its supervisor: commands for all workers, and calls from the supervisor."""
 
 import asyncio
 import itertools
@@ -59,7 +59,7 @@ class Link:
         )
 
     async def open(self, app: "Atelier") -> None:
-        """Take calls for an application, and tell what it counts."""
+        """Answer calls for an application, and send its counts."""
         self._app = app
         app.registry.others_load = not self.loads_first
         await self._channel.open(self._end)

@@ -89,7 +89,7 @@ class WorkerServer(Server):
         return await super().on_tick(counter)
 
     def _make_room(self) -> None:
-        """End for another worker if nothing else helps, unless nobody else could answer meanwhile."""
+        """End, so that another worker is started, if nothing else helps and another worker takes connections."""
         registry = self._app.registry
         is_final = self._hang.is_final(hangs=registry.hangs)
         if is_final and not registry.draining and self._counts.fewest(self._worker) is not None:
@@ -124,7 +124,7 @@ def main(descriptor: int) -> int:
     end = socket.socket(fileno=descriptor)
     try:
         start = receive_first(end)
-    except EOFError:  # the supervisor ended meanwhile
+    except EOFError:  # the supervisor has ended
         return 0
     settings = Settings(**start["settings"])
     configure_logging(level=settings.log_level, form=settings.log_format, worker=start["worker"])

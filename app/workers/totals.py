@@ -31,7 +31,7 @@ class Totals:
             self._last[worker] = counts
 
     def ended(self, worker: int) -> None:
-        """A worker is gone; what it had counted stays."""
+        """A worker has ended; its counts are kept."""
         if (counts := self._last.pop(worker, None)) is not None:
             self._ended.merge(counts["metrics"], ended=True)
             self._ended_process.merge(counts["process"], ended=True)

@@ -29,7 +29,7 @@ SEND_WORDS = (
     "'text' (a string) or 'token_ids' (a list of int32)"
 )
 SEND_FRAGILE = "model 'fragile' takes JSON (application/json) with 'index' (one int32)"
-NO_VERSION = "is no version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
+NO_VERSION = "is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
 
 
 def refused(client, path, *, code=400, **body):
