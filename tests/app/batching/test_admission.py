@@ -243,13 +243,13 @@ def test_a_queue_whose_bytes_are_used_up_refuses_before_the_body_is_read():
 def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_read(entry):
     queue = admission()
     queue.admit([entry(level=1, cost_s=1.0)], running_s=0.0, now=NOW)
-    queue.admit([entry(level=3, cost_s=4.0)], running_s=0.0, now=NOW)
-    # Ahead at level 1: 1 s, at level 3: 5 s; a tenth more is allowed for.
+    queue.admit([entry(level=2, cost_s=4.0)], running_s=0.0, now=NOW)
+    # Ahead at level 1: 1 s, at level 2: 5 s; a tenth more is allowed for.
     queue.check_open(level=1, left_s=1.2)
-    for level, running_s, left_s in ((1, 0.5, 1.2), (3, 0.0, 5.4)):
+    for level, running_s, left_s in ((1, 0.5, 1.2), (2, 0.0, 5.4), (3, 0.0, 5.4)):
         with pytest.raises(DeadlineOutOfReach):
             queue.check_open(level=level, running_s=running_s, left_s=left_s)
-    queue.check_open(level=3, running_s=0.0, left_s=5.6)
+    queue.check_open(level=2, running_s=0.0, left_s=5.6)
     queue.check_open(left_s=1.2)  # of a request whose level is not known, only what goes before all counts
 
 

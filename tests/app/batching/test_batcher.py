@@ -6,7 +6,16 @@ import threading
 import numpy as np
 import pytest
 
-from app.errors import BackendFailed, BackendHung, DeadlineExceeded, DeadlineOutOfReach, Draining, QueueFull, TooLarge
+from app.errors import (
+    BackendFailed,
+    BackendHung,
+    DeadlineExceeded,
+    DeadlineOutOfReach,
+    Draining,
+    ModelNotReady,
+    QueueFull,
+    TooLarge,
+)
 from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, turns, until
 
 
@@ -194,8 +203,9 @@ def test_at_the_end_of_the_shutdown_time_what_waits_and_what_runs_is_refused():
         batcher.submit([waiting])
         batcher.fail_unfinished()
         for refused in (running, waiting):
-            with pytest.raises(Draining):
+            with pytest.raises(Draining, match=r"^the service shut down before this request was answered$"):
                 await refused.future
+        assert observed.queued == (0, 0)
 
     run(scenario)
 
@@ -302,3 +312,35 @@ def test_when_our_own_code_fails_who_waits_is_told_and_the_next_request_is_answe
 
     run(scenario, inline=inline)
     assert "the batcher failed" in caplog.text
+
+
+def test_a_version_that_stops_answers_with_the_reason_it_is_given():
+    async def scenario(batcher, work, backend, observed, clock):
+        backend.may_run.clear()
+        running, waiting = work(1), work(2)
+        batcher.submit([running])
+        await until(lambda: backend.begun)
+        batcher.submit([waiting])
+        batcher.stop(ModelNotReady("the version is unloaded"))
+        for refused in (running, waiting):
+            with pytest.raises(ModelNotReady, match=r"^the version is unloaded$"):
+                await refused.future
+
+    run(scenario)
+
+
+def test_before_a_body_is_read_only_what_waits_and_runs_counts():
+    async def scenario(batcher, work, backend, observed, clock):
+        batcher.check_open(left_s=0.0)  # nothing waits: an idle backend takes any request
+        backend.may_run.clear()
+        batcher.submit([work(*range(4))])
+        await until(lambda: backend.begun)
+        batcher.check_open(left_s=0.0)  # nothing waits
+        batcher.submit([work(1, 2, 3, 4)])
+        # 40 ms run, 40 ms wait, and its own batch takes 40 ms; a tenth more.
+        batcher.check_open(level=2, left_s=0.133)
+        with pytest.raises(DeadlineOutOfReach):
+            batcher.check_open(level=2, left_s=0.131)
+        batcher.check_open(left_s=0.089)  # at level 1 nothing that waits goes first
+
+    run(scenario)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from app.batching.instances import Instance, Instances
 from app.errors import BackendFailed, DeadlineOutOfReach, Draining
 from app.runtime.failover import Condition, FailoverBackend
 from app.runtime.placement import Placement
+from app.runtime.warmup import LatencyCurve
 from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, answer, make_batcher, make_work, until
 
 
@@ -243,7 +245,7 @@ def test_instances_that_hang_are_counted_out_and_in_again_with_their_admission(c
         assert (instances.usable, admission.instances, instance.hangs) == (left, left, True)
     instances.include(instances.all[0], admission)
     assert (instances.usable, admission.instances) == (2, 2)
-    assert instances.all[0].condition.reason == ""
+    assert (instances.all[0].condition.hung, instances.all[0].condition.reason) == ("", "")
     instances.exclude(instances.all[0], admission)
     assert (instances.hangs, instances.all[0].condition.hangs) == (3, 2)
     first, _, back, _ = [record.getMessage() for record in caplog.records]
@@ -272,3 +274,41 @@ def test_instances_that_share_backends_know_the_same_devices_and_tell_only_new_f
         assert other.backend is not each.backend
     others[1].condition.faults += 2
     assert [each.new_faults() for each in others] == [0, 2]
+
+
+def test_instances_that_never_ran_in_their_threads_close_without_a_warning(caplog):
+    instances = instances_on("a", "b")
+    instances.close(timeout_s=10.0)
+    assert caplog.records == []
+    assert all(each.backend.closed for each in instances.all)
+
+
+def test_a_sibling_shares_the_backends_and_closes_only_what_it_was_given():
+    backend = FakeBackend()
+
+    class Borrowed(FakeBackend):
+        def run(self, inputs):
+            return backend.run(inputs)
+
+    async def scenario(batcher, work, clock):
+        borrowed = []
+        sibling = batcher.sibling(
+            share=lambda each: borrowed.append(each) or Borrowed(),
+            rules=replace(batcher.rules, max_batch_size=2),
+            curve=LatencyCurve((1,), [(0.5,)]),
+            admission=Admission(10, 1_000, levels=3),
+        )
+        assert borrowed == [backend]
+        assert sibling.rules.max_batch_size == 2
+        works = [work(value) for value in (1, 2, 3)]
+        for each in works:
+            sibling.submit([each])
+        assert works[0].cost_s == 0.5
+        assert [await answer(each) for each in works] == [[2], [4], [6]]
+        sibling.stop()
+        sibling.close()
+        assert not backend.closed
+        assert backend.batches == [[1, 2], [3]]
+
+    observed = run([backend], scenario)
+    assert observed.batches == [(2, "full"), (1, "idle")]

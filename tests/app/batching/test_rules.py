@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.batching.rules import (
     BATCH_OVERHEAD_S,
@@ -60,6 +62,36 @@ def test_narrow_buckets_where_padding_is_dear_and_wide_ones_where_calls_are():
     dear_calls = worthwhile_buckets(sequence_curve(1e-3, 1e-6, 1e-9), 32)
     assert len(dear_padding) > 2 * len(dear_calls)
     assert dear_padding[-1] == dear_calls[-1] == 256
+
+
+@given(
+    call_s=st.floats(1e-6, 1e-2),
+    step_s=st.floats(1e-9, 1e-5),
+    row_step_s=st.floats(1e-9, 1e-5),
+    size=st.sampled_from(SIZES),
+)
+def test_the_buckets_are_those_at_which_32_texts_of_evenly_spread_lengths_take_the_least_time(
+    call_s, step_s, row_step_s, size
+):
+    curve = sequence_curve(call_s, step_s, row_step_s)
+
+    def seconds(limits):
+        total = 0.0
+        for shorter, limit in pairwise((0, *limits)):
+            texts = 32 * (limit - shorter) / 256
+            batch = min(size, max(1, round(texts)))
+            total += (curve.estimate(batch, limit) + BATCH_OVERHEAD_S) * texts / batch
+        return total
+
+    choices = {bucket_limits(ratio, 256) for ratio in (1.19, 1.41, 2.0, 4.0)}
+    chosen = worthwhile_buckets(curve, size)
+    assert chosen in choices
+    assert seconds(chosen) == pytest.approx(min(map(seconds, choices)))
+
+
+def test_the_shortest_bucket_may_have_eight_steps_and_no_fewer():
+    assert bucket_limits(2.0, 16) == (8, 16)
+    assert bucket_limits(2.0, 15) == (15,)
 
 
 @pytest.mark.parametrize("ratio", [1.19, 1.41, 2.0, 4.0])

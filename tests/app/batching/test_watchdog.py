@@ -4,10 +4,14 @@ import asyncio
 import logging
 import math
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from app.batching.instances import Instance
 from app.batching.rules import BatchRules
+from app.batching.watchdog import Watchdog
+from app.batching.work import Batch
 from app.errors import BackendFailed, Draining, ModelNotReady
 from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, until
 
@@ -220,3 +224,84 @@ def test_what_is_too_long_comes_from_the_estimate_unless_it_is_said():
     rules = BatchRules(max_batch_size=1, inline_below_s=0.0)
     assert (rules.seconds_allowed(0.001), rules.seconds_allowed(2.0)) == (30.0, 200.0)
     assert BatchRules(max_batch_size=1, inline_below_s=0.0, max_execution_s=5.0).seconds_allowed(2.0) == 5.0
+
+
+class FakeTimers:
+    """An event loop that only remembers its timers; a test lets them fire."""
+
+    def __init__(self):
+        self.timers = []
+
+    def call_later(self, seconds, call, *arguments):
+        timer = SimpleNamespace(seconds=seconds, call=lambda: call(*arguments), cancelled=False)
+        timer.cancel = lambda: setattr(timer, "cancelled", True)
+        self.timers.append(timer)
+        return timer
+
+    @property
+    def set(self):
+        return [timer for timer in self.timers if not timer.cancelled]
+
+    def fire(self):
+        [timer] = self.set
+        timer.cancelled = True
+        timer.call()
+
+
+def watched(count):
+    clock, loop, hung = FakeClock(), FakeTimers(), []
+    instances = [Instance(FakeBackend()) for _ in range(count)]
+    return Watchdog(instances, hung.append, clock), instances, clock, loop, hung
+
+
+def test_exactly_as_long_as_allowed_is_too_long_and_an_idle_instance_never_hangs():
+    watchdog, (busy, idle), clock, loop, hung = watched(2)
+    idle.hangs_at = clock.now - 50
+    busy.running = Batch([], 1, "full")
+    watchdog.watch(busy, now=clock.now, allowed_s=5.0, loop=loop)
+    clock.now += 5.0
+    loop.fire()
+    assert hung == [busy]
+
+
+def test_the_timer_is_set_for_the_next_end_and_again_for_a_later_one():
+    watchdog, (first, second), clock, loop, hung = watched(2)
+    first.running = second.running = Batch([], 1, "full")
+    watchdog.watch(first, now=clock.now, allowed_s=5.0, loop=loop)
+    watchdog.watch(second, now=clock.now, allowed_s=3.0, loop=loop)
+    assert [timer.seconds for timer in loop.set] == [3.0]
+    second.running = None
+    clock.now += 3.0
+    loop.fire()
+    assert hung == []
+    assert [timer.seconds for timer in loop.set] == [2.0]
+    # One that must end earlier moves the timer, one that may end later does not.
+    second.running = Batch([], 1, "full")
+    watchdog.watch(second, now=clock.now, allowed_s=9.0, loop=loop)
+    assert [timer.seconds for timer in loop.set] == [2.0]
+    watchdog.watch(second, now=clock.now, allowed_s=1.0, loop=loop)
+    assert [timer.seconds for timer in loop.set] == [1.0]
+
+
+def test_no_timer_is_set_for_batches_that_may_take_any_time():
+    watchdog, (first, second), clock, loop, hung = watched(2)
+    first.running = second.running = Batch([], 1, "full")
+    watchdog.watch(first, now=clock.now, allowed_s=math.inf, loop=loop)
+    assert loop.set == []
+    watchdog.watch(second, now=clock.now, allowed_s=1.0, loop=loop)
+    second.running = None
+    clock.now += 1.0
+    loop.fire()
+    assert (hung, loop.set) == ([], [])
+
+
+def test_a_watchdog_that_is_closed_tells_nobody():
+    watchdog, (busy,), clock, loop, hung = watched(1)
+    busy.running = Batch([], 1, "full")
+    watchdog.watch(busy, now=clock.now, allowed_s=1.0, loop=loop)
+    [timer] = loop.set
+    watchdog.close()
+    assert loop.set == []
+    clock.now += 1.0
+    timer.call()
+    assert hung == []
