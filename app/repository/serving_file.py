@@ -117,7 +117,9 @@ def _previous(
     """The default version, the one to go back to, and the promotions that can still be rolled back then."""
     policy = ServingPolicy.read(model_directory)
     now = default or default_by_files(policy, versions)
-    promoted = [version for version in policy.promoted if version in versions and version != now]
+    promoted = [version for version in policy.promoted if version in versions]
+    while promoted[-1:] == [now]:
+        promoted.pop()
     if now is not None and now in versions and policy.version_labels.get(STABLE, now) != now:
         return now, now, promoted
     if promoted:

@@ -84,3 +84,12 @@ def test_a_promotion_remembers_the_version_before_once(tmp_path, default, versio
         "version_labels": {"stable": version},
         "promoted": promoted,
     }
+
+
+def test_promotions_are_undone_one_by_one_also_where_a_version_was_promoted_twice(tmp_path):
+    versions = [2, 1]
+    for version in (1, 2, 1):
+        promote(tmp_path, version, default=None, versions=versions)
+    undone = [rollback(tmp_path, default=None, versions=versions).version for _ in range(3)]
+    assert undone == [2, 1, 2]
+    assert json.loads((tmp_path / "serving.json").read_text())["promoted"] == []
