@@ -32,13 +32,13 @@ check: $(VENV)/.dev-installed
 contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
 	$(BIN)/python -m tests.contract $(CONTRACT)/bin/schemathesis --max-examples 20 $(ARGS)
 
-# The documents as a web site. The address in the warning that is switched off is that of the theme's successor.
 # mutmut over batching, the lifecycle's plan and the contract, by the tests of these parts: `make mutation
 # ARGS="app.batching.queue*"` for one module. Survivors: `make mutation-results`.
 mutation mutation-results: $(VENV)/.dev-installed $(MUTATION)/.installed
 	PYTHONPATH="$$(echo $(MUTATION)/lib/python3*/site-packages)" $(BIN)/python -m mutmut \
 	    $(if $(filter mutation,$@),run --max-children 2 $(ARGS),results)
 
+# The documents as a web site. The address in the warning that is switched off is that of the theme's successor.
 docs: $(DOCS)/.installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 	@echo "The site is in build/docs. To read it: python3 -m http.server --bind 127.0.0.1 --directory build/docs 8080"

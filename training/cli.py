@@ -181,7 +181,7 @@ def run_recipe(
 @app.command("evaluate")
 def evaluate_run(
     directory: Annotated[
-        Path, typer.Argument(help="Directory of a finished run, for example runs/fashion-mnist-mlp/1.")
+        Path, typer.Argument(help="Directory of a finished run, for example runs/NAME/20261128-154924.")
     ],
 ) -> None:
     """Measure the model of a run again on its validation set.

@@ -5,15 +5,16 @@ from typing import Any
 ERROR: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 DESCRIPTIONS = {
     "400": "A value breaks a rule; the message names both",
-    "403": "The route is for administrators, and the client is not one",
+    "401": "No valid API key; only if the service has API keys",
+    "403": "Not allowed: another host or site, a key without the scope, or a route for administrators",
     "404": "No such model or version",
     "405": "The path requires another verb; see Allow",
     "413": "Body too large",
-    "429": "Queue full; see Retry-After",
+    "429": "Queue full, deadline out of reach, or the rate of the API key exceeded; see Retry-After",
     "500": "The model or the service failed; see the service's log",
     "501": "A part of the protocol that this service does not support",
     "503": "Model not ready, or the service is shutting down",
-    "504": "Deadline passed in the queue",
+    "504": "Deadline passed while the request was decoded or waited",
 }
 # The largest version has 18 digits.
 VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}

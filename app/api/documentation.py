@@ -4,7 +4,7 @@ from typing import Any
 
 from app.api.common_errors import NAME_SCHEMA, VERSION_SCHEMA, complete, errors
 
-_ERRORS = errors("400", "404", "405", "413", "429", "500", "501", "503", "504")
+_ERRORS = errors("400", "401", "403", "404", "405", "413", "429", "500", "501", "503", "504")
 _IMAGE = {"schema": {"type": "string", "format": "binary", "description": "PNG, JPEG, GIF, BMP, WebP or TIFF"}}
 _TEXT = {"schema": {"type": "string"}, "example": "A wonderful film, moving and funny from start to finish."}
 _FORM = {
@@ -49,7 +49,7 @@ _INFERRED = {
     "model_version": "1",
     "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 1], "data": ["0.98:1:positive"]}],
 }
-_GENERATE_EXAMPLE = {"text_input": "My lord,", "parameters": {"max_tokens": 20, "temperature": 0.8, "seed": 1}}
+_GENERATE_EXAMPLE = {"text_input": "My lord,", "max_tokens": 20, "temperature": 0.8, "seed": 1}
 _TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "1", "text_output": " I have"}
 _EVENT = {
     "type": "object",
@@ -67,14 +67,26 @@ _NAME = {
     "schema": NAME_SCHEMA,
     "description": "Model, as listed by GET /v1/models",
 }
-_VERSION = {"name": "version", "in": "path", "required": True, "schema": VERSION_SCHEMA}
+_VERSION = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": VERSION_SCHEMA,
+    "description": "Version of the model; without it the default version answers",
+}
 _TOP_K = {
     "name": "top_k",
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "default": 10},
-    "description": "Most labels per example",
+    "description": "Most labels per instance",
 }
-_LABEL = {"name": "label", "in": "path", "required": True, "schema": NAME_SCHEMA}
+_LABEL = {
+    "name": "label",
+    "in": "path",
+    "required": True,
+    "schema": NAME_SCHEMA,
+    "description": "Label of a version, from version_labels in serving.json",
+}
 _JSON_LENGTH = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
@@ -152,7 +164,7 @@ def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
         "tags": ["inference"],
         "summary": "Generate text" + (" and stream it as server-sent events" if "stream" in verb else ""),
         "description": "Triton's generate extension, for models that predict the next token. Parameters: max_tokens, "
-        "temperature, top_k, seed, stop, priority, timeout (microseconds).",
+        "temperature, top_k, seed, stop, priority, timeout (microseconds); at the top level or in `parameters`.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"type": "object"}, "example": _GENERATE_EXAMPLE}},
@@ -174,6 +186,8 @@ def _operation(summary: str, text: str, examples: dict[str, Any], reply: dict[st
         "summary": summary,
         "description": text,
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": {"description": "One answer per row", "content": {"application/json": {"example": reply}}}}
+        "responses": {
+            "200": {"description": "One answer per instance", "content": {"application/json": {"example": reply}}}
+        }
         | _ERRORS,
     }

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def autotune(
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
-    p99_ms: Annotated[float, typer.Option("--p99-ms", help="Largest p99 in milliseconds, without HTTP.")],
+    p99_ms: Annotated[
+        float, typer.Option("--p99-ms", help="Maximum 99th-percentile latency in milliseconds, measured without HTTP.")
+    ],
     version: Annotated[int | None, typer.Option(help="Version [default: the newest].")] = None,
     concurrency: Annotated[
         int, typer.Option(help="Clients; each waits for its answer before it sends the next request.")

@@ -30,7 +30,7 @@ def promote(
 
     The version gets the label "stable" in serving.json, and answers requests without a version. A running service
     follows within seconds. If the version does not load, the previous version continues to serve.
-    Nothing is loaded here: without a label "stable", the newest version counts as the previous default.
+    This command loads nothing: if no version is stable, it records the newest as the previous default.
     """
     from app.contract.manifest import verify_manifest
 
@@ -49,7 +49,7 @@ def rollback(
 
     If there was none, the next older version becomes the default.
 
-    Nothing is loaded here: without a label "stable", the newest version counts as the one to go back from.
+    This command loads nothing: if no version is stable, it goes back from the newest.
     """
     _relabel(
         models_dir, model, lambda repository, versions: repository.rollback(model, default=None, versions=versions)
@@ -68,5 +68,5 @@ def _relabel(models_dir: Path | None, model: str, write: "Callable[[Repository, 
     except OSError as error:
         fail(f"{error.filename or repository.models_dir / model}: {error.strerror or error}")
     line = f"{model}: version {promotion.version} is stable"
-    before = f", before it was {promotion.before}" if promotion.before not in {None, promotion.version} else ""
-    Console(soft_wrap=True).print(Text(f"{line}{before}; a running service follows within seconds"))
+    before = f" (previously {promotion.before})" if promotion.before not in {None, promotion.version} else ""
+    Console(soft_wrap=True).print(Text(f"{line}{before}. A running service follows within seconds."))

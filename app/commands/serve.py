@@ -22,11 +22,11 @@ def serve(
     models_dir: ModelsDir = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Backend of models without one in serving.json: onnx or savedmodel [default: onnx]."),
+        typer.Option(help="Backend for models whose serving.json sets none: onnx or savedmodel [default: onnx]."),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Device of models without one in serving.json: auto, cpu, cuda or cuda:N [default: auto]."),
+        typer.Option(help="Device for models whose serving.json sets none: auto, cpu, cuda or cuda:N [default: auto]."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Number of worker processes; they share the port and the cores [default: 1].")
@@ -43,18 +43,22 @@ def serve(
     ] = None,
     tls_client_ca: Annotated[
         Path | None,
-        typer.Option(help="CA certificates (PEM); clients then need a certificate signed by one [default: no need]."),
+        typer.Option(
+            help="CA certificates (PEM); clients need a certificate signed by one [default: no client certificates]."
+        ),
     ] = None,
     admin: Annotated[
         str | None,
         typer.Option(
-            help="Who may load, unload, promote: off, key, loopback or auto: key if set, else loopback [default: auto]."
+            help="Who may load, unload, promote: off, key, loopback, or auto: key if ATELIER_ADMIN_KEY is set, "
+            "else loopback [default: auto]."
         ),
     ] = None,
     admin_bind: Annotated[
         str | None,
         typer.Option(
-            help="ADDRESS:PORT or unix:/PATH for admin routes, which then answer only there [default: as the service]."
+            help="ADDRESS:PORT or unix:/PATH for admin routes, which then answer only there [default: the "
+            "address of the service]."
         ),
     ] = None,
     cors_origins: Annotated[
@@ -82,10 +86,11 @@ def serve(
     ] = None,
     log_format: Annotated[str | None, typer.Option(help="Format of the log: text or json [default: text].")] = None,
     drain_delay_s: Annotated[
-        float | None, typer.Option(help="Seconds from not ready to no longer listening, at shutdown [default: 0].")
+        float | None,
+        typer.Option(help="At shutdown, seconds between reporting not ready and closing the port [default: 0]."),
     ] = None,
     shutdown_timeout_s: Annotated[
-        float | None, typer.Option(help="Seconds for requests in progress to finish, at shutdown [default: 30].")
+        float | None, typer.Option(help="At shutdown, seconds for requests in progress to finish [default: 30].")
     ] = None,
 ) -> None:
     """Load all models and answer requests until Ctrl-C.

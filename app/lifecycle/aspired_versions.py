@@ -169,7 +169,7 @@ class AspiredVersions:
         match step:
             case ServeDefault():
                 before = registry.live(name)
-                was = f", before it was {before.version}" if before is not None else ""
+                was = f" (previously {before.version})" if before is not None else ""
                 log.info("model %s: the default version is %d%s", name, step.version, was)
                 registry.serve(name, models[step.version])
             case SetLabels():

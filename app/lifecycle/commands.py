@@ -116,7 +116,7 @@ class Commands(ABC):
             await self._follow(name)  # unloads the version where it was loaded
             raise
         await self._settle(name, version)
-        log.info("model %s: version %d is stable, before it was %s", name, version, promotion.before)
+        log.info("model %s: version %d is stable (previously %s)", name, version, promotion.before)
         return promotion
 
     # The steps. Whoever calls one holds the model's lock.

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from app.edge.respond import error_body, error_reply
 from app.errors import ServingError
 
+ROUTES = "; GET /docs lists all routes"
+
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer all errors, our own, Starlette's routing errors and FastAPI's checks, as ``{"error": message}``."""
@@ -31,9 +33,11 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
         # In TensorFlow Serving's words and with its code.
         both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
-        rule = "; a version and a label cannot be supplied together" if both else ""
+        rule = "; a version and a label cannot be supplied together" if both else ROUTES
         message = f"Malformed request: {request.method} {request.url.path}{rule}"
         return Response(error_body(message), 400, headers)
+    if error.status_code == 404:
+        message = f"{request.method} {request.url.path} is not a route{ROUTES}"
     if error.status_code == 405:
         message += f"; use {headers.get('Allow', 'GET')}"
         if request.url.path.startswith("/v1/models/"):

@@ -14,8 +14,8 @@ NO_PICTURE = b"\x89PNG\r without the rest"
     ("method", "path", "body", "words"),
     [
         ("POST", f"/v1/models/{NAME}:classify", NO_PICTURE, '400, "242 bytes are not a ..."'),
-        ("POST", "/predict", NO_PICTURE, '404, "Not Found"'),
-        ("POST", f"/models/{NAME}", NO_PICTURE, '404, "Not Found"'),
+        ("POST", "/predict", NO_PICTURE, '404, "... is not a route"'),
+        ("POST", f"/models/{NAME}", NO_PICTURE, '404, "... is not a route"'),
         ("POST", f"/v1/models/{NAME}/classify", NO_PICTURE, '400, "Malformed request: POST /v1/models/NAME/classify"'),
         ("POST", f"/v1/models/{NAME}", NO_PICTURE, '405, "use GET, or POST to a path that ends in ..."'),
         ("POST", f"/v2/models/{NAME}:classify", NO_PICTURE, '405, "use GET"'),

@@ -233,7 +233,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
     path.write_text('{"version_labels": {"stable": 1}}')
     wait_until(lambda: answers(service) == "1")
-    service.says("the default version is 1, before it was 2")
+    service.says("the default version is 1 (previously 2)")
 
 
 def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):
@@ -344,7 +344,7 @@ INFER = {"inputs": [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", 
 def test_promote_and_roll_back_by_command(service, models):
     assert command("promote", "brightness", "1", models=models) == (
         0,
-        "brightness: version 1 is stable; a running service follows within seconds",
+        "brightness: version 1 is stable. A running service follows within seconds.",
     )
     publish(models, 2)
     wait_until(lambda: serving(service) == ["1", "2"])
@@ -352,11 +352,11 @@ def test_promote_and_roll_back_by_command(service, models):
     with under_load(service) as codes:
         assert command("promote", "brightness", "2", models=models) == (
             0,
-            "brightness: version 2 is stable, before it was 1; a running service follows within seconds",
+            "brightness: version 2 is stable (previously 1). A running service follows within seconds.",
         )
         wait_until(lambda: answers(service) == "2")
         assert command("rollback", "brightness", models=models)[1].startswith(
-            "brightness: version 1 is stable, before it was 2;"
+            "brightness: version 1 is stable (previously 2)."
         )
         wait_until(lambda: answers(service) == "1")
     assert set(codes) == {200}

@@ -115,7 +115,7 @@ def test_the_versions_of_status_routes_are_documented_as_numbers(tiny):
 
 
 def test_an_unknown_path_is_404_in_the_one_error_form(tiny):
-    assert tiny.get("/nothing").json() == {"error": "Not Found"}
+    assert tiny.get("/nothing").json() == {"error": "GET /nothing is not a route; GET /docs lists all routes"}
 
 
 def test_devices_and_which_version_runs_on_which(tiny_models):

@@ -277,7 +277,10 @@ def test_a_wrong_verb_says_which_is_right(tiny, verb, path):
 
 def test_an_unknown_path_is_not_found(tiny):
     reply = tiny.post("/v2/models/brightness/guess")
-    assert (reply.status_code, reply.json()) == (404, {"error": "Not Found"})
+    assert (reply.status_code, reply.json()) == (
+        404,
+        {"error": f"{reply.request.method} {reply.request.url.path} is not a route; GET /docs lists all routes"},
+    )
 
 
 def test_a_failing_row_fails_its_own_request_only(tiny):

@@ -32,7 +32,7 @@ def reproduce(
     """Train published models again, only into runs/, and compare their figures with the published ones.
 
     Exit code 1 when an accuracy differs by more than half a point, a perplexity or an error by more than a twentieth,
-    or a figure is no longer as expected. Lessons are left out: `run` checks all their figures.
+    or a figure is no longer as expected. Lessons are skipped; use `run` for them.
     """
     console = Console()
     table = Table("model", "version", "figure", "published", "reproduced", "difference", "minutes")
@@ -109,7 +109,7 @@ def compare_optimizers(
 ) -> None:
     """Train one model with several optimisers and draw their loss curves in one picture, runs/NAME/.../compare.png.
 
-    Same seed, same batches, same initial weights; nothing is tested or published.
+    All optimisers use the same seed, batches and initial weights. The test set is not used; nothing is published.
     """
     shared = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     recipe = apply_overrides(trained_recipe(name), shared)
