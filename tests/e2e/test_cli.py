@@ -12,7 +12,7 @@ import app
 from app.contract.manifest import write_manifest
 from tests.support.gpus import WITHOUT_GPUS
 from tests.support.images import png
-from tests.support.service import ROOT
+from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import write_brightness_model
 
 
@@ -20,7 +20,7 @@ def run(*arguments, package="app", **environment):
     return subprocess.run(
         [sys.executable, "-m", package, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**own_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=60,

@@ -41,7 +41,8 @@ def test_the_document_lists_every_metric_with_its_type_and_labels(tmp_path):
         service = Service(tmp_path, "--workers", workers, environment=WITH_GPUS)
         try:
             service.client.post("/v2/models/brightness/infer", json=image()).raise_for_status()
-            wait_until(lambda service=service: "atelier_shadow_copies_total{" in service.client.get("/metrics").text)
+            for last in ("atelier_shadow_copies_total{", "atelier_gpu_power_watts{"):
+                wait_until(lambda last=last, service=service: last in service.client.get("/metrics").text)
             found |= exposed(service)
         finally:
             assert service.stop() == 0

@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def own_environment() -> dict[str, str]:
-    """The environment without the settings of the user who runs the tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+    """The environment without the user's settings, a terminal's width, and what other tests here have set."""
+    left_out = ("ATELIER_", "COLUMNS", "LINES", "CUDA_VISIBLE_DEVICES")  # the last one is set by an import of training
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 def address_of_this_machine() -> str:

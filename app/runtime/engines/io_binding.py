@@ -34,6 +34,17 @@ class HostMemory(Protocol):
         ...
 
 
+class OrdinaryMemory:
+    """Ordinary memory, for the CPU."""
+
+    def allocate(self, nbytes: int) -> Array:
+        """See ``HostMemory``."""
+        return np.empty(nbytes, np.uint8)
+
+    def close(self) -> None:
+        """See ``HostMemory``; arrays free themselves."""
+
+
 class BoundBackend(Backend):
     """An ONNX backend with buffers for fixed batch sizes; a batch is padded with rows up to the next of them.
 

@@ -159,7 +159,10 @@ def test_as_published_every_number_of_labels_gets_as_many_steps(size, batch_size
 
 @pytest.mark.parametrize(
     ("setting", "sentence"),
-    [("study.labelled=4,100", "8 images or more"), ("network.filters=8,16", "the network has 5 convolutions")],
+    [
+        ("study.labelled=4,100", "each number must be at least 8"),
+        ("network.filters=8,16", "the network has 5 convolutions"),
+    ],
 )
 def test_settings_that_would_fail_after_the_training_are_refused_before_it(setting, sentence):
     with pytest.raises(SettingRefused, match=sentence):
