@@ -471,7 +471,10 @@ def test_an_unknown_verb_is_a_malformed_request_as_in_tensorflow_serving(tiny, p
 @pytest.mark.parametrize("path", ["/v1/models/words/versions", "/v1/x", "/v1/models/words/labels/"])
 def test_an_unknown_path_below_v1_is_a_malformed_request(tiny, path):
     reply = tiny.get(path)
-    assert (reply.status_code, reply.json()) == (400, {"error": f"Malformed request: GET {path}"})
+    assert (reply.status_code, reply.json()) == (
+        400,
+        {"error": f"Malformed request: GET {path}; GET /docs lists all routes"},
+    )
 
 
 def test_a_version_and_a_label_together_are_refused(tiny):
