@@ -246,6 +246,15 @@ def test_a_client_that_ends_its_stream_after_its_request_gets_its_answer(line, o
     assert line.reply() is None
 
 
+@pytest.mark.parametrize("rest", [head()[:30], head() + BODY[:3]], ids=["head", "body"])
+@pytest.mark.parametrize("whole", [1, 3, 20])
+def test_a_client_that_ends_its_stream_within_a_request_gets_the_answers_to_those_before_it(line, whole, rest):
+    line.send((head() + BODY) * whole + rest)
+    line.socket.shutdown(socket.SHUT_WR)
+    assert [line.reply()[0] for _ in range(whole)] == [200] * whole
+    assert line.reply() is None
+
+
 def test_a_field_of_a_trailer_is_not_a_header(line):
     body = b"%x\r\n%b\r\n0\r\nHost: other\r\nX-Other: 5\r\n\r\n" % (len(BODY), BODY)
     line.send(head("Transfer-Encoding: chunked\r\n", length=None) + body)

@@ -54,10 +54,17 @@ class GuardedProtocol(ParsingProtocol):
             self._has_ended = True
             return True
         sent_with_request = self.loop.time() - self._since < HALF_CLOSE_WITHIN_S
-        if self._phase is not Phase.ANSWER or not sent_with_request or not self.transport.can_write_eof():
+        if not self._awaits_answer() or not sent_with_request or not self.transport.can_write_eof():
             return False  # TLS cannot close only one direction
         self._is_last = self._is_deaf = True
         return True
+
+    def _awaits_answer(self) -> bool:
+        """Whether a complete request is not answered yet; an incomplete one after it is dropped."""
+        if self._phase is Phase.BODY and self.pipeline:
+            self._forget_cycle()
+            return True
+        return self._phase in {Phase.ANSWER, Phase.HEAD} and not (self.cycle is None or self.cycle.response_complete)
 
     def _unset_keepalive_if_required(self) -> None:
         """Disables uvicorn's timer for idle connections; the sweep replaces it."""
