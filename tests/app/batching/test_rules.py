@@ -1,6 +1,7 @@
 """Batching settings that serving.json leaves open, from made-up latency curves."""
 
 from itertools import pairwise
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,10 @@ from app.batching.rules import (
     worthwhile_buckets,
 )
 from app.contract.model_spec import ModelSpec
+from app.errors import VersionRefused
 from app.repository.policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
-from tests.support.tiny_models import write_words_model
+from tests.support.tiny_models import write_brightness_model, write_words_model
 
 SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -139,3 +141,33 @@ def test_a_priority_that_is_not_a_level_takes_the_default(priority, level):
 @pytest.fixture
 def text_spec(tmp_path):
     return ModelSpec.read(write_words_model(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stated_ms", "limit_s", "allowed_s"), [(None, None, 30.0), (0, inf, inf), (300, 0.3, 0.3), (1500, 1.5, 1.5)]
+)
+def test_how_long_a_batch_may_take(text_spec, stated_ms, limit_s, allowed_s):
+    policy = BatchingPolicy(max_execution_ms=stated_ms, length_buckets=())
+    rules = resolve(policy, text_spec, sequence_curve(1e-6, 1e-8, 1e-6), inline_below_s=0.0)
+    assert rules.max_execution_s == limit_s
+    assert rules.seconds_allowed(0.001) == allowed_s
+
+
+def test_the_longest_time_is_that_of_the_largest_batch_at_the_greatest_length(text_spec):
+    curve = sequence_curve(0.0, 0.01, 0.001)  # 32 rows of 256 steps take 10.752 s
+    rules = resolve(BatchingPolicy(max_batch_size=32, length_buckets=()), text_spec, curve, inline_below_s=0.0)
+    assert rules.most_seconds_allowed(curve) == pytest.approx(1075.2)
+
+
+def test_what_is_not_stated_comes_from_the_curve(text_spec):
+    curve = sequence_curve(1e-3, 1e-6, 1e-9)
+    rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=0.0)
+    assert rules.max_batch_size == worthwhile_batch_size(curve)
+    assert rules.length_buckets == worthwhile_buckets(curve, rules.max_batch_size) != ()
+
+
+def test_length_buckets_are_refused_for_a_model_that_takes_no_texts(tmp_path):
+    spec = ModelSpec.read(write_brightness_model(tmp_path))
+    with pytest.raises(VersionRefused) as refused:
+        resolve(BatchingPolicy(length_buckets=(8, 16)), spec, LatencyCurve((1,), [(1.0,)]), inline_below_s=0.0)
+    assert refused.value.message == "length_buckets is [8, 16], but model 'brightness' takes no texts"
