@@ -13,6 +13,7 @@ from app.loaded import LoadedModel
 from app.repository.policy import CanaryPair, RolloutPolicy
 from app.rollout.comparison import Comparison
 from app.rollout.rollback import Limits
+from app.runtime.backend import byte_count
 from app.serving.predictor import predict
 from app.types import Clock, Tensors
 
@@ -20,6 +21,7 @@ log = logging.getLogger("atelier.rollout")
 
 # Copies that wait for a quiet moment; what comes beyond is not copied.
 MOST_COPIES = 256
+MOST_COPY_BYTES = 64 * 2**20
 COPIES_AT_ONCE = 32
 _PARTS = 1_000_000
 
@@ -47,6 +49,7 @@ class Rollout:
     limits: Limits = field(default_factory=Limits)
     reason: str | None = None
     _copies: deque[tuple[Tensors, Prediction]] = field(default_factory=deque)
+    _copy_bytes: int = 0
     _pump: asyncio.Task[None] | None = None
     _has_ended: bool = False
 
@@ -85,10 +88,12 @@ class Rollout:
             return
         if shadow.percent < 100 and _share("copy", next(iter(inputs.values())).tobytes()) >= shadow.percent / 100:
             return
-        if len(self._copies) >= MOST_COPIES:
+        nbytes = _size((inputs, prediction))
+        if len(self._copies) >= MOST_COPIES or self._copy_bytes + nbytes > MOST_COPY_BYTES:
             self.comparison.dropped += 1
             return
         self._copies.append((inputs, prediction))
+        self._copy_bytes += nbytes
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_copies())
 
@@ -104,12 +109,14 @@ class Rollout:
         if self._pump is not None:
             self._pump.cancel()
         self._copies.clear()
+        self._copy_bytes = 0
 
     async def _run_copies(self) -> None:
         try:
             while self._copies and self.reason is None:
                 await self.stable.batcher.drained()  # real requests come first
                 some = [self._copies.popleft() for _ in range(min(COPIES_AT_ONCE, len(self._copies)))]
+                self._copy_bytes -= sum(map(_size, some))
                 with self.canary.leases:
                     await asyncio.gather(*(self._run_copy(*each) for each in some))
         except Exception:
@@ -144,8 +151,15 @@ class Rollout:
         """
         self.reason = reason
         self._copies.clear()
+        self._copy_bytes = 0
         if is_written:
             self.policy = self.policy.model_copy(update={"halted": reason})
+
+
+def _size(copy: tuple[Tensors, Prediction]) -> int:
+    """Bytes that a waiting copy holds."""
+    inputs, prediction = copy
+    return byte_count(inputs) + byte_count(prediction.outputs)
 
 
 def _share(salt: str, key: bytes) -> float:

@@ -246,6 +246,23 @@ def test_a_client_that_ends_its_stream_after_its_request_gets_its_answer(line, o
     assert line.reply() is None
 
 
+EARLY = {
+    "health": b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n",
+    "no route": b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n",
+    "a wrong verb": b"PUT %b HTTP/1.1\r\nHost: localhost\r\n" % PATH.encode(),
+    "another host": b"POST %b HTTP/1.1\r\nHost: example.org\r\n" % PATH.encode(),
+}
+
+
+@pytest.mark.parametrize("first", EARLY.values(), ids=EARLY)
+@pytest.mark.parametrize("size", [8_000, 16_500, 18_000, 40_000])
+def test_after_a_request_that_is_answered_before_its_chunks_have_come_the_next_one_is_answered(line, first, size):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (1_000, bytes(1_000)) for _ in range(size // 1_000)) + b"0\r\n\r\n"
+    line.send(first + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + head() + BODY)
+    assert line.reply()[0] in {200, 403, 404, 405}
+    assert line.reply()[0] == 200
+
+
 @pytest.mark.parametrize("rest", [head()[:30], head() + BODY[:3]], ids=["head", "body"])
 @pytest.mark.parametrize("whole", [1, 3, 20])
 def test_a_client_that_ends_its_stream_within_a_request_gets_the_answers_to_those_before_it(line, whole, rest):

@@ -672,6 +672,37 @@ def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
     assert KEY not in service.log
 
 
+def many(field):
+    """A message with very many entries of one kind, and what it is refused with."""
+    message = good()
+    if field == "inputs":
+        for _ in range(300_000):
+            message.inputs.add()
+    elif field == "outputs":
+        for _ in range(300_000):
+            message.outputs.add()
+    elif field == "raw_input_contents":
+        message.raw_input_contents.extend([b""] * 300_000)
+    elif field == "parameters":
+        for number in range(100_000):
+            message.parameters[str(number)].bool_param = True
+    elif field == "shape of 'pixels'":
+        message.inputs[0].shape.extend([1] * 1_000_000)
+    else:
+        for number in range(100_000):
+            message.inputs[0].parameters[str(number)].bool_param = True
+    return message
+
+
+@pytest.mark.parametrize(
+    "field", ["inputs", "outputs", "raw_input_contents", "parameters", "parameters of 'pixels'", "shape of 'pixels'"]
+)
+def test_a_message_with_more_parts_than_any_model_has_is_refused_before_they_are_read(service, field):
+    code, found = refusal(service.stub.ModelInfer, many(field))
+    assert code == "INVALID_ARGUMENT"
+    assert re.fullmatch(rf"{field}: \d+ entries; at most \d+ are accepted", found)
+
+
 def test_a_timeout_out_of_reach_is_refused_at_once(slow):
     running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(2)]
     wait_until(lambda: slow.queued() == 1)

@@ -58,6 +58,13 @@ class ParsingProtocol(RefusingProtocol):
             self._parse(data[at : at + size])
             at += size
 
+    def _continue(self) -> None:
+        """Parse what waited, in a callback of its own: within the task of an answer, no other answer can run."""
+        if self._unparsed:
+            self.loop.call_soon(self._read_on)
+        else:
+            self._read_on()
+
     def _read_on(self) -> None:
         """Parse the postponed bytes, then resume reading; does nothing while a request waits for an earlier one."""
         if self.pipeline or self.transport.is_closing():

@@ -47,8 +47,8 @@ class RefusingProtocol(HttpToolsProtocol):
         # Sent after the answers to earlier requests.
         self._refusal: Reply | None = None
 
-    def _read_on(self) -> None:
-        """Continue with the bytes after a request that is now answered."""
+    def _continue(self) -> None:
+        """Read what came after a request that is answered now. Called in the task of its answer, so parse later."""
 
     def on_response_complete(self) -> None:
         """Start the next request if it has arrived, or send the refusal of what followed the last request."""
@@ -68,7 +68,7 @@ class RefusingProtocol(HttpToolsProtocol):
             return
         elif self._phase is Phase.ANSWER:
             self._phase, self._since = Phase.IDLE, self.loop.time()
-        self._read_on()
+        self._continue()
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's method for refusals; writes the standard form of errors."""

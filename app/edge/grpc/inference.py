@@ -14,7 +14,7 @@ from app.edge.call import Call, Route
 from app.edge.codec.decoding import Decoding
 from app.edge.entry.access_log import AccessLog
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.messages import is_small, parse_infer, plain_parameters
+from app.edge.grpc.messages import check_size, is_small, parse_infer, plain_parameters
 from app.edge.grpc.metadata import PLACE_OF_KEY, Metadata, client_of
 from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
@@ -92,7 +92,7 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
         )
 
     def admit(self, call: GrpcCall) -> None:
-        """Check its API key."""
+        """Check its API key, and how many parts its message has."""
         if self._keys is not None:
             self._keys.check(
                 "infer",
@@ -101,6 +101,7 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
                 how=PLACE_OF_KEY,
                 found=partial(setattr, call, "key"),
             )
+        check_size(call.message)
 
     async def rollout_key(self, call: GrpcCall, header: str | None) -> bytes:
         """The metadata with that name, or else the whole request."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.batching.work import Answer
+from app.contract.model_spec import MOST_TENSORS
 from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
@@ -47,6 +48,30 @@ _ELEMENT_TYPES = {
 }
 # More typed values than this are converted in a worker thread, since each of them becomes a Python object.
 INLINE_VALUES = 8_192
+# Of a message, and of a tensor.
+MOST_PARAMETERS = 1_024
+MOST_DIMENSIONS = 64
+
+
+def check_size(request: pb.ModelInferRequest) -> None:
+    """Refuse a message with more parts than any model has, before anything walks over them.
+
+    Raises:
+        InvalidInput: which part there is too often.
+    """
+    parts = {"inputs": request.inputs, "outputs": request.outputs, "raw_input_contents": request.raw_input_contents}
+    for name, given in parts.items():
+        _check_count(name, len(given), MOST_TENSORS)
+    _check_count("parameters", len(request.parameters), MOST_PARAMETERS)
+    for tensor in (*request.inputs, *request.outputs):
+        _check_count(f"parameters of {tensor.name!r}", len(tensor.parameters), MOST_PARAMETERS)
+    for tensor in request.inputs:
+        _check_count(f"shape of {tensor.name!r}", len(tensor.shape), MOST_DIMENSIONS)
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidInput(f"{name}: {count} entries; at most {most} are accepted")
 
 
 def is_small(request: pb.ModelInferRequest) -> bool:
