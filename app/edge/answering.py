@@ -121,7 +121,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             log.exception("%s of model %s failed", route.verb, route.name, extra=self._log_fields(call))
             reply = self.refused(None)
         finally:
-            if call.rollout is not None and call.model is not None:
+            if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
                 call.rollout.answered(call.model, call.code)
             seconds = self._clock() - call.began
             self._observer.request_done(
@@ -140,6 +140,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             ServingError: see ``predict`` and ``Decoding.printed``.
         """
         timings, options = call.timings, request.options
+        call.has_own_timeout = options.timeout_s is not None
         prediction = await predict(model, inputs, options, clock=self._clock, began=call.began)
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
         if call.rollout is not None and model is call.rollout.stable:

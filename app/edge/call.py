@@ -45,6 +45,7 @@ class Call:
         model: the version that answers; None until it is found.
         rollout: the canary that is compared with it; None without a canary, or if the request names a version.
         code: HTTP status code of the answer, for gRPC too.
+        has_own_timeout: the client has set the timeout, so that a late answer says nothing about the version.
     """
 
     route: Route
@@ -53,6 +54,7 @@ class Call:
     model: LoadedModel | None = None
     rollout: Rollout | None = None
     code: int = 500
+    has_own_timeout: bool = False
 
 
 @dataclass(slots=True)  # not frozen: a frozen one takes three times as long to create, and each request creates one

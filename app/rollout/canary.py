@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.batching.work import Prediction, RequestOptions
-from app.errors import ServingError
+from app.errors import ServingError, Unavailable
 from app.loaded import LoadedModel
 from app.repository.policy import CanaryPair, RolloutPolicy
 from app.rollout.comparison import Comparison
@@ -131,6 +131,8 @@ class Rollout:
             scores = self.stable.spec.postprocessing.output if self.stable.classes else None  # type: ignore[union-attr]
             seen = Comparison(copies=1, stable_s=prediction.compute_s, canary_s=copied.compute_s)
             seen.add(prediction.outputs, copied.outputs, scores)
+        except Unavailable:  # it has no room or no time for a copy; that is no fault of its answers
+            seen = Comparison(dropped=1)
         except (ServingError, KeyError, ValueError):  # it refuses the input, fails, or answers with other tensors
             seen = Comparison(copies=1, copy_errors=1)
         self._note(seen)

@@ -11,7 +11,7 @@ from app.batching.work import RequestOptions
 from app.edge.answering import Answering, Caller, ClientLeft
 from app.edge.call import Call, Route
 from app.edge.entry.access_log import AccessLog
-from app.errors import BackendFailed, InvalidInput, QueueFull, Unauthenticated, VersionNotFound
+from app.errors import BackendFailed, DeadlineExceeded, InvalidInput, QueueFull, Unauthenticated, VersionNotFound
 from app.loaded import Leases
 from tests.support.fakes import FakeClock
 
@@ -261,6 +261,22 @@ def test_a_failure_of_the_canary_is_told_to_its_rollout():
     protocol.key = b"canary"
     answer(protocol, call())
     assert rollout.seen == [(4, 500)]
+
+
+@pytest.mark.parametrize(("is_own", "seen"), [(False, [(4, 504)]), (True, [])])
+def test_a_timeout_that_the_client_has_set_is_no_failure_of_the_canary(is_own, seen):
+    stable, canary = fake_model(3), fake_model(4)
+    rollout = FakeRollout(stable, canary)
+
+    async def late(asked, _model):
+        asked.has_own_timeout = is_own
+        raise DeadlineExceeded("late")
+
+    protocol = FakeProtocol(FakeRegistry(stable, rollout), reply=late)
+    protocol.key = b"canary"
+    answer(protocol, call())
+    assert rollout.seen == seen
+    assert protocol.told.requests[0][2] == 504
 
 
 @pytest.mark.parametrize("is_canary_gone", [True, False])
