@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import grpc
+import httpx
 import pytest
 
 from tests.e2e.test_connections import Line, head
@@ -139,8 +140,11 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
     workers = Workers(start(place / "models", "--workers", "2", "--api-keys-file", str(path)))
     client = workers.client
 
+    # Of two connections that stay open, each worker has one.
+    other = httpx.Client(base_url=client.base_url)
+
     def codes(key):
-        return {predict(client, key).status_code for _ in range(6)}
+        return {predict(each, key).status_code for _ in range(3) for each in (client, other)}
 
     second = new_key(path, "second")
     wait_until(lambda: codes(second) == {200})
@@ -150,6 +154,7 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
     path.unlink()
     third = new_key(path, "third")
     wait_until(lambda: codes(third) == {200} and codes(first) == {401})
+    other.close()
     workers.close()
 
 
