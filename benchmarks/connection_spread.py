@@ -68,13 +68,7 @@ def _busiest_counted(service: Service, connections: int, pause_s: float) -> int:
 
 def _requests(service: Service) -> Counter[str]:
     """Inference requests so far, by the number of the worker."""
-    line = http.client.HTTPConnection(service.address, timeout=30)
-    try:
-        line.request("GET", "/metrics")
-        text = line.getresponse().read().decode()
-    finally:
-        line.close()
-    return Counter({worker: int(float(value)) for worker, value in _REQUESTS.findall(text)})
+    return Counter({worker: int(float(value)) for worker, value in _REQUESTS.findall(service.metrics())})
 
 
 def _busiest_by_kernel(workers: int, connections: int) -> int:

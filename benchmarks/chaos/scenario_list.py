@@ -4,6 +4,7 @@ from benchmarks.chaos.scenarios.clients import SLOW_HEADS, VANISH
 from benchmarks.chaos.scenarios.clock import JUMP
 from benchmarks.chaos.scenarios.descriptors import NO_DESCRIPTORS
 from benchmarks.chaos.scenarios.large_json import LARGE_JSON
+from benchmarks.chaos.scenarios.scrapes import SCRAPES
 from benchmarks.chaos.scenarios.workers import KILL_WORKERS, STOP_WORKER
 
-SCENARIOS = (KILL_WORKERS, STOP_WORKER, SLOW_HEADS, VANISH, LARGE_JSON, NO_DESCRIPTORS, JUMP)
+SCENARIOS = (KILL_WORKERS, STOP_WORKER, SLOW_HEADS, VANISH, LARGE_JSON, SCRAPES, NO_DESCRIPTORS, JUMP)

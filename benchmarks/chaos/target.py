@@ -80,12 +80,7 @@ class Target:
 
     def metric(self, name: str) -> float:
         """Sum of the samples of that name."""
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
+        text = self.service.metrics()
         lines = (line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 

@@ -1,5 +1,6 @@
 """Reliability commands: reloads, soak, faults, hostile input, overload."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +32,7 @@ def reload(
     found = measure_reloads(versions, reloads=reloads, rates=Rates(good=rate), pause_s=pause)
     Console(width=120).print(reload_table(found, versions, rate_per_s=rate))
     write_result("reload", reload_document(found, versions, rate_per_s=rate, pause_s=pause))
-    for fault in found.faults:
-        typer.echo(f"error: {fault}", err=True)
-    if found.faults:
-        raise typer.Exit(1)
+    _end_with(found.faults)
 
 
 def soak(
@@ -62,10 +60,7 @@ def soak(
     Console(width=140).print(table_of(found))
     for path in write(found, output):
         Console().print(f"written: {path}")
-    for fault in found.faults:
-        typer.echo(f"error: {fault}", err=True)
-    if found.faults:
-        raise typer.Exit(1)
+    _end_with(found.faults)
 
 
 def honesty(
@@ -96,10 +91,7 @@ def honesty(
     tally = found.tally
     checked, wrong = tally.codes[200], sum(tally.wrong.values())
     console.print(f"{checked:,} answers checked, {wrong} wrong, {tally.lost} good requests without an answer")
-    for fault in found.faults:
-        typer.echo(f"error: {fault}", err=True)
-    if found.faults:
-        raise typer.Exit(1)
+    _end_with(found.faults)
 
 
 def chaos(
@@ -199,3 +191,11 @@ def overload(
         for what in point.missed:
             console.print(f"missed: {point.model}, {point.deadline_ms or 'no'} deadline, {point.factor:g} C: {what}")
     write_result("overload", {"repeats": repeats, "seconds": seconds, "points": [asdict(point) for point in found]})
+
+
+def _end_with(faults: Sequence[str]) -> None:
+    """Print the faults, if there are any, and end with 1."""
+    for fault in faults:
+        typer.echo(f"error: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)

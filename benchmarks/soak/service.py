@@ -57,6 +57,15 @@ class Service:
         descriptors = len(os.listdir(place / "fd"))
         return Size(kib["VmRSS"] * 1024 / 1e6, kib["Pss"] * 1024 / 1e6, descriptors, threads)
 
+    def metrics(self) -> str:
+        """What a scrape returns."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def post(self, path: str, document: object = None) -> tuple[int, str]:
         """Status and body of an administrator's call."""
         connection = http.client.HTTPConnection(self.address, timeout=120)

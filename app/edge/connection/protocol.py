@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.edge.call import Route
 from app.edge.connection.direct_answer import DirectAnswer
@@ -115,15 +114,6 @@ class InferenceProtocol(GuardedProtocol):
         if not answer.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def _write(self, reply: Reply, more: Sequence[Header] = (), *, keep_alive: bool) -> None:
-        parts = [STATUS_LINE[reply.status]]
-        for headers in (self.server_state.default_headers, reply.headers, more):
-            for name, value in headers:
-                parts += (name, b": ", value, b"\r\n")
-        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-        parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
-        self.transport.write(b"".join(parts))
 
     def _is_plain(self) -> bool:
         """Whether the short path supports the head, and no other request is in progress."""

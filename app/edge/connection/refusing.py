@@ -1,5 +1,6 @@
 """The end of a request on its connection: the order of replies, and closing a connection after a refusal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -8,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.control.peer import NEAR
 from app.edge.connection.rules import Phase
-from app.edge.respond import Reply, error_body, error_reply
+from app.edge.respond import Header, Reply, error_body, error_reply
 from app.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -113,14 +114,20 @@ class RefusingProtocol(HttpToolsProtocol):
         self._refusal = None
         if self.transport.is_closing():
             return
-        parts = [STATUS_LINE[reply.status]]
         own = self.config.app.door.turned_away(self.headers or (), self._peer, reply.status)  # type: ignore[union-attr]
-        for name, value in (*self.server_state.default_headers, *reply.headers, *own):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"content-length: %d\r\nconnection: close\r\n\r\n" % len(reply.body), reply.body)
-        self.transport.write(b"".join(parts))
+        self._write(reply, own, keep_alive=False)
         self._release()
         self._linger()
+
+    def _write(self, reply: Reply, more: Sequence[Header] = (), *, keep_alive: bool) -> None:
+        """Write a reply, with ``more`` headers, in one piece."""
+        parts = [STATUS_LINE[reply.status]]
+        for headers in (self.server_state.default_headers, reply.headers, more):
+            for name, value in headers:
+                parts += (name, b": ", value, b"\r\n")
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
+        self.transport.write(b"".join(parts))
 
     def _linger(self) -> None:
         """Close the write side, and the connection once the client has closed its side or had time to.

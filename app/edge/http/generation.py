@@ -73,5 +73,6 @@ class TextAnswers:
         body = await body_of(request, self._limits)
         timings, have_body = request.timings, self._clock()
         prompt, sampling, options = await self._decoding.prompt(request, body, model)
+        request.has_own_timeout = options.timeout_s is not None
         timings.read, timings.decode = have_body - request.began, self._clock() - have_body
         return generate(model, prompt, sampling, options, timings, clock=self._clock)
