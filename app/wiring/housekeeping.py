@@ -75,9 +75,10 @@ class Housekeeping:
             else:
                 await self._look()
 
-    async def clear_away(self) -> None:
-        """Collect all cycles and return all free pages."""
-        gc.collect()
+    async def clear_away(self, *, is_collected: bool = False) -> None:
+        """Collect all cycles, unless that was done just now, and return all free pages."""
+        if not is_collected:
+            gc.collect()
         if self._trim is not None:
             await asyncio.to_thread(self._trim)
         self._floor_bytes = self._resident_bytes()
@@ -86,12 +87,12 @@ class Housekeeping:
 
     async def _look(self) -> None:
         """Clean up if it is worth it."""
-        if gc.get_count()[0] >= CYCLES_FROM:
+        if has_cycles := gc.get_count()[0] >= CYCLES_FROM:
             gc.collect()
         resident = self._resident_bytes()
         self._looks += 1
         has_peaked = self._looks >= LOOKS_AFTER_A_PEAK and resident - self._least_bytes >= TRIM_FROM_BYTES
         if has_peaked or resident - self._floor_bytes >= TRIM_FROM_BYTES:
-            await self.clear_away()
+            await self.clear_away(is_collected=has_cycles)
         else:
             self._floor_bytes = min(self._floor_bytes, resident)

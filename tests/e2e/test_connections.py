@@ -1,16 +1,20 @@
 """What one connection may do: heads, bodies, framings, offers of another protocol, and how long it may take."""
 
+import gzip
 import json
 import re
+import select
+import signal
 import socket
 import struct
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
 from tests.support.service import Service, wait_until
-from tests.support.tiny_models import SIDE
+from tests.support.tiny_models import SIDE, write_verse_model
 
 PATH = "/v1/models/brightness:predict"
 BODY = bytes(SIDE * SIDE)
@@ -54,7 +58,7 @@ class Line:
     def __init__(self, url):
         host, port = re.fullmatch(r"http://(.+):(\d+)/?", str(url)).groups()
         self.socket = socket.create_connection((host, int(port)), timeout=15)
-        self._seen = b""
+        self._seen = self.top = b""
 
     def __enter__(self):
         return self
@@ -76,12 +80,12 @@ class Line:
                 assert self._seen == b""
                 return None
             self._seen += part
-        top, _, self._seen = self._seen.partition(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)content-length: (\d+)", top)[1])
+        self.top, _, self._seen = self._seen.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", self.top)[1])
         while len(self._seen) < length:
             self._seen += self.socket.recv(65_536)
         body, self._seen = self._seen[:length], self._seen[length:]
-        return int(top.split(b" ")[1]), json.loads(body)
+        return int(self.top.split(b" ")[1]), json.loads(body)
 
     def is_closed_under(self, packet):
         """Whether sending the same again and again ends in an error."""
@@ -342,6 +346,18 @@ def test_bodies_of_unanswered_requests_share_one_room(bounded):
     wait_until(fits)
 
 
+def test_an_inflated_prompt_shares_that_room(tmp_path):
+    write_verse_model(tmp_path)
+    service = Service(tmp_path, environment=BOUNDS)
+    prompt = gzip.compress(b'{"text_input": "' + b" " * 1_900_000 + b'"}')
+    with Line(service.url) as line:
+        line.send(head(path="/v2/models/verse/generate", length=1_900_000) + bytes(1_400_000))
+        reply = service.client.post("/v2/models/verse/generate", content=prompt, headers={"Content-Encoding": "gzip"})
+    assert reply.status_code == 503
+    assert "the bodies of unanswered requests hold" in reply.json()["error"]
+    assert service.stop() == 0
+
+
 def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded):
     bounded.client.close()
     bounded.client = httpx.Client(base_url=bounded.url, timeout=30)
@@ -415,3 +431,52 @@ def test_a_connection_that_is_reset_in_the_middle_of_a_body_leaves_nothing_held(
             return again.send(head(length=1_600_000) + bytes(1_600_000)).reply()[0] != 503
 
     wait_until(fits)
+
+
+@pytest.mark.parametrize("are_accepted", [True, False])
+def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(tiny_models, are_accepted):
+    """The process is stopped while they arrive, so that it finds all of them at once, the health check last."""
+    service = Service(tiny_models)
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        if not are_accepted:
+            service.process.send_signal(signal.SIGSTOP)
+        others = [stack.enter_context(Line(service.url)) for _ in range(800)]
+        health = stack.enter_context(Line(service.url))
+        if are_accepted:
+            assert health.send(LIVE).reply() == (200, {"live": True})
+            service.process.send_signal(signal.SIGSTOP)
+        for line in others:
+            line.send(request)
+        health.send(LIVE)
+        service.process.send_signal(signal.SIGCONT)
+        assert health.reply() == (200, {"live": True})
+        ready = select.poll()
+        for line in others:
+            ready.register(line.socket, select.POLLIN)
+        assert len(ready.poll(0)) < len(others) / 4
+        assert all(line.reply()[0] == 200 for line in others)
+    assert service.stop() == 0
+
+
+def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models):
+    """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive at once."""
+    service = Service(tiny_models)
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Line(service.url)) for _ in range(400)]
+        lines[0].send(head() + BODY).reply()
+        alone_ms = ms_read(lines[0])
+        service.process.send_signal(signal.SIGSTOP)
+        for line in lines:
+            line.send(head() + BODY)
+        service.process.send_signal(signal.SIGCONT)
+        replies = [line.reply()[0] for line in lines]
+        assert max(ms_read(line) for line in lines) > 10 * alone_ms
+    assert set(replies) <= {200, 429, 503}
+    assert service.stop() == 0
+
+
+def ms_read(line):
+    """The stage "read" of the last reply, in milliseconds; 0 if it was refused."""
+    found = re.search(rb"server-timing: read;dur=([0-9.]+)", line.top)
+    return float(found[1]) if found else 0.0

@@ -26,6 +26,7 @@ class GuardedProtocol(ParsingProtocol):
         self._unread = UnreadReplies(transport, self._connections.unread, self._limits)
         self._peer = peer_of(self.client, self.server, is_admin=ADMIN_LISTENER in self.app_state)
         self._connections.add(self, self.loop)
+        self._connections.turns.accepted(self.loop)
         if self._connections.is_full:
             most = self._limits.max_connections
             self._refuse(error_reply(Overloaded(f"{most} connections are open, as many as are allowed; try again")))

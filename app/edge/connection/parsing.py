@@ -12,6 +12,7 @@ import httptools
 
 from app.edge.connection.refusing import RefusingProtocol
 from app.edge.connection.rules import Phase, head_refusal, head_too_large, origin_form
+from app.edge.connection.turns import TASK_S
 from app.edge.respond import Reply, error_body
 
 log = logging.getLogger("atelier.edge")
@@ -34,17 +35,25 @@ class ParsingProtocol(RefusingProtocol):
         self._hosts = self._length = 0
         self._codings = b""
         self._raw_bytes = 0
-        # Bytes after a request that waits for the answer to an earlier one; reading is paused until then.
+        # Bytes that wait for a turn, or for the answer to an earlier request; reading is paused until then.
         self._unparsed = b""
+        self._unparsed_since: float | None = None
         # The client closed its stream, but some bytes are not parsed yet.
         self._has_ended = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes in parts, at most up to a request that waits for an earlier one."""
+        """Parse received bytes, now or in one of the next turns."""
         if self._unparsed:  # parsing is in progress, or the application asked for more of the body
             self._unparsed += data
             self.flow.pause_reading()
-            return
+        elif self._connections.turns.must_wait(self, data, self.loop):
+            self._unparsed, self._unparsed_since = data, time.perf_counter()
+            self.flow.pause_reading()
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Parse received bytes in parts, at most up to a request that waits for an earlier one."""
         at = 0
         while at < len(data) and not self._is_deaf:
             is_body = self._phase is Phase.BODY
@@ -52,7 +61,7 @@ class ParsingProtocol(RefusingProtocol):
                 self._unparsed = data[at:]
                 self.flow.pause_reading()
                 if not self.pipeline:  # other callbacks run before more chunks
-                    self.loop.call_soon(self._read_on)
+                    self.loop.call_soon(self.read_on)
                 return
             size = _BODY_PART_BYTES if is_body and not self._codings else _PART_BYTES
             self._parse(data[at : at + size])
@@ -61,17 +70,18 @@ class ParsingProtocol(RefusingProtocol):
     def _continue(self) -> None:
         """Parse what waited, in a callback of its own: within the task of an answer, no other answer can run."""
         if self._unparsed:
-            self.loop.call_soon(self._read_on)
+            self.loop.call_soon(self.read_on)
         else:
-            self._read_on()
+            self.read_on()
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
         """Parse the postponed bytes, then resume reading; does nothing while a request waits for an earlier one."""
         if self.pipeline or self.transport.is_closing():
             return
         unparsed, self._unparsed = self._unparsed, b""
         if unparsed:
-            self.data_received(unparsed)
+            self._read(unparsed)
+            self._unparsed_since = None
         if self._unparsed:
             return
         if self._has_ended and not self._is_deaf:
@@ -135,7 +145,7 @@ class ParsingProtocol(RefusingProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._began = time.perf_counter()
+        self._began = self._unparsed_since or time.perf_counter()
         self._hosts = self._length = 0
         self._codings = b""
         self._phase, self._since = Phase.HEAD, self.loop.time()
@@ -173,6 +183,7 @@ class ParsingProtocol(RefusingProtocol):
         self.scope["state"]["began_at"] = self._began
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list in the scope
+        self._connections.turns.spend(TASK_S)
         super().on_headers_complete()
 
     def _check_head(self) -> None:

@@ -1,5 +1,8 @@
 """Request bodies to tensors: cheap ones on the event loop, expensive ones in the decode pool."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions
 from app.edge.budget import ByteBudget
 from app.edge.call import InferenceRequest
@@ -16,6 +19,8 @@ from app.edge.rest.request import HttpRequest
 from app.loaded import LoadedModel
 from app.serving.generation import Prompt, Sampling, next_token
 from app.types import Clock, Tensors
+
+Decoded = TypeVar("Decoded")
 
 # Inflating more than this takes longer than a thread hop.
 INLINE_INFLATED_BYTES = 65_536
@@ -52,9 +57,7 @@ class BodyDecoding(Decoding):
             ServingError: see ``inflate``, ``formats.parse`` and ``decode_inputs``.
         """
         if request.content_encoding:
-            body = await self._inflated(request, body, model)
-            with self._bodies.holding(len(body)):
-                return await self._decoded(request, body, model)
+            return await self._inflated(request, body, model, self._decoded)
         return await self._decoded(request, body, model)
 
     async def _decoded(
@@ -77,7 +80,12 @@ class BodyDecoding(Decoding):
     ) -> tuple[Prompt, Sampling, RequestOptions]:
         """The prompt and options of a generate request."""
         if request.content_encoding:
-            body = await self._inflated(request, body, model)
+            return await self._inflated(request, body, model, self._prompt)
+        return await self._prompt(request, body, model)
+
+    async def _prompt(
+        self, request: HttpRequest, body: bytes, model: LoadedModel
+    ) -> tuple[Prompt, Sampling, RequestOptions]:
         if formats.is_small("json", body):
             text, sampling, options = parse_generate(body, self._reader)
         else:
@@ -91,14 +99,22 @@ class BodyDecoding(Decoding):
         ids = await self.tensors({name: Encoded([text])}, model, options, began=request.began)
         return Prompt(text, ids[name][0]), sampling, options
 
-    async def _inflated(self, request: HttpRequest, body: bytes, model: LoadedModel) -> bytes:
+    async def _inflated(
+        self,
+        request: HttpRequest,
+        body: bytes,
+        model: LoadedModel,
+        decode: Callable[[HttpRequest, bytes, LoadedModel], Awaitable[Decoded]],
+    ) -> Decoded:
+        """Decode a body without its Content-Encoding; what it inflates to counts as a body for so long."""
         encoding, limit = request.content_encoding, self._limits.body_limit_bytes
         plain = inflate(body, encoding, limit_bytes=limit, first_bytes=INLINE_INFLATED_BYTES)
         if plain is None:
             ticket = self._ticket(request, model)
             plain = await self._pool.run(lambda: inflate(body, encoding, limit_bytes=limit), ticket)
         assert plain is not None
-        return plain
+        with self._bodies.holding(len(plain)):
+            return await decode(request, plain, model)
 
     def _ticket(self, request: HttpRequest, model: LoadedModel) -> Ticket:
         """As ``ticket``, for a request whose own timeout is not known yet."""

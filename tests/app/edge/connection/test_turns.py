@@ -1,0 +1,119 @@
+import asyncio
+
+import pytest
+
+from app.edge.budget import ByteBudget
+from app.edge.connection.turns import ACCEPTS, TURN_S, Turns
+
+pytestmark = pytest.mark.anyio
+HEALTH = b"GET /v2/health/live HTTP/1.1\r\n"
+OTHER = b"POST /v1/models/m:predict HTTP/1.1\r\n"
+
+
+class Reader:
+    """A connection that notes when it reads, among all of them."""
+
+    def __init__(self, turns, order, *, costs_s=0.0):
+        self.turns, self.order, self.costs_s = turns, order, costs_s
+
+    def receive(self, data=OTHER):
+        if not self.turns.must_wait(self, data, asyncio.get_running_loop()):
+            self.read_on()
+
+    def read_on(self):
+        self.order.append(self)
+        self.turns.spend(self.costs_s)
+
+
+def readers(count, *, limit_bytes=1_000, costs_s=2 * TURN_S):
+    """That many connections, each of which takes a whole turn; the order in which they read, and the budget."""
+    order, bodies = [], ByteBudget("bodies", limit_bytes)
+    turns = Turns(bodies)
+    return [Reader(turns, order, costs_s=costs_s) for _ in range(count)], order, bodies
+
+
+async def next_turn():
+    await asyncio.sleep(0)
+
+
+async def test_connections_read_at_once_while_the_turn_has_time():
+    them, order, _ = readers(3, costs_s=0)
+    for reader in them:
+        reader.receive()
+    assert order == them
+
+
+async def test_the_others_read_in_the_next_turns_in_order_of_arrival():
+    them, order, _ = readers(4)
+    for reader in them[:3]:
+        reader.receive()
+    assert order == them[:1]
+    await next_turn()
+    assert order == them[:2]
+    them[3].receive()  # behind the third, which still waits
+    for _ in range(3):
+        await next_turn()
+    assert order == them
+
+
+async def test_a_health_check_reads_before_those_that_wait():
+    them, order, _ = readers(3)
+    them[0].receive()
+    them[1].receive()
+    them[2].receive(HEALTH)
+    assert order == [them[0], them[2]]
+
+
+async def test_bytes_that_wait_count_as_bodies():
+    them, _, bodies = readers(2)
+    them[0].receive()
+    them[1].receive()
+    assert bodies.held_bytes == len(OTHER)
+    await next_turn()
+    assert bodies.held_bytes == 0
+
+
+async def test_without_room_nothing_waits():
+    them, order, bodies = readers(2, limit_bytes=len(OTHER) - 1)
+    for reader in them:
+        reader.receive()
+    assert order == them
+    assert bodies.held_bytes == 0
+
+
+async def test_after_a_quiet_turn_a_connection_reads_at_once():
+    them, order, _ = readers(2)
+    them[0].receive()
+    await next_turn()
+    await next_turn()
+    them[1].receive()
+    assert order == them
+
+
+async def test_while_connections_are_accepted_only_health_checks_read():
+    them, order, _ = readers(2)
+    loop = asyncio.get_running_loop()
+    turns = them[0].turns
+    turns.accepted(loop)
+    them[1].receive()
+    for _ in range(ACCEPTS - 2):
+        them[0].receive(HEALTH)
+        await next_turn()
+        turns.accepted(loop)
+    assert order == [them[0]] * (ACCEPTS - 2)
+    await next_turn()
+    await next_turn()
+    assert order[-1] is them[1]
+
+
+async def test_connections_that_never_cease_leave_turns_to_requests():
+    them, order, _ = readers(2)
+    loop = asyncio.get_running_loop()
+    turns = them[0].turns
+    turns.accepted(loop)
+    for reader in them:
+        reader.receive()
+    for _ in range(2 * ACCEPTS + 2):
+        await next_turn()
+        turns.accepted(loop)
+    assert order == them
