@@ -69,7 +69,11 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         """Raise a ServingError unless the caller may ask for inference."""
 
     @abstractmethod
-    async def rollout_key(self, call: AnyCall, header: str | None) -> bytes:
+    async def read(self, call: AnyCall) -> None:
+        """Read the rest of a request; its headers are checked first."""
+
+    @abstractmethod
+    def rollout_key(self, call: AnyCall, header: str | None) -> bytes:
         """The bytes that decide whether the canary answers: the value of ``header``, or else the whole request."""
 
     @abstractmethod
@@ -102,8 +106,12 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         try:
             self.admit(call)
             model = self._find(call)
+            if not call.is_whole:  # a version that is unloaded does not wait for a slow client
+                self._check_unread(call, model)
+                await self.read(call)
+                model = self._find(call)
             if call.rollout is not None and call.rollout.splits:
-                model = await self._split(call)
+                call.model = model = call.rollout.choose(self.rollout_key(call, call.rollout.sticky_header))
             with model.leases:
                 self._check_open(call, model)
                 call.code = 200
@@ -159,17 +167,13 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             call.rollout = self._registry.rollout(route.name)
         return model
 
-    async def _split(self, call: AnyCall) -> LoadedModel:
-        """The default version or the canary, chosen by the content of the request."""
-        assert call.rollout is not None
-        key = await self.rollout_key(call, call.rollout.sticky_header)
-        model = self._find(call)  # versions may have changed while the body arrived
-        if call.rollout is not None:
-            call.model = model = call.rollout.choose(key)
-        return model
+    def _check_unread(self, call: AnyCall, model: LoadedModel) -> None:
+        """Refuse a request that cannot be admitted, unless its content may send it to the canary."""
+        if call.rollout is None or not call.rollout.splits:
+            self._check_open(call, model)
 
     def _check_open(self, call: AnyCall, model: LoadedModel) -> None:
-        """Refuse a request that cannot be admitted, before it is read or decoded."""
+        """Refuse a request that cannot be admitted, before it is decoded."""
         if not model.admission.rows:
             model.admission.check_open()
         elif (options := self.options(call, model)) is None:

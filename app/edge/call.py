@@ -56,6 +56,11 @@ class Call:
     code: int = 500
     has_own_timeout: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the request has arrived."""
+        return True
+
 
 @dataclass(slots=True)  # not frozen: a frozen one takes three times as long to create, and each request creates one
 class InferenceRequest(Generic[Reply_co]):

@@ -103,7 +103,10 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
             )
         check_size(call.message)
 
-    async def rollout_key(self, call: GrpcCall, header: str | None) -> bytes:
+    async def read(self, call: GrpcCall) -> None:
+        """gRPC has read it."""
+
+    def rollout_key(self, call: GrpcCall, header: str | None) -> bytes:
         """The metadata with that name, or else the whole request."""
         if header is not None and header in call.metadata.fields:
             return call.metadata.raw(header)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from app.edge.answering import ClientLeft
 from app.edge.respond import Receive
-from app.edge.rest.request import HttpRequest
 from app.errors import TooLarge
 
 
@@ -16,30 +15,12 @@ class BodyLimits:
     json_fallback_limit_bytes: int
 
 
-async def body_of(request: HttpRequest, limits: BodyLimits) -> bytes:
-    """The body of a request as sent; the headers are already parsed.
-
-    Raises:
-        TooLarge: the body exceeds the limit.
-        ClientLeft: the connection closed first.
-    """
-    body = request.body
-    if body is None:
-        assert request.receive is not None
-        body = request.body = await read_body(
-            request.receive, content_length=request.content_length, limit_bytes=limits.body_limit_bytes
-        )
-    elif len(body) > limits.body_limit_bytes:
-        raise too_large(len(body), limits.body_limit_bytes)
-    return body
-
-
 async def read_body(receive: Receive, *, content_length: int | None, limit_bytes: int) -> bytes:
     """The whole body.
 
     Args:
+        receive: ASGI; provides the parts.
         content_length: as announced; a body that is announced as too large is refused unread.
-        content_length: as announced; a body announced too large is refused unread.
         limit_bytes: most bytes accepted.
 
     Raises:

@@ -6,7 +6,7 @@ from app.batching.work import DEFAULT_OPTIONS, RequestOptions, Timings
 from app.control.peer import scope_peer
 from app.edge.answering import Answering, Caller, ClientLeft
 from app.edge.entry.door import Door, replying
-from app.edge.http.body import BodyLimits, body_of
+from app.edge.http.body import BodyLimits, read_body, too_large
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
@@ -66,7 +66,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self._bodies = decoding
         self.refusals = EarlyRefusals(registry=registry, observer=observer, clock=clock)
         self._watch = DisconnectWatch()
-        self._texts = TextAnswers(limits=limits, decoding=decoding, watch=self._watch, clock=clock)
+        self._texts = TextAnswers(decoding=decoding, watch=self._watch, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
         """Answer an inference request; pass any other request to ``fallback``."""
@@ -110,15 +110,23 @@ class Dispatch(Answering[HttpRequest, Reply]):
         if not call.visit.is_admitted:
             self._door.admit(call.visit)
 
-    async def rollout_key(self, call: HttpRequest, header: str | None) -> bytes:
+    async def read(self, call: HttpRequest) -> None:
+        """Read the body. Raises what ``read_headers`` and ``read_body`` raise."""
+        call.read_headers()
+        assert call.receive is not None
+        call.body = await read_body(
+            call.receive, content_length=call.content_length, limit_bytes=self._limits.body_limit_bytes
+        )
+
+    def rollout_key(self, call: HttpRequest, header: str | None) -> bytes:
         """The value of the header, or else the whole body."""
         if header is not None:
             field = header.encode("latin-1", "replace")
             for name, value in call.headers:
                 if name == field:
                     return value
-        call.read_headers()
-        return await body_of(call, self._limits)
+        assert call.body is not None
+        return call.body
 
     def options(self, call: HttpRequest, model: LoadedModel) -> RequestOptions | None:
         """None if the body may state some."""
@@ -139,24 +147,27 @@ class Dispatch(Answering[HttpRequest, Reply]):
         return len(reply.body)
 
     async def reply(self, call: HttpRequest, model: LoadedModel) -> Reply | None:
-        """Read, decode, predict or generate, encode."""
+        """Decode, predict or generate, encode."""
+        call.read_headers()
+        assert call.body is not None
+        if len(call.body) > self._limits.body_limit_bytes:
+            raise too_large(len(call.body), self._limits.body_limit_bytes)
+        call.timings.read = self._clock() - call.began
         if call.route.verb == "generate_stream":
-            await self._texts.stream(call, model)
+            await self._texts.stream(call, call.body, model)
             return None
         if call.route.verb == "generate":
-            reply = await self._texts.whole(call, model)
+            reply = await self._texts.whole(call, call.body, model)
         else:
-            reply = await self._inferred(call, model)
+            reply = await self._inferred(call, call.body, model)
         reply.headers = (*reply.headers, _server_timing(call.timings))
         return reply
 
-    async def _inferred(self, call: HttpRequest, model: LoadedModel) -> Reply:
-        call.read_headers()
-        body = await body_of(call, self._limits)
+    async def _inferred(self, call: HttpRequest, body: bytes, model: LoadedModel) -> Reply:
         have_body = self._clock()
         with self._watch.watching(call.receive):
             request, inputs = await self._bodies.decoded(call, body, model)
-            call.timings.read, call.timings.decode = have_body - call.began, self._clock() - have_body
+            call.timings.decode = self._clock() - have_body
             reply = await self.predicted(call, request, inputs, model)
         if call.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
             answered = self._clock()

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator
 
-from app.edge.http.body import BodyLimits, body_of
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.respond import Message, Reply, error_body, status_of
@@ -21,25 +20,23 @@ class TextAnswers:
     """Generates texts for requests.
 
     Args:
-        limits: on bodies.
         decoding: from bodies to prompts.
         watch: stops a text whose client has left.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, limits: BodyLimits, decoding: BodyDecoding, watch: DisconnectWatch, clock: Clock) -> None:
-        self._limits = limits
+    def __init__(self, *, decoding: BodyDecoding, watch: DisconnectWatch, clock: Clock) -> None:
         self._decoding = decoding
         self._watch = watch
         self._clock = clock
 
-    async def whole(self, request: HttpRequest, model: LoadedModel) -> Reply:
-        """Read, decode, generate all of the text, encode."""
-        pieces = await self._pieces(request, model)
+    async def whole(self, request: HttpRequest, body: bytes, model: LoadedModel) -> Reply:
+        """Decode, generate all of the text, encode."""
+        pieces = await self._pieces(request, body, model)
         with self._watch.watching(request.receive):
             return print_text("".join([piece async for piece in pieces]), model)
 
-    async def stream(self, request: HttpRequest, model: LoadedModel) -> None:
+    async def stream(self, request: HttpRequest, body: bytes, model: LoadedModel) -> None:
         """Send the text as events while it is generated; the first event decides the status code."""
         assert request.send is not None
         send = request.send
@@ -48,7 +45,7 @@ class TextAnswers:
             "status": 200,
             "headers": [*EVENT_STREAM, *request.visit.headers],
         }
-        pieces = await self._pieces(request, model)
+        pieces = await self._pieces(request, body, model)
         try:
             with self._watch.watching(request.receive):
                 async for data in events(pieces, model):
@@ -67,12 +64,10 @@ class TextAnswers:
             await send(start)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _pieces(self, request: HttpRequest, model: LoadedModel) -> AsyncIterator[str]:
-        """Read and decode a generate request. Returns an iterator that generates the pieces of its text."""
-        request.read_headers()
-        body = await body_of(request, self._limits)
-        timings, have_body = request.timings, self._clock()
+    async def _pieces(self, request: HttpRequest, body: bytes, model: LoadedModel) -> AsyncIterator[str]:
+        """Decode a generate request. Returns an iterator that generates the pieces of its text."""
+        have_body = self._clock()
         prompt, sampling, options = await self._decoding.prompt(request, body, model)
         request.has_own_timeout = options.timeout_s is not None
-        timings.read, timings.decode = have_body - request.began, self._clock() - have_body
-        return generate(model, prompt, sampling, options, timings, clock=self._clock)
+        request.timings.decode = self._clock() - have_body
+        return generate(model, prompt, sampling, options, request.timings, clock=self._clock)

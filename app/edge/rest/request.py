@@ -39,6 +39,11 @@ class HttpRequest(Call):
     content_length: int | None = field(init=False, default=None)
     json_length: int | None = field(init=False, default=None)
 
+    @property
+    def is_whole(self) -> bool:
+        """See ``Call``."""
+        return self.body is not None
+
     def read_headers(self) -> None:
         """Parse the headers that describe the body.
 

@@ -95,14 +95,17 @@ class FakeProtocol(Answering):
             clock=self.time,
         )
         self._reply, self._admit, self._options = reply, admit, options
-        self.key, self.keys_read = b"", []
+        self.key, self.keys_read, self.reads = b"", [], 0
 
     def admit(self, call):
         self._admit(call)
 
-    async def rollout_key(self, call, header):
-        self.keys_read.append(header)
+    async def read(self, call):
+        self.reads += 1
         await asyncio.sleep(0)
+
+    def rollout_key(self, call, header):
+        self.keys_read.append(header)
         return self.key
 
     def options(self, call, model):
@@ -122,9 +125,15 @@ class FakeProtocol(Answering):
         return len(reply)
 
 
-def call(**named):
+class SlowCall(Call):
+    """A request of which a part still has to arrive."""
+
+    is_whole = False
+
+
+def call(kind=Call, **named):
     route = Route("v1", "m", named.get("version"), named.get("label"), "predict", "v1:predict", is_inference=True)
-    return Call(route=route, began=100.0)
+    return kind(route=route, began=100.0)
 
 
 def answer(protocol, asked):
@@ -280,14 +289,14 @@ def test_a_timeout_that_the_client_has_set_is_no_failure_of_the_canary(is_own, s
 
 
 @pytest.mark.parametrize("is_canary_gone", [True, False])
-def test_versions_that_change_while_the_key_is_read_are_those_that_answer(is_canary_gone):
+def test_versions_that_change_while_a_request_is_read_are_those_that_answer(is_canary_gone):
     before, after = FakeRollout(fake_model(3), fake_model(4)), FakeRollout(fake_model(5), fake_model(6))
     registry = FakeRegistry(before.stable, before)
     protocol = FakeProtocol(registry, reply=version_of)
     protocol.key = b"canary"
 
     async def main():
-        answering = asyncio.create_task(protocol.answer(call()))
+        answering = asyncio.create_task(protocol.answer(call(SlowCall)))
         await asyncio.sleep(0)
         registry.model, registry.canary = after.stable, None if is_canary_gone else after
         return await answering
@@ -305,12 +314,33 @@ def test_versions_that_change_while_the_key_is_read_are_those_that_answer(is_can
         (RequestOptions(priority=1, timeout_s=3.0), {"level": 1, "left_s": 3.0}),
     ],
 )
-def test_a_request_that_cannot_be_admitted_is_refused_before_it_is_read(options, asked):
+@pytest.mark.parametrize("kind", [Call, SlowCall])
+def test_a_request_that_cannot_be_admitted_is_refused_before_it_is_read(options, asked, kind):
     model = fake_model(3, waiting=1, refusal=QueueFull("full"))
     protocol = FakeProtocol(FakeRegistry(model), reply=version_of, options=options)
-    assert answer(protocol, call()) == "full"
+    assert answer(protocol, call(kind)) == "full"
+    assert protocol.reads == 0
     assert model.batcher.asked == [asked]
     assert protocol.told.requests == [(3, "v1:predict", 429, 0.0)]
+
+
+def test_a_request_that_is_still_read_holds_no_version():
+    async def main():
+        model = fake_model(3)
+        protocol = FakeProtocol(FakeRegistry(model), reply=version_of)
+        answering = asyncio.create_task(protocol.answer(call(SlowCall)))
+        await asyncio.sleep(0)
+        assert (protocol.reads, model.leases._count) == (1, 0)
+        return await answering
+
+    assert asyncio.run(main()) == "version 3"
+
+
+def test_a_request_that_may_be_the_canarys_is_read_even_if_the_default_version_is_full():
+    stable = fake_model(3, waiting=1, refusal=QueueFull("full"))
+    protocol = FakeProtocol(FakeRegistry(stable, FakeRollout(stable, fake_model(4))), reply=version_of)
+    protocol.key = b"canary"
+    assert answer(protocol, call(SlowCall)) == "version 4"
 
 
 def test_without_an_access_log_nothing_is_written(caplog):
