@@ -245,19 +245,3 @@ def test_models_stay_loaded_when_their_directory_vanishes(tmp_path, start):
     service = start(tmp_path / "models")
     shutil.rmtree(tmp_path / "models")
     assert service.client.post("/v1/models/brightness:predict", json=GOOD).status_code == 200
-
-
-def test_a_client_that_sends_slowly_delays_no_promotion_and_gets_the_new_version(tmp_path, start):
-    for version in (1, 2):
-        write_brightness_model(tmp_path, version=version)
-    (tmp_path / "brightness" / "serving.json").write_text('{"version_labels": {"stable": 1}}')
-    service = start(tmp_path)
-    body = json.dumps({"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 4, 4], "data": [200] * 16}]})
-    head = f"POST /v2/models/brightness/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((service.client.base_url.host, service.client.base_url.port), timeout=30) as line:
-        line.sendall(f"{head}{body[:-1]}".encode())
-        for command in ({"version": 2}, {"version": 1}, {"version": 2}):
-            reply = service.client.post("/v2/repository/models/brightness/promote", json=command)
-            assert reply.status_code == 200
-        line.sendall(body[-1:].encode())
-        assert b'"model_version":"2"' in line.recv(65_536)
