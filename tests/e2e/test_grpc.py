@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 
@@ -24,6 +25,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from app import __version__
+from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
 from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, wait_until
@@ -672,19 +674,19 @@ def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
     assert KEY not in service.log
 
 
-def many(field):
+def many(field, count=1_500):
     """A message with very many entries of one kind, and what it is refused with."""
     message = good()
     if field == "inputs":
-        for _ in range(300_000):
+        for _ in range(count):
             message.inputs.add()
     elif field == "outputs":
-        for _ in range(300_000):
+        for _ in range(count):
             message.outputs.add()
     elif field == "raw_input_contents":
-        message.raw_input_contents.extend([b""] * 300_000)
+        message.raw_input_contents.extend([b""] * count)
     elif field == "parameters":
-        for number in range(100_000):
+        for number in range(count):
             message.parameters[str(number)].bool_param = True
     elif field == "shape of 'pixels'":
         message.inputs[0].shape.extend([1] * 1_000_000)
@@ -701,6 +703,23 @@ def test_a_message_with_more_parts_than_any_model_has_is_refused_before_they_are
     code, found = refusal(service.stub.ModelInfer, many(field))
     assert code == "INVALID_ARGUMENT"
     assert re.fullmatch(rf"{field}: \d+ entries; at most \d+ are accepted", found)
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs", "raw_input_contents", "parameters"])
+def test_a_message_with_very_many_fields_is_refused_before_it_is_parsed(service, field):
+    code, found = refusal(service.stub.ModelInfer, many(field, 100_000))
+    assert code == "INVALID_ARGUMENT"
+    assert re.fullmatch(r"the message has \d+ bytes and more than 2048 fields; at most 2048 are accepted", found)
+
+
+def test_empty_inputs_that_would_take_a_gigabyte_take_their_bytes(service):
+    """190 bytes each if they were parsed."""
+    infer = service.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    reset_peak(service)
+    before = resident_mb(service)
+    code, _ = refusal(infer, b"\x2a\x00" * 6_500_000)
+    assert code == "INVALID_ARGUMENT"
+    assert resident_mb(service, "VmHWM") - before < 150
 
 
 def test_a_timeout_out_of_reach_is_refused_at_once(slow):
@@ -920,3 +939,19 @@ def is_answered(port, preface):
         line.sendall(preface)
         return line.recv(1) != b""
     return False
+
+
+def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models):
+    """gRPC itself would reset some of more than a thousand calls, and nobody would learn of them."""
+    service = GrpcService(tiny_models)
+    request = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[bytes(SIDE * SIDE)])
+    request.inputs.add(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])
+    service.stub.ModelInfer(request)
+    service.process.send_signal(signal.SIGSTOP)
+    calls = [service.stub.ModelInfer.future(request) for _ in range(6_000)]
+    service.process.send_signal(signal.SIGCONT)
+    codes = Counter(grpc.StatusCode.OK if (error := call.exception()) is None else error.code() for call in calls)
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    answered = service.metric("atelier_requests_total", code="200", model="brightness")
+    assert answered == codes[grpc.StatusCode.OK] + 1
+    assert service.stop() == 0

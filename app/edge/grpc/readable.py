@@ -1,4 +1,4 @@
-"""Refuses requests that are not valid messages, as a client's mistake, for all methods of all services."""
+"""Refuses requests that are no messages, or too large ones, as a client's mistake, for all methods of all services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -8,16 +8,17 @@ from google.protobuf.message import DecodeError
 from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
-Refuse = Callable[[str, ServicerContext], Awaitable[NoReturn]]
-# Returned by the deserializer for bytes that are not a message. An exception there would be a server error.
-UNREADABLE = object()
+from app.edge.grpc.wire_size import check_fields
+from app.errors import InvalidInput, ServingError
+
+Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 
 class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
     """Passes only valid messages to the methods.
 
     Args:
-        refuse: ends a call; receives the path of the method.
+        refuse: ends a call with an error.
     """
 
     def __init__(self, refuse: Refuse) -> None:
@@ -42,18 +43,22 @@ def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
     read = handler.request_deserializer
 
     def deserialize(data: bytes) -> object:
+        """The message, or the error that refuses it: an exception here would be a server error."""
         try:
+            check_fields(data)
             return read(data)
-        except DecodeError:
-            return UNREADABLE
+        except InvalidInput as error:
+            return error
+        except (DecodeError, ValueError):
+            return InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
 
     forms = {"request_deserializer": deserialize, "response_serializer": handler.response_serializer}
     if handler.response_streaming:
         stream = handler.unary_stream
 
         async def answer_stream(request: object, context: ServicerContext) -> AsyncIterator[object]:
-            if request is UNREADABLE:
-                await refuse(path, context)
+            if isinstance(request, ServingError):
+                await refuse(request, context)
             async for each in stream(request, context):
                 yield each
 
@@ -61,8 +66,8 @@ def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
     unary = handler.unary_unary
 
     async def answer(request: object, context: ServicerContext) -> object:
-        if request is UNREADABLE:
-            await refuse(path, context)
+        if isinstance(request, ServingError):
+            await refuse(request, context)
         return await unary(request, context)
 
     return grpc.unary_unary_rpc_method_handler(answer, **forms)

@@ -27,7 +27,7 @@ from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
 from app.edge.grpc.metadata import PLACE_OF_KEY, Metadata, client_of, is_near
 from app.edge.respond import is_fault, status_of
-from app.errors import InvalidInput, NotFound, ServingError, Unavailable
+from app.errors import NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
@@ -105,10 +105,9 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         return request_id
 
-    async def refuse_unreadable(self, path: str, context: ServicerContext) -> NoReturn:
-        """End a call whose request is not a valid message; its model is not known."""
+    async def refuse_unread(self, error: ServingError, context: ServicerContext) -> NoReturn:
+        """End a call whose request is not parsed; its model is not known."""
         request_id = self.begin(context)
-        error = InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
         log.debug("%s", error.message, extra=_fields(request_id))
         access_log = self._door.access_log
         if access_log is not None and access_log.takes(code := status_of(error)):

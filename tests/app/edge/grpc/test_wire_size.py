@@ -1,0 +1,46 @@
+import pytest
+
+from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, check_fields
+from app.errors import InvalidInput
+
+EMPTY = b"\x2a\x00"  # field 5, no bytes
+FIELDS = {
+    "bytes": b"\x3a\xe8\x07" + bytes(1_000),  # field 7, 1,000 bytes: none of them is a field
+    "a number": b"\x08\xff\xff\x03",
+    "eight bytes": b"\x09" + bytes(8),
+    "four bytes": b"\x0d" + bytes(4),
+}
+FILL = b"\x3a\x80\x80\x04" + bytes(65_536)  # makes a message large
+
+
+def test_a_small_message_may_hold_anything():
+    check_fields(EMPTY * (SMALL_BYTES // 2))
+
+
+@pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
+def test_as_many_fields_as_accepted_are_no_problem_and_one_more_is_refused(field):
+    most = FILL + field * (MOST_FIELDS - 1)
+    check_fields(most)
+    with pytest.raises(
+        InvalidInput, match=f"the message has {len(most + field)} bytes and more than {MOST_FIELDS} fie"
+    ):
+        check_fields(most + field)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"\x0b\x08\x01\x0c",  # a group
+        b"\x0f",  # no kind of field
+        b"\x80" * 11,  # a number without end
+        b"\x2a",  # a length is missing
+    ],
+)
+def test_what_is_no_message_is_not_counted(end):
+    with pytest.raises(ValueError, match=r"field of kind|does not end"):
+        check_fields(FILL + end)
+    check_fields(end)
+
+
+def test_a_field_longer_than_the_message_is_left_to_the_parser():
+    check_fields(FILL + b"\x3a\xe8\x07")
