@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from app.batching.admission import ALL_HANG, Admission
+from app.batching.backlog import Backlog
 from app.batching.batch_run import Outcome, padding_ratio, run_batch, settle
 from app.batching.instances import Instance, Instances
 from app.batching.queue import WorkQueue, seconds_to_wait
 from app.batching.rules import BatchRules
 from app.batching.watchdog import Watchdog
 from app.batching.work import Batch, BatchObserver, BatchTimes, Work
-from app.errors import BackendFailed, BackendHung, DeadlineExceeded, Draining, ModelNotReady, ServingError
+from app.errors import BackendFailed, BackendHung, Draining, ModelNotReady, ServingError
 from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve
 from app.types import Clock
@@ -62,6 +63,7 @@ class Batcher:
         self._queue = WorkQueue(
             max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
         )
+        self._backlog = Backlog(self._queue, admission, observer)
         self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
         # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
@@ -121,9 +123,7 @@ class Batcher:
             work.cost_s = work.rows * self._row_seconds(work.length)
         running_s = None if self._free else self.instances.seconds_until_free(now)
         self._admission.batch_s = self._rules.max_batch_size * self._row_seconds(works[0].length)
-        self._admission.admit(works, running_s=running_s, now=now)
-        for work in works:
-            self._queue.push(work)
+        self._backlog.add(works, running_s=running_s, now=now)
         self._idle.clear()
         if self._free:
             if self._wakeup is None:
@@ -132,7 +132,6 @@ class Batcher:
             elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= self._rules.max_batch_size:
                 self._wakeup.cancel()  # a full batch does not wait for the rest of the delay
                 self._wake_soon()
-        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
 
     def _row_seconds(self, length: int) -> float:
         """Estimated seconds per row of that length in a full batch."""
@@ -158,10 +157,7 @@ class Batcher:
         for instance in instances:
             for work in instance.running.works if instance.running else ():
                 settle(work, error)
-        for work in self._queue.drain():
-            self._admission.release(work)
-            settle(work, error)
-        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
+        self._backlog.fail(error)
         self._rest_if_empty()
 
     def stop(self, error: ServingError | None = None) -> None:
@@ -213,26 +209,16 @@ class Batcher:
             if wait_s > 0:
                 self._wakeup = self.loop.call_later(wait_s, self._guarded, self._next)
                 return
-        taken = self._queue.take_batch(now=self._clock())
-        for work in taken.cancelled:
-            self._drop(work, "cancelled")
-        for work in taken.expired:
-            self._drop(work, "expired")
-            settle(
-                work, DeadlineExceeded(f"the timeout of {work.timeout_s * 1e3:g} ms passed while the request waited")
-            )
-        if taken.batch is None:
+        batch = self._backlog.take(self._clock())
+        if batch is None:
             self._rest_if_empty()
             return
-        if taken.batch.reason != "full" and waited_for != "idle":
-            taken.batch.reason = waited_for
-        self._start(taken.batch)
+        if batch.reason != "full" and waited_for != "idle":
+            batch.reason = waited_for
+        self._start(batch)
 
     def _start(self, batch: Batch) -> None:
         """Run a batch on the event loop if that is cheaper than a thread hop, otherwise in the instance's thread."""
-        for work in batch.works:
-            self._admission.release(work)
-        self._observer.queue_changed(rows=self._admission.rows, nbytes=self._admission.nbytes)
         instance = self._free[0]
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         now = self._clock()
@@ -303,16 +289,10 @@ class Batcher:
         instance.is_pressed = bool(self._queue) and batch.reason == "full"
         if not self._queue:
             self._admission.observe_pace(1.0)
-        if not self._queue:
             self._rest_if_empty()
         elif self._wakeup is None:  # with several instances, a free one may be waiting for a delay to end
             self._wake_soon()
 
-    def _drop(self, work: Work, reason: str) -> None:
-        self._admission.release(work)
-        self._observer.work_dropped(rows=work.rows, reason=reason)
-
     def _rest_if_empty(self) -> None:
         if not self._queue and len(self._free) == self.instances.usable:
             self._idle.set()
-            self._observer.queue_changed(rows=0, nbytes=0)

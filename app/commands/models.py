@@ -26,7 +26,7 @@ def models(models_dir: ModelsDir = None) -> None:
 
     from app.contract.files.regular import read_file
     from app.contract.model_spec import ModelSpec
-    from app.repository.last_good import policy_in_effect
+    from app.repository.last_valid_file import policy_in_effect
     from app.repository.scan import scan
     from app.repository.serving_file import default_by_files
 

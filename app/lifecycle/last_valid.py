@@ -24,7 +24,7 @@ class LastValidPolicies:
 
     async def get(self, name: str) -> ServingPolicy | None:
         """The policy of a model that was followed last, by this process or before; None if nobody knows it."""
-        return self._followed.get(name) or await asyncio.to_thread(self._repository.last_good, name)
+        return self._followed.get(name) or await asyncio.to_thread(self._repository.last_valid, name)
 
     async def keep(self, name: str, policy: ServingPolicy, *, overwrite: bool = True) -> None:
         """Keep a policy that is followed.
@@ -36,7 +36,7 @@ class LastValidPolicies:
         """
         self._followed[name] = policy
         try:
-            if overwrite or await asyncio.to_thread(self._repository.last_good, name) is None:
+            if overwrite or await asyncio.to_thread(self._repository.last_valid, name) is None:
                 await asyncio.to_thread(self._repository.remember, name, policy)
             self._unwritable.discard(name)
         except OSError as error:

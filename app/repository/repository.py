@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import SettingsUnwritable
-from app.repository import last_good, scan, serving_file
+from app.repository import last_valid_file, scan, serving_file
 from app.repository.missing import no_model
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
 from app.repository.serving_file import Promotion
@@ -50,16 +50,16 @@ class Repository:
         return ServingPolicy.read(self.models_dir / name)
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
-        """See ``last_good.policy_in_effect``."""
-        return last_good.policy_in_effect(self.models_dir / name)
+        """See ``last_valid_file.policy_in_effect``."""
+        return last_valid_file.policy_in_effect(self.models_dir / name)
 
-    def last_good(self, name: str) -> ServingPolicy | None:
-        """See ``last_good.last_good``."""
-        return last_good.last_good(self.models_dir / name)
+    def last_valid(self, name: str) -> ServingPolicy | None:
+        """See ``last_valid_file.last_valid``."""
+        return last_valid_file.last_valid(self.models_dir / name)
 
     def remember(self, name: str, policy: ServingPolicy) -> None:
-        """See ``last_good.remember``."""
-        last_good.remember(self.models_dir / name, policy)
+        """See ``last_valid_file.remember``."""
+        last_valid_file.remember(self.models_dir / name, policy)
 
     def promote(self, name: str, version: int, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.promote``; SettingsUnwritable if the file cannot be written."""

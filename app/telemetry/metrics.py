@@ -52,11 +52,11 @@ class Metrics(Collector):
         self._merged_facts: dict[tuple[str, int], Facts] = {}
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
-        """Counts of one version; implements ``serving.describe.Statistics``."""
+        """Counts of one version; implements ``control.describe.Statistics``."""
         return self.for_version(name, version).statistics()
 
     def comparison(self, rollout: "Rollout") -> Comparison:
-        """The comparison of a canary; implements ``serving.describe.Statistics``."""
+        """The comparison of a canary; implements ``control.describe.Statistics``."""
         found = self._compared().get(_key(rollout))
         return rollout.comparison if found is None else found[0]
 

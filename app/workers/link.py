@@ -15,7 +15,7 @@ from app.lifecycle.lifecycle import Lifecycle
 from app.repository.serving_file import Promotion
 from app.telemetry.metrics import Metrics
 from app.telemetry.process import OwnProcess
-from app.telemetry.total import Total
+from app.telemetry.summed_metrics import SummedMetrics
 from app.workers.channel import Channel, ChannelClosed
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class Link:
         """The supervisor carries them out in all workers."""
         return self
 
-    async def statistics(self, own: Metrics) -> Total:
+    async def statistics(self, own: Metrics) -> SummedMetrics:
         """The counts of all workers."""
-        return Total(await self._ask("total"))
+        return SummedMetrics(await self._ask("total"))
 
-    async def metrics(self, own: Collector) -> Total:
+    async def metrics(self, own: Collector) -> SummedMetrics:
         """The counts of all workers."""
-        return Total(await self._ask("total"))
+        return SummedMetrics(await self._ask("total"))
 
     async def _ask(self, name: str, /, **arguments: Any) -> Any:
         try:

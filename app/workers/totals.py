@@ -42,7 +42,7 @@ class Totals:
         self._restarts += 1
 
     def document(self, *, workers: int, serving: int) -> dict[str, Any]:
-        """All of it, as ``telemetry.total.Total`` reads it.
+        """All of it, as ``telemetry.summed_metrics.SummedMetrics`` reads it.
 
         Args:
             workers: numbers run from 1 to this.

@@ -11,7 +11,7 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
-from app.edge.http.generation import TextAnswers
+from app.edge.http.text_answers import TextAnswers
 from app.edge.observer import RequestObserver
 from app.edge.respond import (
     ASGIApp,

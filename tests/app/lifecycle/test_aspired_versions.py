@@ -90,9 +90,9 @@ def test_a_halt_is_written_and_kept_and_the_comparison_stays(directory):
         rollout = lifecycle.registry.rollout("m")
         rollout.answered(rollout.canary, 500)
         assert rollout.reason == REASON
-        await until(lambda: lifecycle.repository.last_good("m").rollout.halted)
+        await until(lambda: lifecycle.repository.last_valid("m").rollout.halted)
         halted = POLICY.model_copy(update={"rollout": ROLLOUT.model_copy(update={"halted": REASON})})
-        assert lifecycle.repository.policy("m") == lifecycle.repository.last_good("m") == halted
+        assert lifecycle.repository.policy("m") == lifecycle.repository.last_valid("m") == halted
         await lifecycle.follow("m")
         now = lifecycle.registry.rollout("m")
         assert (now.reason, now.policy, now.comparison) == (REASON, halted.rollout, rollout.comparison)
@@ -115,7 +115,7 @@ def test_no_halt_is_written_for_a_canary_that_has_followed_or_starts_again(direc
         await lifecycle.load("m")
         assert "halted" not in read_settings(directory)["rollout"]
         assert lifecycle.registry.rollout("m").reason is None
-        assert lifecycle.repository.last_good("m") == policy
+        assert lifecycle.repository.last_valid("m") == policy
 
     following(directory, scenario)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from app.errors import VersionRefused
-from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_effect, remember
+from app.repository.last_valid_file import LAST_VALID_FILE, last_valid, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
 from app.repository.serving_file import write_batching
 
@@ -53,12 +53,12 @@ def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, docume
     assert len(refused.value.message) < 600
 
 
-@pytest.mark.parametrize("name", ["serving.json", LAST_GOOD_FILE])
+@pytest.mark.parametrize("name", ["serving.json", LAST_VALID_FILE])
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["fifo", "device"])
 def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
     began = time.monotonic()
     make(tmp_path / name)
-    assert last_good(tmp_path) is None
+    assert last_valid(tmp_path) is None
     assert policy_in_effect(tmp_path) == ServingPolicy()
     if name == "serving.json":
         with pytest.raises(VersionRefused, match="must be a regular file"):
@@ -69,6 +69,6 @@ def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
 def test_a_fifo_in_the_place_of_what_is_kept_is_replaced(tmp_path):
     policy = ServingPolicy(version_labels={"stable": 1})
     (tmp_path / "serving.json").write_text(policy.model_dump_json(exclude_unset=True))
-    os.mkfifo(tmp_path / LAST_GOOD_FILE)
+    os.mkfifo(tmp_path / LAST_VALID_FILE)
     remember(tmp_path, policy)
-    assert last_good(tmp_path) == policy
+    assert last_valid(tmp_path) == policy

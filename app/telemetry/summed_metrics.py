@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from app.rollout.comparison import Comparison
 
 
-class Total(Collector):
-    """The sums over all processes, as one process reports them; implements ``serving.describe.Statistics``.
+class SummedMetrics(Collector):
+    """The sums over all processes, as one process reports them; implements ``control.describe.Statistics``.
 
     Args:
         document: "metrics" and "process" as in their classes' ``snapshot``; "serving": workers that answer;

@@ -9,7 +9,7 @@ from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
 from app.repository.serving_file import write_whole
 
 # A name with a dot: neither scanned nor watched, and part of no version.
-LAST_GOOD_FILE = ".serving.last-good.json"
+LAST_VALID_FILE = ".serving.last-good.json"
 
 
 def remember(model_directory: Path, policy: ServingPolicy) -> None:
@@ -20,7 +20,7 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
     Raises:
         OSError: it cannot be written; what was kept stays.
     """
-    path = model_directory / LAST_GOOD_FILE
+    path = model_directory / LAST_VALID_FILE
     if not (model_directory / POLICY_FILE).exists():
         if path.exists():  # on a read-only mount, removing what is not there fails too
             path.unlink(missing_ok=True)
@@ -34,10 +34,10 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
         write_whole(path, data)
 
 
-def last_good(model_directory: Path) -> ServingPolicy | None:
+def last_valid(model_directory: Path) -> ServingPolicy | None:
     """The policy that is kept; None if there is none, or none that can be read."""
     try:
-        path = model_directory / LAST_GOOD_FILE
+        path = model_directory / LAST_VALID_FILE
         return ServingPolicy.parse(path, read_file(path, POLICY_LIMIT_BYTES))
     except (OSError, VersionRefused):
         return None
@@ -56,4 +56,4 @@ def policy_in_effect(
         return ServingPolicy.read(model_directory)
     except VersionRefused as error:
         on_mistake(error)
-        return last_good(model_directory) or ServingPolicy()
+        return last_valid(model_directory) or ServingPolicy()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from app.repository.last_good import LAST_GOOD_FILE, last_good, policy_in_effect, remember
+from app.repository.last_valid_file import LAST_VALID_FILE, last_valid, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
 from app.repository.scan import fingerprint
 
@@ -18,17 +18,17 @@ def policy(tmp_path):
 
 
 def test_what_is_kept_means_the_same_and_is_written_once(tmp_path, policy):
-    assert last_good(tmp_path) is None
+    assert last_valid(tmp_path) is None
     before = fingerprint(tmp_path)
     remember(tmp_path, policy)
-    assert last_good(tmp_path) == policy
+    assert last_valid(tmp_path) == policy
     assert fingerprint(tmp_path) == before
-    written = os.stat(tmp_path / LAST_GOOD_FILE)
+    written = os.stat(tmp_path / LAST_VALID_FILE)
     remember(tmp_path, policy)
-    assert os.stat(tmp_path / LAST_GOOD_FILE).st_ino == written.st_ino
+    assert os.stat(tmp_path / LAST_VALID_FILE).st_ino == written.st_ino
     remember(tmp_path, ServingPolicy())
-    assert last_good(tmp_path) == ServingPolicy()
-    assert sorted(os.listdir(tmp_path)) == [LAST_GOOD_FILE, "serving.json"]
+    assert last_valid(tmp_path) == ServingPolicy()
+    assert sorted(os.listdir(tmp_path)) == [LAST_VALID_FILE, "serving.json"]
 
 
 def test_where_there_is_no_serving_json_nothing_is_kept(tmp_path, policy):
@@ -41,8 +41,8 @@ def test_where_there_is_no_serving_json_nothing_is_kept(tmp_path, policy):
 
 @pytest.mark.parametrize("text", ["", "{", '{"of_a_later_release": 1}'])
 def test_what_cannot_be_read_is_not_there(tmp_path, text):
-    (tmp_path / LAST_GOOD_FILE).write_text(text)
-    assert last_good(tmp_path) is None
+    (tmp_path / LAST_VALID_FILE).write_text(text)
+    assert last_valid(tmp_path) is None
 
 
 def test_what_holds_is_what_the_file_says_or_said_last_and_a_mistake_is_told(tmp_path, policy):
