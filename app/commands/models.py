@@ -115,6 +115,8 @@ async def _predict(
     model = registry.get(name, version)
     try:
         if model.tokenizer is not None:
+            if data is None and not any(map(str.isspace, text)):
+                typer.echo(f"there is no file {text!r}; it is classified as text", err=True)
             instance: Any = model.instance_from_text(text if data is None else text_from_bytes(data))
         elif data is None and model.spec.preprocessing is not None:
             fail(f"there is no file {text!r}; model {name!r} takes an image file")

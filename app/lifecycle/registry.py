@@ -120,8 +120,7 @@ class Registry:
         if label is not None:
             version = self.labelled(name, label)
         if version is None:
-            states = "; ".join(f"version {r.version} is {r.state}: {r.reason}".rstrip(": ") for r in records)
-            raise ModelNotReady(f"model {name!r} has no version that serves ({states})")
+            raise ModelNotReady(f"model {name!r} has no version that serves ({_states(records)})")
         record = self.record(name, version)
         if record.model is None:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
@@ -251,3 +250,14 @@ class Registry:
             for record in records.values():
                 if record.model is not None:
                     yield record.model
+
+
+def _states(records: list[VersionRecord]) -> str:
+    """The states of all versions; versions with the same state and reason together."""
+    alike: dict[str, list[int]] = {}
+    for record in records:
+        alike.setdefault(f"{record.state}: {record.reason}".rstrip(": "), []).append(record.version)
+    return "; ".join(
+        f"version {versions[0]} is {state}" if len(versions) == 1 else f"versions {listed(versions)} are {state}"
+        for state, versions in alike.items()
+    )

@@ -136,7 +136,7 @@ class VersionLoads:
         record.failures = 0
         self.registry.set(name, record, State.READY)
         log.info(
-            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us alone; %s",
+            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us for one instance; %s",
             name,
             version,
             ", ".join(record.model.instances.devices),

@@ -141,6 +141,12 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
     assert text.split() == ["0.7311", "negative"]
 
 
+def test_predict_says_that_a_word_which_might_be_a_file_is_read_as_text(tiny_models):
+    result = run("predict", "words", "good.txt", "--models-dir", tiny_models)
+    assert result.stderr == "there is no file 'good.txt'; it is classified as text\n"
+    assert "positive" in result.stdout
+
+
 def test_labels_with_brackets_are_printed_as_they_are(tmp_path):
     directory = write_brightness_model(tmp_path)
     path = directory / "model.json"

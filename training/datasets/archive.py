@@ -77,7 +77,8 @@ def _download(archive: Archive, directory: Path) -> Path:
         reason = getattr(error, "reason", error)
         raise DataMissing(
             f"{archive.name} is not in {data_directory()} and could not be downloaded from {archive.url} ({reason}); "
-            f"put it there, or set {DATA_VARIABLE} to the folder that holds it"
+            f"put it there, set {DATA_VARIABLE} to the folder that holds it, or train on generated data with "
+            "--dataset synthetic"
         ) from error
     return directory / archive.name
 

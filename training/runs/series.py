@@ -29,7 +29,7 @@ def reproduce(
     models: Models = Path("models"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train published models again, only into runs/, and compare their figures with the published ones.
+    """Train published models again, and compare their figures with the published ones; writes only to runs/.
 
     Exit code 1 when an accuracy differs by more than half a point, a perplexity or an error by more than a twentieth,
     or a figure is no longer as expected. Lessons are skipped; use `run` for them.
@@ -149,7 +149,7 @@ def run_all(
     models: Models = Path("models"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Run every recipe without a published version, only into runs/; one that fails does not stop the others.
+    """Run every recipe without a published version; one that fails does not stop the others. Writes only to runs/.
 
     Exit code 1 when a figure is not as expected, or a recipe failed.
     """

@@ -46,7 +46,7 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
     from training.runs.record import Plan
     from training.runs.run import run
 
-    console.print(f"[bold]{recipe.name}[/] in {directory}", highlight=False)
+    console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
     asked = Plan(overrides=overrides, **plan)
     try:
         with space_wanted(
@@ -72,7 +72,7 @@ def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: C
     from training.runs.lesson_run import run_lesson
     from training.runs.record import Plan
 
-    console.print(f"[bold]{lesson.name}[/] in {directory}", highlight=False)
+    console.print(f"[bold]{lesson.name}[/] writes to {directory}", highlight=False)
     with space_wanted("a file of the lesson", "free some space, and run the lesson again"):
         worked = run_lesson(lesson, Plan(overrides=overrides, **plan), directory=directory, console=console)
     print_findings(worked.findings, console)

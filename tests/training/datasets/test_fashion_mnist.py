@@ -87,7 +87,9 @@ def test_drawn_garments_validate_only_where_images_would(settings, rows):
 def test_a_missing_file_is_named(data_directory):
     archives = write_makers_files(data_directory)
     (data_directory / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataMissing, match=r"t10k-labels-idx1-ubyte\.gz is not in .*ATELIER_DATA_DIR"):
+    with pytest.raises(
+        DataMissing, match=r"t10k-labels-idx1-ubyte\.gz is not in .*ATELIER_DATA_DIR.*--dataset synthetic"
+    ):
         FashionMnist(archives=archives).load()
 
 

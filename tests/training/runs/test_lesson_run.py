@@ -79,7 +79,7 @@ def test_the_command_works_a_lesson_through_and_prints_what_was_found(lesson_fil
     lesson_file()
     ended = command("run", "tiny-lesson", "--run-id", "x")
     assert (ended.code, ended.err) == (0, "")
-    assert "tiny-lesson in runs/tiny-lesson/x" in ended.out
+    assert "tiny-lesson writes to runs/tiny-lesson/x" in ended.out
     assert "agrees" in ended.out
     assert "Twice [is] <twice>." in ended.out
     assert "report: runs/tiny-lesson/x/report.html" in ended.out
