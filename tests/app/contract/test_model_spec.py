@@ -1,4 +1,4 @@
-"""Which models may predict the next token, and what their scores are called."""
+"""model.json refuses what it cannot mean; which models may predict the next token, and what their scores are called."""
 
 import json
 
@@ -9,6 +9,7 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import Classification, NextToken, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, UNKNOWN, Tokenizer
+from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 
 TOKENIZER = Tokenizer((LINE_END, "king", ","), max_length=8, keep="last", scheme="lines")
@@ -31,6 +32,82 @@ def read(directory, **change):
 
 def token_ids(**change):
     return [DOCUMENT["inputs"][0] | change]
+
+
+def test_a_spec_survives_the_disk(version, tmp_path):
+    spec = ModelSpec.read(version)
+    spec.write(tmp_path)
+    assert ModelSpec.read(tmp_path) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"unknown_key": 1}, "unknown_key"),
+        ({"format_version": 2}, "format_version"),
+        ({"name": "../escape"}, "name"),
+        ({"inputs": []}, "inputs"),
+        ({"preprocessing": {"kind": "text", "input": "pixels", "max_length": 5, "keep": "last"}}, "int32 input"),
+        ({"preprocessing": {"kind": "image", "input": "nope", "steps": []}}, "'nope'"),
+        (
+            {"postprocessing": {"kind": "classification", "output": "probabilities", "labels": ["a", "b", "c"]}},
+            "3 labels",
+        ),
+        ({"postprocessing": {"kind": "classification", "output": "nope", "labels": ["a", "b"]}}, "'nope'"),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(version, change, rule):
+    path = version / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(VersionRefused, match=rule):
+        ModelSpec.read(version)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [2**62, 4]}]}, "less than or equal to"),
+        ({"inputs": [{"name": "pixels", "dtype": "float32", "shape": [2**13, 2**13]}]}, "268435456 bytes; at most"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [4, 0]}]}, "at least 1, or -1"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [1] * 9}]}, "at most 8 items"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [4096, 4096]}]}, "at most 1048576 pixels"),
+        ({"inputs": [{"name": f"x{i}", "dtype": "uint8", "shape": [1]} for i in range(65)]}, "at most 64 items"),
+        ({"opset": 10**9}, "opset"),
+        ({"description": "x" * 2**23}, "at most 8388608 bytes are read"),
+        (
+            {
+                "inputs": [{"name": "ids", "dtype": "int32", "shape": [-1]}],
+                "preprocessing": {"kind": "text", "input": "ids", "max_length": 10**12, "keep": "last"},
+            },
+            "max_length",
+        ),
+        *(
+            (
+                {"preprocessing": {"kind": "image", "input": "pixels", "steps": [{"step": step, "arguments": given}]}},
+                rule,
+            )
+            for step, given, rule in [
+                ("extend", {"size": 10**9}, "size is 1000000000; at most 2048"),
+                ("resize", {"width": 4, "height": -(10**9)}, "height is -1000000000; at most"),
+                ("fit", {"size": 10**400}, "size is 10000000000000000000; at most 2048"),
+                ("trim", {"fuzz": "x" * 10}, "image steps"),
+                ("resize", {"width": 0, "height": 4}, "image steps"),
+                ("extend", {"size": -4}, "image steps"),
+                ("fit", {"size": 1.5}, "image steps"),
+            ]
+        ),
+    ],
+)
+def test_a_spec_of_absurd_sizes_is_refused(version, change, rule):
+    path = version / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(VersionRefused, match=rule):
+        read_and_check_steps(version)
+
+
+def read_and_check_steps(version):
+    spec = ModelSpec.read(version)
+    check_steps(spec.preprocessing, spec.inputs[0])
 
 
 def test_a_score_for_each_id_from_1_up_is_accepted_and_survives_the_disk(tmp_path):

@@ -162,6 +162,21 @@ def test_a_bad_vocabulary_is_refused(tmp_path, content, rule):
         Tokenizer.read(path, max_length=5, keep="last")
 
 
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"x\n" * (2**20 + 1), "at most 1048576 tokens"),
+        (b"x" * 2**25 + b"y", "at most 33554432 bytes are read"),
+        (b"\xff\n", "codec can't decode"),
+    ],
+)
+def test_an_absurd_vocabulary_is_refused(tmp_path, data, rule):
+    path = tmp_path / "vocabulary.txt"
+    path.write_bytes(data)
+    with pytest.raises(VersionRefused, match=rule):
+        Tokenizer.read(path, max_length=5, keep="last")
+
+
 def test_padding_follows_the_text():
     rows = [np.array([2, 3], np.int32), np.array([4], np.int32)]
     assert pad(rows).tolist() == [[2, 3], [4, 0]]
