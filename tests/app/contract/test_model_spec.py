@@ -1,6 +1,7 @@
 """model.json refuses what it cannot mean; which models may predict the next token, and what their scores are called."""
 
 import json
+import re
 
 import pytest
 
@@ -108,6 +109,52 @@ def test_a_spec_of_absurd_sizes_is_refused(version, change, rule):
 def read_and_check_steps(version):
     spec = ModelSpec.read(version)
     check_steps(spec.preprocessing, spec.inputs[0])
+
+
+def test_a_spec_that_is_missing_or_not_json_is_named(tmp_path):
+    with pytest.raises(VersionRefused, match=r"model\.json: No such file"):
+        ModelSpec.read(tmp_path)
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(VersionRefused, match=r"model\.json: document: Invalid JSON"):
+        ModelSpec.read(tmp_path)
+
+
+def read_for_images(directory, shape, dtype="uint8"):
+    pixels = {"name": "pixels", "dtype": dtype, "shape": shape}
+    step = {"kind": "image", "input": "pixels", "steps": []}
+    return read(directory, inputs=[pixels], preprocessing=step, postprocessing=None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        ("float32", (4, 4)),
+        ("uint8", (-1, 4)),
+        ("uint8", (4,)),
+        ("uint8", (4, 4, 4)),
+        ("uint8", (4, 4, 3, 3)),
+    ],
+)
+def test_an_image_has_bytes_a_fixed_size_and_one_or_three_channels(tmp_path, dtype, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'pixels' is {dtype} {shape}")):
+        read_for_images(tmp_path, shape, dtype)
+
+
+@pytest.mark.parametrize("shape", [(2048, 512), (512, 2048), (1024, 1024, 3)])
+def test_the_largest_images_are_accepted(tmp_path, shape):
+    assert read_for_images(tmp_path, shape).input("pixels").shape == shape
+
+
+@pytest.mark.parametrize("shape", [(2049, 1), (1, 2049, 3), (1024, 1025)])
+def test_larger_images_are_refused(tmp_path, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'pixels' is {shape}")):
+        read_for_images(tmp_path, shape)
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("float32", (-1,)), ("int32", (4,))])
+def test_a_text_has_any_number_of_ids(tmp_path, dtype, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'token_ids' is {dtype} {shape}")):
+        read(tmp_path, inputs=token_ids(dtype=dtype, shape=shape))
 
 
 def test_a_score_for_each_id_from_1_up_is_accepted_and_survives_the_disk(tmp_path):
