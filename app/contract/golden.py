@@ -137,8 +137,6 @@ class Golden:
                     for raw in meta["raw"]
                 ),
             )
-        except VersionRefused:
-            raise
         except Exception as error:  # zip, zlib, numpy and JSON raise different errors for a damaged file
             raise VersionRefused(f"{path}: not a golden file: {error}") from error
         try:

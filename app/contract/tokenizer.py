@@ -75,7 +75,7 @@ def _split_ascii_words(text: str) -> list[str]:
 def _without_markup(text: str) -> str:
     """The text with a space for each tag. No tag ends after the last ``>``, so the rest is not searched."""
     end = text.rfind(">") + 1
-    return _MARKUP.sub(" ", text[:end]) + text[end:] if end else text
+    return _MARKUP.sub(" ", text[:end]) + text[end:]
 
 
 def _stream_safe(text: str) -> str:
@@ -174,7 +174,7 @@ class Tokenizer:
         """
         tokens = split_tokens(text, self.scheme) or [UNKNOWN]
         kept = tokens[: self.max_length] if self.keep == "first" else tokens[-self.max_length :]
-        return np.fromiter(map(self._ids.get, kept, repeat(UNKNOWN_ID)), np.int32, len(kept))
+        return np.fromiter(map(self._ids.get, kept, repeat(UNKNOWN_ID)), np.int32)
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ``ids``, without padding; id 1 becomes ``<unknown>``."""
@@ -200,9 +200,7 @@ class Tokenizer:
         return cls.parse(path, data, max_length=max_length, keep=keep, scheme=scheme)
 
     @classmethod
-    def parse(
-        cls, path: Path, data: bytes, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme = "words"
-    ) -> Self:
+    def parse(cls, path: Path, data: bytes, *, max_length: int, keep: Literal["first", "last"], scheme: Scheme) -> Self:
         """A vocabulary from the bytes of ``path``.
 
         Raises:

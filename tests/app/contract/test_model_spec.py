@@ -1,6 +1,7 @@
-"""Which models may predict the next token, and what their scores are called."""
+"""model.json refuses what it cannot mean; which models may predict the next token, and what their scores are called."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import Classification, NextToken, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, UNKNOWN, Tokenizer
+from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 
 TOKENIZER = Tokenizer((LINE_END, "king", ","), max_length=8, keep="last", scheme="lines")
@@ -31,6 +33,128 @@ def read(directory, **change):
 
 def token_ids(**change):
     return [DOCUMENT["inputs"][0] | change]
+
+
+def test_a_spec_survives_the_disk(version, tmp_path):
+    spec = ModelSpec.read(version)
+    spec.write(tmp_path)
+    assert ModelSpec.read(tmp_path) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"unknown_key": 1}, "unknown_key"),
+        ({"format_version": 2}, "format_version"),
+        ({"name": "../escape"}, "name"),
+        ({"inputs": []}, "inputs"),
+        ({"preprocessing": {"kind": "text", "input": "pixels", "max_length": 5, "keep": "last"}}, "int32 input"),
+        ({"preprocessing": {"kind": "image", "input": "nope", "steps": []}}, "'nope'"),
+        (
+            {"postprocessing": {"kind": "classification", "output": "probabilities", "labels": ["a", "b", "c"]}},
+            "3 labels",
+        ),
+        ({"postprocessing": {"kind": "classification", "output": "nope", "labels": ["a", "b"]}}, "'nope'"),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(version, change, rule):
+    path = version / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(VersionRefused, match=rule):
+        ModelSpec.read(version)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [2**62, 4]}]}, "less than or equal to"),
+        ({"inputs": [{"name": "pixels", "dtype": "float32", "shape": [2**13, 2**13]}]}, "268435456 bytes; at most"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [4, 0]}]}, "at least 1, or -1"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [1] * 9}]}, "at most 8 items"),
+        ({"inputs": [{"name": "pixels", "dtype": "uint8", "shape": [4096, 4096]}]}, "at most 1048576 pixels"),
+        ({"inputs": [{"name": f"x{i}", "dtype": "uint8", "shape": [1]} for i in range(65)]}, "at most 64 items"),
+        ({"opset": 10**9}, "opset"),
+        ({"description": "x" * 2**23}, "at most 8388608 bytes are read"),
+        (
+            {
+                "inputs": [{"name": "ids", "dtype": "int32", "shape": [-1]}],
+                "preprocessing": {"kind": "text", "input": "ids", "max_length": 10**12, "keep": "last"},
+            },
+            "max_length",
+        ),
+        *(
+            (
+                {"preprocessing": {"kind": "image", "input": "pixels", "steps": [{"step": step, "arguments": given}]}},
+                rule,
+            )
+            for step, given, rule in [
+                ("extend", {"size": 10**9}, "size is 1000000000; at most 2048"),
+                ("resize", {"width": 4, "height": -(10**9)}, "height is -1000000000; at most"),
+                ("fit", {"size": 10**400}, "size is 10000000000000000000; at most 2048"),
+                ("trim", {"fuzz": "x" * 10}, "image steps"),
+                ("resize", {"width": 0, "height": 4}, "image steps"),
+                ("extend", {"size": -4}, "image steps"),
+                ("fit", {"size": 1.5}, "image steps"),
+            ]
+        ),
+    ],
+)
+def test_a_spec_of_absurd_sizes_is_refused(version, change, rule):
+    path = version / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(VersionRefused, match=rule):
+        read_and_check_steps(version)
+
+
+def read_and_check_steps(version):
+    spec = ModelSpec.read(version)
+    check_steps(spec.preprocessing, spec.inputs[0])
+
+
+def test_a_spec_that_is_missing_or_not_json_is_named(tmp_path):
+    with pytest.raises(VersionRefused, match=r"model\.json: No such file"):
+        ModelSpec.read(tmp_path)
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(VersionRefused, match=r"model\.json: document: Invalid JSON"):
+        ModelSpec.read(tmp_path)
+
+
+def read_for_images(directory, shape, dtype="uint8"):
+    pixels = {"name": "pixels", "dtype": dtype, "shape": shape}
+    step = {"kind": "image", "input": "pixels", "steps": []}
+    return read(directory, inputs=[pixels], preprocessing=step, postprocessing=None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        ("float32", (4, 4)),
+        ("uint8", (-1, 4)),
+        ("uint8", (4,)),
+        ("uint8", (4, 4, 4)),
+        ("uint8", (4, 4, 3, 3)),
+    ],
+)
+def test_an_image_has_bytes_a_fixed_size_and_one_or_three_channels(tmp_path, dtype, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'pixels' is {dtype} {shape}")):
+        read_for_images(tmp_path, shape, dtype)
+
+
+@pytest.mark.parametrize("shape", [(2048, 512), (512, 2048), (1024, 1024, 3)])
+def test_the_largest_images_are_accepted(tmp_path, shape):
+    assert read_for_images(tmp_path, shape).input("pixels").shape == shape
+
+
+@pytest.mark.parametrize("shape", [(2049, 1), (1, 2049, 3), (1024, 1025)])
+def test_larger_images_are_refused(tmp_path, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'pixels' is {shape}")):
+        read_for_images(tmp_path, shape)
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("float32", (-1,)), ("int32", (4,))])
+def test_a_text_has_any_number_of_ids(tmp_path, dtype, shape):
+    with pytest.raises(VersionRefused, match=re.escape(f"but 'token_ids' is {dtype} {shape}")):
+        read(tmp_path, inputs=token_ids(dtype=dtype, shape=shape))
 
 
 def test_a_score_for_each_id_from_1_up_is_accepted_and_survives_the_disk(tmp_path):

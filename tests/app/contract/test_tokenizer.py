@@ -19,8 +19,9 @@ from app.contract.tokenizer import (
     most_frequent_tokens,
     pad,
     split_tokens,
+    text_from_bytes,
 )
-from app.errors import VersionRefused
+from app.errors import VersionRefused, WrongFormat
 
 TOKENS = ("the", "film", "don't", "!")
 
@@ -138,10 +139,17 @@ def test_frequent_tokens_first_and_ties_in_alphabetical_order():
     assert most_frequent_tokens(["b\na\n", "b, c"], limit=3, scheme="lines") == [LINE_END, "b", ","]
 
 
-def test_a_vocabulary_survives_the_disk(tmp_path):
-    Tokenizer(TOKENS, max_length=5, keep="last").write(tmp_path / "vocabulary.txt")
-    again = Tokenizer.read(tmp_path / "vocabulary.txt", max_length=5, keep="last")
+@pytest.mark.parametrize(("keep", "ids"), [("first", [2, 3]), ("last", [2, 5])])
+def test_a_vocabulary_survives_the_disk(tmp_path, keep, ids):
+    Tokenizer(TOKENS, max_length=2, keep=keep).write(tmp_path / "vocabulary.txt")
+    again = Tokenizer.read(tmp_path / "vocabulary.txt", max_length=2, keep=keep)
     assert again.tokens == TOKENS
+    assert again.encode("the film, the!").tolist() == ids
+
+
+def test_a_vocabulary_may_have_the_line_ends_of_any_system(tmp_path):
+    (tmp_path / "vocabulary.txt").write_bytes(b"the\r\nfilm\rdon't\n!")
+    assert Tokenizer.read(tmp_path / "vocabulary.txt", max_length=5, keep="last").tokens == TOKENS
 
 
 def test_a_vocabulary_with_the_end_of_a_line_survives_the_disk(tmp_path):
@@ -154,16 +162,53 @@ def test_a_vocabulary_with_the_end_of_a_line_survives_the_disk(tmp_path):
     assert again.encode("Who's,\r\n").tolist() == [4, 3, 2]
 
 
-@pytest.mark.parametrize(("content", "rule"), [(b"a\na\n", "'a' occurs twice"), (b"", "one token"), (b"\xff", "utf-8")])
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"a\na\n", "'a' occurs twice"),
+        (b"x" * 101 + b"\n" + b"x" * 101, f"token '{'x' * 100}' occurs twice"),
+        (b"", "one token a line"),
+        (b"a\n\nb\n", "no empty line"),
+        (b"\xff", "utf-8"),
+    ],
+)
 def test_a_bad_vocabulary_is_refused(tmp_path, content, rule):
     path = tmp_path / "vocabulary.txt"
     path.write_bytes(content)
+    with pytest.raises(VersionRefused, match=rf"vocabulary\.txt: .*{rule}"):
+        Tokenizer.read(path, max_length=5, keep="last")
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"\n" * 2**20, "no empty line"),
+        (b"x\n" * (2**20 + 1), "at most 1048576 tokens"),
+        (b"x" * 2**25 + b"y", "at most 33554432 bytes are read"),
+        (b"\xff\n", "codec can't decode"),
+    ],
+)
+def test_an_absurd_vocabulary_is_refused(tmp_path, data, rule):
+    path = tmp_path / "vocabulary.txt"
+    path.write_bytes(data)
     with pytest.raises(VersionRefused, match=rule):
         Tokenizer.read(path, max_length=5, keep="last")
 
 
+def test_a_vocabulary_that_is_missing_is_named(tmp_path):
+    with pytest.raises(VersionRefused, match=r"vocabulary\.txt: .*No such file"):
+        Tokenizer.read(tmp_path / "vocabulary.txt", max_length=5, keep="last")
+
+
+def test_bytes_that_are_no_text_are_refused_with_the_first_wrong_one():
+    assert text_from_bytes("straße".encode()) == "straße"
+    with pytest.raises(WrongFormat, match="3 bytes are not UTF-8 text: byte 1 is 0xff"):
+        text_from_bytes(b"a\xff\xfe")
+
+
 def test_padding_follows_the_text():
     rows = [np.array([2, 3], np.int32), np.array([4], np.int32)]
+    assert pad(rows).dtype == np.int32
     assert pad(rows).tolist() == [[2, 3], [4, 0]]
     assert pad(rows, length=3).tolist() == [[2, 3, 0], [4, 0, 0]]
 
@@ -194,3 +239,18 @@ def test_a_text_without_a_run_of_more_than_thirty_marks_is_split_as_if_there_wer
 
 def test_the_letters_around_a_long_run_of_marks_are_kept():
     assert split_tokens("caf" + "e\u0301" + "\u0316\u0300" * 50_000 + " noir") == ["café", "noir"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("e" + "\u0316" * 29 + "\u0301\u0316", ["é"]),
+        ("e" + "\u0316" * 30 + "\u0301", ["e"]),
+        # Below, a joiner between "<" and the stroke that makes it another character leaves a tag.
+        ("a <" + "\u0316" * 29 + "\u0338b> c", ["a", "b", "c"]),
+        ("a <" + "\u0316" * 30 + "\u0338b> c", ["a", "c"]),
+        ("a" + "." * 29 + "<\u0338b> c", ["a", "b", "c"]),
+    ],
+)
+def test_the_thirty_first_mark_on_a_character_is_not_part_of_it(text, tokens):
+    assert split_tokens(text) == tokens
