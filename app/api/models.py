@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
+from app.contract.dtypes import NAMES
 from app.contract.tensor_spec import TensorSpec
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
@@ -22,7 +23,6 @@ _STATES = {
     State.UNLOADING: "UNLOADING",
     State.UNAVAILABLE: "END",
 }
-_TYPES = {"uint8": "DT_UINT8", "int32": "DT_INT32", "float32": "DT_FLOAT"}
 
 
 def models_router(registry: Registry) -> APIRouter:
@@ -85,7 +85,7 @@ def _metadata(registry: Registry, name: str, version: int | None) -> dict[str, A
 
 def _tensor(tensor: TensorSpec, graph_name: str) -> dict[str, Any]:
     return {
-        "dtype": _TYPES[tensor.dtype],
+        "dtype": NAMES[tensor.dtype].tensorflow,
         "tensor_shape": {
             "dim": [{"size": str(size), "name": ""} for size in tensor.batch_shape],
             "unknown_rank": False,

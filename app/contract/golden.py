@@ -83,6 +83,17 @@ class Golden:
         """Largest absolute difference allowed on ``provider``, e.g. "CPUExecutionProvider"."""
         return self.tolerance.get(provider, self.tolerance["default"])
 
+    def tolerances(self, provider: str) -> dict[str, float]:
+        """Output name -> largest absolute difference allowed on ``provider``; 0 for outputs without fractions.
+
+        The file states one for all outputs, in proportion to the largest answer; each output gets its proportion.
+        """
+        largest = self.tolerance_for(provider) / magnitude(self.outputs)
+        return {
+            name: largest * magnitude({name: values}) if values.dtype.kind == "f" else 0.0
+            for name, values in self.outputs.items()
+        }
+
     def write(self, directory: Path) -> None:
         """Write golden.npz to ``directory``; equal samples give equal bytes."""
         meta = {
@@ -156,7 +167,7 @@ class Golden:
         if len(self.raw) > MOST_RAW_SAMPLES:
             raise ValueError(f"it has {len(self.raw)} raw samples; at most {MOST_RAW_SAMPLES} are sent")
         for name, values in parts:
-            if not values.size or values.dtype.kind not in "iuf":
+            if not values.size:
                 raise ValueError(f"{shown(name)!r} holds no numbers")
         for name, values in self.outputs.items():
             if not np.isfinite(values).all():
@@ -182,8 +193,9 @@ class Golden:
 
 
 def magnitude(outputs: Mapping[str, Array]) -> float:
-    """Largest absolute value of the answers, at least 1: float32 rounds larger numbers in proportion."""
-    return max(1.0, *(abs(float(end)) for values in outputs.values() for end in (values.min(), values.max())))
+    """Largest absolute value of answers with fractions, at least 1: float32 rounds larger numbers in proportion."""
+    floats = [values for values in outputs.values() if values.dtype.kind == "f"]
+    return max([1.0, *(abs(float(end)) for values in floats for end in (values.min(), values.max()))])
 
 
 def _section(arrays: Mapping[str, Array], kind: str) -> dict[str, Array]:

@@ -2,16 +2,15 @@
 
 from functools import cached_property
 from math import prod
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.contract.dtypes import NAMES, DType
+
 # Largest values that a contract may state. Each is checked before anything is allocated.
 LARGEST_INSTANCE_BYTES = 64 * 2**20
-
-DType = Literal["uint8", "int32", "float32"]
-_OIP_DATATYPES: dict[DType, str] = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 
 
 class Frozen(BaseModel):
@@ -31,8 +30,8 @@ class TensorSpec(Frozen):
         dtype: element type.
         shape: shape of one instance, without the batch; -1 stands for a length that varies.
         minimum, maximum: inclusive range of every element; None means the range of the dtype (all finite
-            values for float32).
-        finite: whether NaN and infinity are refused; only float32 inputs may allow them.
+            values of a floating point type).
+        finite: whether NaN and infinity are refused; only inputs of a floating point type may allow them.
     """
 
     name: str = Field(min_length=1, max_length=256)
@@ -73,7 +72,7 @@ class TensorSpec(Frozen):
     @property
     def oip_datatype(self) -> str:
         """The name of the dtype in the Open Inference Protocol."""
-        return _OIP_DATATYPES[self.dtype]
+        return NAMES[self.dtype].oip
 
     @property
     def is_variable(self) -> bool:

@@ -8,12 +8,11 @@ from collections import Counter
 from typing import Any
 
 from app.contract.device import CPU, CUDA
+from app.contract.dtypes import NAMES
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE
 from app.contract.tensor_spec import TensorSpec
 from app.loaded import LoadedModel
 from app.runtime.engines.savedmodel import TENSORFLOW
-
-_TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 
 
 def model_config(model: LoadedModel) -> dict[str, Any]:
@@ -100,4 +99,4 @@ def _most_milliseconds(model: LoadedModel) -> str:
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
-    return {"name": tensor.name, "data_type": _TYPES[tensor.dtype], "dims": list(tensor.shape)}
+    return {"name": tensor.name, "data_type": NAMES[tensor.dtype].triton, "dims": list(tensor.shape)}

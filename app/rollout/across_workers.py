@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.repository.policy import CanaryPair, RolloutPolicy
+from app.rollout.canary_limits import Limits
 from app.rollout.comparison import Comparison
-from app.rollout.rollback import Limits
 
 # What limits are judged by; all of them only grow while a worker compares one canary.
 _COUNTS = ("requests", "errors", "copies", "copy_errors", "rows", "agreed")

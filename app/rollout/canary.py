@@ -11,8 +11,8 @@ from app.batching.work import Prediction, RequestOptions
 from app.errors import ServingError, Unavailable
 from app.loaded import LoadedModel
 from app.repository.policy import CanaryPair, RolloutPolicy
+from app.rollout.canary_limits import Limits
 from app.rollout.comparison import Comparison
-from app.rollout.rollback import Limits
 from app.runtime.backend import byte_count
 from app.serving.predictor import predict
 from app.types import Clock, Tensors

@@ -1,4 +1,4 @@
-"""One request through the data plane, top to bottom. Read this first."""
+"""One decoded request: validated, queued, computed. Read this first."""
 
 import asyncio
 

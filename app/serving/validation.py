@@ -1,8 +1,11 @@
 """Validates the decoded tensors of a request and converts them to the tensors of the signature."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
@@ -12,6 +15,7 @@ from app.errors import InvalidInput
 from app.types import Array, Tensors
 
 _LARGEST_UINT8 = 255
+Limit = int | float
 
 
 def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
@@ -82,6 +86,10 @@ def _cast(values: Array, tensor: TensorSpec) -> Array | None:
             return None
         cast = values.astype(dtype)
     elif values.dtype != dtype:
+        if values.dtype.kind == "b" or (
+            values.dtype.kind == "f" and dtype.itemsize == 8 and _outside(values, tensor).any()
+        ):
+            return None  # casting a number out of range to 64 bits may give any number
         with np.errstate(invalid="ignore", over="ignore"):
             cast = values.astype(dtype)
         if dtype.kind != "f" and not (cast == values).all():
@@ -106,35 +114,56 @@ def _check_shape(values: Array, tensor: TensorSpec) -> None:
 
 
 def _check_values(values: Array, tensor: TensorSpec) -> None:
-    integral = np.issubdtype(tensor.numpy_dtype, np.integer)
+    integral = tensor.numpy_dtype.kind != "f"
+    if values.dtype.kind == "b" and tensor.numpy_dtype.kind != "b":
+        _refuse_first(values, np.ones(values.shape, np.bool_), tensor, "is not a number")
     if values.dtype.kind == "f":
         if (tensor.finite or integral) and not np.isfinite(values).all():
             _refuse_first(values, ~np.isfinite(values), tensor, "is not a finite number")
         if integral and (fractional := values != np.floor(values)).any():
             hint = "; send 0-255, scaling is inside the model" if tensor.dtype == "uint8" else ""
             _refuse_first(values, fractional, tensor, f"is not a whole number{hint}")
-    low, high = value_range(tensor)
     if values.dtype != tensor.numpy_dtype or tensor.has_range:
-        outside = (values < low) | (values > high)
+        outside = _outside(values, tensor)
         if not tensor.finite:
             outside &= np.isfinite(values)
         if outside.any():
-            _refuse_first(values, outside, tensor, f"is outside {low:g} to {high:g}")
+            low, high = value_range(tensor)
+            _refuse_first(values, outside, tensor, f"is outside {_number(low)} to {_number(high)}")
 
 
-def value_range(tensor: TensorSpec) -> tuple[float, float]:
-    """Smallest and largest value that an element may have."""
-    dtype = tensor.numpy_dtype
-    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
-    low = float(limits.min) if tensor.minimum is None else tensor.minimum
-    high = float(limits.max) if tensor.maximum is None else tensor.maximum
-    return low, high
+def _outside(values: Array, tensor: TensorSpec) -> npt.NDArray[np.bool_]:
+    """Which values are outside the range of an element."""
+    low, high = value_range(tensor)
+    if isinstance(high, int) and values.dtype.kind == "f":  # as a float, the largest number of 64 bits is one more
+        return np.asarray((values < float(low)) | (values >= float(high + 1)))
+    return np.asarray((values < low) | (values > high))
+
+
+def value_range(tensor: TensorSpec) -> tuple[Limit, Limit]:
+    """Smallest and largest value that an element may have; whole numbers unless the contract or a float states them."""
+    low, high = _dtype_range(tensor.numpy_dtype)
+    return (low if tensor.minimum is None else tensor.minimum), (high if tensor.maximum is None else tensor.maximum)
+
+
+@cache
+def _dtype_range(dtype: np.dtype[Any]) -> tuple[Limit, Limit]:
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _number(value: Any) -> str:
+    """A number in a message: whole numbers with all digits."""
+    return str(value) if isinstance(value, int | np.integer | np.bool_) else f"{value:g}"
 
 
 def _refuse_first(values: Array, bad: Array, tensor: TensorSpec, rule: str) -> None:
     where = tuple(int(i) for i in np.argwhere(bad)[0])
     place = f" at {list(where[1:])}" if len(where) > 1 else ""
-    raise InvalidInput(f"instance {where[0]} of {tensor.name!r}: value {values[where]:g}{place} {rule}")
+    raise InvalidInput(f"instance {where[0]} of {tensor.name!r}: value {_number(values[where])}{place} {rule}")
 
 
 def _check_text(ids: Array, text: TextPreprocessing) -> None:

@@ -1,4 +1,4 @@
-"""Stop of the service: uvicorn with the shutdown order that a load balancer requires."""
+"""uvicorn with the listeners of the service, and with the shutdown order that a load balancer requires."""
 
 import asyncio
 import logging

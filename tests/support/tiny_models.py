@@ -1,7 +1,7 @@
 """Complete model versions of a few weights, written without TensorFlow, for tests of the service."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from app.contract.dtypes import NAMES
 from app.contract.golden import Golden, RawSample
 from app.contract.manifest import write_manifest
 from app.contract.model_spec import ONNX_FILE, ModelSpec
@@ -40,7 +41,6 @@ FOLLOWS = np.array(
     ],
     np.float32,
 )
-TYPES = {"uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
 
 
 def write_brightness_model(models: Path, *, name: str = "brightness", version: int = 1, bias: float = 0.0) -> Path:
@@ -168,6 +168,26 @@ def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, fini
     golden = Golden(inputs={"x": x}, outputs={"values": 2 * x - 1}, tolerance={"default": 1e-6})
     graph = _graph(spec, nodes, {"slope": np.array([[2]], np.float32), "intercept": np.array([-1], np.float32)})
     return write_version(models, version, spec, graph, golden, test={"rows": 9, "mae": 0.1, "mse": 0.04, "rmse": 0.2})
+
+
+def write_types_model(models: Path, *, name: str = "types", version: int = 1, types: Iterable[str] = NAMES) -> Path:
+    """For each element type an input ``in_DTYPE`` of two elements, and an output ``out_DTYPE`` equal to it."""
+    shape = (2,)
+    spec = ModelSpec(
+        name=name,
+        inputs=tuple(TensorSpec(name=f"in_{dtype}", dtype=dtype, shape=shape) for dtype in types),
+        outputs=tuple(TensorSpec(name=f"out_{dtype}", dtype=dtype, shape=shape) for dtype in types),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    nodes = [helper.make_node("Identity", [f"in_{dtype}"], [f"out_{dtype}"]) for dtype in types]
+    rows = {dtype: np.arange(128).reshape(64, 2).astype(dtype) for dtype in types}
+    golden = Golden(
+        inputs={f"in_{dtype}": values for dtype, values in rows.items()},
+        outputs={f"out_{dtype}": values for dtype, values in rows.items()},
+        tolerance={"default": 0},
+    )
+    return write_version(models, version, spec, _graph(spec, nodes, {}), golden)
 
 
 def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1) -> Path:
@@ -307,7 +327,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def _graph(spec: ModelSpec, nodes: Sequence[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     def info(tensor: TensorSpec) -> onnx.ValueInfoProto:
         shape = ["batch", *("length" if size == -1 else size for size in tensor.shape)]
-        return helper.make_tensor_value_info(tensor.name, TYPES[tensor.dtype], shape)
+        element = helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)
+        return helper.make_tensor_value_info(tensor.name, element, shape)
 
     graph = helper.make_graph(
         list(nodes),

@@ -68,15 +68,18 @@ def _continuous(model: Any, tensor: TensorSpec) -> Any:
 
 
 def value_range(tensor: TensorSpec) -> tuple[float, float]:
-    """Smallest and largest value of an input: from the spec, otherwise from the dtype, for int32 0 to 1000."""
-    natural = {"uint8": (0.0, 255.0), "int32": (0.0, 1000.0), "float32": (-np.inf, np.inf)}[tensor.dtype]
+    """Smallest and largest value of an input: from the spec, otherwise from the dtype; 0 to 1000 for large integers."""
+    dtype = tensor.numpy_dtype
+    natural = {"b": (0.0, 1.0), "f": (-np.inf, np.inf)}.get(dtype.kind, (0.0, 1000.0))
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        natural = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     low = natural[0] if tensor.minimum is None else tensor.minimum
     return low, natural[1] if tensor.maximum is None else tensor.maximum
 
 
 def as_instance(values: Array, tensor: TensorSpec) -> Array:
     """``values`` in the input's dtype, rounded to the nearest and within its range."""
-    if tensor.dtype == "float32":
-        return values.astype(np.float32)
+    if tensor.numpy_dtype.kind == "f":
+        return values.astype(tensor.numpy_dtype)
     low, high = value_range(tensor)
     return np.asarray(np.clip(np.rint(values), low, high).astype(tensor.numpy_dtype))

@@ -96,8 +96,8 @@ def _random(tensor: TensorSpec, rows: int, rng: np.random.Generator) -> Array:
     """(rows, *shape): uniform over the range if the tensor has one, else standard normal; ids are never padding."""
     shape = (rows, *(ROWS if size == -1 else size for size in tensor.shape))
     low, high = value_range(tensor)
-    if tensor.dtype == "float32":
+    if tensor.numpy_dtype.kind == "f":
         bounded = np.isfinite(low) and np.isfinite(high)
-        return (rng.uniform(low, high, shape) if bounded else rng.normal(size=shape)).astype(np.float32)
+        return (rng.uniform(low, high, shape) if bounded else rng.normal(size=shape)).astype(tensor.numpy_dtype)
     lowest = max(low, 1) if tensor.is_variable else low
     return rng.integers(int(lowest), int(high), shape, endpoint=True).astype(tensor.numpy_dtype)

@@ -3,12 +3,12 @@
 Source: field names and value names of inference.ModelConfig in Triton's public model_config.proto.
 """
 
+from app.contract.dtypes import NAMES
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.contract.tensor_spec import TensorSpec
 
 CONFIG_FILE = "config.pbtxt"
 
-_DATA_TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -33,9 +33,8 @@ def triton_config(spec: ModelSpec) -> str:
 def _tensor(tensor: TensorSpec) -> str:
     dims = ", ".join(str(size) for size in tensor.shape or (1,))
     reshape = "" if tensor.shape else "\n  reshape { shape: [ ] }"
-    return (
-        f"{{\n  name: {_quoted(tensor.name)}\n  data_type: {_DATA_TYPES[tensor.dtype]}\n  dims: [ {dims} ]{reshape}\n}}"
-    )
+    data_type = NAMES[tensor.dtype].triton
+    return f"{{\n  name: {_quoted(tensor.name)}\n  data_type: {data_type}\n  dims: [ {dims} ]{reshape}\n}}"
 
 
 def _quoted(text: str) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.contract.tensor_spec import DType
+from app.contract.dtypes import NAMES, DType
 from app.errors import InvalidInput
 from app.types import Array
 
 BYTES = "BYTES"
+_SAME_KIND = {"b": "b", "u": "u", "i": "iu", "f": "f"}
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -28,11 +29,14 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "FP64": np.dtype("<f8"),
 }
 BINARY_ONLY = {"FP16"}
-# Further datatypes that a signature's element type accepts: it represents all their values exactly.
+# Further datatypes that a signature's element type accepts: those of the same kind whose values it represents exactly.
 WIDENS: dict[DType, frozenset[str]] = {
-    "uint8": frozenset(),
-    "int32": frozenset({"INT8", "INT16", "UINT8", "UINT16"}),
-    "float32": frozenset({"FP16"}),
+    dtype: frozenset(
+        name
+        for name, given in NUMPY.items()
+        if given.kind in _SAME_KIND[np.dtype(dtype).kind] and given != np.dtype(dtype) and np.can_cast(given, dtype)
+    )
+    for dtype in NAMES
 }
 
 _LENGTH = struct.Struct("<I")

@@ -109,8 +109,8 @@ class Document:
             name: name of the value in errors.
 
         Returns:
-            int64 or float64 with the shape of the nesting; None if the array holds only strings and objects, or is a
-            list that contains one; the caller handles these.
+            int64, uint64, float64 or bool with the shape of the nesting; None if the array holds only strings and
+            objects, or is a list that contains one; the caller handles these.
 
         Raises:
             InvalidInput: ragged, or an element is not a number.
@@ -132,11 +132,11 @@ class Document:
         return slow_tensor(plain(value), name)
 
     def _numbers(self, value: JsonValue) -> Array | None:
-        """All numbers of a nested array; int64 if all are written as integers, None if an element is not a number.
+        """All numbers of a nested array; int64 or uint64 if all are whole, None if an element is not a number.
 
         Integers are cheaper to check against an integer input than float64.
         """
-        for code, dtype in (("i", np.int64), ("d", np.float64)):
+        for code, dtype in (("i", np.int64), ("u", np.uint64), ("d", np.float64)):
             try:
                 return np.frombuffer(value.as_buffer(of_type=code), dtype=dtype)
             except (TypeError, ValueError):
@@ -160,7 +160,7 @@ class Document:
             other_brackets: number of ``[`` in the document outside ``value``; -1 if not known.
 
         Returns:
-            int64 or float64 of that shape.
+            int64, uint64, float64 or bool of that shape.
 
         Raises:
             InvalidInput: wrong number of values, ragged, or an element is not a number.

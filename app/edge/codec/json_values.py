@@ -1,5 +1,6 @@
 """JSON values as ordinary Python objects, and errors for values that are not tensors."""
 
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -73,13 +74,16 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
     other = [isinstance(item, str | dict) for item in level]
     if (other and all(other)) or (len(shape) < 2 and any(other)):
         return None
-    for index, item in enumerate(level):
+    kinds = set(map(type, level))
+    if kinds == {bool}:
+        return np.array(level).reshape(shape)
+    for index, item in enumerate(level if kinds - {int, float} else ()):
         if isinstance(item, bool) or not isinstance(item, int | float):
             raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; expected a number")
-    try:
-        return np.array(level, dtype=np.float64).reshape(shape)
-    except OverflowError as error:
-        raise InvalidInput(f"{name} holds an integer that does not fit 64 bits") from error
+    for dtype in (np.int64, np.uint64) if kinds == {int} else (np.float64,):
+        with suppress(OverflowError):
+            return np.array(level, dtype=dtype).reshape(shape)
+    raise InvalidInput(f"{name} holds an integer that does not fit 64 bits")
 
 
 def kind_of_value(value: JsonValue) -> str:

@@ -1,4 +1,4 @@
-"""The end of a request on its connection: the order of replies, and closing a connection after a refusal."""
+"""The end of a request on its connection: the order of replies, refusals and the close after one, bytes of bodies."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -12,7 +12,7 @@ from app.errors import VersionRefused
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, tolerance: float) -> float:
+def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, provider: str) -> float:
     """Replay every golden row and compare with what Keras answered for it alone.
 
     Rows run in batches, with the padding they are stored with, so that the gate covers batching too.
@@ -21,7 +21,7 @@ def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int
         golden: inputs and expected outputs.
         run: the backend that is to serve.
         batch_size: rows per call.
-        tolerance: largest absolute difference allowed.
+        provider: execution provider of the backend; the golden file states tolerances for each.
 
     Returns:
         The largest absolute difference seen.
@@ -29,20 +29,28 @@ def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int
     Raises:
         VersionRefused: names the output, the row and the difference.
     """
-    worst = 0.0
+    worst, tolerances = 0.0, golden.tolerances(provider)
     for start in range(0, golden.rows, batch_size):
         rows = slice(start, start + batch_size)
         outputs = run({name: np.ascontiguousarray(values[rows]) for name, values in golden.inputs.items()})
         for name, expected in golden.outputs.items():
             if name not in outputs or outputs[name].shape != expected[rows].shape:
                 raise VersionRefused(f"golden output {name!r} is missing or has another shape than Keras gave")
-            difference = np.abs(outputs[name].astype(np.float64) - expected[rows])
-            difference = np.nan_to_num(difference, nan=np.inf).reshape(len(difference), -1).max(axis=1)
+            difference = _difference(outputs[name], expected[rows]).reshape(len(expected[rows]), -1).max(axis=1)
             row = int(difference.argmax())
             worst = max(worst, float(difference[row]))
-            if difference[row] > tolerance:
+            if difference[row] > tolerances[name]:
                 raise VersionRefused(
                     f"golden row {start + row}: output {name!r} differs from Keras by {difference[row]:.3g}, "
-                    f"tolerance {tolerance:g}"
+                    f"tolerance {tolerances[name]:g}"
                 )
     return worst
+
+
+def _difference(values: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Absolute difference of each element; infinity if only one of them is a number."""
+    if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot hold all numbers of 64 bits
+        return np.asarray(
+            np.where(values == expected, 0.0, np.maximum(1.0, np.abs(values.astype(np.float64) - expected)))
+        )
+    return np.asarray(np.nan_to_num(np.abs(values.astype(np.float64) - expected), nan=np.inf))

@@ -84,9 +84,8 @@ class Gate:
         """
         try:
             at_rest = self._resident()
-            tolerance = self._golden.tolerance_for(backend.provider)
             rows = min(self.max_batch_size, REPLAY_ROWS, self._golden.rows)
-            difference = replay(self._golden, backend.run, batch_size=rows, tolerance=tolerance)
+            difference = replay(self._golden, backend.run, batch_size=rows, provider=backend.provider)
             replay_raw(self._golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
                 self._curves[device] = self._measure(backend, at_rest, rows)

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from app.contract.dtypes import NAMES
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
 from app.contract.version_files import Graph
@@ -15,8 +16,6 @@ from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
 from app.types import Array, Tensors
 
-# ONNX Runtime's names for the element types of a signature.
-_TYPES = {"uint8": "tensor(uint8)", "int32": "tensor(int32)", "float32": "tensor(float)"}
 _ERRORS_ONLY = 3
 # A path below a device cannot exist.
 _NOWHERE = "/dev/null/"
@@ -110,6 +109,6 @@ def _providers(cuda: Mapping[str, str] | None) -> list[Any]:
 
 def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], found: list[Any]) -> None:
     graph = {node.name: (node.type, len(node.shape)) for node in found}
-    contract = {tensor.name: (_TYPES[tensor.dtype], len(tensor.batch_shape)) for tensor in expected}
+    contract = {tensor.name: (NAMES[tensor.dtype].onnx, len(tensor.batch_shape)) for tensor in expected}
     if graph != contract:
         raise VersionRefused(f"{path}: the graph's {kind}s are {graph}, model.json says {contract}")

@@ -47,7 +47,6 @@ def test_a_name_may_contain_the_colon_that_ends_its_kind(version):
         ({"inputs": {"x": np.int32(1)}}, "equally many rows"),
         ({"inputs": {}}, "expected inputs and outputs"),
         ({"outputs": {}}, "expected inputs and outputs"),
-        ({"inputs": {"x": ROWS > 9}}, "'x' holds no numbers"),
         ({"inputs": {"x": np.zeros((64, 0), np.float32)}}, "'x' holds no numbers"),
         ({"tolerance": {"CPUExecutionProvider": 0.0}}, "no default tolerance"),
     ],
@@ -142,3 +141,14 @@ def test_too_many_raw_samples_are_refused(version):
     rewrite(version, raw=tuple(RawSample(name=f"{i}.txt", data=b"x", label="dark") for i in range(65)))
     with pytest.raises(VersionRefused, match="it has 65 raw samples; at most 64 are sent"):
         Golden.read(version)
+
+
+def test_each_output_has_a_tolerance_in_proportion_to_its_answers_and_whole_numbers_none():
+    """A price next to a probability must not allow the probability to be anything."""
+    outputs = {
+        "price": np.full((64, 1), 1e5, np.float32),
+        "probability": np.full((64, 1), 0.5, np.float32),
+        "label": np.full((64,), 7, np.int64),
+    }
+    golden = Golden(inputs={"x": ROWS}, outputs=outputs, tolerance={"default": 1.0})
+    assert golden.tolerances("any") == {"price": 1.0, "probability": pytest.approx(1e-5), "label": 0.0}

@@ -1,8 +1,8 @@
 """When a canary is halted: each limit over a window of its own."""
 
 from app.repository.policy import RollbackPolicy, RolloutPolicy
+from app.rollout.canary_limits import WINDOW, Limits
 from app.rollout.comparison import Comparison
-from app.rollout.rollback import WINDOW, Limits
 
 POLICY = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.05, max_disagreement=0.1, min_requests=10))
 

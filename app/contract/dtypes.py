@@ -1,0 +1,54 @@
+"""The element types of tensors, and their names in every format that Atelier reads or writes."""
+
+from typing import Literal, NamedTuple
+
+DType = Literal[
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+]
+
+
+class Names(NamedTuple):
+    """Names of one element type.
+
+    Attributes:
+        oip: in the Open Inference Protocol.
+        tensorflow: in TensorFlow's protocol buffers.
+        onnx: of a tensor's type in ONNX Runtime.
+    """
+
+    oip: str
+    tensorflow: str
+    onnx: str
+
+    @property
+    def triton(self) -> str:
+        """In Triton's model configuration."""
+        return f"TYPE_{self.oip}"
+
+
+# model.json's name, which is numpy's -> the others.
+NAMES: dict[DType, Names] = {
+    "bool": Names("BOOL", "DT_BOOL", "tensor(bool)"),
+    "uint8": Names("UINT8", "DT_UINT8", "tensor(uint8)"),
+    "uint16": Names("UINT16", "DT_UINT16", "tensor(uint16)"),
+    "uint32": Names("UINT32", "DT_UINT32", "tensor(uint32)"),
+    "uint64": Names("UINT64", "DT_UINT64", "tensor(uint64)"),
+    "int8": Names("INT8", "DT_INT8", "tensor(int8)"),
+    "int16": Names("INT16", "DT_INT16", "tensor(int16)"),
+    "int32": Names("INT32", "DT_INT32", "tensor(int32)"),
+    "int64": Names("INT64", "DT_INT64", "tensor(int64)"),
+    "float16": Names("FP16", "DT_HALF", "tensor(float16)"),
+    "float32": Names("FP32", "DT_FLOAT", "tensor(float)"),
+    "float64": Names("FP64", "DT_DOUBLE", "tensor(double)"),
+}
