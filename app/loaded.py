@@ -66,7 +66,8 @@ class LoadedModel:
         classes: names of the scores; empty if the model does not classify.
         batcher, admission: the queue.
         curve: latency measured at warm-up.
-        golden_difference: largest difference from Keras seen by the golden gate.
+        golden_difference: largest difference from Keras seen by the golden gate; None without golden samples.
+        unverified: why its answers are not verified; empty if they are.
         provider: execution provider that runs it.
         default_timeout_s: timeout of a request without its own.
         pixel_limit: most pixels of an image.
@@ -84,11 +85,12 @@ class LoadedModel:
     batcher: Batcher
     admission: Admission
     curve: LatencyCurve
-    golden_difference: float
+    golden_difference: float | None
     provider: str
     default_timeout_s: float
     pixel_limit: int
     max_text_characters: int
+    unverified: str = ""
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)

@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         default="auto",
         description="How changes below the models directory are detected: by file events, by polling, or not at all.",
     )
+    require_verified: bool = Field(
+        default=False, description="Refuse versions without golden samples, such as a bare model.onnx."
+    )
     private_dir: Path | None = Field(
         default=None,
         description="Directory for private copies of model files while a version loads; default: the system's "

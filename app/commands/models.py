@@ -25,8 +25,9 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.files.regular import read_file
-    from app.contract.model_spec import ModelSpec
+    from app.contract.model_spec import ONNX_FILE, ModelSpec
     from app.repository.last_valid_file import policy_in_effect
+    from app.repository.layouts import Layout, layout_of
     from app.repository.scan import scan
     from app.repository.serving_file import default_by_files
 
@@ -39,6 +40,12 @@ def models(models_dir: ModelsDir = None) -> None:
         serving = default_by_files(policy, versions)
         for version in versions:
             directory = settings.models_dir / name / str(version)
+            marks = [label for label, number in policy.version_labels.items() if number == version]
+            marks += ["serving"] if version == serving and len(versions) > 1 else []
+            marked = f" ({', '.join(marks)})" if marks else ""
+            if layout_of(directory) is Layout.BARE:
+                print_facts(f"{name}, version {version}{marked}", {"takes": Text(f"what {ONNX_FILE} says; unverified")})
+                continue
             try:
                 spec = ModelSpec.read(directory)
                 metrics = json.loads(read_file(directory / "metrics.json", METRICS_LIMIT_BYTES))
@@ -50,11 +57,8 @@ def models(models_dir: ModelsDir = None) -> None:
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = f"{_measured(metrics.get('test') or {})} on test data"
-            marks = [label for label, number in policy.version_labels.items() if number == version]
-            marks += ["serving"] if version == serving and len(versions) > 1 else []
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
-            marked = f" ({', '.join(marks)})" if marks else ""
             facts = {"takes": f"{kind}: {inputs}", "answers": _answers(spec), "measured": measured}
             print_facts(f"{name}, version {version}{marked}", {key: Text(value) for key, value in facts.items()})
 

@@ -75,6 +75,13 @@ def serve(
         str | None,
         typer.Option(help="How to notice changes in the models directory: auto, poll or off [default: auto]."),
     ] = None,
+    require_verified: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-verified",
+            help="Refuse versions without golden samples, such as a bare model.onnx [default: no].",
+        ),
+    ] = None,
     private_dir: Annotated[
         Path | None,
         typer.Option(

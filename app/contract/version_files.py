@@ -16,7 +16,7 @@ from pathlib import Path
 from app.contract.files.private import check_hash, check_size, copy_verified, private_directory
 from app.contract.files.regular import Opener, chunks, open_regular, opened, shown
 from app.contract.golden import GOLDEN_FILE
-from app.contract.manifest import check_listing, is_inside, read_manifest, verify_file
+from app.contract.manifest import Manifest, check_listing, is_inside, read_manifest, verify_file
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
 
@@ -50,16 +50,19 @@ class VersionFiles:
         directory: of the version.
         place: parent directory of private copies.
         opener: opens files of the version.
+        manifest: in place of its file.
 
     Raises:
         VersionRefused: there is no valid manifest, or the files differ from its list.
     """
 
-    def __init__(self, directory: Path, *, place: Path, opener: Opener = open_regular) -> None:
+    def __init__(
+        self, directory: Path, *, place: Path, opener: Opener = open_regular, manifest: Manifest | None = None
+    ) -> None:
         self.directory = directory
         self._place = place
         self._opener = opener
-        self._manifest = read_manifest(directory, opener)
+        self._manifest = read_manifest(directory, opener) if manifest is None else manifest
         self._unchecked = set(self._manifest.files)
         with _told(directory):
             check_listing(directory, self._manifest)

@@ -96,7 +96,8 @@ async def repository_index(registry: Registry, *, ready: bool) -> list[dict[str,
         for record in records:
             if not ready or record.state is State.READY:
                 entry = {"name": name, "version": str(record.version), "state": str(record.state)}
-                entries.append(entry | ({"reason": record.reason} if record.reason else {}))
+                reason = record.reason or (record.model.unverified if record.model is not None else "")
+                entries.append(entry | ({"reason": reason} if reason else {}))
     return entries
 
 

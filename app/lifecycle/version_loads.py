@@ -136,12 +136,12 @@ class VersionLoads:
         record.failures = 0
         self.registry.set(name, record, State.READY)
         log.info(
-            "model %s version %d ready on %s by %s, golden difference %.2g, %.0f us for one instance; %s",
+            "model %s version %d ready on %s by %s, %s, %.0f us for one instance; %s",
             name,
             version,
             ", ".join(record.model.instances.devices),
             record.model.provider,
-            record.model.golden_difference,
+            record.model.unverified or f"golden difference {record.model.golden_difference:.2g}",
             record.model.curve.seconds[0] * 1e6,
             record.model.instances.reason,
         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.contract.files.tree import Entry, walk
-from app.contract.manifest import MANIFEST_FILE
 from app.errors import InvalidInput, VersionRefused
+from app.repository.layouts import layout_of
 
 log = logging.getLogger("atelier.repository")
 
@@ -24,9 +24,9 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 def scan(models_dir: Path) -> dict[str, list[int]]:
     """Model name -> version numbers, newest first.
 
-    A version is a directory named by an integer without a leading zero that holds a manifest; anything
-    else (a copy in progress, a publisher's temporary directory) does not exist. A model without a
-    version is left out; one that cannot be read too, and the log says why.
+    A version is a directory named by an integer without a leading zero, in one of the forms of ``layouts``; anything
+    else (a copy in progress, a publisher's temporary directory) does not exist. A model without a version is left out;
+    one that cannot be read too, and the log says why.
     """
     models = {}
     for directory in _models(models_dir):
@@ -139,6 +139,6 @@ def _versions(model_directory: Path) -> list[int]:
         for count, entry in enumerate(found):
             if count == MODEL_ENTRIES:
                 raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
-            if _VERSION.fullmatch(entry.name) and (model_directory / entry.name / MANIFEST_FILE).is_file():
+            if _VERSION.fullmatch(entry.name) and layout_of(model_directory / entry.name) is not None:
                 numbers.append(int(entry.name))
     return sorted(numbers, reverse=True)

@@ -16,12 +16,12 @@ class Facts:
 
     Attributes:
         devices: its devices.
-        golden_difference: largest difference from Keras at load.
+        golden_difference: largest difference from Keras at load; None without golden samples.
         degraded: its device fails or its backend hangs, in at least one process.
     """
 
     devices: Sequence[str]
-    golden_difference: float
+    golden_difference: float | None
     degraded: bool
 
     def beside(self, known: "Facts | None") -> "Facts":
@@ -30,7 +30,9 @@ class Facts:
             return self
         return Facts(
             devices=sorted({*self.devices, *known.devices}),
-            golden_difference=max(self.golden_difference, known.golden_difference),
+            golden_difference=max(
+                (each for each in (self.golden_difference, known.golden_difference) if each is not None), default=None
+            ),
             degraded=self.degraded or known.degraded,
         )
 
@@ -48,6 +50,11 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
         "Largest difference from Keras in the golden samples when the version was loaded.",
         labels=VERSION_LABELS,
     )
+    verified = GaugeMetricFamily(
+        "atelier_model_verified",
+        "1 if the version gave the answers of its golden samples when it was loaded, 0 if it has none.",
+        labels=VERSION_LABELS,
+    )
     device = GaugeMetricFamily(
         "atelier_model_device", "1 for each device that a version was placed on.", labels=[*VERSION_LABELS, "device"]
     )
@@ -58,11 +65,13 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
     )
     for (name, version), known in sorted(facts.items()):
         labels = [name, str(version)]
-        golden.add_metric(labels, known.golden_difference)
+        verified.add_metric(labels, float(known.golden_difference is not None))
+        if known.golden_difference is not None:
+            golden.add_metric(labels, known.golden_difference)
         for each in known.devices:
             device.add_metric([*labels, each], 1)
         degraded.add_metric(labels, float(known.degraded))
-    yield from (golden, device, degraded)
+    yield from (golden, verified, device, degraded)
 
 
 def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bool]]) -> Iterator[Metric]:

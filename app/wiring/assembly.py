@@ -64,6 +64,7 @@ def build_lifecycle(
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
         private_dir=private_dir,
+        require_verified=settings.require_verified,
         device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),
             default_device=settings.device,

@@ -346,16 +346,15 @@ def test_bodies_of_unanswered_requests_share_one_room(bounded):
     wait_until(fits)
 
 
-def test_an_inflated_prompt_shares_that_room(tmp_path):
+def test_an_inflated_prompt_shares_that_room(tmp_path, start):
     write_verse_model(tmp_path)
-    service = Service(tmp_path, environment=BOUNDS)
+    service = start(tmp_path, environment=BOUNDS)
     prompt = gzip.compress(b'{"text_input": "' + b" " * 1_900_000 + b'"}')
     with Line(service.url) as line:
         line.send(head(path="/v2/models/verse/generate", length=1_900_000) + bytes(1_400_000))
         reply = service.client.post("/v2/models/verse/generate", content=prompt, headers={"Content-Encoding": "gzip"})
     assert reply.status_code == 503
     assert "the bodies of unanswered requests hold" in reply.json()["error"]
-    assert service.stop() == 0
 
 
 def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded):
@@ -434,9 +433,9 @@ def test_a_connection_that_is_reset_in_the_middle_of_a_body_leaves_nothing_held(
 
 
 @pytest.mark.parametrize("are_accepted", [True, False])
-def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(tiny_models, are_accepted):
+def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(tiny_models, start, are_accepted):
     """The process is stopped while they arrive, so that it finds all of them at once, the health check last."""
-    service = Service(tiny_models)
+    service = start(tiny_models)
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with ExitStack() as stack:
         if not are_accepted:
@@ -456,12 +455,11 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
             ready.register(line.socket, select.POLLIN)
         assert len(ready.poll(0)) < len(others) / 4
         assert all(line.reply()[0] == 200 for line in others)
-    assert service.stop() == 0
 
 
-def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models):
+def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models, start):
     """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive at once."""
-    service = Service(tiny_models)
+    service = start(tiny_models)
     with ExitStack() as stack:
         lines = [stack.enter_context(Line(service.url)) for _ in range(400)]
         lines[0].send(head() + BODY).reply()
@@ -473,7 +471,6 @@ def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_othe
         replies = [line.reply()[0] for line in lines]
         assert max(ms_read(line) for line in lines) > 10 * alone_ms
     assert set(replies) <= {200, 429, 503}
-    assert service.stop() == 0
 
 
 def ms_read(line):

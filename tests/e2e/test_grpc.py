@@ -941,9 +941,9 @@ def is_answered(port, preface):
     return False
 
 
-def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models):
+def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models, start):
     """gRPC itself would reset some of more than a thousand calls, and nobody would learn of them."""
-    service = GrpcService(tiny_models)
+    service = start(tiny_models)
     request = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[bytes(SIDE * SIDE)])
     request.inputs.add(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])
     service.stub.ModelInfer(request)
@@ -954,4 +954,3 @@ def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny
     assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
     answered = service.metric("atelier_requests_total", code="200", model="brightness")
     assert answered == codes[grpc.StatusCode.OK] + 1
-    assert service.stop() == 0

@@ -48,5 +48,6 @@ class FakeLoader:
             instances=SimpleNamespace(devices=["cpu"], reason="a fake"),
             provider="fake",
             golden_difference=0.0,
+            unverified="",
             curve=SimpleNamespace(seconds=[0.0]),
         )

@@ -41,12 +41,12 @@ class Verified:
 
     Attributes:
         backend: ready to serve.
-        difference: largest difference from Keras.
+        difference: largest difference from Keras; None without golden samples.
         curve: its latency.
     """
 
     backend: Backend
-    difference: float
+    difference: float | None
     curve: LatencyCurve
 
 
@@ -155,8 +155,9 @@ class DeviceChooser:
             clock=self.clock,
             sequence=request.spec.sequence,
         )
-        difference = max(gpu.difference, cpu.difference)
-        return replace(guarded, backend=routed, difference=difference, curve=faster_of(gpu.curve, cpu.curve))
+        return replace(
+            guarded, backend=routed, difference=largest_difference([gpu, cpu]), curve=faster_of(gpu.curve, cpu.curve)
+        )
 
     def _cpu_alone(self, cpu: Verified, placement: Placement, why: str) -> Placed:
         self.placer.release(placement)
@@ -192,3 +193,8 @@ def close_all(opened: Sequence[Placed]) -> None:
     """Close the backends of instances that do not come to serve."""
     for each in opened:
         each.backend.close()
+
+
+def largest_difference(backends: Sequence[Verified]) -> float | None:
+    """The largest difference from Keras; None without golden samples."""
+    return max((each.difference for each in backends if each.difference is not None), default=None)

@@ -11,19 +11,30 @@ from app.batching.batcher import Batcher
 from app.batching.instances import Instance
 from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
+from app.contract.derive import GraphFacts, derive
 from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
-from app.contract.golden import Golden
 from app.contract.labels import labels_of
 from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
+from app.contract.unlisted import list_files
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
-from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest, Placed, close_all, open_all
+from app.lifecycle.loading.device_choice import (
+    DeviceChooser,
+    GpuRequest,
+    Placed,
+    close_all,
+    largest_difference,
+    open_all,
+)
+from app.lifecycle.loading.unverified import examine
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, largest_batch, read_contract
 from app.loaded import LoadedModel
+from app.repository.layouts import Layout, layout_of
 from app.repository.policy import BackendName, ServingPolicy
-from app.runtime.backend import Backend, take_rows
+from app.runtime.backend import Backend, row_count, take_rows
+from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.savedmodel import SavedModelBackend
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.router import slowest
@@ -53,6 +64,8 @@ class Loader:
         device_chooser: opens versions on their devices; None loads everything on the CPU.
         private_dir: place of private copies of files that are too large for the memory, while a version loads.
         open_file: opens the files of a version.
+        read_facts: what a graph says of its inputs and outputs.
+        require_verified: refuse versions without golden samples.
     """
 
     models_dir: Path
@@ -67,6 +80,8 @@ class Loader:
     device_chooser: DeviceChooser | None = None
     private_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     open_file: Opener = open_regular
+    read_facts: Callable[[Graph], GraphFacts] = read_facts
+    require_verified: bool = False
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -80,8 +95,9 @@ class Loader:
             VersionRefused: says which file of the version breaks which rule.
         """
         directory = self.models_dir / name / str(version)
-        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
-        contract = read_contract(files, name)
+        files, contract = self._read(directory, name)
+        if contract.unverified and self.require_verified:
+            raise VersionRefused(f"{directory} is {contract.unverified}; --require-verified asks for golden samples")
         spec, tokenizer = contract.spec, contract.tokenizer
         serving = serving or ServingPolicy.read(directory.parent)
         policy = serving.batching
@@ -129,13 +145,32 @@ class Loader:
             batcher=batcher,
             admission=admission,
             curve=curve,
-            golden_difference=max(each.difference for each in opened),
+            golden_difference=largest_difference(opened),
+            unverified=contract.unverified,
             provider=opened[0].backend.provider,
             default_timeout_s=policy.default_timeout_ms / 1e3,
             pixel_limit=self.pixel_limit,
             max_text_characters=serving.max_text_characters,
             batching=policy,
             load_settings=serving.load_settings,
+        )
+
+    def _read(self, directory: Path, name: str) -> tuple[VersionFiles, VersionContract]:
+        """The files of a version, and its contract: as written, or derived from its graph."""
+        if layout_of(directory) is not Layout.BARE:
+            files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
+            return files, read_contract(files, name)
+        manifest = list_files(directory, self.open_file)
+        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
+        with files.graph() as graph:
+            spec = derive(name, self.read_facts(graph))
+            backend = self.make_backend(graph, spec, 1)
+        try:
+            found = examine(backend, spec)
+        finally:
+            backend.close()
+        return files, VersionContract(
+            spec=spec, tokenizer=None, golden=None, generated=found.samples, alone=found.alone
         )
 
     def _open_instances(
@@ -166,7 +201,7 @@ class Loader:
         def open_cpu() -> Backend:
             with graphs.at_hand() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
-                return self._open(now, spec, contract.golden) if alone else self.make_backend(now, spec, 1)
+                return self._open(now, contract) if alone else self.make_backend(now, spec, 1)
 
         device_chooser = self.device_chooser
         if device_chooser is None:
@@ -179,17 +214,19 @@ class Loader:
         )
         return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
-    def _open(self, graph: Graph, spec: ModelSpec, golden: Golden) -> Backend:
+    def _open(self, graph: Graph, contract: VersionContract) -> Backend:
         """The graph with one thread, or with all of them where that is measured to be worth it.
 
         To wake further threads costs more than a small model's call, and while they compute they are missing
         elsewhere: for the event loop, and for other models.
         """
+        spec, samples = contract.spec, contract.samples
         single = self.make_backend(graph, spec, 1)
-        if self.threads == 1:
+        if self.threads == 1 or samples is None:
             return single
         try:
-            row = take_rows(golden.inputs, golden.rows - 1, golden.rows)
+            rows = row_count(samples)
+            row = take_rows(samples, rows - 1, rows)
             single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
             if single_s < THREADS_FROM_S:
                 return single

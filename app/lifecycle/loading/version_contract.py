@@ -22,14 +22,31 @@ class VersionContract:
     """Everything of a version but what runs it.
 
     Attributes:
-        spec: model.json.
+        spec: model.json, or what the graph says.
         tokenizer: of text models.
-        golden: the golden samples.
+        golden: the golden samples; None if the version has none.
+        generated: inputs in their place; None if the graph runs with none of them.
+        alone: why instances of a version without golden samples run one at a time; empty if they share batches.
     """
 
     spec: ModelSpec
     tokenizer: Tokenizer | None
-    golden: Golden
+    golden: Golden | None
+    generated: Tensors | None = None
+    alone: str = ""
+
+    @property
+    def samples(self) -> Tensors | None:
+        """Realistic inputs; None if none are known."""
+        return self.generated if self.golden is None else self.golden.inputs
+
+    @property
+    def unverified(self) -> str:
+        """Why its answers are not verified; empty if they are."""
+        if self.golden is not None:
+            return ""
+        how = f"instances run one at a time: {self.alone}" if self.alone else "its batches agree with single instances"
+        return f"unverified: it has no golden samples; {how}"
 
 
 def read_contract(files: VersionFiles, name: str) -> VersionContract:
@@ -66,6 +83,11 @@ def largest_batch(contract: VersionContract, stated: int | None) -> int:
     possible = possible_batch(contract)
     if stated is None:
         return min(contract.spec.batching.max_batch_size, possible)
+    if stated > possible and contract.alone:
+        raise VersionRefused(
+            f"batching.max_batch_size is {stated}, and instances of {contract.spec.name!r} run one at a time: "
+            f"{contract.alone}"
+        )
     if stated > possible:
         raise VersionRefused(
             f"batching.max_batch_size is {stated}, and inputs and outputs of one instance of {contract.spec.name!r} "
@@ -80,6 +102,8 @@ def possible_batch(contract: VersionContract) -> int:
     Raises:
         VersionRefused: a single one is too large.
     """
+    if contract.alone:
+        return 1
     nbytes = _instance_bytes(contract)
     if nbytes > BATCH_LIMIT_BYTES:
         raise VersionRefused(
@@ -91,11 +115,13 @@ def possible_batch(contract: VersionContract) -> int:
 
 def _instance_bytes(contract: VersionContract) -> int:
     """Bytes of the inputs and outputs of one instance: as long as a text may be, else as in the golden samples."""
-    golden, step = contract.golden, contract.spec.preprocessing
+    step, known = contract.spec.preprocessing, dict(contract.samples or {})
+    if contract.golden is not None:
+        known |= contract.golden.outputs
     text = step if isinstance(step, TextPreprocessing) else None
     total = 0
     for tensor in (*contract.spec.inputs, *contract.spec.outputs):
-        samples = golden.inputs.get(tensor.name, golden.outputs.get(tensor.name))
+        samples = known.get(tensor.name)
         nbytes = tensor.fixed_bytes if samples is None else samples[0].nbytes
         if text is not None and tensor.name == text.input:
             nbytes = max(nbytes, text.max_length * tensor.numpy_dtype.itemsize)

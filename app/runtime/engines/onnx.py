@@ -6,6 +6,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from app.contract.derive import GraphFacts, TensorFacts
 from app.contract.dtypes import NAMES
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
@@ -40,15 +41,7 @@ class OnnxBackend(Backend):
     ) -> None:
         graph = Graph(graph, graph) if isinstance(graph, Path) else graph
         path, source = graph.origin, graph.source
-        options = ort.SessionOptions()
-        if isinstance(source, bytes):
-            # Otherwise weights outside the graph would be looked for in the working directory.
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning threads use a full core each while the service is idle.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = _ERRORS_ONLY
+        options = session_options(graph, threads)
         try:
             # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard
             # output.
@@ -100,6 +93,44 @@ class OnnxBackend(Backend):
     def close(self) -> None:
         """Drop the session and its memory."""
         self._session = None
+
+
+def read_facts(graph: Graph) -> GraphFacts:
+    """The declared inputs and outputs. Opens the graph, unoptimized, and closes it again.
+
+    Raises:
+        VersionRefused: ONNX Runtime cannot load the graph.
+    """
+    options = session_options(graph, threads=1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = graph.source if isinstance(graph.source, bytes) else str(graph.source)
+    try:
+        session = ort.InferenceSession(source, options, providers=_providers(None), enable_fallback=0)
+    except Exception as error:
+        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
+    return GraphFacts(_facts(session.get_inputs()), _facts(session.get_outputs()))
+
+
+def _facts(nodes: list[Any]) -> tuple[TensorFacts, ...]:
+    """A size that has a name varies."""
+    return tuple(
+        TensorFacts(node.name, node.type, tuple(size if isinstance(size, int) else None for size in node.shape))
+        for node in nodes
+    )
+
+
+def session_options(graph: Graph, threads: int) -> ort.SessionOptions:
+    """Options of every session."""
+    options = ort.SessionOptions()
+    if isinstance(graph.source, bytes):
+        # Otherwise weights outside the graph would be looked for in the working directory.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads use a full core each while the service is idle.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = _ERRORS_ONLY
+    return options
 
 
 def _providers(cuda: Mapping[str, str] | None) -> list[Any]:

@@ -1,0 +1,91 @@
+"""A version without golden samples: inputs are generated, and its answers must agree with one another.
+
+Nothing says what the right answers are. What can be checked is that they do not depend on the batch: the same input
+gives the same answer twice, alone and in a batch, in any order. Otherwise instances run one at a time.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from app.contract.model_spec import ModelSpec
+from app.contract.tensor_spec import TensorSpec
+from app.errors import BackendFailed
+from app.runtime.backend import Backend, join_rows, take_rows
+from app.types import Array, Tensors
+
+ROWS = 8
+# Tried in this order until the graph runs: for dimensions that vary, and one more than the largest whole number.
+SIZES = (8, 1, 16, 32, 64, 224)
+LIMITS = (10, 2)
+# Largest difference of an answer in a batch from the answer alone. Other numbers must be equal.
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What generated inputs have shown.
+
+    Attributes:
+        samples: input name -> (rows, *shape); None if the graph runs with none of them.
+        alone: why instances must run one at a time; empty if they may share a batch.
+    """
+
+    samples: Tensors | None
+    alone: str
+
+
+def examine(backend: Backend, spec: ModelSpec) -> Examined:
+    """Run generated inputs. Blocks."""
+    error = BackendFailed("")
+    for size, limit in product(SIZES, LIMITS):
+        samples = generated(spec, size=size, limit=limit)
+        try:
+            answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(ROWS)])
+        except BackendFailed as failed:
+            error = failed
+            continue
+        return Examined(samples=samples, alone=_why_alone(backend, spec, samples, answers))
+    return Examined(samples=None, alone=f"no generated input runs: {error.message}")
+
+
+def generated(spec: ModelSpec, *, size: int, limit: int) -> Tensors:
+    """Rows of distinct inputs: normally distributed numbers, or whole numbers from 0 to ``limit`` - 1.
+
+    Args:
+        spec: of the model.
+        size: of dimensions that vary.
+    """
+    rng = np.random.default_rng(0)
+
+    def values(tensor: TensorSpec) -> Array:
+        shape = (ROWS, *(size if each == -1 else each for each in tensor.shape))
+        drawn = rng.normal(size=shape) if tensor.numpy_dtype.kind == "f" else rng.integers(0, limit, shape)
+        return drawn.astype(tensor.numpy_dtype)
+
+    return {tensor.name: values(tensor) for tensor in spec.inputs}
+
+
+def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Tensors) -> str:
+    """Why instances must run one at a time; ``answers`` are those to each alone."""
+    if spec.batching.max_batch_size == 1:
+        return "the graph fixes its first dimension at 1"
+    for how, order in (("in a batch", slice(None)), ("in reverse order", slice(None, None, -1))):
+        batch = {name: np.ascontiguousarray(values[order]) for name, values in samples.items()}
+        try:
+            together = backend.run(batch)
+        except BackendFailed as error:
+            return f"a batch of {ROWS} does not run: {error.message}"
+        for name, values in together.items():
+            if not _agree(values, answers[name][order]):
+                return f"output {name!r} {how} differs from the answer to each instance alone"
+    return ""
+
+
+def _agree(values: Array, expected: Array) -> bool:
+    if values.dtype.kind != "f":
+        return np.array_equal(values, expected)
+    return values.shape == expected.shape and np.allclose(
+        values, expected, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True
+    )

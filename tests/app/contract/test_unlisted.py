@@ -1,0 +1,69 @@
+"""Files without a manifest are hashed once they have stopped changing."""
+
+import hashlib
+import os
+
+import pytest
+
+from app.contract.unlisted import SETTLED_S, list_files
+from app.errors import VersionRefused
+
+
+@pytest.fixture
+def version(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.bin").write_bytes(b"weights")
+    (tmp_path / ".copying").write_bytes(b"of a publication in progress")
+    return tmp_path
+
+
+def newest(directory):
+    return max(path.stat().st_ctime for path in directory.rglob("*") if path.is_file())
+
+
+def test_every_file_is_listed_with_its_size_and_hash(version):
+    manifest = list_files(version, now=lambda: newest(version) + SETTLED_S, wait=lambda seconds: None)
+    assert {name: entry.size for name, entry in manifest.files.items()} == {"model.onnx": 5, "weights/a.bin": 7}
+    assert manifest.files["model.onnx"].sha256 == hashlib.sha256(b"graph").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("age_s", "waits"), [(0.25, 0.75), (0, 1), (5, 0), (-3600, SETTLED_S)], ids=["new", "now", "old", "in the future"]
+)
+def test_the_newest_file_is_a_second_old_before_any_is_read(version, age_s, waits):
+    waited = []
+    list_files(version, now=lambda: newest(version) + age_s, wait=waited.append)
+    assert waited == [pytest.approx(waits, abs=1e-3)]
+
+
+def grow(version):
+    (version / "model.onnx").write_bytes(b"graph and more")
+
+
+def touch(version):
+    os.utime(version / "model.onnx", (1, 1))
+
+
+def add(version):
+    (version / "new").write_bytes(b"")
+
+
+def remove(version):
+    (version / "weights" / "a.bin").unlink()
+
+
+def replace(version):
+    (version / "other").write_bytes(b"graph")
+    os.replace(version / "other", version / "model.onnx")
+
+
+@pytest.mark.parametrize("change", [grow, touch, add, replace])
+def test_files_that_change_meanwhile_are_refused(version, change):
+    with pytest.raises(VersionRefused, match="its files are still changing"):
+        list_files(version, wait=lambda seconds: change(version))
+
+
+def test_a_file_that_vanishes_meanwhile_is_an_error(version):
+    with pytest.raises((VersionRefused, OSError)):
+        list_files(version, wait=lambda seconds: remove(version))

@@ -1,0 +1,205 @@
+"""A directory with nothing but model.onnx in it serves, and says that it is not verified."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.support.service import wait_until
+from tests.support.tiny_models import write_brightness_model, write_rule_model
+
+
+def bare(models, written, *, name=None, version=1):
+    """A directory NAME/VERSION with the graph of a written version alone."""
+    directory = models / (name or written.parent.name) / str(version)
+    directory.mkdir(parents=True)
+    shutil.copy(written / "model.onnx", directory)
+    return directory
+
+
+def write_graph(models, name, nodes, inputs, outputs, weights=()):
+    """A bare version of any graph."""
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(*each) for each in inputs],
+        [helper.make_tensor_value_info(*each) for each in outputs],
+        [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    directory = models / name / "1"
+    directory.mkdir(parents=True)
+    onnx.save(model, directory / "model.onnx")
+
+
+@pytest.fixture
+def source(tmp_path):
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def models(tmp_path):
+    directory = tmp_path / "models"
+    directory.mkdir()
+    return directory
+
+
+def reason(service, model):
+    [entry] = [each for each in service.client.post("/v2/repository/index").json() if each["name"] == model]
+    return entry["state"], entry.get("reason", "")
+
+
+def test_bare_and_verified_versions_serve_next_to_each_other(source, models, start):
+    bare(models, write_rule_model(source))
+    write_brightness_model(models)
+    service = start(models)
+    reply = service.client.post("/v1/models/rule:predict", json={"instances": [[1], [2.5]]})
+    assert reply.json() == {"predictions": [[1], [4]]}
+    assert reason(service, "brightness") == ("READY", "")
+    assert reason(service, "rule") == (
+        "READY",
+        "unverified: it has no golden samples; its batches agree with single instances",
+    )
+    assert service.metric("atelier_model_verified", model="rule") == 0
+    assert service.metric("atelier_model_verified", model="brightness") == 1
+    assert 'atelier_golden_difference{model="rule"' not in service.client.get("/metrics").text
+    service.says("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
+
+
+def test_what_model_json_would_say_comes_from_the_graph(source, models, start):
+    bare(models, write_rule_model(source))
+    service = start(models)
+    metadata = service.client.get("/v2/models/rule").json()
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}]
+    assert metadata["outputs"] == [{"name": "values", "datatype": "FP32", "shape": [-1, 1]}]
+    assert service.client.get("/v2/models/rule/config").json()["max_batch_size"] > 1
+
+
+def test_a_dynamic_dimension_takes_any_length(models, start):
+    write_graph(
+        models,
+        "total",
+        [helper.make_node("ReduceSum", ["x", "axis"], ["y"], keepdims=0)],
+        [("x", TensorProto.INT64, ["batch", "length"])],
+        [("y", TensorProto.INT64, ["batch"])],
+        {"axis": np.array([1], np.int64)},
+    )
+    service = start(models)
+    for length in (1, 5, 300):
+        reply = service.client.post("/v1/models/total:predict", json={"instances": [[2] * length, [3] * length]})
+        assert reply.json() == {"predictions": [2 * length, 3 * length]}
+
+
+def test_rows_that_influence_each_other_are_served_one_at_a_time(models, start):
+    write_graph(
+        models,
+        "centred",
+        [helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=0), helper.make_node("Sub", ["x", "mean"], ["y"])],
+        [("x", TensorProto.FLOAT, ["batch", 2])],
+        [("y", TensorProto.FLOAT, ["batch", 2])],
+    )
+    service = start(models)
+    reply = service.client.post("/v1/models/centred:predict", json={"instances": [[1, 3], [10, 20]]})
+    assert reply.json() == {"predictions": [[-1, 1], [-5, 5]]}
+    state, why = reason(service, "centred")
+    assert state == "READY"
+    assert why.endswith("run one at a time: output 'y' in a batch differs from the answer to each instance alone")
+    assert service.client.get("/v2/models/centred/config").json()["max_batch_size"] == 1
+
+
+def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
+    write_graph(
+        models,
+        "single",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [("x", TensorProto.FLOAT, [1, 2])],
+        [("y", TensorProto.FLOAT, [1, 2])],
+    )
+    service = start(models)
+    reply = service.client.post("/v1/models/single:predict", json={"instances": [[1, 3], [10, 20]]})
+    assert reply.json() == {"predictions": [[1, 3], [10, 20]]}
+    (models / "single" / "serving.json").write_text(json.dumps({"batching": {"max_batch_size": 8}}))
+    reply = service.client.post("/v2/repository/models/single/load")
+    assert reply.status_code == 400
+    assert (
+        "batching.max_batch_size is 8, and instances of 'single' run one at a time: the graph fixes its first "
+        "dimension at 1" in reply.json()["error"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error"),
+    [
+        ([("x", TensorProto.FLOAT, [3])], "input 'x' has shape [3]; its first dimension must be the batch"),
+        ([("x", TensorProto.STRING, ["batch"])], "input 'x' is a tensor(string); tensors of bool, uint8"),
+    ],
+)
+def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, models, start, inputs, error):
+    bare(models, write_rule_model(source))
+    [(_, element, shape)] = inputs
+    write_graph(models, "odd", [helper.make_node("Identity", ["x"], ["y"])], inputs, [("y", element, shape)])
+    service = start(models)
+    assert service.client.get("/v2/models/rule/ready").status_code == 200
+    state, why = reason(service, "odd")
+    assert state == "UNAVAILABLE"
+    assert error in why
+
+
+def test_what_is_no_graph_is_refused(models, start):
+    directory = models / "broken" / "1"
+    directory.mkdir(parents=True)
+    (directory / "model.onnx").write_bytes(b"not a graph")
+    service = start(models, wait_ready=False)
+    wait_until(lambda: "ONNX Runtime cannot load the graph" in service.log)
+
+
+def test_a_new_version_is_followed_once_it_is_complete(source, models, start):
+    written = write_rule_model(source)
+    bare(models, written)
+    service = start(models)
+    directory = models / "rule" / "2"
+    directory.mkdir()
+    graph = (written / "model.onnx").read_bytes()
+    (directory / "model.onnx").write_bytes(graph[:50])  # a copy that is not complete yet
+    (directory / "model.onnx").write_bytes(graph)
+    wait_until(lambda: service.client.get("/v2/models/rule/versions/2/ready").status_code == 200)
+    wait_until(lambda: service.client.post("/v1/models/rule:predict", json={"instances": [[1]]}).status_code == 200)
+
+
+def test_a_copy_in_progress_of_one_of_our_versions_is_not_taken_for_a_graph_alone(source, models, start):
+    write_brightness_model(models)
+    written = write_brightness_model(source, version=2)
+    directory = models / "brightness" / "2"
+    directory.mkdir()
+    for name in ("model.json", "model.onnx"):
+        shutil.copy(written / name, directory)
+    service = start(models)
+    assert [each["version"] for each in service.client.post("/v2/repository/index").json()] == ["1"]
+
+
+def test_versions_without_golden_samples_can_be_refused(source, models, start):
+    bare(models, write_rule_model(source))
+    write_brightness_model(models)
+    service = start(models, "--require-verified")
+    state, why = reason(service, "rule")
+    assert state == "UNAVAILABLE"
+    assert why.endswith("--require-verified asks for golden samples")
+    assert reason(service, "brightness") == ("READY", "")
+
+
+def test_promotion_and_canary_work_as_for_any_version(source, models, start):
+    written = write_rule_model(source)
+    bare(models, written)
+    bare(models, written, version=2)
+    service = start(models)
+    assert service.client.post("/v2/repository/models/rule/promote", json={"version": 1}).status_code == 200
+    assert service.client.post("/v2/models/rule/infer", json=infer([[1]])).json()["model_version"] == "1"
+    assert service.client.post("/v2/repository/models/rule/rollback").status_code == 200
+    assert service.client.post("/v2/models/rule/infer", json=infer([[1]])).json()["model_version"] == "2"
+
+
+def infer(rows):
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 1], "data": rows}]}
