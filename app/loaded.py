@@ -124,6 +124,12 @@ class LoadedModel:
             return None
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 
+    def as_sent(self, outputs: Tensors) -> Tensors:
+        """Outputs (rows, *shape) as a client gets them: those of a model without a batch dimension have none."""
+        if self.spec.batched:
+            return outputs
+        return {name: values.reshape(values.shape[1:]) for name, values in outputs.items()}
+
     def timeout_s(self, options: RequestOptions) -> float:
         """Seconds after the first byte of a request for which its client waits for the answer."""
         return self.default_timeout_s if options.timeout_s is None else options.timeout_s

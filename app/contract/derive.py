@@ -1,6 +1,5 @@
 """The contract of a model that comes without model.json, derived from what its graph says. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -39,23 +38,48 @@ class GraphFacts:
     outputs: tuple[TensorFacts, ...]
 
 
-def derive(name: str, facts: GraphFacts) -> ModelSpec:
-    """The contract of model ``name``.
+def derive(name: str, facts: GraphFacts) -> tuple[ModelSpec, str]:
+    """The contract of model ``name``, and why its requests cannot share a batch; empty if they may.
 
-    The first dimension of every tensor is the batch. Where the graph fixes it at 1, instances run one at a time
-    (``batching.max_batch_size`` is 1).
+    If the first dimension of every tensor varies, it is taken for the batch. If it is 1 in every tensor, instances run
+    one at a time. Otherwise there is no batch dimension, and each request runs as a whole.
 
     Raises:
-        VersionRefused: a tensor has no batch dimension, one of another size, or elements that are not numbers; or a
-            limit of model.json is exceeded.
+        VersionRefused: the elements of a tensor are not numbers, or a limit of model.json is exceeded.
     """
-    firsts = {_first_size(kind, tensor) for kind, tensors in _kinds(facts) for tensor in tensors}
-    hints = BatchingHints(max_batch_size=1) if 1 in firsts else BatchingHints()
+    firsts = {tensor.shape[:1] for tensor in (*facts.inputs, *facts.outputs)}
+    if firsts == {(None,)}:
+        return _contract(name, facts, BatchingHints(), batched=True), ""
+    alone = BatchingHints(max_batch_size=1)
+    if firsts == {(1,)}:
+        return _contract(name, facts, alone, batched=True), "the graph fixes its first dimension at 1"
+    return _contract(name, facts, alone, batched=False), "its tensors do not share a first dimension that varies"
+
+
+def without_batch(spec: ModelSpec) -> ModelSpec:
+    """The contract of a graph whose first dimension turns out not to be a batch: it is a dimension that varies."""
+
+    def whole(tensor: TensorSpec) -> TensorSpec:
+        return TensorSpec(
+            name=tensor.name, dtype=tensor.dtype, shape=(-1, *tensor.shape), finite=tensor.finite, batched=False
+        )
+
+    return ModelSpec(
+        name=spec.name,
+        inputs=tuple(map(whole, spec.inputs)),
+        outputs=tuple(map(whole, spec.outputs)),
+        batching=BatchingHints(max_batch_size=1),
+        opset=spec.opset,
+        trained_on=spec.trained_on,
+    )
+
+
+def _contract(name: str, facts: GraphFacts, hints: BatchingHints, *, batched: bool) -> ModelSpec:
     try:
         return ModelSpec(
             name=name,
-            inputs=tuple(_spec("input", tensor) for tensor in facts.inputs),
-            outputs=tuple(_spec("output", tensor) for tensor in facts.outputs),
+            inputs=tuple(_spec("input", tensor, batched=batched) for tensor in facts.inputs),
+            outputs=tuple(_spec("output", tensor, batched=batched) for tensor in facts.outputs),
             batching=hints,
             opset=1,
             trained_on=_NOT_KNOWN,
@@ -64,25 +88,14 @@ def derive(name: str, facts: GraphFacts) -> ModelSpec:
         raise VersionRefused(f"the graph does not make a contract: {error.errors()[0]['msg']}") from error
 
 
-def _kinds(facts: GraphFacts) -> Sequence[tuple[str, Sequence[TensorFacts]]]:
-    return ("input", facts.inputs), ("output", facts.outputs)
-
-
-def _first_size(kind: str, tensor: TensorFacts) -> int | None:
-    if not tensor.shape or tensor.shape[0] not in {None, 1}:
-        shape = [size if size is not None else "any" for size in tensor.shape]
-        raise VersionRefused(
-            f"{kind} {shown(tensor.name)!r} has shape {shape}; its first dimension must be the batch: of any size, or 1"
-        )
-    return tensor.shape[0]
-
-
-def _spec(kind: str, tensor: TensorFacts) -> TensorSpec:
+def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
     dtype = _DTYPES.get(tensor.onnx_type)
     if dtype is None:
         hint = "; export a scikit-learn classifier with zipmap=False" if tensor.onnx_type.startswith("seq(map") else ""
         raise VersionRefused(
             f"{kind} {shown(tensor.name)!r} is a {tensor.onnx_type}; tensors of {', '.join(NAMES)} are served{hint}"
         )
-    shape = tuple(-1 if size is None else size for size in tensor.shape[1:])
-    return TensorSpec(name=tensor.name, dtype=dtype, shape=shape, finite=False)
+    shape = tuple(-1 if size is None else size for size in tensor.shape)
+    return TensorSpec(
+        name=tensor.name, dtype=dtype, shape=shape[1:] if batched else shape, finite=False, batched=batched
+    )

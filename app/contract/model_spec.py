@@ -97,6 +97,11 @@ class ModelSpec(Frozen):
     def _outputs_by_name(self) -> dict[str, TensorSpec]:
         return {tensor.name: tensor for tensor in self.outputs}
 
+    @cached_property
+    def batched(self) -> bool:
+        """Whether tensors have a batch dimension; see ``TensorSpec``."""
+        return self.inputs[0].batched
+
     def write(self, directory: Path) -> None:
         """Write model.json to ``directory``."""
         (directory / SPEC_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -32,6 +32,8 @@ class TensorSpec(Frozen):
         minimum, maximum: inclusive range of every element; None means the range of the dtype (all finite
             values of a floating point type).
         finite: whether NaN and infinity are refused; only inputs of a floating point type may allow them.
+        batched: whether tensors have a batch dimension in front; without one, ``shape`` is that of the whole tensor,
+            and a request is one instance. Not in model.json.
     """
 
     name: str = Field(min_length=1, max_length=256)
@@ -40,6 +42,7 @@ class TensorSpec(Frozen):
     minimum: float | None = None
     maximum: float | None = None
     finite: bool = True
+    batched: bool = Field(default=True, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
@@ -86,8 +89,8 @@ class TensorSpec(Frozen):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Shape with the batch dimension in front, in the form of Open Inference Protocol metadata."""
-        return (-1, *self.shape)
+        """Shape of the tensors of a request, in the form of Open Inference Protocol metadata."""
+        return (-1, *self.shape) if self.batched else self.shape
 
     @property
     def in_words(self) -> str:

@@ -154,7 +154,8 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         if call.rollout is not None and model is call.rollout.stable:
             call.rollout.copy(inputs, prediction)
         answered = self._clock()
-        reply = await self._decoding.printed(request.print_answer, prediction.outputs, model, options, began=call.began)
+        outputs = dict(model.as_sent(prediction.outputs))
+        reply = await self._decoding.printed(request.print_answer, outputs, model, options, began=call.began)
         timings.encode = self._clock() - answered
         return reply
 

@@ -22,16 +22,20 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
     """Check names, shapes, range and finiteness; cast to the signature's dtypes.
 
     Args:
-        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as int64 or float64.
+        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as int64 or float64. Without a
+            batch dimension, (*shape).
         spec: the contract of the model version.
 
     Returns:
-        name -> C-contiguous array of the signature's dtype, all with the same number of rows, at least one.
+        name -> C-contiguous array of the signature's dtype, all with the same number of rows, at least one; without a
+        batch dimension, one row.
 
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
     """
     expected = spec.inputs
+    if not spec.batched:
+        inputs = {name: values[np.newaxis] for name, values in inputs.items()}
     if len(inputs) == len(expected) == 1 and expected[0].name in inputs:  # nearly every request
         name = expected[0].name
         conformed = {name: _conform_tensor(inputs[name], expected[0])}

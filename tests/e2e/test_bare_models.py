@@ -93,21 +93,123 @@ def test_a_dynamic_dimension_takes_any_length(models, start):
         assert reply.json() == {"predictions": [2 * length, 3 * length]}
 
 
-def test_rows_that_influence_each_other_are_served_one_at_a_time(models, start):
+def write_centred_model(models):
+    """Subtracts the mean of all rows: its first dimension varies and is no batch."""
     write_graph(
         models,
         "centred",
-        [helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=0), helper.make_node("Sub", ["x", "mean"], ["y"])],
-        [("x", TensorProto.FLOAT, ["batch", 2])],
-        [("y", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]), helper.make_node("Sub", ["x", "mean"], ["y"])],
+        [("x", TensorProto.FLOAT, ["rows", 2])],
+        [("y", TensorProto.FLOAT, ["rows", 2])],
     )
+
+
+def test_if_rows_influence_each_other_each_request_runs_as_it_was_sent(models, start):
+    write_centred_model(models)
     service = start(models)
-    reply = service.client.post("/v1/models/centred:predict", json={"instances": [[1, 3], [10, 20]]})
-    assert reply.json() == {"predictions": [[-1, 1], [-5, 5]]}
+    rows, answer = [[1, 3], [10, 20]], [[-4.5, -8.5], [4.5, 8.5]]
+    assert service.client.post("/v1/models/centred:predict", json={"instances": rows}).json() == {"predictions": answer}
+    assert service.client.post("/v1/models/centred:predict", json={"inputs": rows}).json() == {"outputs": answer}
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 2], "data": rows}]}
+    [output] = service.client.post("/v2/models/centred/infer", json=document).json()["outputs"]
+    assert (output["shape"], output["data"]) == ([2, 2], [value for row in answer for value in row])
     state, why = reason(service, "centred")
     assert state == "READY"
-    assert why.endswith("run one at a time: output 'y' in a batch differs from the answer to each instance alone")
-    assert service.client.get("/v2/models/centred/config").json()["max_batch_size"] == 1
+    assert why.endswith(
+        "each request runs as a whole: output 'y' in a batch differs from the answer to each instance alone"
+    )
+    config = service.client.get("/v2/models/centred/config").json()
+    assert (config["max_batch_size"], config["input"][0]["dims"]) == (0, [-1, 2])
+
+
+def write_clock_model(models):
+    """A state, a step that is one number, and outputs of different ranks: nothing is a batch."""
+    write_graph(
+        models,
+        "clock",
+        [
+            helper.make_node("Add", ["state", "step"], ["next"]),
+            helper.make_node("ReduceSum", ["next"], ["total"], keepdims=0),
+        ],
+        [("state", TensorProto.INT64, [2, "n"]), ("step", TensorProto.INT64, [])],
+        [("next", TensorProto.INT64, [2, "n"]), ("total", TensorProto.INT64, [])],
+    )
+
+
+def test_tensors_without_a_batch_dimension_are_sent_and_answered_whole(models, start):
+    write_clock_model(models)
+    service = start(models)
+    state = [[1, 2, 3], [4, 5, 6]]
+    reply = service.client.post("/v1/models/clock:predict", json={"inputs": {"state": state, "step": 10}})
+    assert reply.json() == {"outputs": {"next": [[11, 12, 13], [14, 15, 16]], "total": 81}}
+    document = {
+        "inputs": [
+            {"name": "state", "datatype": "INT64", "shape": [2, 3], "data": state},
+            {"name": "step", "datatype": "INT64", "shape": [], "data": [10]},
+        ]
+    }
+    outputs = service.client.post("/v2/models/clock/infer", json=document).json()["outputs"]
+    assert [(each["shape"], each["data"]) for each in outputs] == [([2, 3], [11, 12, 13, 14, 15, 16]), ([], [81])]
+    metadata = service.client.get("/v2/models/clock").json()
+    assert [each["shape"] for each in metadata["inputs"]] == [[2, -1], []]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            {"instances": [{"state": [1, 2], "step": 1}, {"state": [3, 4], "step": 1}]},
+            "an instance of 'step' has shape (2,); expected one int64",
+        ),
+        ({"inputs": {"state": [[1, 2, 3]], "step": 1}}, "an instance of 'state' has shape (1, 3); expected int64"),
+        ({"inputs": {"state": [[1], [2]], "step": [1]}}, "an instance of 'step' has shape (1,); expected one int64"),
+    ],
+)
+def test_a_tensor_of_another_shape_is_refused(models, start, body, error):
+    write_clock_model(models)
+    reply = start(models).client.post("/v1/models/clock:predict", json=body)
+    assert reply.status_code == 400
+    assert error in reply.json()["error"]
+
+
+def test_outputs_that_have_no_rows_in_common_cannot_be_answered_by_row(models, start):
+    write_graph(
+        models,
+        "total",
+        [
+            helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+            helper.make_node("Identity", ["x"], ["same"]),
+        ],
+        [("x", TensorProto.FLOAT, ["n"])],
+        [("total", TensorProto.FLOAT, []), ("same", TensorProto.FLOAT, ["n"])],
+    )
+    service = start(models)
+    reply = service.client.post("/v1/models/total:predict", json={"instances": [1, 2]})
+    assert reply.status_code == 400
+    assert reply.json()["error"] == "the outputs differ in their first dimension: send 'inputs' in place of 'instances'"
+    reply = service.client.post("/v1/models/total:predict", json={"inputs": [1, 2]})
+    assert reply.json() == {"outputs": {"total": 3, "same": [1, 2]}}
+
+
+def test_a_raw_body_is_the_whole_tensor(models, start):
+    write_graph(
+        models,
+        "square",
+        [helper.make_node("Mul", ["x", "x"], ["y"])],
+        [("x", TensorProto.FLOAT, [4])],
+        [("y", TensorProto.FLOAT, [4])],
+    )
+    service = start(models)
+    body = np.array([1, 2, 3, 4], np.float32).tobytes()
+    reply = service.client.post(
+        "/v2/models/square/infer", content=body, headers={"Inference-Header-Content-Length": "0"}
+    )
+    assert np.frombuffer(reply.content[-16:], np.float32).tolist() == [1, 4, 9, 16]
+    octets = {"Content-Type": "application/octet-stream"}
+    reply = service.client.post("/v1/models/square:predict", content=body, headers=octets)
+    assert reply.json() == {"predictions": [1, 4, 9, 16]}
+    reply = service.client.post("/v1/models/square:predict", content=2 * body, headers=octets)
+    assert reply.status_code == 400
 
 
 def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
@@ -125,15 +227,15 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
     reply = service.client.post("/v2/repository/models/single/load")
     assert reply.status_code == 400
     assert (
-        "batching.max_batch_size is 8, and instances of 'single' run one at a time: the graph fixes its first "
-        "dimension at 1" in reply.json()["error"]
+        "batching.max_batch_size is 8, and 'single' cannot batch: the graph fixes its first dimension at 1"
+        in reply.json()["error"]
     )
 
 
 @pytest.mark.parametrize(
     ("inputs", "error"),
     [
-        ([("x", TensorProto.FLOAT, [3])], "input 'x' has shape [3]; its first dimension must be the batch"),
+        ([("x", TensorProto.FLOAT, ["batch", 2**30])], "the graph does not make a contract"),
         ([("x", TensorProto.STRING, ["batch"])], "input 'x' is a tensor(string); tensors of bool, uint8"),
     ],
 )

@@ -1,6 +1,7 @@
 """Replies with tensors, as JSON."""
 
 import json
+from typing import Any
 
 import numpy as np
 import orjson
@@ -26,7 +27,7 @@ def dump(value: dict[str, JsonValue]) -> bytes:
 def _dump(value: JsonValue) -> bytes:
     """Encode with orjson, large values in parts, since each call holds the interpreter lock until it returns."""
     if size_of(value) <= NUMBERS_AT_ONCE:
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(value, default=_scalar, option=orjson.OPT_SERIALIZE_NUMPY)
     if isinstance(value, dict):
         return b"{%b}" % b",".join(b"%b:%b" % (orjson.dumps(key), _dump(item)) for key, item in value.items())
     if isinstance(value, np.ndarray) and value[0].size <= NUMBERS_AT_ONCE:
@@ -35,6 +36,11 @@ def _dump(value: JsonValue) -> bytes:
     else:
         parts = [_dump(item) for item in value]
     return b"[%b]" % b",".join(parts)
+
+
+def _scalar(array: Array) -> Any:
+    """The number of an array without dimensions, which orjson does not know."""
+    return array[()] if array.dtype.kind == "f" else array.item()
 
 
 def size_of(value: JsonValue) -> int:

@@ -101,7 +101,12 @@ def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
             f"body of {len(body)} bytes is not a whole number of instances of {tensor.in_words}, "
             f"{tensor.instance_bytes} bytes each"
         )
-    return {tensor.name: np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)}
+    rows = np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)
+    if tensor.batched:
+        return {tensor.name: rows}
+    if len(rows) != 1:
+        raise InvalidInput(f"body of {len(body)} bytes; {tensor.in_words} has {tensor.instance_bytes} bytes")
+    return {tensor.name: rows[0]}
 
 
 def _multipart(content_type: str, body: bytes, check: Callable[[], None]) -> list[bytes | str]:

@@ -137,7 +137,7 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
             f"unexpected size for input {spec.name!r}: body of {len(body)} bytes; one instance is "
             f"{spec.instance_in_words}, {step_bytes} bytes{' a step' if spec.is_variable else ''}"
         )
-    values = np.frombuffer(body, dtype=dtype).reshape(1, *spec.shape)
+    values = np.frombuffer(body, dtype=dtype).reshape((1, *spec.shape) if spec.batched else spec.shape)
     requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
     return InferenceRequest({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
 

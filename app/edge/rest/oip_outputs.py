@@ -112,7 +112,7 @@ def print_infer(
 def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel) -> Printed:
     if not one.class_count:
         return Printed(one.name, spec.oip_datatype, values.shape, values)
-    scores = values.reshape(len(values), -1)
+    scores = values.reshape(values.shape[0] if values.ndim else 1, -1)
     step = model.spec.postprocessing
     labels = model.classes if step is not None and step.output == one.name else ()
     best = best_classes(scores, min(one.class_count, scores.shape[1]))

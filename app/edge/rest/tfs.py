@@ -85,7 +85,10 @@ def print_predict(outputs: Answer, layout: Layout) -> bytes:
         return dump({"outputs": outputs if single is None else single})
     if single is not None:
         return dump({"predictions": single})
-    rows = len(next(iter(outputs.values())))
+    counts = {values.shape[:1] for values in outputs.values()}
+    if len(counts) > 1 or () in counts:
+        raise InvalidInput("the outputs differ in their first dimension: send 'inputs' in place of 'instances'")
+    [(rows,)] = counts
     return dump({"predictions": [{name: values[row] for name, values in outputs.items()} for row in range(rows)]})
 
 

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instance
 from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
-from app.contract.derive import GraphFacts, derive
+from app.contract.derive import GraphFacts, derive, without_batch
 from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
 from app.contract.labels import labels_of
@@ -163,15 +165,16 @@ class Loader:
         manifest = list_files(directory, self.open_file)
         files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
         with files.graph() as graph:
-            spec = derive(name, self.read_facts(graph))
+            spec, alone = derive(name, self.read_facts(graph))
             backend = self.make_backend(graph, spec, 1)
         try:
-            found = examine(backend, spec)
+            samples, differs = examine(backend, spec, may_batch=not alone)
         finally:
             backend.close()
-        return files, VersionContract(
-            spec=spec, tokenizer=None, golden=None, generated=found.samples, alone=found.alone
-        )
+        if spec.batched and differs:
+            spec = without_batch(spec)
+            samples = None if samples is None else {name: values[:, np.newaxis] for name, values in samples.items()}
+        return files, VersionContract(spec=spec, tokenizer=None, golden=None, generated=samples, alone=alone or differs)
 
     def _open_instances(
         self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate

@@ -1,10 +1,9 @@
 """A version without golden samples: inputs are generated, and its answers must agree with one another.
 
 Nothing says what the right answers are. What can be checked is that they do not depend on the batch: the same input
-gives the same answer twice, alone and in a batch, in any order. Otherwise instances run one at a time.
+gives the same answer twice, alone and in a batch, in any order. Otherwise each request runs as it was sent.
 """
 
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -23,21 +22,18 @@ LIMITS = (10, 2)
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Examined:
-    """What generated inputs have shown.
+def examine(backend: Backend, spec: ModelSpec, *, may_batch: bool) -> tuple[Tensors | None, str]:
+    """Run generated inputs. Blocks.
 
-    Attributes:
-        samples: input name -> (rows, *shape); None if the graph runs with none of them.
-        alone: why instances must run one at a time; empty if they may share a batch.
+    Args:
+        backend: of the version.
+        spec: its contract.
+        may_batch: whether to try a batch, too.
+
+    Returns:
+        Input name -> (rows, *shape), None if the graph runs with none of them; and why instances must not share a
+        batch, empty if they may.
     """
-
-    samples: Tensors | None
-    alone: str
-
-
-def examine(backend: Backend, spec: ModelSpec) -> Examined:
-    """Run generated inputs. Blocks."""
     error = BackendFailed("")
     for size, limit in product(SIZES, LIMITS):
         samples = generated(spec, size=size, limit=limit)
@@ -45,9 +41,9 @@ def examine(backend: Backend, spec: ModelSpec) -> Examined:
             answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(ROWS)])
         except BackendFailed as failed:
             error = failed
-            continue
-        return Examined(samples=samples, alone=_why_alone(backend, spec, samples, answers))
-    return Examined(samples=None, alone=f"no generated input runs: {error.message}")
+        else:
+            return samples, _why_alone(backend, samples, answers) if may_batch else ""
+    return None, f"no generated input runs: {error.message}"
 
 
 def generated(spec: ModelSpec, *, size: int, limit: int) -> Tensors:
@@ -67,10 +63,8 @@ def generated(spec: ModelSpec, *, size: int, limit: int) -> Tensors:
     return {tensor.name: values(tensor) for tensor in spec.inputs}
 
 
-def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Tensors) -> str:
-    """Why instances must run one at a time; ``answers`` are those to each alone."""
-    if spec.batching.max_batch_size == 1:
-        return "the graph fixes its first dimension at 1"
+def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
+    """Why instances must not share a batch; ``answers`` are those to each alone."""
     for how, order in (("in a batch", slice(None)), ("in reverse order", slice(None, None, -1))):
         batch = {name: np.ascontiguousarray(values[order]) for name, values in samples.items()}
         try:

@@ -45,8 +45,10 @@ class VersionContract:
         """Why its answers are not verified; empty if they are."""
         if self.golden is not None:
             return ""
-        how = f"instances run one at a time: {self.alone}" if self.alone else "its batches agree with single instances"
-        return f"unverified: it has no golden samples; {how}"
+        if not self.alone:
+            return "unverified: it has no golden samples; its batches agree with single instances"
+        unit = "instances run one at a time" if self.spec.batched else "each request runs as a whole"
+        return f"unverified: it has no golden samples; {unit}: {self.alone}"
 
 
 def read_contract(files: VersionFiles, name: str) -> VersionContract:
@@ -85,8 +87,7 @@ def largest_batch(contract: VersionContract, stated: int | None) -> int:
         return min(contract.spec.batching.max_batch_size, possible)
     if stated > possible and contract.alone:
         raise VersionRefused(
-            f"batching.max_batch_size is {stated}, and instances of {contract.spec.name!r} run one at a time: "
-            f"{contract.alone}"
+            f"batching.max_batch_size is {stated}, and {contract.spec.name!r} cannot batch: {contract.alone}"
         )
     if stated > possible:
         raise VersionRefused(

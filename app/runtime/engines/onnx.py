@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from app.contract.derive import GraphFacts, TensorFacts
@@ -62,6 +63,7 @@ class OnnxBackend(Backend):
         _agree(path, "input", spec.inputs, self._session.get_inputs())
         _agree(path, "output", spec.outputs, self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
+        self._batched = spec.batched
 
     @property
     def session(self) -> Any:
@@ -80,10 +82,14 @@ class OnnxBackend(Backend):
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``."""
+        if not self._batched:
+            inputs = {name: values.reshape(values.shape[1:]) for name, values in inputs.items()}
         try:
             results = self._session.run(self._outputs, inputs)
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
+        if not self._batched:
+            return {name: values[np.newaxis] for name, values in zip(self._outputs, results, strict=True)}
         rows = row_count(inputs)
         for name, values in zip(self._outputs, results, strict=True):
             if len(values) != rows:

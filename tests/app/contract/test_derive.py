@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.contract.derive import GraphFacts, TensorFacts, derive
+from app.contract.derive import GraphFacts, TensorFacts, derive, without_batch
 from app.contract.dtypes import NAMES
 from app.errors import VersionRefused
 
@@ -12,7 +12,8 @@ def facts(*inputs, outputs=(("y", "tensor(float)", (None, 3)),)):
 
 
 def test_the_first_dimension_is_the_batch_and_others_that_vary_stay_open():
-    spec = derive("m", facts(("x", "tensor(float)", (None, 3, None)), ("ids", "tensor(int64)", (None,))))
+    spec, alone = derive("m", facts(("x", "tensor(float)", (None, 3, None)), ("ids", "tensor(int64)", (None,))))
+    assert (spec.batched, alone) == (True, "")
     assert [(tensor.name, tensor.dtype, tensor.shape) for tensor in spec.inputs] == [
         ("x", "float32", (3, -1)),
         ("ids", "int64", ()),
@@ -22,27 +23,55 @@ def test_the_first_dimension_is_the_batch_and_others_that_vary_stay_open():
 
 
 def test_numbers_may_be_nan_because_nothing_says_that_they_may_not():
-    assert not derive("m", facts(("x", "tensor(float)", (None,)))).inputs[0].finite
+    assert not derive("m", facts(("x", "tensor(float)", (None,))))[0].inputs[0].finite
 
 
 def test_a_batch_of_exactly_one_runs_instances_one_at_a_time():
-    assert derive("m", facts(("x", "tensor(float)", (1, 3)))).batching.max_batch_size == 1
+    given = facts(("x", "tensor(float)", (1, 3)), outputs=[("y", "tensor(float)", (1,))])
+    spec, alone = derive("m", given)
+    assert (spec.batched, spec.inputs[0].shape, spec.batching.max_batch_size) == (True, (3,), 1)
+    assert alone == "the graph fixes its first dimension at 1"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "output"),
+    [
+        ([()], (None,)),
+        ([(4, None)], (None,)),
+        ([(None, 2), (2, None, 128), ()], (None, 1)),
+        ([(None, 2), (1, 2)], (None,)),
+        ([(None,)], ()),
+        ([(None,)], (3,)),
+    ],
+)
+def test_without_a_first_dimension_that_all_tensors_share_there_is_no_batch(shapes, output):
+    inputs = [(f"x{index}", "tensor(float)", shape) for index, shape in enumerate(shapes)]
+    spec, alone = derive("m", facts(*inputs, outputs=[("y", "tensor(float)", output)]))
+    assert not spec.batched
+    assert alone == "its tensors do not share a first dimension that varies"
+    assert [tensor.batch_shape for tensor in spec.inputs] == [
+        tuple(-1 if size is None else size for size in shape) for shape in shapes
+    ]
+
+
+def test_a_batch_that_is_none_becomes_a_dimension_that_varies():
+    spec = without_batch(derive("m", facts(("x", "tensor(float)", (None, 3))))[0])
+    assert not spec.batched
+    assert [tensor.shape for tensor in (*spec.inputs, *spec.outputs)] == [(-1, 3), (-1, 3)]
+
+
+def test_whether_there_is_a_batch_is_not_written_to_model_json():
+    assert "batched" not in derive("m", facts(("x", "tensor(float)", ())))[0].model_dump_json()
 
 
 @pytest.mark.parametrize(("dtype", "names"), NAMES.items())
 def test_every_element_type_is_known(dtype, names):
-    assert derive("m", facts(("x", names.onnx, (None,)))).inputs[0].dtype == dtype
+    assert derive("m", facts(("x", names.onnx, (None,))))[0].inputs[0].dtype == dtype
 
 
 @pytest.mark.parametrize(
     ("given", "error"),
     [
-        (facts(("x", "tensor(float)", ())), r"input 'x' has shape \[\]; its first dimension must be the batch"),
-        (facts(("x", "tensor(float)", (4, None))), r"input 'x' has shape \[4, 'any'\]; its first dimension must"),
-        (
-            facts(("x", "tensor(float)", (None,)), outputs=[("y", "tensor(float)", (3,))]),
-            r"output 'y' has shape \[3\]; its first dimension must be the batch: of any size, or 1",
-        ),
         (
             facts(("x", "tensor(string)", (None,))),
             r"input 'x' is a tensor\(string\); tensors of bool, uint8, .* served",
