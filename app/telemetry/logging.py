@@ -38,8 +38,10 @@ class TextFormatter(logging.Formatter):
     """One line of text: time, level, message, and further fields as ``name=value``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line without a traceback."""
+        """The line without a traceback. Whatever a client or a file has put into it, it is one line."""
         fields: dict[str, object] = getattr(record, "fields", {})
+        if not record.message.isprintable():
+            record.message = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in record.message)
         return super().formatMessage(record) + "".join(f" {name}={_shown(value)}" for name, value in fields.items())
 
 
