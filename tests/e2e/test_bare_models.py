@@ -292,7 +292,13 @@ def test_versions_without_golden_samples_can_be_refused(source, models, start):
     assert reason(service, "brightness") == ("READY", "")
 
 
-def test_promotion_and_canary_work_as_for_any_version(source, models, start):
+def test_settings_of_triton_are_not_passed_over_in_silence(source, models, start):
+    bare(models, write_rule_model(source))
+    (models / "rule" / "config.pbtxt").write_text('platform: "onnxruntime_onnx"')
+    start(models).says("model rule: config.pbtxt is not read; its contract comes from the graph")
+
+
+def test_promotion_and_rollback_work_as_for_any_version(source, models, start):
     written = write_rule_model(source)
     bare(models, written)
     bare(models, written, version=2)

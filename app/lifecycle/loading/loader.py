@@ -1,5 +1,6 @@
 """From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,10 +44,14 @@ from app.runtime.router import slowest
 from app.runtime.warmup import LatencyCurve, median_seconds
 from app.types import Clock
 
+log = logging.getLogger("atelier.lifecycle")
+
 # All threads are used for models that take at least that long for one row with one thread, if the others cut the time
 # to this share.
 THREADS_FROM_S = 0.001
 THREADS_GAIN = 0.75
+# Triton's settings of a model, next to its versions.
+TRITON_CONFIG_FILE = "config.pbtxt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +167,8 @@ class Loader:
         if layout_of(directory) is not Layout.BARE:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             return files, read_contract(files, name)
+        if (directory.parent / TRITON_CONFIG_FILE).exists():
+            log.warning("model %s: %s is not read; its contract comes from the graph", name, TRITON_CONFIG_FILE)
         manifest = list_files(directory, self.open_file)
         files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
         with files.graph() as graph:
