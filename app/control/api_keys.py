@@ -177,6 +177,8 @@ class ApiKeys:
         self._path = path
         self._clock = clock
         self._seen: object = None
+        # Why the file could not be read the last time; empty if it could.
+        self._mistake = ""
         self._keys: dict[bytes, _Key] = {}
         self._seen = self._look()
         self._use(read_keys(path))
@@ -230,14 +232,17 @@ class ApiKeys:
         Blocks while it reads.
         """
         seen = self._look()
-        if seen == self._seen:
+        if seen == self._seen and not self._mistake:
             return
         self._seen = seen
         try:
             found = read_keys(self._path)
-        except KeysUnreadable as error:
-            log.error("%s; the previous keys stay in effect", error)
+        except KeysUnreadable as error:  # the reason may pass without a change of the file, so it is read again
+            if str(error) != self._mistake:
+                log.error("%s; the previous keys stay in effect", error)
+            self._mistake = str(error)
             return
+        self._mistake = ""
         self._use(found)
 
     def _look(self) -> object:

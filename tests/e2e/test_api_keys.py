@@ -44,6 +44,7 @@ def keys(place):
         "admin": new_key(path, "operator", "--scopes", "admin,metrics"),
         "both": new_key(path, "tool", "--scopes", "infer,admin"),
         "slow": new_key(path, "slow", "--scopes", "infer", "--rate", "0.5"),
+        "large": new_key(path, "large", "--scopes", "infer", "--rate", "1"),
     }
 
 
@@ -100,6 +101,12 @@ def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 2
     assert predict(service.client, keys["infer"]).status_code == 200
+
+
+def test_a_large_request_counts_once(service, keys):
+    """It begins on the short way through the service and is handed to the long one."""
+    assert predict(service.client, keys["large"], LARGE).status_code == 413  # more instances than fit the queue
+    assert predict(service.client, keys["large"], LARGE).status_code == 429
 
 
 def test_the_access_log_names_the_key_of_a_refused_request(place, keys, start):

@@ -57,9 +57,10 @@ class InferenceProtocol(GuardedProtocol):
             return
         self._arriving.parts.append(body)
         if self._body_bytes > HIGH_WATER_LIMIT:
-            parts, self._arriving = self._arriving.parts, None
+            parts, visit, self._arriving = self._arriving.parts, self._arriving.request.visit, None
             self.cycle.response_complete = True  # the request will not be answered
             super()._take_request()
+            self.scope["state"]["visit"] = visit  # admitted already: a second time would count for its API key
             super()._take_body(b"".join(parts))
 
     def _complete_request(self) -> None:

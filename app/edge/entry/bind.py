@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.errors import CannotListen
@@ -25,6 +25,8 @@ class Bind:
 
     host: str
     port: int | None
+    # Which Unix sockets were created here. An inode may be used again, so the time counts, too.
+    _created: list[tuple[int, int, int]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> "Bind":
@@ -52,15 +54,23 @@ class Bind:
             CannotListen: the address is in use, or does not belong to this machine.
         """
         try:
-            return await listen(self.host, self.port) if self.port is not None else [_listen_unix(self.host)]
+            if self.port is not None:
+                return await listen(self.host, self.port)
+            listening = _listen_unix(self.host)
+            self._created.append(_identity(self.host))
+            return [listening]
         except OSError as error:
             raise CannotListen(f"cannot listen on {self} for administrators: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Remove a Unix socket from the disk, since nothing listens on it any more."""
+        """Remove the Unix socket that was created here, since nothing listens on it any more.
+
+        Another service may have created its own at the same path, after this one had closed.
+        """
         if self.port is None:
             with suppress(OSError):
-                Path(self.host).unlink()
+                if _identity(self.host) in self._created:
+                    Path(self.host).unlink()
 
     def __str__(self) -> str:
         if self.port is None:
@@ -85,6 +95,11 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     for each in sockets:
         each.listen(BACKLOG)
     return sockets
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def _listen_unix(path: str) -> socket.socket:

@@ -8,9 +8,12 @@ from google.protobuf.message import DecodeError
 from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
+from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.wire_size import check_fields
 from app.errors import InvalidInput, ServingError
 
+# Fields of an inference request that are tensors, and have parameters and a shape of their own.
+_TENSORS = frozenset(pb.ModelInferRequest.DESCRIPTOR.fields_by_name[name].number for name in ("inputs", "outputs"))
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 
@@ -41,11 +44,12 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
 def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
     read = handler.request_deserializer
+    within = _TENSORS if path.endswith("/ModelInfer") else ()
 
     def deserialize(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
-            check_fields(data)
+            check_fields(data, within)
             return read(data)
         except InvalidInput as error:
             return error

@@ -81,13 +81,14 @@ class Dispatch(Answering[HttpRequest, Reply]):
         elif route.api == "v1" and route.verb not in V1_VERBS:
             await self._door.pass_through(scope, receive, send, replying(error_reply(_malformed(scope))))
         else:
-            began = scope.get("state", {}).get("began_at")
+            state = scope.get("state", {})
+            began, visit = state.get("began_at"), state.get("visit")
             request = HttpRequest(
                 route=route,
                 began=self._clock() if began is None else began,
                 headers=scope["headers"],
                 query=scope["query_string"],
-                visit=self._door.visit(scope["headers"], scope_peer(scope)),
+                visit=visit or self._door.visit(scope["headers"], scope_peer(scope)),
                 receive=receive,
                 send=send,
             )

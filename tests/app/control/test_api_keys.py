@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -107,6 +108,36 @@ def test_a_changed_file_counts_at_the_next_look_and_fills_no_bucket(path, clock)
     assert ask(keys, later) == "two"
     with pytest.raises(RateExceeded):
         ask(keys, key)
+
+
+@pytest.fixture
+def no_descriptors():
+    """A function after which no file can be opened, and one after which files can be opened again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield (
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard)),
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_file_that_could_not_be_read_is_read_at_the_next_look_though_it_has_not_changed(
+    path, clock, caplog, no_descriptors
+):
+    """A key that was withdrawn while no file could be opened must not stay in force."""
+    withdrawn = add_key(path, name="one", scopes=["infer"], rate=None)
+    keys = ApiKeys(path, clock=clock)
+    path.write_text('{"keys": []}')
+    use_up, give_back = no_descriptors
+    use_up()
+    keys.reread()
+    keys.reread()
+    give_back()
+    assert ask(keys, withdrawn) == "one"
+    assert caplog.text.count("the previous keys stay in effect") == 1
+    keys.reread()
+    with pytest.raises(Unauthenticated):
+        ask(keys, withdrawn)
 
 
 BROKEN = {

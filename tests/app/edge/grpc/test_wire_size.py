@@ -27,6 +27,18 @@ def test_as_many_fields_as_accepted_are_no_problem_and_one_more_is_refused(field
         check_fields(most + field)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_fields_of_a_tensor_count_too(more):
+    parameters = (MOST_FIELDS - 2 + more) * b"\x22\x00"
+    tensor = b"\x2a" + bytes([len(parameters) & 0x7F | 0x80, len(parameters) >> 7]) + parameters
+    check_fields(FILL + tensor)
+    if more:
+        with pytest.raises(InvalidInput, match="fields"):
+            check_fields(FILL + tensor, within={5})
+    else:
+        check_fields(FILL + tensor, within={5})
+
+
 @pytest.mark.parametrize(
     "end",
     [
