@@ -42,6 +42,8 @@ def list_files(
     wait(min(SETTLED_S, max(0.0, newest + SETTLED_S - now())))
     files = {}
     for name, status in before:
+        if name.startswith(".") or "/." in name:  # a tool's own file: while it grows, a copy is in progress
+            continue
         with opened(directory / name, opener) as descriptor:
             sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
         files[name] = FileEntry(size=status.st_size, sha256=sha256)
@@ -54,7 +56,7 @@ def list_files(
 
 
 def _files(directory: Path) -> list[tuple[str, os.stat_result]]:
-    entries: list[Entry] = [each for each in walk(directory, hidden=False) if not each.is_directory]
+    entries: list[Entry] = [each for each in walk(directory) if not each.is_directory]
     return sorted((each.name, each.status) for each in entries if S_ISREG(each.status.st_mode))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.contract.files.tree import Entry, walk
 from app.errors import InvalidInput, VersionRefused
-from app.repository.layouts import layout_of
+from app.repository.layouts import Layout, layout_of
 
 log = logging.getLogger("atelier.repository")
 
@@ -134,11 +134,12 @@ def version_number(text: str) -> int:
 
 
 def _versions(model_directory: Path) -> list[int]:
-    numbers = []
+    found_as: dict[Layout, list[int]] = {layout: [] for layout in Layout}
     with os.scandir(model_directory) as found:
         for count, entry in enumerate(found):
             if count == MODEL_ENTRIES:
                 raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
-            if _VERSION.fullmatch(entry.name) and layout_of(model_directory / entry.name) is not None:
-                numbers.append(int(entry.name))
-    return sorted(numbers, reverse=True)
+            if _VERSION.fullmatch(entry.name) and (layout := layout_of(model_directory / entry.name)) is not None:
+                found_as[layout].append(int(entry.name))
+    # Next to a version with a manifest, a graph alone is the beginning of another one that is being copied.
+    return sorted(found_as[Layout.ATELIER] or found_as[Layout.BARE], reverse=True)

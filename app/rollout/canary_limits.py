@@ -1,4 +1,4 @@
-"""When a canary is halted: the limits of ``rollout.canary_limits``, over windows of its counts."""
+"""When a canary is halted: the limits of ``rollout.rollback``, over windows of its counts."""
 
 from app.repository.policy import RollbackPolicy, RolloutPolicy
 from app.rollout.comparison import Comparison

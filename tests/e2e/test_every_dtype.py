@@ -142,7 +142,8 @@ def test_grpc_contents(service):
         ("int32", True, "is true; expected a number"),
         ("float16", 1e5, "value 100000 at [1] is outside -65504 to 65504"),
         ("float64", "1e400", "the number 1e400 is too big for 64 bits"),
-        ("int64", 2**64, "holds an integer that does not fit 64 bits"),
+        ("int64", 2**64, "value 1.84467e+19 at [1] is outside -9223372036854775808 to 9223372036854775807"),
+        ("int64", 10**400, "holds an integer that does not fit 64 bits"),
         ("uint64", "1.5", "value 1.5 at [1] is not a whole number"),
     ],
 )

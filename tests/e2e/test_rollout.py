@@ -352,7 +352,7 @@ def test_a_canary_that_does_not_load_changes_nothing(start, models):
         ({"rollout": {"canary": {"percent": 101}}}, "rollout.canary.percent is 101: Input should be less than"),
         ({"rollout": {"canary": {"percent": "5"}}}, "rollout.canary.percent is '5': Input should be a valid number"),
         ({"rollout": {"shadow": {"precent": 5}}}, "unknown key 'precent' in rollout.shadow; known: percent"),
-        ({"rollout": {"rollback": {"max_error_rate": 2}}}, "rollout.canary_limits.max_error_rate is 2: "),
+        ({"rollout": {"rollback": {"max_error_rate": 2}}}, "rollout.rollback.max_error_rate is 2: "),
         (
             {"version_labels": {"stable": 1, "canary": 1}},
             "version_labels: stable and canary both name version 1; they must differ",

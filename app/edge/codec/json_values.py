@@ -80,7 +80,7 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
     for index, item in enumerate(level if kinds - {int, float} else ()):
         if isinstance(item, bool) or not isinstance(item, int | float):
             raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; expected a number")
-    for dtype in (np.int64, np.uint64) if kinds == {int} else (np.float64,):
+    for dtype in (np.int64, np.uint64, np.float64) if kinds == {int} else (np.float64,):
         with suppress(OverflowError):
             return np.array(level, dtype=dtype).reshape(shape)
     raise InvalidInput(f"{name} holds an integer that does not fit 64 bits")

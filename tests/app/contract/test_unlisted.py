@@ -58,7 +58,12 @@ def replace(version):
     os.replace(version / "other", version / "model.onnx")
 
 
-@pytest.mark.parametrize("change", [grow, touch, add, replace])
+def grow_hidden(version):
+    """As rsync writes the next file."""
+    (version / ".copying").write_bytes(b"more of it")
+
+
+@pytest.mark.parametrize("change", [grow, touch, add, replace, grow_hidden])
 def test_files_that_change_meanwhile_are_refused(version, change):
     with pytest.raises(VersionRefused, match="its files are still changing"):
         list_files(version, wait=lambda seconds: change(version))
