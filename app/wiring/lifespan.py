@@ -121,6 +121,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         tls=settings.tls,
         message_limit_bytes=settings.body_limit_bytes,
         max_connections=settings.max_connections,
+        handshake_timeout_s=settings.head_timeout_s,
         stop_timeout_s=settings.shutdown_timeout_s,
     )
     try:

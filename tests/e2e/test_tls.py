@@ -232,3 +232,14 @@ def is_let_in(service, ca):
         return httpx.get(service.url + "/v2/health/live", verify=context(ca)).status_code == 200
     except httpx.ConnectError:
         return False
+
+
+def test_a_grpc_client_that_never_finishes_its_handshake_is_disconnected_in_time(models, server):
+    """gRPC's own limit is two minutes."""
+    flags_ = (*flags(server), "--grpc-port", "0")
+    service = Service(models, *flags_, wait_ready=False, environment={"ATELIER_HEAD_TIMEOUT_S": "1"})
+    found = re.search(r"gRPC listens on \S+:(\d+)", service.log)
+    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=20) as line:
+        line.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert line.recv(100) == b""
+    assert service.stop() == 0

@@ -34,6 +34,7 @@ class GrpcServer:
         tls: encryption; None: no TLS.
         message_limit_bytes: largest request; gRPC answers a larger one with RESOURCE_EXHAUSTED.
         max_connections: most open connections; gRPC closes further ones.
+        handshake_timeout_s: for a client to complete the handshakes of TLS and HTTP/2.
         stop_timeout_s: seconds in which calls in progress may finish.
     """
 
@@ -47,6 +48,7 @@ class GrpcServer:
         tls: Tls | None,
         message_limit_bytes: int,
         max_connections: int,
+        handshake_timeout_s: float,
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
@@ -56,6 +58,7 @@ class GrpcServer:
         self._tls = tls
         self._message_limit_bytes = message_limit_bytes
         self._max_connections = max_connections
+        self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -73,6 +76,7 @@ class GrpcServer:
         options = [
             ("grpc.max_receive_message_length", self._message_limit_bytes),
             ("grpc.max_allowed_incoming_connections", self._max_connections),
+            ("grpc.server_handshake_timeout_ms", int(self._handshake_timeout_s * 1e3)),
             ("grpc.server.max_pending_requests", PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
             # Without this, a second service would share the port instead of being refused.
