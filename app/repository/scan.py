@@ -112,7 +112,7 @@ def fingerprint(directory: Path) -> Hashable:
 
 def _marks(entries: Iterable[Entry]) -> Hashable:
     files = [(entry.name, entry.status) for entry in entries if not entry.is_directory]
-    return tuple(sorted((name, status.st_size, status.st_mtime_ns, status.st_ino) for name, status in files))
+    return tuple(sorted((name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for name, each in files))
 
 
 def _is_version_link(entry: Entry) -> bool:

@@ -16,6 +16,17 @@ def models(tmp_path):
     return models
 
 
+def test_permissions_that_are_given_back_are_noticed(models):
+    """They change neither the size of a file nor its time of modification."""
+    settings = models / "m" / "serving.json"
+    settings.write_text("{}")
+    settings.chmod(0)
+    before = snapshot(models), fingerprint(models / "m")
+    settings.chmod(0o644)
+    assert snapshot(models)["m"] != before[0]["m"]
+    assert fingerprint(models / "m") != before[1]
+
+
 def test_links_in_circles_end_and_their_coming_and_going_is_noticed(models):
     before = snapshot(models)
     for name in "ab":
