@@ -16,6 +16,7 @@ TASK_S = 0.0003
 ACCEPTS = 16
 # Health checks do not wait for a turn: to answer all of a burst may take seconds.
 _HEALTH = (b"GET /v2/health/", b"GET /livez", b"GET /healthz")
+_END = b"\r\n\r\n"
 
 
 class Reader(Protocol):
@@ -58,7 +59,7 @@ class Turns:
         if not self._is_in_turn:
             self._begin(loop)
             return False
-        if (not self._waiting and time.perf_counter() < self._until) or data.startswith(_HEALTH):
+        if (not self._waiting and time.perf_counter() < self._until) or _is_health(data):
             return False
         try:
             self._bodies.take(len(data))
@@ -89,3 +90,8 @@ class Turns:
             reader, nbytes = self._waiting.popleft()
             self._bodies.release(nbytes)
             reader.read_on()
+
+
+def _is_health(data: bytes) -> bool:
+    """Whether the bytes are a health check and nothing else: what follows one must not pass the turns with it."""
+    return data.startswith(_HEALTH) and data.find(_END) == len(data) - len(_END)

@@ -6,7 +6,7 @@ from app.edge.budget import ByteBudget
 from app.edge.connection.turns import ACCEPTS, TURN_S, Turns
 
 pytestmark = pytest.mark.anyio
-HEALTH = b"GET /v2/health/live HTTP/1.1\r\n"
+HEALTH = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
 OTHER = b"POST /v1/models/m:predict HTTP/1.1\r\n"
 
 
@@ -62,6 +62,13 @@ async def test_a_health_check_reads_before_those_that_wait():
     them[1].receive()
     them[2].receive(HEALTH)
     assert order == [them[0], them[2]]
+
+
+async def test_what_follows_a_health_check_waits_with_it():
+    them, order, _ = readers(2)
+    them[0].receive()
+    them[1].receive(HEALTH + OTHER)
+    assert order == them[:1]
 
 
 async def test_bytes_that_wait_count_as_bodies():
