@@ -9,7 +9,7 @@ from collections.abc import Collection
 from app.errors import InvalidInput
 
 # Smaller messages are parsed in any case.
-SMALL_BYTES = 65_536
+SMALL_BYTES = 4_096
 MOST_FIELDS = 2_048
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
