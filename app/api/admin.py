@@ -4,6 +4,7 @@ from fastapi import Request
 
 from app.control.administration import AdminCall, AdminRule, is_loopback
 from app.control.api_keys import ApiKeys, Scope
+from app.control.credentials import read_credentials
 from app.control.peer import scope_peer
 from app.control.sites import host_name, is_own_page
 from app.errors import Forbidden
@@ -32,9 +33,7 @@ class AdminGuard:
         self._rule.check(
             AdminCall(
                 name=path,
-                credentials=_raw(headers.get("authorization")) or b"",
-                api_key=_raw(headers.get("x-api-key")) or b"",
-                how="the header Authorization",
+                credentials=read_credentials(headers.raw),
                 is_near=peer.is_near,
                 is_at_listener=peer.is_admin,
                 fields=headers.keys(),
@@ -62,13 +61,7 @@ class KeyGuard:
 
     async def __call__(self, request: Request) -> None:
         """Check one request. Raises as ``ApiKeys.check`` does."""
-        headers = request.headers
-        self._keys.check(
-            self._scope,
-            authorization=_raw(headers.get("authorization")) or b"",
-            api_key=_raw(headers.get("x-api-key")) or b"",
-            how="the header Authorization",
-        )
+        self._keys.check(self._scope, read_credentials(request.headers.raw))
 
 
 def _raw(value: str | None) -> bytes | None:

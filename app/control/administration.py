@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from typing import Any, Literal, NoReturn, Protocol
 
 from app.control.api_keys import ApiKeys
+from app.control.credentials import Credentials
 from app.errors import Forbidden, InvalidInput, Unsupported
 from app.repository.serving_file import Promotion
 
-_BEARER = "Bearer "
 _FORWARDING = frozenset(
     {"forwarded", "via", "x-real-ip", "x-original-forwarded-for", "true-client-ip", "cf-connecting-ip"}
 )
@@ -45,18 +45,14 @@ class AdminCall:
 
     Attributes:
         name: name of the call, for messages.
-        credentials: its authorization value; empty without one.
-        api_key: its x-api-key value; empty without one.
-        how: the protocol's name for the place of the key: "the header Authorization".
+        credentials: its key.
         is_near: it arrived at an address that only this machine can reach.
         is_at_listener: it arrived at the listener for administrators.
         fields: names of its headers or metadata, in lower case.
     """
 
     name: str
-    credentials: bytes
-    api_key: bytes
-    how: str
+    credentials: Credentials
     is_near: bool
     is_at_listener: bool
     fields: Collection[str]
@@ -65,7 +61,7 @@ class AdminCall:
 class AdminRule:
     """Decides which calls come from administrators.
 
-    With an admin key, a call must carry it: ``Authorization: Bearer KEY``. Without one, the service must listen only on
+    With an admin key, a call must carry it, as ``Credentials`` says. Without one, the service must listen only on
     this machine, the call must come from it, and no proxy header may show that it was forwarded. A proxy that adds no
     header cannot be distinguished from a local caller; use ``mode`` or the listener in that case.
 
@@ -127,12 +123,11 @@ class AdminRule:
             )
 
     def _check_key(self, call: AdminCall) -> None:
-        if self._key and hmac.compare_digest(call.credentials, (_BEARER + self._key).encode()):
+        if self._key and hmac.compare_digest(call.credentials.key, self._key.encode()):
             return
-        if self._keys is not None:
-            self._keys.check("admin", authorization=call.credentials, api_key=call.api_key, how=call.how)
-        else:
-            raise Forbidden(f"{call.name} requires the admin key; send {call.how}: Bearer KEY")
+        if self._keys is None:
+            raise Forbidden(f"{call.name} requires the admin key; send {call.credentials.place}: Bearer KEY")
+        self._keys.check("admin", call.credentials)
 
 
 def forwarding(fields: Collection[str]) -> str | None:

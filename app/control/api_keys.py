@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.files.regular import read_file
+from app.control.credentials import Credentials
 from app.errors import Forbidden, KeysUnreadable, RateExceeded, ServingError, Unauthenticated
 
 log = logging.getLogger("atelier.keys")
@@ -31,7 +32,6 @@ FILE_LIMIT_BYTES = 2**20
 # Limits of a key's rate, in requests per second: the slowest is about one a day.
 SLOWEST_RATE = 1e-5
 FASTEST_RATE = 1e6
-_BEARER = b"bearer "
 _SECRET_BYTES = 32
 _INDEX_BYTES = 8
 
@@ -65,7 +65,7 @@ class KeysFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: tuple[KeyEntry, ...] = Field(default=(), max_length=4_096)
+    keys: tuple[KeyEntry, ...] = Field(max_length=4_096)
 
 
 def read_keys(path: Path) -> KeysFile:
@@ -186,33 +186,28 @@ class ApiKeys:
     def check(
         self,
         scope: Scope,
+        credentials: Credentials,
         *,
-        authorization: bytes,
-        api_key: bytes,
-        how: str,
         found: Callable[[str], object] = lambda name: None,
     ) -> str:
         """Check one call.
 
         Args:
             scope: scope that the call requires.
-            authorization: its authorization value; empty without one.
-            api_key: its x-api-key value; empty without one.
-            how: the protocol's name for the place of the first: "the header Authorization".
+            credentials: of the call.
             found: called with the name of a valid key, even if the key does not allow the call.
 
         Returns:
             The key's name.
 
         Raises:
-            Unauthenticated: the call has no key, or an unknown one.
+            Unauthenticated: the call has no key, an unknown one, or several.
             Forbidden: the key has other scopes.
             RateExceeded: the key was used for too many requests.
         """
-        is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
-        given = authorization[len(_BEARER) :] if is_bearer else api_key
+        given = credentials.key
         if not given:
-            raise Unauthenticated(f"an API key is required; send {how}: Bearer KEY, or x-api-key: KEY")
+            raise Unauthenticated(f"an API key is required; send {credentials.place}: Bearer KEY, or x-api-key: KEY")
         digest = hashlib.sha256(given).digest()
         key = self._keys.get(digest[:_INDEX_BYTES])
         if key is None or not hmac.compare_digest(key.digest, digest):

@@ -7,6 +7,7 @@ import time
 
 import grpc
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 
 from tests.e2e.test_connections import Line, head
 from tests.e2e.test_grpc import GrpcService, pixels, refusal
@@ -95,6 +96,25 @@ def test_admin_routes_take_the_admin_key_and_keys_for_administrators(service, ke
     assert service.client.post(LOAD).status_code == 401
 
 
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+@pytest.mark.parametrize(
+    ("path", "body"), [(PREDICT, IMAGE), (PREDICT, LARGE), (LOAD, b"")], ids=["small", "large", "admin"]
+)
+def test_a_key_that_is_sent_twice_opens_nothing(service, keys, name, path, body):
+    """A proxy may have checked one of them, and the service would take the other."""
+    prefix = "Bearer " if name == "authorization" else ""
+    for pair in (("wrong", keys["both"]), (keys["both"], "wrong"), (keys["both"], keys["both"])):
+        refused = service.client.post(path, content=body, headers=[(name, prefix + key) for key in pair])
+        assert refused.status_code == 401
+        assert refused.json()["error"] == f"{name} was sent twice; send it once"
+
+
+def test_the_admin_key_is_sent_like_any_other(service):
+    for name, value in (("authorization", f"bearer {ADMIN_KEY}"), ("x-api-key", ADMIN_KEY)):
+        assert service.client.post(LOAD, headers={name: value}).status_code == 200
+        service.triton.load_model("brightness", headers={name: value})
+
+
 def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
     assert predict(service.client, keys["slow"]).status_code == 200
     refused = predict(service.client, keys["slow"])
@@ -130,6 +150,18 @@ def test_grpc_asks_for_the_same_keys(service, keys):
     service.triton.load_model("brightness", headers=admin)
     assert refusal(service.triton.load_model, "brightness")[0] == "UNAUTHENTICATED"
     assert service.triton.is_server_ready()
+
+
+def test_over_grpc_a_key_that_is_sent_twice_opens_nothing(service, keys):
+    metadata = [("authorization", "Bearer wrong"), ("authorization", f"Bearer {keys['both']}")]
+    for call, request in (
+        (service.stub.ModelInfer, pb.ModelInferRequest(model_name="brightness")),
+        (service.stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="brightness")),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            call(request, metadata=metadata)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert refused.value.details() == "authorization was sent twice; send it once"
 
 
 def test_metrics_can_ask_for_a_key(place, keys, start):

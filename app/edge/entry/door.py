@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 from app.control.api_keys import ApiKeys
+from app.control.credentials import Credentials, read_credentials
 from app.control.peer import Peer, scope_peer
 from app.control.sites import Sites
 from app.edge.entry.access_log import AccessLog
@@ -20,7 +21,6 @@ log = logging.getLogger("atelier.edge")
 # Probes use any address of the machine in the Host header, and their replies reveal almost nothing.
 _PROBES = frozenset({"/v2/health/live", "/v2/health/ready", "/livez", "/healthz"})
 _NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
-_SECRETS = frozenset({b"authorization", b"x-api-key"})
 
 
 @dataclass(slots=True)
@@ -32,6 +32,7 @@ class Visit:
         noted: the headers that the door reads.
         request_id: its id.
         headers: headers for its reply.
+        credentials: its credentials; None if the service has no API keys.
         is_admitted: whether it passed the checks.
         key: name of its API key; None without one.
     """
@@ -40,6 +41,7 @@ class Visit:
     noted: dict[bytes, bytes]
     request_id: bytes
     headers: tuple[Header, ...]
+    credentials: Credentials | None
     is_admitted: bool = False
     key: str | None = None
 
@@ -73,18 +75,18 @@ class Door:
         self._sites = sites
         self._cors = cors
         self._keys = keys
-        self._noted = _NOTED if keys is None else _NOTED | _SECRETS
         self.access_log = access_log
         self.ids = RequestIds()
 
-    def visit(self, headers: Iterable[Header], peer: Peer) -> Visit:
+    def visit(self, headers: Collection[Header], peer: Peer) -> Visit:
         """A visit, from the headers of the request, names in lower case."""
-        noted_names = self._noted
-        noted = {name: value for name, value in headers if name in noted_names}
+        noted = {name: value for name, value in headers if name in _NOTED}
         request_id = self.ids.name(noted.get(HEADER))
-        if self._cors is None:
-            return Visit(peer, noted, request_id, ((HEADER, request_id),))
-        return Visit(peer, noted, request_id, ((HEADER, request_id), *self._cors.headers(noted.get(b"origin"))))
+        credentials = None if self._keys is None else read_credentials(headers)
+        own: tuple[Header, ...] = ((HEADER, request_id),)
+        if self._cors is not None:
+            own += tuple(self._cors.headers(noted.get(b"origin")))
+        return Visit(peer, noted, request_id, own, credentials)
 
     def admit(self, visit: Visit) -> None:
         """Check an inference request.
@@ -99,13 +101,8 @@ class Door:
             origin, fetch_site = noted.get(b"origin"), noted.get(b"sec-fetch-site")
             self._sites.check_page(origin=origin, fetch_site=fetch_site, host=noted.get(b"host"))
         if self._keys is not None:
-            self._keys.check(
-                "infer",
-                authorization=noted.get(b"authorization", b""),
-                api_key=noted.get(b"x-api-key", b""),
-                how="the header Authorization",
-                found=partial(setattr, visit, "key"),
-            )
+            assert visit.credentials is not None
+            self._keys.check("infer", visit.credentials, found=partial(setattr, visit, "key"))
         visit.is_admitted = True
 
     def lets_in(self, visit: Visit) -> bool:
@@ -153,7 +150,7 @@ class Door:
                 ms=round(1e3 * (time.monotonic() - began), 3),
             )
 
-    def turned_away(self, headers: Iterable[Header], peer: Peer, code: int) -> tuple[Header, ...]:
+    def turned_away(self, headers: Collection[Header], peer: Peer, code: int) -> tuple[Header, ...]:
         """Headers for the reply to a request that its connection refuses; the head may be incomplete."""
         visit = self.visit(headers, peer)
         if self.access_log is not None and self.access_log.takes(code):

@@ -15,7 +15,7 @@ from app.edge.codec.decoding import Decoding
 from app.edge.entry.access_log import AccessLog
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.messages import check_size, is_small, parse_infer, plain_parameters
-from app.edge.grpc.metadata import PLACE_OF_KEY, Metadata, client_of
+from app.edge.grpc.metadata import Metadata, client_of
 from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
 from app.edge.rest.oip_inputs import read_options
@@ -94,13 +94,7 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
     def admit(self, call: GrpcCall) -> None:
         """Check its API key, and how many parts its message has."""
         if self._keys is not None:
-            self._keys.check(
-                "infer",
-                authorization=call.metadata.raw("authorization"),
-                api_key=call.metadata.raw("x-api-key"),
-                how=PLACE_OF_KEY,
-                found=partial(setattr, call, "key"),
-            )
+            self._keys.check("infer", call.metadata.credentials, found=partial(setattr, call, "key"))
         check_size(call.message)
 
     async def read(self, call: GrpcCall) -> None:

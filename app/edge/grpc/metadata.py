@@ -5,8 +5,9 @@ from urllib.parse import unquote
 from grpc.aio import ServicerContext
 
 from app.control.administration import is_loopback
+from app.control.credentials import Credentials, read_credentials
 
-PLACE_OF_KEY = "the metadata authorization"
+_PLACE = "the metadata authorization"
 
 
 class Metadata:
@@ -16,15 +17,24 @@ class Metadata:
         fields: name in lower case -> value; the last value of a repeated name.
     """
 
-    __slots__ = ("fields",)
+    __slots__ = ("_all", "fields")
 
     def __init__(self, context: ServicerContext) -> None:
-        self.fields: dict[str, str | bytes] = dict(context.invocation_metadata() or ())
+        self._all: tuple[tuple[str, str | bytes], ...] = tuple(context.invocation_metadata() or ())
+        self.fields: dict[str, str | bytes] = dict(self._all)
 
     def raw(self, name: str) -> bytes:
         """A value; empty if the name was not sent."""
-        value = self.fields.get(name, b"")
-        return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+        return _bytes(self.fields.get(name, b""))
+
+    @property
+    def credentials(self) -> Credentials:
+        """The key of the call."""
+        return read_credentials(((name.encode(), _bytes(value)) for name, value in self._all), _PLACE)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
 
 
 def client_of(context: ServicerContext) -> str:

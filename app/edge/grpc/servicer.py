@@ -25,7 +25,7 @@ from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference import GrpcInference, Refusal
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
-from app.edge.grpc.metadata import PLACE_OF_KEY, Metadata, client_of, is_near
+from app.edge.grpc.metadata import Metadata, client_of, is_near
 from app.edge.respond import is_fault, status_of
 from app.errors import NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
@@ -217,9 +217,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._admin.check(
             AdminCall(
                 name=call,
-                credentials=metadata.raw("authorization"),
-                api_key=metadata.raw("x-api-key"),
-                how=PLACE_OF_KEY,
+                credentials=metadata.credentials,
                 is_near=is_near(context),
                 is_at_listener=False,
                 fields=metadata.fields,

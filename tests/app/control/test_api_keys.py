@@ -9,10 +9,9 @@ from contextlib import suppress
 import pytest
 
 from app.control.api_keys import SLOWEST_RATE, ApiKeys, add_key, read_keys
+from app.control.credentials import read_credentials
 from app.errors import Forbidden, KeysUnreadable, RateExceeded, Unauthenticated
 from tests.support.fakes import FakeClock
-
-HOW = "the header Authorization"
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def clock():
 
 
 def ask(keys, key, scope="infer"):
-    return keys.check(scope, authorization=f"Bearer {key}".encode(), api_key=b"", how=HOW)
+    return keys.check(scope, read_credentials([(b"authorization", f"Bearer {key}".encode())]))
 
 
 def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
@@ -48,8 +47,8 @@ def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
     two = add_key(path, name="two", scopes=["admin"], rate=None)
     keys = ApiKeys(path, clock=clock)
     assert ask(keys, one) == "one"
-    assert keys.check("infer", authorization=f"bearer {one}".encode(), api_key=b"", how=HOW) == "one"
-    assert keys.check("infer", authorization=b"", api_key=one.encode(), how=HOW) == "one"
+    assert keys.check("infer", read_credentials([(b"authorization", f"bearer {one}".encode())])) == "one"
+    assert keys.check("infer", read_credentials([(b"x-api-key", one.encode())])) == "one"
     assert ask(keys, two, "admin") == "two"
     with pytest.raises(Forbidden, match="the API key 'two' is for admin; 'infer' is required"):
         ask(keys, two)
@@ -143,6 +142,7 @@ def test_a_file_that_could_not_be_read_is_read_at_the_next_look_though_it_has_no
 BROKEN = {
     "no JSON": "{",
     "another document": "[]",
+    "no list of keys": "{}",
     "an unknown field": '{"keys": [], "more": 1}',
     "a hash that is none": '{"keys": [{"name": "a", "sha256": "s3cret", "scopes": ["infer"]}]}',
     "no scope": json.dumps({"keys": [{"name": "a", "sha256": "0" * 64, "scopes": []}]}),
