@@ -13,7 +13,7 @@ from app import __version__
 from app.api.admin import AdminGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
-from app.api.health import health_router, probes_router
+from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.oip import oip_router
@@ -28,6 +28,7 @@ from app.edge.connection.limits import Connections, HttpLimits
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
 from app.edge.entry.door import Door
+from app.edge.entry.probes import Probes
 from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
@@ -106,12 +107,12 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         observer=metrics,
         clock=time.perf_counter,
     )
+    app.probes = Probes(registry)
     exposition = CollectorRegistry()
     exposition.register(metrics)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=exposition)
-    app.include_router(health_router(registry))
-    app.include_router(probes_router(registry))
+    app.include_router(health_router(app.probes))
     app.include_router(models_router(registry))
     app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
     app.include_router(statistics_router(registry, app.total))  # before the routes that accept any model name

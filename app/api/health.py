@@ -1,47 +1,41 @@
-"""Liveness and readiness under the paths of the Open Inference Protocol."""
+"""Liveness and readiness: below /v2/health as in the Open Inference Protocol, and the paths common in Kubernetes."""
 
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
 
-from app.lifecycle.registry import Registry
+from app.edge.entry.probes import Probes
 
+_Answer = dict[str, bool]
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Loading, shutting down, or no model loaded"}}
 
 
-def health_router(registry: Registry) -> APIRouter:
-    """Routes under /v2/health."""
-    router = APIRouter(prefix="/v2/health", tags=["health"])
-
-    @router.get("/live", summary="The process is running; independent of the models")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
-
-    @router.get("/ready", summary="The service accepts requests", responses=_NOT_READY)
-    async def ready() -> Any:
-        return _ready(registry)
-
-    return router
-
-
-def probes_router(registry: Registry) -> APIRouter:
-    """/livez and /healthz, the paths that Kubernetes made common; same as live and ready."""
+def health_router(probes: Probes) -> APIRouter:
+    """Routes of the health checks. The command line's server answers most of them before they come here."""
     router = APIRouter(tags=["health"])
 
-    @router.head("/livez", include_in_schema=False)
-    @router.get("/livez", summary="Same as /v2/health/live")
-    async def livez() -> dict[str, bool]:
-        return {"live": True}
+    @router.get("/v2/health/live", response_model=_Answer, summary="The process is running")
+    async def live(request: Request) -> Any:
+        return _response(probes, request)
 
-    @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", summary="Same as /v2/health/ready", responses=_NOT_READY)
-    async def healthz() -> Any:
-        return _ready(registry)
+    @router.get(
+        "/v2/health/ready", response_model=_Answer, summary="The service accepts requests", responses=_NOT_READY
+    )
+    async def ready(request: Request) -> Any:
+        return _response(probes, request)
+
+    @router.get("/livez", response_model=_Answer, summary="Same as /v2/health/live")
+    async def livez(request: Request) -> Any:
+        return _response(probes, request)
+
+    @router.get("/healthz", response_model=_Answer, summary="Same as /v2/health/ready", responses=_NOT_READY)
+    async def healthz(request: Request) -> Any:
+        return _response(probes, request)
 
     return router
 
 
-def _ready(registry: Registry) -> Any:
-    reason = registry.not_ready_reason
-    return {"ready": True} if reason is None else JSONResponse({"error": reason}, status_code=503)
+def _response(probes: Probes, request: Request) -> Any:
+    reply = probes.reply(request.url.path)
+    assert reply is not None
+    return Response(reply.body, reply.status, media_type="application/json")

@@ -13,6 +13,7 @@ from app.control.describe import TotalStatistics
 from app.edge.codec.decode_pool import DecodePool
 from app.edge.connection.limits import Connections
 from app.edge.entry.door import Door
+from app.edge.entry.probes import Probes
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.errors import CannotListen
@@ -31,6 +32,7 @@ class Atelier(FastAPI):
     lifecycle: Lifecycle
     door: Door
     dispatch: Dispatch
+    probes: Probes
     admin: AdminRule
     keys: ApiKeys | None = None
     decoding: BodyDecoding

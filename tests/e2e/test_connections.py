@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.service import Service, wait_until
-from tests.support.tiny_models import SIDE, write_verse_model
+from tests.support.tiny_models import SIDE, write_slow_model, write_verse_model
 
 PATH = "/v1/models/brightness:predict"
 BODY = bytes(SIDE * SIDE)
@@ -432,11 +432,25 @@ def test_a_connection_that_is_reset_in_the_middle_of_a_body_leaves_nothing_held(
     wait_until(fits)
 
 
-@pytest.mark.parametrize("are_accepted", [True, False])
-def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(tiny_models, start, are_accepted):
+def get(path):
+    return b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+
+
+@pytest.mark.parametrize(
+    ("are_accepted", "request_"),
+    [
+        (True, get(b"/openapi.json")),
+        (False, get(b"/openapi.json")),
+        (True, get(b"/v2/health/no-such")),
+        (True, 20 * LIVE),
+    ],
+    ids=["one", "one, over new connections", "an unknown path below health", "more than one health check"],
+)
+def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(
+    tiny_models, start, are_accepted, request_
+):
     """The process is stopped while they arrive, so that it finds all of them at once, the health check last."""
     service = start(tiny_models)
-    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with ExitStack() as stack:
         if not are_accepted:
             service.process.send_signal(signal.SIGSTOP)
@@ -446,7 +460,7 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
             assert health.send(LIVE).reply() == (200, {"live": True})
             service.process.send_signal(signal.SIGSTOP)
         for line in others:
-            line.send(request)
+            line.send(request_)
         health.send(LIVE)
         service.process.send_signal(signal.SIGCONT)
         assert health.reply() == (200, {"live": True})
@@ -454,7 +468,43 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
         for line in others:
             ready.register(line.socket, select.POLLIN)
         assert len(ready.poll(0)) < len(others) / 4
-        assert all(line.reply()[0] == 200 for line in others)
+        count = request_.count(b"\r\n\r\n")
+        assert {line.reply()[0] for line in others for _ in range(count)} <= {200, 404}
+
+
+def test_a_health_check_does_not_wait_for_hundreds_of_clients_that_sent_their_requests_ahead(tiny_models, start):
+    """While each of them has got its first answer, most of their other requests still wait."""
+    service = start(tiny_models)
+    with ExitStack() as stack:
+        others = [stack.enter_context(Line(service.url)) for _ in range(800)]
+        health = stack.enter_context(Line(service.url))
+        assert health.send(LIVE).reply() == (200, {"live": True})
+        for line in others:
+            line.send(20 * get(b"/no-such"))
+        seen = {line: len(line.socket.recv(2**20, socket.MSG_PEEK)) for line in others}
+        assert health.send(LIVE).reply() == (200, {"live": True})
+        more = [len(line.socket.recv(2**20, socket.MSG_PEEK)) > seen[line] for line in others]
+        assert sum(more) < len(others) / 2
+        assert {line.reply()[0] for line in others for _ in range(20)} == {404}
+
+
+def test_bytes_sent_ahead_share_the_room_of_bodies(tmp_path, start):
+    """Those that find no room are refused after the answers to the requests before them."""
+    write_slow_model(tmp_path)
+    limits = {"ATELIER_BODIES_LIMIT_BYTES": "400000", "ATELIER_BODY_LIMIT_BYTES": "400000"}
+    service = start(tmp_path, environment=limits)
+    slow = json.dumps({"instances": [1]}).encode()
+    first = head("Content-Type: application/json\r\n", path="/v1/models/slow:predict", length=len(slow)) + slow
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Line(service.url)) for _ in range(20)]
+        for line in lines:
+            line.send(first.replace(b"Content-Type: application/octet-stream\r\n", b""), 5_000 * LIVE)
+        assert service.client.get("/v2/health/live").status_code == 200
+        replies = [reply for line in lines for reply in (line.reply(), line.reply()) if reply is not None]
+    refused = [answer for code, answer in replies if code == 503]
+    assert 0 < len(refused) < len(lines)
+    assert {code for code, _ in replies} == {200, 503}
+    assert "the bodies of unanswered requests hold" in refused[0]["error"]
 
 
 def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models, start):

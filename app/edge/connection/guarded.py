@@ -35,7 +35,7 @@ class GuardedProtocol(ParsingProtocol):
         """Called when the connection is closed: nobody waits for its answers."""
         super().connection_lost(exc)
         self._connections.remove(self)
-        self._unparsed = b""
+        self._take_unparsed()
         self._release()
         self._unread.release()
 

@@ -61,7 +61,7 @@ class Connections:
         self.limits = limits
         self.bodies = ByteBudget("the bodies of unanswered requests", limits.bodies_limit_bytes)
         self.unread = ByteBudget("replies that their clients do not read", limits.replies_limit_bytes)
-        self.turns = Turns(self.bodies)
+        self.turns = Turns()
         self._open: set[Watched] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from app.edge.connection.refusing import RefusingProtocol
+from app.edge.connection.receiving import ReceivingProtocol
 from app.edge.connection.rules import Phase, head_refusal, head_too_large, origin_form
 from app.edge.connection.turns import TASK_S
 from app.edge.respond import Reply, error_body
@@ -19,13 +19,9 @@ log = logging.getLogger("atelier.edge")
 
 # Largest ratio of a chunked body with its framing to the same body without it; the head's limit is added.
 MOST_FRAMING = 2
-# Received bytes are parsed in parts: of several requests in one packet, few are parsed before the first is answered.
-_PART_BYTES, _BODY_PART_BYTES = 4_096, 65_536
-# Bytes of a chunked body that are parsed before other callbacks run; each chunk costs some microseconds.
-_CHUNKS_AT_ONCE_BYTES = 16_384
 
 
-class ParsingProtocol(RefusingProtocol):
+class ParsingProtocol(ReceivingProtocol):
     """A connection that parses received bytes under limits."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -35,61 +31,6 @@ class ParsingProtocol(RefusingProtocol):
         self._hosts = self._length = 0
         self._codings = b""
         self._raw_bytes = 0
-        # Bytes that wait for a turn, or for the answer to an earlier request; reading is paused until then.
-        self._unparsed = b""
-        self._unparsed_since: float | None = None
-        # The client closed its stream, but some bytes are not parsed yet.
-        self._has_ended = False
-
-    def data_received(self, data: bytes) -> None:
-        """Parse received bytes, now or in one of the next turns."""
-        if self._unparsed:  # parsing is in progress, or the application asked for more of the body
-            self._unparsed += data
-            self.flow.pause_reading()
-        elif self._connections.turns.must_wait(self, data, self.loop):
-            self._unparsed, self._unparsed_since = data, time.perf_counter()
-            self.flow.pause_reading()
-        else:
-            self._read(data)
-
-    def _read(self, data: bytes) -> None:
-        """Parse received bytes in parts, at most up to a request that waits for an earlier one."""
-        at = 0
-        while at < len(data) and not self._is_deaf:
-            is_body = self._phase is Phase.BODY
-            if self.pipeline or (is_body and self._codings and at >= _CHUNKS_AT_ONCE_BYTES):
-                self._unparsed = data[at:]
-                self.flow.pause_reading()
-                if not self.pipeline:  # other callbacks run before more chunks
-                    self.loop.call_soon(self.read_on)
-                return
-            size = _BODY_PART_BYTES if is_body and not self._codings else _PART_BYTES
-            self._parse(data[at : at + size])
-            at += size
-
-    def _continue(self) -> None:
-        """Parse what waited, in a callback of its own: within the task of an answer, no other answer can run."""
-        if self._unparsed:
-            self.loop.call_soon(self.read_on)
-        else:
-            self.read_on()
-
-    def read_on(self) -> None:
-        """Parse the postponed bytes, then resume reading; does nothing while a request waits for an earlier one."""
-        if self.pipeline or self.transport.is_closing():
-            return
-        unparsed, self._unparsed = self._unparsed, b""
-        if unparsed:
-            self._read(unparsed)
-            self._unparsed_since = None
-        if self._unparsed:
-            return
-        if self._has_ended and not self._is_deaf:
-            self._is_last = self._is_deaf = True
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.close()
-        elif not self.pipeline:
-            self.flow.resume_reading()
 
     def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -183,8 +124,11 @@ class ParsingProtocol(RefusingProtocol):
         self.scope["state"]["began_at"] = self._began
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list in the scope
-        self._connections.turns.spend(TASK_S)
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._connections.turns.spend(TASK_S)
+        super()._start_asgi_task(cycle, app)
 
     def _check_head(self) -> None:
         """Refuse a head that is too large or ambiguous. Raises, which stops the parser."""

@@ -5,6 +5,7 @@ scope, a task, events and messages. These cost more than everything that Atelier
 as a large body or a second request before the first is answered, take uvicorn's own path to the same code.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from app.edge.call import Route
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.guarded import GuardedProtocol
+from app.edge.entry.probes import PATHS as PROBES
 from app.edge.respond import Header, Reply
 from app.edge.rest.request import HttpRequest
 from app.edge.rest.routes import match_target
@@ -26,13 +28,17 @@ class InferenceProtocol(GuardedProtocol):
         super().__init__(*arguments, **keywords)
         self._dispatch = self.config.app.dispatch  # type: ignore[union-attr]
         self._door = self.config.app.door  # type: ignore[union-attr]
+        self._probes = self.config.app.probes  # type: ignore[union-attr]
         self._arriving: DirectAnswer | None = None
         self._running: DirectAnswer | None = None
 
     def _take_request(self) -> None:
         """Choose the path of the request."""
+        found = match_target(self.url)
+        if found is None and self._answer_probe():
+            return
         if (
-            (found := match_target(self.url)) is not None
+            found is not None
             and found[0].is_inference
             and self._is_plain()
             # A request that is refused takes the other path, where the refusal is sent before its body is read.
@@ -95,6 +101,18 @@ class InferenceProtocol(GuardedProtocol):
         """See ``EarlyRefusals.of``. With an access log every request takes the long path, which writes the log."""
         return None if self._door.access_log is not None else self._dispatch.refusals.of(route)
 
+    def _answer_probe(self) -> bool:
+        """Answer a health check without a task, so that thousands of them at once do not delay each other."""
+        path = self.url.decode("latin-1")
+        if path not in PROBES or self.parser.get_method() != b"GET" or not self._is_free():
+            return False
+        reply = self._probes.reply(path)
+        visit = self._door.visit(self.headers, self._peer)
+        seconds = time.perf_counter() - self._began
+        self._door.log(visit, "GET", path, code=reply.status, nbytes=len(reply.body), seconds=seconds)
+        self._answer_early(reply, visit.headers)
+        return True
+
     def _answer_early(self, reply: Reply, more: Sequence[Header]) -> None:
         """Answer a request before its body arrives; the body is dropped."""
         self._arriving = None
@@ -117,14 +135,17 @@ class InferenceProtocol(GuardedProtocol):
         self.on_response_complete()
 
     def _is_plain(self) -> bool:
-        """Whether the short path supports the head, and no other request is in progress."""
+        """Whether the short path supports the head."""
         return (
-            (self.cycle is None or self.cycle.response_complete)
-            and self.parser.get_method() == b"POST"
+            self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not self.expect_100_continue
-            and not self.flow.write_paused
+            and self._is_free()
         )
+
+    def _is_free(self) -> bool:
+        """Whether a reply can be written now: no other request is in progress, and the client reads."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
 
 
 class Answered:

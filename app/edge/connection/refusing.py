@@ -45,22 +45,34 @@ class RefusingProtocol(HttpToolsProtocol):
         # Nothing more is read: the last request has arrived, or one that cannot be parsed.
         self._is_deaf = False
         self._is_last = False
+        # A request is answered, and the one behind it waits for a turn.
+        self._is_due = False
         # Sent after the answers to earlier requests.
         self._refusal: Reply | None = None
 
+    def _wait(self) -> None:
+        """Continue in one of the next turns."""
+
     def _continue(self) -> None:
-        """Read what came after a request that is answered now. Called in the task of its answer, so parse later."""
+        """Read what came after a request that is answered now."""
 
     def on_response_complete(self) -> None:
-        """Start the next request if it has arrived, or send the refusal of what followed the last request."""
+        """Continue, in a turn of its own if the next request has already arrived."""
         self.server_state.total_requests += 1
         if not self.pipeline:
             self._release()
         if self.transport.is_closing():
             return
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._is_due = True
+            self._wait()
+        else:
+            self._proceed()
+
+    def _proceed(self) -> None:
+        """Start the next request if it has arrived, or send the refusal of what followed the last request."""
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
         elif self._refusal is not None:
             self._send_refusal(self._refusal)
             return

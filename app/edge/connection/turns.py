@@ -5,8 +5,7 @@ import time
 from collections import deque
 from typing import Protocol
 
-from app.edge.budget import ByteBudget
-from app.errors import Overloaded
+from app.edge.entry.probes import PATHS
 
 # Seconds in each turn of the event loop in which connections parse requests and start their answers.
 TURN_S = 0.005
@@ -14,16 +13,16 @@ TURN_S = 0.005
 TASK_S = 0.0003
 # While connections arrive faster than they are accepted, so many are accepted for each short turn of requests.
 ACCEPTS = 16
-# Health checks do not wait for a turn: to answer all of a burst may take seconds.
-_HEALTH = (b"GET /v2/health/", b"GET /livez", b"GET /healthz")
+# Health checks do not wait for a turn: to answer all other requests of a burst may take seconds.
+_HEALTH = tuple(b"GET %b HTTP/1." % path.encode() for path in PATHS)
 _END = b"\r\n\r\n"
 
 
 class Reader(Protocol):
-    """A connection that has received bytes."""
+    """A connection that has something to do."""
 
     def read_on(self) -> None:
-        """Parse the bytes that have waited."""
+        """Its turn: continue with what has waited."""
         ...
 
 
@@ -34,14 +33,10 @@ class Turns:
     answers and the health checks would wait until the last request is parsed. And it accepts one connection at a time:
     with thousands of new ones, a health check would wait until those before it are accepted and their requests
     answered.
-
-    Args:
-        bodies: counts the bytes that wait.
     """
 
-    def __init__(self, bodies: ByteBudget) -> None:
-        self._bodies = bodies
-        self._waiting: deque[tuple[Reader, int]] = deque()
+    def __init__(self) -> None:
+        self._waiting: deque[Reader] = deque()
         self._is_in_turn = False
         self._until = 0.0
         self._has_accepted = False
@@ -54,19 +49,18 @@ class Turns:
         self._until, self._has_accepted = 0.0, True
         self._accepts += 1
 
-    def must_wait(self, reader: Reader, data: bytes, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether a connection must keep received bytes: then its ``read_on`` is called in one of the next turns."""
+    def must_wait(self, data: bytes, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a connection must keep received bytes, and call ``wait``."""
         if not self._is_in_turn:
             self._begin(loop)
             return False
-        if (not self._waiting and time.perf_counter() < self._until) or _is_health(data):
-            return False
-        try:
-            self._bodies.take(len(data))
-        except Overloaded:  # what would be kept is more than parsing it costs; its body is refused then
-            return False
-        self._waiting.append((reader, len(data)))
-        return True
+        return (bool(self._waiting) or time.perf_counter() >= self._until) and not _is_health(data)
+
+    def wait(self, reader: Reader, loop: asyncio.AbstractEventLoop) -> None:
+        """Call ``read_on`` of a connection in one of the next turns. It must not wait already."""
+        if not self._is_in_turn:
+            self._begin(loop)
+        self._waiting.append(reader)
 
     def spend(self, seconds: float) -> None:
         """Count time that this turn will need later."""
@@ -87,9 +81,7 @@ class Turns:
                 self._accepts = 0
                 self.spend(-TASK_S)
         while self._waiting and time.perf_counter() < self._until:
-            reader, nbytes = self._waiting.popleft()
-            self._bodies.release(nbytes)
-            reader.read_on()
+            self._waiting.popleft().read_on()
 
 
 def _is_health(data: bytes) -> bool:

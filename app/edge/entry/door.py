@@ -12,14 +12,13 @@ from app.control.peer import Peer, scope_peer
 from app.control.sites import Sites
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
+from app.edge.entry.probes import PATHS as PROBES
 from app.edge.entry.request_ids import HEADER, RequestIds
 from app.edge.respond import ASGIApp, Header, Message, Receive, Reply, Scope, Send, error_body, error_reply, send_reply
 from app.errors import ServingError
 
 log = logging.getLogger("atelier.edge")
 
-# Probes use any address of the machine in the Host header, and their replies reveal almost nothing.
-_PROBES = frozenset({"/v2/health/live", "/v2/health/ready", "/livez", "/healthz"})
 _NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
 
 
@@ -41,7 +40,7 @@ class Visit:
     noted: dict[bytes, bytes]
     request_id: bytes
     headers: tuple[Header, ...]
-    credentials: Credentials | None
+    credentials: Credentials | None = None
     is_admitted: bool = False
     key: str | None = None
 
@@ -125,7 +124,8 @@ class Door:
         visit = self.visit(scope["headers"], scope_peer(scope))
         sending = Sending(visit, send)
         try:
-            if scope["path"] not in _PROBES:
+            # Probes use any address of the machine in the Host header, and their replies reveal almost nothing.
+            if scope["path"] not in PROBES:
                 self._check_host(visit)
             preflight = None if self._cors is None else self._cors.preflight(scope)
             if preflight is not None:
@@ -138,16 +138,21 @@ class Door:
             log.exception("%s %s failed", scope["method"], scope["path"], extra=visit.log_fields)
             if not sending.code:
                 await send_reply(Reply(500, error_body("internal error; see the service's log")), sending)
-        if self.access_log is not None and self.access_log.takes(sending.code):
+        seconds = time.monotonic() - began
+        self.log(visit, scope["method"], scope["path"], code=sending.code, nbytes=sending.nbytes, seconds=seconds)
+
+    def log(self, visit: Visit, method: str, path: str, *, code: int, nbytes: int, seconds: float) -> None:
+        """Write the access log of a request that is not inference."""
+        if self.access_log is not None and self.access_log.takes(code):
             self.access_log.write(
                 request_id=visit.request_id.decode(),
                 client=visit.peer.client,
                 protocol="http",
-                method=scope["method"],
-                path=scope["path"],
-                code=sending.code,
-                bytes=sending.nbytes,
-                ms=round(1e3 * (time.monotonic() - began), 3),
+                method=method,
+                path=path,
+                code=code,
+                bytes=nbytes,
+                ms=round(1e3 * seconds, 3),
             )
 
     def turned_away(self, headers: Collection[Header], peer: Peer, code: int) -> tuple[Header, ...]:

@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 
-from app.edge.budget import ByteBudget
 from app.edge.connection.turns import ACCEPTS, TURN_S, Turns
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +16,10 @@ class Reader:
         self.turns, self.order, self.costs_s = turns, order, costs_s
 
     def receive(self, data=OTHER):
-        if not self.turns.must_wait(self, data, asyncio.get_running_loop()):
+        loop = asyncio.get_running_loop()
+        if self.turns.must_wait(data, loop):
+            self.turns.wait(self, loop)
+        else:
             self.read_on()
 
     def read_on(self):
@@ -25,11 +27,10 @@ class Reader:
         self.turns.spend(self.costs_s)
 
 
-def readers(count, *, limit_bytes=1_000, costs_s=2 * TURN_S):
-    """That many connections, each of which takes a whole turn; the order in which they read, and the budget."""
-    order, bodies = [], ByteBudget("bodies", limit_bytes)
-    turns = Turns(bodies)
-    return [Reader(turns, order, costs_s=costs_s) for _ in range(count)], order, bodies
+def readers(count, *, costs_s=2 * TURN_S):
+    """That many connections, each of which takes a whole turn, and the order in which they read."""
+    order, turns = [], Turns()
+    return [Reader(turns, order, costs_s=costs_s) for _ in range(count)], order
 
 
 async def next_turn():
@@ -37,14 +38,14 @@ async def next_turn():
 
 
 async def test_connections_read_at_once_while_the_turn_has_time():
-    them, order, _ = readers(3, costs_s=0)
+    them, order = readers(3, costs_s=0)
     for reader in them:
         reader.receive()
     assert order == them
 
 
 async def test_the_others_read_in_the_next_turns_in_order_of_arrival():
-    them, order, _ = readers(4)
+    them, order = readers(4)
     for reader in them[:3]:
         reader.receive()
     assert order == them[:1]
@@ -57,7 +58,7 @@ async def test_the_others_read_in_the_next_turns_in_order_of_arrival():
 
 
 async def test_a_health_check_reads_before_those_that_wait():
-    them, order, _ = readers(3)
+    them, order = readers(3)
     them[0].receive()
     them[1].receive()
     them[2].receive(HEALTH)
@@ -65,31 +66,33 @@ async def test_a_health_check_reads_before_those_that_wait():
 
 
 async def test_what_follows_a_health_check_waits_with_it():
-    them, order, _ = readers(2)
+    them, order = readers(2)
     them[0].receive()
     them[1].receive(HEALTH + OTHER)
     assert order == them[:1]
 
 
-async def test_bytes_that_wait_count_as_bodies():
-    them, _, bodies = readers(2)
+@pytest.mark.parametrize("path", [b"/v2/health/", b"/v2/health/no", b"/livez/x", b"/healthzz", b"/v2/health/live?x"])
+async def test_other_paths_below_those_of_health_checks_wait(path):
+    them, order = readers(2)
     them[0].receive()
-    them[1].receive()
-    assert bodies.held_bytes == len(OTHER)
-    await next_turn()
-    assert bodies.held_bytes == 0
+    them[1].receive(b"GET %b HTTP/1.1\r\n\r\n" % path)
+    assert order == them[:1]
 
 
-async def test_without_room_nothing_waits():
-    them, order, bodies = readers(2, limit_bytes=len(OTHER) - 1)
+async def test_a_connection_that_asks_for_a_turn_gets_it_after_those_before_it():
+    them, order = readers(3)
+    loop = asyncio.get_running_loop()
     for reader in them:
-        reader.receive()
+        reader.turns.wait(reader, loop)
+    assert order == []
+    for _ in range(3):
+        await next_turn()
     assert order == them
-    assert bodies.held_bytes == 0
 
 
 async def test_after_a_quiet_turn_a_connection_reads_at_once():
-    them, order, _ = readers(2)
+    them, order = readers(2)
     them[0].receive()
     await next_turn()
     await next_turn()
@@ -98,7 +101,7 @@ async def test_after_a_quiet_turn_a_connection_reads_at_once():
 
 
 async def test_while_connections_are_accepted_only_health_checks_read():
-    them, order, _ = readers(2)
+    them, order = readers(2)
     loop = asyncio.get_running_loop()
     turns = them[0].turns
     turns.accepted(loop)
@@ -114,7 +117,7 @@ async def test_while_connections_are_accepted_only_health_checks_read():
 
 
 async def test_connections_that_never_cease_leave_turns_to_requests():
-    them, order, _ = readers(2)
+    them, order = readers(2)
     loop = asyncio.get_running_loop()
     turns = them[0].turns
     turns.accepted(loop)

@@ -1,0 +1,31 @@
+"""Health checks: their paths and their replies."""
+
+import orjson
+
+from app.edge.respond import Reply, error_body
+from app.lifecycle.registry import Registry
+
+_LIVE = frozenset({"/v2/health/live", "/livez"})
+_READY = frozenset({"/v2/health/ready", "/healthz"})
+PATHS = _LIVE | _READY
+_IS_LIVE, _IS_READY = Reply(200, orjson.dumps({"live": True})), Reply(200, orjson.dumps({"ready": True}))
+
+
+class Probes:
+    """Answers health checks, also those that a connection answers without ASGI.
+
+    Args:
+        registry: knows whether the service is ready.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def reply(self, path: str) -> Reply | None:
+        """The reply to GET of this path; None if it is no health check."""
+        if path in _LIVE:
+            return _IS_LIVE
+        if path not in _READY:
+            return None
+        reason = self._registry.not_ready_reason
+        return _IS_READY if reason is None else Reply(503, error_body(reason))
