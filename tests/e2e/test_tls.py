@@ -139,13 +139,13 @@ def test_tls_below_1_2_is_refused(encrypted, certificates):
         assert tls.version() == "TLSv1.3"
 
 
-def test_without_a_certificate_of_its_own_no_client_is_let_in(mutual, certificates):
+def test_without_a_valid_certificate_of_its_own_no_client_is_let_in(mutual, certificates):
     known, unknown = certificates.signed("client"), certificates.signed("other", by="stranger")
     with client_of(mutual, certificates.ca, known) as client:
         assert client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200
     with grpc_client(mutual, certificates.ca, known) as client:
         assert client.infer("brightness", pixels()).as_numpy("probabilities").shape == (5, 2)
-    for given in (None, unknown):
+    for given in (None, unknown, certificates.signed("late", days=-1)):
         with (
             httpx.Client(verify=context(certificates.ca, given)) as client,
             pytest.raises(httpx.TransportError),

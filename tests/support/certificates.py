@@ -20,14 +20,16 @@ class Certificates:
         self.ca = self._authority("ca")
         self.stranger = self._authority("stranger")
 
-    def signed(self, name: str, *, by: str = "ca") -> tuple[Path, Path]:
-        """Certificate and key for localhost and 127.0.0.1."""
+    def signed(self, name: str, *, by: str = "ca", days: int = 2) -> tuple[Path, Path]:
+        """Certificate and key for localhost and 127.0.0.1, expired if ``days`` is negative."""
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
         cert, key = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
         self._openssl("req", "-new", *self._new_key(key), "-subj", f"/CN={name}", "-out", request)
         authority = ["-CA", self._directory / f"{by}.crt", "-CAkey", self._directory / f"{by}.key", "-CAcreateserial"]
-        self._openssl("x509", "-req", "-in", request, *authority, "-days", "2", "-extfile", extensions, "-out", cert)
+        self._openssl(
+            "x509", "-req", "-in", request, *authority, "-days", str(days), "-extfile", extensions, "-out", cert
+        )
         return cert, key
 
     def encrypted(self, key: Path, password: str) -> Path:

@@ -17,11 +17,12 @@ _REQUESTS = {
     b"Content-Type: application/octet-stream\r\nContent-Length: 784\r\n\r\n" + bytes(784),
     "text stream": b"POST /v2/models/shakespeare-next-word-lstm/generate_stream HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT),
+    "20 sent ahead": 20 * b"GET /v2/health/no-such-path HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
 def at_once(target: Target) -> Found:
-    """Two thousand connections, each with one request, of each of five kinds; health is probed until all answer."""
+    """Two thousand connections, each with one packet, of each of six kinds; health is probed until all answer."""
     waits, faults = {}, []
     for name, request in _REQUESTS.items():
         with ExitStack() as stack:
@@ -33,7 +34,7 @@ def at_once(target: Target) -> Found:
             while sending.is_alive():
                 waits[name] = max(waits[name], target.health_s())
                 time.sleep(0.005)
-        if len(codes) != CLIENTS or not set(codes) <= {200, 429, 503}:
+        if len(codes) != CLIENTS or not set(codes) <= {200, 404, 429, 503}:
             faults.append(f"{name}: {len(codes)} answers of {CLIENTS}, with {sorted(set(codes))}")
     longest = max(waits, key=waits.__getitem__)
     if waits[longest] > MOST_SILENCE_S:
