@@ -99,7 +99,7 @@ class InferenceProtocol(GuardedProtocol):
 
     def _refusal_of(self, route: Route) -> Reply | None:
         """See ``EarlyRefusals.of``. With an access log every request takes the long path, which writes the log."""
-        return None if self._door.access_log is not None else self._dispatch.refusals.of(route)
+        return None if self._door.access_log is not None else self._dispatch.refusals.of(route, self._began)
 
     def _answer_probe(self) -> bool:
         """Answer a health check without a task, so that thousands of them at once do not delay each other."""

@@ -36,6 +36,7 @@ class ReceivingProtocol(RefusingProtocol):
             return
         if self._unparsed:  # parsing is in progress, or the application asked for more of the body
             self._keep(data)
+            self.flow.pause_reading()
         elif self._connections.turns.must_wait(data, self.loop):
             self._unparsed_since = time.perf_counter()
             self._keep(data)
@@ -51,7 +52,6 @@ class ReceivingProtocol(RefusingProtocol):
             self._refuse_message(error_reply(error))
         else:
             self._unparsed += data
-            self.flow.pause_reading()
 
     def _take_unparsed(self) -> bytes:
         unparsed, self._unparsed = self._unparsed, b""
@@ -61,7 +61,7 @@ class ReceivingProtocol(RefusingProtocol):
     def _wait(self) -> None:
         if not self._waits:
             self._waits = True
-            self._connections.turns.wait(self, self.loop)
+            self._connections.turns.wait(self, self._unparsed, self.loop)
 
     def _read(self, data: bytes) -> None:
         """Parse received bytes in parts, until a request waits for an earlier one, or this turn has parsed enough."""
@@ -70,6 +70,7 @@ class ReceivingProtocol(RefusingProtocol):
             size = 0 if self.pipeline else self._part_bytes(data, at)
             if size == 0:
                 self._keep(data[at:])
+                self.flow.pause_reading()
                 if not self.pipeline:
                     self._wait()
                 return

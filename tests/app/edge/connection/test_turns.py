@@ -2,11 +2,12 @@ import asyncio
 
 import pytest
 
-from app.edge.connection.turns import ACCEPTS, TURN_S, Turns
+from app.edge.connection.turns import ACCEPTS, INFERENCE_TURN_S, TURN_S, Turns
 
 pytestmark = pytest.mark.anyio
 HEALTH = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
-OTHER = b"POST /v1/models/m:predict HTTP/1.1\r\n"
+OTHER = b"POST /v2/models/m/generate_stream HTTP/1.1\r\n"
+INFERENCE = b"POST /v1/models/m:predict HTTP/1.1\r\n"
 
 
 class Reader:
@@ -18,7 +19,7 @@ class Reader:
     def receive(self, data=OTHER):
         loop = asyncio.get_running_loop()
         if self.turns.must_wait(data, loop):
-            self.turns.wait(self, loop)
+            self.turns.wait(self, data, loop)
         else:
             self.read_on()
 
@@ -84,7 +85,7 @@ async def test_a_connection_that_asks_for_a_turn_gets_it_after_those_before_it()
     them, order = readers(3)
     loop = asyncio.get_running_loop()
     for reader in them:
-        reader.turns.wait(reader, loop)
+        reader.turns.wait(reader, OTHER, loop)
     assert order == []
     for _ in range(3):
         await next_turn()
@@ -127,3 +128,26 @@ async def test_connections_that_never_cease_leave_turns_to_requests():
         await next_turn()
         turns.accepted(loop)
     assert order == them
+
+
+@pytest.mark.parametrize("path", [b"/v1/models/m:predict", b"/v1/models/m/versions/2:classify", b"/v2/models/m/infer"])
+async def test_new_connections_do_not_come_before_inference(path):
+    """Under overload a client opens connections because others wait, and would open more the longer they wait."""
+    them, order = readers(3, costs_s=0)
+    turns = them[0].turns
+    turns.accepted(asyncio.get_running_loop())
+    them[0].receive(OTHER)
+    them[1].receive(b"POST %b HTTP/1.1\r\n" % path)
+    assert order == them[1:2]
+
+
+async def test_inference_has_a_turn_of_its_own_and_leaves_some_of_it_to_others():
+    them, order = readers(6, costs_s=INFERENCE_TURN_S)
+    for reader, data in zip(them, (INFERENCE, INFERENCE, OTHER, INFERENCE, OTHER, INFERENCE), strict=True):
+        reader.receive(data)
+    assert order == them[:1]
+    for _ in range(8):
+        await next_turn()
+    assert set(order) == set(them)
+    assert order.index(them[2]) < order.index(them[5])
+    assert [each for each in order if each in (them[1], them[3], them[5])] == [them[1], them[3], them[5]]
