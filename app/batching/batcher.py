@@ -1,7 +1,7 @@
 """Forms and runs the batches of one model version, on the event loop, without polling.
 
 While all instances are busy, work queues up. A free instance takes everything that waits as its next batch. A batch
-that is measured to be cheaper than a thread hop runs on the event loop itself.
+that is measured to be cheaper than some thread hops runs on the event loop itself (``rules.inline_below_s``).
 """
 
 import asyncio
@@ -218,7 +218,7 @@ class Batcher:
         self._start(batch)
 
     def _start(self, batch: Batch) -> None:
-        """Run a batch on the event loop if that is cheaper than a thread hop, otherwise in the instance's thread."""
+        """Run a batch on the event loop if it is estimated to be short enough, otherwise in the instance's thread."""
         instance = self._free[0]
         estimate_s = self._curve.estimate(batch.rows, batch.length)
         now = self._clock()

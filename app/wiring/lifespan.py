@@ -108,6 +108,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         admin=app.admin,
         door=app.door,
         unload_timeout_s=settings.shutdown_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
     )
     server = GrpcServer(
         servicer,

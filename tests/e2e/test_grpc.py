@@ -544,11 +544,6 @@ def test_a_failing_row_fails_its_own_request_only_and_shows_no_traceback(client,
     assert ask(3).as_numpy("square").tolist() == [[9.0]]
 
 
-def test_streams_are_not_implemented(service):
-    code, found = refusal(lambda: list(service.stub.ModelStreamInfer(iter([good()]))))
-    assert (code, found) == ("UNIMPLEMENTED", "ModelStreamInfer is not supported; send each request to ModelInfer")
-
-
 def test_shared_memory_is_not_implemented(client):
     assert refusal(client.get_system_shared_memory_status)[0] == "UNIMPLEMENTED"
 

@@ -9,6 +9,7 @@ from app.edge.budget import ByteBudget
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.encoded import Encoded, Inputs, decode_inputs
 from app.loaded import LoadedModel
+from app.serving.generation import Prompt, next_token
 from app.types import Clock, Tensors
 
 T = TypeVar("T")
@@ -39,6 +40,17 @@ class Decoding:
             if isinstance(value, Encoded):
                 return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
         return inputs  # type: ignore[return-value]  # all of them are tensors
+
+    async def prompt(self, text: str, model: LoadedModel, options: RequestOptions, *, began: float) -> Prompt:
+        """A text to continue, and its tokens.
+
+        Raises:
+            ServingError: the model does not generate text; see ``decode_inputs``.
+        """
+        next_token(model)
+        name = model.input_for_media()
+        ids = await self.tensors({name: Encoded([text])}, model, options, began=began)
+        return Prompt(text, ids[name][0])
 
     async def printed(
         self,

@@ -7,6 +7,7 @@ from math import inf
 from typing import Protocol
 
 from app.edge.entry.probes import PATHS
+from app.edge.rest.routes import V1_VERBS
 
 # Seconds in each turn of the event loop in which connections parse requests and start their answers. Inference has
 # more of them: to keep a request costs a quarter of its refusal, which under overload would be missing for answers.
@@ -19,7 +20,7 @@ ACCEPTS = 16
 _HEALTH = tuple(b"GET %b HTTP/1." % path.encode() for path in PATHS)
 _END = b"\r\n\r\n"
 # The requests that are answered, or refused, without a task; a target that is longer than this is not one of them.
-_INFERENCE = (b":predict", b":classify", b":regress", b"/infer")
+_INFERENCE = (*(f":{verb}".encode() for verb in V1_VERBS), b"/infer")
 _TARGET_BYTES = 512
 
 

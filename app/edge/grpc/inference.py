@@ -1,5 +1,6 @@
-"""Answers ``ModelInfer``: translates gRPC messages and metadata for ``Answering``."""
+"""Answers inference over gRPC: translates gRPC messages and metadata for ``Answering``."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -14,15 +15,19 @@ from app.edge.call import Call, Route
 from app.edge.codec.decoding import Decoding
 from app.edge.entry.access_log import AccessLog
 from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.generating import asks_for_text, parse_text, print_piece
 from app.edge.grpc.messages import check_size, is_small, parse_infer, plain_parameters
 from app.edge.grpc.metadata import Metadata, client_of
 from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
-from app.edge.rest.oip_inputs import read_options
+from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
 from app.errors import ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
+from app.serving.generation import generate
 from app.types import Clock
+
+Emit = Callable[[pb.ModelInferResponse], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +40,7 @@ class GrpcCall(Call):
         metadata: of the call.
         request_id: its id.
         key: name of its API key; None without one.
+        emit: sends a reply before the last one; None if the request has one reply.
     """
 
     message: pb.ModelInferRequest
@@ -42,6 +48,7 @@ class GrpcCall(Call):
     metadata: Metadata
     request_id: str
     key: str | None = None
+    emit: Emit | None = None
 
 
 class Refusal(NamedTuple):
@@ -79,16 +86,20 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
         super().__init__(registry=registry, decoding=decoding, observer=observer, access_log=access_log, clock=clock)
         self._keys = keys
 
-    def call(self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str) -> GrpcCall:
-        """A call that has just arrived."""
+    def call(
+        self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str, emit: Emit | None = None
+    ) -> GrpcCall:
+        """A request that has just arrived, by itself or, with ``emit``, within a stream."""
+        verb = "infer" if emit is None else "stream_infer"
         version = message.model_version or None
         return GrpcCall(
-            route=Route("grpc", message.model_name, version, None, "infer", "grpc:infer", is_inference=True),
+            route=Route("grpc", message.model_name, version, None, verb, f"grpc:{verb}", is_inference=True),
             began=self._clock(),
             message=message,
             context=context,
             metadata=Metadata(context),
             request_id=request_id,
+            emit=emit,
         )
 
     def admit(self, call: GrpcCall) -> None:
@@ -123,8 +134,10 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
         """Bytes of the message."""
         return None if isinstance(reply, Refusal) else reply.ByteSize()
 
-    async def reply(self, call: GrpcCall, model: LoadedModel) -> pb.ModelInferResponse | Refusal:
-        """Decode, predict, encode."""
+    async def reply(self, call: GrpcCall, model: LoadedModel) -> pb.ModelInferResponse | Refusal | None:
+        """Decode, predict, encode; or continue a text."""
+        if asks_for_text(call.message, model):
+            return await self._text(call, model)
         if is_small(call.message):
             request = parse_infer(call.message, model)
         else:
@@ -133,6 +146,23 @@ class GrpcInference(Answering[GrpcCall, pb.ModelInferResponse | Refusal]):
         inputs = await self._decoding.tensors(request.inputs, model, request.options, began=call.began)
         call.timings.decode = self._clock() - call.began
         return await self.predicted(call, request, inputs, model)
+
+    async def _text(self, call: GrpcCall, model: LoadedModel) -> pb.ModelInferResponse | None:
+        """Continue a text: within a stream in pieces, whose end is a reply of its own if the client asks for it."""
+        text, sampling, options = parse_text(call.message)
+        call.has_own_timeout = options.timeout_s is not None
+        options = _until(call, options, model)
+        prompt = await self._decoding.prompt(text, model, options, began=call.began)
+        call.timings.decode = self._clock() - call.began
+        pieces = generate(model, prompt, sampling, options, call.timings, clock=self._clock)
+        request_id, emit = call.message.id, call.emit
+        if emit is None:
+            return print_piece("".join([piece async for piece in pieces]), model, request_id)
+        async for piece in pieces:
+            await emit(print_piece(piece, model, request_id))
+        if not call.message.parameters[EMPTY_FINAL].bool_param:
+            return None
+        return pb.ModelInferResponse(model_name=model.name, model_version=str(model.version), id=request_id)
 
 
 def _until(call: GrpcCall, options: RequestOptions, model: LoadedModel) -> RequestOptions:

@@ -36,15 +36,15 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         if (guarded := self._guarded.get(path)) is not None:
             return guarded
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
-            return handler
+        if handler is None:
+            return None
         guarded = self._guarded[path] = _guarded(handler, path, self._refuse)
         return guarded
 
 
 def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
     read = handler.request_deserializer
-    within = _TENSORS if path.endswith("/ModelInfer") else ()
+    within = _TENSORS if path.endswith(("/ModelInfer", "/ModelStreamInfer")) else ()
 
     def deserialize(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
@@ -56,7 +56,10 @@ def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
         except (DecodeError, ValueError):
             return InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
 
+    # A stream of requests gets the errors in their places: those that can be read are answered.
     forms = {"request_deserializer": deserialize, "response_serializer": handler.response_serializer}
+    if handler.request_streaming:
+        return grpc.stream_stream_rpc_method_handler(handler.stream_stream, **forms)
     if handler.response_streaming:
         stream = handler.unary_stream
 

@@ -6,7 +6,6 @@ from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 from google.protobuf.json_format import ParseDict
-from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from app.control import describe
@@ -26,6 +25,7 @@ from app.edge.grpc.inference import GrpcInference, Refusal
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
 from app.edge.grpc.metadata import Metadata, client_of, is_near
+from app.edge.grpc.stream import InferenceStream
 from app.edge.respond import is_fault, status_of
 from app.errors import NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
@@ -71,13 +71,14 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     """Answers gRPC calls.
 
     Args:
-        inference: answers ``ModelInfer``.
+        inference: answers inference requests.
         registry: finds the model version.
         commands: loads and unloads.
         statistics: returns the counts of the versions.
         admin: who may load and unload.
         door: creates request ids, and has the access log.
         unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
+        send_timeout_s: for the client of a stream to read part of a reply.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         admin: AdminRule,
         door: Door,
         unload_timeout_s: float,
+        send_timeout_s: float,
     ) -> None:
         self._inference = inference
         self._registry = registry
@@ -98,6 +100,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._admin = admin
         self._door = door
         self._unload_timeout_s = unload_timeout_s
+        self._send_timeout_s = send_timeout_s
 
     def begin(self, context: ServicerContext) -> str:
         """Create the id of a call and send it to the client; each call starts with this."""
@@ -197,11 +200,19 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         await self._commands.unload(request.model_name, timeout_s=self._unload_timeout_s)
         return pb.RepositoryModelUnloadResponse()
 
-    async def ModelStreamInfer(self, request: AsyncIterator[pb.ModelInferRequest], context: ServicerContext) -> None:
-        """Not supported."""
-        await context.abort(
-            StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not supported; send each request to ModelInfer"
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest | ServingError], context: ServicerContext
+    ) -> None:
+        """Answer the inference requests of a stream; each is counted like one of ``ModelInfer``."""
+        stream = InferenceStream(
+            self._inference,
+            context,
+            self.begin(context),
+            is_ending=lambda: self._registry.draining,
+            send_timeout_s=self._send_timeout_s,
         )
+        if (refusal := await stream.run(request_iterator)) is not None:
+            await context.abort(*refusal)
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: ServicerContext) -> pb.ModelInferResponse:
         """Answer an inference request; counted with the status code of the REST interface."""

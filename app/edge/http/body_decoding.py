@@ -8,7 +8,6 @@ from app.edge.budget import ByteBudget
 from app.edge.call import InferenceRequest
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.decoding import Decoding
-from app.edge.codec.encoded import Encoded
 from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
 from app.edge.http.body import BodyLimits
 from app.edge.http.compression import inflate
@@ -17,7 +16,7 @@ from app.edge.rest import formats
 from app.edge.rest.generate import parse_generate
 from app.edge.rest.request import HttpRequest
 from app.loaded import LoadedModel
-from app.serving.generation import Prompt, Sampling, next_token
+from app.serving.generation import Prompt, Sampling
 from app.types import Clock, Tensors
 
 Decoded = TypeVar("Decoded")
@@ -75,15 +74,15 @@ class BodyDecoding(Decoding):
             )
         return parsed, await self.tensors(parsed.inputs, model, parsed.options, began=request.began)
 
-    async def prompt(
+    async def generation(
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[Prompt, Sampling, RequestOptions]:
         """The prompt and options of a generate request."""
         if request.content_encoding:
-            return await self._inflated(request, body, model, self._prompt)
-        return await self._prompt(request, body, model)
+            return await self._inflated(request, body, model, self._generation)
+        return await self._generation(request, body, model)
 
-    async def _prompt(
+    async def _generation(
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[Prompt, Sampling, RequestOptions]:
         if formats.is_small("json", body):
@@ -94,10 +93,7 @@ class BodyDecoding(Decoding):
                 self._ticket(request, model),
                 alone=len(body) > LOCKING_BYTES,
             )
-        next_token(model)
-        name = model.input_for_media()
-        ids = await self.tensors({name: Encoded([text])}, model, options, began=request.began)
-        return Prompt(text, ids[name][0]), sampling, options
+        return await self.prompt(text, model, options, began=request.began), sampling, options
 
     async def _inflated(
         self,

@@ -67,7 +67,7 @@ class TextAnswers:
     async def _pieces(self, request: HttpRequest, body: bytes, model: LoadedModel) -> AsyncIterator[str]:
         """Decode a generate request. Returns an iterator that generates the pieces of its text."""
         have_body = self._clock()
-        prompt, sampling, options = await self._decoding.prompt(request, body, model)
+        prompt, sampling, options = await self._decoding.generation(request, body, model)
         request.has_own_timeout = options.timeout_s is not None
         request.timings.decode = self._clock() - have_body
         return generate(model, prompt, sampling, options, request.timings, clock=self._clock)

@@ -3,7 +3,7 @@
 Source: Triton, generate extension; WHATWG, server-sent events.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.batching.work import RequestOptions
 from app.edge.codec.json_tensor import JsonReader
 from app.edge.codec.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Header, Reply
-from app.edge.rest.oip_inputs import read_options
+from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
@@ -22,7 +22,7 @@ EVENT_STREAM: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
 )
-_TEXT = "text_input"
+TEXT_INPUT, TEXT_OUTPUT = "text_input", "text_output"
 _SAMPLING = {field.name for field in fields(Sampling)}
 _OTHER = {"stream", "priority", "timeout", "id"}
 _LARGEST_TEMPERATURE = 100.0
@@ -40,18 +40,22 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
     """
     document = reader.read(body, strict=True)
     members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - not a dict
-    text = members.pop(_TEXT, None)
+    text = members.pop(TEXT_INPUT, None)
     if not isinstance(text, str):
-        raise InvalidInput(f"'{_TEXT}' is {kind_of_value(text)}; send a string")
+        raise InvalidInput(f"'{TEXT_INPUT}' is {kind_of_value(text)}; send a string")
     parameters = members.pop("parameters", None) or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
-    parameters = {**members, **parameters}
+    return text, *read_generation({**members, **parameters})
+
+
+def read_generation(parameters: Mapping[str, Any]) -> tuple[Sampling, RequestOptions]:
+    """The sampling parameters, and priority and timeout. Raises as ``parse_generate`` does."""
     options = read_options(parameters)
     for name in parameters:
-        if name not in _SAMPLING | _OTHER:
+        if name not in _SAMPLING | _OTHER and name != EMPTY_FINAL:
             raise InvalidInput(f"parameter {name!r} is unknown; generate takes {', '.join(sorted(_SAMPLING | _OTHER))}")
-    return text, _sampling({name: value for name, value in parameters.items() if name in _SAMPLING}), options
+    return _sampling({name: value for name, value in parameters.items() if name in _SAMPLING}), options
 
 
 def print_text(text: str, model: LoadedModel) -> Reply:
@@ -71,7 +75,7 @@ def event(data: bytes) -> bytes:
 
 
 def _document(text: str, model: LoadedModel) -> bytes:
-    return orjson.dumps({"model_name": model.name, "model_version": str(model.version), "text_output": text})
+    return orjson.dumps({"model_name": model.name, "model_version": str(model.version), TEXT_OUTPUT: text})
 
 
 def _is_stop(value: JsonValue) -> bool:

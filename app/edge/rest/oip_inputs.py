@@ -13,6 +13,8 @@ from app.errors import InvalidInput
 from app.loaded import LoadedModel
 
 RESERVED_PREFIX = "triton_"
+# Asks for the mark of the last reply in a message of its own where a request has several; elsewhere without effect.
+EMPTY_FINAL = "triton_enable_empty_final_response"
 LARGEST_UINT64 = 2**64 - 1
 # Largest product of a tensor's shape without sizes of 0: numpy multiplies the others even if nothing is stored. No
 # message can announce that many elements, and the signature bounds a row.
@@ -130,7 +132,7 @@ def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
     if not parameters:
         return DEFAULT_OPTIONS
     for name in parameters:
-        if name.startswith(RESERVED_PREFIX):
+        if name.startswith(RESERVED_PREFIX) and name != EMPTY_FINAL:
             raise InvalidInput(f"parameter {name!r} is reserved: names must not begin with {RESERVED_PREFIX!r}")
     priority = _unsigned(parameters, "priority", "a level from 1, the highest, or 0 for the model's default")
     timeout_us = _unsigned(parameters, "timeout", "whole microseconds, or 0 for the model's default")

@@ -30,10 +30,12 @@ def match(path: str) -> Route | None:
     """The route of a decoded path; None if it is not an inference path."""
     if (found := _V1.fullmatch(path)) is not None:
         verb = found["verb"].lower()
-        return Route("v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}", verb in V1_VERBS)
+        return Route(
+            "v1", found["name"], found["version"], found["label"], verb, f"v1:{verb}", is_inference=verb in V1_VERBS
+        )
     if (found := _V2.fullmatch(path)) is not None:
         verb = found["verb"]
-        return Route("v2", found["name"], found["version"], None, verb, f"v2:{verb}", verb == "infer")
+        return Route("v2", found["name"], found["version"], None, verb, f"v2:{verb}", is_inference=verb == "infer")
     return None
 
 
