@@ -7,11 +7,12 @@ from pydantic import ValidationError
 from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
 from app.contract.model_spec import ModelSpec
-from app.contract.steps import BatchingHints
+from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused
 
 _DTYPES: dict[str, DType] = {names.onnx: dtype for dtype, names in NAMES.items()}
+_TRITON_TYPES = {names.triton: names.onnx for names in NAMES.values()}
 _NOT_KNOWN = "not known: the version has no model.json"
 
 
@@ -23,11 +24,13 @@ class TensorFacts:
         name: as in the graph.
         onnx_type: in ONNX Runtime's words, such as ``tensor(float)``.
         shape: with the batch; a size that varies is None.
+        graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
     """
 
     name: str
     onnx_type: str
     shape: tuple[int | None, ...]
+    graph_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,52 @@ class GraphFacts:
     outputs: tuple[TensorFacts, ...]
 
 
-def derive(name: str, facts: GraphFacts) -> tuple[ModelSpec, str]:
+@dataclass(frozen=True, slots=True)
+class StatedTensor:
+    """An input or output as the settings of another server state it.
+
+    Attributes:
+        name: as in the graph.
+        triton_type: in Triton's words, such as ``TYPE_FP32``.
+        shape: without the batch if there is one; a size that varies is -1.
+        graph_shape: that of the graph, if clients see another one.
+    """
+
+    name: str
+    triton_type: str
+    shape: tuple[int, ...]
+    graph_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the settings of another server state of a graph.
+
+    Attributes:
+        max_batch_size: most instances of a batch; 0: the graph has no batch dimension.
+        inputs, outputs: empty if nothing is stated of them; outputs may be some of those of the graph.
+        labels: an output and the names of its scores; None without them.
+    """
+
+    max_batch_size: int
+    inputs: tuple[StatedTensor, ...] = ()
+    outputs: tuple[StatedTensor, ...] = ()
+    labels: tuple[str, tuple[str, ...]] | None = None
+
+
+def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:
     """The contract of model ``name``, and why its requests cannot share a batch; empty if they may.
 
     If the first dimension of every tensor varies, it is taken for the batch. If it is 1 in every tensor, instances run
-    one at a time. Otherwise there is no batch dimension, and each request runs as a whole.
+    one at a time. Otherwise there is no batch dimension, and each request runs as a whole. What is ``stated`` counts
+    instead, as long as the graph allows it.
 
     Raises:
-        VersionRefused: the elements of a tensor are not numbers, or a limit of model.json is exceeded.
+        VersionRefused: the elements of a tensor are not numbers, a limit of model.json is exceeded, or the graph is not
+            as it is stated.
     """
+    if stated is not None:
+        return _as_stated(name, facts, stated)
     firsts = {tensor.shape[:1] for tensor in (*facts.inputs, *facts.outputs)}
     if firsts == {(None,)}:
         return _contract(name, facts, BatchingHints(), batched=True), ""
@@ -56,8 +96,62 @@ def derive(name: str, facts: GraphFacts) -> tuple[ModelSpec, str]:
     return _contract(name, facts, alone, batched=False), "its tensors do not share a first dimension that varies"
 
 
+def _as_stated(name: str, facts: GraphFacts, stated: Stated) -> tuple[ModelSpec, str]:
+    batched = stated.max_batch_size > 0
+    if batched:
+        for tensor in (*facts.inputs, *facts.outputs):
+            if tensor.shape[:1] != (None,):
+                raise VersionRefused(
+                    f"max_batch_size is {stated.max_batch_size}, and the first dimension of {shown(tensor.name)!r} "
+                    "does not vary in the graph; state max_batch_size: 0 and dims with all dimensions"
+                )
+    narrowed = GraphFacts(
+        _narrowed("input", facts.inputs, stated.inputs, batched=batched),
+        _narrowed("output", facts.outputs, stated.outputs, batched=batched),
+    )
+    if len(narrowed.inputs) < len(facts.inputs):
+        left = {tensor.name for tensor in facts.inputs} - {tensor.name for tensor in narrowed.inputs}
+        raise VersionRefused(f"the graph has the input {shown(min(left))!r}, which is not stated")
+    hints = BatchingHints(max_batch_size=max(1, stated.max_batch_size))
+    spec = _contract(name, narrowed, hints, batched=batched, labels=stated.labels)
+    return spec, "" if batched else "max_batch_size is 0"
+
+
+def _narrowed(
+    kind: str, facts: tuple[TensorFacts, ...], stated: tuple[StatedTensor, ...], *, batched: bool
+) -> tuple[TensorFacts, ...]:
+    """The facts of the tensors that are stated, with the sizes that are; all of them if none is stated."""
+    known = {tensor.name: tensor for tensor in facts}
+    narrowed = []
+    for tensor in stated:
+        if (fact := known.get(tensor.name)) is None:
+            raise VersionRefused(f"{kind} {shown(tensor.name)!r} is not in the graph; it has {sorted(known)}")
+        if _TRITON_TYPES.get(tensor.triton_type) != fact.onnx_type:
+            raise VersionRefused(
+                f"{kind} {shown(tensor.name)!r} is stated as {tensor.triton_type}; in the graph it is {fact.onnx_type}"
+            )
+        in_graph = tensor.shape if tensor.graph_shape is None else tensor.graph_shape
+        whole = (-1, *in_graph) if batched else in_graph
+        sizes = [-1 if size is None else size for size in fact.shape]
+        if len(whole) != len(sizes) or any(have not in (-1, want) for want, have in zip(whole, sizes, strict=True)):
+            raise VersionRefused(
+                f"{kind} {shown(tensor.name)!r} is stated with dims {list(in_graph)}; in the graph its shape is "
+                f"{sizes}{', with the batch' if batched else ''}"
+            )
+        seen = (-1, *tensor.shape) if batched else tensor.shape
+        sizes_seen = tuple(None if size < 0 else size for size in seen)
+        narrowed.append(TensorFacts(fact.name, fact.onnx_type, sizes_seen, tensor.graph_shape))
+    return tuple(narrowed) or facts
+
+
 def without_batch(spec: ModelSpec) -> ModelSpec:
-    """The contract of a graph whose first dimension turns out not to be a batch: it is a dimension that varies."""
+    """The contract of a graph whose first dimension turns out not to be a batch: it is a dimension that varies.
+
+    Raises:
+        VersionRefused: clients see other shapes than the graph, which is possible for single instances only.
+    """
+    if any(tensor.graph_shape is not None for tensor in (*spec.inputs, *spec.outputs)):
+        raise VersionRefused("instances influence one another, and a reshape is stated, which requires a batch")
 
     def whole(tensor: TensorSpec) -> TensorSpec:
         return TensorSpec(
@@ -74,12 +168,20 @@ def without_batch(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def _contract(name: str, facts: GraphFacts, hints: BatchingHints, *, batched: bool) -> ModelSpec:
+def _contract(
+    name: str,
+    facts: GraphFacts,
+    hints: BatchingHints,
+    *,
+    batched: bool,
+    labels: tuple[str, tuple[str, ...]] | None = None,
+) -> ModelSpec:
     try:
         return ModelSpec(
             name=name,
             inputs=tuple(_spec("input", tensor, batched=batched) for tensor in facts.inputs),
             outputs=tuple(_spec("output", tensor, batched=batched) for tensor in facts.outputs),
+            postprocessing=None if labels is None else Classification(output=labels[0], labels=labels[1]),
             batching=hints,
             opset=1,
             trained_on=_NOT_KNOWN,
@@ -97,5 +199,10 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
         )
     shape = tuple(-1 if size is None else size for size in tensor.shape)
     return TensorSpec(
-        name=tensor.name, dtype=dtype, shape=shape[1:] if batched else shape, finite=False, batched=batched
+        name=tensor.name,
+        dtype=dtype,
+        shape=shape[1:] if batched else shape,
+        finite=False,
+        batched=batched,
+        graph_shape=tensor.graph_shape,
     )

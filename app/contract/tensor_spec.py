@@ -34,6 +34,8 @@ class TensorSpec(Frozen):
         finite: whether NaN and infinity are refused; only inputs of a floating point type may allow them.
         batched: whether tensors have a batch dimension in front; without one, ``shape`` is that of the whole tensor,
             and a request is one instance. Not in model.json.
+        graph_shape: shape of one instance in the graph, if clients see another one; None: it is ``shape``. Not in
+            model.json.
     """
 
     name: str = Field(min_length=1, max_length=256)
@@ -43,6 +45,7 @@ class TensorSpec(Frozen):
     maximum: float | None = None
     finite: bool = True
     batched: bool = Field(default=True, exclude=True)
+    graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=8, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
@@ -51,6 +54,11 @@ class TensorSpec(Frozen):
         if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
             raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
         return self
+
+    @property
+    def graph_rank(self) -> int:
+        """Dimensions of the tensor in the graph, with the batch if there is one."""
+        return len(self.shape if self.graph_shape is None else self.graph_shape) + self.batched
 
     @property
     def fixed_bytes(self) -> int:

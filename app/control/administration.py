@@ -66,8 +66,8 @@ class AdminRule:
     header cannot be distinguished from a local caller; use ``mode`` or the listener in that case.
 
     Args:
-        mode: "off" admits nobody, "key" callers with the key, "loopback" callers on this machine; "auto": "key" if
-            there is a key, otherwise "loopback".
+        mode: "off" admits nobody, "key" callers with the key (the settings require one then), "loopback" callers on
+            this machine; "auto": "key" if there is a key, otherwise "loopback".
         key: the admin key; None or empty without one.
         keys: API keys; those with the scope admin are accepted like the admin key.
         host: address, or path of a Unix socket, at which admin calls arrive.

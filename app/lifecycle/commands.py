@@ -34,8 +34,8 @@ class Commands(ABC):
     async def load(self, name: str) -> None:
         """Load what the policy of one model asks for, from what is on the disk now; loaded versions stay loaded.
 
-        New versions serve before those stop that the policy no longer asks for. A version whose batching or backend
-        serving.json has changed is loaded again, and then takes the place of the old one.
+        New versions serve before those stop that the policy no longer asks for. A version whose settings in
+        ``ServingPolicy.load_settings`` have changed is loaded again, and then takes the place of the old one.
 
         Raises:
             ModelNotFound: it is not in the repository.

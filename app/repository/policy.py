@@ -1,5 +1,6 @@
 """serving.json: the mutable serving policy of one model, next to its version directories."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -12,6 +13,8 @@ from app.contract.model_spec import LARGEST_BATCH
 from app.contract.steps import LONGEST_TEXT
 from app.errors import VersionRefused
 from app.repository.policy_errors import in_words, shown
+from app.repository.triton import CONFIG_FILE
+from app.repository.triton.model import Defaults, serving_defaults
 
 POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
@@ -238,6 +241,8 @@ class ServingPolicy(BaseModel):
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
+    _config: bytes = b""  # of Triton, where it states the rest
+
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
         stable, canary = self.version_labels.get(STABLE), self.version_labels.get(CANARY)
@@ -248,7 +253,15 @@ class ServingPolicy(BaseModel):
     @property
     def load_settings(self) -> tuple[object, ...]:
         """What a version is loaded with; if it changes, the version is loaded again."""
-        return self.batching, self.backend, self.device, self.instances, self.gpu_mem_limit_mb, self.max_text_characters
+        return (
+            self.batching,
+            self.backend,
+            self.device,
+            self.instances,
+            self.gpu_mem_limit_mb,
+            self.max_text_characters,
+            self._config,
+        )
 
     def compares(self, pair: CanaryPair) -> bool:
         """Whether the labels name these two versions; without the label "stable" any version may be it."""
@@ -262,18 +275,37 @@ class ServingPolicy(BaseModel):
 
     @classmethod
     def read(cls, model_directory: Path) -> Self:
-        """Read serving.json of a model; the defaults if there is none.
+        """Read serving.json of a model; what it leaves open is as Triton's config.pbtxt states, or else the default.
 
         Raises:
-            VersionRefused: no regular file, larger than 1 MiB, or see ``parse``.
+            VersionRefused: no regular file, larger than 1 MiB, or see ``parse`` and ``serving_defaults``.
         """
         path = model_directory / POLICY_FILE
         try:
-            return cls.parse(path, read_file(path, POLICY_LIMIT_BYTES))
+            stated = serving_defaults(model_directory)
+            own = cls.parse(path, read_file(path, POLICY_LIMIT_BYTES))
         except FileNotFoundError:
-            return cls()
+            own = cls()
         except OSError as error:
             raise VersionRefused(f"{path}: {error.strerror}") from error
+        return own if stated is None else own.over(stated, model_directory / CONFIG_FILE)
+
+    def over(self, stated: Defaults, path: Path) -> Self:
+        """This policy, with what ``stated``, from ``path``, says of keys that it does not set.
+
+        Raises:
+            VersionRefused: a stated value is out of range, or does not fit those of this policy.
+        """
+        kind, own = type(self), self.model_dump(mode="json", exclude_unset=True)
+        merged = {**stated.document, **own}
+        if "batching" in stated.document:
+            merged["batching"] = {**stated.document["batching"], **own.get("batching", {})}
+        try:
+            policy = kind.model_validate_json(json.dumps(merged))
+        except ValidationError as error:
+            raise VersionRefused(f"{path}: {in_words(kind, error.errors()[0])}") from error
+        policy._config = stated.config
+        return policy
 
     @classmethod
     def parse(cls, path: Path, data: bytes) -> Self:

@@ -8,16 +8,16 @@ import stat
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from app.contract.files.tree import Entry, walk
 from app.errors import InvalidInput, VersionRefused
-from app.repository.layouts import Layout, layout_of
+from app.repository.layouts import MOST_ENTRIES, Layout, layout_of
+from app.repository.policy import POLICY_FILE
 
 log = logging.getLogger("atelier.repository")
 
-# Files and directories below one model, in all its versions.
-MODEL_ENTRIES = 2**16
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -61,7 +61,7 @@ def directories(models_dir: Path) -> list[Path]:
     for model in _models(models_dir):
         found.append(model)
         with suppress(OSError, VersionRefused):  # the snapshot says so
-            for entry in walk(model, limit=MODEL_ENTRIES, hidden=False):
+            for entry in walk(model, limit=MOST_ENTRIES, hidden=False):
                 if entry.is_directory:
                     found.append(model / entry.name)
                 elif _is_version_link(entry):
@@ -91,7 +91,7 @@ def _is_directory(entry: "os.DirEntry[str]") -> bool:
 
 def _model_fingerprint(directory: Path) -> Hashable:
     try:
-        entries = list(walk(directory, limit=MODEL_ENTRIES, hidden=False))
+        entries = list(walk(directory, limit=MOST_ENTRIES, hidden=False))
     except (OSError, VersionRefused) as error:
         return Unreadable(str(error))
     linked = [(entry.name, fingerprint(directory / entry.name)) for entry in entries if _is_version_link(entry)]
@@ -105,9 +105,20 @@ def fingerprint(directory: Path) -> Hashable:
     followed. An ``Unreadable`` if there are too many files, or they cannot be listed.
     """
     try:
-        return _marks(walk(directory, hidden=False))
+        marks = _marks(walk(directory, hidden=False))
+        return (marks, _beside(directory.parent)) if layout_of(directory) is Layout.BARE else marks
     except (OSError, VersionRefused) as error:
         return Unreadable(str(error))
+
+
+def _beside(model_directory: Path) -> Hashable:
+    """The files next to the versions that another tool wrote: settings and labels."""
+    with os.scandir(model_directory) as found:
+        files = [each for each in islice(found, MOST_ENTRIES) if each.is_file() and each.name != POLICY_FILE]
+        entries = [
+            Entry(name=each.name, is_directory=False, status=each.stat()) for each in files if each.name[0] != "."
+        ]
+    return _marks(entries)
 
 
 def _marks(entries: Iterable[Entry]) -> Hashable:
@@ -137,8 +148,8 @@ def _versions(model_directory: Path) -> list[int]:
     found_as: dict[Layout, list[int]] = {layout: [] for layout in Layout}
     with os.scandir(model_directory) as found:
         for count, entry in enumerate(found):
-            if count == MODEL_ENTRIES:
-                raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
+            if count == MOST_ENTRIES:
+                raise OSError(errno.E2BIG, f"more than {MOST_ENTRIES} files in it")
             if _VERSION.fullmatch(entry.name) and (layout := layout_of(model_directory / entry.name)) is not None:
                 found_as[layout].append(int(entry.name))
     # Next to a version with a manifest, a graph alone is the beginning of another one that is being copied.

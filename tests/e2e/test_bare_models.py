@@ -20,7 +20,7 @@ def bare(models, written, *, name=None, version=1):
     return directory
 
 
-def write_graph(models, name, nodes, inputs, outputs, weights=()):
+def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1):
     """A bare version of any graph."""
     graph = helper.make_graph(
         nodes,
@@ -30,7 +30,7 @@ def write_graph(models, name, nodes, inputs, outputs, weights=()):
         [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    directory = models / name / "1"
+    directory = models / name / str(version)
     directory.mkdir(parents=True)
     onnx.save(model, directory / "model.onnx")
 
@@ -290,12 +290,6 @@ def test_versions_without_golden_samples_can_be_refused(source, models, start):
     assert state == "UNAVAILABLE"
     assert why.endswith("--require-verified asks for golden samples")
     assert reason(service, "brightness") == ("READY", "")
-
-
-def test_settings_of_triton_are_not_passed_over_in_silence(source, models, start):
-    bare(models, write_rule_model(source))
-    (models / "rule" / "config.pbtxt").write_text('platform: "onnxruntime_onnx"')
-    start(models).says("model rule: config.pbtxt is not read; its contract comes from the graph")
 
 
 def test_promotion_and_rollback_work_as_for_any_version(source, models, start):

@@ -36,6 +36,7 @@ from app.lifecycle.loading.version_contract import VersionContract, largest_batc
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.policy import BackendName, ServingPolicy
+from app.repository.triton.model import signature
 from app.runtime.backend import Backend, row_count, take_rows
 from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.savedmodel import SavedModelBackend
@@ -50,8 +51,6 @@ log = logging.getLogger("atelier.lifecycle")
 # to this share.
 THREADS_FROM_S = 0.001
 THREADS_GAIN = 0.75
-# Triton's settings of a model, next to its versions.
-TRITON_CONFIG_FILE = "config.pbtxt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +166,11 @@ class Loader:
         if layout_of(directory) is not Layout.BARE:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             return files, read_contract(files, name)
-        if (directory.parent / TRITON_CONFIG_FILE).exists():
-            log.warning("model %s: %s is not read; its contract comes from the graph", name, TRITON_CONFIG_FILE)
+        stated = signature(directory.parent)
         manifest = list_files(directory, self.open_file)
         files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
         with files.graph() as graph:
-            spec, alone = derive(name, self.read_facts(graph))
+            spec, alone = derive(name, self.read_facts(graph), stated)
             backend = self.make_backend(graph, spec, 1)
         try:
             samples, differs = examine(backend, spec, may_batch=not alone)

@@ -167,7 +167,10 @@ def open_on_gpu(
     # Operations without a CUDA kernel run on the CPU, in the calling thread.
     backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
-        return BoundBackend(backend, spec, batch_sizes_up_to(max_batch_size), PinnedMemory(device))
+        # The buffers have the shapes of the contract.
+        reshapes = any(tensor.graph_shape is not None for tensor in (*spec.inputs, *spec.outputs))
+        sizes = [] if reshapes else batch_sizes_up_to(max_batch_size)
+        return BoundBackend(backend, spec, sizes, PinnedMemory(device))
     except BaseException:
         backend.close()
         raise

@@ -1,0 +1,119 @@
+"""Reads config.pbtxt, and refuses what would change answers if it were passed over.
+
+Source: Triton, model configuration. Protobuf's text format.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from app.contract.files.regular import read_file, shown
+from app.errors import VersionRefused
+from app.repository.triton import CONFIG_FILE
+from app.repository.triton import config_pb2 as pb
+
+CONFIG_LIMIT_BYTES = 2**20
+_PLATFORMS = {"", "onnxruntime_onnx"}
+_BACKENDS = {"", "onnxruntime"}
+# Fields that are followed, or only describe the model; all others that are set are passed over with a line in the log.
+_FOLLOWED = frozenset(
+    {
+        "name",
+        "platform",
+        "backend",
+        "version_policy",
+        "max_batch_size",
+        "input",
+        "output",
+        "dynamic_batching",
+        "instance_group",
+        "default_model_filename",
+        "metric_tags",
+    }
+)
+_FOLLOWED_BATCHING = frozenset(
+    {"max_queue_delay_microseconds", "priority_levels", "default_priority_level", "default_queue_policy"}
+)
+_FOLLOWED_QUEUE = frozenset({"default_timeout_microseconds", "allow_timeout_override", "max_queue_size"})
+
+
+def read_config(model_directory: Path) -> pb.ModelConfig | None:
+    """config.pbtxt of a model; None if there is none.
+
+    Raises:
+        VersionRefused: it is not valid, or asks for something without which the answers would be others.
+    """
+    path = model_directory / CONFIG_FILE
+    try:
+        data = read_file(path, CONFIG_LIMIT_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise VersionRefused(f"{path}: {error.strerror}") from error
+    try:
+        config: pb.ModelConfig = text_format.Parse(data.decode("utf-8"), pb.ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise VersionRefused(f"{path}: {shown(str(error))}") from None
+    for reason in _refusals(config, model_directory.name):
+        raise VersionRefused(f"{path}: {reason}")
+    return config
+
+
+def passed_over(config: pb.ModelConfig) -> list[str]:
+    """Names of the fields that are set and have no effect here; they change no answer."""
+    names = [field.name for field, _ in config.ListFields() if field.name not in _FOLLOWED]
+    batching = config.dynamic_batching
+    names += [
+        f"dynamic_batching.{field.name}" for field, _ in batching.ListFields() if field.name not in _FOLLOWED_BATCHING
+    ]
+    queue = batching.default_queue_policy
+    names += [
+        f"dynamic_batching.default_queue_policy.{field.name}"
+        for field, _ in queue.ListFields()
+        if field.name not in _FOLLOWED_QUEUE
+    ]
+    if len(config.instance_group) > 1:
+        names.append("instance_group beyond the first")
+    if any(len(group.gpus) > 1 for group in config.instance_group[:1]):
+        names.append("instance_group.gpus beyond the first")
+    if sum(bool(output.label_filename) for output in config.output) > 1:
+        names.append("label_filename beyond the first")
+    return names
+
+
+def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
+    """Why the model cannot be served as the file asks."""
+    if config.name not in {"", name}:
+        yield f"name is {shown(config.name)!r}, and the directory {name!r}; the two must be the same"
+    if config.platform not in _PLATFORMS:
+        yield f"platform {shown(config.platform)!r} is not run here; onnxruntime_onnx is"
+    if config.backend not in _BACKENDS:
+        yield f"backend {shown(config.backend)!r} is not run here; onnxruntime is"
+    for field in ("sequence_batching", "ensemble_scheduling", "model_operations", "model_repository_agents"):
+        if config.HasField(field):
+            yield f"{field} is not supported"
+    for field in ("batch_input", "batch_output"):
+        if getattr(config, field):
+            yield f"{field} is not supported"
+    if config.response_cache.enable:
+        yield "response_cache is not supported"
+    if config.model_transaction_policy.decoupled:
+        yield "model_transaction_policy.decoupled is not supported"
+    if config.max_batch_size < 0:
+        yield f"max_batch_size is {config.max_batch_size}; 0 or more is accepted"
+    if config.default_model_filename not in {"", "model.onnx"}:
+        yield f"default_model_filename is {shown(config.default_model_filename)!r}; name the file model.onnx"
+    for tensor in (*config.input, *config.output):
+        for field in ("is_shape_tensor", "is_non_linear_format_io", "allow_ragged_batch", "optional"):
+            if getattr(tensor, field, False):
+                yield f"{field} of {shown(tensor.name)!r} is not supported"
+        if tensor.HasField("reshape"):
+            shape, dims = list(tensor.reshape.shape), list(tensor.dims)
+            if not config.max_batch_size:
+                yield f"reshape of {shown(tensor.name)!r} requires a max_batch_size above 0"
+            if shape.count(-1) != dims.count(-1) or shape.count(-1) > 1 or prod(shape) != prod(dims):
+                yield f"reshape of {shown(tensor.name)!r} from {dims} to {shape} does not keep the number of elements"
+        if not tensor.name or not tensor.data_type or not tensor.dims:
+            yield f"{shown(tensor.name)!r}: an input or output has a name, a data_type and dims"

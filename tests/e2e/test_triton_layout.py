@@ -1,0 +1,258 @@
+"""A repository that Triton served: config.pbtxt says what serving.json and model.json would."""
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from onnx import TensorProto, helper
+
+from tests.e2e.test_bare_models import reason, write_graph
+from tests.support.service import wait_until
+from tests.support.tiny_models import write_brightness_model
+
+TENSORS = """
+input [{ name: "x" data_type: TYPE_FP32 dims: [ 3 ] }]
+output [{ name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "labels.txt" }]
+"""
+CONFIG = f"""
+name: "scorer"
+platform: "onnxruntime_onnx"
+max_batch_size: 4
+{TENSORS}
+"""
+
+
+def write_scorer(models, config=CONFIG, *, name="scorer", versions=(1,), sizes=("rows", 3)):
+    """Softmax of three numbers, times the version."""
+    for version in versions:
+        write_graph(
+            models,
+            name,
+            [helper.make_node("Softmax", ["x"], ["soft"], axis=-1), helper.make_node("Mul", ["soft", "v"], ["scores"])],
+            [("x", TensorProto.FLOAT, sizes)],
+            [("scores", TensorProto.FLOAT, sizes)],
+            {"v": np.float32(version)},
+            version=version,
+        )
+    (models / name / "labels.txt").write_text("low\nmiddle\nhigh\n")
+    (models / name / "config.pbtxt").write_text(config)
+
+
+def with_batching(text):
+    return f"{CONFIG}\ndynamic_batching {{ {text} }}"
+
+
+@pytest.fixture
+def models(tmp_path):
+    directory = tmp_path / "models"
+    directory.mkdir()
+    return directory
+
+
+def test_tritons_client_keeps_working(models, start):
+    write_scorer(models)
+    service = start(models)
+    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
+    config = client.get_model_config("scorer")
+    assert (config["max_batch_size"], config["input"][0]["dims"]) == (4, [3])
+    rows = np.array([[1, 2, 3], [5, 0, 0]], np.float32)
+    given = triton.InferInput("x", [2, 3], "FP32")
+    given.set_data_from_numpy(rows)
+    found = client.infer("scorer", [given]).as_numpy("scores")
+    np.testing.assert_allclose(found, np.exp(rows) / np.exp(rows).sum(1, keepdims=True), rtol=1e-5)
+    best = client.infer("scorer", [given], outputs=[triton.InferRequestedOutput("scores", class_count=1)])
+    assert [text.decode().split(":")[-1] for text in best.as_numpy("scores").ravel()] == ["high", "low"]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "serves"),
+    [
+        ("latest { num_versions: 2 }", [3, 2]),
+        ("all { }", [3, 2, 1]),
+        ("specific { versions: [ 1, 3 ] }", [3, 1]),
+        ("latest { }", [3]),
+    ],
+)
+def test_the_version_policy_is_followed(models, start, policy, serves):
+    write_scorer(models, f"{CONFIG}\nversion_policy: {{ {policy} }}", versions=(1, 2, 3))
+    service = start(models)
+    found = service.client.get("/v1/models/scorer").json()["model_version_status"]
+    assert [int(each["version"]) for each in found if each["state"] == "AVAILABLE"] == serves
+
+
+def test_sizes_priorities_times_and_instances_are_followed(models, start):
+    batching = """
+    max_queue_delay_microseconds: 700 priority_levels: 5 default_priority_level: 4
+    default_queue_policy { max_queue_size: 2 default_timeout_microseconds: 1500 }
+    """
+    write_scorer(models, with_batching(batching) + "instance_group [{ count: 2 kind: KIND_CPU }]")
+    service = start(models)
+    config = service.client.get("/v2/models/scorer/config").json()
+    dynamic = config["dynamic_batching"]
+    assert dynamic["max_queue_delay_microseconds"] == 700
+    assert (dynamic["priority_levels"], dynamic["default_priority_level"]) == (5, 4)
+    assert dynamic["default_queue_policy"]["default_timeout_microseconds"] == 2_000
+    assert config["instance_group"][0]["count"] == 2
+    reply = service.client.post("/v1/models/scorer:predict", json={"instances": [[1, 2, 3]] * 5})
+    assert reply.json()["error"].startswith("request holds 5 instances")  # two requests, but at least one full batch
+
+
+def test_serving_json_counts_more(models, start):
+    write_scorer(models, with_batching("max_queue_delay_microseconds: 700 priority_levels: 5"))
+    (models / "scorer" / "serving.json").write_text('{"batching": {"priority_levels": 7, "default_priority_level": 1}}')
+    dynamic = start(models).client.get("/v2/models/scorer/config").json()["dynamic_batching"]
+    assert (dynamic["max_queue_delay_microseconds"], dynamic["priority_levels"]) == (700, 7)
+
+
+def test_without_a_batch_dims_are_all_dimensions(models, start):
+    config = 'max_batch_size: 0 input { name: "x" data_type: TYPE_FP32 dims: [ -1, 3 ] }'
+    write_scorer(models, config)
+    service = start(models)
+    metadata = service.client.get("/v2/models/scorer").json()
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+    assert service.client.get("/v2/models/scorer/config").json()["max_batch_size"] == 0
+    assert reason(service, "scorer")[1].endswith("each request runs as a whole: max_batch_size is 0")
+
+
+def test_clients_see_the_dims_and_the_graph_gets_them_reshaped(models, start):
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Unsqueeze", ["x", "axes"], ["z"])]
+    write_graph(
+        models,
+        "double",
+        nodes,
+        [("x", TensorProto.INT32, ["rows"])],
+        [("y", TensorProto.INT32, ["rows"]), ("z", TensorProto.INT32, ["rows", 1, 1])],
+        {"axes": np.array([1, 2], np.int64)},
+    )
+    (models / "double" / "config.pbtxt").write_text(
+        """
+        max_batch_size: 8
+        input { name: "x" data_type: TYPE_INT32 dims: 1 reshape { shape: [ ] } }
+        output { name: "z" data_type: TYPE_INT32 dims: 1 reshape { shape: [ 1, 1 ] } }
+        output { name: "y" data_type: TYPE_INT32 dims: 1 reshape { shape: [ ] } }
+        """
+    )
+    service = start(models)
+    metadata = service.client.get("/v2/models/double").json()
+    assert [each["shape"] for each in (*metadata["inputs"], *metadata["outputs"])] == [[-1, 1]] * 3
+    document = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [3, 1], "data": [1, 2, 3]}]}
+    outputs = service.client.post("/v2/models/double/infer", json=document).json()["outputs"]
+    assert [(each["name"], each["shape"], each["data"]) for each in outputs] == [
+        ("z", [3, 1], [1, 2, 3]),
+        ("y", [3, 1], [2, 4, 6]),
+    ]
+
+
+def test_outputs_that_are_not_stated_are_not_answered(models, start):
+    write_graph(
+        models,
+        "two",
+        [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Abs", ["x"], ["z"])],
+        [("x", TensorProto.FLOAT, ["rows", 1])],
+        [("y", TensorProto.FLOAT, ["rows", 1]), ("z", TensorProto.FLOAT, ["rows", 1])],
+    )
+    config = 'max_batch_size: 8 output { name: "z" data_type: TYPE_FP32 dims: 1 }'
+    (models / "two" / "config.pbtxt").write_text(config)
+    reply = start(models).client.post("/v1/models/two:predict", json={"instances": [[-1.0], [2.0]]})
+    assert reply.json() == {"predictions": [[1.0], [2.0]]}
+
+
+def test_what_has_no_effect_is_said_in_one_line(models, start):
+    more = with_batching("preferred_batch_size: [ 2, 4 ] preserve_ordering: true") + 'parameters { key: "a" value { } }'
+    write_scorer(models, more)
+    service = start(models)
+    service.says(
+        "model scorer: config.pbtxt states without effect: parameters, dynamic_batching.preferred_batch_size, "
+        "dynamic_batching.preserve_ordering"
+    )
+
+
+MISTAKES = {
+    "a field that does not exist": ("max_batch_sise: 4", 'has no field named "max_batch_sise"'),
+    "another name": ('name: "other"', "name is 'other', and the directory 'scorer'; the two must be the same"),
+    "another platform": ('platform: "tensorrt_plan"', "platform 'tensorrt_plan' is not run here"),
+    "another backend": ('backend: "python"', "backend 'python' is not run here; onnxruntime is"),
+    "an ensemble": ("ensemble_scheduling { }", "ensemble_scheduling is not supported"),
+    "sequences": ("sequence_batching { }", "sequence_batching is not supported"),
+    "a cache": ("response_cache { enable: true }", "response_cache is not supported"),
+    "several replies": ("model_transaction_policy { decoupled: true }", "decoupled is not supported"),
+    "ragged batches": (
+        'input { name: "x" data_type: TYPE_FP32 dims: [ 3 ] allow_ragged_batch: true }',
+        "allow_ragged_batch of 'x' is not supported",
+    ),
+    "another shape": (
+        'input { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape: { shape: [ 3 ] } }',
+        "reshape of 'x' from [2, 2] to [3] does not keep the number of elements",
+    ),
+    "an unknown input": ('input { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }', "input 'y' is not in the graph"),
+    "another type": (
+        'input { name: "x" data_type: TYPE_INT64 dims: [ 3 ] }',
+        "input 'x' is stated as TYPE_INT64; in the graph it is tensor(float)",
+    ),
+    "other dims": (
+        'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }',
+        "input 'x' is stated with dims [4]; in the graph its shape is [-1, 3], with the batch",
+    ),
+    "no labels": (
+        'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "none.txt" }',
+        "none.txt: No such file or directory",
+    ),
+    "labels elsewhere": (
+        'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "../labels.txt" }',
+        "label_filename '../labels.txt' is not next to config.pbtxt",
+    ),
+    "a negative size": ("max_batch_size: -1", "max_batch_size is -1"),
+    "a delay out of range": (
+        "dynamic_batching { max_queue_delay_microseconds: 99999999999 }",
+        "batching.max_queue_delay_us is 99999999999",
+    ),
+    "another file": ('default_model_filename: "net.onnx"', "default_model_filename is 'net.onnx'"),
+    "not text": ("\udcff", "invalid start byte"),
+}
+
+
+def test_every_mistake_is_named_and_the_other_models_serve(models, start):
+    for index, (text, _) in enumerate(MISTAKES.values()):
+        name = f"scorer{index}"
+        write_scorer(models, name=name)
+        text = text.replace("'scorer'", f"'{name}'")
+        size = "" if "max_batch_size" in text else "max_batch_size: 4\n"
+        (models / name / "config.pbtxt").write_bytes((size + text).encode(errors="surrogateescape"))
+    write_scorer(models)
+    service = start(models, wait_ready=False)
+    wait_until(lambda: reason(service, "scorer")[0] == "READY")
+    for index, (kind, (_, says)) in enumerate(MISTAKES.items()):
+        state, why = reason(service, f"scorer{index}")
+        assert state == "UNAVAILABLE", kind
+        assert says.replace("'scorer'", f"'scorer{index}'") in why, kind
+
+
+def test_a_fixed_first_dimension_cannot_be_the_batch(models, start):
+    write_scorer(models, sizes=(1, 3))
+    service = start(models, wait_ready=False)
+    wait_until(lambda: "first dimension of 'x' does not vary" in reason(service, "scorer")[1])
+
+
+def test_a_change_is_followed(models, start):
+    write_scorer(models, versions=(1, 2))
+    service = start(models)
+    config = models / "scorer" / "config.pbtxt"
+
+    def largest():
+        return service.client.get("/v2/models/scorer/config").json()["max_batch_size"]
+
+    assert largest() == 4
+    config.write_text(CONFIG.replace("max_batch_size: 4", "max_batch_size: 3"))
+    wait_until(lambda: largest() == 3)
+    config.write_text("nonsense")
+    service.says("nonsense")
+    assert service.client.post("/v1/models/scorer:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
+    config.write_text(f"{CONFIG} version_policy {{ all {{ }} }}")
+    path = "/v1/models/scorer/versions/1:predict"
+    wait_until(lambda: service.client.post(path, json={"instances": [[1, 2, 3]]}).status_code == 200)
+
+
+def test_next_to_a_version_of_our_own_it_is_an_export_and_not_read(models, start):
+    write_brightness_model(models)
+    (models / "brightness" / "config.pbtxt").write_text("nonsense")
+    assert reason(start(models), "brightness") == ("READY", "")
