@@ -1,0 +1,47 @@
+"""A request that was sent ahead starts in a turn, like one that arrives on a connection of its own."""
+
+import asyncio
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from app.wiring.server import Server, uvicorn_config
+from tests.support.fakes import until
+
+REQUEST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def reply(reader):
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return head.split(b" ")[1], await reader.readexactly(length)
+
+
+def test_the_next_request_starts_when_its_connection_has_its_turn(tmp_path):
+    settings = Settings(models_dir=tmp_path, port=0, watch="off")
+
+    async def main():
+        app = create_app(settings)
+        waiting = []
+        app.connections.turns.wait = lambda connection, data, loop: waiting.append(connection)
+        server = Server(uvicorn_config(app, settings), settings)
+        serving = asyncio.create_task(server.serve())
+        await until(lambda: server.started)
+        reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+        writer.write(3 * REQUEST)
+        for _ in range(2):
+            assert (await reply(reader))[0] == b"200"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.2)
+            while waiting:  # starts the request that has been parsed, then parses the one behind it
+                waiting.pop(0).read_on()
+                await asyncio.sleep(0.05)
+                if reader._buffer:
+                    break
+        assert (await reply(reader))[0] == b"200"
+        writer.close()
+        server.should_exit = True
+        await serving
+
+    asyncio.run(main())
