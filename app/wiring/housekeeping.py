@@ -19,6 +19,9 @@ NOT_BEFORE_S = 0.5
 CYCLES_FROM = 2_000
 """New objects from which on cycles are collected. Some remain even if requests leave no cycles: about ten for each
 array of golden samples (numpy parses their headers with ``ast``), and five for each gRPC call (grpcio's own)."""
+MOST_FUTILE = 3
+"""A collection that frees little is repeated after 2, then 4, then 8 checks. Under overload thousands of requests wait,
+whose objects are new but not garbage: to visit them all takes 80 ms, and frees nothing."""
 TRIM_FROM_BYTES = 32 * 2**20
 """Growth of resident memory since the last trim from which on free pages are returned."""
 
@@ -57,6 +60,8 @@ class Housekeeping:
         # The minimum since the start, and checks since the last trim: memory of a peak is returned later.
         self._least_bytes = 0
         self._looks = 0
+        # Collections in a row that freed little, and checks until the next one.
+        self._futile = self._pause = 0
 
     def freed(self) -> None:
         """Schedule a clean-up after a version was freed. Call it on the event loop."""
@@ -87,12 +92,23 @@ class Housekeeping:
 
     async def _look(self) -> None:
         """Clean up if it is worth it."""
-        if has_cycles := gc.get_count()[0] >= CYCLES_FROM:
-            gc.collect()
+        has_collected = self._collect()
         resident = self._resident_bytes()
         self._looks += 1
         has_peaked = self._looks >= LOOKS_AFTER_A_PEAK and resident - self._least_bytes >= TRIM_FROM_BYTES
         if has_peaked or resident - self._floor_bytes >= TRIM_FROM_BYTES:
-            await self.clear_away(is_collected=has_cycles)
+            await self.clear_away(is_collected=has_collected)
         else:
             self._floor_bytes = min(self._floor_bytes, resident)
+
+    def _collect(self) -> bool:
+        """Collect cycles if there are many new objects, unless the last collections freed little."""
+        if self._pause:
+            self._pause -= 1
+            return False
+        if gc.get_count()[0] < CYCLES_FROM:
+            return False
+        is_futile = gc.collect() < CYCLES_FROM / 2
+        self._futile = min(self._futile + 1, MOST_FUTILE) if is_futile else 0
+        self._pause = 2**self._futile - 1
+        return True

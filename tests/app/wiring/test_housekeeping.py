@@ -83,6 +83,26 @@ def test_many_new_objects_are_looked_through():
     run(scenario, process, every_s=0.01)
 
 
+def test_collections_that_free_little_become_rarer_until_one_frees_much():
+    """Under overload thousands of requests wait, whose objects are no garbage."""
+    process, kept, looks = Process(), [], []
+
+    async def scenario(housekeeping):
+        for _ in range(30):
+            kept.extend([] for _ in range(CYCLES_FROM + 100))
+            before = gc.get_stats()[2]["collections"]
+            await housekeeping._look()
+            looks.append(gc.get_stats()[2]["collections"] - before)
+        kept[:] = [Node() for _ in range(CYCLES_FROM)]
+        kept.clear()
+        for _ in range(8):
+            await housekeeping._look()
+        assert housekeeping._pause == 0
+
+    run(scenario, process, every_s=60)
+    assert [index for index, collected in enumerate(looks) if collected] == [0, 2, 6, 14, 22]
+
+
 def test_pages_are_given_back_once_memory_has_grown_from_its_least():
     process = Process()
 
