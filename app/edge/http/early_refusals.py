@@ -1,7 +1,7 @@
 """Refuses requests that a model cannot answer in time, before they are decoded, and from the head alone if it decides.
 
 Under overload most requests are refused, so a refusal must cost less than an answer of a server without any other work:
-the head is parsed and one prepared reply is written, the same until an item leaves the queue.
+the head is parsed and one prepared reply is written, the same until an item leaves the queue or 5 ms have passed.
 """
 
 from dataclasses import dataclass
