@@ -10,7 +10,7 @@ from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
 from app.lifecycle.loading.version_contract import VersionContract, possible_batch
 from app.loaded import LoadedModel
-from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 from app.runtime.warmup import measure_curve
 from app.types import Clock
 
@@ -54,7 +54,7 @@ async def tune(
         VersionRefused: serving.json or the golden samples cannot be read.
         BackendFailed: the runtime failed on a golden sample.
     """
-    policy = ServingPolicy.read(models_dir / model.name).batching
+    policy = read_policy(models_dir / model.name).batching
     golden = Golden.read(models_dir / model.name / str(model.version))
     contract = VersionContract(spec=model.spec, tokenizer=model.tokenizer, golden=golden)
     # Twice the hint is measured too.

@@ -84,11 +84,11 @@ async def _autotune(
     import time
 
     from app.autotune.run import tune
-    from app.repository.policy import ServingPolicy
+    from app.repository.policy_file import read_policy
     from app.telemetry.metrics import Metrics
     from app.wiring.assembly import build_lifecycle
 
-    ServingPolicy.read(settings.models_dir / name)  # an invalid file is reported before anything runs
+    read_policy(settings.models_dir / name)  # an invalid file is reported before anything runs
     lifecycle = build_lifecycle(settings, Metrics())
     registry = lifecycle.registry
     await lifecycle.load_one(name, version)

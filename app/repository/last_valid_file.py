@@ -6,6 +6,7 @@ from pathlib import Path
 from app.contract.files.regular import read_file
 from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.serving_file import write_whole
 
 # A name with a dot: neither scanned nor watched, and part of no version.
@@ -53,7 +54,7 @@ def policy_in_effect(
         on_mistake: is told what is wrong with serving.json.
     """
     try:
-        return ServingPolicy.read(model_directory)
+        return read_policy(model_directory)
     except VersionRefused as error:
         on_mistake(error)
         return last_valid(model_directory) or ServingPolicy()

@@ -1,6 +1,5 @@
 """serving.json: the mutable serving policy of one model, next to its version directories."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -8,13 +7,10 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.contract.device import DeviceName
-from app.contract.files.regular import read_file
 from app.contract.model_spec import LARGEST_BATCH
 from app.contract.steps import LONGEST_TEXT
 from app.errors import VersionRefused
 from app.repository.policy_errors import in_words, shown
-from app.repository.triton import CONFIG_FILE
-from app.repository.triton.model import Defaults, serving_defaults
 
 POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
@@ -274,47 +270,20 @@ class ServingPolicy(BaseModel):
         return self.version_policy.choose(others or versions)
 
     @classmethod
-    def read(cls, model_directory: Path) -> Self:
-        """Read serving.json of a model; what it leaves open is as Triton's config.pbtxt states, or else the default.
-
-        Raises:
-            VersionRefused: no regular file, larger than 1 MiB, or see ``parse`` and ``serving_defaults``.
-        """
-        path = model_directory / POLICY_FILE
-        try:
-            stated = serving_defaults(model_directory)
-            own = cls.parse(path, read_file(path, POLICY_LIMIT_BYTES))
-        except FileNotFoundError:
-            own = cls()
-        except OSError as error:
-            raise VersionRefused(f"{path}: {error.strerror}") from error
-        return own if stated is None else own.over(stated, model_directory / CONFIG_FILE)
-
-    def over(self, stated: Defaults, path: Path) -> Self:
-        """This policy, with what ``stated``, from ``path``, says of keys that it does not set.
-
-        Raises:
-            VersionRefused: a stated value is out of range, or does not fit those of this policy.
-        """
-        kind, own = type(self), self.model_dump(mode="json", exclude_unset=True)
-        merged = {**stated.document, **own}
-        if "batching" in stated.document:
-            merged["batching"] = {**stated.document["batching"], **own.get("batching", {})}
-        try:
-            policy = kind.model_validate_json(json.dumps(merged))
-        except ValidationError as error:
-            raise VersionRefused(f"{path}: {in_words(kind, error.errors()[0])}") from error
-        policy._config = stated.config
-        return policy
-
-    @classmethod
-    def parse(cls, path: Path, data: bytes) -> Self:
+    def parse(cls, path: Path, data: bytes, *, config: bytes = b"") -> Self:
         """The policy from the bytes of serving.json, which come from ``path``.
+
+        Args:
+            path: for messages.
+            data: the document.
+            config: Triton's settings of the model, if keys of the document come from them.
 
         Raises:
             VersionRefused: not JSON, an unknown key, or a value out of range.
         """
         try:
-            return cls.model_validate_json(data)
+            policy = cls.model_validate_json(data)
         except ValidationError as error:
             raise VersionRefused(f"{path}: {in_words(cls, error.errors()[0])}") from error
+        policy._config = config
+        return policy

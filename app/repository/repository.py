@@ -8,6 +8,7 @@ from app.errors import SettingsUnwritable
 from app.repository import last_valid_file, scan, serving_file
 from app.repository.missing import no_model
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.serving_file import Promotion
 
 
@@ -47,7 +48,7 @@ class Repository:
 
     def policy(self, name: str) -> ServingPolicy:
         """serving.json of a model; VersionRefused if it is broken."""
-        return ServingPolicy.read(self.models_dir / name)
+        return read_policy(self.models_dir / name)
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
         """See ``last_valid_file.policy_in_effect``."""

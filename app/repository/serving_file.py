@@ -22,6 +22,7 @@ from app.repository.policy import (
     RolloutPolicy,
     ServingPolicy,
 )
+from app.repository.policy_file import read_policy
 
 # So many promotions can be rolled back.
 HISTORY = 20
@@ -74,7 +75,7 @@ def promote(model_directory: Path, version: int, *, default: int | None, version
     """
     if version not in versions:
         raise no_version(model_directory.name, version, versions)
-    policy = ServingPolicy.read(model_directory)
+    policy = read_policy(model_directory)
     before = default or default_by_files(policy, versions)
     promoted = policy.promoted
     if before is not None and before != version and promoted[-1:] != (before,):
@@ -115,7 +116,7 @@ def _previous(
     model_directory: Path, default: int | None, versions: Sequence[int]
 ) -> tuple[int | None, int, Sequence[int]]:
     """The default version, the one to go back to, and the promotions that can still be rolled back then."""
-    policy = ServingPolicy.read(model_directory)
+    policy = read_policy(model_directory)
     now = default or default_by_files(policy, versions)
     promoted = [version for version in policy.promoted if version in versions]
     while promoted[-1:] == [now]:
@@ -144,7 +145,7 @@ def halt(model_directory: Path, pair: CanaryPair, reason: str, *, judged: Rollou
     Raises:
         VersionRefused, OSError: see ``write_batching``.
     """
-    policy = ServingPolicy.read(model_directory)
+    policy = read_policy(model_directory)
     if not policy.compares(pair) or policy.rollout != judged:
         return False
     _change(model_directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})

@@ -2,23 +2,14 @@
 
 import pytest
 
-from tests.support.service import Service
+from tests.support.service import starting
 from tests.support.tiny_models import write_brightness_model
 
 
 @pytest.fixture
 def start():
     """Starts services and sees that they end with 0."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(Service(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        if service.process.returncode is None:
-            assert service.stop() == 0
+    yield from starting()
 
 
 @pytest.fixture(scope="module")

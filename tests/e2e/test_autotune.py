@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 from tests.e2e.test_cli import run
 from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model, write_words_model
@@ -27,7 +27,7 @@ def test_the_service_runs_with_the_settings_that_autotune_wrote(tmp_path, write)
     batching = written["batching"]
     assert batching["max_queue_rows"] == 99
     assert ("length_buckets" in batching) == (write is write_words_model)
-    assert ServingPolicy.read(directory).batching.max_batch_size == batching["max_batch_size"]
+    assert read_policy(directory).batching.max_batch_size == batching["max_batch_size"]
     service = Service(tmp_path)
     try:
         config = service.client.get(f"/v2/models/{directory.name}/config").json()

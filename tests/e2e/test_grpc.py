@@ -28,7 +28,7 @@ from app import __version__
 from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
-from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, wait_until
+from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, starting, wait_until
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -92,16 +92,7 @@ def client(service):
 @pytest.fixture
 def start():
     """Starts services and sees that they end with 0."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(GrpcService(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        if service.process.returncode is None:
-            assert service.stop() == 0
+    yield from starting(GrpcService)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_grpc import GrpcService, good, pixels, request
 from tests.e2e.test_v2_http import MANY, PIXELS, expected
-from tests.support.service import wait_until
+from tests.support.service import starting, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_slow_model, write_verse_model
 
 FINAL = "triton_final_response"
@@ -35,16 +35,7 @@ def service(tmp_path_factory):
 @pytest.fixture
 def begin():
     """Starts services for gRPC and sees that they end with 0."""
-    services = []
-
-    def begin(*arguments, **options):
-        services.append(GrpcService(*arguments, **options))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        if service.process.returncode is None:
-            assert service.stop() == 0
+    yield from starting(GrpcService)
 
 
 def numbered(message, number):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -154,3 +155,17 @@ class Service:
             if "running on http" in line:
                 self._listening.set()
         self._listening.set()
+
+
+def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
+    """The body of a fixture that starts services, and sees that they end with 0."""
+    services: list[Service] = []
+
+    def begin(*arguments: Any, **options: Any) -> Service:
+        services.append(kind(*arguments, **options))
+        return services[-1]
+
+    yield begin
+    for service in services:
+        if service.process.returncode is None:
+            assert service.stop() == 0

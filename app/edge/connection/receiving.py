@@ -1,6 +1,7 @@
 """Receives bytes and has them parsed in parts, in turns with all other connections."""
 
 import time
+from abc import abstractmethod
 from typing import Any
 
 from app.edge.connection.refusing import RefusingProtocol
@@ -117,9 +118,9 @@ class ReceivingProtocol(RefusingProtocol):
         else:
             self.flow.resume_reading()
 
+    @abstractmethod
     def _parse(self, data: bytes) -> None:
         """Parse one part."""
-        raise NotImplementedError
 
 
 def _head_bytes(data: bytes, at: int) -> int:

@@ -1,5 +1,6 @@
 """The end of a request on its connection: the order of replies, refusals and the close after one, bytes of bodies."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,11 @@ class RefusingProtocol(HttpToolsProtocol):
         # Sent after the answers to earlier requests.
         self._refusal: Reply | None = None
 
+    @abstractmethod
     def _wait(self) -> None:
         """Continue in one of the next turns."""
 
+    @abstractmethod
     def _continue(self) -> None:
         """Read what came after a request that is answered now."""
 

@@ -36,6 +36,7 @@ from app.lifecycle.loading.version_contract import VersionContract, largest_batc
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.policy import BackendName, ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.triton.model import signature
 from app.runtime.backend import Backend, row_count, take_rows
 from app.runtime.engines.onnx import read_facts
@@ -105,7 +106,7 @@ class Loader:
         if contract.unverified and self.require_verified:
             raise VersionRefused(f"{directory} is {contract.unverified}; --require-verified asks for golden samples")
         spec, tokenizer = contract.spec, contract.tokenizer
-        serving = serving or ServingPolicy.read(directory.parent)
+        serving = serving or read_policy(directory.parent)
         policy = serving.batching
         largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
         gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)

@@ -13,7 +13,7 @@ from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.contract.golden import Golden
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.loader import Loader
-from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.serving_file import write_batching
 from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve
@@ -214,7 +214,7 @@ def test_only_the_tuned_keys_change(tmp_path):
     assert path == tmp_path / "serving.json"
     batching = {"max_queue_rows": 7, "max_batch_size": 16, "default_timeout_ms": 50, "max_queue_delay_us": 200}
     assert json.loads(path.read_text(encoding="utf-8")) == before | {"batching": batching}
-    assert ServingPolicy.read(tmp_path).batching.max_batch_size == 16
+    assert read_policy(tmp_path).batching.max_batch_size == 16
     assert os.listdir(tmp_path) == ["serving.json"]
 
 

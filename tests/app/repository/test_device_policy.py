@@ -3,12 +3,12 @@
 import pytest
 
 from app.errors import VersionRefused
-from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 
 
 def read(tmp_path, text):
     (tmp_path / "serving.json").write_text(text)
-    return ServingPolicy.read(tmp_path)
+    return read_policy(tmp_path)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])

@@ -6,6 +6,7 @@ import pytest
 
 from app.repository.last_valid_file import LAST_VALID_FILE, last_valid, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.scan import fingerprint
 
 TEXT = '{"version_labels": {"stable": 1, "canary": 2}, "promoted": [3], "rollout": {"canary": {"percent": 5}}}'
@@ -14,7 +15,7 @@ TEXT = '{"version_labels": {"stable": 1, "canary": 2}, "promoted": [3], "rollout
 @pytest.fixture
 def policy(tmp_path):
     (tmp_path / "serving.json").write_text(TEXT)
-    return ServingPolicy.read(tmp_path)
+    return read_policy(tmp_path)
 
 
 def test_what_is_kept_means_the_same_and_is_written_once(tmp_path, policy):

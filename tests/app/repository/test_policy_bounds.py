@@ -9,6 +9,7 @@ import pytest
 from app.errors import VersionRefused
 from app.repository.last_valid_file import LAST_VALID_FILE, last_valid, policy_in_effect, remember
 from app.repository.policy import ServingPolicy
+from app.repository.policy_file import read_policy
 from app.repository.serving_file import write_batching
 
 HUGE = 10**12
@@ -46,7 +47,7 @@ HUGE = 10**12
 def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, document):
     (tmp_path / "serving.json").write_text(json.dumps(document))
     with pytest.raises(VersionRefused) as refused:
-        ServingPolicy.read(tmp_path)
+        read_policy(tmp_path)
     assert (
         "at most" in refused.value.message or "less than" in refused.value.message or "levels" in refused.value.message
     )

@@ -1,0 +1,40 @@
+"""Reads the settings of a model: serving.json, and below it what Triton's config.pbtxt states."""
+
+import json
+from pathlib import Path
+
+from app.contract.files.regular import read_file
+from app.errors import VersionRefused
+from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
+from app.repository.triton import CONFIG_FILE
+from app.repository.triton.model import Defaults, serving_defaults
+
+
+def read_policy(model_directory: Path) -> ServingPolicy:
+    """The policy of a model; what serving.json leaves open is as config.pbtxt states, or else the default.
+
+    Raises:
+        VersionRefused: no regular file, larger than 1 MiB, or see ``ServingPolicy.parse`` and ``serving_defaults``.
+    """
+    path = model_directory / POLICY_FILE
+    try:
+        stated = serving_defaults(model_directory)
+        own = ServingPolicy.parse(path, read_file(path, POLICY_LIMIT_BYTES))
+    except FileNotFoundError:
+        own = ServingPolicy()
+    except OSError as error:
+        raise VersionRefused(f"{path}: {error.strerror}") from error
+    return own if stated is None else _over(own, stated, model_directory / CONFIG_FILE)
+
+
+def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:
+    """``own``, with what ``stated``, from ``path``, says of keys that it does not set.
+
+    Raises:
+        VersionRefused: a stated value is out of range, or does not fit those of ``own``.
+    """
+    document = own.model_dump(mode="json", exclude_unset=True)
+    merged = {**stated.document, **document}
+    if "batching" in stated.document:
+        merged["batching"] = {**stated.document["batching"], **document.get("batching", {})}
+    return ServingPolicy.parse(path, json.dumps(merged).encode(), config=stated.config)
