@@ -82,8 +82,8 @@ def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[
     instead, as long as the graph allows it.
 
     Raises:
-        VersionRefused: the elements of a tensor are not numbers, a limit of model.json is exceeded, or the graph is not
-            as it is stated.
+        VersionRefused: the elements of a tensor are neither numbers nor strings, a limit of model.json is exceeded, or
+            the graph is not as it is stated.
     """
     if stated is not None:
         return _as_stated(name, facts, stated)
@@ -155,7 +155,12 @@ def without_batch(spec: ModelSpec) -> ModelSpec:
 
     def whole(tensor: TensorSpec) -> TensorSpec:
         return TensorSpec(
-            name=tensor.name, dtype=tensor.dtype, shape=(-1, *tensor.shape), finite=tensor.finite, batched=False
+            name=tensor.name,
+            dtype=tensor.dtype,
+            shape=(-1, *tensor.shape),
+            finite=tensor.finite,
+            utf8=tensor.utf8,
+            batched=False,
         )
 
     return ModelSpec(
@@ -205,4 +210,5 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
         finite=False,
         batched=batched,
         graph_shape=tensor.graph_shape,
+        utf8=dtype == "string",
     )

@@ -1,6 +1,8 @@
 """The element types of tensors, and their names in every format that Atelier reads or writes."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 DType = Literal[
     "bool",
@@ -15,6 +17,7 @@ DType = Literal[
     "float16",
     "float32",
     "float64",
+    "string",
 ]
 
 
@@ -34,10 +37,10 @@ class Names(NamedTuple):
     @property
     def triton(self) -> str:
         """In Triton's model configuration."""
-        return f"TYPE_{self.oip}"
+        return f"TYPE_{'STRING' if self.oip == 'BYTES' else self.oip}"
 
 
-# model.json's name, which is numpy's -> the others.
+# model.json's name, which is numpy's except for strings -> the others.
 NAMES: dict[DType, Names] = {
     "bool": Names("BOOL", "DT_BOOL", "tensor(bool)"),
     "uint8": Names("UINT8", "DT_UINT8", "tensor(uint8)"),
@@ -51,4 +54,10 @@ NAMES: dict[DType, Names] = {
     "float16": Names("FP16", "DT_HALF", "tensor(float16)"),
     "float32": Names("FP32", "DT_FLOAT", "tensor(float)"),
     "float64": Names("FP64", "DT_DOUBLE", "tensor(double)"),
+    "string": Names("BYTES", "DT_STRING", "tensor(string)"),
 }
+
+
+def numpy_dtype(dtype: DType) -> np.dtype[Any]:
+    """The dtype of an array of such elements. Strings are ``bytes`` objects."""
+    return np.dtype(object if dtype == "string" else dtype)

@@ -2,7 +2,8 @@
 
 The file holds ``input:NAME`` and ``output:NAME`` arrays with the same number of rows, ``length:NAME`` with the
 number of valid elements of each row where an input is padded, and a JSON document ``meta`` (uint8 text) with the
-tolerance per execution provider and the raw samples' expected labels. Raw samples are ``raw:FILE`` byte arrays.
+tolerance per execution provider and the raw samples' expected labels. Raw samples are ``raw:FILE`` byte arrays. Of
+strings ``input:NAME`` and ``output:NAME`` hold the lengths, and ``strings:input:NAME`` the bytes of all of them.
 """
 
 import io
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from app.contract.files.npz import read_npz
 from app.contract.files.regular import read_file, shown
+from app.contract.strings import packed, unpacked
 from app.errors import VersionRefused
 
 GOLDEN_FILE = "golden.npz"
@@ -101,9 +103,9 @@ class Golden:
             "raw": [{"name": sample.name, "label": sample.label} for sample in self.raw],
         }
         arrays: dict[str, Array] = {"meta": np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)}
-        arrays |= {f"input:{name}": values for name, values in self.inputs.items()}
-        arrays |= {f"length:{name}": values for name, values in self.lengths.items()}
-        arrays |= {f"output:{name}": values for name, values in self.outputs.items()}
+        for kind, tensors in (("input", self.inputs), ("length", self.lengths), ("output", self.outputs)):
+            for name, values in tensors.items():
+                arrays |= _members(f"{kind}:{name}", values)
         arrays |= {f"raw:{sample.name}": np.frombuffer(sample.data, np.uint8) for sample in self.raw}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -168,9 +170,9 @@ class Golden:
             raise ValueError(f"it has {len(self.raw)} raw samples; at most {MOST_RAW_SAMPLES} are sent")
         for name, values in parts:
             if not values.size:
-                raise ValueError(f"{shown(name)!r} holds no numbers")
+                raise ValueError(f"{shown(name)!r} holds nothing")
         for name, values in self.outputs.items():
-            if not np.isfinite(values).all():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise ValueError(f"the expected output {shown(name)!r} holds NaN or infinity")
         for name, lengths in self.lengths.items():
             self._check_lengths(name, lengths)
@@ -198,5 +200,19 @@ def magnitude(outputs: Mapping[str, Array]) -> float:
     return max([1.0, *(abs(float(end)) for values in floats for end in (values.min(), values.max()))])
 
 
+def _members(key: str, values: Array) -> dict[str, Array]:
+    """The arrays of the file that hold a tensor."""
+    if values.dtype.kind != "O" or not all(isinstance(each, bytes) for each in values.flat):
+        return {key: values}
+    lengths, content = packed(values)
+    return {key: lengths, f"strings:{key}": np.frombuffer(content, np.uint8)}
+
+
 def _section(arrays: Mapping[str, Array], kind: str) -> dict[str, Array]:
-    return {name.split(":", 1)[1]: values for name, values in arrays.items() if name.startswith(f"{kind}:")}
+    """The tensors of one kind: name -> values."""
+    section = {}
+    for key, values in arrays.items():
+        if key.startswith(f"{kind}:"):
+            content = arrays.get(f"strings:{key}")
+            section[key.split(":", 1)[1]] = values if content is None else unpacked(values, content.tobytes())
+    return section

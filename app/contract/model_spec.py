@@ -94,6 +94,13 @@ class ModelSpec(Frozen):
         return step.input if isinstance(step, TextPreprocessing) and len(self.inputs) == 1 else None
 
     @cached_property
+    def body_string(self) -> TensorSpec | None:
+        """The only input, if an instance of it is one string: the bytes of a body may feed it; None without one."""
+        only = self.inputs[0]
+        is_one = len(self.inputs) == 1 and only.is_string and all(size in {1, -1} for size in only.shape)
+        return only if is_one else None
+
+    @cached_property
     def _outputs_by_name(self) -> dict[str, TensorSpec]:
         return {tensor.name: tensor for tensor in self.outputs}
 
@@ -101,6 +108,10 @@ class ModelSpec(Frozen):
     def batched(self) -> bool:
         """Whether tensors have a batch dimension; see ``TensorSpec``."""
         return self.inputs[0].batched
+
+    def with_utf8_inputs(self) -> Self:
+        """The same contract, but strings must be UTF-8."""
+        return self.model_copy(update={"inputs": tuple(each.requiring_utf8() for each in self.inputs)})
 
     def write(self, directory: Path) -> None:
         """Write model.json to ``directory``."""

@@ -1,5 +1,6 @@
 """One input or output of a model, as model.json states it."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 from typing import Annotated, Any, Self
@@ -7,7 +8,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.contract.dtypes import NAMES, DType
+from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.strings import string_array
+from app.types import Array
 
 # Largest values that a contract may state. Each is checked before anything is allocated.
 LARGEST_INSTANCE_BYTES = 64 * 2**20
@@ -32,6 +35,7 @@ class TensorSpec(Frozen):
         minimum, maximum: inclusive range of every element; None means the range of the dtype (all finite
             values of a floating point type).
         finite: whether NaN and infinity are refused; only inputs of a floating point type may allow them.
+        utf8: whether strings must be UTF-8, as ONNX Runtime requires; otherwise they are any bytes. Not in model.json.
         batched: whether tensors have a batch dimension in front; without one, ``shape`` is that of the whole tensor,
             and a request is one instance. Not in model.json.
         graph_shape: shape of one instance in the graph, if clients see another one; None: it is ``shape``. Not in
@@ -44,6 +48,7 @@ class TensorSpec(Frozen):
     minimum: float | None = None
     maximum: float | None = None
     finite: bool = True
+    utf8: bool = Field(default=False, exclude=True)
     batched: bool = Field(default=True, exclude=True)
     graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=8, exclude=True)
 
@@ -53,6 +58,8 @@ class TensorSpec(Frozen):
             raise ValueError(f"{self.name!r} has shape {self.shape}; a size is at least 1, or -1")
         if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
             raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+        if self.is_string and self.has_range:
+            raise ValueError(f"{self.name!r} holds strings, which have no minimum or maximum")
         return self
 
     @property
@@ -62,13 +69,18 @@ class TensorSpec(Frozen):
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes of one instance in which every variable size is 1."""
+        """Bytes of one instance in which every variable size is 1; of strings, those of the references to them."""
         return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
-        """The dtype as a numpy dtype."""
-        return np.dtype(self.dtype)
+        """The dtype as a numpy dtype; see ``dtypes.numpy_dtype``."""
+        return numpy_dtype(self.dtype)
+
+    @property
+    def is_string(self) -> bool:
+        """Whether the elements are strings."""
+        return self.dtype == "string"
 
     @cached_property
     def wire_dtype(self) -> np.dtype[Any]:
@@ -99,6 +111,15 @@ class TensorSpec(Frozen):
     def batch_shape(self) -> tuple[int, ...]:
         """Shape of the tensors of a request, in the form of Open Inference Protocol metadata."""
         return (-1, *self.shape) if self.batched else self.shape
+
+    def requiring_utf8(self) -> Self:
+        """The same tensor, but its strings must be UTF-8."""
+        return self.model_copy(update={"utf8": True}) if self.is_string else self
+
+    def string_rows(self, elements: Sequence[bytes]) -> Array:
+        """Instances of one string each; a model without a batch dimension has one instance."""
+        sizes = (1,) * len(self.shape)
+        return string_array(elements, (len(elements), *sizes) if self.batched else sizes)
 
     @property
     def in_words(self) -> str:

@@ -67,6 +67,10 @@ class VersionFiles:
         with _told(directory):
             check_listing(directory, self._manifest)
 
+    def has(self, name: str) -> bool:
+        """Whether the manifest lists a file."""
+        return name in self._manifest.files
+
     def read(self, name: str, limit_bytes: int) -> bytes:
         """Read a small file as a whole.
 

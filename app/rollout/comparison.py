@@ -56,12 +56,18 @@ class Comparison:
         Args:
             stable: output name -> (rows, *shape).
             canary: likewise.
-            scores: output with one score per class, whose best one is the answer; None compares all numbers.
+            scores: output with one score per class, whose best one is the answer; None compares all numbers, and
+                strings, of which different ones have the distance 1.
         """
         names = [scores] if scores is not None else list(stable)
         rows = row_count(stable)
         agreed, distance = np.ones(rows, bool), np.zeros(rows)
         for name in names:
+            if stable[name].dtype.kind == "O":  # strings
+                equal = (stable[name] == canary[name]).reshape(rows, -1).all(axis=1)
+                agreed &= equal
+                distance = np.maximum(distance, ~equal)
+                continue
             one = np.asarray(stable[name], np.float64).reshape(rows, -1)
             other = np.asarray(canary[name], np.float64).reshape(rows, -1)
             distance = np.maximum(distance, np.abs(one - other).max(axis=1))

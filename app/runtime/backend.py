@@ -4,6 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
+from app.contract.strings import held_bytes
 from app.types import Array, Tensors
 
 
@@ -57,10 +58,10 @@ def row_count(tensors: Tensors) -> int:
 
 
 def byte_count(tensors: Tensors) -> int:
-    """Bytes of all tensors."""
+    """Bytes of memory of all tensors."""
     nbytes = 0
     for values in tensors.values():
-        nbytes += values.nbytes
+        nbytes += held_bytes(values)
     return nbytes
 
 

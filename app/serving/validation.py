@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
+from app.contract.strings import MOST_STRINGS
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import PADDING_ID
-from app.errors import InvalidInput
+from app.errors import InvalidInput, TooLarge
 from app.types import Array, Tensors
 
 _LARGEST_UINT8 = 255
@@ -22,8 +23,8 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
     """Check names, shapes, range and finiteness; cast to the signature's dtypes.
 
     Args:
-        inputs: name -> array (rows, *shape) of any numeric dtype; JSON numbers arrive as int64 or float64. Without a
-            batch dimension, (*shape).
+        inputs: name -> array (rows, *shape) of any numeric dtype, or of ``bytes``; JSON numbers arrive as int64 or
+            float64. Without a batch dimension, (*shape).
         spec: the contract of the model version.
 
     Returns:
@@ -32,6 +33,7 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
 
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
+        TooLarge: more strings than a tensor may hold.
     """
     expected = spec.inputs
     if not spec.batched:
@@ -71,6 +73,9 @@ def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
         raise InvalidInput(f"{tensor.name!r} holds no instance; send at least one")
     if values.shape[1:] != tensor.shape:
         _check_shape(values, tensor)
+    if tensor.is_string or values.dtype.kind == "O":
+        _check_strings(values, tensor)
+        return values
     cast = _cast(values, tensor)
     if cast is None:
         _check_values(values, tensor)
@@ -134,6 +139,25 @@ def _check_values(values: Array, tensor: TensorSpec) -> None:
         if outside.any():
             low, high = value_range(tensor)
             _refuse_first(values, outside, tensor, f"is outside {_number(low)} to {_number(high)}")
+
+
+def _check_strings(values: Array, tensor: TensorSpec) -> None:
+    if values.dtype.kind != "O":
+        raise InvalidInput(f"{tensor.name!r} holds numbers; expected {tensor.instance_in_words}")
+    if not tensor.is_string:
+        raise InvalidInput(f"{tensor.name!r} holds strings; expected {tensor.instance_in_words}")
+    if values.size > MOST_STRINGS:
+        raise TooLarge(f"{tensor.name!r} holds {values.size} strings; at most {MOST_STRINGS} are accepted")
+    for index, element in enumerate(values.flat if tensor.utf8 else ()):
+        try:
+            element.decode()
+        except UnicodeDecodeError as error:
+            where = [int(i) for i in np.unravel_index(index, values.shape)]
+            place = f" at {where[1:]}" if len(where) > 1 else ""
+            raise InvalidInput(
+                f"instance {where[0]} of {tensor.name!r}: the string{place} is not UTF-8: {error.reason} at byte "
+                f"{error.start}"
+            ) from None
 
 
 def _outside(values: Array, tensor: TensorSpec) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,7 @@ def bare(models, written, *, name=None, version=1):
     return directory
 
 
-def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1):
+def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1, opset=17):
     """A bare version of any graph."""
     graph = helper.make_graph(
         nodes,
@@ -29,7 +29,7 @@ def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1):
         [helper.make_tensor_value_info(*each) for each in outputs],
         [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     directory = models / name / str(version)
     directory.mkdir(parents=True)
     onnx.save(model, directory / "model.onnx")

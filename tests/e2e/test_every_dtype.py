@@ -7,8 +7,10 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.grpc import service_pb2 as pb
+from tritonclient.utils import deserialize_bytes_tensor
 
-from app.contract.dtypes import NAMES
+from app.contract.dtypes import NAMES, numpy_dtype
+from app.contract.strings import encoded, string_array
 from tests.e2e.test_grpc import GrpcService
 from tests.support.tiny_models import write_types_model
 
@@ -24,11 +26,14 @@ CONTENTS = {
     "uint64": "uint64_contents",
     "float32": "fp32_contents",
     "float64": "fp64_contents",
+    "string": "bytes_contents",
 }
 
 
 def ends(dtype):
     """The smallest and the largest number, in rows of two, and further numbers that only this type can hold."""
+    if dtype == "string":
+        return string_array([b"", "Z\u00fcrich\x00".encode(), b'"\\', "\U0001f600".encode() * 3], (2, 2))
     kind = np.dtype(dtype).kind
     if kind == "b":
         return np.array([[False, True], [True, True]])
@@ -57,7 +62,9 @@ def service(tmp_path_factory):
 def equal(found):
     """Whether every output is its input, element by element, in its own type."""
     for dtype, values in ROWS.items():
-        assert found[f"out_{dtype}"].dtype == dtype
+        if dtype == "string":  # the client gives strings in JSON as texts
+            found["out_string"] = encoded(found["out_string"])
+        assert found[f"out_{dtype}"].dtype == numpy_dtype(dtype)
         assert np.array_equal(found[f"out_{dtype}"], values), dtype
     return True
 
@@ -77,16 +84,23 @@ def test_metadata_names_every_type(service):
     }
 
 
+def listed(values):
+    """Nested lists as JSON has them."""
+    return np.vectorize(bytes.decode, otypes="O")(values).tolist() if values.dtype == object else values.tolist()
+
+
 @pytest.mark.parametrize("form", ["inputs", "instances"])
 def test_v1_json(service, form):
-    columns = {f"in_{dtype}": values.tolist() for dtype, values in ROWS.items()}
+    columns = {f"in_{dtype}": listed(values) for dtype, values in ROWS.items()}
     rows = [{name: values[row] for name, values in columns.items()} for row in range(2)]
     reply = service.client.post(PATH, json={form: columns if form == "inputs" else rows})
     assert reply.status_code == 200, reply.text
     answer = reply.json()["outputs" if form == "inputs" else "predictions"]
     if form == "instances":
         answer = {name: [row[name] for row in answer] for name in answer[0]}
-    assert equal({name: np.array(values, name[4:]) for name, values in answer.items()})
+    strings = answer.pop("out_string")
+    assert strings == columns["in_string"]
+    assert equal({"out_string": ROWS["string"], **{name: np.array(each, name[4:]) for name, each in answer.items()}})
 
 
 @pytest.mark.parametrize("is_binary", [True, False])
@@ -123,7 +137,8 @@ def test_grpc_contents(service):
     reply = service.stub.ModelInfer(request)
     for output, raw in zip(reply.outputs, reply.raw_output_contents, strict=True):
         dtype = output.name[4:]
-        assert np.array_equal(np.frombuffer(raw, dtype).reshape(output.shape), ROWS[dtype])
+        found = deserialize_bytes_tensor(raw) if dtype == "string" else np.frombuffer(raw, dtype)
+        assert np.array_equal(found.reshape(output.shape), ROWS[dtype])
     assert len(reply.outputs) == len(CONTENTS)
 
 
@@ -148,7 +163,7 @@ def test_grpc_contents(service):
     ],
 )
 def test_a_number_that_the_type_cannot_hold_is_refused(service, dtype, value, error):
-    columns = {f"in_{each}": values.tolist() for each, values in ROWS.items()}
+    columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns[f"in_{dtype}"] = [[0, 1], [1, "HERE"]]
     document = json.dumps({"inputs": columns}).replace('"HERE"', value if isinstance(value, str) else json.dumps(value))
     reply = service.client.post(PATH, content=document)
@@ -157,14 +172,14 @@ def test_a_number_that_the_type_cannot_hold_is_refused(service, dtype, value, er
 
 
 def test_true_and_false_are_no_numbers(service):
-    columns = {f"in_{each}": values.tolist() for each, values in ROWS.items()}
+    columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns["in_int32"] = [[True, False], [True, False]]
     reply = service.client.post(PATH, json={"inputs": columns})
     assert reply.json() == {"error": "instance 0 of 'in_int32': value True at [0] is not a number"}
 
 
 def test_zero_and_one_are_true_and_false(service):
-    columns = {f"in_{each}": values.tolist() for each, values in ROWS.items()}
+    columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns["in_bool"] = [[0, 1], [1, 1]]
     assert service.client.post(PATH, json={"inputs": columns}).json()["outputs"]["out_bool"] == ROWS["bool"].tolist()
 
@@ -173,7 +188,7 @@ def test_zero_and_one_are_true_and_false(service):
 def test_a_narrower_type_of_the_same_kind_is_accepted(service, dtype, sent):
     request = pb.ModelInferRequest(model_name="typed")
     for each, field in CONTENTS.items():
-        values = [0, 1, 1, 0]
+        values = [b""] * 4 if each == "string" else [0, 1, 1, 0]
         datatype = sent if each == dtype else NAMES[each].oip
         tensor = request.inputs.add(name=f"in_{each}", datatype=datatype, shape=[2, 2])
         field = CONTENTS[{"INT32": "int32", "FP32": "float32", "UINT8": "uint8"}[sent]] if each == dtype else field

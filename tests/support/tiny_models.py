@@ -21,6 +21,7 @@ from app.contract.steps import (
     TextPreprocessing,
     TransformStep,
 )
+from app.contract.strings import string_array
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, Tokenizer, pad
 
@@ -181,7 +182,13 @@ def write_types_model(models: Path, *, name: str = "types", version: int = 1, ty
         trained_on="nothing",
     )
     nodes = [helper.make_node("Identity", [f"in_{dtype}"], [f"out_{dtype}"]) for dtype in types]
-    rows = {dtype: np.arange(128).reshape(64, 2).astype(dtype) for dtype in types}
+    numbers = np.arange(128).reshape(64, 2)
+    rows = {
+        dtype: string_array([b"%d" % each for each in numbers.flat], numbers.shape)
+        if dtype == "string"
+        else numbers.astype(dtype)
+        for dtype in types
+    }
     golden = Golden(
         inputs={f"in_{dtype}": values for dtype, values in rows.items()},
         outputs={f"out_{dtype}": values for dtype, values in rows.items()},

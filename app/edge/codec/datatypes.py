@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.contract.dtypes import NAMES, DType
-from app.errors import InvalidInput
+from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.strings import MOST_STRINGS
+from app.errors import InvalidInput, TooLarge
 from app.types import Array
 
 BYTES = "BYTES"
@@ -34,9 +35,9 @@ WIDENS: dict[DType, frozenset[str]] = {
     dtype: frozenset(
         name
         for name, given in NUMPY.items()
-        if given.kind in _SAME_KIND[np.dtype(dtype).kind] and given != np.dtype(dtype) and np.can_cast(given, dtype)
+        if given.kind in _SAME_KIND.get(own.kind, "") and given != own and np.can_cast(given, own)
     )
-    for dtype in NAMES
+    for dtype, own in ((dtype, numpy_dtype(dtype)) for dtype in NAMES)
 }
 
 _LENGTH = struct.Struct("<I")
@@ -61,10 +62,13 @@ def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:
 
     Raises:
         InvalidInput: an element extends beyond the end of the data.
+        TooLarge: more than ``MOST_STRINGS`` elements.
     """
     elements: list[bytes] = []
     start = 0
     while start < len(data):
+        if len(elements) == MOST_STRINGS:
+            raise TooLarge(f"input {name!r} holds more than {MOST_STRINGS} strings")
         begin = start + _LENGTH.size
         if begin > len(data):
             raise InvalidInput(f"input {name!r}: element {len(elements)} ends in the middle of its length")

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
+from app.contract.strings import content_bytes
 from app.edge.budget import ByteBudget
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.encoded import Encoded, Inputs, decode_inputs
@@ -14,7 +15,7 @@ from app.types import Clock, Tensors
 
 T = TypeVar("T")
 
-# Encoding more numbers than this takes longer than a thread hop.
+# Encoding more numbers, or bytes of strings, than this takes longer than a thread hop.
 INLINE_VALUES = 8_192
 
 
@@ -64,7 +65,7 @@ class Decoding:
         """The result of ``print_answer`` for the outputs; runs on the event loop if cheap, otherwise in the pool."""
         size = 0
         for values in outputs.values():
-            size += values.size
+            size += values.size if values.dtype.kind != "O" else content_bytes(values)
         if size <= INLINE_VALUES:
             return print_answer(outputs)
         self._unread.check()

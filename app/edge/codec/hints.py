@@ -10,6 +10,8 @@ def how_to_send(model: LoadedModel) -> str:
     """The bodies that the model accepts, each with its Content-Type."""
     step = model.spec.preprocessing
     media = "" if step is None else _BODY[step.kind]
+    if model.spec.body_string is not None:
+        media = "the bytes of one string (text/plain, image/..., application/octet-stream) or "
     return f"model {model.name!r} takes {media}JSON (application/json) with {_keys(model)}"
 
 
@@ -20,7 +22,10 @@ def how_to_name(model: LoadedModel) -> str:
 
 def _keys(model: LoadedModel) -> str:
     step = model.spec.preprocessing
-    inputs = {tensor.name: tensor.in_words for tensor in model.spec.inputs}
+    inputs = {
+        tensor.name: tensor.in_words + (', each a string or {"b64": ...}' if tensor.is_string else "")
+        for tensor in model.spec.inputs
+    }
     if step is not None:
         inputs[step.input] = f"{step.kind!r} ({_VALUE[step.kind]}) or {inputs[step.input]}"
     return " and ".join(inputs.values())

@@ -59,18 +59,7 @@ def plain(value: JsonValue, *, depth: int = 1) -> JsonValue:
 
 def slow_tensor(value: JsonValue, name: str) -> Array | None:
     """``Document.tensor`` for ordinary Python objects."""
-    shape: list[int] = []
-    level: list[JsonValue] = [value]
-    while level and all(isinstance(item, list) for item in level):
-        lengths = [len(item) for item in level]
-        if len(set(lengths)) > 1:
-            odd = next(i for i, length in enumerate(lengths) if length != lengths[0])
-            raise InvalidInput(
-                f"{name}{_place(odd, shape)} has {lengths[odd]} values, {name}{_place(0, shape)} has {lengths[0]}; "
-                f"all rows must share one shape"
-            )
-        shape.append(lengths[0])
-        level = list(chain.from_iterable(level))
+    shape, level = nesting(value, name)
     other = [isinstance(item, str | dict) for item in level]
     if (other and all(other)) or (len(shape) < 2 and any(other)):
         return None
@@ -79,11 +68,32 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
         return np.array(level).reshape(shape)
     for index, item in enumerate(level if kinds - {int, float} else ()):
         if isinstance(item, bool) or not isinstance(item, int | float):
-            raise InvalidInput(f"{name}{_place(index, shape)} is {kind_of_value(item)}; expected a number")
+            raise InvalidInput(f"{name}{place_of(index, shape)} is {kind_of_value(item)}; expected a number")
     for dtype in (np.int64, np.uint64, np.float64) if kinds == {int} else (np.float64,):
         with suppress(OverflowError):
             return np.array(level, dtype=dtype).reshape(shape)
     raise InvalidInput(f"{name} holds an integer that does not fit 64 bits")
+
+
+def nesting(value: JsonValue, name: str) -> tuple[list[int], list[JsonValue]]:
+    """Shape and elements of nested lists; a value that is no list has no dimension.
+
+    Raises:
+        InvalidInput: lists of one level differ in length.
+    """
+    shape: list[int] = []
+    level: list[JsonValue] = [value]
+    while level and all(isinstance(item, list) for item in level):
+        lengths = [len(item) for item in level]
+        if len(set(lengths)) > 1:
+            odd = next(i for i, length in enumerate(lengths) if length != lengths[0])
+            raise InvalidInput(
+                f"{name}{place_of(odd, shape)} has {lengths[odd]} values, {name}{place_of(0, shape)} has "
+                f"{lengths[0]}; all rows must share one shape"
+            )
+        shape.append(lengths[0])
+        level = list(chain.from_iterable(level))
+    return shape, level
 
 
 def kind_of_value(value: JsonValue) -> str:
@@ -99,7 +109,7 @@ def kind_of_value(value: JsonValue) -> str:
     return "an array" if is_array(value) else "an object"
 
 
-def _place(index: int, shape: list[int]) -> str:
+def place_of(index: int, shape: list[int]) -> str:
     """Flat index to ``[i][j]``."""
     text = ""
     for size in reversed(shape):

@@ -12,6 +12,7 @@ from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import text_from_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_send
+from app.edge.codec.strings import as_bytes
 from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 from app.loaded import LoadedModel
 from app.types import Array
@@ -65,6 +66,10 @@ def parse_media(
     Raises:
         InvalidInput: does not match the Content-Type, or the model does not accept it.
     """
+    text = model.spec.body_string
+    if text is not None:
+        parts = _multipart(content_type, body, check) if kind == "multipart" else [body]
+        return {text.name: text.string_rows(as_bytes(parts, "the form"))}
     if kind == "tensor":
         return _raw_tensor(body, model)
     step = model.spec.preprocessing
@@ -94,7 +99,7 @@ def _fields(body: bytes, model: LoadedModel) -> list[str]:
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
     """One or more rows of the only input, which has a fixed shape; little-endian, one row after the other."""
     tensor = model.spec.inputs[0]
-    if len(model.spec.inputs) != 1 or tensor.is_variable:
+    if len(model.spec.inputs) != 1 or tensor.is_variable or tensor.is_string:
         raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     if len(body) % tensor.instance_bytes:
         raise InvalidInput(

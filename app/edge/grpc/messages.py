@@ -16,7 +16,7 @@ from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.rest.oip_inputs import Declared, declare, expected_input, media_rows, read_options, refuse_count
+from app.edge.rest.oip_inputs import Declared, bytes_input, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -102,7 +102,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceR
             raise InvalidInput(f"input {declared.name!r} is given twice")
         expected_input(declared, model)
         if not raw:
-            inputs[declared.name] = _typed(declared, tensor)
+            inputs[declared.name] = _typed(declared, tensor, model)
         elif tensor.HasField("contents"):
             raise InvalidInput(
                 f"contents field must not be specified when using raw_input_contents for {declared.name!r} "
@@ -114,7 +114,7 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceR
                 f"for model {model.name!r}"
             )
         else:
-            inputs[declared.name] = _raw(declared, raw[index])
+            inputs[declared.name] = _raw(declared, raw[index], model)
     requested, options = _requested(request, model), read_options(plain_parameters(request.parameters))
     return InferenceRequest(inputs, lambda answer: print_infer(answer, requested, model, request.id), options)
 
@@ -136,10 +136,10 @@ def print_infer(
     )
 
 
-def _raw(declared: Declared, data: bytes) -> Array | Encoded:
+def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded:
     """The tensor of one input from its bytes."""
     if declared.datatype == BYTES:
-        return media_rows(split_bytes(data, declared.name), declared)
+        return bytes_input(split_bytes(data, declared.name), declared, model)
     expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
     if len(data) != expected:
         raise InvalidInput(
@@ -149,7 +149,7 @@ def _raw(declared: Declared, data: bytes) -> Array | Encoded:
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 
-def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor) -> Array | Encoded:
+def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, model: LoadedModel) -> Array | Encoded:
     """The tensor of one input from its typed values."""
     name, datatype, shape = declared.name, declared.datatype, declared.shape
     if not tensor.HasField("contents"):
@@ -164,7 +164,7 @@ def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor) ->
             raise InvalidInput(f"input {name!r} of datatype {datatype} has {descriptor.name}; send {expected}")
     values = getattr(tensor.contents, expected)
     if datatype == BYTES:
-        return media_rows(list(values), declared)
+        return bytes_input(list(values), declared, model)
     if len(values) != prod(shape):
         raise InvalidInput(
             f"{expected} of input {name!r} hold {len(values)} values; shape {shape} requires {prod(shape)}"

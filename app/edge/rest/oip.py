@@ -16,9 +16,10 @@ from app.edge.codec.datatypes import BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.json_tensor import Document, JsonReader
 from app.edge.codec.json_values import JsonValue, kind_of_value, plain
+from app.edge.codec.strings import read_element
 from app.edge.respond import Reply
 from app.edge.rest import oip_outputs as v2_output
-from app.edge.rest.oip_inputs import Declared, media_rows
+from app.edge.rest.oip_inputs import Declared, bytes_input
 from app.edge.rest.oip_outputs import Requested
 from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
 from app.errors import InvalidInput
@@ -110,9 +111,9 @@ def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) ->
     inputs: dict[str, Array | Encoded] = {}
     for declared, size, data in plan.inputs:
         if size is not None:
-            inputs[declared.name] = _binary(declared, tail.take(size, declared.name))
+            inputs[declared.name] = _binary(declared, tail.take(size, declared.name), model)
         else:
-            inputs[declared.name] = _json(declared, data, document, plan.other_brackets)
+            inputs[declared.name] = _json(declared, data, document, plan.other_brackets, model)
     tail.check_used_up()
 
     def reply(answer: Mapping[str, Array]) -> Reply:
@@ -122,13 +123,25 @@ def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) ->
 
 
 def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
-    """One instance of the single input, with at most one variable dimension; the answer is binary too."""
+    """One instance of the single input, with at most one variable dimension; the answer is binary too.
+
+    A string is the whole body, without its length.
+    """
     spec = model.spec.inputs[0]
     if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
         raise InvalidInput(
             f"a raw binary request needs a model with one input and at most one variable dimension; "
             f"model {model.name!r} has {', '.join(tensor.in_words for tensor in model.spec.inputs)}"
         )
+    requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
+
+    def reply(answer: Mapping[str, Array]) -> Reply:
+        return v2_output.print_infer(answer, requested, model, "")
+
+    if spec.is_string:
+        if model.spec.body_string is None:
+            raise InvalidInput(f"a raw binary request is one string; {spec.in_words} has several in an instance")
+        return InferenceRequest({spec.name: spec.string_rows([body])}, reply)
     dtype = spec.numpy_dtype.newbyteorder("<")
     step_bytes = dtype.itemsize * prod(size for size in spec.shape if size != -1)
     expected = step_bytes if not spec.is_variable else max(len(body) // step_bytes, 1) * step_bytes
@@ -138,29 +151,29 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
             f"{spec.instance_in_words}, {step_bytes} bytes{' a step' if spec.is_variable else ''}"
         )
     values = np.frombuffer(body, dtype=dtype).reshape((1, *spec.shape) if spec.batched else spec.shape)
-    requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
-    return InferenceRequest({spec.name: values}, lambda answer: v2_output.print_infer(answer, requested, model, ""))
+    return InferenceRequest({spec.name: values}, reply)
 
 
-def _binary(declared: Declared, data: bytes | memoryview) -> Array | Encoded:
+def _binary(declared: Declared, data: bytes | memoryview, model: LoadedModel) -> Array | Encoded:
     if declared.datatype == BYTES:
-        return media_rows(split_bytes(data, declared.name), declared)
+        return bytes_input(split_bytes(data, declared.name), declared, model)
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 
-def _json(declared: Declared, data: JsonValue, document: Document, other_brackets: int) -> Array | Encoded:
+def _json(
+    declared: Declared, data: JsonValue, document: Document, other_brackets: int, model: LoadedModel
+) -> Array | Encoded:
     if declared.datatype == BYTES:
-        return media_rows(_texts(plain(data), declared.name), declared)
+        return bytes_input(_elements(plain(data), declared.name), declared, model)
     name = f"'data' of input {declared.name!r}"
     return document.flat_or_nested(data, tuple(declared.shape), name, other_brackets=other_brackets)
 
 
-def _texts(data: JsonValue, name: str) -> list[str]:
-    """Elements of a BYTES tensor in JSON: strings, flat or nested."""
+def _elements(data: JsonValue, name: str) -> list[bytes | str]:
+    """Elements of a BYTES tensor in JSON: strings, or ``{"b64": ...}``, flat or nested."""
     elements: list[JsonValue] = data if isinstance(data, list) else [data]
     while elements and all(isinstance(element, list) for element in elements):
         elements = [inner for element in elements for inner in element]
-    for index, element in enumerate(elements):
-        if not isinstance(element, str):
-            raise InvalidInput(f"'data' of input {name!r}: element {index} is {kind_of_value(element)}; send strings")
-    return elements
+    return [
+        read_element(element, f"'data' of input {name!r}: element {index}") for index, element in enumerate(elements)
+    ]

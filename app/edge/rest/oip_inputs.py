@@ -6,11 +6,14 @@ from math import prod
 from typing import Any, NoReturn
 
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions
+from app.contract.strings import string_array
 from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, NUMPY, WIDENS
 from app.edge.codec.encoded import Encoded
+from app.edge.codec.strings import as_bytes
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
+from app.types import Array
 
 RESERVED_PREFIX = "triton_"
 # Asks for the mark of the last reply in a message of its own where a request has several; elsewhere without effect.
@@ -95,17 +98,24 @@ def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     return spec
 
 
-def media_rows(elements: Sequence[bytes | str], declared: Declared) -> Encoded:
-    """Texts or encoded images of a BYTES tensor as instances of the input that they feed, not decoded yet.
+def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: LoadedModel) -> Array | Encoded:
+    """A BYTES tensor: strings; or texts or encoded images, not decoded yet, as instances of the input that they feed.
+
+    Args:
+        elements: in row-major order.
+        declared: accepted by ``expected_input``.
+        model: the model that receives them.
 
     Raises:
-        InvalidInput: the number of elements does not match the shape, or is 0.
+        InvalidInput: the number of elements does not match the shape, or is 0; a text is not Unicode.
     """
-    if len(elements) != declared.shape[0]:
+    count = prod(declared.shape)
+    if len(elements) != count:
         raise InvalidInput(
-            f"input {declared.name!r} holds {len(elements)} elements, its shape {_listed(declared.shape)} says "
-            f"{declared.shape[0]}"
+            f"input {declared.name!r} holds {len(elements)} elements, its shape {_listed(declared.shape)} says {count}"
         )
+    if model.spec.input(declared.name).is_string:
+        return string_array(as_bytes(elements, f"input {declared.name!r}"), declared.shape)
     if not elements:
         raise InvalidInput(f"input {declared.name!r} holds no instance; send at least one")
     return Encoded(list(elements), place=lambda index: f"input {declared.name!r}, element {index}")

@@ -39,20 +39,36 @@ class Printed:
     Attributes:
         name, datatype, shape: as the protocol names them.
         values: a tensor of numbers; None for BYTES.
-        elements: the elements of BYTES.
+        elements: of BYTES, in row-major order.
     """
 
     name: str
     datatype: str
     shape: Sequence[int]
     values: Array | None
-    elements: Sequence[str] = ()
+    elements: Sequence[bytes] = ()
 
     def raw(self) -> bytes:
         """Little-endian, row-major bytes."""
         if self.values is None:
-            return join_bytes(element.encode() for element in self.elements)
+            return join_bytes(self.elements)
         return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+    def plain(self) -> Array | list[str]:
+        """Flat values for JSON.
+
+        Raises:
+            InvalidInput: an element of BYTES is not UTF-8, and JSON cannot hold it.
+        """
+        if self.values is not None:
+            return self.values.reshape(-1)
+        try:
+            return [element.decode() for element in self.elements]
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                f"output {self.name!r} holds strings that are not UTF-8, which JSON cannot hold; request it as binary "
+                "data"
+            ) from None
 
 
 def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
@@ -75,6 +91,8 @@ def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
         count: Any = one.class_count
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise InvalidInput(f"'classification' of output {one.name!r} is {count!r}; send a whole number of classes")
+        if count and model.spec.output(one.name).is_string:
+            raise InvalidInput(f"output {one.name!r} holds strings, which are not classified")
 
 
 def printed_outputs(
@@ -97,7 +115,7 @@ def print_infer(
             tail.append(raw)
             entry["parameters"] = {"binary_data_size": len(raw)}
         else:
-            entry["data"] = list(output.elements) if output.values is None else output.values.reshape(-1)
+            entry["data"] = output.plain()
         entries.append(entry)
     document: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version), "outputs": entries}
     if request_id:
@@ -110,6 +128,8 @@ def print_infer(
 
 
 def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel) -> Printed:
+    if spec.is_string:
+        return Printed(one.name, BYTES, values.shape, None, list(values.ravel()))
     if not one.class_count:
         return Printed(one.name, spec.oip_datatype, values.shape, values)
     scores = values.reshape(values.shape[0] if values.ndim else 1, -1)
@@ -120,7 +140,7 @@ def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel
     return Printed(one.name, BYTES, best.shape, None, elements)
 
 
-def _class(score: np.generic, index: int, labels: Sequence[str]) -> str:
+def _class(score: np.generic, index: int, labels: Sequence[str]) -> bytes:
     """``<value>:<index>[:<label>]``. Source: Triton, classification extension."""
     value = str(score)  # shortest float32 form; a format string would print a double
-    return f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}"
+    return (f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}").encode()

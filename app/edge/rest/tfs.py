@@ -3,8 +3,6 @@
 Source: TensorFlow Serving, RESTful API (predict, classify, regress and their row and columnar formats).
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -16,6 +14,7 @@ from app.edge.codec.hints import how_to_name
 from app.edge.codec.json_dump import dump
 from app.edge.codec.json_tensor import Document
 from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain, slow_tensor
+from app.edge.codec.strings import is_b64, print_strings, read_element, read_strings
 from app.edge.respond import Reply
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -31,7 +30,8 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
     """Tensors of a ``:predict`` body, and the layout of the reply.
 
     ``instances`` holds one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
-    string stands for a text, ``{"b64": ...}`` for the bytes of an image or a text.
+    string stands for a text, ``{"b64": ...}`` for the bytes of an image or a text; both are also the elements of a
+    tensor of strings.
 
     Raises:
         InvalidInput: both or neither of the two keys, or a value that is not a tensor, text or image.
@@ -72,24 +72,31 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
         raise InvalidInput(f"'context' is {kind_of_value(context)}; send an object {{key: value}}")
     bare = [_is_media(example) for example in examples]
     if all(bare):
-        return {model.input_for_media(): _media_rows(examples, "examples", model)}
+        return _bare(examples, "examples", model)
     if any(bare):
         raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
     return _named_rows([{**context, **example} for example in examples], "examples", model)
 
 
 def print_predict(outputs: Answer, layout: Layout) -> bytes:
-    """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name."""
-    single = next(iter(outputs.values())) if len(outputs) == 1 else None
+    """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name.
+
+    Strings of an output whose name ends in ``_bytes``, or that are not UTF-8, are written as ``{"b64": ...}``.
+    """
+    printed: dict[str, Array | list[JsonValue]] = {
+        name: print_strings(values, b64=name.endswith("_bytes")) if values.dtype.kind == "O" else values
+        for name, values in outputs.items()
+    }
+    single = next(iter(printed.values())) if len(printed) == 1 else None
     if layout == "columnar":
-        return dump({"outputs": outputs if single is None else single})
+        return dump({"outputs": printed if single is None else single})
     if single is not None:
         return dump({"predictions": single})
     counts = {values.shape[:1] for values in outputs.values()}
     if len(counts) > 1 or () in counts:
         raise InvalidInput("the outputs differ in their first dimension: send 'inputs' in place of 'instances'")
     [(rows,)] = counts
-    return dump({"predictions": [{name: values[row] for name, values in outputs.items()} for row in range(rows)]})
+    return dump({"predictions": [{name: values[row] for name, values in printed.items()} for row in range(rows)]})
 
 
 def print_classify(ranked: Sequence[Sequence[tuple[str, float]]]) -> bytes:
@@ -122,9 +129,9 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
     if tensor is not None:
         return {_only_input(model): tensor}
     listed = plain(rows)
-    if all(isinstance(row, dict) and not _is_b64(row) for row in listed):
+    if all(isinstance(row, dict) and not is_b64(row) for row in listed):
         return _named_rows(listed, name, model)
-    return {model.input_for_media(): _media_rows(listed, name, model)}
+    return _bare(listed, name, model)
 
 
 def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
@@ -145,39 +152,53 @@ def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel)
     columns = {target: [row[key] for row in rows] for key, target in named.items()}
     sent = {target: f"{name}.{key}" for key, target in named.items()}
     return {
-        target: _or_media(slow_tensor(values, sent[target]), values, sent[target], model)
+        target: _or_strings(slow_tensor(values, sent[target]), values, sent[target], target, model)
         for target, values in columns.items()
     }
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:
     named = members(value) if hasattr(value, "as_dict") else value
-    if isinstance(named, dict) and not _is_b64(named):
+    if isinstance(named, dict) and not is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
         for name in known - {_input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are not inputs.
         used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
-        return {name: _column(document, item, name, model) for name, item in used.items()}
+        return {name: _or_strings(document.tensor(item, name), item, name, name, model) for name, item in used.items()}
     if named is None or isinstance(named, bool):
         raise InvalidInput(f"'inputs' is {kind_of_value(named)}; send a tensor or an object {{name: tensor}}")
     tensor = document.tensor(named, "inputs")
     if tensor is not None:
         return {_only_input(model): tensor}
-    return {model.input_for_media(): _column(document, named, "inputs", model)}
+    return _bare(plain(named), "inputs", model)
 
 
-def _column(document: Document, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
-    """One whole tensor: nested numbers, or a list of texts or images (or a single one)."""
-    return _or_media(document.tensor(value, name), value, name, model)
+def _bare(values: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+    """Values that are not numbers, for the input that takes such."""
+    only = model.spec.inputs[0]
+    target = only.name if len(model.spec.inputs) == 1 and only.is_string else model.input_for_media()
+    return {target: _or_strings(None, values, name, target, model)}
 
 
-def _or_media(tensor: Array | None, value: JsonValue, name: str, model: LoadedModel) -> Array | Encoded:
-    """The tensor; if the values are not numbers, the values as texts or images."""
+def _or_strings(tensor: Array | None, value: JsonValue, name: str, target: str, model: LoadedModel) -> Array | Encoded:
+    """The tensor of an input; if the values are not numbers, the values as strings, or as texts or images.
+
+    Args:
+        tensor: the values, if they are numbers.
+        value: the values, if they are not.
+        name: of the values in the request.
+        target: the input.
+        model: the model that receives them.
+    """
     if tensor is not None:
         return tensor
     values = plain(value)
-    return _media_rows(values if isinstance(values, list) else [values], name, model)
+    if not isinstance(values, list) and model.spec.batched:
+        values = [values]
+    if model.spec.input(target).is_string:
+        return read_strings(values, name)
+    return _media_rows(values, name, model)
 
 
 def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Encoded:
@@ -186,27 +207,13 @@ def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Encoded
 
 
 def _media_row(row: JsonValue, name: str, model: LoadedModel) -> bytes | str:
-    if not (isinstance(row, dict) and _is_b64(row)) and not (isinstance(row, str) and model.tokenizer is not None):
+    if not is_b64(row) and not (isinstance(row, str) and model.tokenizer is not None):
         raise InvalidInput(f"{name} is {kind_of_value(row)}; {how_to_name(model)}")
-    try:
-        return row if isinstance(row, str) else _decode_b64(row)
-    except InvalidInput as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
-def _decode_b64(row: dict[str, JsonValue]) -> bytes:
-    try:
-        return base64.b64decode(row["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput(f"'b64' is not valid base64: {error}") from error
-
-
-def _is_b64(value: dict[str, JsonValue]) -> bool:
-    return len(value) == 1 and isinstance(value.get("b64"), str)
+    return read_element(row, name)
 
 
 def _is_media(value: JsonValue) -> bool:
-    return isinstance(value, str) or (isinstance(value, dict) and _is_b64(value))
+    return isinstance(value, str) or is_b64(value)
 
 
 def _only_input(model: LoadedModel) -> str:

@@ -1,15 +1,13 @@
 """The golden gate: a version serves only if it still gives the outputs that Keras gave."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.contract.golden import Golden
 from app.errors import VersionRefused
-
-Tensors = dict[str, npt.NDArray[Any]]
+from app.types import Array, Tensors
 
 
 def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, provider: str) -> float:
@@ -47,8 +45,10 @@ def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int
     return worst
 
 
-def _difference(values: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Absolute difference of each element; infinity if only one of them is a number."""
+def _difference(values: Array, expected: Array) -> npt.NDArray[np.float64]:
+    """Absolute difference of each element; infinity if only one of them is a number, or between different strings."""
+    if expected.dtype.kind == "O":
+        return np.asarray(np.where(values == expected, 0.0, np.inf))
     if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot hold all numbers of 64 bits
         return np.asarray(
             np.where(values == expected, 0.0, np.maximum(1.0, np.abs(values.astype(np.float64) - expected)))

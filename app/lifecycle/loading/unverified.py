@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from app.contract.model_spec import ModelSpec
+from app.contract.strings import string_array
 from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed
 from app.runtime.backend import Backend, join_rows, take_rows
@@ -47,7 +48,7 @@ def examine(backend: Backend, spec: ModelSpec, *, may_batch: bool) -> tuple[Tens
 
 
 def generated(spec: ModelSpec, *, size: int, limit: int) -> Tensors:
-    """Rows of distinct inputs: normally distributed numbers, or whole numbers from 0 to ``limit`` - 1.
+    """Rows of distinct inputs: normally distributed numbers, or whole numbers from 0 to ``limit`` - 1; as strings, too.
 
     Args:
         spec: of the model.
@@ -58,6 +59,8 @@ def generated(spec: ModelSpec, *, size: int, limit: int) -> Tensors:
     def values(tensor: TensorSpec) -> Array:
         shape = (ROWS, *(size if each == -1 else each for each in tensor.shape))
         drawn = rng.normal(size=shape) if tensor.numpy_dtype.kind == "f" else rng.integers(0, limit, shape)
+        if tensor.is_string:
+            return string_array([b"%d" % each for each in drawn.ravel()], shape)
         return drawn.astype(tensor.numpy_dtype)
 
     return {tensor.name: values(tensor) for tensor in spec.inputs}

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
-from app.contract.model_spec import LARGEST_BATCH, SPEC_FILE, SPEC_LIMIT_BYTES, ModelSpec
+from app.contract.model_spec import LARGEST_BATCH, ONNX_FILE, SPEC_FILE, SPEC_LIMIT_BYTES, ModelSpec
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.strings import held_bytes
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
@@ -61,6 +62,8 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     spec = ModelSpec.parse(directory / SPEC_FILE, files.read(SPEC_FILE, SPEC_LIMIT_BYTES))
     if spec.name != name:
         raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
+    if files.has(ONNX_FILE):
+        spec = spec.with_utf8_inputs()
     tokenizer = _read_preprocessing(files, spec)
     path = directory / GOLDEN_FILE
     golden = Golden.parse(path, files.read(GOLDEN_FILE, GOLDEN_LIMIT_BYTES))
@@ -123,7 +126,7 @@ def _instance_bytes(contract: VersionContract) -> int:
     total = 0
     for tensor in (*contract.spec.inputs, *contract.spec.outputs):
         samples = known.get(tensor.name)
-        nbytes = tensor.fixed_bytes if samples is None else samples[0].nbytes
+        nbytes = tensor.fixed_bytes if samples is None else held_bytes(samples[:1])
         if text is not None and tensor.name == text.input:
             nbytes = max(nbytes, text.max_length * tensor.numpy_dtype.itemsize)
         total += nbytes

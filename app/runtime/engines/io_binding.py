@@ -167,9 +167,9 @@ def open_on_gpu(
     # Operations without a CUDA kernel run on the CPU, in the calling thread.
     backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
-        # The buffers have the shapes of the contract.
-        reshapes = any(tensor.graph_shape is not None for tensor in (*spec.inputs, *spec.outputs))
-        sizes = [] if reshapes else batch_sizes_up_to(max_batch_size)
+        # The buffers have the shapes of the contract, and strings are not in one place.
+        unbound = any(each.graph_shape is not None or each.is_string for each in (*spec.inputs, *spec.outputs))
+        sizes = [] if unbound else batch_sizes_up_to(max_batch_size)
         return BoundBackend(backend, spec, sizes, PinnedMemory(device))
     except BaseException:
         backend.close()

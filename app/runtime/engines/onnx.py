@@ -10,6 +10,7 @@ import onnxruntime as ort
 from app.contract.derive import GraphFacts, TensorFacts
 from app.contract.dtypes import NAMES
 from app.contract.model_spec import ModelSpec
+from app.contract.strings import decoded, encoded
 from app.contract.tensor_spec import TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
@@ -64,6 +65,8 @@ class OnnxBackend(Backend):
         _agree(path, "output", spec.outputs, self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
         self._batched = spec.batched
+        self._strings_in = [each.name for each in spec.inputs if each.is_string]
+        self._strings_out = [each.name for each in spec.outputs if each.is_string]
         self._input_shapes = {each.name: each.graph_shape for each in spec.inputs if each.graph_shape is not None}
         self._output_shapes = {each.name: each.shape for each in spec.outputs if each.graph_shape is not None}
 
@@ -89,16 +92,19 @@ class OnnxBackend(Backend):
         if self._input_shapes:
             inputs = {**inputs, **{name: _reshaped(inputs[name], shape) for name, shape in self._input_shapes.items()}}
         try:
-            results = self._session.run(self._outputs, inputs)
+            if self._strings_in:
+                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in}}
+            answer = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
+        if self._strings_out:
+            answer |= {name: encoded(answer[name]) for name in self._strings_out}
         if not self._batched:
-            return {name: values[np.newaxis] for name, values in zip(self._outputs, results, strict=True)}
+            return {name: values[np.newaxis] for name, values in answer.items()}
         rows = row_count(inputs)
-        for name, values in zip(self._outputs, results, strict=True):
+        for name, values in answer.items():
             if len(values) != rows:
                 raise BackendFailed(f"output {name!r} has {len(values)} rows for {rows} instances")
-        answer = dict(zip(self._outputs, results, strict=True))
         if self._output_shapes:
             answer |= {name: _reshaped(answer[name], shape) for name, shape in self._output_shapes.items()}
         return answer

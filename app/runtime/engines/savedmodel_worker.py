@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.types import Array, Tensors
 
@@ -108,7 +110,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
 
     def run(inputs: Tensors) -> dict[str, Array]:
         outputs = function(**{name: tf.constant(values) for name, values in inputs.items()})
-        return {name: values.numpy() for name, values in outputs.items()}
+        return {name: np.asarray(values.numpy()) for name, values in outputs.items()}
 
     run.loaded = loaded  # type: ignore[attr-defined]  # the signature references its variables only weakly
     return signature, run

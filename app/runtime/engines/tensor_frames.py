@@ -1,8 +1,9 @@
 """Frames between a backend and its process: a small JSON header and the raw bytes of arrays, over a stream socket.
 
 A frame is a prefix (uint32 bytes of the header, uint64 bytes of the body, little-endian), the header, and the body: the
-concatenated arrays in C order, each padded to a multiple of 64 bytes, so that all of them are aligned. Both ends run on
-one machine with the same release, so byte order and versions need no negotiation.
+concatenated arrays in C order, each padded to a multiple of 64 bytes, so that all of them are aligned. An array of
+strings is two arrays: the lengths, and the strings one after the other. Both ends run on one machine with the same
+release, so byte order and versions need no negotiation.
 """
 
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.contract.strings import packed, unpacked
 from app.types import Array, Tensors
 
 _PREFIX = struct.Struct("<IQ")
@@ -26,17 +28,23 @@ def send_frame(channel: socket.socket, header: Mapping[str, Any], tensors: Tenso
     Args:
         channel: blocking stream socket; a timeout applies to each piece.
         header: JSON values; the key "tensors" is reserved for the frame.
-        tensors: name -> array of any shape and of a dtype without objects.
+        tensors: name -> array of any shape, of numbers or of ``bytes`` objects.
 
     Raises:
         OSError: the other end is gone, or the socket's timeout passed.
     """
-    named = [{"name": name, "dtype": values.dtype.str, "shape": values.shape} for name, values in tensors.items()]
-    document = orjson.dumps({**header, "tensors": named})
+    named = []
     body: list[memoryview] = []
-    for values in tensors.values():
-        body.append(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-        body.append(memoryview(bytes(-values.nbytes % _ALIGNMENT)))
+    for name, values in tensors.items():
+        parts = [values]
+        if values.dtype.kind == "O":
+            lengths, content = packed(values)
+            parts = [lengths, np.frombuffer(content, np.uint8)]
+        named.append({"name": name, "parts": [(part.dtype.str, part.shape) for part in parts]})
+        for part in parts:
+            body.append(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+            body.append(memoryview(bytes(-part.nbytes % _ALIGNMENT)))
+    document = orjson.dumps({**header, "tensors": named})
     prefix = _PREFIX.pack(len(document), sum(map(len, body)))
     _send_all(channel, [memoryview(prefix + document), *body])
 
@@ -45,7 +53,7 @@ def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Arr
     """Read one frame.
 
     Returns:
-        The header, and name -> array, C-contiguous and writable; the arrays share one block of memory.
+        The header, and name -> array, C-contiguous and writable; arrays of numbers share one block of memory.
 
     Raises:
         EOFError: the other end closed the socket.
@@ -57,9 +65,12 @@ def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Arr
     tensors: dict[str, Array] = {}
     start = 0
     for tensor in header.pop("tensors"):
-        values = np.ndarray(tensor["shape"], tensor["dtype"], buffer=body, offset=start)
-        tensors[tensor["name"]] = values
-        start += values.nbytes + -values.nbytes % _ALIGNMENT
+        parts = []
+        for dtype, shape in tensor["parts"]:
+            part: Array = np.ndarray(shape, dtype, buffer=body, offset=start)
+            start += part.nbytes + -part.nbytes % _ALIGNMENT
+            parts.append(part)
+        tensors[tensor["name"]] = parts[0] if len(parts) == 1 else unpacked(parts[0], parts[1].data)
     return header, tensors
 
 

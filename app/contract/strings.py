@@ -1,0 +1,63 @@
+"""Tensors of strings: object arrays of ``bytes``, of any length, also 0, and with any content."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from sys import getsizeof
+from typing import Any
+
+import numpy as np
+
+from app.types import Array
+
+# Of an empty ``bytes`` object, and the reference to it in the array.
+ELEMENT_BYTES = getsizeof(b"") + 8
+# Most strings in one tensor.
+MOST_STRINGS = 2**18
+
+
+def string_array(elements: Sequence[Any], shape: Sequence[int]) -> Array:
+    """Elements in row-major order as an object array of that shape; numpy would look into them otherwise."""
+    values = np.empty(len(elements), object)
+    values[:] = elements
+    return values.reshape(shape)
+
+
+def encoded(values: Array) -> Array:
+    """Texts (``str``) as UTF-8; elements that are ``bytes`` already stay as they are."""
+    elements = [each.encode() if isinstance(each, str) else each for each in values.ravel()]
+    return string_array(elements, values.shape)
+
+
+def decoded(values: Array) -> Array:
+    """UTF-8 as texts (``str``). Raises UnicodeDecodeError."""
+    return string_array([each.decode() for each in values.ravel()], values.shape)
+
+
+def held_bytes(values: Array) -> int:
+    """Bytes of memory that an array needs, strings with all that belongs to them."""
+    if values.dtype.kind != "O":
+        return values.nbytes
+    return content_bytes(values) + ELEMENT_BYTES * values.size
+
+
+def content_bytes(values: Array) -> int:
+    """Bytes of the strings themselves."""
+    return sum(map(len, values.ravel()))
+
+
+def packed(values: Array) -> tuple[Array, bytes]:
+    """The lengths of all elements, uint32 in the shape of the array, and the elements one after the other."""
+    elements = list(values.ravel())
+    return np.fromiter(map(len, elements), np.uint32, len(elements)).reshape(values.shape), b"".join(elements)
+
+
+def unpacked(lengths: Array, data: bytes | memoryview) -> Array:
+    """The strings from the results of ``packed``.
+
+    Raises:
+        ValueError: the lengths do not add up to the length of the data.
+    """
+    ends = [0, *accumulate(map(int, lengths.ravel()))]
+    if ends[-1] != len(data):
+        raise ValueError(f"the lengths of its strings add up to {ends[-1]}, and there are {len(data)} bytes")
+    return string_array([bytes(data[start:end]) for start, end in pairwise(ends)], lengths.shape)
