@@ -13,7 +13,7 @@ import numpy.typing as npt
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instances
-from app.batching.work import RequestOptions
+from app.batching.work import Answer, RequestOptions
 from app.contract.images.image_file import Room, no_bound
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing
@@ -124,7 +124,7 @@ class LoadedModel:
             return None
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
 
-    def as_sent(self, outputs: Tensors) -> Tensors:
+    def as_sent(self, outputs: Answer) -> Answer:
         """Outputs (rows, *shape) as a client gets them: those of a model without a batch dimension have none."""
         if self.spec.batched:
             return outputs

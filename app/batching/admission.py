@@ -149,10 +149,15 @@ class Admission:
 
     def _ahead_s(self, level: int, running_s: float | None) -> float:
         """Estimated seconds until all work ahead of the level is done."""
-        return self.pace * ((running_s or 0.0) + sum(self.seconds[:level]) / self.instances)
+        seconds = self.seconds
+        waiting_s = seconds[0] if level == 1 else sum(seconds[:level])
+        return self.pace * ((running_s or 0.0) + waiting_s / self.instances)
 
     def _check_wait(self, ahead_s: float, cost_s: float, left_s: float) -> None:
-        own_s = self.pace * max(cost_s, min(self.batch_s, cost_s + sum(self.seconds)))
+        seconds = self.seconds
+        with_others_s = cost_s + (seconds[0] if len(seconds) == 1 else sum(seconds))
+        with_others_s = min(with_others_s, self.batch_s)
+        own_s = self.pace * (cost_s if cost_s > with_others_s else with_others_s)
         if ahead_s > self.max_queue_s:
             raise QueueFull(
                 f"{self.rows} instances wait and take about {ahead_s * 1e3:.0f} ms, more than max_queue_s="

@@ -77,7 +77,7 @@ class TensorSpec(Frozen):
         """The dtype as a numpy dtype; see ``dtypes.numpy_dtype``."""
         return numpy_dtype(self.dtype)
 
-    @property
+    @cached_property
     def is_string(self) -> bool:
         """Whether the elements are strings."""
         return self.dtype == "string"
@@ -97,7 +97,7 @@ class TensorSpec(Frozen):
         """The name of the dtype in the Open Inference Protocol."""
         return NAMES[self.dtype].oip
 
-    @property
+    @cached_property
     def is_variable(self) -> bool:
         """Whether a dimension of an instance varies from request to request."""
         return -1 in self.shape

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.work import RequestOptions
 from app.edge.call import Call, InferenceRequest
-from app.edge.codec.decoding import Decoding
+from app.edge.codec.decoding import Decoding, is_small
 from app.edge.entry.access_log import AccessLog
 from app.edge.observer import RequestObserver
 from app.edge.respond import is_fault, status_of
@@ -154,8 +154,11 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         if call.rollout is not None and model is call.rollout.stable:
             call.rollout.copy(inputs, prediction)
         answered = self._clock()
-        outputs = dict(model.as_sent(prediction.outputs))
-        reply = await self._decoding.printed(request.print_answer, outputs, model, options, began=call.began)
+        outputs = model.as_sent(prediction.outputs)
+        if is_small(outputs):
+            reply = request.print_answer(outputs)
+        else:
+            reply = await self._decoding.printed(request.print_answer, outputs, model, options, began=call.began)
         timings.encode = self._clock() - answered
         return reply
 

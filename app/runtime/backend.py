@@ -61,7 +61,7 @@ def byte_count(tensors: Tensors) -> int:
     """Bytes of memory of all tensors."""
     nbytes = 0
     for values in tensors.values():
-        nbytes += held_bytes(values)
+        nbytes += values.nbytes if values.dtype.kind != "O" else held_bytes(values)
     return nbytes
 
 

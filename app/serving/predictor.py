@@ -45,7 +45,9 @@ async def predict(
         BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
     tensors = conform(inputs, model.spec)
-    check_answer(row_count(tensors), model)
+    rows = row_count(tensors)
+    if rows > 1:
+        check_answer(rows, model)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
     now = clock()
     works = _works(request, model, options, now=now, began=now if began is None else began)
@@ -61,20 +63,20 @@ async def predict(
                 work.future.cancel()
     return Prediction(
         outputs=request.join(answers),
-        rows=row_count(tensors),
+        rows=rows,
         queue_s=max([work.started_at - work.enqueued_at for work in works]),
         compute_s=max([work.finished_at - work.started_at for work in works]),
     )
 
 
 def check_answer(rows: int, model: LoadedModel) -> None:
-    """Refuse several instances whose answers together are too large to encode and buffer.
+    """Refuse instances whose answers together are too large to encode and buffer.
 
     Raises:
         TooLarge: states their size.
     """
     nbytes = rows * model.answer_bytes
-    if rows > 1 and nbytes > MOST_ANSWER_BYTES:
+    if nbytes > MOST_ANSWER_BYTES:
         raise TooLarge(
             f"the answer to {rows} instances would hold {nbytes} bytes of numbers; at most {MOST_ANSWER_BYTES} are "
             f"sent, the answers to {max(1, MOST_ANSWER_BYTES // model.answer_bytes)} instances; send fewer at a time"
@@ -89,7 +91,7 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
     return [
         Work(
             inputs=part.inputs,
-            rows=row_count(part.inputs),
+            rows=part.rows,
             nbytes=byte_count(part.inputs),
             enqueued_at=now,
             deadline=began + timeout_s,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from app.batching.rules import BatchRules
 from app.batching.work import Answer
 from app.contract.tokenizer import PADDING_ID
-from app.runtime.backend import join_rows, row_count
+from app.runtime.backend import join_rows, row_count, take_rows
 from app.types import Array
 
 
@@ -20,10 +20,12 @@ class Part:
 
     Attributes:
         inputs: input name -> (rows, *shape).
+        rows: at most ``max_batch_size``.
         length: steps of the longest row of a sequence; 0 if all instances have the same shape.
     """
 
     inputs: dict[str, Array]
+    rows: int
     length: int
 
 
@@ -62,14 +64,14 @@ def split(tensors: dict[str, Array], *, sequence: str | None, rules: BatchRules)
     rows, size = row_count(tensors), rules.max_batch_size
     if sequence is None:
         if rows <= size:
-            return Split([Part(tensors, 0)])
+            return Split([Part(tensors, rows, 0)])
         starts = range(0, rows, size)
-        return Split([Part({name: v[start : start + size] for name, v in tensors.items()}, 0) for start in starts])
+        return Split([Part(take_rows(tensors, start, start + size), min(size, rows - start), 0) for start in starts])
     ids = tensors[sequence]
     lengths = (ids != PADDING_ID).sum(axis=1)
     longest = int(lengths.max())
     if rows == 1 or (rows <= size and _bucket(rules, int(lengths.min())) == _bucket(rules, longest)):
-        return Split([Part({sequence: _cut(ids, longest)}, longest)])
+        return Split([Part({sequence: _cut(ids, longest)}, rows, longest)])
     order = np.argsort(lengths, kind="stable")
     parts: list[Part] = []
     start = 0
@@ -80,7 +82,7 @@ def split(tensors: dict[str, Array], *, sequence: str | None, rules: BatchRules)
             end += 1
         chosen = order[start:end]
         length = int(lengths[chosen[-1]])
-        parts.append(Part({sequence: _cut(ids[chosen], length)}, length))
+        parts.append(Part({sequence: _cut(ids[chosen], length)}, end - start, length))
         start = end
     return Split(parts, order)
 

@@ -8,7 +8,7 @@ from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
 from app.contract.strings import content_bytes
 from app.edge.budget import ByteBudget
 from app.edge.codec.decode_pool import DecodePool, Ticket
-from app.edge.codec.encoded import Encoded, Inputs, decode_inputs
+from app.edge.codec.encoded import Encoded, Inputs, decode_inputs, is_decoded
 from app.loaded import LoadedModel
 from app.serving.generation import Prompt, next_token
 from app.types import Clock, Tensors
@@ -37,10 +37,9 @@ class Decoding:
         self, inputs: Inputs, model: LoadedModel, options: RequestOptions, *, began: float | None
     ) -> Tensors:
         """The tensors of a request whose images and texts are not decoded yet."""
-        for value in inputs.values():
-            if isinstance(value, Encoded):
-                return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
-        return inputs  # type: ignore[return-value]  # all of them are tensors
+        if is_decoded(inputs):
+            return inputs
+        return await decode_inputs(inputs, model, self._pool, partial(self.ticket, model, options, began=began))
 
     async def prompt(self, text: str, model: LoadedModel, options: RequestOptions, *, began: float) -> Prompt:
         """A text to continue, and its tokens.
@@ -62,12 +61,7 @@ class Decoding:
         *,
         began: float | None,
     ) -> T:
-        """The result of ``print_answer`` for the outputs; runs on the event loop if cheap, otherwise in the pool."""
-        size = 0
-        for values in outputs.values():
-            size += values.size if values.dtype.kind != "O" else content_bytes(values)
-        if size <= INLINE_VALUES:
-            return print_answer(outputs)
+        """The result of ``print_answer`` for outputs that are not small; runs in the pool."""
         self._unread.check()
         return await self._pool.run(lambda: print_answer(outputs), self.ticket(model, options, began=began))
 
@@ -79,3 +73,11 @@ class Decoding:
         """The time limit of a request."""
         timeout_s = model.timeout_s(options)
         return Ticket((self._clock() if began is None else began) + timeout_s, timeout_s, self._clock)
+
+
+def is_small(outputs: Answer) -> bool:
+    """Whether to print outputs costs less than a thread hop."""
+    size = 0
+    for values in outputs.values():
+        size += values.size if values.dtype.kind != "O" else content_bytes(values)
+    return size <= INLINE_VALUES

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeGuard
 
 import numpy as np
 
@@ -39,6 +40,11 @@ class Encoded:
 
 
 Inputs = Mapping[str, Array | Encoded]
+
+
+def is_decoded(inputs: Inputs) -> TypeGuard[Tensors]:
+    """Whether all inputs are tensors."""
+    return Encoded not in map(type, inputs.values())
 
 
 async def decode_inputs(

@@ -47,9 +47,12 @@ def size_of(value: JsonValue) -> int:
     """The number of scalars (numbers, texts and so on) in a value."""
     if isinstance(value, np.ndarray):
         return value.size
-    if isinstance(value, dict):
-        return sum(map(size_of, value.values()))
-    return sum(map(size_of, value)) if isinstance(value, list) else 1
+    if not isinstance(value, dict | list):
+        return 1
+    size = 0
+    for item in value.values() if isinstance(value, dict) else value:
+        size += item.size if isinstance(item, np.ndarray) else size_of(item)
+    return size
 
 
 def _shortest(array: Array) -> list[JsonValue]:

@@ -5,6 +5,7 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from app.edge.answering import ClientLeft
 from app.edge.respond import Reply
 from app.edge.rest.request import HttpRequest
 
@@ -15,7 +16,7 @@ class Connection(Protocol):
     loop: asyncio.AbstractEventLoop
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
-        """Write the reply; None: the service is closing its connections."""
+        """Write the reply; None: the client no longer waits, or the service is closing its connections."""
         ...
 
 
@@ -109,6 +110,8 @@ class DirectAnswer:
                 waiting = answer.send(None)
         except StopIteration as end:
             waiting, reply, is_done = None, end.value, True
+        except (ClientLeft, asyncio.CancelledError):
+            waiting, reply, is_done = None, None, True
         else:
             is_done = False
         finally:

@@ -33,7 +33,8 @@ class ParsingProtocol(ReceivingProtocol):
         self._raw_bytes = 0
 
     def _parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if self._phase is Phase.IDLE or self._phase is Phase.NEW:
             self._phase, self._since, self._raw_bytes = Phase.HEAD, self.loop.time(), 0
         self._raw_bytes += len(data)
@@ -148,10 +149,11 @@ class ParsingProtocol(ReceivingProtocol):
         )
         if reply is not None:
             self._stop(reply)
-        authority, self.url = origin_form(self.url)
-        if authority is not None:
-            others = [(name, value) for name, value in self.headers if name != b"host"]
-            self.headers = [*others, (b"host", authority)]
+        if self.url[:1] != b"/":
+            authority, self.url = origin_form(self.url)
+            if authority is not None:
+                others = [(name, value) for name, value in self.headers if name != b"host"]
+                self.headers = [*others, (b"host", authority)]
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

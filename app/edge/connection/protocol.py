@@ -1,13 +1,12 @@
 """uvicorn's HTTP protocol with a short path for inference requests.
 
-A small request goes from the parser to ``Dispatch.direct``, and its reply goes back to the socket, without an ASGI
+A small request goes from the parser to ``Dispatch.answer``, and its reply goes back to the socket, without an ASGI
 scope, a task, events and messages. These cost more than everything that Atelier does for the request. All others, such
 as a large body or a second request before the first is answered, take uvicorn's own path to the same code.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -84,9 +83,9 @@ class InferenceProtocol(GuardedProtocol):
             and not request.may_state_options
             and (reply := self._refusal_of(request.route)) is not None
         ):
-            self.replied(answer, replace(reply, headers=(*reply.headers, *request.visit.headers)))
+            self.replied(answer, reply)
             return
-        answer.begin(self._dispatch.direct(request))
+        answer.begin(self._dispatch.answer(request))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called when nobody waits for the answer any more."""
@@ -129,7 +128,7 @@ class InferenceProtocol(GuardedProtocol):
         if reply is None:  # the service is closing its connections
             self.transport.close()
             return
-        self._write(reply, keep_alive=answer.keep_alive)
+        self._write(reply, answer.request.visit.headers, keep_alive=answer.keep_alive)
         if not answer.keep_alive:
             self.transport.close()
         self.on_response_complete()

@@ -66,6 +66,13 @@ class ReceivingProtocol(RefusingProtocol):
 
     def _read(self, data: bytes) -> None:
         """Parse received bytes in parts, until a request waits for an earlier one, or this turn has parsed enough."""
+        if (
+            len(data) <= _PART_BYTES
+            and self._phase is Phase.IDLE
+            and data.find(_END_OF_HEAD) == data.rfind(_END_OF_HEAD)
+        ):
+            self._parse(data)  # one request at most, as nearly always
+            return
         at = 0
         while at < len(data) and not self._is_deaf:
             size = 0 if self.pipeline else self._part_bytes(data, at)
@@ -90,7 +97,7 @@ class ReceivingProtocol(RefusingProtocol):
         """Parse what waited, in a turn of its own: within the task of an answer, no other answer can run."""
         if self._unparsed:
             self._wait()
-        else:
+        elif self._has_ended or self.flow.read_paused:
             self._resume()
 
     def read_on(self) -> None:

@@ -27,7 +27,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read from the client again."""
-        if not self._transport.is_closing():
+        if self.read_paused and not self._transport.is_closing():
             super().resume_reading()
 
 
@@ -62,14 +62,13 @@ class RefusingProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue, in a turn of its own if the next request has already arrived."""
         self.server_state.total_requests += 1
-        if not self.pipeline:
-            self._release()
-        if self.transport.is_closing():
-            return
         if self.pipeline:
-            self._is_due = True
-            self._wait()
-        else:
+            if not self.transport.is_closing():
+                self._is_due = True
+                self._wait()
+            return
+        self._release()
+        if not self.transport.is_closing():
             self._proceed()
 
     def _proceed(self) -> None:
@@ -155,8 +154,9 @@ class RefusingProtocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _release(self) -> None:
-        self._connections.bodies.release(self._held_bytes)
-        self._held_bytes = 0
+        if self._held_bytes:
+            self._connections.bodies.release(self._held_bytes)
+            self._held_bytes = 0
 
     def _hold(self, nbytes: int) -> None:
         """Count a part of the body against the budget for all bodies."""

@@ -107,8 +107,9 @@ class Turns:
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_in_turn = False
-        if self._inference.waiting or self._others.waiting or self._has_accepted:
-            self._begin(loop)
+        if not (self._inference.waiting or self._others.waiting or self._has_accepted):
+            return
+        self._begin(loop)
         if self._has_accepted:
             self._has_accepted = False
             self._others.until -= TURN_S

@@ -42,6 +42,13 @@ class BodyDecoding(Decoding):
         self._bodies = bodies
         self._reader = self._new_reader()
 
+    def parsed_at_once(self, request: HttpRequest, body: bytes, model: LoadedModel) -> InferenceRequest[Reply] | None:
+        """A request that is cheap to parse, without a coroutine; None for others. See ``decoded``."""
+        if request.content_encoding:
+            return None
+        kind = formats.kind_of(request, body, model)
+        return formats.parse(request, body, kind, model, self._reader) if formats.is_small(kind, body) else None
+
     async def decoded(
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[InferenceRequest[Reply], Tensors]:

@@ -8,7 +8,8 @@ from app.edge.entry.door import Visit
 from app.edge.respond import Header, Receive, Send
 from app.errors import InvalidInput
 
-_NUMBER = re.compile(rb"-?[0-9]{1,40}")
+_MOST_DIGITS = 40
+_NUMBER = re.compile(rb"-?[0-9]{1,%d}" % _MOST_DIGITS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class HttpRequest(Call):
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
             elif name == b"content-length":
-                self.content_length = _whole_number(value, "Content-Length")
+                if self.body is None or len(value) > _MOST_DIGITS:  # otherwise the parser has checked it
+                    self.content_length = _whole_number(value, "Content-Length")
             elif name == b"content-encoding":
                 self.content_encoding = value.decode("latin-1").strip().lower()
             elif name == b"accept-encoding":

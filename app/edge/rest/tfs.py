@@ -83,10 +83,10 @@ def print_predict(outputs: Answer, layout: Layout) -> bytes:
 
     Strings of an output whose name ends in ``_bytes``, or that are not UTF-8, are written as ``{"b64": ...}``.
     """
-    printed: dict[str, Array | list[JsonValue]] = {
-        name: print_strings(values, b64=name.endswith("_bytes")) if values.dtype.kind == "O" else values
-        for name, values in outputs.items()
-    }
+    printed: dict[str, Array | list[JsonValue]] = dict(outputs)
+    for name, values in outputs.items():
+        if values.dtype.kind == "O":
+            printed[name] = print_strings(values, b64=name.endswith("_bytes"))
     single = next(iter(printed.values())) if len(printed) == 1 else None
     if layout == "columnar":
         return dump({"outputs": printed if single is None else single})
