@@ -88,10 +88,13 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from app.edge.grpc.health import HealthServicer
     from app.edge.grpc.inference import GrpcInference
+    from app.edge.grpc.open_streams import OpenStreams
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import InferenceServicer
 
     assert settings.grpc_port is not None
+    registry = app.registry
+    streams = OpenStreams(lambda: (registry.not_ready_reason is None, registry.draining))
     inference = GrpcInference(
         keys=app.keys,
         registry=app.registry,
@@ -109,12 +112,14 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         door=app.door,
         unload_timeout_s=settings.shutdown_timeout_s,
         send_timeout_s=settings.send_timeout_s,
+        streams=streams,
     )
     server = GrpcServer(
         servicer,
         health=HealthServicer(
-            is_ready=lambda: app.registry.not_ready_reason is None,
-            is_ending=lambda: app.registry.draining,
+            is_ready=lambda: registry.not_ready_reason is None,
+            is_ending=lambda: registry.draining,
+            streams=streams,
             services=("inference.GRPCInferenceService",),
         ),
         fail_unfinished=app.fail_unfinished,

@@ -14,9 +14,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc import StatusCode
 from grpc.aio import ServicerContext
 
+from app.edge.grpc.open_streams import OpenStreams
+from app.edge.grpc.status import code_of, details_of
+from app.errors import Overloaded
+
 NAME = "grpc.health.v1.Health"
-# A watcher is told about a change within this time.
-LOOK_EVERY_S = 0.5
 UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = range(4)
 
 
@@ -54,14 +56,21 @@ class HealthServicer:
     Args:
         is_ready: whether the server accepts requests.
         is_ending: whether the process is stopping; it does not wait for watchers.
+        streams: of the process; a watcher is one.
         services: names of the services; the empty name is the whole server.
     """
 
     def __init__(
-        self, *, is_ready: Callable[[], bool], is_ending: Callable[[], bool], services: tuple[str, ...]
+        self,
+        *,
+        is_ready: Callable[[], bool],
+        is_ending: Callable[[], bool],
+        streams: OpenStreams,
+        services: tuple[str, ...],
     ) -> None:
         self._is_ready = is_ready
         self._is_ending = is_ending
+        self._streams = streams
         self._services = {"", *services}
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -86,17 +95,26 @@ class HealthServicer:
 
     async def watch(self, request: Any, context: ServicerContext) -> AsyncIterator[Any]:
         """The current status and each later change, until the client leaves or the service stops."""
-        known = request.service in self._services
+        changed = asyncio.Event()
+        try:
+            with self._streams.one(changed.set):
+                async for status in self._statuses(request.service in self._services, changed):
+                    yield HealthCheckResponse(status=status)
+        except Overloaded as error:
+            await context.abort(code_of(error), details_of(error))
+
+    async def _statuses(self, known: bool, changed: asyncio.Event) -> AsyncIterator[int]:
         told = None
         while True:
+            changed.clear()
             is_last = self._is_ending()
             status = self._status() if known else SERVICE_UNKNOWN
             if status != told:
                 told = status
-                yield HealthCheckResponse(status=status)
+                yield status
             if is_last:
                 return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await changed.wait()
 
     def _status(self) -> int:
         return SERVING if self._is_ready() else NOT_SERVING

@@ -25,6 +25,7 @@ from app.edge.grpc.inference import GrpcInference, Refusal
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
 from app.edge.grpc.metadata import Metadata, client_of, is_near
+from app.edge.grpc.open_streams import OpenStreams
 from app.edge.grpc.stream import InferenceStream
 from app.edge.respond import is_fault, status_of
 from app.errors import NotFound, ServingError, Unavailable
@@ -79,6 +80,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         door: creates request ids, and has the access log.
         unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
         send_timeout_s: for the client of a stream to read part of a reply.
+        streams: of the process.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         door: Door,
         unload_timeout_s: float,
         send_timeout_s: float,
+        streams: OpenStreams,
     ) -> None:
         self._inference = inference
         self._registry = registry
@@ -101,6 +104,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._door = door
         self._unload_timeout_s = unload_timeout_s
         self._send_timeout_s = send_timeout_s
+        self._streams = streams
 
     def begin(self, context: ServicerContext) -> str:
         """Create the id of a call and send it to the client; each call starts with this."""
@@ -209,6 +213,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             context,
             self.begin(context),
             is_ending=lambda: self._registry.draining,
+            streams=self._streams,
             send_timeout_s=self._send_timeout_s,
         )
         if (refusal := await stream.run(request_iterator)) is not None:

@@ -12,13 +12,12 @@ from grpc.aio import ServicerContext
 
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference import GrpcInference, Refusal
-from app.errors import ServingError
+from app.edge.grpc.open_streams import OpenStreams
+from app.errors import Overloaded, ServingError
 
 FINAL = "triton_final_response"
 # Requests of a stream that are answered at the same time, and their bytes; more is not read from the client.
 MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 64, 16 * 2**20
-# A stream ends within this time after the service began to stop, except for the requests that it has read.
-LOOK_EVERY_S = 0.5
 # All calls of a client carry the same credentials: the stream ends with the first request that these do not admit.
 _ENDS = frozenset({StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED})
 
@@ -33,6 +32,7 @@ class InferenceStream:
         context: of the call.
         request_id: of the call; all its requests are logged with it.
         is_ending: whether the process is stopping; it does not wait for further requests.
+        streams: of the process.
         send_timeout_s: for the client to read part of a reply.
     """
 
@@ -43,12 +43,14 @@ class InferenceStream:
         request_id: str,
         *,
         is_ending: Callable[[], bool],
+        streams: OpenStreams,
         send_timeout_s: float,
     ) -> None:
         self._inference = inference
         self._context = context
         self._request_id = request_id
         self._is_ending = is_ending
+        self._streams = streams
         self._send_timeout_s = send_timeout_s
         self._replies: asyncio.Queue[pb.ModelStreamInferResponse | Refusal | None] = asyncio.Queue(MOST_AT_ONCE)
         self._answers: set[asyncio.Task[None]] = set()
@@ -65,13 +67,22 @@ class InferenceStream:
             The status that ends the call early; None: all requests are answered.
         """
         reading = asyncio.create_task(self._read(requests))
+
+        def changed() -> None:
+            if self._is_ending():
+                reading.cancel()
+
         ending = asyncio.create_task(self._end(reading))
         try:
-            while (reply := await self._replies.get()) is not None:
-                if isinstance(reply, Refusal):
-                    return reply
-                async with asyncio.timeout(self._send_timeout_s):
-                    await self._context.write(reply)
+            with self._streams.one(changed):
+                changed()
+                while (reply := await self._replies.get()) is not None:
+                    if isinstance(reply, Refusal):
+                        return reply
+                    async with asyncio.timeout(self._send_timeout_s):
+                        await self._context.write(reply)
+        except Overloaded as error:
+            return Refusal.of(error)
         except TimeoutError:
             return Refusal(
                 StatusCode.CANCELLED, f"the client has read no part of a reply for {self._send_timeout_s:g} s"
@@ -96,10 +107,7 @@ class InferenceStream:
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         """Send the last reply's mark once the client or the service has ended the stream and all is answered."""
-        while not reading.done():
-            await asyncio.wait({reading}, timeout=LOOK_EVERY_S)
-            if self._is_ending():
-                reading.cancel()
+        await asyncio.wait({reading})
         while self._answers:
             await asyncio.wait(self._answers)
         await self._replies.put(None)
