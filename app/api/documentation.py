@@ -163,8 +163,9 @@ def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
     return {
         "tags": ["inference"],
         "summary": "Generate text" + (" and stream it as server-sent events" if "stream" in verb else ""),
-        "description": "Triton's generate extension, for models that predict the next token. Parameters: max_tokens, "
-        "temperature, top_k, seed, stop, priority, timeout (microseconds); at the top level or in `parameters`.",
+        "description": "Triton's generate extension. For models that predict the next token: parameters max_tokens, "
+        "temperature, top_k, seed, stop, priority, timeout (microseconds), at the top level or in `parameters`. For "
+        "other models: one instance, by the names of the inputs; the reply holds the outputs by name.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"type": "object"}, "example": _GENERATE_EXAMPLE}},

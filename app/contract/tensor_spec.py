@@ -87,6 +87,11 @@ class TensorSpec(Frozen):
         """The little-endian dtype, as in raw bytes."""
         return self.numpy_dtype.newbyteorder("<")
 
+    @property
+    def elements(self) -> int:
+        """Elements of one instance of fixed shape."""
+        return prod(self.shape)
+
     @cached_property
     def instance_bytes(self) -> int:
         """Bytes of one instance of fixed shape."""

@@ -6,8 +6,8 @@ from app.errors import ModelNotFound, VersionNotFound
 
 
 def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
-    """The error for an unknown model; names those that exist."""
-    return ModelNotFound(f"model {name!r} is not in the repository; models: {', '.join(known) or 'none'}")
+    """The error for an unknown model, as Triton begins it, with the names of those that exist."""
+    return ModelNotFound(f"Request for unknown model: {name!r} is not found; models: {', '.join(known) or 'none'}")
 
 
 def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:

@@ -130,6 +130,11 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     return first_id + int(np.searchsorted(places, random.random() * places[-1], side="right"))
 
 
+def generates_text(model: LoadedModel) -> bool:
+    """Whether a model continues texts."""
+    return isinstance(model.spec.postprocessing, NextToken) and model.tokenizer is not None
+
+
 def next_token(model: LoadedModel) -> tuple[Tokenizer, str]:
     """The tokenizer of a model, and its output that predicts the next token.
 

@@ -215,7 +215,7 @@ def _infer_binary(data: bytes, *, model: LoadedModel, reader: JsonReader) -> Non
 
 
 def _generate(reader: JsonReader, data: bytes) -> None:
-    text, sampling, options = parse_generate(data, reader)
+    text, sampling, options, _ = parse_generate(data, reader)
     text.encode("utf-8")
     if sampling.max_tokens < 1 or not sampling.temperature >= 0 or options.priority < 0:
         raise PromiseBroken(f"{sampling}, {options}")

@@ -69,7 +69,7 @@ def test_an_invalid_serving_json_is_reported_and_left_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("nope", "--p99-ms", 1), "model 'nope' is not in the repository; models: brightness, fragile, words"),
+        (("nope", "--p99-ms", 1), "Request for unknown model: 'nope' is not found; models: brightness, fragile, words"),
         (("words", "--p99-ms", 1, "--version", 3), "Could not find version 3 of model words; known versions: 1"),
         (("words", "--p99-ms", 0), "--p99-ms is 0.0; it must be a number above 0"),
         (("words", "--p99-ms", "nan"), "--p99-ms is nan; it must be a number above 0"),

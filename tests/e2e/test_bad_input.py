@@ -434,7 +434,7 @@ def test_an_unknown_content_encoding_is_refused(tiny):
 
 def test_an_unknown_model_lists_the_models(tiny):
     error = predict(tiny, {"instances": [1]}, "nope", code=404)
-    assert error == "model 'nope' is not in the repository; models: brightness, fragile, words"
+    assert error == "Request for unknown model: 'nope' is not found; models: brightness, fragile, words"
 
 
 def test_an_unknown_version_lists_the_versions(tiny):

@@ -172,12 +172,12 @@ def test_models_says_which_file_can_not_be_read(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("nope", "x"), "model 'nope' is not in the repository; models: brightness, fragile, words"),
+        (("nope", "x"), "Request for unknown model: 'nope' is not found; models: brightness, fragile, words"),
         (("words", "x", "--version", "3"), "Could not find version 3 of model words; known versions: 1"),
         (("brightness", "not a file"), "there is no file 'not a file'; model 'brightness' takes an image file"),
         (("words", "   "), "text is empty; send at least one word"),
         (("brightness", "[a] [/b]"), "there is no file '[a] [/b]'; model 'brightness' takes an image file"),
-        (("[red]", ":king:"), "model '[red]' is not in the repository; models: brightness, fragile, words"),
+        (("[red]", ":king:"), "Request for unknown model: '[red]' is not found; models: brightness, fragile, words"),
         (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
         (("words", ROOT / "docs/examples/boot.png"), "533 bytes are not UTF-8 text: byte 0 is 0x89"),
     ],

@@ -21,7 +21,7 @@ NO_PICTURE = b"\x89PNG\r without the rest"
         ("POST", f"/v2/models/{NAME}:classify", NO_PICTURE, '405, "use GET"'),
         ("GET", f"/v1/models/{NAME}:classify", b"", '405, "use POST"'),
         ("POST", f"/v2/models/{NAME}/infer", NO_PICTURE, '400, "JSON Parse error"'),
-        ("POST", "/v1/models/nope:classify", NO_PICTURE, '404, "model ... is not in the repository"'),
+        ("POST", "/v1/models/nope:classify", NO_PICTURE, '404, "Request for unknown model: ... is not found"'),
     ],
 )
 def test_a_mistake_gets_the_words_of_the_table(tiny, method, path, body, words):

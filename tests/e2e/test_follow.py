@@ -388,8 +388,13 @@ def test_promote_by_route_answers_when_it_is_done(service, models):
     ("call", "body", "code", "error"),
     [
         ("brightness/promote", {"version": 3}, 404, "Could not find version 3 of model brightness; known versions: 1"),
-        ("nope/promote", {"version": 1}, 404, "model 'nope' is not in the repository; models: brightness, words"),
-        ("nope/rollback", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
+        (
+            "nope/promote",
+            {"version": 1},
+            404,
+            "Request for unknown model: 'nope' is not found; models: brightness, words",
+        ),
+        ("nope/rollback", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("brightness/promote", {"version": "2"}, 400, '\'version\' is "2"; send a number, as in {"version": 2}'),
         ("brightness/promote", {}, 400, "'version' is null; send a number, as in {\"version\": 2}"),
         ("brightness/promote", {"version": True}, 400, "'version' is true; send a number, as in {\"version\": 2}"),

@@ -12,7 +12,7 @@ import pytest
 from app.contract.tokenizer import split_tokens
 from tests.e2e.test_status_and_metrics import sample
 from tests.support.service import Service
-from tests.support.tiny_models import write_brightness_model, write_verse_model
+from tests.support.tiny_models import SIDE, write_brightness_model, write_verse_model, write_words_model
 
 SHAKESPEARE = "shakespeare-next-word-lstm"
 PUBLISHED = Path(__file__).parents[2] / "models" / SHAKESPEARE
@@ -23,6 +23,7 @@ def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("texts")
     write_verse_model(models)
     write_brightness_model(models)
+    write_words_model(models)
     (models / SHAKESPEARE).symlink_to(PUBLISHED)
     service = Service(models)
     yield service
@@ -237,10 +238,49 @@ def test_a_number_beyond_what_is_allowed_is_refused(client, verb, name, value):
 
 
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])
-def test_a_model_that_does_not_foretell_words_says_so(client, verb):
+def test_a_model_that_does_not_generate_text_names_its_inputs(client, verb):
     reply = client.post(f"/v2/models/brightness/{verb}", json={"text_input": "a"})
-    error = "model 'brightness' does not generate text: its output does not predict the next token"
-    assert (reply.status_code, reply.json()) == (400, {"error": error})
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith("document[0] has the unknown key 'text_input'; model 'brightness' takes ")
+
+
+def test_the_prompt_may_be_a_tensor_of_one_text_and_the_id_comes_back(client):
+    body = {"text_input": ["the"], "id": "7", "parameters": {"temperature": 0, "max_tokens": 2}}
+    alone = client.post("/v2/models/verse/generate", json={**body, "text_input": "the"}).json()
+    assert client.post("/v2/models/verse/generate", json=body).json() == alone
+    assert alone["id"] == "7"
+    assert '"id":"7"' in client.post("/v2/models/verse/generate_stream", json=body).text
+    reply = client.post("/v2/models/verse/generate", json={**body, "id": {}})
+    assert reply.json() == {"error": "'id' is an object; send a string"}
+
+
+def test_any_model_answers_one_instance(client):
+    """Source: Triton, generate extension."""
+    pixels = [[0] * SIDE] * SIDE
+    for given in (pixels, [0] * SIDE * SIDE):
+        reply = client.post("/v2/models/brightness/generate", json={"id": 3, "pixels": given})
+        assert reply.status_code == 200, reply.text
+        document = reply.json()
+        assert (document["id"], document["model_name"], len(document["probabilities"])) == ("3", "brightness", 2)
+    stream = client.post("/v2/models/brightness/generate_stream", json={"pixels": pixels})
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.text.startswith('data: {"model_name":"brightness"')
+    assert client.post("/v2/models/words/generate", json={"text": "a good film"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({}, "document[0] has no key 'pixels'"),
+        ({"pixels": [0]}, "an instance of 'pixels' has shape (1,); expected uint8 of shape (4, 4)"),
+        ({"pixels": [0], "parameters": 1}, "'parameters' is a number; send an object"),
+        ({"pixels": "x"}, "document.pixels[0] is a string; model 'brightness' takes"),
+    ],
+)
+def test_an_instance_that_does_not_fit_is_refused(client, document, error):
+    reply = client.post("/v2/models/brightness/generate", json=document)
+    assert reply.status_code == 400
+    assert error in reply.json()["error"]
 
 
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])

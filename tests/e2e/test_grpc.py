@@ -298,7 +298,7 @@ def test_compressed_requests(client, algorithm):
 
 
 def test_an_unknown_model_is_not_found(client, service):
-    error = "model 'nope' is not in the repository; models: brightness, fragile, rule, words"
+    error = "Request for unknown model: 'nope' is not found; models: brightness, fragile, rule, words"
     for call in (
         partial(client.infer, "nope", pixels()),
         partial(client.get_model_metadata, "nope"),

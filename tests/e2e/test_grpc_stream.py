@@ -109,7 +109,7 @@ def test_the_stream_continues_after_a_request_that_is_refused(service):
     replies = list(service.stub.ModelStreamInfer(iter([*wrong, numbered(good(), 7)])))
     assert [reply.infer_response.id for reply in replies] == [str(number) for number in range(1, 8)]
     assert [reply.error_message.split(";")[0].split(",")[0] for reply in replies] == [
-        "model 'no-such' is not in the repository",
+        "Request for unknown model: 'no-such' is not found",
         "unexpected inference input 'other' for model 'brightness'",
         "parameter 'max_tokens' is 0",
         "input 'text_input' is BYTES of shape [2]",

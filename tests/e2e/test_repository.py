@@ -132,7 +132,7 @@ def test_which_version_answers_requests_that_name_none_can_be_asked(client, serv
     unknown = service.client.get("/v2/repository/models/nope")
     assert (unknown.status_code, unknown.json()["error"]) == (
         404,
-        "model 'nope' is not in the repository; models: brightness, words",
+        "Request for unknown model: 'nope' is not found; models: brightness, words",
     )
     # The index is Triton's, with no key that a client does not know.
     assert {key for entry in client.get_model_repository_index() for key in entry} == {
@@ -145,7 +145,7 @@ def test_which_version_answers_requests_that_name_none_can_be_asked(client, serv
 
 def test_load_and_unload_of_an_unknown_model(client):
     for call in (client.load_model, client.unload_model):
-        with pytest.raises(InferenceServerException, match="model 'nope' is not in the repository") as caught:
+        with pytest.raises(InferenceServerException, match="Request for unknown model: 'nope' is not found") as caught:
             call("nope")
         assert caught.value.status() == "404"
 

@@ -150,7 +150,7 @@ def test_bytes_for_a_model_of_numbers_are_a_wrong_type(tiny):
             ["a", "b"],
             "unexpected shape for input 'token_ids' for model 'words'. Expected [-1] or [-1,1], got [1,2]",
         ),
-        ([1], [7], "'data' of input 'token_ids': element 0 is a number; send strings"),
+        ([1], [7], "'data' of input 'token_ids': element 0 is a number; send a string, or {\"b64\": ...}"),
         ([0], [], "input 'token_ids' holds no instance; send at least one"),
         ([2], ["good", " "], "input 'token_ids', element 1: text is empty; send at least one word"),
     ],
@@ -260,7 +260,7 @@ def test_a_bomb_is_stopped_while_it_inflates(tiny):
 
 
 def test_an_unknown_model_and_version(tiny):
-    error = "model 'nope' is not in the repository; models: brightness, fragile, words"
+    error = "Request for unknown model: 'nope' is not found; models: brightness, fragile, words"
     assert refused(tiny, "/v2/models/nope/infer", code=404, json={}) == error
     assert tiny.get("/v2/models/nope").json() == {"error": error}
     for path in ("", "/config", "/ready", "/stats"):

@@ -200,9 +200,9 @@ def test_what_one_worker_is_told_all_have_done(workers, models):
     ("model", "name", "body", "code", "error"),
     [
         ("words", "promote", {"version": 3}, 404, "Could not find version 3 of model words; known versions: 1"),
-        ("nope", "load", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
-        ("nope", "unload", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
-        ("nope", "rollback", {}, 404, "model 'nope' is not in the repository; models: brightness, words"),
+        ("nope", "load", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
+        ("nope", "unload", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
+        ("nope", "rollback", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("brightness", "rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
         ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],

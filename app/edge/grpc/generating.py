@@ -4,20 +4,19 @@ Source: Triton, decoupled models; names of tensors and parameters as in its gene
 """
 
 from app.batching.work import RequestOptions
-from app.contract.steps import NextToken
 from app.edge.codec.datatypes import BYTES, join_bytes, split_bytes
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.messages import plain_parameters
 from app.edge.rest.generate import TEXT_INPUT, TEXT_OUTPUT, read_generation
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
-from app.serving.generation import Sampling
+from app.serving.generation import Sampling, generates_text
 
 
 def asks_for_text(message: pb.ModelInferRequest, model: LoadedModel) -> bool:
     """Whether a request gives a text to continue, in place of the inputs of the model."""
     is_text = len(message.inputs) == 1 and message.inputs[0].name == TEXT_INPUT
-    return is_text and isinstance(model.spec.postprocessing, NextToken)
+    return is_text and generates_text(model)
 
 
 def parse_text(message: pb.ModelInferRequest) -> tuple[str, Sampling, RequestOptions]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.batching.work import DEFAULT_OPTIONS, RequestOptions
+from app.batching.work import DEFAULT_OPTIONS
 from app.edge.budget import ByteBudget
 from app.edge.call import InferenceRequest
 from app.edge.codec.decode_pool import DecodePool, Ticket
@@ -13,10 +13,10 @@ from app.edge.http.body import BodyLimits
 from app.edge.http.compression import inflate
 from app.edge.respond import Reply
 from app.edge.rest import formats
-from app.edge.rest.generate import parse_generate
+from app.edge.rest.generate import TextRequest, parse_generate
 from app.edge.rest.request import HttpRequest
 from app.loaded import LoadedModel
-from app.serving.generation import Prompt, Sampling
+from app.serving.generation import Prompt
 from app.types import Clock, Tensors
 
 Decoded = TypeVar("Decoded")
@@ -81,26 +81,22 @@ class BodyDecoding(Decoding):
             )
         return parsed, await self.tensors(parsed.inputs, model, parsed.options, began=request.began)
 
-    async def generation(
-        self, request: HttpRequest, body: bytes, model: LoadedModel
-    ) -> tuple[Prompt, Sampling, RequestOptions]:
-        """The prompt and options of a generate request."""
+    async def generation(self, request: HttpRequest, body: bytes, model: LoadedModel) -> tuple[Prompt, TextRequest]:
+        """The prompt of a generate request, and the request."""
         if request.content_encoding:
             return await self._inflated(request, body, model, self._generation)
         return await self._generation(request, body, model)
 
-    async def _generation(
-        self, request: HttpRequest, body: bytes, model: LoadedModel
-    ) -> tuple[Prompt, Sampling, RequestOptions]:
+    async def _generation(self, request: HttpRequest, body: bytes, model: LoadedModel) -> tuple[Prompt, TextRequest]:
         if formats.is_small("json", body):
-            text, sampling, options = parse_generate(body, self._reader)
+            parsed = parse_generate(body, self._reader)
         else:
-            text, sampling, options = await self._pool.run(
+            parsed = await self._pool.run(
                 lambda: parse_generate(body, self._new_reader()),
                 self._ticket(request, model),
                 alone=len(body) > LOCKING_BYTES,
             )
-        return await self.prompt(text, model, options, began=request.began), sampling, options
+        return await self.prompt(parsed.text, model, parsed.options, began=request.began), parsed
 
     async def _inflated(
         self,

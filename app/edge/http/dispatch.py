@@ -31,6 +31,7 @@ from app.edge.rest.routes import V1_VERBS, canonical, match
 from app.errors import InvalidInput, ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
+from app.serving.generation import generates_text
 from app.types import Clock
 
 # Larger replies are compressed in a worker thread.
@@ -149,10 +150,11 @@ class Dispatch(Answering[HttpRequest, Reply]):
         if len(call.body) > self._limits.body_limit_bytes:
             raise too_large(len(call.body), self._limits.body_limit_bytes)
         call.timings.read = self._clock() - call.began
-        if call.route.verb == "generate_stream":
+        generates = not call.route.is_inference and generates_text(model)
+        if generates and call.route.verb == "generate_stream":
             await self._texts.stream(call, call.body, model)
             return None
-        if call.route.verb == "generate":
+        if generates:
             reply = await self._texts.whole(call, call.body, model)
         else:
             have_body = self._clock()

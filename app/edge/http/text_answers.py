@@ -32,9 +32,9 @@ class TextAnswers:
 
     async def whole(self, request: HttpRequest, body: bytes, model: LoadedModel) -> Reply:
         """Decode, generate all of the text, encode."""
-        pieces = await self._pieces(request, body, model)
+        pieces, request_id = await self._pieces(request, body, model)
         with self._watch.watching(request.receive):
-            return print_text("".join([piece async for piece in pieces]), model)
+            return print_text("".join([piece async for piece in pieces]), model, request_id)
 
     async def stream(self, request: HttpRequest, body: bytes, model: LoadedModel) -> None:
         """Send the text as events while it is generated; the first event decides the status code."""
@@ -45,10 +45,10 @@ class TextAnswers:
             "status": 200,
             "headers": [*EVENT_STREAM, *request.visit.headers],
         }
-        pieces = await self._pieces(request, body, model)
+        pieces, request_id = await self._pieces(request, body, model)
         try:
             with self._watch.watching(request.receive):
-                async for data in events(pieces, model):
+                async for data in events(pieces, model, request_id):
                     if start is not None:
                         await send(start)
                         start = None
@@ -64,10 +64,11 @@ class TextAnswers:
             await send(start)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _pieces(self, request: HttpRequest, body: bytes, model: LoadedModel) -> AsyncIterator[str]:
-        """Decode a generate request. Returns an iterator that generates the pieces of its text."""
+    async def _pieces(self, request: HttpRequest, body: bytes, model: LoadedModel) -> tuple[AsyncIterator[str], str]:
+        """Decode a generate request. Returns an iterator that generates the pieces of its text, and its id."""
         have_body = self._clock()
-        prompt, sampling, options = await self._decoding.generation(request, body, model)
-        request.has_own_timeout = options.timeout_s is not None
+        prompt, asked = await self._decoding.generation(request, body, model)
+        request.has_own_timeout = asked.options.timeout_s is not None
         request.timings.decode = self._clock() - have_body
-        return generate(model, prompt, sampling, options, request.timings, clock=self._clock)
+        pieces = generate(model, prompt, asked.sampling, asked.options, request.timings, clock=self._clock)
+        return pieces, asked.request_id

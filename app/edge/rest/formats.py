@@ -11,6 +11,7 @@ from app.edge.codec.json_tensor import JsonReader
 from app.edge.respond import Reply
 from app.edge.rest import oip as v2
 from app.edge.rest import tfs as v1
+from app.edge.rest.generate_tensors import parse_generate_tensors
 from app.edge.rest.request import HttpRequest
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -72,6 +73,8 @@ def parse(
         return v2.parse_infer(body, request.json_length, model, reader)
     if not body:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
+    if verb in {"generate", "generate_stream"}:
+        return parse_generate_tensors(body, reader, model, is_stream=verb == "generate_stream")
     if verb == "predict":
         layout: v1.Layout = "row"
         if kind == "json":

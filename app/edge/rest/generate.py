@@ -5,7 +5,7 @@ Source: Triton, generate extension; WHATWG, server-sent events.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -30,10 +30,24 @@ _MOST_STOPS = 16
 _LONGEST_STOP = 256
 
 
-def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, RequestOptions]:
-    """The prompt, the sampling parameters, and priority and timeout.
+class TextRequest(NamedTuple):
+    """A request to continue a text.
 
-    Parameters are in ``parameters`` or next to ``text_input``.
+    Attributes:
+        text: the prompt.
+        sampling: how to choose tokens.
+        options: priority and timeout.
+        request_id: returned with the reply; empty if the request has none.
+    """
+
+    text: str
+    sampling: Sampling
+    options: RequestOptions
+    request_id: str
+
+
+def parse_generate(body: bytes, reader: JsonReader) -> TextRequest:
+    """A request to continue a text. Parameters are in ``parameters`` or next to ``text_input``.
 
     Raises:
         InvalidInput: names the parameter, its value and the rule it breaks.
@@ -41,12 +55,29 @@ def parse_generate(body: bytes, reader: JsonReader) -> tuple[str, Sampling, Requ
     document = reader.read(body, strict=True)
     members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - not a dict
     text = members.pop(TEXT_INPUT, None)
+    if isinstance(text, list) and len(text) == 1:  # a tensor of one text
+        [text] = text
     if not isinstance(text, str):
         raise InvalidInput(f"'{TEXT_INPUT}' is {kind_of_value(text)}; send a string")
     parameters = members.pop("parameters", None) or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
-    return text, *read_generation({**members, **parameters})
+    request_id = read_id(members.pop("id", None))
+    sampling, options = read_generation({**members, **parameters})
+    return TextRequest(text, sampling, options, request_id)
+
+
+def read_id(value: JsonValue) -> str:
+    """The id that a reply repeats; empty without one.
+
+    Raises:
+        InvalidInput: it is neither a string nor a whole number.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInput(f"'id' is {kind_of_value(value)}; send a string")
+    return str(value)
 
 
 def read_generation(parameters: Mapping[str, Any]) -> tuple[Sampling, RequestOptions]:
@@ -58,15 +89,15 @@ def read_generation(parameters: Mapping[str, Any]) -> tuple[Sampling, RequestOpt
     return _sampling({name: value for name, value in parameters.items() if name in _SAMPLING}), options
 
 
-def print_text(text: str, model: LoadedModel) -> Reply:
+def print_text(text: str, model: LoadedModel, request_id: str) -> Reply:
     """The reply of ``generate``."""
-    return Reply(200, _document(text, model))
+    return Reply(200, _document(text, model, request_id))
 
 
-async def events(pieces: AsyncIterator[str], model: LoadedModel) -> AsyncIterator[bytes]:
+async def events(pieces: AsyncIterator[str], model: LoadedModel, request_id: str) -> AsyncIterator[bytes]:
     """Pieces of text as server-sent events."""
     async for piece in pieces:
-        yield event(_document(piece, model))
+        yield event(_document(piece, model, request_id))
 
 
 def event(data: bytes) -> bytes:
@@ -74,8 +105,9 @@ def event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def _document(text: str, model: LoadedModel) -> bytes:
-    return orjson.dumps({"model_name": model.name, "model_version": str(model.version), TEXT_OUTPUT: text})
+def _document(text: str, model: LoadedModel, request_id: str) -> bytes:
+    about = {"id": request_id} if request_id else {}
+    return orjson.dumps({**about, "model_name": model.name, "model_version": str(model.version), TEXT_OUTPUT: text})
 
 
 def _is_stop(value: JsonValue) -> bool:

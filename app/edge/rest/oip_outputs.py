@@ -142,5 +142,5 @@ def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel
 
 def _class(score: np.generic, index: int, labels: Sequence[str]) -> bytes:
     """``<value>:<index>[:<label>]``. Source: Triton, classification extension."""
-    value = str(score)  # shortest float32 form; a format string would print a double
+    value = f"{score:f}"  # six digits after the point, as std::to_string writes them
     return (f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}").encode()

@@ -75,7 +75,7 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
         return _bare(examples, "examples", model)
     if any(bare):
         raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
-    return _named_rows([{**context, **example} for example in examples], "examples", model)
+    return named_rows([{**context, **example} for example in examples], "examples", model)
 
 
 def print_predict(outputs: Answer, layout: Layout) -> bytes:
@@ -130,11 +130,21 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
         return {_only_input(model): tensor}
     listed = plain(rows)
     if all(isinstance(row, dict) and not is_b64(row) for row in listed):
-        return _named_rows(listed, name, model)
+        return named_rows(listed, name, model)
     return _bare(listed, name, model)
 
 
-def _named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+def named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+    """Tensors from one object of named values for each instance.
+
+    Args:
+        rows: at least one; all have the same keys.
+        name: of the list, for errors.
+        model: the model that receives them.
+
+    Raises:
+        InvalidInput: names the row, its key and the rule it breaks.
+    """
     known = {tensor.name for tensor in model.spec.inputs}
     named = {key: _input_name(key, model) for key in rows[0]}
     for key, tensor_name in named.items():

@@ -14,7 +14,7 @@ def test_at_the_start_a_model_that_is_not_known_yet_is_not_ready_and_later_not_f
             ask("late")
     registry.loading = False
     for ask in (registry.records, registry.get):
-        with pytest.raises(ModelNotFound, match="model 'late' is not in the repository"):
+        with pytest.raises(ModelNotFound, match="Request for unknown model: 'late' is not found"):
             ask("late")
 
 
