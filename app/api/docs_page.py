@@ -41,7 +41,9 @@ def _content(path: str) -> bytes:
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Add the page, its files, and ``/``, which redirects to it.
+    """Add the page, its files, and ``/``, which leads a browser to it and tells anybody else that the service is live.
+
+    Source for the latter: KServe, V1 protocol, server liveness.
 
     The package is located without an import; each file is read when a browser requests it.
     """
@@ -59,7 +61,9 @@ def add_docs_page(app: FastAPI) -> None:
         )
 
     async def root(request: Request) -> Response:
-        return RedirectResponse(f"{request.scope.get('root_path', '')}{PAGE}", 307)
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(f"{request.scope.get('root_path', '')}{PAGE}", 307)
+        return Response(b'{"status":"alive"}', media_type="application/json")
 
     app.add_route(PAGE, page, include_in_schema=False)
     app.add_route("/", root, include_in_schema=False)

@@ -35,7 +35,9 @@ def models_router(registry: Registry) -> APIRouter:
 
     @router.get("/{name}", summary="State of every version of a model")
     async def status(name: str) -> dict[str, Any]:
-        return {"model_version_status": [_status(record) for record in registry.records(name)]}
+        statuses = [_status(record) for record in registry.records(name)]
+        # KServe's clients read ``ready``; those of TensorFlow Serving read the rest.
+        return {"name": name, "ready": registry.is_ready(name), "model_version_status": statuses}
 
     @router.get("/{name}/versions/{version}", summary="State of one version")
     async def version_status(name: str, version: Version) -> dict[str, Any]:

@@ -137,6 +137,11 @@ class Registry:
             raise ModelNotReady(f"model {name!r} version {model.version}: {ALL_HANG}")
         return model
 
+    def is_ready(self, name: str) -> bool:
+        """Whether a version answers requests that name none."""
+        serving = self._live.get(name)
+        return serving is not None and serving.instances.usable > 0
+
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
 

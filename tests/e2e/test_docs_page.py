@@ -8,10 +8,16 @@ SCRIPT = "/docs/assets/swagger-ui-bundle.js"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_root_leads_to_the_documentation(tiny, method):
-    reply = tiny.request(method, "/")
+def test_the_root_leads_a_browser_to_the_documentation(tiny, method):
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    reply = tiny.request(method, "/", headers=browser)
     assert (reply.status_code, reply.headers["location"]) == (307, "/docs")
-    assert tiny.request(method, "/", follow_redirects=True).status_code == 200
+    assert tiny.request(method, "/", headers=browser, follow_redirects=True).status_code == 200
+
+
+def test_the_root_tells_other_clients_that_the_service_is_live(tiny):
+    """As the client of KServe reads it."""
+    assert tiny.get("/").json() == {"status": "alive"}
 
 
 def test_posting_to_the_root_is_405(tiny):

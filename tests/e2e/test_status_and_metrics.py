@@ -33,7 +33,7 @@ def test_status_as_tensorflow_serving_prints_it(tiny):
             {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         ]
     }
-    assert tiny.get("/v1/models/words").json() == want
+    assert tiny.get("/v1/models/words").json() == {"name": "words", "ready": True, **want}  # ready is KServe's
     assert tiny.get("/v1/models/words/versions/1").json() == want
 
 
