@@ -10,10 +10,12 @@ CONTRACT := build/contract-venv
 AUDIT := build/audit-venv
 DOCS := build/docs-venv
 MUTATION := build/mutation-venv
+FOREIGN := build/foreign-venv
+FOREIGN_FILES := build/foreign-files
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract mutation docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models mutation docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -31,6 +33,10 @@ check: $(VENV)/.dev-installed
 # schemathesis against the OpenAPI document of a service with the published models.
 contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
 	$(BIN)/python -m tests.contract $(CONTRACT)/bin/schemathesis --max-examples 20 $(ARGS)
+
+# Graphs that other projects publish, and two of scikit-learn, served as they are; compared with ONNX Runtime.
+foreign-models: $(VENV)/.dev-installed $(FOREIGN)/.installed $(FOREIGN_FILES)/.installed
+	$(BIN)/python -m tests.foreign $(FOREIGN_FILES) $(abspath $(FOREIGN))/bin/python
 
 # mutmut over batching, the lifecycle's plan and the contract, by the tests of these parts: `make mutation
 # ARGS="app.batching.queue*"` for one module. Survivors: `make mutation-results`.
@@ -76,6 +82,11 @@ lock: $(VENV)/.dev-installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group mutation -c requirements/dev.txt -o requirements/mutation.txt
 
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group foreign -o requirements/foreign.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-deps --group foreign-files -o requirements/foreign-files.txt
+
 # Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/reference/licences.md).
 sbom: $(VENV)/.dev-installed $(AUDIT)/.installed
 	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o build/environment.json
@@ -113,6 +124,12 @@ build/%-venv/.installed: requirements/%.txt $(VENV)/.created
 	rm -rf $(@D) && mkdir -p build && $(BIN)/python -m venv $(@D)
 	@echo "Installing $< into $(@D); this takes less than a minute."
 	$(@D)/bin/python $(INSTALL) --quiet -r $<
+	touch $@
+
+# The files of some packages, without what their code would need.
+$(FOREIGN_FILES)/.installed: requirements/foreign-files.txt $(VENV)/.created
+	rm -rf $(@D) && mkdir -p build
+	$(BIN)/python $(INSTALL) --quiet --no-deps --target $(@D) -r $<
 	touch $@
 
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created
