@@ -19,6 +19,7 @@ from app.api.models import models_router
 from app.api.oip import oip_router
 from app.api.repository import repository_router
 from app.api.shadow import shadow_router
+from app.api.shared_memory import shared_memory_router
 from app.api.statistics import statistics_router
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
@@ -32,6 +33,7 @@ from app.edge.entry.probes import Probes
 from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
+from app.edge.shared_memory.regions import Closed, Regions
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
@@ -81,8 +83,10 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
+    memory = shared_memory(settings)
     app.decoding = BodyDecoding(
         limits=limits,
+        memory=memory,
         pool=app.decode_pool,
         bodies=app.connections.bodies,
         unread=app.connections.unread,
@@ -127,6 +131,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         )
     guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
+    app.include_router(shared_memory_router(memory, guard))
     metrics_guard = None
     if app.keys is not None and settings.metrics_access == "key":
         metrics_guard = KeyGuard(app.keys, "metrics")
@@ -139,6 +144,15 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
 def http_limits(settings: Settings) -> HttpLimits:
     """The limits of HTTP connections, from the settings of the same names."""
     return HttpLimits(**{name: getattr(settings, name) for name in HttpLimits.__dataclass_fields__})
+
+
+def shared_memory(settings: Settings) -> Regions | Closed:
+    """The regions that clients on this machine may register."""
+    if not settings.shared_memory:
+        return Closed("the service was started with --no-shared-memory")
+    if settings.workers > 1:
+        return Closed("worker processes do not share their regions")
+    return Regions(limit_bytes=settings.body_limit_bytes)
 
 
 def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:

@@ -139,6 +139,11 @@ class Settings(BaseSettings):
     require_verified: bool = Field(
         default=False, description="Refuse versions without golden samples, such as a bare model.onnx."
     )
+    shared_memory: bool = Field(
+        default=True,
+        description="Whether clients on this machine may send and receive tensors in shared memory; not with several "
+        "workers.",
+    )
     private_dir: Path | None = Field(
         default=None,
         description="Directory for private copies of model files while a version loads; default: the system's "

@@ -30,7 +30,7 @@ def repository_router(
 
     @router.post("/index", summary="Every version of every model with its state")
     async def index(request: Request) -> list[dict[str, str]]:
-        document = await _document(request)
+        document = await read_document(request)
         ready = document.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidInput(f"'ready' is {ready!r}; send true or false")
@@ -54,7 +54,7 @@ def repository_router(
 
     @router.post("/models/{name}/promote", summary="Make a version the default version", dependencies=admin)
     async def promote(name: str, request: Request) -> Promotion:
-        document = await _document(request)
+        document = await read_document(request)
         _only(document, "version")
         version = document.get("version")
         if isinstance(version, float) and version.is_integer():
@@ -65,7 +65,7 @@ def repository_router(
 
     @router.post("/models/{name}/rollback", summary="Undo the last promotion of a version", dependencies=admin)
     async def rollback(name: str, request: Request) -> Promotion:
-        _only(await _document(request))
+        _only(await read_document(request))
         return await commands.rollback(name)
 
     @router.post("/{repository}/index", include_in_schema=False)
@@ -83,13 +83,13 @@ def _only(document: dict[str, Any], *keys: str) -> None:
 
 
 async def _parameters(request: Request) -> dict[str, Any]:
-    parameters = (await _document(request)).get("parameters", {})
+    parameters = (await read_document(request)).get("parameters", {})
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {parameters!r}; send an object {{key: value}}")
     return parameters
 
 
-async def _document(request: Request) -> dict[str, Any]:
+async def read_document(request: Request) -> dict[str, Any]:
     """The body, whatever its Content-Type: clients send none, or that of a form. An empty body counts as {}."""
     body = b""
     async for part in request.stream():

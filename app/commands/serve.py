@@ -82,6 +82,13 @@ def serve(
             help="Refuse versions without golden samples, such as a bare model.onnx [default: no].",
         ),
     ] = None,
+    shared_memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared-memory/--no-shared-memory",
+            help="Whether clients on this machine may use tensors in shared memory [default: yes].",
+        ),
+    ] = None,
     private_dir: Annotated[
         Path | None,
         typer.Option(

@@ -32,6 +32,7 @@ from app.edge.rest import tfs as v1
 from app.edge.rest.generate import parse_generate
 from app.edge.rest.request import HttpRequest
 from app.edge.rest.routes import canonical, match, match_target
+from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import ServingError
 from app.loaded import LoadedModel
 from app.serving.validation import conform
@@ -206,12 +207,12 @@ def _examples(data: bytes, *, model: LoadedModel, reader: JsonReader) -> None:
 
 
 def _infer_json(data: bytes, *, model: LoadedModel, reader: JsonReader) -> None:
-    _answer(v2.parse_infer(data, None, model, reader), model)
+    _answer(v2.parse_infer(data, None, model, reader, NO_MEMORY), model)
 
 
 def _infer_binary(data: bytes, *, model: LoadedModel, reader: JsonReader) -> None:
     length = struct.unpack_from("<H", data)[0] if len(data) >= 2 else 0
-    _answer(v2.parse_infer(data[2:], length, model, reader), model)
+    _answer(v2.parse_infer(data[2:], length, model, reader, NO_MEMORY), model)
 
 
 def _generate(reader: JsonReader, data: bytes) -> None:

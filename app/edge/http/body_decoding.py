@@ -15,6 +15,7 @@ from app.edge.respond import Reply
 from app.edge.rest import formats
 from app.edge.rest.generate import TextRequest, parse_generate
 from app.edge.rest.request import HttpRequest
+from app.edge.shared_memory.regions import TOO_FAR, Memory
 from app.loaded import LoadedModel
 from app.serving.generation import Prompt
 from app.types import Clock, Tensors
@@ -31,15 +32,24 @@ class BodyDecoding(Decoding):
     Args:
         limits: on bodies.
         bodies: counts inflated bytes until the request is admitted.
+        memory: that clients on this machine share with the service.
         pool, unread, clock: see ``Decoding``.
     """
 
     def __init__(
-        self, *, limits: BodyLimits, bodies: ByteBudget, pool: DecodePool, unread: ByteBudget, clock: Clock
+        self,
+        *,
+        limits: BodyLimits,
+        bodies: ByteBudget,
+        memory: Memory,
+        pool: DecodePool,
+        unread: ByteBudget,
+        clock: Clock,
     ) -> None:
         super().__init__(pool=pool, unread=unread, clock=clock)
         self._limits = limits
         self._bodies = bodies
+        self._shared = memory
         self._reader = self._new_reader()
 
     def parsed_at_once(self, request: HttpRequest, body: bytes, model: LoadedModel) -> InferenceRequest[Reply] | None:
@@ -47,7 +57,9 @@ class BodyDecoding(Decoding):
         if request.content_encoding:
             return None
         kind = formats.kind_of(request, body, model)
-        return formats.parse(request, body, kind, model, self._reader) if formats.is_small(kind, body) else None
+        if not formats.is_small(kind, body):
+            return None
+        return formats.parse(request, body, kind, model, self._reader, self._memory(request))
 
     async def decoded(
         self, request: HttpRequest, body: bytes, model: LoadedModel
@@ -71,11 +83,13 @@ class BodyDecoding(Decoding):
     ) -> tuple[InferenceRequest[Reply], Tensors]:
         kind = formats.kind_of(request, body, model)
         if formats.is_small(kind, body):
-            parsed = formats.parse(request, body, kind, model, self._reader)
+            parsed = formats.parse(request, body, kind, model, self._reader, self._memory(request))
         else:
             ticket = self._ticket(request, model)
             parsed = await self._pool.run(
-                lambda: formats.parse(request, body, kind, model, self._new_reader(), ticket.check),
+                lambda: formats.parse(
+                    request, body, kind, model, self._new_reader(), self._memory(request), ticket.check
+                ),
                 ticket,
                 alone=kind == "json" and len(body) > LOCKING_BYTES,
             )
@@ -114,6 +128,9 @@ class BodyDecoding(Decoding):
         assert plain is not None
         with self._bodies.holding(len(plain)):
             return await decode(request, plain, model)
+
+    def _memory(self, request: HttpRequest) -> Memory:
+        return self._shared if request.visit.peer.is_near else TOO_FAR
 
     def _ticket(self, request: HttpRequest, model: LoadedModel) -> Ticket:
         """As ``ticket``, for a request whose own timeout is not known yet."""

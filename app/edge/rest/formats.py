@@ -13,6 +13,7 @@ from app.edge.rest import oip as v2
 from app.edge.rest import tfs as v1
 from app.edge.rest.generate_tensors import parse_generate_tensors
 from app.edge.rest.request import HttpRequest
+from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 
@@ -39,8 +40,8 @@ def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind
 
 
 def is_small(kind: media.Kind, body: bytes) -> bool:
-    """Whether parsing costs less than a thread hop."""
-    return len(body) <= INLINE_BYTES.get(kind, len(body))
+    """Whether parsing costs less than a thread hop. Tensors in shared memory may have any size."""
+    return len(body) <= INLINE_BYTES.get(kind, len(body)) and b"shared_memory_region" not in body
 
 
 def parse(
@@ -49,6 +50,7 @@ def parse(
     kind: media.Kind,
     model: LoadedModel,
     reader: JsonReader,
+    memory: Memory,
     check: Callable[[], None] = lambda: None,
 ) -> InferenceRequest[Reply]:
     """A request of any wire format as tensors, and images and texts that are not decoded yet.
@@ -59,6 +61,7 @@ def parse(
         kind: kind of the body.
         model: the version that answers.
         reader: parses JSON.
+        memory: shared with the client.
         check: see ``parse_media``.
 
     Raises:
@@ -70,7 +73,7 @@ def parse(
     elif verb == "regress":
         reply = _regress(model)
     if verb == "infer":
-        return v2.parse_infer(body, request.json_length, model, reader)
+        return v2.parse_infer(body, request.json_length, model, reader, memory)
     if not body:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
     if verb in {"generate", "generate_stream"}:

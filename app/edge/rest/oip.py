@@ -22,6 +22,7 @@ from app.edge.rest import oip_outputs as v2_output
 from app.edge.rest.oip_inputs import Declared, bytes_input
 from app.edge.rest.oip_outputs import Requested
 from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
+from app.edge.shared_memory.regions import NO_MEMORY, Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -33,7 +34,7 @@ MEMO_BYTES = 1_024
 
 
 def parse_infer(
-    body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader
+    body: bytes, json_length: int | None, model: LoadedModel, reader: JsonReader, memory: Memory
 ) -> InferenceRequest[Reply]:
     """Tensors of an ``infer`` body.
 
@@ -42,8 +43,10 @@ def parse_infer(
         json_length: Inference-Header-Content-Length: None means that the whole body is JSON, 0 that none of it is.
         model: the model that receives the tensors.
         reader: parses pure JSON.
+        memory: shared with the client.
 
     Raises:
+        NotFound, Forbidden: see ``Memory.check``.
         InvalidInput: names the input, the value and the rule it breaks.
     """
     if json_length == 0:
@@ -57,19 +60,19 @@ def parse_infer(
             raise InvalidInput(
                 "binary tensors follow the JSON; send its length in the header Inference-Header-Content-Length"
             )
-        return _request(plan, document, _Tail(b"", model.name), model)
+        return _request(plan, document, _Tail(b"", model.name), model, memory)
     if not 0 < json_length <= len(body):
         raise InvalidInput(f"inference header size should be in range (0, {len(body)}), got: {json_length}")
     head, tail = body[:json_length], _Tail(memoryview(body)[json_length:], model.name)
     if (known := model.memo.get(head)) is not None:
-        return _request(known, _NO_DOCUMENT, tail, model)
+        return _request(known, _NO_DOCUMENT, tail, model, memory)
     document = Document(_object(head), shapes={})
     plan = read_plan(document, model)
     if plan.reusable and len(head) <= MEMO_BYTES:
         if len(model.memo) >= MEMO_ENTRIES:
             model.memo.clear()
         model.memo[head] = plan
-    return _request(plan, document, tail, model)
+    return _request(plan, document, tail, model, memory)
 
 
 @dataclass(slots=True)
@@ -106,18 +109,25 @@ def _object(head: bytes) -> dict[str, JsonValue]:
     return root
 
 
-def _request(plan: Plan, document: Document, tail: _Tail, model: LoadedModel) -> InferenceRequest[Reply]:
+def _request(
+    plan: Plan, document: Document, tail: _Tail, model: LoadedModel, memory: Memory
+) -> InferenceRequest[Reply]:
     """The tensors of a request whose JSON is already parsed."""
+    for one in plan.requested:
+        if one.part is not None:
+            memory.check(one.part)
     inputs: dict[str, Array | Encoded] = {}
-    for declared, size, data in plan.inputs:
-        if size is not None:
+    for declared, size, data, part in plan.inputs:
+        if part is not None:
+            inputs[declared.name] = _binary(declared, memory.read(part), model)
+        elif size is not None:
             inputs[declared.name] = _binary(declared, tail.take(size, declared.name), model)
         else:
             inputs[declared.name] = _json(declared, data, document, plan.other_brackets, model)
     tail.check_used_up()
 
     def reply(answer: Mapping[str, Array]) -> Reply:
-        return v2_output.print_infer(answer, plan.requested, model, plan.request_id)
+        return v2_output.print_infer(answer, plan.requested, model, plan.request_id, memory)
 
     return InferenceRequest(inputs, reply, plan.options)
 
@@ -136,7 +146,7 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
     requested = [Requested(tensor.name, binary=True) for tensor in model.spec.outputs]
 
     def reply(answer: Mapping[str, Array]) -> Reply:
-        return v2_output.print_infer(answer, requested, model, "")
+        return v2_output.print_infer(answer, requested, model, "", NO_MEMORY)
 
     if spec.is_string:
         if model.spec.body_string is None:

@@ -98,6 +98,26 @@ def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     return spec
 
 
+def check_size(declared: Declared, size: int, name: str) -> None:
+    """Refuse a number of bytes that does not match the declaration.
+
+    Args:
+        declared: the input.
+        size: as the request states it.
+        name: of that parameter.
+
+    Raises:
+        InvalidInput: states both numbers.
+    """
+    if declared.datatype != BYTES:
+        expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
+        if size != expected:
+            raise InvalidInput(
+                f"'{name}' of input {declared.name!r} is {size}; {declared.datatype} of shape {declared.shape} "
+                f"has {expected} bytes"
+            )
+
+
 def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: LoadedModel) -> Array | Encoded:
     """A BYTES tensor: strings; or texts or encoded images, not decoded yet, as instances of the input that they feed.
 

@@ -10,6 +10,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, join_bytes
 from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply
+from app.edge.shared_memory.regions import Memory, Part
 from app.errors import InvalidInput
 from app.loaded import LoadedModel, best_classes
 from app.types import Array
@@ -25,11 +26,13 @@ class Requested:
         name: name in the signature.
         binary: as bytes after the JSON.
         class_count: number of best classes to return instead of the tensor; 0 returns the tensor.
+        part: where to write it in shared memory, in place of the reply; None: into the reply.
     """
 
     name: str
     binary: bool = False
     class_count: int = 0
+    part: Part | None = None
 
 
 @dataclass(slots=True)
@@ -103,14 +106,19 @@ def printed_outputs(
 
 
 def print_infer(
-    answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel, request_id: str
+    answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel, request_id: str, memory: Memory
 ) -> Reply:
-    """The reply to ``infer``: JSON, followed by the bytes of the outputs that were requested as binary."""
+    """The reply to ``infer``: JSON, followed by the bytes of the outputs that were requested as binary.
+
+    Outputs that were requested in shared memory are written there.
+    """
     entries: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for one, output in printed_outputs(answer, requested, model):
         entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
-        if one.binary:
+        if one.part is not None:
+            entry["parameters"] = write_output(output, one.part, memory)
+        elif one.binary:
             raw = output.raw()
             tail.append(raw)
             entry["parameters"] = {"binary_data_size": len(raw)}
@@ -125,6 +133,14 @@ def print_infer(
         return Reply(200, head)
     length = (b"inference-header-content-length", str(len(head)).encode())
     return Reply(200, b"".join((head, *tail)), (OCTETS, length))
+
+
+def write_output(output: Printed, part: Part, memory: Memory) -> dict[str, Any]:
+    """Write an output to shared memory. Returns the parameters that the reply has in its place."""
+    raw = output.raw()
+    memory.write(part, raw)
+    offset = {"shared_memory_offset": part.offset} if part.offset else {}
+    return {"shared_memory_region": part.region, "shared_memory_byte_size": len(raw), **offset}
 
 
 def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel) -> Printed:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any, NamedTuple
 
 from app.batching.work import RequestOptions
-from app.edge.codec.datatypes import BINARY_ONLY, BYTES, NUMPY
+from app.edge.codec.datatypes import BINARY_ONLY
 from app.edge.codec.json_tensor import Document
 from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain
 from app.edge.rest import oip_outputs as v2_output
-from app.edge.rest.oip_inputs import Declared, declare, expected_input, read_options, refuse_count
+from app.edge.rest.oip_inputs import Declared, check_size, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested
+from app.edge.shared_memory.regions import Part, read_part
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 
@@ -24,13 +24,15 @@ class PlannedInput(NamedTuple):
 
     Attributes:
         declared: the input as the request declares it.
-        size: bytes after the JSON; None if the data are in the JSON.
+        size: bytes after the JSON; None if the data are in the JSON, or in shared memory.
         data: the data in the JSON, not read yet.
+        part: where the data are in shared memory; None if they are not.
     """
 
     declared: Declared
     size: int | None
     data: JsonValue
+    part: Part | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Plan:
     @property
     def reusable(self) -> bool:
         """Whether a later request with the same JSON has the same plan and need not be parsed again."""
-        return not self.request_id and all(planned.size is not None for planned in self.inputs)
+        return not self.request_id and all(each.size is not None or each.part is not None for each in self.inputs)
 
 
 def read_plan(document: Document, model: LoadedModel) -> Plan:
@@ -79,7 +81,14 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
         expected_input(declared, model)
-        inputs[declared.name] = PlannedInput(declared, _size(declared, fields), fields.get("data"))
+        own = _parameters(fields.get("parameters"), f"'parameters' of input {declared.name!r}")
+        part = read_part(own, f"input {declared.name!r}")
+        size = None
+        if part is None:
+            size = _size(declared, fields, own)
+        else:
+            _check_in_memory(declared, fields, own, part)
+        inputs[declared.name] = PlannedInput(declared, size, fields.get("data"), part)
     parameters = _parameters(document.get("parameters"), "'parameters'")
     outputs = document.get("outputs")
     request_id = document.get("id")
@@ -95,10 +104,21 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
     )
 
 
-def _size(declared: Declared, fields: Mapping[str, JsonValue]) -> int | None:
+def _check_in_memory(
+    declared: Declared, fields: Mapping[str, JsonValue], parameters: Mapping[str, Any], part: Part
+) -> None:
+    """Check an input whose data are in shared memory."""
+    name = declared.name
+    for other, has in (("'data'", "data" in fields), ("'binary_data_size'", "binary_data_size" in parameters)):
+        if has:
+            raise InvalidInput(f"input {name!r} has both {other} and the parameter 'shared_memory_region'")
+    check_size(declared, part.byte_size, "shared_memory_byte_size")
+
+
+def _size(declared: Declared, fields: Mapping[str, JsonValue], parameters: Mapping[str, Any]) -> int | None:
     """Bytes of an input after the JSON; None if its data are in the JSON."""
     name = declared.name
-    size = _parameters(fields.get("parameters"), f"'parameters' of input {name!r}").get("binary_data_size")
+    size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in fields:
             raise InvalidInput(f"input {name!r} has neither 'data' nor the parameter 'binary_data_size'")
@@ -111,13 +131,7 @@ def _size(declared: Declared, fields: Mapping[str, JsonValue]) -> int | None:
         raise InvalidInput(f"input {name!r} has both 'data' and the parameter 'binary_data_size'; send one of them")
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise InvalidInput(f"'binary_data_size' of input {name!r} is {size!r}; send a whole number of bytes")
-    if declared.datatype != BYTES:
-        expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
-        if size != expected:
-            raise InvalidInput(
-                f"'binary_data_size' of input {name!r} is {size}; {declared.datatype} of shape {declared.shape} "
-                f"has {expected} bytes"
-            )
+    check_size(declared, size, "binary_data_size")
     return size
 
 
@@ -150,7 +164,8 @@ def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedM
             raise InvalidInput(f"outputs[{index}] has no 'name'; send an object {{\"name\": string}}")
         own = _parameters(entry.get("parameters"), f"'parameters' of output {entry['name']!r}")
         binary = _flag(own, "binary_data", default=everywhere)
-        requested.append(Requested(entry["name"], binary=binary, class_count=own.get("classification", 0)))
+        part = read_part(own, f"output {entry['name']!r}")
+        requested.append(Requested(entry["name"], binary, own.get("classification", 0), part))
     v2_output.check_requested(requested, model)
     return requested
 
