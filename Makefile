@@ -10,12 +10,13 @@ CONTRACT := build/contract-venv
 AUDIT := build/audit-venv
 DOCS := build/docs-venv
 MUTATION := build/mutation-venv
+CLIENT := build/client-venv
 FOREIGN := build/foreign-venv
 FOREIGN_FILES := build/foreign-files
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract foreign-models mutation docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models generated-client mutation docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
@@ -37,6 +38,10 @@ contract: $(VENV)/.dev-installed $(CONTRACT)/.installed
 # Graphs that other projects publish, and two of scikit-learn, served as they are; compared with ONNX Runtime.
 foreign-models: $(VENV)/.dev-installed $(FOREIGN)/.installed $(FOREIGN_FILES)/.installed
 	$(BIN)/python -m tests.foreign $(FOREIGN_FILES) $(abspath $(FOREIGN))/bin/python
+
+# A client generated from the OpenAPI document (openapi-python-client), imported and used.
+generated-client: $(VENV)/.dev-installed $(CLIENT)/.installed
+	$(BIN)/python -m tests.generated_client $(CLIENT)/bin
 
 # mutmut over batching, the lifecycle's plan and the contract, by the tests of these parts: `make mutation
 # ARGS="app.batching.queue*"` for one module. Survivors: `make mutation-results`.
@@ -82,6 +87,8 @@ lock: $(VENV)/.dev-installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group mutation -c requirements/dev.txt -o requirements/mutation.txt
 
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group client -o requirements/client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group foreign -o requirements/foreign.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.api.reply_schemas import SCHEMAS, named, reply_schema
+
 ERROR: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 DESCRIPTIONS = {
     "400": "A value breaks a rule; the message names both",
@@ -23,6 +25,13 @@ NAME_SCHEMA = {"type": "string", "minLength": 1, "pattern": "^[^/:]+$"}
 # Most keys of a JSON object; ``contract.json_text`` refuses more.
 _KEY_SCHEMA = {"pattern": "^[^\\u0000]*$"}
 _REPOSITORY = "/v2/repository/"
+_SHARED_MEMORY = ("/v2/systemsharedmemory", "/v2/cudasharedmemory")
+_BYTES = {"type": "integer", "minimum": 0}
+_REGION = {
+    "type": "object",
+    "required": ["key", "byte_size"],
+    "properties": {"key": {"type": "string"}, "byte_size": {**_BYTES, "minimum": 1}, "offset": _BYTES},
+}
 _FLAG = {"type": "boolean"}
 _BODIES: dict[str, dict[str, Any]] = {
     "index": {"ready": {**_FLAG, "description": "Only versions that serve"}},
@@ -46,14 +55,12 @@ def complete(document: dict[str, Any]) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas["Error"] = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string", "description": "The value and the rule that it breaks"}},
-    }
+    schemas.update(SCHEMAS)
     for path, verbs in document.setdefault("paths", {}).items():
-        for operation in verbs.values():
+        for verb, operation in verbs.items():
             _complete(path, operation)
+            if (name := reply_schema(path, verb)) is not None:
+                operation["responses"]["200"]["content"] = {"application/json": {"schema": named(name)}}
             operation["responses"].update(errors("405"))
 
 
@@ -82,6 +89,13 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
             responses["200"] = {"description": "Loaded; no body"}
         if verb == "unload":
             responses["200"] = {"description": "Unloaded; no body"}
+    if path.startswith(_SHARED_MEMORY):
+        responses.update(errors("400", "403", "404", "413", "501"))
+        if verb in {"register", "unregister"}:
+            responses["200"] = {"description": "Done; no body"}
+        if verb == "register":
+            form = {"schema": _REGION if "system" in path else {"type": "object"}}
+            operation["requestBody"] = {"required": True, "content": {"application/json": form}}
     if path == "/metrics":
         form = {"schema": {"type": "string"}}
         responses["200"]["content"] = {"text/plain": form, "application/openmetrics-text": form}

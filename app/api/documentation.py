@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.api.common_errors import NAME_SCHEMA, VERSION_SCHEMA, complete, errors
+from app.api.reply_schemas import named
 
 _ERRORS = errors("400", "401", "403", "404", "405", "413", "429", "500", "501", "503", "504")
 _IMAGE = {"schema": {"type": "string", "format": "binary", "description": "PNG, JPEG, GIF, BMP, WebP or TIFF"}}
@@ -57,7 +58,7 @@ _EVENT = {
     "properties": {"data": {"type": "string", "description": "One piece of the text, in the form of a generate reply"}},
 }
 _GENERATED: dict[str, dict[str, Any]] = {
-    "generate": {"application/json": {"example": _TEXT_OUTPUT}},
+    "generate": {"application/json": {"schema": named("GenerateReply"), "example": _TEXT_OUTPUT}},
     "generate_stream": {"text/event-stream": {"schema": _EVENT}},
 }
 _NAME = {
@@ -93,6 +94,12 @@ _JSON_LENGTH = {
     "schema": {"type": "integer", "minimum": 0},
     "description": "Bytes of the JSON in front of binary tensors; 0: the body is the bytes of one instance",
 }
+_REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+    "description": "Returned with the reply, and in the logs; the service makes one up if it is missing",
+}
 _INFER = {
     "tags": ["inference"],
     "summary": "Outputs of the model as named tensors",
@@ -101,7 +108,7 @@ _INFER = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"type": "object"}, "examples": _INFER_EXAMPLES},
+            "application/json": {"schema": named("InferRequest"), "examples": _INFER_EXAMPLES},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     },
@@ -109,7 +116,7 @@ _INFER = {
         "200": {
             "description": "One row per instance",
             "content": {
-                "application/json": {"example": _INFERRED},
+                "application/json": {"schema": named("InferReply"), "example": _INFERRED},
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
         }
@@ -125,20 +132,20 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         "Outputs of the model",
         "TensorFlow Serving's predict: `instances` (row) or `inputs` (columnar). Texts may be sent as strings and "
         'images as `{"b64": ...}`. Images, text, forms and raw tensors are accepted as the body, too.',
-        _PREDICT_EXAMPLES,
-        {"predictions": [[0.02, 0.98]]},
+        ("PredictRequest", _PREDICT_EXAMPLES),
+        ("PredictReply", {"predictions": [[0.02, 0.98]]}),
     )
     classify = _operation(
         "Labels with their probabilities, best first",
         "TensorFlow Serving's classify. An image, a text or a form with files is accepted as the body, too.",
-        _CLASSIFY_EXAMPLES,
-        {"results": [[["positive", 0.98], ["negative", 0.02]]]},
+        ("ExamplesRequest", _CLASSIFY_EXAMPLES),
+        ("ClassifyReply", {"results": [[["positive", 0.98], ["negative", 0.02]]]}),
     )
     regress = _operation(
         "One number per example",
         "TensorFlow Serving's regress, for models with one output that holds one number per instance.",
-        _REGRESS_EXAMPLES,
-        {"results": [18.98]},
+        ("ExamplesRequest", _REGRESS_EXAMPLES),
+        ("RegressReply", {"results": [18.98]}),
     )
     paths = document.setdefault("paths", {})
     for prefix, parameters in (
@@ -146,17 +153,27 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         ("/v1/models/{name}/versions/{version}", [_NAME, _VERSION]),
         ("/v1/models/{name}/labels/{label}", [_NAME, _LABEL]),
     ):
-        paths[f"{prefix}:predict"] = {"post": {**predict, "parameters": parameters}}
-        paths[f"{prefix}:classify"] = {"post": {**classify, "parameters": [*parameters, _TOP_K]}}
-        paths[f"{prefix}:regress"] = {"post": {**regress, "parameters": parameters}}
+        which = _which(prefix)
+        paths[f"{prefix}:predict"] = _post(f"predict{which}", predict, parameters)
+        paths[f"{prefix}:classify"] = _post(f"classify{which}", classify, [*parameters, _TOP_K])
+        paths[f"{prefix}:regress"] = _post(f"regress{which}", regress, parameters)
     for prefix, parameters in (
         ("/v2/models/{name}", [_NAME]),
         ("/v2/models/{name}/versions/{version}", [_NAME, _VERSION]),
     ):
         for verb, reply in _GENERATED.items():
-            paths[f"{prefix}/{verb}"] = {"post": {**_generate(verb, reply), "parameters": parameters}}
-        paths[f"{prefix}/infer"] = {"post": {**_INFER, "parameters": [*parameters, _JSON_LENGTH]}}
+            paths[f"{prefix}/{verb}"] = _post(f"{verb}{_which(prefix)}", _generate(verb, reply), parameters)
+        paths[f"{prefix}/infer"] = _post(f"infer{_which(prefix)}", _INFER, [*parameters, _JSON_LENGTH])
     return document
+
+
+def _which(prefix: str) -> str:
+    """The end of an operation's id, by the last parameter of its path."""
+    return next((end for end in ("_version", "_label") if prefix.endswith(f"{{{end[1:]}}}")), "")
+
+
+def _post(operation_id: str, operation: dict[str, Any], parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"post": {"operationId": operation_id, **operation, "parameters": [*parameters, _REQUEST_ID]}}
 
 
 def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
@@ -168,15 +185,19 @@ def _generate(verb: str, reply: dict[str, Any]) -> dict[str, Any]:
         "other models: one instance, by the names of the inputs; the reply holds the outputs by name.",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}, "example": _GENERATE_EXAMPLE}},
+            "content": {"application/json": {"schema": named("GenerateRequest"), "example": _GENERATE_EXAMPLE}},
         },
         "responses": {"200": {"description": "Text", "content": reply}} | _ERRORS,
     }
 
 
-def _operation(summary: str, text: str, examples: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+def _operation(
+    summary: str, text: str, request: tuple[str, dict[str, Any]], reply: tuple[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """An inference route; request and reply are names of schemas, with examples."""
+    (asked, examples), (answered, example) = request, reply
     content = {
-        "application/json": {"schema": {"type": "object"}, "examples": examples},
+        "application/json": {"schema": named(asked), "examples": examples},
         "image/*": _IMAGE,
         "text/plain": _TEXT,
         "multipart/form-data": _FORM,
@@ -188,7 +209,10 @@ def _operation(summary: str, text: str, examples: dict[str, Any], reply: dict[st
         "description": text,
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "One answer per instance", "content": {"application/json": {"example": reply}}}
+            "200": {
+                "description": "One answer per instance",
+                "content": {"application/json": {"schema": named(answered), "example": example}},
+            }
         }
         | _ERRORS,
     }

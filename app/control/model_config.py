@@ -24,7 +24,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "backend": "tensorflow" if _is_savedmodel(model) else "onnxruntime",
         "default_model_filename": SAVED_MODEL_FILE if _is_savedmodel(model) else ONNX_FILE,
         "max_batch_size": 0 if not model.spec.batched else rules.max_batch_size,
-        "input": [_tensor(tensor) for tensor in model.spec.inputs],
+        "input": [{**_tensor(tensor), "format": "FORMAT_NONE"} for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
         "instance_group": _instance_groups(model),
         "dynamic_batching": {

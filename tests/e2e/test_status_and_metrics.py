@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.api.reply_schemas import SCHEMAS
 from tests.support.gpus import WITHOUT_GPUS
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
@@ -201,3 +203,42 @@ def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_mod
         assert service.log.count("no GPU was found; models with device 'auto' run on the CPU") == 1
         assert "WARNING" not in service.log
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [
+        ("/v1/models", "ModelNames"),
+        ("/v1/models/words", "ModelStatus"),
+        ("/v1/models/words/metadata", "SignatureMetadata"),
+        ("/v2", "ServerMetadata"),
+        ("/v2/models/words", "ModelMetadata"),
+        ("/v2/models/words/ready", "ModelReady"),
+        ("/v2/models/words/config", "ModelConfig"),
+        ("/v2/models/words/stats", "ModelStatistics"),
+        ("/v2/devices", "Devices"),
+        ("/v2/repository/models/words", "ModelVersions"),
+        ("/v2/systemsharedmemory/status", "SharedMemoryRegions"),
+    ],
+)
+def test_replies_have_the_members_of_their_schemas(tiny, path, schema):
+    assert fits(tiny.get(path).json(), SCHEMAS[schema])
+
+
+def fits(value, schema):
+    """Whether a value is as a schema without references says."""
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return value is None or isinstance(value, int)
+    if kind is not None and not isinstance(value, kinds[kind]):
+        return False
+    if kind == "array":
+        return all(fits(each, schema["items"]) for each in value)
+    if kind == "object":
+        known = schema.get("properties", {})
+        others = schema.get("additionalProperties", {})
+        return set(schema.get("required", ())) <= value.keys() and all(
+            fits(each, known.get(key, others)) for key, each in value.items()
+        )
+    return True

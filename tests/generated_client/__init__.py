@@ -1,0 +1,1 @@
+"""A client generated from the OpenAPI document; not part of the suite, see ``__main__``."""
