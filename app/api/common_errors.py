@@ -30,7 +30,11 @@ _BYTES = {"type": "integer", "minimum": 0}
 _REGION = {
     "type": "object",
     "required": ["key", "byte_size"],
-    "properties": {"key": {"type": "string"}, "byte_size": {**_BYTES, "minimum": 1}, "offset": _BYTES},
+    "properties": {
+        "key": {"type": "string", "minLength": 1, "maxLength": 256},
+        "byte_size": {**_BYTES, "minimum": 1},
+        "offset": _BYTES,
+    },
 }
 _FLAG = {"type": "boolean"}
 _BODIES: dict[str, dict[str, Any]] = {

@@ -97,8 +97,9 @@ _JSON_LENGTH = {
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
-    "description": "Returned with the reply, and in the logs; the service makes one up if it is missing",
+    "schema": {"type": "string"},
+    "description": "Returned with the reply, and in the logs, if it is 1 to 128 printable ASCII characters; otherwise "
+    "the service makes one up",
 }
 _INFER = {
     "tags": ["inference"],

@@ -31,6 +31,7 @@ def named(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_PERHAPS_OBJECT: Schema = {"type": ["object", "null"]}
 _TENSOR = members(name=TEXT, datatype=TEXT, shape=many(WHOLE))
 _STATUS = members(version=TEXT, state=TEXT, status=members(error_code=TEXT, error_message=TEXT))
 _DURATION = members(count=WHOLE, ns=WHOLE)
@@ -74,12 +75,16 @@ SCHEMAS: dict[str, Schema] = {
     "SharedMemoryRegions": many(members(name=TEXT, key=TEXT, offset=WHOLE, byte_size=WHOLE)),
     "PredictRequest": members({"instances": many(ANY), "inputs": ANY, "signature_name": TEXT}),
     "PredictReply": members({"predictions": many(ANY), "outputs": ANY}),
-    "ExamplesRequest": members({"context": by_name(ANY), "signature_name": TEXT}, examples=many(ANY)),
+    "ExamplesRequest": members({"context": _PERHAPS_OBJECT, "signature_name": TEXT}, examples=many(ANY)),
     "ClassifyReply": members(results=many(many(many(ANY)))),
     "RegressReply": members(results=many(NUMBER)),
     "InferRequest": members(
-        {"id": TEXT, "parameters": by_name(ANY), "outputs": many(members({"parameters": by_name(ANY)}, name=TEXT))},
-        inputs=many(members({"parameters": by_name(ANY), "data": ANY}, name=TEXT, datatype=TEXT, shape=many(WHOLE))),
+        {
+            "id": {"type": ["string", "null"]},
+            "parameters": _PERHAPS_OBJECT,
+            "outputs": {**many(members({"parameters": _PERHAPS_OBJECT}, name=TEXT)), "type": ["array", "null"]},
+        },
+        inputs=many(members({"parameters": _PERHAPS_OBJECT, "data": ANY}, name=TEXT, datatype=TEXT, shape=many(WHOLE))),
     ),
     "InferReply": members(
         {"id": TEXT},
@@ -89,7 +94,9 @@ SCHEMAS: dict[str, Schema] = {
             members({"parameters": by_name(ANY), "data": many(ANY)}, name=TEXT, datatype=TEXT, shape=many(WHOLE))
         ),
     ),
-    "GenerateRequest": members({"text_input": ANY, "parameters": by_name(ANY), "id": TEXT}),
+    "GenerateRequest": members(
+        {"text_input": ANY, "parameters": _PERHAPS_OBJECT, "id": {"type": ["string", "integer", "null"]}}
+    ),
     "GenerateReply": members({"text_output": TEXT, "id": TEXT}, model_name=TEXT, model_version=TEXT),
 }
 

@@ -174,6 +174,7 @@ def test_curl_shows_the_pieces(service):
         ({"text_input": 7}, "'text_input' is a number; send a string"),
         ({"text_input": " "}, "text is empty; send at least one word"),
         ({"text_input": "a", "parameters": 3}, "'parameters' is a number; send an object {key: value}"),
+        ({"text_input": "a", "parameters": False}, "'parameters' is false; send an object {key: value}"),
         (
             {"text_input": "a", "max_tokens": 0},
             "parameter 'max_tokens' is 0; send a whole number from 1 to 1024",

@@ -203,7 +203,7 @@ def test_model_config_is_that_of_rest(client, service):
     for found, tensors in ((config.input, want["input"]), (config.output, want["output"])):
         assert [
             {"name": each.name, "data_type": DataType.Name(each.data_type), "dims": list(each.dims)} for each in found
-        ] == tensors
+        ] == [{key: value for key, value in each.items() if key != "format"} for each in tensors]
     assert config.dynamic_batching.priority_levels == want["dynamic_batching"]["priority_levels"]
     assert config.dynamic_batching.default_queue_policy.default_timeout_microseconds == 30_000_000
     assert {name: {"string_value": each.string_value} for name, each in config.parameters.items()} == want["parameters"]

@@ -59,7 +59,8 @@ def parse_generate(body: bytes, reader: JsonReader) -> TextRequest:
         [text] = text
     if not isinstance(text, str):
         raise InvalidInput(f"'{TEXT_INPUT}' is {kind_of_value(text)}; send a string")
-    parameters = members.pop("parameters", None) or {}
+    parameters = members.pop("parameters", None)
+    parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
     request_id = read_id(members.pop("id", None))

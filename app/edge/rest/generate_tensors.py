@@ -43,7 +43,8 @@ def parse_generate_tensors(
     members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - not a dict
     known = {tensor.name for tensor in model.spec.inputs}
     others = {key: members.pop(key) for key in _NO_INPUTS if key in members and key not in known}
-    parameters = others.get("parameters") or {}
+    parameters = others.get("parameters")
+    parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
     inputs = {name: _shaped(values, name, model) for name, values in named_rows([members], "document", model).items()}

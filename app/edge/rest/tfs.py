@@ -60,7 +60,8 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
     if "examples" not in _check_signature(document):
         raise InvalidInput(f"Missing 'examples' key; send {{\"examples\": [...]}} with {_EXAMPLES}")
     examples = plain(document.get("examples"))
-    context = plain(document.get("context")) or {}
+    context = plain(document.get("context"))
+    context = {} if context is None else context
     if not isinstance(examples, list):
         raise InvalidInput(f"'examples' is {kind_of_value(examples)}; send a list of {_EXAMPLES}")
     if not examples:
