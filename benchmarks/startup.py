@@ -2,13 +2,22 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+# The model whose graph is copied.
+COPIED = "fashion-mnist-mlp"
+# Files younger than a second are taken for a copy in progress.
+AGE_S = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,20 @@ def measure_startup(models: Path) -> Startup:
     resident = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert resident is not None
     return Startup(ready_s, int(resident[1]) * 1024 / 1e6)
+
+
+@contextmanager
+def bare_copies(models: Path, count: int) -> Iterator[Path]:
+    """A models directory with so many copies of one graph, each alone in its version."""
+    graph = max((models / COPIED).glob("*/model.onnx"))
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(count):
+            version = Path(place, f"copy-{number:04}", "1")
+            version.mkdir(parents=True)
+            shutil.copy(graph, version)
+            past = time.time() - AGE_S
+            os.utime(version / "model.onnx", (past, past))
+        yield Path(place)
 
 
 def service_url(process: "subprocess.Popen[str]") -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.results import RESULTS, spread, write_result
-from benchmarks.startup import measure_startup
+from benchmarks.startup import COPIED, bare_copies, measure_startup
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Comparison
@@ -22,19 +22,30 @@ if TYPE_CHECKING:
 def startup(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     repeats: Annotated[int, typer.Option(min=1, help="Starts.")] = 7,
+    bare: Annotated[
+        int, typer.Option(min=0, help="Serve that many copies of one graph without model.json instead.")
+    ] = 0,
 ) -> None:
     """Seconds until ready and resident memory with all models loaded; median over several starts."""
-    starts = [measure_startup(models) for _ in range(repeats)]
-    names = sorted(path.name for path in models.iterdir() if path.is_dir())
+    if bare:
+        with bare_copies(models, bare) as place:
+            starts = [measure_startup(place) for _ in range(repeats)]
+        names = [f"{bare} copies of the graph of {COPIED}"]
+    else:
+        starts = [measure_startup(models) for _ in range(repeats)]
+        names = sorted(path.name for path in models.iterdir() if path.is_dir())
     summary = {
         "ready_s": spread([start.ready_s for start in starts]),
         "resident_mb": spread([start.resident_mb for start in starts]),
     }
-    table = Table("figure", "minimum", "median", "maximum", title=f"{len(names)} models: {', '.join(names)}")
+    table = Table("figure", "minimum", "median", "maximum", title=", ".join(names))
     for name, values in summary.items():
         table.add_row(name, *(f"{value:.2f}" for value in values.values()))
     Console().print(table)
-    write_result("startup", {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]})
+    write_result(
+        "startup-bare" if bare else "startup",
+        {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]},
+    )
 
 
 def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:
