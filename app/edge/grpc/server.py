@@ -10,7 +10,7 @@ from app.edge.entry.tls import Tls
 from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from app.edge.grpc.readable import ReadableRequests
-from app.edge.grpc.servicer import InferenceServicer
+from app.edge.grpc.servicer import FIELD_LIMITS, InferenceServicer
 from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")
@@ -82,7 +82,7 @@ class GrpcServer:
             # Without this, a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]
-        readable = ReadableRequests(self._servicer.refuse_unread)
+        readable = ReadableRequests(self._servicer.refuse_unread, FIELD_LIMITS)
         server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
         server.add_generic_rpc_handlers((self._health.handler(),))

@@ -11,7 +11,8 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.inference import GrpcInference, Refusal
+from app.edge.grpc.calls import Refusal
+from app.edge.grpc.inference import GrpcInference
 from app.errors import ServingError
 
 FINAL = "triton_final_response"

@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 
 from app.batching.work import Answer
+from app.control.tfs import SIGNATURE
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_name
 from app.edge.codec.json_dump import dump
@@ -22,7 +23,6 @@ from app.types import Array
 
 Layout = Literal["row", "columnar"]
 Print = Callable[[Answer], Reply]
-SIGNATURE = "serving_default"
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
@@ -78,6 +78,11 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
     return _named_rows([{**context, **example} for example in examples], "examples", model)
 
 
+def is_signature(name: str) -> bool:
+    """Whether the model has a signature of that name; the empty name means the only one."""
+    return name in {"", SIGNATURE}
+
+
 def print_predict(outputs: Answer, layout: Layout) -> bytes:
     """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name.
 
@@ -115,7 +120,7 @@ def _check_signature(document: Document) -> set[str]:
         name = document.get("signature_name")
         if not isinstance(name, str):
             raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
-        if name not in {"", SIGNATURE}:
+        if not is_signature(name):
             raise InvalidInput(f"signature {name!r} does not exist; the model has {SIGNATURE!r}")
     return keys
 
