@@ -40,7 +40,7 @@ def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path,
     assert "--quiet" not in command
 
 
-@pytest.mark.parametrize("name", ["contract", "audit", "docs"])
+@pytest.mark.parametrize("name", ["contract", "audit", "docs", "tfs-client"])
 def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
     assert f"build/{name}-venv/bin/python -m pip install" in printed
@@ -84,6 +84,7 @@ def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
         ("contract", {"schemathesis"}),
         ("audit", {"cyclonedx-bom", "pip-audit"}),
         ("docs", {"mkdocs-material", "mkdocstrings-python"}),
+        ("tfs-client", {"tensorflow-serving-api"}),
     ],
 )
 def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):

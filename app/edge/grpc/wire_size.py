@@ -64,12 +64,12 @@ def _count(message: bytes, at: int, end: int, within: Parts, left: int) -> int:
     """How many fields are left after those between two positions; negative if there are more."""
     while at < end and left >= 0:
         left -= 1
-        tag, at = _varint(message, at)
+        tag, at = varint(message, at)
         kind = tag & 7
         if kind == _VARINT:
-            _, at = _varint(message, at)
+            _, at = varint(message, at)
         elif kind == _BYTES:
-            length, at = _varint(message, at)
+            length, at = varint(message, at)
             if (inner := within.get(tag >> 3)) is not None:
                 left = _count(message, at, min(end, at + length), inner, left)
             at += length
@@ -80,7 +80,7 @@ def _count(message: bytes, at: int, end: int, within: Parts, left: int) -> int:
     return left
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def varint(message: bytes, at: int) -> tuple[int, int]:
     """The number at a position, and the position after it."""
     if at < len(message) and (first := message[at]) < 0x80:  # nearly every number
         return first, at + 1
