@@ -13,6 +13,8 @@ MUTATION := build/mutation-venv
 CLIENT := build/client-venv
 FOREIGN := build/foreign-venv
 FOREIGN_FILES := build/foreign-files
+# TensorFlow Serving's own client, for a test that starts it; TensorFlow and the rest it takes from $(VENV).
+TFS_CLIENT := build/tfs-client-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
@@ -22,7 +24,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
-test: $(VENV)/.dev-installed
+test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
@@ -86,7 +88,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group docs -o requirements/docs.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group mutation -c requirements/dev.txt -o requirements/mutation.txt
-
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-deps \
+	    --no-emit-index-url --group tfs-client -o requirements/tfs-client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group client -o requirements/client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -126,6 +129,8 @@ $(VENV)/.created:
 	    echo "Atelier needs CPython 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
+
+$(TFS_CLIENT)/.installed: INSTALL += --no-deps
 
 build/%-venv/.installed: requirements/%.txt $(VENV)/.created
 	rm -rf $(@D) && mkdir -p build && $(BIN)/python -m venv $(@D)

@@ -40,7 +40,7 @@ def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path,
     assert "--quiet" not in command
 
 
-@pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client"])
+@pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client", "tfs-client"])
 def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
     assert f"build/{name}-venv/bin/python -m pip install" in printed
@@ -87,6 +87,7 @@ def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
         ("client", {"openapi-python-client"}),
         ("foreign", {"scikit-learn", "skl2onnx"}),
         ("foreign-files", {"magika", "rapidocr-onnxruntime", "silero-vad"}),
+        ("tfs-client", {"tensorflow-serving-api"}),
     ],
 )
 def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.readme import ROOT, agree, code, commands
+from tests.support.tfs import tfs_client
 from training.datasets.drawn.synthetic import draw_garment
 
 PAGES = (
@@ -147,9 +148,15 @@ def test_every_page_with_commands_is_run():
 
 @pytest.mark.parametrize(
     ("page", "client"),
-    [(page, text) for page in PAGES for text in code("python", ROOT / page) if "tritonclient" in text],
+    [
+        (page, text)
+        for page in PAGES
+        for text in code("python", ROOT / page)
+        if "tritonclient" in text or "tensorflow_serving" in text
+    ],
 )
 def test_a_client_prints_what_the_page_shows(checkout, page, client):
+    checkout.environment |= {"PYTHONPATH": str(tfs_client()), "TF_CPP_MIN_LOG_LEVEL": "3"}
     checkout.serve("--grpc-port 8001")
     promised = "".join(line.removeprefix("# ") for line in client.splitlines(keepends=True) if line.startswith("# "))
     (checkout.directory / "client.py").write_text(checkout.with_own_ports(client), encoding="utf-8")

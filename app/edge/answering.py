@@ -85,7 +85,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         """Decode, predict, encode. Returns None if the reply was already sent."""
 
     @abstractmethod
-    def refused(self, error: ServingError | None) -> AnyReply:
+    def refused(self, call: AnyCall, error: ServingError | None) -> AnyReply:
         """The reply to a failed request. ``error`` is None for an internal error, which only the log describes."""
 
     @abstractmethod
@@ -119,7 +119,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         except ServingError as error:
             call.code = status_of(error)
             self._log_refusal(call, error)
-            reply = self.refused(error)
+            reply = self.refused(call, error)
         except (ClientLeft, asyncio.CancelledError):
             call.code = CLIENT_CLOSED_REQUEST
             raise
@@ -127,7 +127,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             call.code = 500
             route = call.route
             log.exception("%s of model %s failed", route.verb, route.name, extra=self._log_fields(call))
-            reply = self.refused(None)
+            reply = self.refused(call, None)
         finally:
             if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
                 call.rollout.answered(call.model, call.code)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
@@ -91,20 +91,23 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     from app.edge.grpc.open_streams import OpenStreams
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import InferenceServicer
+    from app.edge.grpc.tfs.inference import TfsInference
+    from app.edge.grpc.tfs.reload import Reload
+    from app.edge.grpc.tfs.servicer import SERVICES, TfsServicer
 
     assert settings.grpc_port is not None
     registry = app.registry
     streams = OpenStreams(lambda: (registry.not_ready_reason is None, registry.draining))
-    inference = GrpcInference(
-        keys=app.keys,
-        registry=app.registry,
-        decoding=app.decoding,
-        observer=app.metrics,
-        access_log=app.door.access_log,
-        clock=time.perf_counter,
-    )
+    answering: dict[str, Any] = {
+        "keys": app.keys,
+        "registry": app.registry,
+        "decoding": app.decoding,
+        "observer": app.metrics,
+        "access_log": app.door.access_log,
+        "clock": time.perf_counter,
+    }
     servicer = InferenceServicer(
-        inference=inference,
+        inference=GrpcInference(**answering),
         registry=app.registry,
         commands=app.commands,
         statistics=app.total,
@@ -114,13 +117,26 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         send_timeout_s=settings.send_timeout_s,
         streams=streams,
     )
+    tfs = TfsServicer(
+        inference=TfsInference(message_limit_bytes=settings.body_limit_bytes, **answering),
+        registry=app.registry,
+        reload=Reload(
+            registry=app.registry,
+            commands=app.commands,
+            models_dir=settings.models_dir,
+            unload_timeout_s=settings.shutdown_timeout_s,
+        ),
+        admin=app.admin,
+        door=app.door,
+    )
     server = GrpcServer(
         servicer,
+        tfs=tfs,
         health=HealthServicer(
             is_ready=lambda: registry.not_ready_reason is None,
             is_ending=lambda: registry.draining,
             streams=streams,
-            services=("inference.GRPCInferenceService",),
+            services=("inference.GRPCInferenceService", *SERVICES),
         ),
         fail_unfinished=app.fail_unfinished,
         host=settings.host,

@@ -30,7 +30,7 @@ def image_model() -> LoadedModel:
         opset=17,
         trained_on="nothing",
     )
-    return _version(spec, classes=("dark", "bright"))
+    return version_of(spec, classes=("dark", "bright"))
 
 
 def text_model() -> LoadedModel:
@@ -45,7 +45,7 @@ def text_model() -> LoadedModel:
         opset=17,
         trained_on="nothing",
     )
-    return _version(spec, classes=("negative", "positive"), tokenizer=tokenizer)
+    return version_of(spec, classes=("negative", "positive"), tokenizer=tokenizer)
 
 
 def numbers_model() -> LoadedModel:
@@ -60,7 +60,7 @@ def numbers_model() -> LoadedModel:
         opset=17,
         trained_on="nothing",
     )
-    return _version(spec)
+    return version_of(spec)
 
 
 def rule_model() -> LoadedModel:
@@ -72,10 +72,10 @@ def rule_model() -> LoadedModel:
         opset=17,
         trained_on="nothing",
     )
-    return _version(spec)
+    return version_of(spec)
 
 
-def _version(spec: ModelSpec, **known: Any) -> LoadedModel:
+def version_of(spec: ModelSpec, **known: Any) -> LoadedModel:
     """A loaded version with only the parts that decoding uses."""
     missing: dict[str, Any] = {
         field.name: None

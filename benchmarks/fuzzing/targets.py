@@ -109,6 +109,7 @@ def make_targets(directory: Path, *, grpc: bool = True) -> list[Target]:
         Target("heads", seeds.heads(), _heads),
         Target("paths", [b"/v1/models/a/versions/1:predict?top_k=2", b"/v2/models/%41/versions/2/infer"], _paths),
         *(_grpc_targets(everything) if grpc else ()),
+        *_tfs_targets(everything),
         Target("golden", seeds.golden_files(), partial(_file, directory, GOLDEN_FILE, Golden.read)),
         Target("manifest", seeds.manifests(), partial(_file, directory, MANIFEST_FILE, verify_manifest)),
         Target(
@@ -142,6 +143,14 @@ def _grpc_targets(models: Sequence[LoadedModel]) -> list[Target]:
     from benchmarks.fuzzing.grpc_messages import decode, requests
 
     return [_with_models("grpc", requests(), partial(decode, obey=_obey), models)]
+
+
+def _tfs_targets(models: Sequence[LoadedModel]) -> list[Target]:
+    from benchmarks.fuzzing.tfs_messages import PARSERS, decode, requests
+
+    return [
+        _with_models(f"tfs {verb}", requests(verb), partial(decode, verb=verb, obey=_obey), models) for verb in PARSERS
+    ]
 
 
 def _check_error(error: ServingError) -> None:

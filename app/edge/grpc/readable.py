@@ -1,6 +1,6 @@
 """Refuses requests that are no messages, or too large ones, as a client's mistake, for all methods of all services."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
 import grpc
@@ -8,12 +8,9 @@ from google.protobuf.message import DecodeError
 from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
-from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.wire_size import check_fields
+from app.edge.grpc.wire_size import FieldLimit, check_fields
 from app.errors import InvalidInput, ServingError
 
-# Fields of an inference request that are tensors, and have parameters and a shape of their own.
-_TENSORS = frozenset(pb.ModelInferRequest.DESCRIPTOR.fields_by_name[name].number for name in ("inputs", "outputs"))
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 
@@ -22,10 +19,12 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
     Args:
         refuse: ends a call with an error.
+        limits: path of a method -> how many fields its requests may have; others have the usual limit.
     """
 
-    def __init__(self, refuse: Refuse) -> None:
+    def __init__(self, refuse: Refuse, limits: Mapping[str, FieldLimit]) -> None:
         self._refuse = refuse
+        self._limits = limits
         self._guarded: dict[str, RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -38,18 +37,17 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        guarded = self._guarded[path] = _guarded(handler, path, self._refuse)
+        guarded = self._guarded[path] = _guarded(handler, path, self._refuse, self._limits.get(path, FieldLimit()))
         return guarded
 
 
-def _guarded(handler: Any, path: str, refuse: Refuse) -> RpcMethodHandler:
+def _guarded(handler: Any, path: str, refuse: Refuse, limit: FieldLimit) -> RpcMethodHandler:
     read = handler.request_deserializer
-    within = _TENSORS if path.endswith(("/ModelInfer", "/ModelStreamInfer")) else ()
 
     def deserialize(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
-            check_fields(data, within)
+            check_fields(data, limit)
             return read(data)
         except InvalidInput as error:
             return error

@@ -10,7 +10,8 @@ from app.edge.entry.tls import Tls
 from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from app.edge.grpc.readable import ReadableRequests
-from app.edge.grpc.servicer import InferenceServicer
+from app.edge.grpc.servicer import FIELD_LIMITS, InferenceServicer
+from app.edge.grpc.tfs.servicer import TfsServicer
 from app.errors import CannotListen
 
 log = logging.getLogger("atelier.grpc")
@@ -27,7 +28,8 @@ class GrpcServer:
     """Serves gRPC calls from ``start`` to ``stop``, on the event loop that runs it.
 
     Args:
-        servicer: answers the calls.
+        servicer: answers the Open Inference Protocol.
+        tfs: answers TensorFlow Serving's services.
         health: answers grpc.health.v1.
         fail_unfinished: called when calls do not finish in time; answers all of them.
         host: address to listen on.
@@ -42,6 +44,7 @@ class GrpcServer:
         self,
         servicer: InferenceServicer,
         *,
+        tfs: TfsServicer,
         health: HealthServicer,
         fail_unfinished: Callable[[], None],
         host: str,
@@ -52,6 +55,7 @@ class GrpcServer:
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
+        self._tfs = tfs
         self._health = health
         self._fail_unfinished = fail_unfinished
         self._host = f"[{host}]" if ":" in host else host
@@ -82,10 +86,10 @@ class GrpcServer:
             # Without this, a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]
-        readable = ReadableRequests(self._servicer.refuse_unread)
+        readable = ReadableRequests(self._servicer.refuse_unread, {**FIELD_LIMITS, **self._tfs.field_limits()})
         server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
-        server.add_generic_rpc_handlers((self._health.handler(),))
+        server.add_generic_rpc_handlers((*self._tfs.handlers(), self._health.handler()))
         try:
             port = self._listen(server, f"{self._host}:{port}")
         except RuntimeError as error:

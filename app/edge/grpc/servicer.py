@@ -1,16 +1,13 @@
 """The methods of GRPCInferenceService. Each calls the same code as its REST route."""
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseDict
 from grpc.aio import ServicerContext
 
 from app.control import describe
 from app.control.administration import (
-    AdminCall,
     AdminRule,
     RepositoryCommands,
     check_load_parameters,
@@ -19,56 +16,29 @@ from app.control.administration import (
 )
 from app.control.model_config import model_config
 from app.edge.entry.door import Door
-from app.edge.entry.request_ids import HEADER
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.inference import GrpcInference, Refusal
+from app.edge.grpc.calls import Refusal
+from app.edge.grpc.inference import GrpcInference
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
-from app.edge.grpc.metadata import Metadata, client_of, is_near
+from app.edge.grpc.methods import Methods, answers_errors
 from app.edge.grpc.open_streams import OpenStreams
 from app.edge.grpc.stream import InferenceStream
-from app.edge.respond import is_fault, status_of
+from app.edge.grpc.wire_size import FieldLimit, Parts
 from app.errors import NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
-log = logging.getLogger("atelier.grpc")
-
-REQUEST_ID = HEADER.decode()
-
-Servicer = TypeVar("Servicer", bound="InferenceServicer")
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 Message = TypeVar("Message")
-Method = Callable[[Servicer, Request, ServicerContext], Awaitable[Response]]
+
+# The tensors of an inference request have parameters and a shape, whose fields count too.
+_TENSORS: Parts = {pb.ModelInferRequest.DESCRIPTOR.fields_by_name[name].number: {} for name in ("inputs", "outputs")}
+FIELD_LIMITS = {
+    f"/inference.GRPCInferenceService/{method}": FieldLimit(_TENSORS) for method in ("ModelInfer", "ModelStreamInfer")
+}
 
 
-def answers_errors(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
-    """Send a method's errors as status codes; unexpected ones as INTERNAL, with the traceback only in the log."""
-
-    @wraps(method)
-    async def answer(servicer: Servicer, request: Request, context: ServicerContext) -> Response:
-        request_id = servicer.begin(context)
-        try:
-            return await method(servicer, request, context)
-        except ServingError as error:
-            code, details = Refusal.of(error)
-            if is_fault(error):
-                log.error("%s failed with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id))
-            else:
-                log.debug(
-                    "%s refused with %s: %s", method.__name__, code.name, error.message, extra=_fields(request_id)
-                )
-        except Exception:
-            log.exception("%s failed", method.__name__, extra=_fields(request_id))
-            code, details = Refusal.of(None)
-        await context.abort(code, details)
-        raise AssertionError("abort raises, always")
-
-    return answer
-
-
-class InferenceServicer(GRPCInferenceServiceServicer):
+class InferenceServicer(Methods, GRPCInferenceServiceServicer):
     """Answers gRPC calls.
 
     Args:
@@ -76,8 +46,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         registry: finds the model version.
         commands: loads and unloads.
         statistics: returns the counts of the versions.
-        admin: who may load and unload.
-        door: creates request ids, and has the access log.
+        admin, door: see ``Methods``.
         unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
         send_timeout_s: for the client of a stream to read part of a reply.
         streams: of the process.
@@ -96,31 +65,14 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         send_timeout_s: float,
         streams: OpenStreams,
     ) -> None:
+        super().__init__(admin=admin, door=door)
         self._inference = inference
         self._registry = registry
         self._commands = commands
         self._statistics = statistics
-        self._admin = admin
-        self._door = door
         self._unload_timeout_s = unload_timeout_s
         self._send_timeout_s = send_timeout_s
         self._streams = streams
-
-    def begin(self, context: ServicerContext) -> str:
-        """Create the id of a call and send it to the client; each call starts with this."""
-        request_id = self._door.ids.name(Metadata(context).raw(REQUEST_ID)).decode()
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
-        return request_id
-
-    async def refuse_unread(self, error: ServingError, context: ServicerContext) -> NoReturn:
-        """End a call whose request is not parsed; its model is not known."""
-        request_id = self.begin(context)
-        log.debug("%s", error.message, extra=_fields(request_id))
-        access_log = self._door.access_log
-        if access_log is not None and access_log.takes(code := status_of(error)):
-            access_log.write(request_id=request_id, client=client_of(context), protocol="grpc", code=code)
-        await context.abort(*Refusal.of(error))
-        raise AssertionError("abort raises, always")
 
     @answers_errors
     async def ServerLive(self, request: pb.ServerLiveRequest, context: ServicerContext) -> pb.ServerLiveResponse:
@@ -187,7 +139,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self, request: pb.RepositoryModelLoadRequest, context: ServicerContext
     ) -> pb.RepositoryModelLoadResponse:
         """Load the versions that serving.json asks for."""
-        self._check_admin("RepositoryModelLoad", context)
+        self.check_admin("RepositoryModelLoad", context)
         _check_repository(request.repository_name)
         check_load_parameters(plain_parameters(request.parameters))
         await self._commands.load(request.model_name)
@@ -198,7 +150,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self, request: pb.RepositoryModelUnloadRequest, context: ServicerContext
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model until it is loaded again."""
-        self._check_admin("RepositoryModelUnload", context)
+        self.check_admin("RepositoryModelUnload", context)
         _check_repository(request.repository_name)
         check_unload_parameters(plain_parameters(request.parameters))
         await self._commands.unload(request.model_name, timeout_s=self._unload_timeout_s)
@@ -227,22 +179,6 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             await context.abort(*reply)
         assert isinstance(reply, pb.ModelInferResponse)
         return reply
-
-    def _check_admin(self, call: str, context: ServicerContext) -> None:
-        metadata = Metadata(context)
-        self._admin.check(
-            AdminCall(
-                name=call,
-                credentials=metadata.credentials,
-                is_near=is_near(context),
-                is_at_listener=False,
-                fields=metadata.fields,
-            )
-        )
-
-
-def _fields(request_id: str) -> dict[str, object]:
-    return {"fields": {"request_id": request_id}}
 
 
 def _version(text: str) -> int | None:

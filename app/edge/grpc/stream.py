@@ -11,7 +11,8 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.inference import GrpcInference, Refusal
+from app.edge.grpc.calls import Refusal
+from app.edge.grpc.inference import GrpcInference
 from app.edge.grpc.open_streams import OpenStreams
 from app.errors import Overloaded, ServingError
 

@@ -129,7 +129,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         """None if the body may state some."""
         return None if call.may_state_options else DEFAULT_OPTIONS
 
-    def refused(self, error: ServingError | None) -> Reply:
+    def refused(self, call: HttpRequest, error: ServingError | None) -> Reply:
         """The standard form of errors."""
         if error is None:
             return Reply(500, error_body("internal error; see the service's log"))

@@ -79,13 +79,12 @@ def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     if spec is None:
         known = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
         raise InvalidInput(f"unexpected inference input {declared.name!r} for model {model.name!r}; it has {known}")
-    media = model.spec.preprocessing
-    if declared.datatype == BYTES and media is not None and media.input == spec.name:
+    if takes_media(spec, declared.datatype, model):
         if len(declared.shape) not in {1, 2} or declared.shape[1:] not in ([], [1]):
             raise _unexpected_shape(declared, "[-1] or [-1,1]", model)
         return spec
     expected = spec.oip_datatype
-    if declared.datatype != expected and declared.datatype not in WIDENS[spec.dtype]:
+    if not accepts(spec, declared.datatype):
         raise InvalidInput(
             f"inference input {spec.name!r} data-type is {declared.datatype!r}, but model {model.name!r} "
             f"expects {expected!r}"
@@ -116,6 +115,17 @@ def check_size(declared: Declared, size: int, name: str) -> None:
                 f"'{name}' of input {declared.name!r} is {size}; {declared.datatype} of shape {declared.shape} "
                 f"has {expected} bytes"
             )
+
+
+def takes_media(spec: TensorSpec, datatype: str, model: LoadedModel) -> bool:
+    """Whether the elements of an input are texts or encoded images, for the model's own steps."""
+    media = model.spec.preprocessing
+    return datatype == BYTES and media is not None and media.input == spec.name
+
+
+def accepts(spec: TensorSpec, datatype: str) -> bool:
+    """Whether an input takes a datatype: its own, or one whose values it represents exactly."""
+    return datatype == spec.oip_datatype or datatype in WIDENS[spec.dtype]
 
 
 def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: LoadedModel) -> Array | Encoded:

@@ -3,12 +3,13 @@
 Source: TensorFlow Serving, RESTful API (predict, classify, regress and their row and columnar formats).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import orjson
 
 from app.batching.work import Answer
+from app.control.tfs import SIGNATURE
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_name
 from app.edge.codec.json_dump import dump
@@ -22,7 +23,6 @@ from app.types import Array
 
 Layout = Literal["row", "columnar"]
 Print = Callable[[Answer], Reply]
-SIGNATURE = "serving_default"
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
@@ -79,6 +79,11 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
     return named_rows([{**context, **example} for example in examples], "examples", model)
 
 
+def is_signature(name: str) -> bool:
+    """Whether the model has a signature of that name; the empty name means the only one."""
+    return name in {"", SIGNATURE}
+
+
 def print_predict(outputs: Answer, layout: Layout) -> bytes:
     """Body of a ``:predict`` reply: ``predictions`` by row, or ``outputs`` by name.
 
@@ -116,7 +121,7 @@ def _check_signature(document: Document) -> set[str]:
         name = document.get("signature_name")
         if not isinstance(name, str):
             raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
-        if name not in {"", SIGNATURE}:
+        if not is_signature(name):
             raise InvalidInput(f"signature {name!r} does not exist; the model has {SIGNATURE!r}")
     return keys
 
@@ -135,19 +140,19 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
     return _bare(listed, name, model)
 
 
-def named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
-    """Tensors from one object of named values for each instance.
+def columns(rows: Sequence[Mapping[str, Any]], name: str, model: LoadedModel) -> dict[str, tuple[str, list[Any]]]:
+    """The values of each input, and the key that the rows have for it.
 
     Args:
-        rows: at least one; all have the same keys.
-        name: of the list, for errors.
+        rows: at least one; each has a value for every input.
+        name: of the rows in the request, for errors.
         model: the model that receives them.
 
     Raises:
-        InvalidInput: names the row, its key and the rule it breaks.
+        InvalidInput: a key is unknown, missing, or not in all rows; or an input is there under both of its names.
     """
     known = {tensor.name for tensor in model.spec.inputs}
-    named = {key: _input_name(key, model) for key in rows[0]}
+    named = {key: input_name(key, model) for key in rows[0]}
     for key, tensor_name in named.items():
         if tensor_name not in known:
             raise InvalidInput(f"{name}[0] has the unknown key {key!r}; {how_to_name(model)}")
@@ -160,22 +165,32 @@ def named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) 
             )
     if len(set(named.values())) < len(named):
         raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}; send one of them")
-    columns = {target: [row[key] for row in rows] for key, target in named.items()}
-    sent = {target: f"{name}.{key}" for key, target in named.items()}
-    return {
-        target: _or_strings(slow_tensor(values, sent[target]), values, sent[target], target, model)
-        for target, values in columns.items()
-    }
+    return {target: (key, [row[key] for row in rows]) for key, target in named.items()}
+
+
+def input_name(key: str, model: LoadedModel) -> str:
+    """The input that a key names: ``text`` and ``image`` name the one that texts and images feed."""
+    step = model.spec.preprocessing
+    return step.input if step is not None and key == step.kind else key
+
+
+def named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+    """Tensors from one object of named values for each instance; see ``columns``."""
+    tensors: dict[str, Array | Encoded] = {}
+    for target, (key, values) in columns(rows, name, model).items():
+        place = f"{name}.{key}"
+        tensors[target] = _or_strings(slow_tensor(values, place), values, place, target, model)
+    return tensors
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:
     named = members(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
-        for name in known - {_input_name(key, model) for key in named}:
+        for name in known - {input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are not inputs.
-        used = {_input_name(key, model): item for key, item in named.items() if _input_name(key, model) in known}
+        used = {input_name(key, model): item for key, item in named.items() if input_name(key, model) in known}
         return {name: _or_strings(document.tensor(item, name), item, name, name, model) for name, item in used.items()}
     if named is None or isinstance(named, bool):
         raise InvalidInput(f"'inputs' is {kind_of_value(named)}; send a tensor or an object {{name: tensor}}")
@@ -232,8 +247,3 @@ def _only_input(model: LoadedModel) -> str:
         names = [tensor.name for tensor in model.spec.inputs]
         raise InvalidInput(f"the signature has {len(names)} inputs, {names}: name them, {{name: value}}")
     return model.spec.inputs[0].name
-
-
-def _input_name(key: str, model: LoadedModel) -> str:
-    step = model.spec.preprocessing
-    return step.input if step is not None and key == step.kind else key

@@ -115,7 +115,7 @@ class FakeProtocol(Answering):
         self.time.now += 0.5
         return await self._reply(call, model)
 
-    def refused(self, error):
+    def refused(self, call, error):
         return "refused" if error is None else error.message
 
     def caller(self, call):

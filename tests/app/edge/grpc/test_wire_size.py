@@ -1,6 +1,6 @@
 import pytest
 
-from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, check_fields
+from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields
 from app.errors import InvalidInput
 
 EMPTY = b"\x2a\x00"  # field 5, no bytes
@@ -34,9 +34,22 @@ def test_the_fields_of_a_tensor_count_too(more):
     check_fields(FILL + tensor)
     if more:
         with pytest.raises(InvalidInput, match="fields"):
-            check_fields(FILL + tensor, within={5})
+            check_fields(FILL + tensor, FieldLimit({5: {}}))
     else:
-        check_fields(FILL + tensor, within={5})
+        check_fields(FILL + tensor, FieldLimit({5: {}}))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_fields_count_as_deep_as_the_limit_says(more):
+    inner = b"\x12\x00" * (4 + more)
+    message = FILL + b"\x12" + bytes([len(inner) + 2]) + b"\x12" + bytes([len(inner)]) + inner  # 2 in 2 in 2
+    check_fields(message, FieldLimit({2: {}}, most=3))
+    limit = FieldLimit({2: {2: {}}}, most=7)  # the filling, the two around it, and four within
+    if more:
+        with pytest.raises(InvalidInput, match="more than 7 fields; at most 7 are accepted"):
+            check_fields(message, limit)
+    else:
+        check_fields(message, limit)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""TensorFlow Serving over gRPC, driven by its own client (tensorflow-serving-api) and TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from app.contract.dtypes import NAMES
+from tests.e2e.test_tfs_grpc import TfsService
+from tests.e2e.test_v2_http import expected
+from tests.support.service import ROOT
+from tests.support.tfs import tfs_client
+from tests.support.tiny_models import (
+    write_brightness_model,
+    write_rule_model,
+    write_types_model,
+    write_words_model,
+)
+
+
+def real_client(argument):
+    """What TensorFlow Serving's client prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    models = tmp_path_factory.mktemp("tfs-client")
+    for write in (write_brightness_model, write_words_model, write_rule_model, write_types_model):
+        write(models)
+    service = TfsService(models)
+    yield json.loads(real_client(str(service.grpc_port)))
+    assert service.stop() == 0
+
+
+def test_predict(answers):
+    images = np.stack([np.full((4, 4), grey) for grey in (0, 128, 255)])
+    np.testing.assert_allclose(answers["predict"], expected(images), atol=1e-6)
+    assert np.array(answers["predict"]).ravel().tolist() == answers["float_val"]
+    assert answers["spec"] == ["brightness", 1, "serving_default"]
+    assert np.array(answers["texts"]).argmax(axis=1).tolist() == [1, 0]
+
+
+def test_every_dtype_comes_back_as_it_was_sent(answers):
+    own = {"string": "object"}
+    assert answers["types"] == {name: [own.get(name, name), True] for name in NAMES}
+    assert answers["bfloat16"] == [[0], [-5]]
+
+
+def test_a_value_that_stands_for_many(answers):
+    assert answers["repeated"] == [[0], [0], [0]]
+
+
+def test_classify_regress_and_multi_inference(answers):
+    assert answers["classify"] == [["dark", "bright"], ["bright", "dark"]]
+    assert answers["regress"] == answers["multi"] == [0, 5]
+
+
+def test_metadata_and_status(answers):
+    assert answers["unpacked"]
+    assert answers["metadata"] == ["uint8", [-1, 4, 4]]
+    assert answers["status"] == [1, "AVAILABLE", 0]
+    assert answers["reload"] == 0
+
+
+def test_errors(answers):
+    assert answers["unknown"] == ["NOT_FOUND", "Servable not found for request: Latest(dummy_model)"]
+    assert answers["dtype"] == [
+        "INVALID_ARGUMENT",
+        "input 'pixels' has dtype DT_DOUBLE; model 'brightness' expects DT_UINT8",
+    ]
+
+
+def test_a_process_may_import_tensorflow_the_client_and_the_projects_messages():
+    """protobuf refuses a second message with the same full name, in whichever order they are imported."""
+    assert real_client("--both") == "[1.5]"
