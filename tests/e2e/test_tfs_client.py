@@ -84,6 +84,7 @@ def test_errors(answers):
     ]
 
 
-def test_a_process_may_import_tensorflow_the_client_and_the_projects_messages():
+@pytest.mark.parametrize("order", ["--before", "--after"])
+def test_a_process_may_import_tensorflow_the_client_and_the_projects_messages(order):
     """protobuf refuses a second message with the same full name, in whichever order they are imported."""
-    assert real_client("--both") == "[1.5]"
+    assert real_client(order) == "[1.5]"

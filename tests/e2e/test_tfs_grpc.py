@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.edge.grpc.tfs import serving_pb2 as pb
+from tests.e2e.test_bare_models import write_graph
 from tests.e2e.test_every_dtype import ROWS
 from tests.e2e.test_follow import publish
 from tests.e2e.test_grpc import GrpcService
 from tests.e2e.test_rollout import shadow, write_policy
 from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
-from tests.support.service import starting, wait_until
+from tests.support.service import Service, starting, wait_until
 from tests.support.tfs import (
     MODEL,
     PREDICTION,
@@ -341,6 +343,36 @@ def test_the_deadline_of_the_call_refuses_what_comes_too_late(tmp_path, start):
     for call in running:
         call.cancel()
     wait_until(lambda: service.counted("slow", "predict", 499) > 0)
+
+
+def test_calls_under_way_at_sigterm_are_answered(tmp_path, start):
+    write_slow_model(tmp_path)
+    service = start(tmp_path)
+    busy = predict_request({"x": np.array([1], np.int32)}, "slow")
+    service.tfs.Predict(busy)
+    running = [service.tfs.Predict.future(busy) for _ in range(2)]
+    wait_until(lambda: service.queued() == 1)
+    assert Service.stop(service) == 0
+    assert [call.result().outputs["y"].float_val for call in running] == [[1.0]] * 2
+
+
+def test_a_graph_without_a_batch_takes_and_answers_whole_tensors(tmp_path, start):
+    write_graph(
+        tmp_path,
+        "turn",
+        [helper.make_node("Transpose", ["x"], ["y"])],
+        [("x", TensorProto.FLOAT, (2, 3))],
+        [("y", TensorProto.FLOAT, (3, 2))],
+    )
+    service = start(tmp_path)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    reply = service.tfs.predict({"x": values}, "turn")
+    assert numbers(reply.outputs["y"]).tolist() == values.T.tolist()
+    code, found = refusal(service.tfs.predict, {"x": values[None]}, "turn")
+    assert (code, found) == (
+        "INVALID_ARGUMENT",
+        "unexpected shape for input 'x' for model 'turn'. Expected [2,3], got [1,2,3]",
+    )
 
 
 def refusal_or_deadline(service, request):

@@ -1,16 +1,14 @@
 """A client of TensorFlow Serving's gRPC services, of the project's own messages."""
 
-from pathlib import Path
-
 import grpc
 import numpy as np
 import pytest
 
 from app.contract.dtypes import NAMES
 from app.edge.grpc.tfs import serving_pb2 as pb
+from tests.support.service import ROOT
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
-ROOT = Path(__file__).parents[2]
 _DTYPES = {np.dtype(dtype): names.tensorflow for dtype, names in NAMES.items() if dtype != "string"}
 
 

@@ -6,8 +6,10 @@ python tests/support/tfs_real_client.py --both     imports the project's own mes
 """
 
 import base64
+import importlib
 import json
 import sys
+from functools import partial
 
 import grpc
 import numpy as np
@@ -29,19 +31,22 @@ def files():
     return "\n".join(found.values())
 
 
-def both():
-    """A request as it goes from one side's messages to the other's, and back."""
-    from app.edge.grpc.tfs import serving_pb2 as ours
+OURS = "app.edge.grpc.server"  # imports all that a service with gRPC does
+THEIRS = "tensorflow_serving.apis.prediction_service_pb2_grpc"
 
-    request = ours.PredictRequest(model_spec=ours.ModelSpec(name="x"))
+
+def both(*order):
+    """Imports modules in this order, and sends a request from one side's messages to the other's, and back."""
+    for name in order:
+        importlib.import_module(name)
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
+    from app.edge.grpc.tfs import serving_pb2 as ours
+
+    request = ours.PredictRequest(model_spec=ours.ModelSpec(name="x"))
     theirs = predict_pb2.PredictRequest.FromString(request.SerializeToString())
     theirs.inputs["x"].CopyFrom(tf.make_tensor_proto([[1.5]]))
-    import app.edge.grpc.server  # all that a service with gRPC imports
-
-    assert app.edge.grpc.server.GrpcServer
     return json.dumps(list(ours.PredictRequest.FromString(theirs.SerializeToString()).inputs["x"].float_val))
 
 
@@ -194,5 +199,7 @@ def errors(channel):
 
 
 if __name__ == "__main__":
-    run = {"--files": files, "--both": both}.get(sys.argv[1], lambda: ask(sys.argv[1]))
+    run = {"--files": files, "--before": partial(both, OURS, THEIRS), "--after": partial(both, THEIRS, OURS)}.get(
+        sys.argv[1], lambda: ask(sys.argv[1])
+    )
     sys.stdout.write(run())

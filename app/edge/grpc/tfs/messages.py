@@ -87,16 +87,7 @@ def parse_multi(
         Unsupported: a task neither classifies nor regresses.
     """
     _check_tasks(message.tasks)
-    results: list[Callable[[Answer], dict[str, Any]]] = []
-    for task in message.tasks:
-        if task.method_name == CLASSIFY:
-            classify = _classifying(model)
-            results.append(lambda answer, result=classify: {"classification_result": result(answer)})  # type: ignore[misc]
-        elif task.method_name == REGRESS:
-            regress = _regressing(model)
-            results.append(lambda answer, result=regress: {"regression_result": result(answer)})  # type: ignore[misc]
-        else:
-            raise Unsupported(f"Unsupported signature method_name: {task.method_name}; use {CLASSIFY} or {REGRESS}")
+    results = [_task_result(task.method_name, model) for task in message.tasks]
 
     def reply(answer: Answer) -> pb.MultiInferenceResponse:
         return pb.MultiInferenceResponse(
@@ -125,6 +116,17 @@ def first_spec(message: pb.MultiInferenceRequest) -> pb.ModelSpec:
         ):
             raise InvalidInput("All ModelSpecs in a MultiInferenceRequest must access the same model version.")
     return first
+
+
+def _task_result(method: str, model: LoadedModel) -> Callable[[Answer], dict[str, Any]]:
+    """From outputs to the field of a task's result."""
+    if method == CLASSIFY:
+        classify = _classifying(model)
+        return lambda answer: {"classification_result": classify(answer)}
+    if method == REGRESS:
+        regress = _regressing(model)
+        return lambda answer: {"regression_result": regress(answer)}
+    raise Unsupported(f"Unsupported signature method_name: {method}; use {CLASSIFY} or {REGRESS}")
 
 
 def _check_tasks(tasks: Iterable[pb.InferenceTask]) -> None:
