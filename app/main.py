@@ -83,10 +83,10 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app.decode_pool = DecodePool(
         threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
     )
-    memory = shared_memory(settings)
+    app.memory = shared_memory(settings)
     app.decoding = BodyDecoding(
         limits=limits,
-        memory=memory,
+        memory=app.memory,
         pool=app.decode_pool,
         bodies=app.connections.bodies,
         unread=app.connections.unread,
@@ -131,7 +131,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         )
     guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(shared_memory_router(memory, guard))
+    app.include_router(shared_memory_router(app.memory, guard))
     metrics_guard = None
     if app.keys is not None and settings.metrics_access == "key":
         metrics_guard = KeyGuard(app.keys, "metrics")

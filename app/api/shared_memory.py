@@ -7,10 +7,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.admin import AdminGuard
 from app.api.repository import read_document
 from app.control.peer import scope_peer
-from app.edge.shared_memory.regions import Closed, Regions
+from app.edge.shared_memory.regions import NO_CUDA, Closed, Regions
 from app.errors import Forbidden, Unsupported
-
-NO_CUDA = "CUDA shared memory is not supported; send tensors in the body, or in system shared memory"
 
 
 def shared_memory_router(memory: Regions | Closed, guard: AdminGuard) -> APIRouter:
@@ -22,33 +20,28 @@ def shared_memory_router(memory: Regions | Closed, guard: AdminGuard) -> APIRout
     """
     router = APIRouter(prefix="/v2", tags=["shared memory"], dependencies=[Depends(guard), Depends(_near)])
 
-    def known() -> Regions:
-        if isinstance(memory, Closed):
-            raise Unsupported(f"shared memory is not available: {memory.reason}")
-        return memory
-
     @router.get("/systemsharedmemory/status", summary="All registered regions")
     async def status() -> list[dict[str, Any]]:
-        return known().status(None)
+        return memory.opened().status(None)
 
     @router.get("/systemsharedmemory/region/{region}/status", summary="One region")
     async def region_status(region: str) -> list[dict[str, Any]]:
-        return known().status(region)
+        return memory.opened().status(region)
 
     @router.post("/systemsharedmemory/region/{region}/register", summary="Open a region under a name")
     async def register(region: str, request: Request) -> Response:
         document = await read_document(request)
-        known().register(region, document.get("key"), document.get("byte_size"), document.get("offset", 0))
+        memory.opened().register(region, document.get("key"), document.get("byte_size"), document.get("offset", 0))
         return Response()
 
     @router.post("/systemsharedmemory/region/{region}/unregister", summary="Close a region")
     async def unregister(region: str) -> Response:
-        known().unregister(region)
+        memory.opened().unregister(region)
         return Response()
 
     @router.post("/systemsharedmemory/unregister", summary="Close all regions")
     async def unregister_all() -> Response:
-        known().unregister(None)
+        memory.opened().unregister(None)
         return Response()
 
     @router.get("/cudasharedmemory/status", summary="Always empty")

@@ -16,6 +16,7 @@ from app.edge.entry.door import Door
 from app.edge.entry.probes import Probes
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
+from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import CannotListen
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
@@ -36,6 +37,7 @@ class Atelier(FastAPI):
     admin: AdminRule
     keys: ApiKeys | None = None
     decoding: BodyDecoding
+    memory: Regions | Closed
     decode_pool: DecodePool
     connections: Connections
     metrics: Metrics

@@ -107,7 +107,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         "clock": time.perf_counter,
     }
     servicer = InferenceServicer(
-        inference=GrpcInference(**answering),
+        inference=GrpcInference(memory=app.memory, **answering),
         registry=app.registry,
         commands=app.commands,
         statistics=app.total,
@@ -116,6 +116,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         unload_timeout_s=settings.shutdown_timeout_s,
         send_timeout_s=settings.send_timeout_s,
         streams=streams,
+        memory=app.memory,
     )
     tfs = TfsServicer(
         inference=TfsInference(message_limit_bytes=settings.body_limit_bytes, **answering),

@@ -535,8 +535,8 @@ def test_a_failing_row_fails_its_own_request_only_and_shows_no_traceback(client,
     assert ask(3).as_numpy("square").tolist() == [[9.0]]
 
 
-def test_shared_memory_is_not_implemented(client):
-    assert refusal(client.get_system_shared_memory_status)[0] == "UNIMPLEMENTED"
+def test_log_settings_are_not_implemented(client):
+    assert refusal(client.get_log_settings)[0] == "UNIMPLEMENTED"
 
 
 def test_a_hundred_requests_at_once(client):

@@ -1,16 +1,19 @@
 """Tensors in shared memory, with Triton's client."""
 
+import base64
 import json
 import os
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+from tests.e2e.test_grpc import GrpcService
 from tests.support.service import Service, address_of_this_machine
-from tests.support.tiny_models import write_rule_model
+from tests.support.tiny_models import write_rule_model, write_types_model
 
 INFER = "/v2/models/rule/infer"
 REGISTER = "/v2/systemsharedmemory/region/{}/register"
@@ -176,3 +179,63 @@ def test_without_shared_memory_the_reason_is_given(tmp_path, start, option, memo
         403,
         "shared memory region 'x' is not available: th"[:45],
     ) or status == 403
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    """A service with gRPC, of a model with two inputs."""
+    models = tmp_path_factory.mktemp("shared-grpc")
+    write_types_model(models, types=("float32", "string"))
+    write_rule_model(models)
+    service = GrpcService(models)
+    yield service
+    assert "Traceback" not in service.log
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def over_grpc(remote):
+    yield remote.triton
+    remote.triton.unregister_system_shared_memory()
+
+
+def test_inputs_and_outputs_in_memory_over_grpc(over_grpc, memory):
+    """One input in memory, and the other in the message, which has no bytes for the first."""
+    numbers = np.array([[1, 2.5]], np.float32)
+    memory.buf[8:16] = numbers.tobytes()
+    over_grpc.register_system_shared_memory("all", memory.name, 4_096)
+    shared = triton_grpc.InferInput("in_float32", [1, 2], "FP32")
+    shared.set_shared_memory("all", 8, 8)
+    sent = triton_grpc.InferInput("in_string", [1, 2], "BYTES")
+    sent.set_data_from_numpy(np.array([[b"a", b"bc"]], object))
+    wanted = [triton_grpc.InferRequestedOutput("out_float32"), triton_grpc.InferRequestedOutput("out_string")]
+    wanted[0].set_shared_memory("all", 8, 1_000)
+    answer = over_grpc.infer("types", [shared, sent], outputs=wanted)
+    assert bytes(memory.buf[1_000:1_008]) == numbers.tobytes()
+    assert answer.as_numpy("out_string").tolist() == [[b"a", b"bc"]]
+    parameters = answer.get_output("out_float32").parameters
+    assert (parameters["shared_memory_region"].string_param, parameters["shared_memory_offset"].int64_param) == (
+        "all",
+        1_000,
+    )
+    [(name, region)] = over_grpc.get_system_shared_memory_status().regions.items()
+    assert (name, region.key, region.byte_size) == ("all", memory.name, 4_096)
+    assert over_grpc.get_cuda_shared_memory_status().regions == {}
+
+
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_a_region_that_is_not_there_is_not_found_over_grpc(over_grpc, what):
+    given = triton_grpc.InferInput("x", [1, 1], "FP32")
+    given.set_data_from_numpy(np.zeros((1, 1), np.float32))
+    wanted = triton_grpc.InferRequestedOutput("values")
+    (given if what == "input" else wanted).set_shared_memory("absent", 4)
+    with pytest.raises(InferenceServerException, match="Unable to find shared memory region: 'absent'") as caught:
+        over_grpc.infer("rule", [given], outputs=[wanted])
+    assert "NOT_FOUND" in str(caught.value.status())
+
+
+def test_what_is_no_region_is_refused_over_grpc(over_grpc):
+    with pytest.raises(InferenceServerException, match="Unable to open shared memory region: 'absent-at-all'"):
+        over_grpc.register_system_shared_memory("x", "absent-at-all", 4)
+    with pytest.raises(InferenceServerException, match="CUDA shared memory is not supported"):
+        over_grpc.register_cuda_shared_memory("x", base64.b64encode(b"handle"), 0, 4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from grpc.aio import ServicerContext
 
@@ -10,9 +11,10 @@ from app.edge.call import Route
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.calls import GrpcAnswering, GrpcCall, Refusal, until_deadline
 from app.edge.grpc.generating import asks_for_text, parse_text, print_piece
-from app.edge.grpc.messages import check_size, is_small, parse_infer, plain_parameters
-from app.edge.grpc.metadata import Metadata
+from app.edge.grpc.messages import check_parts, is_small, parse_infer, plain_parameters
+from app.edge.grpc.metadata import Metadata, is_near
 from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
+from app.edge.shared_memory.regions import TOO_FAR, Memory
 from app.loaded import LoadedModel
 from app.serving.generation import generate
 
@@ -32,7 +34,16 @@ class InferCall(GrpcCall):
 
 
 class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
-    """Answers ``ModelInfer``."""
+    """Answers ``ModelInfer``.
+
+    Args:
+        memory: shared with clients on this machine.
+        answering: see ``GrpcAnswering``.
+    """
+
+    def __init__(self, *, memory: Memory, **answering: Any) -> None:
+        super().__init__(**answering)
+        self._memory = memory
 
     def call(
         self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str, emit: Emit | None = None
@@ -53,7 +64,7 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
     def admit(self, call: InferCall) -> None:
         """Check its API key, and how many parts its message has."""
         super().admit(call)
-        check_size(call.message)
+        check_parts(call.message)
 
     def content(self, call: InferCall) -> bytes:
         """The tensors' bytes, or else the whole request."""
@@ -69,7 +80,8 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
         message = call.message
         if asks_for_text(message, model):
             return await self._text(call, model)
-        return await self.inferred(call, model, lambda: parse_infer(message, model), is_small=is_small(message))
+        memory = self._memory if is_near(call.context) else TOO_FAR
+        return await self.inferred(call, model, lambda: parse_infer(message, model, memory), is_small=is_small(message))
 
     async def _text(self, call: InferCall, model: LoadedModel) -> pb.ModelInferResponse | None:
         """Continue a text: within a stream in pieces, whose end is a reply of its own if the client asks for it."""

@@ -16,8 +16,17 @@ from app.edge.call import InferenceRequest
 from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.rest.oip_inputs import Declared, bytes_input, declare, expected_input, read_options, refuse_count
-from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
+from app.edge.rest.oip_inputs import (
+    Declared,
+    bytes_input,
+    check_size,
+    declare,
+    expected_input,
+    read_options,
+    refuse_count,
+)
+from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs, write_output
+from app.edge.shared_memory.regions import Memory, read_part
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -53,7 +62,7 @@ MOST_PARAMETERS = 1_024
 MOST_DIMENSIONS = 64
 
 
-def check_size(request: pb.ModelInferRequest) -> None:
+def check_parts(request: pb.ModelInferRequest) -> None:
     """Refuse a message with more parts than any model has, before anything walks over them.
 
     Raises:
@@ -80,20 +89,32 @@ def is_small(request: pb.ModelInferRequest) -> bool:
     for index, tensor in enumerate(request.inputs):
         if tensor.HasField("contents"):
             values += max(len(getattr(tensor.contents, field)) for field in CONTENTS.values())
+        if "shared_memory_region" in tensor.parameters:  # of any size
+            return False
         if tensor.datatype == BYTES and index < len(request.raw_input_contents):
             values += len(request.raw_input_contents[index]) // SHORTEST_ELEMENT_BYTES
     return values <= INLINE_VALUES
 
 
-def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceRequest[pb.ModelInferResponse]:
+def parse_infer(
+    request: pb.ModelInferRequest, model: LoadedModel, memory: Memory
+) -> InferenceRequest[pb.ModelInferResponse]:
     """Tensors of a request.
 
+    Args:
+        request: as sent. ``raw_input_contents`` has no entry for an input in shared memory.
+        model: the model that receives the tensors.
+        memory: shared with the client.
+
     Raises:
+        NotFound, Forbidden: see ``Memory.check``.
         InvalidInput: names the input, the value and the rule it breaks, in the words of the REST interface.
     """
     if len(request.inputs) != len(model.spec.inputs):
         refuse_count(len(request.inputs), model)
     raw: list[bytes] = list(request.raw_input_contents)
+    elsewhere = sum("shared_memory_region" in tensor.parameters for tensor in request.inputs)
+    next_raw = iter(raw)
     inputs: dict[str, Array | Encoded] = {}
     for index, tensor in enumerate(request.inputs):
         # A field that was not sent is empty here; the rules expect None.
@@ -101,39 +122,48 @@ def parse_infer(request: pb.ModelInferRequest, model: LoadedModel) -> InferenceR
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
         expected_input(declared, model)
-        if not raw:
+        part = read_part(plain_parameters(tensor.parameters), f"input {declared.name!r}")
+        if part is not None:
+            if tensor.HasField("contents"):
+                raise InvalidInput(f"input {declared.name!r} has both contents and 'shared_memory_region'")
+            check_size(declared, part.byte_size, "shared_memory_byte_size")
+            inputs[declared.name] = _raw(declared, memory.read(part), model)
+        elif not raw:
             inputs[declared.name] = _typed(declared, tensor, model)
         elif tensor.HasField("contents"):
             raise InvalidInput(
                 f"contents field must not be specified when using raw_input_contents for {declared.name!r} "
                 f"for model {model.name!r}"
             )
-        elif len(raw) != len(request.inputs):
+        elif len(raw) != len(request.inputs) - elsewhere:
             raise InvalidInput(
-                f"expected {len(request.inputs)} raw_input_contents, one for each input, but got {len(raw)} "
-                f"for model {model.name!r}"
+                f"expected {len(request.inputs) - elsewhere} raw_input_contents, one for each input, but got "
+                f"{len(raw)} for model {model.name!r}"
             )
         else:
-            inputs[declared.name] = _raw(declared, raw[index], model)
+            inputs[declared.name] = _raw(declared, next(next_raw), model)
     requested, options = _requested(request, model), read_options(plain_parameters(request.parameters))
-    return InferenceRequest(inputs, lambda answer: print_infer(answer, requested, model, request.id), options)
+    for one in requested:
+        if one.part is not None:
+            memory.check(one.part)
+    return InferenceRequest(inputs, lambda answer: print_infer(answer, requested, model, request.id, memory), options)
 
 
 def print_infer(
-    answer: Answer, requested: list[Requested], model: LoadedModel, request_id: str
+    answer: Answer, requested: list[Requested], model: LoadedModel, request_id: str, memory: Memory
 ) -> pb.ModelInferResponse:
-    """The reply: the tensors' metadata, and their bytes in ``raw_output_contents``."""
-    printed = [output for _, output in printed_outputs(answer, requested, model)]
-    return pb.ModelInferResponse(
-        model_name=model.name,
-        model_version=str(model.version),
-        id=request_id,
-        outputs=[
-            pb.ModelInferResponse.InferOutputTensor(name=output.name, datatype=output.datatype, shape=output.shape)
-            for output in printed
-        ],
-        raw_output_contents=[output.raw() for output in printed],
-    )
+    """The reply: the tensors' metadata, and their bytes in ``raw_output_contents``, or in shared memory."""
+    reply = pb.ModelInferResponse(model_name=model.name, model_version=str(model.version), id=request_id)
+    for one, output in printed_outputs(answer, requested, model):
+        described = reply.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        if one.part is None:
+            reply.raw_output_contents.append(output.raw())
+            continue
+        reply.raw_output_contents.append(b"")  # clients find the bytes of an output by its place
+        for name, value in write_output(output, one.part, memory).items():
+            field = "string_param" if isinstance(value, str) else "int64_param"
+            setattr(described.parameters[name], field, value)
+    return reply
 
 
 def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded:
@@ -176,10 +206,11 @@ def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Reques
     """The outputs of the reply, in order, and their form."""
     if not request.outputs:
         return [Requested(tensor.name) for tensor in model.spec.outputs]
-    requested = [
-        Requested(output.name, class_count=plain_parameters(output.parameters).get("classification", 0))
-        for output in request.outputs
-    ]
+    requested = []
+    for output in request.outputs:
+        own = plain_parameters(output.parameters)
+        part = read_part(own, f"output {output.name!r}")
+        requested.append(Requested(output.name, class_count=own.get("classification", 0), part=part))
     check_requested(requested, model)
     return requested
 

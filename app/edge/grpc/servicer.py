@@ -21,10 +21,12 @@ from app.edge.grpc.calls import Refusal
 from app.edge.grpc.inference import GrpcInference
 from app.edge.grpc.inference_pb2_grpc import GRPCInferenceServiceServicer
 from app.edge.grpc.messages import plain_parameters
-from app.edge.grpc.methods import Methods, answers_errors
+from app.edge.grpc.methods import answers_errors
 from app.edge.grpc.open_streams import OpenStreams
+from app.edge.grpc.shared_memory import SharedMemoryMethods
 from app.edge.grpc.stream import InferenceStream
 from app.edge.grpc.wire_size import FieldLimit, Parts
+from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import NotFound, ServingError, Unavailable
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
@@ -38,7 +40,7 @@ FIELD_LIMITS = {
 }
 
 
-class InferenceServicer(Methods, GRPCInferenceServiceServicer):
+class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
     """Answers gRPC calls.
 
     Args:
@@ -47,6 +49,7 @@ class InferenceServicer(Methods, GRPCInferenceServiceServicer):
         commands: loads and unloads.
         statistics: returns the counts of the versions.
         admin, door: see ``Methods``.
+        memory: see ``SharedMemoryMethods``.
         unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
         send_timeout_s: for the client of a stream to read part of a reply.
         streams: of the process.
@@ -64,8 +67,9 @@ class InferenceServicer(Methods, GRPCInferenceServiceServicer):
         unload_timeout_s: float,
         send_timeout_s: float,
         streams: OpenStreams,
+        memory: Regions | Closed,
     ) -> None:
-        super().__init__(admin=admin, door=door)
+        super().__init__(memory=memory, admin=admin, door=door)
         self._inference = inference
         self._registry = registry
         self._commands = commands

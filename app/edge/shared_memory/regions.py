@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
-from app.errors import Forbidden, InvalidInput, NotFound, TooLarge
+from app.errors import Forbidden, InvalidInput, NotFound, TooLarge, Unsupported
 
 PLACE = Path("/dev/shm")
 MOST_REGIONS = 1_024
+NO_CUDA = "CUDA shared memory is not supported; send tensors in the request, or in system shared memory"
 _KEY = re.compile(r"/?([^/\0]{1,255})")
 
 
@@ -62,6 +63,10 @@ class Closed:
     """
 
     reason: str
+
+    def opened(self) -> NoReturn:
+        """Raise Unsupported."""
+        raise Unsupported(f"shared memory is not available: {self.reason}")
 
     def check(self, part: Part) -> None:
         """Raise Forbidden."""
@@ -119,6 +124,10 @@ class Regions:
         self._limit_bytes = limit_bytes
         self._place = place
         self._regions: dict[str, _Region] = {}
+
+    def opened(self) -> "Regions":
+        """The regions; see ``Closed.opened``."""
+        return self
 
     def register(self, name: str, key: object, byte_size: object, offset: object = 0) -> None:
         """Open a region under a name.
