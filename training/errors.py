@@ -11,7 +11,7 @@ TrainingError
 ├── DiskFull           a file could not be written for lack of space
 ├── TrainingDiverged   the loss became NaN or infinite
 ├── StageDied          the process of a stage that trains in parallel ended
-├── ExportFailed       (training.export.model_export) a model cannot be written as SavedModel or ONNX
+├── ExportFailed       (training.export.converting) a model cannot be written as SavedModel or ONNX
 ├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass requires
 ├── ParityBroken       (training.export.parity) Keras, SavedModel and ONNX disagree
 └── GoldenIncomplete   (training.publish.golden_search) no golden sample could be found for a class
