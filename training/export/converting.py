@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Messages of tf2onnx 1.17, tfonnx.py: the node's name begins with the names of the layers that contain it.
 _UNSUPPORTED = re.compile(r"Tensorflow op \[(?P<node>.+): (?P<op>\w+)\] is not supported")
 _FAILED = re.compile(r"Failed to convert node '(?P<node>.+?)' .*?OP=(?P<op>\w+)", re.DOTALL)
+_CALLS = re.compile(r"^(StatefulPartitionedCall(_\d+)?/)+")
 _MOST_NAMED = 5
 _LONGEST_REASON = 300
 
@@ -111,7 +112,7 @@ def _complaints() -> Iterator[dict[str, str]]:
     def keep(record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if match := _UNSUPPORTED.search(message) or _FAILED.search(message):
-            found.setdefault(match["op"], match["node"])
+            found.setdefault(match["op"], _CALLS.sub("", match["node"]))
         return False
 
     logger = logging.getLogger("tf2onnx.tfonnx")
