@@ -17,6 +17,7 @@ from app import __version__
 from app.errors import ServingError
 from training import environment
 from training.errors import RecipeBroken, SettingRefused, TrainingError
+from training.importing.command import import_model
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_names
@@ -209,6 +210,7 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
+app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)
 app.command("all", short_help="Run every recipe without a published version.")(run_all)

@@ -8,10 +8,11 @@ TrainingError
 ├── DataDamaged        a data set's file exists but is not what its maker published
 ├── RunNotFound        the run does not exist, or none was interrupted
 ├── DataUnusable       a data set is complete, but nothing can be learned from it: empty, one class, NaN
+├── SourceRefused      a model to import is damaged, contains code, or does not fit the options
 ├── DiskFull           a file could not be written for lack of space
 ├── TrainingDiverged   the loss became NaN or infinite
 ├── StageDied          the process of a stage that trains in parallel ended
-├── ExportFailed       (training.export.model_export) a model cannot be written as SavedModel or ONNX
+├── ExportFailed       (training.export.converting) a model cannot be written as SavedModel or ONNX
 ├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass requires
 ├── ParityBroken       (training.export.parity) Keras, SavedModel and ONNX disagree
 └── GoldenIncomplete   (training.publish.golden_search) no golden sample could be found for a class
@@ -60,3 +61,7 @@ class StageDied(TrainingError):
 
 class TrainingDiverged(TrainingError):
     """The loss became NaN or infinite."""
+
+
+class SourceRefused(TrainingError):
+    """A model to import is damaged, contains code, or does not fit the options."""

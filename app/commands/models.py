@@ -57,6 +57,8 @@ def models(models_dir: ModelsDir = None) -> None:
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
             measured = f"{_measured(metrics.get('test') or {})} on test data"
+            if "imported" in metrics:
+                measured = "nothing here; it was imported"
             if metrics.get("dataset", {}).get("form") == "synthetic":
                 measured += " (synthetic data)"
             facts = {"takes": f"{kind}: {inputs}", "answers": _answers(spec), "measured": measured}

@@ -29,6 +29,8 @@ SPEC_LIMIT_BYTES = 8 * 2**20
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_FILE = "saved_model.pb"
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
+LONGEST_NAME = 255
 LARGEST_BATCH = 4096
 MOST_TENSORS = 64
 # Limits of an image input.
@@ -40,7 +42,7 @@ class ModelSpec(Frozen):
     """The contract of one model version: everything a server needs besides the graph."""
 
     format_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", max_length=255)
+    name: str = Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)
     description: str = ""
     inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=MOST_TENSORS)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=MOST_TENSORS)

@@ -30,7 +30,7 @@ def run(*arguments, package="app", **environment):
 
 COMMANDS = {
     "app": ("serve", "models", "predict", "promote", "rollback", "autotune", "devices", "keys"),
-    "training": ("list", "run", "evaluate", "reproduce", "compare", "all"),
+    "training": ("list", "run", "evaluate", "import", "reproduce", "compare", "all"),
 }
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from app.contract.golden import Golden
+from app.contract.manifest import write_manifest
 from tests.support.processes import children, is_running
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import write_brightness_model
@@ -127,6 +128,23 @@ def test_a_version_whose_process_is_stopped_is_replaced(models):
         wait_until(lambda: not is_running(stopped))
     finally:
         assert service.stop() == 0
+
+
+def test_a_version_with_one_format_is_run_by_its_backend_whatever_the_default_is(models):
+    (models / TEXTS / "1" / "model.onnx").unlink()
+    shutil.rmtree(models / IMAGES / "1" / "variables")
+    (models / IMAGES / "1" / "saved_model.pb").unlink()
+    for name in (TEXTS, IMAGES):
+        write_manifest(models / name / "1")
+    for default in ("onnx", "savedmodel"):
+        service = Service(models, "--backend", default)
+        try:
+            assert [platform(service, name) for name in (TEXTS, IMAGES)] == [SAVED_MODEL, ONNX]
+            for name in (TEXTS, IMAGES):
+                found, expected = labels(service, name)
+                assert found == expected
+        finally:
+            assert service.stop() == 0
 
 
 def test_only_the_batch_fails_in_which_a_process_hangs(models):

@@ -4,35 +4,24 @@ Both graphs have the tensors of the ModelSpec. tf2onnx converts on the CPU: on a
 CudnnRNNV3 for an LSTM, which has no conversion.
 """
 
-import logging
-import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
-from app.contract.tensor_spec import TensorSpec
-from training.errors import TrainingError
+from app.contract.model_spec import ModelSpec
+from app.contract.strings import decoded, encoded
 from training.export import onnx_passes
-from training.export.onnx_graph import PassFailed, canonicalise
-from training.export.saved_model import drop_gradients
+from training.export.converting import ExportFailed, convert, quiet, signature_of, write_onnx
+from training.export.onnx_graph import PassFailed
+from training.export.saved_model import write_saved_model
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later accept without a version conversion
-IR_VERSION = 8  # the file format of opset 17
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 Runner = Callable[[Mapping[str, Array]], Tensors]
-
-
-class ExportFailed(TrainingError):
-    """The model cannot be exported; the message names the model and the broken rule."""
 
 
 def keras_runner(model: Any, spec: ModelSpec) -> Runner:
@@ -63,28 +52,15 @@ def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
     It contains the forward pass and the variables that it reads: no optimiser, no training graph, no Keras metadata.
     ``fingerprint.pb`` is left out because it contains a random id, which would make all exports different.
     """
-    import tensorflow as tf
-
     function = _traced(model, spec, device=None)
-    module = tf.Module()
-    module.captured = list(function.get_concrete_function().graph.variables)
-    with _quiet():
-        tf.saved_model.save(
-            module,
-            str(directory),
-            signatures={"serving_default": function},
-            options=tf.saved_model.SaveOptions(save_debug_info=False),
-        )
-    drop_gradients(directory / SAVED_MODEL_FILE)
-    (directory / "fingerprint.pb").unlink(missing_ok=True)
-    shutil.rmtree(directory / "assets", ignore_errors=True)
+    write_saved_model(function, directory, keep={"captured": list(function.get_concrete_function().graph.variables)})
 
 
 def saved_model_runner(directory: Path, spec: ModelSpec) -> Runner:
     """A function that runs the signature ``serving_default`` of the SavedModel in ``directory`` on the CPU."""
     import tensorflow as tf
 
-    with _quiet():
+    with quiet():
         loaded = tf.saved_model.load(str(directory))
     signature = loaded.signatures["serving_default"]
 
@@ -106,32 +82,16 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     Raises:
         ExportFailed: an operation of the model has no conversion, or the passes do not support a masked layer.
     """
-    import onnx
-    import tf2onnx
-
     masked = onnx_passes.has_mask(model)
     function = _traced(model, spec, device="/CPU:0")
-    with _quiet(), onnx_passes.without_mask(model):
-        proto, _ = tf2onnx.convert.from_function(
-            function, input_signature=[_tensor_spec(tensor) for tensor in spec.inputs], opset=spec.opset
-        )
-    try:
-        if masked:
+    with onnx_passes.without_mask(model):
+        proto = convert(function, spec)
+    if masked:
+        try:
             onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
-        onnx_passes.fold_scales(proto.graph)
-        onnx_passes.share_transposed(proto)
-        canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
-    except PassFailed as error:
-        raise ExportFailed(f"{spec.name}: {error}") from error
-    proto.ir_version = IR_VERSION
-    unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}
-    if unknown:
-        raise ExportFailed(f"{spec.name}: no ONNX operation for {', '.join(sorted(unknown))}")
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportFailed(f"{spec.name}: the ONNX graph is not valid: {error}") from error
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+        except PassFailed as error:
+            raise ExportFailed(f"{spec.name}: {error}") from error
+    write_onnx(proto, spec, path)
 
 
 def onnx_runner(path: Path, spec: ModelSpec) -> Runner:
@@ -143,9 +103,13 @@ def onnx_runner(path: Path, spec: ModelSpec) -> Runner:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path.read_bytes(), sess_options=options, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in spec.outputs]
+    strings_in = [tensor.name for tensor in spec.inputs if tensor.is_string]
+    strings_out = [tensor.name for tensor in spec.outputs if tensor.is_string]
 
     def run(inputs: Mapping[str, Array]) -> Tensors:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        texts = {name: decoded(inputs[name]) for name in strings_in}
+        answer = dict(zip(names, session.run(names, {**inputs, **texts}), strict=True))
+        return answer | {name: encoded(answer[name]) for name in strings_out}
 
     return run
 
@@ -172,7 +136,7 @@ def _traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
         with tf.device(device):
             return _named(model(_arguments(model, spec, arguments), training=False), model, spec)
 
-    return tf.function(forward, input_signature=[_tensor_spec(tensor) for tensor in spec.inputs], autograph=False)
+    return tf.function(forward, input_signature=[signature_of(tensor) for tensor in spec.inputs], autograph=False)
 
 
 def _arguments(model: Any, spec: ModelSpec, tensors: list[Any]) -> Any:
@@ -198,16 +162,6 @@ def _named(outputs: Any, model: Any, spec: ModelSpec) -> dict[str, Any]:
     return {name: tf.identity(value) for name, value in zip(names, several, strict=True)}
 
 
-def _tensor_spec(tensor: TensorSpec) -> Any:
-    import tensorflow as tf
-
-    if not _NAME.fullmatch(tensor.name):
-        raise ExportFailed(f"tensor name {tensor.name!r}: a SavedModel signature requires letters, digits and _")
-
-    shape = [None if size == -1 else size for size in tensor.batch_shape]
-    return tf.TensorSpec(shape, tf.as_dtype(tensor.dtype), name=tensor.name)
-
-
 def _only_ids(spec: ModelSpec) -> str:
     """Name of the only variable-length integer input: the token ids from which the mask is derived."""
     names = [tensor.name for tensor in spec.inputs if tensor.is_variable and tensor.dtype == "int32"]
@@ -216,17 +170,3 @@ def _only_ids(spec: ModelSpec) -> str:
             f"{spec.name}: a masked model requires one int32 input of variable length, it has {len(names)}"
         )
     return names[0]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the converters' progress lines from the training output; errors still surface."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

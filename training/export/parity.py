@@ -1,6 +1,6 @@
 """Proves that Keras, the SavedModel and the ONNX graph give the same numbers: alone, batched, padded and unpadded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,17 +43,39 @@ def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runn
     tolerance = TOLERANCE * magnitude(golden.outputs)
     report: dict[str, Any] = {"tolerance": tolerance}
     for name, runner in (("keras", keras), ("saved_model", saved_model), ("onnx", onnx)):
-        found = {batch: _from_reference(golden, runner, batch) for batch in BATCH_SIZES}
-        for batch, value in found.items():
-            if not value <= tolerance:  # also true for NaN
-                raise ParityBroken(
-                    f"{model}: {name} in a batch of {batch} differs from Keras alone by {value:.3g}, "
-                    f"but at most {tolerance:g} is allowed"
-                )
-        report[name] = {str(batch): value for batch, value in found.items()}
+        report[name] = check_runner(f"{model}: {name}", golden, runner, tolerance=tolerance, than="Keras")
     if golden.lengths:
-        report["onnx_padding"] = _padding(model, golden, onnx)
+        report["onnx_padding"] = check_padding(model, golden, onnx)
     return report
+
+
+def check_runner(
+    what: str, golden: Golden, runner: Runner, *, tolerance: float, than: str, batch_sizes: Sequence[int] = BATCH_SIZES
+) -> dict[str, float]:
+    """Compare one runner with the golden outputs.
+
+    Args:
+        what: runs, for the message.
+        golden: rows with the expected outputs.
+        runner: what is checked.
+        tolerance: largest absolute difference allowed; numbers without fractions, and strings, must be equal.
+        than: what gave the golden outputs, for the message.
+        batch_sizes: of the batches.
+
+    Returns:
+        Batch size -> largest absolute difference.
+
+    Raises:
+        ParityBroken: a difference is above the tolerance, or an answer is not finite.
+    """
+    found = {batch: _from_reference(golden, runner, batch) for batch in batch_sizes}
+    for batch, value in found.items():
+        if not value <= tolerance:  # also true for NaN
+            raise ParityBroken(
+                f"{what} in a batch of {batch} differs from {than} alone by {value:.3g}, "
+                f"but at most {tolerance:g} is allowed"
+            )
+    return {str(batch): value for batch, value in found.items()}
 
 
 def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:
@@ -63,13 +85,17 @@ def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:
         for widest in (False, True) if golden.lengths else (True,):
             outputs = runner(_batch(golden, rows, widest=widest))
             worst = np.fmax(worst, _distance(outputs, golden, rows))
-            if not all(np.isfinite(values).all() for values in outputs.values()):
+            if not all(np.isfinite(values).all() for values in outputs.values() if values.dtype.kind == "f"):
                 return float("nan")
     return float(worst)
 
 
-def _padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
-    """Batch size -> largest difference between a row in a padded batch and the same row alone, unpadded."""
+def check_padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
+    """Batch size -> largest difference between a row in a padded batch and the same row alone, unpadded.
+
+    Raises:
+        ParityBroken: it is not 0.
+    """
     alone = [onnx(golden.row(index)) for index in range(golden.rows)]
     found = {}
     for batch in BATCH_SIZES:
@@ -103,7 +129,7 @@ def _batch(golden: Golden, rows: list[int], *, widest: bool) -> Mapping[str, Arr
 
 
 def _distance(outputs: Mapping[str, Array], golden: Golden, rows: list[int]) -> float:
-    """Largest absolute difference from the golden outputs; infinite if names or shapes differ."""
+    """Largest absolute difference from the golden outputs; infinite if anything else differs."""
     if set(outputs) != set(golden.outputs):
         return float("inf")
     distances = [0.0]
@@ -111,5 +137,8 @@ def _distance(outputs: Mapping[str, Array], golden: Golden, rows: list[int]) -> 
         expected = golden.outputs[name][rows]
         if values.shape != expected.shape:
             return float("inf")
-        distances.append(float(np.abs(values.astype(np.float64) - expected.astype(np.float64)).max()))
+        if expected.dtype.kind == "f":
+            distances.append(float(np.abs(values.astype(np.float64) - expected.astype(np.float64)).max()))
+        elif not np.array_equal(values, expected):
+            return float("inf")
     return max(distances)

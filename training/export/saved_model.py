@@ -1,10 +1,46 @@
-"""Removes what TensorFlow writes to saved_model.pb beyond the forward pass."""
+"""Writes a SavedModel, and removes what TensorFlow writes to saved_model.pb beyond the forward pass."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.contract.model_spec import SAVED_MODEL_FILE
+from training.export.converting import quiet
+
 SWAPPABLE = "api_implements"  # attribute of functions that TensorFlow may exchange for one another by device
+
+
+def write_saved_model(function: Any, directory: Path, *, keep: Mapping[str, Any]) -> None:
+    """Write a SavedModel whose signature ``serving_default`` is a ``tf.function``.
+
+    ``fingerprint.pb`` is left out because it contains a random id, which would make all exports different.
+
+    Args:
+        function: the forward pass.
+        directory: created if missing.
+        keep: attribute -> object: the variables and tables that the function reads.
+
+    Raises:
+        AssertionError: the function reads a resource that ``keep`` does not hold.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    for name, value in keep.items():
+        setattr(module, name, value)
+    with quiet():
+        tf.saved_model.save(
+            module,
+            str(directory),
+            signatures={"serving_default": function},
+            options=tf.saved_model.SaveOptions(save_debug_info=False),
+        )
+    drop_gradients(directory / SAVED_MODEL_FILE)
+    (directory / "fingerprint.pb").unlink(missing_ok=True)
+    assets = directory / "assets"
+    if assets.is_dir() and not any(assets.iterdir()):
+        shutil.rmtree(assets)
 
 
 def drop_gradients(path: Path) -> None:

@@ -24,7 +24,8 @@ def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[
     Args:
         parent: directory of one model; created if missing. The version's number is one above the highest existing one.
         write: fills the given directory; may raise to give up.
-        beside: file name -> text of files of the model as a whole, each replaced in one step after the version exists.
+        beside: file name -> text of files of the model as a whole, each replaced in one step after the version exists;
+            ``write`` may add to it.
 
     Raises:
         OSError: the disk; also raises the errors of ``write``. In every case, and on Ctrl-C, existing files stay

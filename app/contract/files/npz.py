@@ -18,6 +18,9 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MOST_MEMBERS = 1024
+# Kinds of elements.
+NUMBERS = "biuf"
+STRINGS = "SU"
 _DIRECTORY_LIMIT_BYTES = 2**20
 # End of central directory: signature, disk numbers, entries on this disk and in all, bytes and offset of the directory,
 # length of the comment. Source: PKWARE, APPNOTE.TXT, section 4.3.16.
@@ -31,16 +34,17 @@ class BadArchive(Exception):
     """The archive breaks a rule; the message says which."""
 
 
-def read_npz(data: bytes, *, limit_bytes: int) -> dict[str, Array]:
+def read_npz(data: bytes, *, limit_bytes: int, kinds: str = NUMBERS) -> dict[str, Array]:
     """The arrays of an archive, without their ".npy", read-only.
 
     Args:
         data: bytes of the file.
         limit_bytes: most bytes of all arrays together with their headers.
+        kinds: the kinds of elements that are read, as in ``numpy.dtype.kind``; never objects.
 
     Raises:
         BadArchive: damaged, larger than ``limit_bytes`` once inflated, more than 1024 members, or a member that is not
-            an array of plain numbers.
+            an array of these elements.
     """
     _check_directory(data)
     try:
@@ -49,7 +53,7 @@ def read_npz(data: bytes, *, limit_bytes: int) -> dict[str, Array]:
             declared = sum(member.file_size for member in members)
             if declared > limit_bytes:
                 raise BadArchive(f"its arrays have {declared} bytes; at most {limit_bytes} bytes are read")
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+            return {member.filename.removesuffix(".npy"): _array(archive, member, kinds) for member in members}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error) as error:
         raise BadArchive(str(error)) from error
 
@@ -67,7 +71,7 @@ def _check_directory(data: bytes) -> None:
         raise BadArchive(f"it has {entries} members in a directory of {size} bytes; at most {MOST_MEMBERS} are read")
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str) -> Array:
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} or member.flag_bits & _ENCRYPTED:
         raise BadArchive(f"member {member.filename!r} is neither stored nor deflated")
     with archive.open(member) as file:
@@ -79,8 +83,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if version != (1, 0):
         raise BadArchive(f"member {member.filename!r} is an array of format {version}")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(header)
-    if dtype.hasobject or dtype.kind not in "biuf":
-        raise BadArchive(f"member {member.filename!r} holds {dtype}, and only numbers are read")
+    if dtype.hasobject or dtype.kind not in kinds:
+        what = "numbers" if kinds == NUMBERS else "numbers and strings of a fixed length"
+        raise BadArchive(f"member {member.filename!r} holds {dtype}, and only {what} are read")
     start = header.tell()
     if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize != len(content) - start:
         raise BadArchive(f"member {member.filename!r} has {len(content) - start} bytes for shape {shape} of {dtype}")

@@ -32,7 +32,7 @@ from app.lifecycle.loading.device_choice import (
 )
 from app.lifecycle.loading.unverified import examine
 from app.lifecycle.loading.verification import Gate
-from app.lifecycle.loading.version_contract import VersionContract, largest_batch, read_contract
+from app.lifecycle.loading.version_contract import VersionContract, backend_of, largest_batch, read_contract
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.policy import BackendName, ServingPolicy
@@ -66,7 +66,7 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
-        default_backend: runs models whose serving.json does not name one.
+        default_backend: runs models whose serving.json does not name one; see ``backend_of``.
         make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
         device_chooser: opens versions on their devices; None loads everything on the CPU.
         private_dir: place of private copies of files that are too large for the memory, while a version loads.
@@ -186,7 +186,7 @@ class Loader:
         self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
     ) -> list[Placed]:
         """All instances of a version, verified, on the devices that serving.json asks for."""
-        if (serving.backend or self.default_backend) == "savedmodel":
+        if backend_of(files, serving.backend, self.default_backend) == "savedmodel":
             files.check_rest()
             return open_all(serving.instances, lambda: self._open_savedmodel(files, contract.spec, serving, gate))
         graphs = _Graphs(files)

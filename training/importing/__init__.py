@@ -1,0 +1,1 @@
+"""Makes verified versions of models that other tools trained."""
