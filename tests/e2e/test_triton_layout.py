@@ -187,7 +187,7 @@ MISTAKES = {
     "an unknown input": ('input { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }', "input 'y' is not in the graph"),
     "another type": (
         'input { name: "x" data_type: TYPE_INT64 dims: [ 3 ] }',
-        "input 'x' is stated as TYPE_INT64; in the graph it is tensor(float)",
+        "input 'x' is stated as TYPE_INT64; in the graph it is float32",
     ),
     "other dims": (
         'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }',
