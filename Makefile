@@ -3,6 +3,8 @@ PORT ?= 8000
 ARGS ?=
 # 1 also installs the CUDA libraries, for a machine with an NVIDIA GPU.
 GPU ?=
+# 1 also installs TensorFlow, which runs SavedModels.
+SAVEDMODEL ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # Tools with environments of their own: their packages would change, or be taken for, those of the project.
@@ -21,7 +23,9 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 .PHONY: serve test check contract foreign-models generated-client mutation docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
-serve: $(VENV)/.$(if $(filter-out 0,$(GPU)),gpu,serve)-installed
+MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),savedmodel)
+
+serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed
@@ -69,7 +73,8 @@ train-all: $(VENV)/.train-installed
 
 train-install: $(VENV)/.train-installed
 
-# Resolves pyproject.toml again. dev is the widest set, the others take their versions from it; gpu adds CUDA's libraries.
+# Resolves pyproject.toml again. dev is the widest set, the others take their versions from it; gpu adds CUDA's libraries,
+# savedmodel TensorFlow.
 lock: $(VENV)/.dev-installed
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -80,6 +85,9 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url pyproject.toml --group build -c requirements/dev.txt -o requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url pyproject.toml --group build --extra gpu -c requirements/dev.txt -o requirements/gpu.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra savedmodel -c requirements/dev.txt \
+	    -o requirements/savedmodel.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group contract -o requirements/contract.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -115,11 +123,13 @@ clean:
 # with one another, and a larger set covers the smaller ones.
 COVERS_serve := serve
 COVERS_gpu := gpu serve
-COVERS_train := train serve
-COVERS_dev := dev train serve
+COVERS_savedmodel := savedmodel serve
+COVERS_train := train savedmodel serve
+COVERS_dev := dev train savedmodel serve
 # What the reader waits for.
 SIZE_serve := about 0.5 GB
 SIZE_gpu := about 2 GB
+SIZE_savedmodel := about 1.2 GB
 SIZE_train := up to 2.7 GB
 SIZE_dev := about 2.7 GB
 INSTALL := -m pip install --disable-pip-version-check --require-hashes

@@ -24,7 +24,8 @@ ServingError
 ├── KeysUnreadable        the file of API keys is missing or broken
 ├── CannotListen          an address is in use, or does not belong to this machine
 ├── VersionRefused        a version directory breaks the contract (manifest, model.json, golden samples), or
-│                         serving.json is broken: the files on disk are at fault, not the service
+│   │                     serving.json is broken: the files on disk are at fault, not the service
+│   └── TensorFlowMissing ... or it is a SavedModel, and TensorFlow is not installed
 └── SettingsUnwritable    serving.json cannot be written
 """
 
@@ -137,6 +138,10 @@ class BackendHung(BackendFailed):
 
 class VersionRefused(ServingError):
     """A version directory breaks the on-disk contract; the message says which file and which rule."""
+
+
+class TensorFlowMissing(VersionRefused):
+    """A SavedModel cannot run, because TensorFlow is not installed."""
 
 
 class SettingsUnwritable(ServingError):

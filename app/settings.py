@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         description="How changes below the models directory are detected: by file events, by polling, or not at all.",
     )
     require_verified: bool = Field(
-        default=False, description="Refuse versions without golden samples, such as a bare model.onnx."
+        default=False, description="Refuse versions without golden samples, such as those of other tools."
     )
     shared_memory: bool = Field(
         default=True,

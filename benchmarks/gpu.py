@@ -13,6 +13,7 @@ from app.contract.golden import Golden
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.errors import VersionRefused
 from app.lifecycle.loading.golden_gate import replay
+from app.repository.places import Places
 from app.repository.scan import scan
 from app.runtime.backend import Backend
 from app.runtime.cuda import PinnedMemory, provider_options
@@ -97,7 +98,7 @@ def compare_each(
     Raises:
         VersionRefused: there is no model.
     """
-    found = scan(models)
+    found = scan(Places(models))
     if not found:
         raise VersionRefused(f"no published model in {models}")
     for name, versions in sorted(found.items()):

@@ -49,7 +49,7 @@ def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "gpu", "train", "dev"):
+    for name in ("serve", "gpu", "savedmodel", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -65,6 +65,26 @@ def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
     assert f"-r requirements/{lock}.txt" in printed
     assert f"touch {tmp_path}/venv/.{lock}-installed" in printed
     assert f"{tmp_path}/venv/.serve-installed" in printed
+
+
+@pytest.mark.parametrize(
+    ("asked", "locks"),
+    [
+        (["SAVEDMODEL=0"], ["serve"]),
+        (["SAVEDMODEL=1"], ["savedmodel"]),
+        (["SAVEDMODEL=1", "GPU=1"], ["gpu", "savedmodel"]),
+    ],
+)
+def test_savedmodels_that_are_asked_for_bring_tensorflow(tmp_path, asked, locks):
+    printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *asked).stdout
+    assert re.findall(r"-r requirements/(\w+)\.txt", printed) == locks
+
+
+def test_the_lock_for_savedmodels_has_tensorflow_and_nothing_of_training():
+    text = (ROOT / "requirements/savedmodel.txt").read_text(encoding="utf-8")
+    packages = {line.split("==")[0] for line in text.splitlines() if "==" in line and not line.startswith((" ", "#"))}
+    assert "tensorflow" in packages
+    assert not packages & {"matplotlib", "onnx", "tf-keras", "tf2onnx"}
 
 
 def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():

@@ -25,14 +25,16 @@ def models(models_dir: ModelsDir = None) -> None:
     import json
 
     from app.contract.files.regular import read_file
-    from app.contract.model_spec import ONNX_FILE, ModelSpec
+    from app.contract.model_spec import ModelSpec
     from app.repository.last_valid_file import policy_in_effect
-    from app.repository.layouts import Layout, layout_of
+    from app.repository.layouts import Layout, foreign_files, layout_of
+    from app.repository.places import Places
     from app.repository.scan import scan
     from app.repository.serving_file import default_by_files
 
     settings = read_settings(models_dir=models_dir)
-    found = scan(settings.models_dir)
+    places = Places(settings.models_dir)
+    found = scan(places)
     if not found:
         fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
     for name, versions in found.items():
@@ -43,10 +45,13 @@ def models(models_dir: ModelsDir = None) -> None:
             marks = [label for label, number in policy.version_labels.items() if number == version]
             marks += ["serving"] if version == serving and len(versions) > 1 else []
             marked = f" ({', '.join(marks)})" if marks else ""
-            if layout_of(directory) is Layout.BARE:
-                print_facts(f"{name}, version {version}{marked}", {"takes": Text(f"what {ONNX_FILE} says; unverified")})
-                continue
             try:
+                file = places.of(name).file
+                if file is not None or layout_of(directory) is Layout.FOREIGN:
+                    source = foreign_files(directory).in_words if file is None else file.name
+                    takes = Text(f"what {source} says; unverified")
+                    print_facts(f"{name}, version {version}{marked}", {"takes": takes})
+                    continue
                 spec = ModelSpec.read(directory)
                 metrics = json.loads(read_file(directory / "metrics.json", METRICS_LIMIT_BYTES))
                 if not isinstance(metrics, dict):

@@ -79,7 +79,7 @@ def serve(
         bool | None,
         typer.Option(
             "--require-verified",
-            help="Refuse versions without golden samples, such as a bare model.onnx [default: no].",
+            help="Refuse versions without golden samples, such as those of other tools [default: no].",
         ),
     ] = None,
     shared_memory: Annotated[

@@ -1,6 +1,8 @@
 """The contract of a model that comes without model.json, derived from what its graph says. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -11,8 +13,9 @@ from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused
 
-_DTYPES: dict[str, DType] = {names.onnx: dtype for dtype, names in NAMES.items()}
-_TRITON_TYPES = {names.triton: names.onnx for names in NAMES.values()}
+_DTYPES: dict[str, DType] = {dtype: dtype for dtype in NAMES}
+_ONNX_TYPES: dict[str, str] = {names.onnx: dtype for dtype, names in NAMES.items()}
+_TRITON_TYPES = {names.triton: dtype for dtype, names in NAMES.items()}
 _NOT_KNOWN = "not known: the version has no model.json"
 
 
@@ -22,14 +25,14 @@ class TensorFacts:
 
     Attributes:
         name: as in the graph.
-        onnx_type: in ONNX Runtime's words, such as ``tensor(float)``.
-        shape: with the batch; a size that varies is None.
+        element: element type as model.json names it; in the words of the runtime if it is none of these.
+        shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
     """
 
     name: str
-    onnx_type: str
-    shape: tuple[int | None, ...]
+    element: str
+    shape: tuple[int | None, ...] | None
     graph_shape: tuple[int, ...] | None = None
 
 
@@ -39,6 +42,18 @@ class GraphFacts:
 
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
+
+
+def facts_of_onnx(nodes: Iterable[Any]) -> tuple[TensorFacts, ...]:
+    """The inputs or outputs of a session of ONNX Runtime. A size that has a name varies."""
+    return tuple(
+        TensorFacts(
+            node.name,
+            _ONNX_TYPES.get(node.type, node.type),
+            tuple(size if isinstance(size, int) else None for size in node.shape),
+        )
+        for node in nodes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +97,12 @@ def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[
     instead, as long as the graph allows it.
 
     Raises:
-        VersionRefused: the elements of a tensor are neither numbers nor strings, a limit of model.json is exceeded, or
-            the graph is not as it is stated.
+        VersionRefused: the elements of a tensor are neither numbers nor strings, its number of dimensions is unknown, a
+            limit of model.json is exceeded, or the graph is not as it is stated.
     """
     if stated is not None:
         return _as_stated(name, facts, stated)
-    firsts = {tensor.shape[:1] for tensor in (*facts.inputs, *facts.outputs)}
+    firsts = {_shape("tensor", tensor)[:1] for tensor in (*facts.inputs, *facts.outputs)}
     if firsts == {(None,)}:
         return _contract(name, facts, BatchingHints(), batched=True), ""
     alone = BatchingHints(max_batch_size=1)
@@ -100,7 +115,7 @@ def _as_stated(name: str, facts: GraphFacts, stated: Stated) -> tuple[ModelSpec,
     batched = stated.max_batch_size > 0
     if batched:
         for tensor in (*facts.inputs, *facts.outputs):
-            if tensor.shape[:1] != (None,):
+            if _shape("tensor", tensor)[:1] != (None,):
                 raise VersionRefused(
                     f"max_batch_size is {stated.max_batch_size}, and the first dimension of {shown(tensor.name)!r} "
                     "does not vary in the graph; state max_batch_size: 0 and dims with all dimensions"
@@ -126,13 +141,13 @@ def _narrowed(
     for tensor in stated:
         if (fact := known.get(tensor.name)) is None:
             raise VersionRefused(f"{kind} {shown(tensor.name)!r} is not in the graph; it has {sorted(known)}")
-        if _TRITON_TYPES.get(tensor.triton_type) != fact.onnx_type:
+        if _TRITON_TYPES.get(tensor.triton_type) != fact.element:
             raise VersionRefused(
-                f"{kind} {shown(tensor.name)!r} is stated as {tensor.triton_type}; in the graph it is {fact.onnx_type}"
+                f"{kind} {shown(tensor.name)!r} is stated as {tensor.triton_type}; in the graph it is {fact.element}"
             )
         in_graph = tensor.shape if tensor.graph_shape is None else tensor.graph_shape
         whole = (-1, *in_graph) if batched else in_graph
-        sizes = [-1 if size is None else size for size in fact.shape]
+        sizes = [-1 if size is None else size for size in _shape(kind, fact)]
         if len(whole) != len(sizes) or any(have not in (-1, want) for want, have in zip(whole, sizes, strict=True)):
             raise VersionRefused(
                 f"{kind} {shown(tensor.name)!r} is stated with dims {list(in_graph)}; in the graph its shape is "
@@ -140,7 +155,7 @@ def _narrowed(
             )
         seen = (-1, *tensor.shape) if batched else tensor.shape
         sizes_seen = tuple(None if size < 0 else size for size in seen)
-        narrowed.append(TensorFacts(fact.name, fact.onnx_type, sizes_seen, tensor.graph_shape))
+        narrowed.append(TensorFacts(fact.name, fact.element, sizes_seen, tensor.graph_shape))
     return tuple(narrowed) or facts
 
 
@@ -196,13 +211,13 @@ def _contract(
 
 
 def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
-    dtype = _DTYPES.get(tensor.onnx_type)
-    if dtype is None:
-        hint = "; export a scikit-learn classifier with zipmap=False" if tensor.onnx_type.startswith("seq(map") else ""
+    if (dtype := _DTYPES.get(tensor.element)) is None:
+        hint = "; export a scikit-learn classifier with zipmap=False" if tensor.element.startswith("seq(map") else ""
         raise VersionRefused(
-            f"{kind} {shown(tensor.name)!r} is a {tensor.onnx_type}; tensors of {', '.join(NAMES)} are served{hint}"
+            f"{kind} {shown(tensor.name)!r} is a {shown(tensor.element)}; "
+            f"tensors of {', '.join(NAMES)} are served{hint}"
         )
-    shape = tuple(-1 if size is None else size for size in tensor.shape)
+    shape = tuple(-1 if size is None else size for size in _shape(kind, tensor))
     return TensorSpec(
         name=tensor.name,
         dtype=dtype,
@@ -210,5 +225,14 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
         finite=False,
         batched=batched,
         graph_shape=tensor.graph_shape,
-        utf8=dtype == "string",
     )
+
+
+def _shape(kind: str, tensor: TensorFacts) -> tuple[int | None, ...]:
+    """The shape; VersionRefused if not even the number of dimensions is known."""
+    if tensor.shape is None:
+        raise VersionRefused(
+            f"{kind} {shown(tensor.name)!r} has an unknown number of dimensions; export the model with a shape for it, "
+            "in which sizes may vary"
+        )
+    return tensor.shape

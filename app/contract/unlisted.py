@@ -1,17 +1,20 @@
-"""The files of a version that comes without a manifest, hashed now, once they have stopped changing."""
+"""The files of a version that comes without a manifest, hashed now, once they have stopped changing.
+
+They are looked at twice: what changes between the two looks is a copy in progress.
+"""
 
 import os
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISLNK, S_ISREG
 
 from pydantic import ValidationError
 
 from app.contract.files.private import hash_of
-from app.contract.files.regular import Opener, open_regular, opened
+from app.contract.files.regular import Opener, open_regular, opened, shown
 from app.contract.files.tree import Entry, walk
-from app.contract.manifest import FileEntry, Manifest
+from app.contract.manifest import VERSION_LIMIT_BYTES, FileEntry, Manifest
 from app.errors import VersionRefused
 
 # Seconds for which no file may have changed: a copy in progress writes more often.
@@ -37,7 +40,30 @@ def list_files(
         VersionRefused: the files change meanwhile, are too many or too large, or are not regular files.
         OSError: they cannot be read.
     """
-    before = _files(directory)
+    return _manifest(directory, lambda: _files(directory), opener, now, wait)
+
+
+def list_file(
+    path: Path,
+    opener: Opener = open_regular,
+    *,
+    now: Callable[[], float] = time.time,
+    wait: Callable[[float], None] = time.sleep,
+) -> Manifest:
+    """As ``list_files``, of a version that is a single file."""
+    return _manifest(path.parent, lambda: [(path.name, path.stat())], opener, now, wait)
+
+
+def _manifest(
+    directory: Path,
+    look: Callable[[], list[tuple[str, os.stat_result]]],
+    opener: Opener,
+    now: Callable[[], float],
+    wait: Callable[[float], None],
+) -> Manifest:
+    before = look()
+    if (total := sum(status.st_size for _, status in before)) > VERSION_LIMIT_BYTES:
+        raise VersionRefused(f"{directory}: its files have {total} bytes; a version may have {VERSION_LIMIT_BYTES}")
     newest = max((status.st_ctime for _, status in before), default=0.0)
     wait(min(SETTLED_S, max(0.0, newest + SETTLED_S - now())))
     files = {}
@@ -47,12 +73,36 @@ def list_files(
         with opened(directory / name, opener) as descriptor:
             sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
         files[name] = FileEntry(size=status.st_size, sha256=sha256)
-    if _marks(_files(directory)) != _marks(before):
+    if _marks(look()) != _marks(before):
         raise VersionRefused(f"{directory}: its files are still changing")
     try:
         return Manifest(files=files)
     except ValidationError as error:
         raise VersionRefused(f"{directory}: {error.errors()[0]['msg']}") from error
+
+
+def check_links(directory: Path, inside: str) -> None:
+    """Refuse links that lead out of a version, and links to directories, which are not followed.
+
+    Args:
+        directory: of the version.
+        inside: file or directory in it whose files are read; "" is all of it.
+
+    Raises:
+        VersionRefused: names the first such link.
+        OSError: the directory cannot be listed.
+    """
+    root = directory.resolve(strict=True)
+    for entry in walk(directory):
+        if entry.is_directory or entry.name.startswith(".") or "/." in entry.name:
+            continue
+        if inside and entry.name != inside and not entry.name.startswith(f"{inside}/"):
+            continue
+        if S_ISLNK(entry.status.st_mode) or not (directory / entry.name).resolve().is_relative_to(root):
+            raise VersionRefused(
+                f"{directory}: {shown(entry.name)} is a link to a directory, or leads out of the version; put a copy "
+                "of the files in its place"
+            )
 
 
 def _files(directory: Path) -> list[tuple[str, os.stat_result]]:

@@ -51,21 +51,35 @@ class VersionFiles:
         place: parent directory of private copies.
         opener: opens files of the version.
         manifest: in place of its file.
+        graph_file: path of the ONNX graph in it.
+        saved_model_at: directory in it with saved_model.pb; "" is the version itself.
+        others: whether the directory may hold files that are not in the manifest, and belong to nothing here.
 
     Raises:
         VersionRefused: there is no valid manifest, or the files differ from its list.
     """
 
     def __init__(
-        self, directory: Path, *, place: Path, opener: Opener = open_regular, manifest: Manifest | None = None
+        self,
+        directory: Path,
+        *,
+        place: Path,
+        opener: Opener = open_regular,
+        manifest: Manifest | None = None,
+        graph_file: str = ONNX_FILE,
+        saved_model_at: str = "",
+        others: bool = False,
     ) -> None:
         self.directory = directory
         self._place = place
         self._opener = opener
         self._manifest = read_manifest(directory, opener) if manifest is None else manifest
+        self._graph_file = graph_file
+        self._saved_model_at = saved_model_at
         self._unchecked = set(self._manifest.files)
-        with _told(directory):
-            check_listing(directory, self._manifest)
+        if not others:
+            with _told(directory):
+                check_listing(directory, self._manifest)
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists a file."""
@@ -107,25 +121,31 @@ class VersionFiles:
     @contextmanager
     def graph(self) -> Iterator[Graph]:
         """The ONNX graph, in memory or as a private copy with the files that may contain its weights."""
-        origin = self.directory / ONNX_FILE
-        entry = self._manifest.files.get(ONNX_FILE)
+        graph = self._graph_file
+        origin = self.directory / graph
+        entry = self._manifest.files.get(graph)
         if entry is None:
             raise VersionRefused(f"{origin}: the file does not exist")
-        weights = [name for name in self._manifest.files if _may_hold_weights(name)]
+        weights = [name for name in self._manifest.files if name != graph and self._may_hold_weights(name)]
         if entry.size <= GRAPH_IN_MEMORY_BYTES:
-            data = self.read(ONNX_FILE, GRAPH_IN_MEMORY_BYTES)
+            data = self.read(graph, GRAPH_IN_MEMORY_BYTES)
             if not weights or _NAMES_A_FILE not in data:
                 yield Graph(origin, data)
                 return
             del data
-        with self._copies([ONNX_FILE, *weights]) as copies:
-            yield Graph(origin, copies / ONNX_FILE)
+        with self._copies([graph, *weights]) as copies:
+            yield Graph(origin, copies / graph)
+
+    @property
+    def saved_model_file(self) -> Path:
+        """The original saved_model.pb, for messages; it need not exist."""
+        return self.directory / self._saved_model_at / SAVED_MODEL_FILE
 
     @contextmanager
     def saved_model(self) -> Iterator[Path]:
         """A private directory with saved_model.pb and its other files."""
-        with self._copies(name for name in self._manifest.files if _is_of_saved_model(name)) as copies:
-            yield copies
+        with self._copies(name for name in self._manifest.files if self._is_of_saved_model(name)) as copies:
+            yield copies / self._saved_model_at
 
     def check_rest(self) -> None:
         """Check the files that were not read yet.
@@ -148,19 +168,19 @@ class VersionFiles:
                     self._copy(name, place)
             yield place
 
+    def _may_hold_weights(self, name: str) -> bool:
+        return name not in _NO_WEIGHTS and not self._is_of_saved_model(name)
+
+    def _is_of_saved_model(self, name: str) -> bool:
+        prefix = f"{self._saved_model_at}/" if self._saved_model_at else ""
+        inner = name.removeprefix(prefix)
+        return name.startswith(prefix) and (inner in _SAVED_MODEL_FILES or inner.startswith(_SAVED_MODEL))
+
     def _copy(self, name: str, place: Path) -> None:
         entry, target = self._manifest.files[name], place / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy_verified(self.directory / name, target, size=entry.size, sha256=entry.sha256, opener=self._opener)
         self._unchecked.discard(name)
-
-
-def _may_hold_weights(name: str) -> bool:
-    return name != ONNX_FILE and name not in _NO_WEIGHTS and not _is_of_saved_model(name)
-
-
-def _is_of_saved_model(name: str) -> bool:
-    return name in _SAVED_MODEL_FILES or name.startswith(_SAVED_MODEL)
 
 
 @contextmanager

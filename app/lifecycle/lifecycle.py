@@ -17,6 +17,7 @@ from app.repository.missing import no_version
 from app.repository.policy import STABLE, CanaryPair, ServingPolicy
 from app.repository.repository import Repository
 from app.rollout.canary import Rollout
+from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -71,6 +72,10 @@ class Lifecycle(Commands):
             found = {}
         await asyncio.gather(*(self._load_first(name, versions) for name, versions in found.items()))
         registry.loading = False
+        if skipped := self._loads.without_tensorflow:
+            log.warning(
+                "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
+            )
         serving = sum(registry.live(name) is not None for name in registry.names())
         if missing := [name for name in registry.names() if registry.live(name) is None]:
             do = "model does" if len(missing) == 1 else "models do"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from app.errors import Draining, ModelNotReady, ServingError, VersionRefused, shortened
+from app.errors import Draining, ModelNotReady, ServingError, TensorFlowMissing, VersionRefused, shortened
 from app.lifecycle.loading.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
@@ -47,6 +47,8 @@ class VersionLoads:
         self.registry = registry
         self.repository = repository
         self.threads = LoadThreads(timeout_s=load_timeout_s)
+        # SavedModels that were skipped at the start.
+        self.without_tensorflow: list[str] = []
         self._load_blocking = load
         self._on_load = on_load
         self._on_freed = on_freed
@@ -124,7 +126,10 @@ class VersionLoads:
             raise
         except ServingError as error:
             reason = error.message
-            log.error("model %s version %d refused: %s", name, version, reason)
+            if isinstance(error, TensorFlowMissing) and self.registry.loading:
+                self.without_tensorflow.append(f"{name} version {version}")
+            else:
+                log.error("model %s version %d refused: %s", name, version, reason)
         except Exception as error:
             reason = shortened(f"loading failed: {error}")
             log.exception("model %s version %d failed to load", name, version)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from watchfiles import Change, awatch
 
+from app.repository.places import Places
 from app.repository.scan import directories
 
 log = logging.getLogger("atelier.watch")
@@ -25,27 +26,28 @@ _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "l
 _RESTART_AFTER_S = 5.0
 
 
-async def changes(models_dir: Path, mode: Mode) -> AsyncIterator[None]:
+async def changes(places: Places, mode: Mode) -> AsyncIterator[None]:
     """Yields when something may have changed, until it is closed.
 
     Args:
-        models_dir: a directory.
+        places: where the models are.
         mode: "poll" never relies on the kernel's events, "auto" does unless the file system is a remote one or the
             kernel has no events left to give; "off" yields nothing.
     """
     if mode == "off":
         return
+    models_dir = places.models_dir
     poll = mode == "poll" or await asyncio.to_thread(is_remote, models_dir)
     if poll:
         log.info("%s is looked at every %g s for changes", models_dir, POLL_MS / 1e3)
     told = ""
     while True:
         try:
-            places = await asyncio.to_thread(_places, models_dir)
-            async with aclosing(_events(models_dir, places, poll=poll)) as events:
+            watched = await asyncio.to_thread(_watched, places)
+            async with aclosing(_events(models_dir, watched, poll=poll)) as events:
                 async for _ in events:
                     yield
-                    if await asyncio.to_thread(_places, models_dir) != places:
+                    if await asyncio.to_thread(_watched, places) != watched:
                         break  # other directories than before: they are watched from now on
         # No such directory, no more watches, links in a circle when it polls: the library raises both, also in a group.
         except (OSError, RuntimeError, ExceptionGroup) as raised:
@@ -70,18 +72,20 @@ def _first(error: Exception) -> Exception:
     return error
 
 
-def _places(models_dir: Path) -> list[str]:
-    return [str(place) for place in directories(models_dir.resolve())]
+def _watched(places: Places) -> list[str]:
+    """Directories to watch; the models directory may be a link, which can lead elsewhere the next time."""
+    root = places.models_dir.resolve()
+    return [str(root / each.relative_to(places.models_dir)) for each in directories(places)]
 
 
-async def _events(models_dir: Path, places: list[str], *, poll: bool) -> AsyncGenerator[None]:
+async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncGenerator[None]:
     """Yields once as soon as all of the directories are watched, and then when something in them changes.
 
     The library could watch all that is below the models directory by itself. It follows every link then, and a few
     links to directories that hold links have more paths than it can ever walk.
     """
     events = awatch(
-        *places,
+        *watched,
         watch_filter=lambda change, path: _counts(models_dir, change, path),
         debounce=QUIET_MS * 4,
         step=QUIET_MS,

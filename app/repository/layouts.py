@@ -1,37 +1,97 @@
-"""The forms of a version directory: Atelier's own, and a bare ONNX graph that another tool wrote."""
+"""The forms of a version directory: Atelier's own, and graphs that other tools wrote.
 
+Sources: TensorFlow Serving (NAME/N/saved_model.pb), Triton (NAME/config.pbtxt, N/model.onnx, N/model.savedmodel/).
+"""
+
+import os
+from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from pathlib import Path
 
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import MANIFEST_FILE
-from app.contract.model_spec import ONNX_FILE, SPEC_FILE
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
+from app.errors import VersionRefused
+from app.repository.triton.model import model_filename, states_other_versions
 
+TRITON_SAVED_MODEL = "model.savedmodel"
 # A directory with one of these and without a manifest is a copy in progress.
 _ONLY_OURS = (SPEC_FILE, GOLDEN_FILE, "metrics.json", "baseline.json", "card.md")
-
-
-# Files and directories below one model, in all its versions.
-MOST_ENTRIES = 2**16
 
 
 class Layout(Enum):
     """The form of a version."""
 
     ATELIER = "a version with a manifest"
-    BARE = "a graph alone"
+    FOREIGN = "a graph that another tool wrote"
 
 
-def has_own_versions(model_directory: Path) -> bool:
-    """Whether one of the directories of a model has a manifest."""
-    return any((each / MANIFEST_FILE).is_file() for each in islice(model_directory.iterdir(), MOST_ENTRIES))
+@dataclass(frozen=True)
+class ForeignFiles:
+    """What a version that another tool wrote can be run from, as paths inside the version.
+
+    Attributes:
+        graph: an ONNX graph; None without one.
+        saved_model: the directory with saved_model.pb, "" for the version itself; None without one.
+        is_named: whether the settings of another server name it.
+    """
+
+    graph: str | None
+    saved_model: str | None
+    is_named: bool = False
+
+    @property
+    def in_words(self) -> str:
+        """What there is, for messages."""
+        saved = None if self.saved_model is None else f"{self.saved_model}/{SAVED_MODEL_FILE}".lstrip("/")
+        return " and ".join(name for name in (self.graph, saved) if name is not None)
 
 
 def layout_of(directory: Path) -> Layout | None:
-    """The form of a version directory; None if it is no version, or not complete yet."""
+    """The form of a version directory; None if it is no version, or not complete yet.
+
+    Next to a config.pbtxt any directory with a file in it is a version: what cannot run is refused with the reason.
+    """
     if (directory / MANIFEST_FILE).is_file():
         return Layout.ATELIER
-    if (directory / ONNX_FILE).is_file() and not any((directory / name).exists() for name in _ONLY_OURS):
-        return Layout.BARE
-    return None
+    if any((directory / name).exists() for name in _ONLY_OURS):
+        return None
+    found = _by_their_names(directory)
+    if found.graph is not None or found.saved_model is not None:
+        return Layout.FOREIGN
+    return Layout.FOREIGN if states_other_versions(directory.parent) and _has_content(directory) else None
+
+
+def foreign_files(directory: Path) -> ForeignFiles:
+    """What a version without a manifest can be run from; at least one of both.
+
+    Raises:
+        VersionRefused: config.pbtxt cannot be read or followed, or names what is not in the version; or there is
+            nothing to run.
+    """
+    if named := model_filename(directory.parent):
+        found = ForeignFiles(
+            named if (directory / named).is_file() else None,
+            named if (directory / named / SAVED_MODEL_FILE).is_file() else None,
+            is_named=True,
+        )
+        missing = f"default_model_filename is {named!r}, which is not in the version"
+    else:
+        found = _by_their_names(directory)
+        missing = f"neither {ONNX_FILE} nor {SAVED_MODEL_FILE} nor {TRITON_SAVED_MODEL}/ is in the version"
+    if found.graph is None and found.saved_model is None:
+        raise VersionRefused(f"{directory}: {missing}")
+    return found
+
+
+def _by_their_names(directory: Path) -> ForeignFiles:
+    places = (place for place in ("", TRITON_SAVED_MODEL) if (directory / place / SAVED_MODEL_FILE).is_file())
+    return ForeignFiles(ONNX_FILE if (directory / ONNX_FILE).is_file() else None, next(places, None))
+
+
+def _has_content(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as found:
+            return any(not each.name.startswith(".") for each in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

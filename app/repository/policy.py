@@ -237,7 +237,8 @@ class ServingPolicy(BaseModel):
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
-    _config: bytes = b""  # of Triton, where it states the rest
+    # Triton's settings, where they state the rest; or which file it is, of a model that is a single file.
+    _config: bytes = b""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -268,6 +269,17 @@ class ServingPolicy(BaseModel):
         """See ``VersionPolicy.choose``; the canary is not a candidate, unless there is no other version."""
         others = [version for version in versions if version != self.version_labels.get(CANARY)]
         return self.version_policy.choose(others or versions)
+
+    @classmethod
+    def of_file(cls, mark: str) -> Self:
+        """The settings of a model that is a single file: the defaults. With another file it is loaded again.
+
+        Args:
+            mark: other than before if the file is.
+        """
+        policy = cls()
+        policy._config = mark.encode()
+        return policy
 
     @classmethod
     def parse(cls, path: Path, data: bytes, *, config: bytes = b"") -> Self:

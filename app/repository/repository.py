@@ -7,6 +7,7 @@ from pathlib import Path
 from app.errors import SettingsUnwritable
 from app.repository import last_valid_file, scan, serving_file
 from app.repository.missing import no_model
+from app.repository.places import Places
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.repository.serving_file import Promotion
@@ -16,15 +17,16 @@ class Repository:
     """Models, versions and settings on the disk. Every method reads the disk again, and blocks.
 
     Args:
-        models_dir: holds <model>/<version>/.
+        models_dir: holds the models; see ``Places``.
     """
 
     def __init__(self, models_dir: Path) -> None:
         self.models_dir = models_dir
+        self.places = Places(models_dir)
 
     def scan(self) -> dict[str, list[int]]:
         """See ``scan.scan``."""
-        return scan.scan(self.models_dir)
+        return scan.scan(self.places)
 
     def versions(self, name: str) -> list[int]:
         """Versions of a model, newest first.
@@ -40,46 +42,52 @@ class Repository:
 
     def snapshot(self) -> dict[str, Hashable]:
         """See ``scan.snapshot``."""
-        return scan.snapshot(self.models_dir)
+        return scan.snapshot(self.places)
 
     def fingerprint(self, name: str, version: int) -> Hashable:
         """See ``scan.fingerprint``."""
-        return scan.fingerprint(self.models_dir / name / str(version))
+        place = self.places.of(name)
+        if place.file is not None:
+            return scan.file_fingerprint(place.file)
+        return scan.fingerprint(place.directory / str(version))
 
     def policy(self, name: str) -> ServingPolicy:
-        """serving.json of a model; VersionRefused if it is broken."""
-        return read_policy(self.models_dir / name)
+        """serving.json of a model; VersionRefused if it is broken. Another file NAME.onnx is another setting."""
+        place = self.places.of(name)
+        if place.file is not None:
+            return ServingPolicy.of_file(repr(scan.file_fingerprint(place.file)))
+        return read_policy(place.directory)
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
         """See ``last_valid_file.policy_in_effect``."""
-        return last_valid_file.policy_in_effect(self.models_dir / name)
+        return last_valid_file.policy_in_effect(self.places.of(name).directory)
 
     def last_valid(self, name: str) -> ServingPolicy | None:
         """See ``last_valid_file.last_valid``."""
-        return last_valid_file.last_valid(self.models_dir / name)
+        return last_valid_file.last_valid(self.places.of(name).directory)
 
     def remember(self, name: str, policy: ServingPolicy) -> None:
         """See ``last_valid_file.remember``."""
-        last_valid_file.remember(self.models_dir / name, policy)
+        last_valid_file.remember(self.places.of(name).directory, policy)
 
     def promote(self, name: str, version: int, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.promote``; SettingsUnwritable if the file cannot be written."""
         with _writing(name):
-            return serving_file.promote(self.models_dir / name, version, default=default, versions=versions)
+            return serving_file.promote(self.places.of(name).directory, version, default=default, versions=versions)
 
     def rollback(self, name: str, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.rollback``; SettingsUnwritable if the file cannot be written."""
         with _writing(name):
-            return serving_file.rollback(self.models_dir / name, default=default, versions=versions)
+            return serving_file.rollback(self.places.of(name).directory, default=default, versions=versions)
 
     def rollback_target(self, name: str, *, default: int | None, versions: list[int]) -> int:
         """See ``serving_file.rollback_target``."""
-        return serving_file.rollback_target(self.models_dir / name, default=default, versions=versions)
+        return serving_file.rollback_target(self.places.of(name).directory, default=default, versions=versions)
 
     def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
         """See ``serving_file.halt``; SettingsUnwritable if the file cannot be written."""
         with _writing(pair.name):
-            return serving_file.halt(self.models_dir / pair.name, pair, reason, judged=judged)
+            return serving_file.halt(self.places.of(pair.name).directory, pair, reason, judged=judged)
 
 
 @contextmanager

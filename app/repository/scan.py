@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from app.contract.files.tree import Entry, walk
+from app.contract.files.tree import MODEL_ENTRIES, Entry, walk
 from app.errors import InvalidInput, VersionRefused
-from app.repository.layouts import MOST_ENTRIES, Layout, layout_of
+from app.repository.layouts import Layout, layout_of
+from app.repository.places import FILE_VERSION, Place, Places
 from app.repository.policy import POLICY_FILE
 
 log = logging.getLogger("atelier.repository")
@@ -21,22 +22,22 @@ log = logging.getLogger("atelier.repository")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
-def scan(models_dir: Path) -> dict[str, list[int]]:
+def scan(places: Places) -> dict[str, list[int]]:
     """Model name -> version numbers, newest first.
 
     A version is a directory named by an integer without a leading zero, in one of the forms of ``layouts``; anything
     else (a copy in progress, a publisher's temporary directory) does not exist. A model without a version is left out;
-    one that cannot be read too, and the log says why.
+    one that cannot be read too, and the log says why. A model that is a single file has one version.
     """
     models = {}
-    for directory in _models(models_dir):
+    for place in places.all():
         try:
-            versions = _versions(directory)
+            versions = _versions(place.directory) if place.file is None else [FILE_VERSION]
         except OSError as error:
-            log.warning("model %s cannot be read: %s", directory.name, error.strerror)
+            log.warning("model %s cannot be read: %s", place.name, error.strerror)
             continue
         if versions:
-            models[directory.name] = versions
+            models[place.name] = versions
     return models
 
 
@@ -47,21 +48,21 @@ class Unreadable:
     reason: str
 
 
-def snapshot(models_dir: Path) -> dict[str, Hashable]:
+def snapshot(places: Places) -> dict[str, Hashable]:
     """Model name -> something other than before if its serving.json or a file of its versions has changed.
 
     An ``Unreadable`` takes the place of what cannot be read, or has too many files; the other models are not concerned.
     """
-    return {directory.name: _model_fingerprint(directory) for directory in _models(models_dir)}
+    return {place.name: _model_fingerprint(place) for place in places.all()}
 
 
-def directories(models_dir: Path) -> list[Path]:
+def directories(places: Places) -> list[Path]:
     """The directories in which a file that matters may change: of models and of versions, without hidden ones."""
-    found = [models_dir]
-    for model in _models(models_dir):
+    found = [places.models_dir]
+    for model in (place.directory for place in places.all() if place.file is None):
         found.append(model)
         with suppress(OSError, VersionRefused):  # the snapshot says so
-            for entry in walk(model, limit=MOST_ENTRIES, hidden=False):
+            for entry in walk(model, limit=MODEL_ENTRIES, hidden=False):
                 if entry.is_directory:
                     found.append(model / entry.name)
                 elif _is_version_link(entry):
@@ -71,31 +72,24 @@ def directories(models_dir: Path) -> list[Path]:
     return found
 
 
-def _models(models_dir: Path) -> list[Path]:
-    """Directories, and links to directories, that can have the name of a model."""
+def _model_fingerprint(place: Place) -> Hashable:
+    if place.file is not None:
+        return file_fingerprint(place.file)
+    directory = place.directory
     try:
-        with os.scandir(models_dir) as found:
-            names = [each.name for each in found if not each.name.startswith(".") and _is_directory(each)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    # A name that cannot be printed can be no model's, and would break every list that it is part of.
-    return [models_dir / name for name in sorted(names) if name.isprintable()]
-
-
-def _is_directory(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link into a directory that is not ours to read, or in a circle
-        return False
-
-
-def _model_fingerprint(directory: Path) -> Hashable:
-    try:
-        entries = list(walk(directory, limit=MOST_ENTRIES, hidden=False))
+        entries = list(walk(directory, limit=MODEL_ENTRIES, hidden=False))
     except (OSError, VersionRefused) as error:
         return Unreadable(str(error))
     linked = [(entry.name, fingerprint(directory / entry.name)) for entry in entries if _is_version_link(entry)]
     return _marks(entries), tuple(sorted(linked))
+
+
+def file_fingerprint(path: Path) -> Hashable:
+    """As ``fingerprint``, of a version that is a single file."""
+    try:
+        return _marks([Entry(name=path.name, is_directory=False, status=path.stat())])
+    except OSError as error:
+        return Unreadable(str(error))
 
 
 def fingerprint(directory: Path) -> Hashable:
@@ -106,7 +100,7 @@ def fingerprint(directory: Path) -> Hashable:
     """
     try:
         marks = _marks(walk(directory, hidden=False))
-        return (marks, _beside(directory.parent)) if layout_of(directory) is Layout.BARE else marks
+        return (marks, _beside(directory.parent)) if layout_of(directory) is Layout.FOREIGN else marks
     except (OSError, VersionRefused) as error:
         return Unreadable(str(error))
 
@@ -114,7 +108,7 @@ def fingerprint(directory: Path) -> Hashable:
 def _beside(model_directory: Path) -> Hashable:
     """The files next to the versions that another tool wrote: settings and labels."""
     with os.scandir(model_directory) as found:
-        files = [each for each in islice(found, MOST_ENTRIES) if each.is_file() and each.name != POLICY_FILE]
+        files = [each for each in islice(found, MODEL_ENTRIES) if each.is_file() and each.name != POLICY_FILE]
         entries = [
             Entry(name=each.name, is_directory=False, status=each.stat()) for each in files if each.name[0] != "."
         ]
@@ -148,9 +142,9 @@ def _versions(model_directory: Path) -> list[int]:
     found_as: dict[Layout, list[int]] = {layout: [] for layout in Layout}
     with os.scandir(model_directory) as found:
         for count, entry in enumerate(found):
-            if count == MOST_ENTRIES:
-                raise OSError(errno.E2BIG, f"more than {MOST_ENTRIES} files in it")
+            if count == MODEL_ENTRIES:
+                raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
             if _VERSION.fullmatch(entry.name) and (layout := layout_of(model_directory / entry.name)) is not None:
                 found_as[layout].append(int(entry.name))
     # Next to a version with a manifest, a graph alone is the beginning of another one that is being copied.
-    return sorted(found_as[Layout.ATELIER] or found_as[Layout.BARE], reverse=True)
+    return sorted(found_as[Layout.ATELIER] or found_as[Layout.FOREIGN], reverse=True)

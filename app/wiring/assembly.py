@@ -54,8 +54,9 @@ def build_lifecycle(
     private_dir = settings.private_dir or Path(tempfile.gettempdir())
     sweep(private_dir)
     threads = threads_of_a_worker(settings.workers)
+    repository = Repository(models_dir)
     loader = Loader(
-        models_dir=models_dir,
+        places=repository.places,
         make_backend=OnnxBackend,
         default_backend=settings.backend,
         threads=threads,
@@ -72,7 +73,6 @@ def build_lifecycle(
             clock=time.perf_counter,
         ),
     )
-    repository = Repository(models_dir)
     return Lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,

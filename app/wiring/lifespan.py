@@ -66,7 +66,7 @@ async def _load_and_follow(
     follower = Follower(lifecycle)
     await follower.remember()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(follower.run(changes(settings.models_dir, settings.watch)))
+        tasks.create_task(follower.run(changes(lifecycle.repository.places, settings.watch)))
         await lifecycle.load_all()
         gc.collect()
         gc.freeze()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.model_spec import ModelSpec
+from app.repository.places import Places
 from app.repository.scan import scan
 from benchmarks.serving.process import free_port, running, two_cores
 
@@ -144,7 +145,7 @@ def _offered(rate: float, seconds: float) -> float:
 def _service(models: Path, work: Path, name: str, deadline_ms: int) -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory(prefix="atelier-overload-") as folder:
         for each in {name, OTHER}:
-            version = scan(models)[each][0]
+            version = scan(Places(models))[each][0]
             shutil.copytree(models / each / str(version), Path(folder) / each / str(version))
         if deadline_ms:
             policy = {"batching": {"default_timeout_ms": deadline_ms}}
@@ -194,7 +195,7 @@ def _wrong(port: int, path: str) -> str | None:
 
 def _request(models: Path, name: str, path: str, port: int) -> dict[str, Any]:
     """A request with one random instance, as raw bytes."""
-    spec = ModelSpec.read(models / name / str(scan(models)[name][0]))
+    spec = ModelSpec.read(models / name / str(scan(Places(models))[name][0]))
     body = np.random.default_rng(0).integers(0, 256, spec.inputs[0].instance_bytes, dtype=np.uint8).tobytes()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
     return {"name": name, "port": port, "request": (f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body).hex()}

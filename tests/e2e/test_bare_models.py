@@ -236,7 +236,7 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
     ("inputs", "error"),
     [
         ([("x", TensorProto.FLOAT, ["batch", 2**30])], "the graph does not make a contract"),
-        ([("x", TensorProto.STRING, ["batch"])], "input 'x' is a tensor(string); tensors of bool, uint8"),
+        ([("x", TensorProto.BFLOAT16, ["batch"])], "input 'x' is a tensor(bfloat16); tensors of bool, uint8"),
     ],
 )
 def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, models, start, inputs, error):

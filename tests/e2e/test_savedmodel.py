@@ -182,7 +182,7 @@ def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_says_what_
     try:
         ask_for(models, IMAGES, "savedmodel")
         reply = service.client.post(f"/v2/repository/models/{IMAGES}/load")
-        assert "pip install -r requirements/train.txt" in reply.json()["error"]
+        assert "make serve SAVEDMODEL=1" in reply.json()["error"]
         assert "; version 1 continues to serve" in reply.json()["error"]
         assert platform(service, IMAGES) == ONNX
         assert labels(service, IMAGES)[0] == labels(service, IMAGES)[1]

@@ -171,7 +171,7 @@ MISTAKES = {
     "a field that does not exist": ("max_batch_sise: 4", 'has no field named "max_batch_sise"'),
     "another name": ('name: "other"', "name is 'other', and the directory 'scorer'; the two must be the same"),
     "another platform": ('platform: "tensorrt_plan"', "platform 'tensorrt_plan' is not run here"),
-    "another backend": ('backend: "python"', "backend 'python' is not run here; onnxruntime is"),
+    "another backend": ('backend: "python"', "backend 'python' is not run here; onnxruntime and tensorflow are"),
     "an ensemble": ("ensemble_scheduling { }", "ensemble_scheduling is not supported"),
     "sequences": ("sequence_batching { }", "sequence_batching is not supported"),
     "a cache": ("response_cache { enable: true }", "response_cache is not supported"),
@@ -187,7 +187,7 @@ MISTAKES = {
     "an unknown input": ('input { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }', "input 'y' is not in the graph"),
     "another type": (
         'input { name: "x" data_type: TYPE_INT64 dims: [ 3 ] }',
-        "input 'x' is stated as TYPE_INT64; in the graph it is tensor(float)",
+        "input 'x' is stated as TYPE_INT64; in the graph it is float32",
     ),
     "other dims": (
         'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }',
@@ -206,7 +206,22 @@ MISTAKES = {
         "dynamic_batching { max_queue_delay_microseconds: 99999999999 }",
         "batching.max_queue_delay_us is 99999999999",
     ),
-    "another file": ('default_model_filename: "net.onnx"', "default_model_filename is 'net.onnx'"),
+    "a file that is not there": (
+        'default_model_filename: "net.onnx"',
+        "1: default_model_filename is 'net.onnx', which is not in the version",
+    ),
+    "a file out of the version": (
+        'default_model_filename: "../model.onnx"',
+        "default_model_filename is '../model.onnx'; name a file or directory inside the version",
+    ),
+    "a platform of another backend": (
+        'platform: "tensorflow_savedmodel" backend: "onnxruntime"',
+        "platform 'tensorflow_savedmodel' and backend 'onnxruntime' do not fit together",
+    ),
+    "a platform that the version has no files for": (
+        'platform: "tensorflow_savedmodel"',
+        "backend is 'savedmodel', and the version has model.onnx alone",
+    ),
     "not text": ("\udcff", "invalid start byte"),
 }
 

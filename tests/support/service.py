@@ -64,9 +64,9 @@ def _answers(port: int) -> bool:
         return False
 
 
-def wait_until(happened: Callable[[], object]) -> None:
-    """Return once ``happened`` gives something true; fail after 30 s."""
-    deadline = time.monotonic() + 30
+def wait_until(happened: Callable[[], object], *, within_s: float = 30) -> None:
+    """Return once ``happened`` gives something true; fail after some seconds."""
+    deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -91,6 +91,7 @@ class Service:
         environment: Mapping[str, str] | None = None,
         through: Sequence[str] = (),
     ) -> None:
+        self.models = models
         environment = {**own_environment(), **(environment or {})}
         self.process = subprocess.Popen(
             [*through, sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
@@ -118,9 +119,9 @@ class Service:
         """Everything written to standard error so far."""
         return "".join(self.lines)
 
-    def says(self, text: str, *, also: str = "") -> None:
+    def says(self, text: str, *, also: str = "", within_s: float = 30) -> None:
         """Wait for a line of the log that holds both; what the service has just written takes a moment to get here."""
-        wait_until(lambda: any(text in line and also in line for line in self.lines))
+        wait_until(lambda: any(text in line and also in line for line in self.lines), within_s=within_s)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30

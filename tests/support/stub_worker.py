@@ -22,10 +22,11 @@ def load(directory: Path):
         time.sleep(600)
     if (directory / CANNOT_LOAD).exists():
         raise ValueError("this cannot be loaded")
-    return {"inputs": {"x": ["float32", 2]}, "outputs": {"values": ["float32", 2]}}, run
+    signature = {"inputs": {"x": ["float32", [None, 1]]}, "outputs": {"values": ["float32", [None, 1]]}}
+    return {"serving_default": signature}, run
 
 
-def run(inputs):
+def run(signature, inputs):
     x = inputs["x"]
     if (x == DEADLY).any():
         os.kill(os.getpid(), signal.SIGKILL)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from app.lifecycle.loading.loader import Loader
 from app.loaded import LoadedModel
+from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
 from tests.support.fakes import Observed
 
 
 def load(models: Path, name: str, version: int = 1) -> LoadedModel:
     loader = Loader(
-        models_dir=models,
+        places=Places(models),
         make_backend=OnnxBackend,
         threads=1,
         observer_for=lambda name, version: Observed(),

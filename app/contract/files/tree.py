@@ -9,8 +9,9 @@ from typing import NamedTuple
 from app.contract.files.regular import shown
 from app.errors import VersionRefused
 
-# Entries of all kinds below one version, and depth of nested directories.
+# Entries of all kinds below one version, and below one model in all its versions; depth of nested directories.
 VERSION_ENTRIES = 4096
+MODEL_ENTRIES = 2**16
 DEEPEST = 16
 
 

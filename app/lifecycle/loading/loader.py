@@ -7,19 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instance
 from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
-from app.contract.derive import GraphFacts, derive, without_batch
+from app.contract.derive import GraphFacts
 from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
 from app.contract.labels import labels_of
-from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
-from app.contract.unlisted import list_files
+from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
 from app.lifecycle.loading.device_choice import (
@@ -30,17 +27,17 @@ from app.lifecycle.loading.device_choice import (
     largest_difference,
     open_all,
 )
-from app.lifecycle.loading.unverified import examine
+from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, backend_of, largest_batch, read_contract
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
+from app.repository.places import Place, Places
 from app.repository.policy import BackendName, ServingPolicy
 from app.repository.policy_file import read_policy
-from app.repository.triton.model import signature
 from app.runtime.backend import Backend, row_count, take_rows
 from app.runtime.engines.onnx import read_facts
-from app.runtime.engines.savedmodel import SavedModelBackend
+from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.router import slowest
 from app.runtime.warmup import LatencyCurve, median_seconds
@@ -59,7 +56,7 @@ class Loader:
     """Loads versions of the repository.
 
     Attributes:
-        models_dir: holds <model>/<version>/.
+        places: where the models are.
         make_backend: opens a graph for a contract, with that many threads.
         threads: that the machine has for one backend call.
         observer_for: who is told of the batches of a model version.
@@ -73,9 +70,10 @@ class Loader:
         open_file: opens the files of a version.
         read_facts: what a graph says of its inputs and outputs.
         require_verified: refuse versions without golden samples.
+        has_tensorflow: whether SavedModels of other tools can run.
     """
 
-    models_dir: Path
+    places: Places
     make_backend: Callable[[Graph, ModelSpec, int], Backend]
     threads: int
     observer_for: Callable[[str, int], BatchObserver]
@@ -83,12 +81,13 @@ class Loader:
     pixel_limit: int
     clock: Clock
     default_backend: BackendName = "onnx"
-    make_savedmodel: Callable[..., Backend] = SavedModelBackend
+    make_savedmodel: Callable[..., SavedModelBackend] = SavedModelBackend
     device_chooser: DeviceChooser | None = None
     private_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     open_file: Opener = open_regular
     read_facts: Callable[[Graph], GraphFacts] = read_facts
     require_verified: bool = False
+    has_tensorflow: Callable[[], bool] = is_installed
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -101,16 +100,18 @@ class Loader:
         Raises:
             VersionRefused: says which file of the version breaks which rule.
         """
-        directory = self.models_dir / name / str(version)
-        files, contract = self._read(directory, name)
-        if contract.unverified and self.require_verified:
-            raise VersionRefused(f"{directory} is {contract.unverified}; --require-verified asks for golden samples")
-        spec, tokenizer = contract.spec, contract.tokenizer
-        serving = serving or read_policy(directory.parent)
+        place = self.places.of(name)
+        serving = serving or read_policy(place.directory)
         policy = serving.batching
-        largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
-        gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
-        opened = self._open_instances(files, contract, serving, gate)
+        read = self._read(place, version, serving)
+        contract = read.contract
+        spec, tokenizer = contract.spec, contract.tokenizer
+        try:
+            largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
+            gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
+            opened = self._open_instances(read, serving, gate)
+        finally:
+            read.close()
         inline = len(opened) == 1 and opened[0].backend.runs_inline  # several instances have a thread each
         curve = slowest([each.curve for each in opened])
         try:
@@ -162,43 +163,52 @@ class Loader:
             load_settings=serving.load_settings,
         )
 
-    def _read(self, directory: Path, name: str) -> tuple[VersionFiles, VersionContract]:
+    def _read(self, place: Place, version: int, serving: ServingPolicy) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
-        if layout_of(directory) is not Layout.BARE:
+        directory = place.directory / str(version)
+        if place.file is None and layout_of(directory) is not Layout.FOREIGN:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
-            return files, read_contract(files, name)
-        stated = signature(directory.parent)
-        manifest = list_files(directory, self.open_file)
-        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
-        with files.graph() as graph:
-            spec, alone = derive(name, self.read_facts(graph), stated)
-            backend = self.make_backend(graph, spec, 1)
-        try:
-            samples, differs = examine(backend, spec, may_batch=not alone)
-        finally:
-            backend.close()
-        if spec.batched and differs:
-            spec = without_batch(spec)
-            samples = None if samples is None else {name: values[:, np.newaxis] for name, values in samples.items()}
-        return files, VersionContract(spec=spec, tokenizer=None, golden=None, generated=samples, alone=alone or differs)
+            backend = backend_of(files, serving.backend, self.default_backend)
+            return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend)
+        if self.require_verified:
+            raise VersionRefused(
+                f"{place.file or directory} is unverified: it has no golden samples; --require-verified asks for "
+                "golden samples"
+            )
+        reader = ForeignReader(
+            make_backend=self.make_backend,
+            make_savedmodel=self.make_savedmodel,
+            read_facts=self.read_facts,
+            has_tensorflow=self.has_tensorflow,
+            open_file=self.open_file,
+            private_dir=self.private_dir,
+            default_backend=self.default_backend,
+        )
+        return reader.read(place, version, serving.backend, threads=self._threads_of(serving))
 
-    def _open_instances(
-        self, files: VersionFiles, contract: VersionContract, serving: ServingPolicy, gate: Gate
-    ) -> list[Placed]:
+    def _threads_of(self, serving: ServingPolicy) -> int:
+        """Threads of one of the instances of a SavedModel."""
+        return max(1, self.threads // serving.instances)
+
+    def _open_instances(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> list[Placed]:
         """All instances of a version, verified, on the devices that serving.json asks for."""
-        if backend_of(files, serving.backend, self.default_backend) == "savedmodel":
+        files = read.files
+        if read.backend == "savedmodel":
             files.check_rest()
-            return open_all(serving.instances, lambda: self._open_savedmodel(files, contract.spec, serving, gate))
+            return open_all(serving.instances, lambda: self._open_savedmodel(read, serving, gate))
         graphs = _Graphs(files)
         with graphs.held() as graph:
             files.check_rest()
-            return open_all(serving.instances, self._opener(graphs, graph, contract, serving, gate))
+            return open_all(serving.instances, self._opener(graphs, graph, read.contract, serving, gate))
 
-    def _open_savedmodel(self, files: VersionFiles, spec: ModelSpec, serving: ServingPolicy, gate: Gate) -> Placed:
+    def _open_savedmodel(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
         placement = _place_savedmodel(serving.device)
-        threads = max(1, self.threads // serving.instances)
-        path = files.directory / SAVED_MODEL_FILE
-        backend = self.make_savedmodel(path, spec, threads, snapshot=files.saved_model)
+        backend = read.take() or self.make_savedmodel(
+            read.files.saved_model_file,
+            read.contract.spec,
+            self._threads_of(serving),
+            snapshot=read.files.saved_model,
+        )
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(

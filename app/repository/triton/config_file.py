@@ -10,13 +10,15 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from app.contract.files.regular import read_file, shown
+from app.contract.manifest import is_inside
 from app.errors import VersionRefused
 from app.repository.triton import CONFIG_FILE
 from app.repository.triton import config_pb2 as pb
 
 CONFIG_LIMIT_BYTES = 2**20
-_PLATFORMS = {"", "onnxruntime_onnx"}
-_BACKENDS = {"", "onnxruntime"}
+# As Triton names them -> as serving.json does.
+PLATFORMS = {"onnxruntime_onnx": "onnx", "tensorflow_savedmodel": "savedmodel"}
+BACKENDS = {"onnxruntime": "onnx", "tensorflow": "savedmodel"}
 # Fields that are followed, or only describe the model; all others that are set are passed over with a line in the log.
 _FOLLOWED = frozenset(
     {
@@ -87,10 +89,11 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
     """Why the model cannot be served as the file asks."""
     if config.name not in {"", name}:
         yield f"name is {shown(config.name)!r}, and the directory {name!r}; the two must be the same"
-    if config.platform not in _PLATFORMS:
-        yield f"platform {shown(config.platform)!r} is not run here; onnxruntime_onnx is"
-    if config.backend not in _BACKENDS:
-        yield f"backend {shown(config.backend)!r} is not run here; onnxruntime is"
+    for field, known in (("platform", PLATFORMS), ("backend", BACKENDS)):
+        if (stated := getattr(config, field)) and stated not in known:
+            yield f"{field} {shown(stated)!r} is not run here; {' and '.join(known)} are"
+    if config.platform and config.backend and PLATFORMS[config.platform] != BACKENDS[config.backend]:
+        yield f"platform {config.platform!r} and backend {config.backend!r} do not fit together"
     for field in ("sequence_batching", "ensemble_scheduling", "model_operations", "model_repository_agents"):
         if config.HasField(field):
             yield f"{field} is not supported"
@@ -103,8 +106,8 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
         yield "model_transaction_policy.decoupled is not supported"
     if config.max_batch_size < 0:
         yield f"max_batch_size is {config.max_batch_size}; 0 or more is accepted"
-    if config.default_model_filename not in {"", "model.onnx"}:
-        yield f"default_model_filename is {shown(config.default_model_filename)!r}; name the file model.onnx"
+    if (named := config.default_model_filename) and not is_inside(named):
+        yield f"default_model_filename is {shown(named)!r}; name a file or directory inside the version"
     for tensor in (*config.input, *config.output):
         for field in ("is_shape_tensor", "is_non_linear_format_io", "allow_ragged_batch", "optional"):
             if getattr(tensor, field, False):

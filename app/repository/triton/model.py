@@ -1,11 +1,13 @@
 """What a model directory that Triton served says of its model; protobuf is loaded only where there is such a file."""
 
 import logging
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.contract.derive import Stated
-from app.repository.layouts import has_own_versions
+from app.contract.files.tree import MODEL_ENTRIES
+from app.contract.manifest import MANIFEST_FILE
 from app.repository.triton import CONFIG_FILE
 
 log = logging.getLogger("atelier.repository")
@@ -37,16 +39,37 @@ def signature(model_directory: Path) -> Stated | None:
     return stated_signature(config, model_directory)
 
 
+def states_other_versions(model_directory: Path) -> bool:
+    """Whether there is a config.pbtxt of another tool's versions; next to versions of our own it is an export."""
+    if not (model_directory / CONFIG_FILE).exists():
+        return False
+    return not any((each / MANIFEST_FILE).is_file() for each in islice(model_directory.iterdir(), MODEL_ENTRIES))
+
+
 def serving_defaults(model_directory: Path) -> Defaults | None:
     """What config.pbtxt states; None without one, and next to versions of our own, for which it is an export.
 
     Raises:
         VersionRefused: see ``read_config``.
     """
-    if not (model_directory / CONFIG_FILE).exists() or has_own_versions(model_directory):
+    if not states_other_versions(model_directory):
         return None
     from app.repository.triton.config_file import read_config
     from app.repository.triton.settings import serving_document
 
     config = read_config(model_directory)
     return None if config is None else Defaults(serving_document(config), config.SerializeToString(deterministic=True))
+
+
+def model_filename(model_directory: Path) -> str:
+    """The file or directory, inside a version, that config.pbtxt names; "" if it names none.
+
+    Raises:
+        VersionRefused: see ``read_config``.
+    """
+    if not states_other_versions(model_directory):
+        return ""
+    from app.repository.triton.config_file import read_config
+
+    config = read_config(model_directory)
+    return "" if config is None else str(config.default_model_filename)

@@ -8,6 +8,7 @@ from app.contract.derive import Stated, StatedTensor
 from app.contract.files.regular import read_file
 from app.errors import VersionRefused
 from app.repository.triton import config_pb2 as pb
+from app.repository.triton.config_file import BACKENDS, PLATFORMS
 
 LABELS_LIMIT_BYTES = 2**20
 _DEVICES = {pb.ModelInstanceGroup.KIND_CPU: "cpu", pb.ModelInstanceGroup.KIND_GPU: "cuda"}
@@ -16,6 +17,8 @@ _DEVICES = {pb.ModelInstanceGroup.KIND_CPU: "cpu", pb.ModelInstanceGroup.KIND_GP
 def serving_document(config: pb.ModelConfig) -> dict[str, Any]:
     """The keys of serving.json that the file states."""
     document: dict[str, Any] = {}
+    if backend := BACKENDS.get(config.backend) or PLATFORMS.get(config.platform):
+        document["backend"] = backend
     if (policy := _version_policy(config.version_policy)) is not None:
         document["version_policy"] = policy
     if batching := _batching(config):

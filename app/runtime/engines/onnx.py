@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
-from app.contract.derive import GraphFacts, TensorFacts
+from app.contract.derive import GraphFacts, facts_of_onnx
 from app.contract.dtypes import NAMES
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import decoded, encoded
@@ -17,6 +16,7 @@ from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
+from app.runtime.engines.graph_shapes import GraphShapes
 from app.types import Array, Tensors
 
 _ERRORS_ONLY = 3
@@ -67,8 +67,7 @@ class OnnxBackend(Backend):
         self._batched = spec.batched
         self._strings_in = [each.name for each in spec.inputs if each.is_string]
         self._strings_out = [each.name for each in spec.outputs if each.is_string]
-        self._input_shapes = {each.name: each.graph_shape for each in spec.inputs if each.graph_shape is not None}
-        self._output_shapes = {each.name: each.shape for each in spec.outputs if each.graph_shape is not None}
+        self._shapes = GraphShapes.needed_for(spec)
 
     @property
     def session(self) -> Any:
@@ -87,10 +86,8 @@ class OnnxBackend(Backend):
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``."""
-        if not self._batched:
-            inputs = {name: values.reshape(values.shape[1:]) for name, values in inputs.items()}
-        if self._input_shapes:
-            inputs = {**inputs, **{name: _reshaped(inputs[name], shape) for name, shape in self._input_shapes.items()}}
+        if self._shapes is not None:
+            inputs = self._shapes.to_graph(inputs)
         try:
             if self._strings_in:
                 inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in}}
@@ -99,23 +96,16 @@ class OnnxBackend(Backend):
             raise BackendFailed(f"ONNX Runtime: {error}") from error
         if self._strings_out:
             answer |= {name: encoded(answer[name]) for name in self._strings_out}
-        if not self._batched:
-            return {name: values[np.newaxis] for name, values in answer.items()}
-        rows = row_count(inputs)
-        for name, values in answer.items():
-            if len(values) != rows:
-                raise BackendFailed(f"output {name!r} has {len(values)} rows for {rows} instances")
-        if self._output_shapes:
-            answer |= {name: _reshaped(answer[name], shape) for name, shape in self._output_shapes.items()}
-        return answer
+        if self._batched:
+            rows = row_count(inputs)
+            for name, values in answer.items():
+                if len(values) != rows:
+                    raise BackendFailed(f"output {name!r} has {len(values)} rows for {rows} instances")
+        return answer if self._shapes is None else self._shapes.from_graph(answer)
 
     def close(self) -> None:
         """Drop the session and its memory."""
         self._session = None
-
-
-def _reshaped(values: Array, shape: tuple[int, ...]) -> Array:
-    return values.reshape(len(values), *shape)
 
 
 def read_facts(graph: Graph) -> GraphFacts:
@@ -131,15 +121,7 @@ def read_facts(graph: Graph) -> GraphFacts:
         session = ort.InferenceSession(source, options, providers=_providers(None), enable_fallback=0)
     except Exception as error:
         raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
-    return GraphFacts(_facts(session.get_inputs()), _facts(session.get_outputs()))
-
-
-def _facts(nodes: list[Any]) -> tuple[TensorFacts, ...]:
-    """A size that has a name varies."""
-    return tuple(
-        TensorFacts(node.name, node.type, tuple(size if isinstance(size, int) else None for size in node.shape))
-        for node in nodes
-    )
+    return GraphFacts(facts_of_onnx(session.get_inputs()), facts_of_onnx(session.get_outputs()))
 
 
 def session_options(graph: Graph, threads: int) -> ort.SessionOptions:

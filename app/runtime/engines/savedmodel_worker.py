@@ -1,8 +1,8 @@
 """The process that runs a SavedModel: ``python -m app.runtime.engines.savedmodel_worker DIRECTORY THREADS``.
 
-Standard input is a stream socket. The worker loads the model and sends one frame with the signature, or with the error
-that prevented it. Then it answers every frame of inputs with one of outputs or with an error. It ends when the socket
-closes, and thus with the process that started it. TensorFlow is imported only here.
+Standard input is a stream socket. The worker loads the model and sends one frame with its signatures, or with the error
+that prevented it. Then it answers every frame of inputs, which names a signature, with one of outputs or with an error.
+It ends when the socket closes, and thus with the process that started it. TensorFlow is imported only here.
 """
 
 import os
@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.types import Array, Tensors
 
-SIGNATURE = "serving_default"
 # TensorFlow quotes whole graphs and tensors in its messages.
 _LONGEST_MESSAGE = 600
 
-Run = Callable[[Tensors], dict[str, Array]]
+# From the name of a signature and its inputs to its outputs.
+Run = Callable[[str, Tensors], dict[str, Array]]
 
 
 class CannotLoad(Exception):
@@ -42,7 +43,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
     """Send what was loaded, or why loading failed; then answer frames until the other end closes the socket.
 
     Args:
-        loads: returns the signature like ``load``, and the function that runs a batch.
+        loads: returns the signatures like ``load``, and the function that runs a batch.
     """
     # A Ctrl-C or a supervisor's signal reaches all processes of the service. The service first finishes its requests,
     # and closes the socket when it needs no more answers.
@@ -52,15 +53,15 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
         threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
         try:
             try:
-                signature, run = loads()
+                signatures, run = loads()
             except Exception as error:  # noqa: BLE001 - the error is passed to the caller of the load
                 send_frame(channel, {"error": _in_short(error)})
                 return
-            send_frame(channel, {"signature": signature})
+            send_frame(channel, {"signatures": signatures})
             while True:
-                _, inputs = receive_frame(channel)
+                header, inputs = receive_frame(channel)
                 try:
-                    outputs = run(inputs)
+                    outputs = run(header["signature"], inputs)
                 except Exception as error:  # noqa: BLE001 - the boundary of a batch: what went wrong is its answer
                     send_frame(channel, {"error": _in_short(error)})
                 else:
@@ -85,41 +86,43 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         threads: threads of one operation.
 
     Returns:
-        {"inputs": ..., "outputs": ...}, each name -> [dtype, rank with the batch], and the function that runs a batch.
+        Signature -> {"inputs": ..., "outputs": ...}, each name -> [element type, sizes with the batch], a size that
+        varies as None, and None in place of the sizes if their number is unknown; and the function that runs a batch.
 
     Raises:
-        CannotLoad: TensorFlow is not installed, or there is no signature ``serving_default``.
+        CannotLoad: TensorFlow is not installed.
     """
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise CannotLoad(
-            f"TensorFlow cannot be imported ({error}); install it with `pip install -r requirements/train.txt` or "
-            "`pip install 'atelier[savedmodel]'`"
-        ) from error
+        raise CannotLoad(f"TensorFlow cannot be imported ({error}); {HOW_TO_INSTALL}") from error
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(directory))
-    if SIGNATURE not in loaded.signatures:
-        raise CannotLoad(f"it has no signature {SIGNATURE!r}; it has {sorted(loaded.signatures)}")
-    function = loaded.signatures[SIGNATURE]
-    signature = {
-        "inputs": _described(function.structured_input_signature[1]),
-        "outputs": _described(function.structured_outputs),
+    functions = dict(loaded.signatures)
+    signatures = {
+        name: {
+            "inputs": _described(function.structured_input_signature[1]),
+            "outputs": _described(function.structured_outputs),
+        }
+        for name, function in functions.items()
     }
 
-    def run(inputs: Tensors) -> dict[str, Array]:
-        outputs = function(**{name: tf.constant(values) for name, values in inputs.items()})
-        return {name: np.asarray(values.numpy()) for name, values in outputs.items()}
+    def run(signature: str, inputs: Tensors) -> dict[str, Array]:
+        outputs = functions[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+        return {
+            name: np.asarray(values.numpy(), object if values.dtype == tf.string else None)
+            for name, values in outputs.items()
+        }
 
-    run.loaded = loaded  # type: ignore[attr-defined]  # the signature references its variables only weakly
-    return signature, run
+    run.loaded = loaded  # type: ignore[attr-defined]  # a signature references its variables only weakly
+    return signatures, run
 
 
 def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:
-    """Name -> [dtype, rank]; an unknown rank is -1."""
+    """Name -> [element type, sizes]."""
     return {
-        name: [tensor.dtype.name, -1 if tensor.shape.rank is None else tensor.shape.rank]
+        name: [tensor.dtype.name, None if tensor.shape.rank is None else tensor.shape.as_list()]
         for name, tensor in tensors.items()
     }
 

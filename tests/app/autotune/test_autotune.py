@@ -13,6 +13,7 @@ from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.contract.golden import Golden
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.loader import Loader
+from app.repository.places import Places
 from app.repository.policy_file import read_policy
 from app.repository.serving_file import write_batching
 from app.runtime.backend import Backend
@@ -141,7 +142,7 @@ def run_bench(tmp_path, settings, *, fails=False, concurrency=4):
     golden = Golden.read(directory)
     backend, observed, slices = WordsBackend(golden), Observed(), []
     loader = Loader(
-        models_dir=tmp_path,
+        places=Places(tmp_path),
         make_backend=lambda *_: backend,
         threads=1,
         observer_for=lambda *_: observed,

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from app.batching.work import RequestOptions
 from app.contract.golden import Golden
 from app.lifecycle.loading.loader import Loader
+from app.repository.places import Places
 from app.repository.scan import scan
 from app.runtime.engines.onnx import OnnxBackend
 from app.serving.predictor import predict
 from app.telemetry.metrics import Metrics
 
 MODELS = Path(__file__).parents[3] / "models"
-NAMES = sorted(scan(MODELS))
+NAMES = sorted(scan(Places(MODELS)))
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,11 @@ def loaded(request, tmp_path_factory, loop):
     metrics = Metrics()
     models = tmp_path_factory.mktemp("models")
     (models / request.param).mkdir()
-    for version in scan(MODELS)[request.param]:
+    for version in scan(Places(MODELS))[request.param]:
         (models / request.param / str(version)).symlink_to(MODELS / request.param / str(version))
     (models / request.param / "serving.json").write_text('{"batching": {"max_batch_size": 8, "max_queue_s": 3600}}')
     loader = Loader(
-        models_dir=models,
+        places=Places(models),
         make_backend=OnnxBackend,
         threads=2,
         observer_for=metrics.for_version,
@@ -46,7 +47,7 @@ def loaded(request, tmp_path_factory, loop):
         pixel_limit=10**6,
         clock=time.perf_counter,
     )
-    name, version = request.param, scan(MODELS)[request.param][0]
+    name, version = request.param, scan(Places(MODELS))[request.param][0]
     model = loader.load(name, version)
     golden = Golden.read(MODELS / name / str(version)).inputs
     rows = [{key: values[i : i + 1] for key, values in golden.items()} for i in range(len(next(iter(golden.values()))))]

@@ -20,6 +20,7 @@ from app.contract.manifest import write_manifest
 from app.contract.version_files import VersionFiles
 from app.errors import ServingError, VersionRefused
 from app.lifecycle.loading.loader import Loader
+from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import SavedModelBackend
 from tests.app.wiring.test_process_limits import STUB
@@ -67,7 +68,7 @@ class Bench:
         options = {"private_dir": models.parent / "private", "make_backend": make_backend} | options
         options["private_dir"].mkdir(exist_ok=True)
         self.loader = Loader(
-            models_dir=models,
+            places=Places(models),
             threads=1,
             observer_for=lambda *_: Observed(),
             inline_below_s=1.0,

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from app.repository.places import Places
 from app.repository.scan import Unreadable, directories, fingerprint, scan, snapshot
 
 
@@ -21,22 +22,28 @@ def test_permissions_that_are_given_back_are_noticed(models):
     settings = models / "m" / "serving.json"
     settings.write_text("{}")
     settings.chmod(0)
-    before = snapshot(models), fingerprint(models / "m")
+    before = snapshot(Places(models)), fingerprint(models / "m")
     settings.chmod(0o644)
-    assert snapshot(models)["m"] != before[0]["m"]
+    assert snapshot(Places(models))["m"] != before[0]["m"]
     assert fingerprint(models / "m") != before[1]
 
 
 def test_links_in_circles_end_and_their_coming_and_going_is_noticed(models):
-    before = snapshot(models)
+    before = snapshot(Places(models))
     for name in "ab":
         (models / "m" / "1" / name).symlink_to(".")
         (models / "m" / name).symlink_to("..")
-    after = snapshot(models)
+    after = snapshot(Places(models))
     assert after["m"] != before["m"]
     assert after["other"] == before["other"]
-    assert scan(models) == {"m": [1], "other": [1]}
-    assert directories(models) == [models, models / "m", models / "m" / "1", models / "other", models / "other" / "1"]
+    assert scan(Places(models)) == {"m": [1], "other": [1]}
+    assert directories(Places(models)) == [
+        models,
+        models / "m",
+        models / "m" / "1",
+        models / "other",
+        models / "other" / "1",
+    ]
 
 
 def test_a_version_behind_a_link_is_looked_into(models, tmp_path):
@@ -44,11 +51,11 @@ def test_a_version_behind_a_link_is_looked_into(models, tmp_path):
     (store / "variables").mkdir(parents=True)
     (store / "manifest.json").write_text("{}")
     (models / "m" / "2").symlink_to(store)
-    before = snapshot(models)
-    assert scan(models)["m"] == [2, 1]
-    assert {models / "m" / "2", models / "m" / "2" / "variables"} <= set(directories(models))
+    before = snapshot(Places(models))
+    assert scan(Places(models))["m"] == [2, 1]
+    assert {models / "m" / "2", models / "m" / "2" / "variables"} <= set(directories(Places(models)))
     (store / "variables" / "data").write_text("weights")
-    assert snapshot(models)["m"] != before["m"]
+    assert snapshot(Places(models))["m"] != before["m"]
 
 
 def test_too_many_files_are_a_matter_of_their_model(models):
@@ -57,19 +64,19 @@ def test_too_many_files_are_a_matter_of_their_model(models):
     mark = fingerprint(models / "m" / "1")
     assert mark == Unreadable(f"{models / 'm' / '1'} has more than 4096 files and directories below it")
     assert fingerprint(models / "other" / "1") == fingerprint(models / "other" / "1")
-    assert snapshot(models).keys() == {"m", "other"}
+    assert snapshot(Places(models)).keys() == {"m", "other"}
 
 
 def test_links_that_lead_nowhere_or_to_themselves_are_no_models(models):
     (models / "gone").symlink_to("nowhere")
     (models / "self").symlink_to("self")
     (models / "m" / "3").symlink_to("3")
-    assert scan(models) == {"m": [1], "other": [1]}
-    assert snapshot(models).keys() == {"m", "other"}
+    assert scan(Places(models)) == {"m": [1], "other": [1]}
+    assert snapshot(Places(models)).keys() == {"m", "other"}
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"two\nlines", b"\x1b[31m"])
 def test_directories_whose_names_cannot_be_printed_are_left_out(models, name):
     (models / os.fsdecode(name) / "1").mkdir(parents=True)
     (models / os.fsdecode(name) / "1" / "manifest.json").write_text("{}")
-    assert scan(models).keys() == snapshot(models).keys() == {"m", "other"}
+    assert scan(Places(models)).keys() == snapshot(Places(models)).keys() == {"m", "other"}

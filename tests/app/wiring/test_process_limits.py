@@ -14,6 +14,7 @@ from app.contract.model_spec import SAVED_MODEL_FILE
 from app.control.model_config import model_config
 from app.errors import BackendHung
 from app.lifecycle.loading.loader import Loader
+from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import GRACE_S, SavedModelBackend
 from app.telemetry.metrics import Metrics
@@ -34,7 +35,7 @@ def load(tmp_path):
     write_manifest(directory)
     models, metrics = [], Metrics()
     loader = Loader(
-        models_dir=tmp_path,
+        places=Places(tmp_path),
         make_backend=OnnxBackend,
         threads=1,
         observer_for=metrics.for_version,

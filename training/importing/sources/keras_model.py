@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.derive import GraphFacts, TensorFacts
-from app.contract.dtypes import NAMES
 from app.contract.files.regular import shown
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
@@ -164,5 +163,4 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _facts(name: str, tensor: Any) -> TensorFacts:
     dtype = getattr(tensor.dtype, "name", tensor.dtype)
-    known = next((names.onnx for own, names in NAMES.items() if own == dtype), f"tensor({dtype})")
-    return TensorFacts(name, known, tuple(None if size is None else int(size) for size in tensor.shape))
+    return TensorFacts(name, dtype, tuple(None if size is None else int(size) for size in tensor.shape))

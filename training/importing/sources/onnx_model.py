@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
+from app.contract.derive import GraphFacts, facts_of_onnx
 from app.contract.files.regular import shown
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import decoded, encoded
@@ -16,7 +16,6 @@ from training.importing.sources.source import Source, in_short
 
 _EXTERNAL = 1  # TensorProto.DataLocation
 _NO_AXES_INPUT = 12  # up to this opset the axes of Unsqueeze are an attribute
-_STRING = "tensor(string)"
 
 
 class OnnxSource(Source):
@@ -58,15 +57,15 @@ class OnnxSource(Source):
             )
         except Exception as error:
             raise SourceRefused(f"{shown(path)}: ONNX Runtime cannot load the graph: {in_short(error)}") from error
-        self.facts = GraphFacts(_facts(self._session.get_inputs()), _facts(self._session.get_outputs()))
+        self.facts = GraphFacts(facts_of_onnx(self._session.get_inputs()), facts_of_onnx(self._session.get_outputs()))
 
     def run(self, inputs: Tensors) -> Tensors:
         """ONNX Runtime, one thread."""
-        texts = {each.name: decoded(inputs[each.name]) for each in self.facts.inputs if each.onnx_type == _STRING}
+        texts = {each.name: decoded(inputs[each.name]) for each in self.facts.inputs if each.element == "string"}
         names = [each.name for each in self.facts.outputs]
         answers = dict(zip(names, self._session.run(names, {**inputs, **texts}), strict=True))
         return {
-            each.name: encoded(answers[each.name]) if each.onnx_type == _STRING else answers[each.name]
+            each.name: encoded(answers[each.name]) if each.element == "string" else answers[each.name]
             for each in self.facts.outputs
         }
 
@@ -102,11 +101,3 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from _tensors(attribute.g)
             for inner in attribute.graphs:
                 yield from _tensors(inner)
-
-
-def _facts(nodes: list[Any]) -> tuple[TensorFacts, ...]:
-    """A size that has a name varies."""
-    return tuple(
-        TensorFacts(node.name, node.type, tuple(size if isinstance(size, int) else None for size in node.shape))
-        for node in nodes
-    )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.derive import GraphFacts, TensorFacts
-from app.contract.dtypes import NAMES
 from app.contract.files.regular import shown
 from app.contract.files.tree import walk
 from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
@@ -126,7 +125,5 @@ def _facts(path: Path, tensors: dict[str, Any]) -> tuple[TensorFacts, ...]:
     for name, tensor in tensors.items():
         if tensor.shape.rank is None:
             raise SourceRefused(f"{shown(path)}: the shape of {name!r} has no known rank; export it with a signature")
-        dtype = tensor.dtype.name
-        known = next((names.onnx for own, names in NAMES.items() if own == dtype), f"tensor({dtype})")
-        facts.append(TensorFacts(name, known, tuple(tensor.shape.as_list())))
+        facts.append(TensorFacts(name, tensor.dtype.name, tuple(tensor.shape.as_list())))
     return tuple(facts)

@@ -15,6 +15,7 @@ from app.errors import BackendFailed, ModelNotReady, VersionRefused
 from app.lifecycle.loading.device_choice import DeviceChooser
 from app.lifecycle.loading.loader import Loader
 from app.lifecycle.registry import Registry
+from app.repository.places import Places
 from app.runtime.backend import Backend
 from app.runtime.devices import Device
 from app.runtime.engines.onnx import OnnxBackend
@@ -68,7 +69,7 @@ class Machine:
             return self.opened[-1][0]
 
         self.loader = Loader(
-            models_dir=models,
+            places=Places(models),
             make_backend=cpu,
             threads=1,
             observer_for=lambda *_: Observed(),

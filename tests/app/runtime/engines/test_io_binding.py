@@ -10,6 +10,7 @@ from app.contract.golden import Golden
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed
+from app.repository.places import Places
 from app.repository.scan import scan
 from app.runtime.engines.io_binding import BoundBackend, OrdinaryMemory
 from app.runtime.engines.onnx import OnnxBackend
@@ -17,7 +18,7 @@ from app.runtime.warmup import batch_sizes_up_to
 from tests.support.tiny_models import write_fragile_model, write_words_model
 
 MODELS = Path(__file__).parents[4] / "models"
-PUBLISHED = [(name, version) for name, versions in sorted(scan(MODELS).items()) for version in versions]
+PUBLISHED = [(name, version) for name, versions in sorted(scan(Places(MODELS)).items()) for version in versions]
 
 
 class CountedMemory(OrdinaryMemory):

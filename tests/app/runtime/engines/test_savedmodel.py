@@ -230,7 +230,7 @@ def test_without_tensorflow_it_is_said_what_to_install(start, tmp_path, monkeypa
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     worker = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
-    with pytest.raises(VersionRefused, match=r"No module named 'tensorflow'.*pip install -r requirements/train.txt"):
+    with pytest.raises(VersionRefused, match=r"No module named 'tensorflow'.*make serve SAVEDMODEL=1"):
         start(command=worker)
 
 

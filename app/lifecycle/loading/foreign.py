@@ -1,0 +1,183 @@
+"""Reads versions that other tools wrote: the contract comes from the graph, and samples are generated."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.contract.derive import GraphFacts, Stated, derive, without_batch
+from app.contract.files.regular import Opener
+from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
+from app.contract.unlisted import check_links, list_file, list_files
+from app.contract.version_files import Graph, VersionFiles
+from app.errors import TensorFlowMissing, VersionRefused
+from app.lifecycle.loading.unverified import examine
+from app.lifecycle.loading.version_contract import VersionContract
+from app.repository.layouts import ForeignFiles, foreign_files
+from app.repository.places import Place
+from app.repository.policy import BackendName
+from app.repository.triton.model import signature
+from app.runtime.backend import Backend
+from app.runtime.engines.savedmodel import SIGNATURE, SavedModelBackend
+from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
+
+# A protocol buffer has at most that many bytes.
+GRAPH_LIMIT_BYTES = 2**31 - 1
+
+
+@dataclass(kw_only=True)
+class VersionOnDisk:
+    """A version as it was read, before it is opened to serve.
+
+    Attributes:
+        files: of the version.
+        contract: as written, or derived from its graph.
+        backend: what runs it.
+        running: a backend that was opened to read it, for the first instance; None if it is taken, or there is none.
+    """
+
+    files: VersionFiles
+    contract: VersionContract
+    backend: BackendName
+    running: Backend | None = None
+
+    def take(self) -> Backend | None:
+        """The running backend, which the caller closes from now on."""
+        running, self.running = self.running, None
+        return running
+
+    def close(self) -> None:
+        """Close the running backend if nobody has taken it."""
+        if (running := self.take()) is not None:
+            running.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignReader:
+    """Reads versions without model.json.
+
+    Attributes:
+        make_backend, make_savedmodel, read_facts, open_file, private_dir, default_backend, has_tensorflow: see
+            ``Loader``.
+    """
+
+    make_backend: Callable[[Graph, ModelSpec, int], Backend]
+    make_savedmodel: Callable[..., SavedModelBackend]
+    read_facts: Callable[[Graph], GraphFacts]
+    has_tensorflow: Callable[[], bool]
+    open_file: Opener
+    private_dir: Path
+    default_backend: BackendName
+
+    def read(self, place: Place, version: int, stated: BackendName | None, *, threads: int) -> VersionOnDisk:
+        """The files and the contract of a version. Blocks.
+
+        Args:
+            place: of its model.
+            version: its number.
+            stated: backend that the settings of the model ask for; None takes the default, or the only one possible.
+            threads: of a SavedModel.
+
+        Raises:
+            VersionRefused: its files cannot be served, or not by that backend.
+        """
+        if place.file is not None:
+            _choose(place.file, ForeignFiles(place.file.name, None), stated, self.default_backend)
+            _check_size(place.file)
+            files = VersionFiles(
+                place.file.parent,
+                place=self.private_dir,
+                opener=self.open_file,
+                manifest=list_file(place.file, self.open_file),
+                graph_file=place.file.name,
+                others=True,
+            )
+            return self._graph(place.name, files, None)
+        directory = place.directory / str(version)
+        found = foreign_files(directory)
+        backend = _choose(directory, found, stated, self.default_backend)
+        if backend == "savedmodel" and not self.has_tensorflow():
+            raise TensorFlowMissing(f"{directory}: TensorFlow is not installed; {HOW_TO_INSTALL}")
+        settings = signature(place.directory)
+        _check_paths(directory, found, backend)
+        files = VersionFiles(
+            directory,
+            place=self.private_dir,
+            opener=self.open_file,
+            manifest=list_files(directory, self.open_file),
+            graph_file=found.graph or ONNX_FILE,
+            saved_model_at=found.saved_model or "",
+        )
+        if backend == "onnx":
+            return self._graph(place.name, files, settings)
+        return self._saved_model(place.name, files, settings, threads)
+
+    def _graph(self, name: str, files: VersionFiles, stated: Stated | None) -> VersionOnDisk:
+        with files.graph() as graph:
+            spec, alone = derive(name, self.read_facts(graph), stated)
+            spec = spec.with_utf8_inputs()  # ONNX Runtime's strings
+            backend = self.make_backend(graph, spec, 1)
+        try:
+            contract = _examined(backend, spec, alone)
+        finally:
+            backend.close()
+        return VersionOnDisk(files=files, contract=contract, backend="onnx")
+
+    def _saved_model(self, name: str, files: VersionFiles, stated: Stated | None, threads: int) -> VersionOnDisk:
+        path = files.saved_model_file
+        alone = ""
+
+        def contract_of(signatures: dict[str, GraphFacts]) -> ModelSpec:
+            nonlocal alone
+            if (facts := signatures.get(SIGNATURE)) is None:
+                raise VersionRefused(f"{path}: it has no signature {SIGNATURE!r}; it has {sorted(signatures)}")
+            spec, alone = derive(name, facts, stated)
+            return spec
+
+        backend = self.make_savedmodel(path, contract_of, threads, snapshot=files.saved_model)
+        try:
+            contract = _examined(backend, backend.spec, alone)
+            if contract.spec is not backend.spec:
+                backend.follow(contract.spec)
+        except BaseException:
+            backend.close()
+            raise
+        return VersionOnDisk(files=files, contract=contract, backend="savedmodel", running=backend)
+
+
+def _choose(path: Path, found: ForeignFiles, stated: BackendName | None, default: BackendName) -> BackendName:
+    """What runs a version: as its model's settings state, else the default, else the only one that can."""
+    files: dict[BackendName, str | None] = {"onnx": found.graph, "savedmodel": found.saved_model}
+    able = [name for name, file in files.items() if file is not None]
+    if stated is not None and stated not in able:
+        raise VersionRefused(f"{path}: backend is {stated!r}, and the version has {found.in_words} alone")
+    return stated or (default if default in able else able[0])
+
+
+def _check_paths(directory: Path, found: ForeignFiles, backend: BackendName) -> None:
+    """Refuse links that lead out of the version, and a graph that is too large, before anything is read."""
+    if backend == "savedmodel":
+        inside = found.saved_model or ""
+        path = directory / inside / SAVED_MODEL_FILE
+    else:
+        inside = found.graph or ""
+        path = directory / inside
+    if backend == "savedmodel" or found.is_named:
+        check_links(directory, inside)
+    _check_size(path)
+
+
+def _check_size(path: Path) -> None:
+    if (size := os.stat(path).st_size) > GRAPH_LIMIT_BYTES:
+        raise VersionRefused(f"{path} has {size} bytes; a graph has at most {GRAPH_LIMIT_BYTES}")
+
+
+def _examined(backend: Backend, spec: ModelSpec, alone: str) -> VersionContract:
+    """The contract of a backend, as far as generated inputs confirm it."""
+    samples, differs = examine(backend, spec, may_batch=not alone)
+    if spec.batched and differs:
+        spec = without_batch(spec)
+        samples = None if samples is None else {name: values[:, np.newaxis] for name, values in samples.items()}
+    return VersionContract(spec=spec, tokenizer=None, golden=None, generated=samples, alone=alone or differs)

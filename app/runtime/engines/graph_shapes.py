@@ -1,0 +1,41 @@
+"""Between the tensors of a batch and those of a graph that has no batch, or other shapes than clients see."""
+
+import numpy as np
+
+from app.contract.model_spec import ModelSpec
+from app.types import Array, Tensors
+
+
+class GraphShapes:
+    """Converts the inputs and outputs of one contract.
+
+    Args:
+        spec: of the model.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._batched = spec.batched
+        self._inputs = {each.name: each.graph_shape for each in spec.inputs if each.graph_shape is not None}
+        self._outputs = {each.name: each.shape for each in spec.outputs if each.graph_shape is not None}
+
+    @classmethod
+    def needed_for(cls, spec: ModelSpec) -> "GraphShapes | None":
+        """The conversion; None if the tensors of a batch are those of the graph."""
+        shapes = cls(spec)
+        return shapes if shapes._inputs or shapes._outputs or not spec.batched else None
+
+    def to_graph(self, inputs: Tensors) -> Tensors:
+        """Inputs as the graph takes them, from (rows, *shape) each."""
+        if not self._batched:
+            return {name: values.reshape(values.shape[1:]) for name, values in inputs.items()}
+        return {**inputs, **{name: _reshaped(inputs[name], shape) for name, shape in self._inputs.items()}}
+
+    def from_graph(self, outputs: Tensors) -> dict[str, Array]:
+        """Outputs (rows, *shape), from those of the graph."""
+        if not self._batched:
+            return {name: values[np.newaxis] for name, values in outputs.items()}
+        return {**outputs, **{name: _reshaped(outputs[name], shape) for name, shape in self._outputs.items()}}
+
+
+def _reshaped(values: Array, shape: tuple[int, ...]) -> Array:
+    return values.reshape(len(values), *shape)

@@ -1,0 +1,91 @@
+"""The process of a SavedModel, as the service sees it: started, asked, and ended."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.runtime.engines.tensor_frames import receive_frame, send_frame
+from app.types import Array, Tensors
+
+HOW_TO_INSTALL = "to serve SavedModels: make serve SAVEDMODEL=1, or pip install -r requirements/savedmodel.txt"
+STOP_TIMEOUT_S = 5.0
+# A longer limit means no limit: poll() counts milliseconds in 32 bits.
+_LONGEST_WAIT_S = 2e6
+# Notices and warnings of TensorFlow, and stack traces.
+_NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
+
+
+class SavedModelProcess:
+    """One process: its socket, its last line on standard error, and whether it has answered a batch yet."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        # The package may have been found through the working directory or --app-dir.
+        places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, places)),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        try:
+            with theirs:
+                self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                    command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+                )
+        except BaseException:
+            self._channel.close()
+            raise
+        self.has_answered = False
+        self._said = ""
+        self._reader = threading.Thread(target=self._read, name="savedmodel-stderr", daemon=True)
+        self._reader.start()
+
+    def wait_ready(self, timeout_s: float) -> dict[str, Any]:
+        """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if loading fails."""
+        self._channel.settimeout(timeout_s)
+        return receive_frame(self._channel)[0]
+
+    def ask(self, signature: str, inputs: Tensors, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send one batch for a signature and wait for its answer.
+
+        TimeoutError if no data moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
+        process dies.
+        """
+        self._channel.settimeout(limit_s if limit_s < _LONGEST_WAIT_S else None)
+        send_frame(self._channel, {"signature": signature}, inputs)
+        answer = receive_frame(self._channel)
+        self.has_answered = True
+        return answer
+
+    def kill(self) -> None:
+        """Kill the process and wait for its end."""
+        self.process.kill()
+        self.stop()
+
+    def stop(self) -> str:
+        """Close the socket, wait until the process has ended, kill it if it does not. Returns how it ended."""
+        self._channel.close()
+        try:
+            code = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._reader.join(STOP_TIMEOUT_S)
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"{how}: {self._said}" if self._said else how
+
+    def _read(self) -> None:
+        """Keep the last line that may explain why the process ended."""
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            for line in stderr:
+                text = line.decode(errors="replace").rstrip()
+                if text and not _NO_REASON.match(text):
+                    self._said = text

@@ -1,0 +1,316 @@
+"""SavedModels that other tools wrote, in TensorFlow Serving's layout and in Triton's, with nothing of Atelier's."""
+
+import base64
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from onnx import TensorProto, helper
+
+from app.edge.codec.datatypes import join_bytes
+from tests.e2e.test_bare_models import reason, write_graph
+from tests.e2e.test_grpc import GrpcService
+from tests.support.images import png
+from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_words
+
+# TensorFlow takes some seconds to start, and each SavedModel has a process of its own.
+PATIENCE_S = 300
+OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+def write_good(models):
+    write_line(models / "line" / "1")
+    write_brightness(models / "brightness" / "1")
+    write_words(models / "words" / "1" / "model.savedmodel")
+    write_saved_model(models / "four" / "1", {"serving_default": (lambda x: {"y": x + 1.0}, {"x": spec([4])})})
+    write_line(models / "both" / "1", slope=3.0)
+    write_tripled(models, "both", slope=30.0)
+    write_tripled(models, "graph", slope=30.0)
+    (models / "served" / "1").mkdir(parents=True)
+    shutil.copytree(models / "line" / "1", models / "served" / "1" / "net")
+    (models / "served" / "config.pbtxt").write_text(
+        """
+        backend: "tensorflow" default_model_filename: "net" max_batch_size: 16
+        input { name: "x" data_type: TYPE_FP32 dims: 3 }
+        output { name: "y" data_type: TYPE_FP32 dims: 3 }
+        """
+    )
+
+
+def write_tripled(models, name, *, slope):
+    """An ONNX graph, y = slope * x."""
+    directory = models / name / "1"
+    there = directory.is_dir()
+    write_graph(
+        models,
+        f".{name}" if there else name,
+        [helper.make_node("Mul", ["x", "slope"], ["y"])],
+        [("x", TensorProto.FLOAT, ["rows", 3])],
+        [("y", TensorProto.FLOAT, ["rows", 3])],
+        {"slope": np.float32(slope)},
+    )
+    if there:
+        (models / f".{name}" / "1" / "model.onnx").rename(directory / "model.onnx")
+        shutil.rmtree(models / f".{name}")
+
+
+def write_garbage(models):
+    directory = models / "garbage" / "1"
+    directory.mkdir(parents=True)
+    (directory / "saved_model.pb").write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f not a protocol buffer")
+
+
+def write_half(models):
+    """A copy that has not come to the weights yet."""
+    directory = models / "half" / "1"
+    shutil.copytree(models / "line" / "1", directory)
+    shutil.rmtree(directory / "variables")
+
+
+def write_without_default(models):
+    write_line(models / "other-signature" / "1", signature="score")
+
+
+def write_unknown_rank(models):
+    write_saved_model(models / "rankless" / "1", {"serving_default": (lambda x: {"y": x * 2.0}, {"x": spec(None)})})
+
+
+def write_bfloat16(models):
+    write_saved_model(
+        models / "short" / "1", {"serving_default": (lambda x: {"y": x}, {"x": spec([None, 2], "bfloat16")})}
+    )
+
+
+def write_huge(models):
+    directory = models / "huge" / "1"
+    directory.mkdir(parents=True)
+    with (directory / "saved_model.pb").open("wb") as file:
+        file.truncate(3 * 2**30)
+
+
+def write_links_out(models):
+    outside = models.parent / "outside"
+    write_line(outside)
+    directory = models / "linked" / "1"
+    directory.mkdir(parents=True)
+    (directory / "saved_model.pb").symlink_to(outside / "saved_model.pb")
+    (directory / "variables").mkdir()
+    for path in (outside / "variables").iterdir():
+        shutil.copy(path, directory / "variables")
+    directory = models / "linked-directory" / "1"
+    directory.mkdir(parents=True)
+    shutil.copy(outside / "saved_model.pb", directory)
+    (directory / "variables").symlink_to(outside / "variables")
+
+
+def write_fifo(models):
+    directory = models / "fifo" / "1"
+    directory.mkdir(parents=True)
+    os.mkfifo(directory / "saved_model.pb")
+
+
+REFUSED = {
+    "a SavedModel that is garbage": (write_garbage, "garbage", "garbage/1/saved_model.pb: "),
+    "a copy without the weights": (write_half, "half", "half/1/saved_model.pb: "),
+    "no signature serving_default": (
+        write_without_default,
+        "other-signature",
+        "it has no signature 'serving_default'; it has ['score']",
+    ),
+    "an unknown rank": (write_unknown_rank, "rankless", "'x' has an unknown number of dimensions; export the model"),
+    "elements that are not served": (write_bfloat16, "short", "input 'x' is a bfloat16; tensors of bool, uint8"),
+    "a file that says it is huge": (write_huge, "huge", "saved_model.pb has 3221225472 bytes; a graph has at most"),
+    "a link to a file outside": (write_links_out, "linked", "saved_model.pb is a link to a directory, or leads out of"),
+    "a link to a directory outside": (write_links_out, "linked-directory", "variables is a link to a directory, or"),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """All SavedModels next to each other, good and bad."""
+    models = tmp_path_factory.mktemp("saved-models") / "models"
+    models.mkdir()
+    write_good(models)
+    for write in dict.fromkeys(write for write, _, _ in REFUSED.values()):
+        write(models)
+    write_fifo(models)
+    service = GrpcService(models, wait_ready=False)
+    service.says("models serve", within_s=PATIENCE_S)
+    yield service
+    assert "Traceback" not in service.log
+    assert service.stop() == 0
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def picture(value):
+    return png(np.full((8, 6), value, np.uint8))
+
+
+def test_a_saved_model_serves_with_what_its_signature_says(service):
+    metadata = service.client.get("/v2/models/line").json()
+    assert metadata["platform"] == "tensorflow_savedmodel"
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+    assert metadata["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}]
+    reply = service.client.post("/v1/models/line:predict", json={"instances": [[1, 2, 3], [0, 0, 1]]})
+    assert reply.json() == {"predictions": [[1, 3, 5], [-1, -1, 1]]}
+    assert reason(service, "line") == (
+        "READY",
+        "unverified: it has no golden samples; its batches agree with single instances",
+    )
+    assert service.metric("atelier_model_verified", model="line") == 0
+
+
+def test_a_first_dimension_that_is_fixed_is_part_of_the_tensor(service):
+    assert service.client.get("/v2/models/four").json()["inputs"][0]["shape"] == [4]
+    reply = service.client.post("/v1/models/four:predict", json={"inputs": [1, 2, 3, 4]})
+    assert reply.json() == {"outputs": [2, 3, 4, 5]}
+    assert "each request runs as a whole" in reason(service, "four")[1]
+    reply = service.client.post("/v1/models/four:predict", json={"inputs": [1, 2, 3]})
+    assert reply.status_code == 400
+
+
+def test_a_version_with_both_follows_the_settings_and_one_with_one_runs_by_that(service):
+    rows = {"instances": [[1, 2, 3]]}
+    assert service.client.post("/v1/models/both:predict", json=rows).json() == {"predictions": [[30, 60, 90]]}
+    assert service.client.post("/v1/models/graph:predict", json=rows).json() == {"predictions": [[30, 60, 90]]}
+    (service.models / "both" / "serving.json").write_text('{"backend": "savedmodel"}')
+    reply = service.client.post("/v2/repository/models/both/load", timeout=PATIENCE_S)
+    assert reply.status_code == 200, reply.text
+    assert service.client.post("/v1/models/both:predict", json=rows).json() == {"predictions": [[2, 5, 8]]}
+
+
+def test_tritons_settings_name_the_directory_of_the_saved_model(service):
+    config = service.client.get("/v2/models/served/config").json()
+    assert (config["platform"], config["max_batch_size"]) == ("tensorflow_savedmodel", 16)
+    given = triton_grpc.InferInput("x", [2, 3], "FP32")
+    given.set_data_from_numpy(np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+    assert service.triton.infer("served", [given]).as_numpy("y").tolist() == [[1, 3, 5], [7, 9, 11]]
+
+
+def test_images_that_the_graph_decodes_share_batches(service):
+    assert "its batches agree with single instances" in reason(service, "brightness")[1]
+
+
+@pytest.mark.parametrize("layout", ["rows", "named rows", "columns", "named columns"])
+def test_bytes_over_v1_are_base64(service, layout):
+    encoded = [b64(picture(0)), b64(picture(255))]
+    body, answer = {
+        "rows": ({"instances": encoded}, {"predictions": [0, 1]}),
+        "named rows": ({"instances": [{"image_bytes": each} for each in encoded]}, {"predictions": [0, 1]}),
+        "columns": ({"inputs": encoded}, {"outputs": [0, 1]}),
+        "named columns": ({"inputs": {"image_bytes": encoded}}, {"outputs": [0, 1]}),
+    }[layout]
+    assert service.client.post("/v1/models/brightness:predict", json=body).json() == answer
+
+
+@pytest.mark.parametrize("headers", [OCTETS, {"Content-Type": "image/png"}], ids=["octets", "png"])
+def test_a_raw_body_is_one_string(service, headers):
+    reply = service.client.post("/v1/models/brightness:predict", content=picture(255), headers=headers)
+    assert reply.json() == {"predictions": [1]}
+
+
+def test_a_raw_body_over_v2_is_one_string(service):
+    headers = {**OCTETS, "Inference-Header-Content-Length": "0"}
+    reply = service.client.post("/v2/models/brightness/infer", content=picture(255), headers=headers)
+    assert np.frombuffer(reply.content[-4:], np.float32) == [1]
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_bytes_over_v2_with_tritons_client(service, is_binary):
+    client = triton_http.InferenceServerClient(service.url.removeprefix("http://"))
+    texts = np.array([b"a small text", "Zürich".encode()], object)
+    tensor = triton_http.InferInput("text", [2], "BYTES")
+    tensor.set_data_from_numpy(texts, binary_data=is_binary)
+    wanted = [triton_http.InferRequestedOutput(name, binary_data=is_binary) for name in ("upper", "length")]
+    found = client.infer("words", [tensor], outputs=wanted)
+    assert found.as_numpy("length").tolist() == [12, 7]
+    first = found.as_numpy("upper")[0]
+    assert (first if isinstance(first, str) else first.decode()) == "A SMALL TEXT"
+    client.close()
+
+
+def test_bytes_over_grpc_need_not_be_utf8(service):
+    pictures = np.array([picture(255), picture(0)], object)
+    tensor = triton_grpc.InferInput("image_bytes", [2], "BYTES")
+    tensor.set_data_from_numpy(pictures)
+    assert service.triton.infer("brightness", [tensor]).as_numpy("brightness").tolist() == [1, 0]
+
+
+def test_bytes_over_v2_without_a_client(service):
+    data = join_bytes([picture(255)])
+    entry = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(data)}}
+    import json
+
+    head = json.dumps({"inputs": [entry]}).encode()
+    headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}
+    reply = service.client.post("/v2/models/brightness/infer", content=head + data, headers=headers)
+    assert reply.json()["outputs"][0]["data"] == [1]
+
+
+def test_one_bad_image_fails_alone_and_the_message_names_the_reason(service):
+    reply = service.client.post("/v1/models/brightness:predict", json={"instances": [b64(b"not an image")]})
+    assert reply.status_code == 500
+    assert "TensorFlow: " in reply.json()["error"]
+    reply = service.client.post("/v1/models/brightness:predict", json={"instances": [b64(picture(255))]})
+    assert reply.json() == {"predictions": [1]}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_served_is_refused_with_the_reason(service, kind):
+    _, name, says = REFUSED[kind]
+    state, why = reason(service, name)
+    assert state == "UNAVAILABLE"
+    assert says in why
+
+
+def test_a_fifo_is_no_version(service):
+    assert service.client.get("/v1/models/fifo").status_code == 404
+
+
+def test_unverified_saved_models_can_be_refused(tmp_path, start):
+    write_line(tmp_path / "line" / "1")
+    service = start(tmp_path, "--require-verified", wait_ready=False)
+    service.says("model line version 1 refused", also="--require-verified asks for golden samples")
+
+
+@pytest.fixture
+def without_tensorflow(tmp_path):
+    """Environment variables with which Python does not find TensorFlow."""
+    place = tmp_path / "without-tensorflow"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
+    return {"PYTHONPATH": str(place)}
+
+
+def test_without_tensorflow_one_line_names_what_was_skipped_and_the_command(tmp_path, start, without_tensorflow):
+    models = tmp_path / "models"
+    write_line(models / "line" / "1")
+    shutil.copytree(models / "line", models / "line2")
+    write_tripled(models, "both", slope=2.0)
+    shutil.copytree(models / "line" / "1", models / "both" / "1", dirs_exist_ok=True)
+    service = start(models, environment=without_tensorflow)
+    service.says(
+        "skipped, because TensorFlow is not installed: line version 1, line2 version 1; to serve SavedModels: "
+        "make serve SAVEDMODEL=1"
+    )
+    assert "refused" not in service.log
+    assert reason(service, "both")[0] == "READY"
+    assert "make serve SAVEDMODEL=1" in reason(service, "line2")[1]
+    reply = service.client.post("/v1/models/line:predict", json={"instances": [[1, 2, 3]]})
+    assert reply.status_code == 503
+
+
+def test_a_saved_model_that_is_copied_while_the_service_runs_is_followed(tmp_path, start):
+    models, source = tmp_path / "models", tmp_path / "source"
+    write_tripled(models, "graph", slope=1.0)
+    write_line(source)
+    service = start(models)
+    shutil.copytree(source, models / "line" / "1")
+    service.says("model line version 1 ready", within_s=PATIENCE_S)
+    assert service.client.post("/v1/models/line:predict", json={"instances": [[1, 2, 3]]}).status_code == 200

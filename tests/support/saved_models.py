@@ -1,0 +1,59 @@
+"""SavedModels as other tools write them, with TensorFlow or Keras and without anything of Atelier's."""
+
+from pathlib import Path
+
+
+def write_saved_model(directory: Path, functions, *, assets=()) -> Path:
+    """A SavedModel with one signature per function.
+
+    Args:
+        directory: of the SavedModel.
+        functions: name of the signature -> (function, its keyword arguments as ``tf.TensorSpec``).
+        assets: further files, below assets/.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    signatures = {
+        name: tf.function(function).get_concrete_function(**arguments)
+        for name, (function, arguments) in functions.items()
+    }
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+    for name in assets:
+        (directory / "assets" / name).write_bytes(b"an asset")
+    return directory
+
+
+def spec(shape, dtype="float32"):
+    import tensorflow as tf
+
+    return tf.TensorSpec(shape, tf.dtypes.as_dtype(dtype))
+
+
+def write_line(directory: Path, *, slope=2.0, rows=None, signature="serving_default") -> Path:
+    """y = slope * x - 1, for three numbers."""
+    return write_saved_model(directory, {signature: (lambda x: {"y": slope * x - 1.0}, {"x": spec([rows, 3])})})
+
+
+def write_brightness(directory: Path) -> Path:
+    """The mean brightness, 0 to 1, of a PNG file of any size, which the graph decodes."""
+    import tensorflow as tf
+
+    def mean(data):
+        return tf.reduce_mean(tf.cast(tf.io.decode_png(data, channels=1), tf.float32)) / 255.0
+
+    def brightness(image_bytes):
+        return {"brightness": tf.map_fn(mean, image_bytes, fn_output_signature=tf.float32)}
+
+    return write_saved_model(directory, {"serving_default": (brightness, {"image_bytes": spec([None], "string")})})
+
+
+def write_words(directory: Path) -> Path:
+    """A text in capitals, and the number of its bytes."""
+    import tensorflow as tf
+
+    def words(text):
+        return {"upper": tf.strings.upper(text), "length": tf.strings.length(text)}
+
+    return write_saved_model(directory, {"serving_default": (words, {"text": spec([None], "string")})})
