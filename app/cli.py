@@ -13,6 +13,7 @@ from app.commands.autotune import autotune
 from app.commands.keys import keys
 from app.commands.models import devices, models, predict
 from app.commands.promotion import promote, rollback
+from app.commands.score import score
 from app.commands.serve import serve
 
 cli = typer.Typer(
@@ -21,7 +22,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
 )
-for command in (serve, models, predict, promote, rollback, autotune, devices):
+for command in (serve, models, predict, score, promote, rollback, autotune, devices):
     cli.command()(command)
 cli.add_typer(keys, name="keys")
 

@@ -49,7 +49,7 @@ def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "gpu", "savedmodel", "train", "dev"):
+    for name in ("serve", "gpu", "savedmodel", "parquet", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -87,11 +87,12 @@ def test_the_lock_for_savedmodels_has_tensorflow_and_nothing_of_training():
     assert not packages & {"matplotlib", "onnx", "tf-keras", "tf2onnx"}
 
 
-def test_the_lock_for_a_gpu_is_that_of_the_service_and_cudas_libraries():
+def test_the_locks_for_a_gpu_and_for_parquet_are_that_of_the_service_and_their_libraries():
     def packages(name):
         lines = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8").splitlines()
         return {line.split("==")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
 
+    assert packages("parquet") - packages("serve") == {"pyarrow"}
     more = packages("gpu") - packages("serve")
     assert packages("serve") <= packages("gpu")
     assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-curand"} <= more

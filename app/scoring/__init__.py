@@ -1,0 +1,1 @@
+"""Bulk scoring: files in, one row of answers for each instance out."""

@@ -1,0 +1,127 @@
+"""Rows of CSV and Parquet files, and which columns make an instance."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app.contract.files.regular import shown
+from app.errors import InvalidInput
+from app.scoring.rows import LINE_LIMIT_BYTES, CannotScore, Row, Takes, Value, json_value, text_value
+
+PARQUET_ROWS = 1024  # read at a time
+NO_PYARROW = (
+    "Parquet requires pyarrow; install it with `pip install -r requirements/parquet.txt`, or write csv or jsonl"
+)
+
+Make = Callable[[Mapping[str, Any]], Value]
+
+
+def csv_rows(path: Path, takes: Takes, columns: Sequence[str]) -> Iterator[Row]:
+    """Rows of a CSV file with a header, UTF-8.
+
+    Raises:
+        CannotScore: no header, other columns, or a field that is too long.
+    """
+    csv.field_size_limit(LINE_LIMIT_BYTES)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, strict=False)
+        try:
+            make = _maker(path, list(reader.fieldnames or ()), takes, columns)
+            for number, record in enumerate(reader, start=1):
+                yield Row(f"{path}:{number}", partial(make, record))
+        except csv.Error as error:
+            raise CannotScore(f"{shown(path)}: line {reader.line_num}: {error}") from error
+
+
+def parquet_rows(path: Path, takes: Takes, columns: Sequence[str]) -> Iterator[Row]:
+    """Rows of a Parquet file; only the columns that are used are read.
+
+    Raises:
+        CannotScore: pyarrow is not installed, or the file is damaged or has other columns.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise CannotScore(NO_PYARROW) from error
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            make = _maker(path, names, takes, columns)
+            used = [name for name in names if name in _used(names, takes, columns)]
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=used):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}:{number}", partial(make, record))
+    except pyarrow.ArrowException as error:
+        raise CannotScore(f"{shown(path)} is not a readable Parquet file: {error}") from error
+
+
+def _used(names: Sequence[str], takes: Takes, columns: Sequence[str]) -> list[str]:
+    """The columns that make an instance."""
+    if columns:
+        return list(columns)
+    return list(takes.shapes) if set(takes.shapes) <= set(names) else list(names)
+
+
+def _maker(path: Path, names: Sequence[str], takes: Takes, columns: Sequence[str]) -> Make:
+    """The function that makes an instance of a record."""
+    if not names:
+        raise CannotScore(f"{shown(path)} has no header with the names of its columns")
+    if missing := set(columns) - set(names):
+        raise CannotScore(f"{shown(path)} has no column {min(missing)!r}; it has {list(names)}")
+    used = _used(names, takes, columns)
+    if set(used) == set(takes.shapes):
+        return partial(_by_name, names=used, takes=takes)
+    only = next(iter(takes.shapes.values())) if len(takes.shapes) == 1 else None
+    if len(used) == 1:
+        return partial(_single, name=used[0], takes=takes)
+    if only == (len(used),) and takes.media is None:
+        return partial(_vector, names=used, takes=takes)
+    wanted = f"one for each input, {sorted(takes.shapes)}" + (", or one with --column" if takes.media or only else "")
+    raise CannotScore(f"{shown(path)} has the columns {list(names)}; the model requires {wanted}")
+
+
+def _by_name(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
+    if takes.media == "string":
+        return _single(record, name=names[0], takes=takes)
+    return {name: _cell(record[name], name, takes) for name in names}
+
+
+def _single(record: Mapping[str, Any], *, name: str, takes: Takes) -> Value:
+    value = record[name]
+    if value is None:
+        raise InvalidInput(f"column {name!r} is empty")
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return text_value(_utf8(value), takes)
+    return {next(iter(takes.shapes)): value}
+
+
+def _vector(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
+    return {next(iter(takes.shapes)): [_cell(record[name], name, takes) for name in names]}
+
+
+def _cell(value: Any, name: str, takes: Takes) -> Any:
+    if value is None or value == "":
+        if name in takes.strings and value is not None:
+            return value
+        raise InvalidInput(f"column {name!r} is empty")
+    if not isinstance(value, str):
+        return value
+    if name in takes.strings and not takes.shapes[name]:
+        return _utf8(value)
+    return json_value(value)
+
+
+def _utf8(text: str) -> str:
+    """The text, if the bytes that it was read from are UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput("the field is not UTF-8") from error
+    return text

@@ -1,0 +1,342 @@
+"""Bulk scoring: every kind of input, in this process and with a service, interrupted and continued."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from app.contract.golden import Golden
+from tests.support.images import png
+from tests.support.readme import agree, commands
+from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_models import write_brightness_model, write_words_model
+
+PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+WORDS = ["good film", "bad bad film", "good", "a bad one"]
+EXPECTED = ["positive", "negative", "positive", "negative"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_brightness_model(folder)
+    write_words_model(folder)
+    write_sums_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(models):
+    service = Service(models)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture(params=["here", "service"])
+def score(request, models, tmp_path):
+    """Runs the command in ``tmp_path``, in this process and with a service."""
+    place = ["--models-dir", str(models)]
+    if request.param == "service":
+        place = ["--url", request.getfixturevalue("service").url]
+    return lambda *arguments, code=0: run(*arguments, *place, cwd=tmp_path, code=code)
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "app", "score", *map(str, arguments)]
+
+
+def environment(**variables):
+    return {**own_environment(), "PYTHONPATH": PYTHONPATH, "COLUMNS": "200", **variables}
+
+
+def run(*arguments, cwd, code=0, **variables):
+    done = subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert not list(cwd.glob(".*.writing"))
+    return done.stdout + done.stderr
+
+
+def rows(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_images_of_directories_and_patterns_get_labels_in_the_order_of_their_names(score, tmp_path):
+    for name, grey in (("b.png", 250), ("a.png", 5), ("deep/c.png", 250)):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(np.full((9, 9), grey, np.uint8)))
+    (tmp_path / "pictures" / "notes.md").write_text("no image")
+    printed = score("brightness", "pictures", "pictures/[b]*.png", "--output", "out.csv")
+    assert "wrote out.csv: 4 rows, 0 failed" in printed
+    found = [(row["id"], row["label"]) for row in rows(tmp_path / "out.csv")]
+    assert found == [
+        ("pictures/a.png", "dark"),
+        ("pictures/b.png", "bright"),
+        ("pictures/deep/c.png", "bright"),
+        ("pictures/b.png", "bright"),
+    ]
+    assert all(0.5 < float(row["score"]) <= 1 and row["error"] == "" for row in rows(tmp_path / "out.csv"))
+
+
+def test_lines_of_a_text_file_and_a_column_of_a_table(score, tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(WORDS) + "\n")
+    with (tmp_path / "texts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["number", "review"])
+        writer.writerows(enumerate(WORDS))
+    score("words", "texts.txt", "texts.csv", "--column", "review", "--output", "out.jsonl", "--top-k", "2")
+    found = rows(tmp_path / "out.jsonl")
+    assert [row["label_1"] for row in found] == EXPECTED * 2
+    assert [row["id"] for row in found] == [f"texts.{kind}:{n}" for kind in ("txt", "csv") for n in range(1, 5)]
+    assert all(row["score_1"] >= row["score_2"] and row["error"] is None for row in found)
+
+
+def test_a_row_that_fails_is_recorded_and_the_others_are_scored(score, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(np.full((4, 4), 250, np.uint8)))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "c.png").write_bytes(png(np.full((4, 4), 5, np.uint8)))
+    printed = score("brightness", "a.png", "b.png", "c.png", "--output", "out.csv", code=1)
+    assert "wrote out.csv: 3 rows, 1 failed" in printed
+    good, bad, last = rows(tmp_path / "out.csv")
+    assert (good["label"], bad["label"], last["label"]) == ("bright", "", "dark")
+    assert "are not a PNG" in bad["error"]
+    (tmp_path / "texts.txt").write_bytes(b"good\n\n\xff\nbad\n")
+    score("words", "texts.txt", "--output", "texts.jsonl", code=1)
+    found = rows(tmp_path / "texts.jsonl")
+    assert [row["label"] for row in found] == ["positive", None, None, "negative"]
+    assert "text is empty" in found[1]["error"]
+    assert "not UTF-8" in found[2]["error"]
+
+
+def test_arrays_are_scored_with_the_answers_of_the_golden_samples(score, models, tmp_path):
+    golden = Golden.read(models / "brightness" / "1")
+    np.savez(tmp_path / "in.npz", pixels=golden.inputs["pixels"], other=np.zeros(1))
+    score("brightness", "in.npz", "--output", "out.csv", "--top-k", "2")
+    scores = golden.outputs["probabilities"]
+    for row, expected in zip(rows(tmp_path / "out.csv"), scores, strict=True):
+        found = {row[f"label_{n}"]: float(row[f"score_{n}"]) for n in (1, 2)}
+        assert [found["dark"], found["bright"]] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_columns_named_like_inputs_hold_json(score, models, tmp_path):
+    pixels = Golden.read(models / "brightness" / "1").inputs["pixels"][:3]
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["pixels", "note"])
+        writer.writerows([json.dumps(each.tolist()), "x"] for each in pixels)
+        writer.writerow(["[[1", "x"])
+    score("brightness", "in.csv", "--output", "out.csv", code=1)
+    *good, bad = rows(tmp_path / "out.csv")
+    expected = Golden.read(models / "brightness" / "1").outputs["probabilities"][:3].argmax(axis=1)
+    assert [row["label"] for row in good] == [("dark", "bright")[each] for each in expected]
+    assert bad["error"] == "'[[1' is not a number or a JSON list"
+    score("brightness", "in.csv", "--column", "note", "--output", "paths.csv", code=1)
+    assert all("No such file" in row["error"] for row in rows(tmp_path / "paths.csv"))
+
+
+def test_raw_outputs_of_a_model_that_does_not_classify_have_a_column_each(score, tmp_path):
+    inputs = np.array([[1, 2], [3, 4.5]], np.float32)
+    np.savez(tmp_path / "in.npz", x=inputs)
+    (tmp_path / "in.csv").write_text("a,b,c\n1,2,z\n3,4.5,z\n5,,z\n")
+    score("sums", "in.npz", "--output", "out.jsonl")
+    found = rows(tmp_path / "out.jsonl")
+    assert [(row["sum"], row["error_output"], row["error"]) for row in found] == [
+        (3.0, [2.0, 4.0], None),
+        (7.5, [6.0, 9.0], None),
+    ]
+    score("sums", "in.csv", "--column", "a", "--column", "b", "--output", "out.csv", code=1)
+    found = rows(tmp_path / "out.csv")
+    assert [row["sum"] for row in found] == ["3.0", "7.5", ""]
+    assert found[1]["error_output"] == "[6.0,9.0]"
+    assert found[2]["error"] == "column 'b' is empty"
+
+
+def write_sums_model(folder):
+    """A bare graph: the sum of two numbers, and each of them doubled."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "x"], ["error"]),
+    ]
+    one = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [one("x", TensorProto.FLOAT, ["n", 2])],
+        [one("sum", TensorProto.FLOAT, ["n"]), one("error", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(np.array([1]), "axes")],
+    )
+    path = folder / "sums/1/model.onnx"
+    path.parent.mkdir(parents=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("words", "missing.txt", "--output", "o.csv"), "missing.txt does not exist"),
+        (("words", "none-*.txt", "--output", "o.csv"), "none-*.txt contains no file that can be scored"),
+        (("words", "t.txt", "--output", "o.xml"), "expected a file that ends in .csv, .jsonl, .parquet"),
+        (("words", "t.txt", "--output", "no/o.csv"), "the directory no does not exist"),
+        (("nothing", "t.txt", "--output", "o.csv"), "nothing"),
+        (("words", "t.csv", "--output", "o.csv", "--column", "z"), "t.csv has no column 'z'; it has ['a', 'b']"),
+        (("words", "t.csv", "--output", "o.csv"), "t.csv has the columns ['a', 'b']; the model requires one for each"),
+        (("words", "t.npz", "--output", "o.csv"), "t.npz has no array 'token_ids'; it has ['x']"),
+        (("words", "t.md", "--output", "o.csv"), "t.md has an unknown suffix; known are"),
+        (("words", "t.txt", "--output", "old.csv"), "old.csv exists; choose another file, or add --overwrite"),
+        (("words", "t.txt", "--output", "o.csv", "--resume"), "there is no interrupted run to resume"),
+        (("words", "t.txt", "--output", "o.csv", "--resume", "--overwrite"), "exclude each other"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_left(arguments, sentence, score, tmp_path):
+    (tmp_path / "t.txt").write_text("good\n")
+    (tmp_path / "t.md").write_text("good\n")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "old.csv").write_text("precious")
+    np.savez(tmp_path / "t.npz", x=np.zeros(3))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    printed = score(*arguments, code=2)
+    assert sentence in printed
+    assert printed.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "old.csv").read_text() == "precious"
+
+
+def interrupted(models, folder, number, *, output, by):
+    """Start a long run and end it with a signal once some rows are done; the number of rows that are."""
+    partial = folder / f".{output}.partial"
+    process = subprocess.Popen(
+        command("words", "long.txt", "--output", output, "--models-dir", models),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: partial.exists() and partial.read_bytes().count(b"\n") > number)
+    process.send_signal(by)
+    _, printed = process.communicate(timeout=60)
+    return process.returncode, printed, partial
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_an_interrupted_run_continues_and_gives_the_same_file(by, code, models, tmp_path):
+    generator = np.random.default_rng(0)
+    lines = [" ".join(generator.choice(["good", "bad", "film"], 12)) for _ in range(60_000)]
+    (tmp_path / "long.txt").write_text("\n".join(lines) + "\n")
+    ended, printed, partial = interrupted(models, tmp_path, 1000, output="out.csv", by=by)
+    assert ended == code
+    assert ("the same command with --resume continues" in printed) == (by == signal.SIGINT)
+    assert not (tmp_path / "out.csv").exists()
+    done = partial.read_bytes()
+    assert done.count(b"\n") < 60_000
+    partial.write_bytes(done + b'{"id":"cut o')  # a line that was being written
+    again = ("words", "long.txt", "--output", "out.csv", "--models-dir", models)
+    assert "is left by an interrupted run; add --resume" in run(*again, cwd=tmp_path, code=2)
+    assert "wrote out.csv: 60000 rows, 0 failed" in run(*again, "--resume", cwd=tmp_path)
+    assert not partial.exists()
+    run("words", "long.txt", "--output", "whole.csv", "--models-dir", models, cwd=tmp_path)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_run_does_not_continue_with_other_inputs_or_options(models, tmp_path):
+    plan = {"model": "words", "version": 1, "inputs": ["t.txt"], "columns": [], "top_k": 1}
+    record = {"id": "t.txt:1", "label": "positive", "score": 0.9, "error": None}
+    (tmp_path / "t.txt").write_text("good\nbad\n")
+    partial = tmp_path / ".o.jsonl.partial"
+    partial.write_text(json.dumps({"plan": plan}) + "\n" + json.dumps(record) + "\n")
+    end = ("--output", "o.jsonl", "--resume", "--models-dir", models)
+    assert "was begun with {'model': 'words'" in run("words", "t.txt", "--top-k", "2", *end, cwd=tmp_path, code=2)
+    partial.write_text(json.dumps({"plan": plan}) + "\n" + json.dumps({**record, "id": "other:1"}) + "\n")
+    assert "row 1 was other:1 and is now t.txt:1" in run("words", "t.txt", *end, cwd=tmp_path, code=2)
+    partial.write_text("damaged\n")
+    assert "is damaged; delete it" in run("words", "t.txt", *end, cwd=tmp_path, code=2)
+    partial.write_text(json.dumps({"plan": plan}) + "\n" + json.dumps(record) + "\n")
+    run("words", "t.txt", *end, cwd=tmp_path)
+    first, second = rows(tmp_path / "o.jsonl")
+    assert (first["score"], first["label"]) == (0.9, "positive")  # was not scored again
+    assert second["label"] == "negative"
+
+
+def test_without_pyarrow_parquet_says_what_to_install_and_the_others_work(models, tmp_path):
+    stand_in = tmp_path / ".without"
+    stand_in.mkdir()
+    (stand_in / "pyarrow.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\")")
+    (tmp_path / "t.txt").write_text("good\n")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    path = f"{stand_in}{os.pathsep}{ROOT}"
+    place = ("--models-dir", models)
+    for arguments in (("t.txt", "--output", "o.parquet"), ("t.parquet", "--output", "o.csv")):
+        printed = run("words", *arguments, *place, cwd=tmp_path, code=2, PYTHONPATH=path)
+        assert "Parquet requires pyarrow; install it with `pip install -r requirements/parquet.txt`" in printed
+    run("words", "t.txt", "--output", "o.csv", *place, cwd=tmp_path, PYTHONPATH=path)
+
+
+def test_a_service_that_does_not_answer_or_is_no_service(tmp_path, service):
+    (tmp_path / "t.txt").write_text("good\n")
+    end = ("words", "t.txt", "--output", "o.csv")
+    assert "does not answer" in run(*end, "--url", "http://127.0.0.1:9", cwd=tmp_path, code=2)
+    assert "expected http://HOST:PORT" in run(*end, "--url", "localhost", cwd=tmp_path, code=2)
+    assert "version 7" in run(*end, "--url", service.url, "--version", "7", cwd=tmp_path, code=2)
+
+
+def test_the_page_does_what_it_says(tmp_path):
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    steps = commands(ROOT / "docs/how-to/score-files.md")
+    assert len(steps) == 5
+    for step in steps:
+        line = step.line.replace("python ", f"{sys.executable} ", 1) if step.line.startswith("python ") else step.line
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert agree(done.stdout, step.output, tolerance=1e-5), done.stdout + done.stderr
+
+
+class TestParquet:
+    @pytest.fixture(autouse=True)
+    def _pyarrow(self):
+        pytest.importorskip("pyarrow")
+
+    def test_a_column_of_a_parquet_file_is_scored_to_parquet(self, score, tmp_path):
+        import pyarrow
+        from pyarrow import parquet
+
+        table = pyarrow.table({"review": [*WORDS, None], "number": range(5)})
+        parquet.write_table(table, tmp_path / "in.parquet")
+        score("words", "in.parquet", "--column", "review", "--output", "out.parquet", code=1)
+        found = parquet.read_table(tmp_path / "out.parquet")
+        assert found.schema.names == ["id", "label", "score", "error"]
+        assert found["label"].to_pylist() == [*EXPECTED, None]
+        assert found["error"].to_pylist() == [None] * 4 + ["column 'review' is empty"]
+        assert found["score"].type == pyarrow.float32()
+
+    def test_bytes_of_images_and_raw_outputs(self, score, tmp_path):
+        import pyarrow
+        from pyarrow import parquet
+
+        images = [png(np.full((4, 4), grey, np.uint8)) for grey in (5, 250)]
+        parquet.write_table(pyarrow.table({"picture": images}), tmp_path / "in.parquet")
+        score("brightness", "in.parquet", "--output", "out.parquet")
+        assert parquet.read_table(tmp_path / "out.parquet")["label"].to_pylist() == ["dark", "bright"]
+
+    def test_a_file_that_is_no_parquet(self, score, tmp_path):
+        (tmp_path / "in.parquet").write_bytes(b"no parquet")
+        assert "is not a readable Parquet file" in score("words", "in.parquet", "--output", "o.csv", code=2)
