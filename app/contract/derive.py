@@ -12,6 +12,7 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused
+from app.types import Tensors
 
 _DTYPES: dict[str, DType] = {dtype: dtype for dtype in NAMES}
 _ONNX_TYPES: dict[str, str] = {names.onnx: dtype for dtype, names in NAMES.items()}
@@ -81,12 +82,14 @@ class Stated:
         max_batch_size: most instances of a batch; 0: the graph has no batch dimension.
         inputs, outputs: empty if nothing is stated of them; outputs may be some of those of the graph.
         labels: an output and the names of its scores; None without them.
+        samples: input name -> (rows, *shape), which are known to run; None without them.
     """
 
     max_batch_size: int
     inputs: tuple[StatedTensor, ...] = ()
     outputs: tuple[StatedTensor, ...] = ()
     labels: tuple[str, tuple[str, ...]] | None = None
+    samples: Tensors | None = None
 
 
 def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:

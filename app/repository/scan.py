@@ -16,6 +16,7 @@ from app.errors import InvalidInput, VersionRefused
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import FILE_VERSION, Place, Places
 from app.repository.policy import POLICY_FILE
+from app.repository.triton import WARMUP_DIRECTORY
 
 log = logging.getLogger("atelier.repository")
 
@@ -106,13 +107,14 @@ def fingerprint(directory: Path) -> Hashable:
 
 
 def _beside(model_directory: Path) -> Hashable:
-    """The files next to the versions that another tool wrote: settings and labels."""
+    """The files next to the versions that another tool wrote: settings, labels and samples."""
     with os.scandir(model_directory) as found:
         files = [each for each in islice(found, MODEL_ENTRIES) if each.is_file() and each.name != POLICY_FILE]
         entries = [
             Entry(name=each.name, is_directory=False, status=each.stat()) for each in files if each.name[0] != "."
         ]
-    return _marks(entries)
+    samples = model_directory / WARMUP_DIRECTORY
+    return _marks(entries), _marks(walk(samples, hidden=False)) if samples.is_dir() else ()
 
 
 def _marks(entries: Iterable[Entry]) -> Hashable:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from onnx import TensorProto, helper
 
 from tests.e2e.test_bare_models import reason, write_graph
-from tests.support.service import wait_until
+from tests.e2e.test_grpc import GrpcService
+from tests.support.service import starting, wait_until
 from tests.support.tiny_models import write_brightness_model
 
 TENSORS = """
@@ -39,6 +41,12 @@ def write_scorer(models, config=CONFIG, *, name="scorer", versions=(1,), sizes=(
 
 def with_batching(text):
     return f"{CONFIG}\ndynamic_batching {{ {text} }}"
+
+
+@pytest.fixture
+def start_grpc():
+    """Starts services that listen for gRPC as well."""
+    yield from starting(GrpcService)
 
 
 @pytest.fixture
@@ -271,3 +279,163 @@ def test_next_to_a_version_of_our_own_it_is_an_export_and_not_read(models, start
     write_brightness_model(models)
     (models / "brightness" / "config.pbtxt").write_text("nonsense")
     assert reason(start(models), "brightness") == ("READY", "")
+
+
+def test_a_timeout_that_only_delays_is_named_as_without_effect(models, start):
+    queue = "default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 1500 }"
+    write_scorer(models, with_batching(queue))
+    service = start(models)
+    service.says(
+        "model scorer: config.pbtxt states without effect: "
+        "dynamic_batching.default_queue_policy.default_timeout_microseconds, which requires REJECT, "
+        "dynamic_batching.default_queue_policy.timeout_action: DELAY"
+    )
+    dynamic = service.client.get("/v2/models/scorer/config").json()["dynamic_batching"]
+    assert dynamic["default_queue_policy"]["default_timeout_microseconds"] == 30_000_000
+
+
+def test_the_default_model_filename_is_followed_inside_the_version(models, start):
+    write_scorer(models, f'{CONFIG} default_model_filename: "graphs/net.onnx"')
+    (models / "scorer" / "1" / "graphs").mkdir()
+    (models / "scorer" / "1" / "model.onnx").rename(models / "scorer" / "1" / "graphs" / "net.onnx")
+    service = start(models)
+    assert service.client.post("/v1/models/scorer:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
+
+
+def test_a_default_model_filename_behind_a_link_out_of_the_version_is_refused(models, tmp_path, start):
+    write_scorer(models, f'{CONFIG} default_model_filename: "net.onnx"')
+    (models / "scorer" / "1" / "model.onnx").rename(tmp_path / "net.onnx")
+    (models / "scorer" / "1" / "net.onnx").symlink_to(tmp_path / "net.onnx")
+    service = start(models, wait_ready=False)
+    wait_until(lambda: "net.onnx is a link to a directory, or leads out of the version" in reason(service, "scorer")[1])
+
+
+def warmup(inputs, name="first"):
+    return f'model_warmup {{ name: "{name}" batch_size: 1 inputs: {{ {inputs} }} }}'
+
+
+X_RANDOM = 'key: "x" value: { data_type: TYPE_INT64 dims: 2 random_data: true }'
+X_ZERO = 'key: "x" value: { data_type: TYPE_INT64 dims: 2 zero_data: true }'
+X_FILE = 'key: "x" value: { data_type: TYPE_INT64 dims: 2 input_data_file: "rows.bin" }'
+
+
+def write_picker(models, stated, *, name="picker"):
+    """The sum of two places of a table of 1000 numbers from 500 on: no generated input is a place."""
+    write_graph(
+        models,
+        name,
+        [
+            helper.make_node("Sub", ["x", "first"], ["place"]),
+            helper.make_node("Gather", ["table", "place"], ["found"]),
+            helper.make_node("ReduceSum", ["found", "axis"], ["y"], keepdims=0),
+        ],
+        [("x", TensorProto.INT64, ["rows", 2])],
+        [("y", TensorProto.FLOAT, ["rows"])],
+        {
+            "first": np.int64(500),
+            "table": np.arange(100, dtype=np.float32),
+            "axis": np.array([1], np.int64),
+        },
+    )
+    (models / name / "warmup").mkdir()
+    (models / name / "warmup" / "rows.bin").write_bytes(np.array([510, 520], np.int64).tobytes())
+    (models / name / "config.pbtxt").write_text(f'name: "{name}" max_batch_size: 8 {stated}')
+
+
+def test_samples_of_warmup_take_the_place_of_generated_inputs(models, start):
+    write_picker(models, warmup(X_FILE), name="with")
+    write_picker(models, "", name="without")
+    service = start(models)
+    agrees = "unverified: it has no golden samples; its batches agree with single instances"
+    assert reason(service, "with") == ("READY", agrees)
+    assert "no generated input runs" in reason(service, "without")[1]
+    reply = service.client.post("/v1/models/with:predict", json={"instances": [[500, 501], [502, 503]]})
+    assert reply.json() == {"predictions": [1, 5]}
+
+
+@pytest.mark.parametrize("sample", ["zero_data: true", "random_data: true"])
+def test_samples_of_zeros_and_of_random_values(models, start, sample):
+    write_scorer(models, CONFIG + warmup(f'key: "x" value: {{ data_type: TYPE_FP32 dims: 3 {sample} }}'))
+    service = start(models)
+    assert reason(service, "scorer")[1].endswith("its batches agree with single instances")
+    assert "without effect" not in service.log
+
+
+BAD_WARMUPS = {
+    "values that do not run": (warmup(X_ZERO), "the graph does not run with the samples of model_warmup: "),
+    "another name": (warmup(X_RANDOM.replace('"x"', '"z"')), "model_warmup has the inputs ['z'], and the model ['x']"),
+    "another type": (warmup(X_ZERO.replace("INT64", "FP32")), "model_warmup has float32 of shape (2,) for 'x'"),
+    "other dims": (warmup(X_ZERO.replace("dims: 2", "dims: 3")), "model_warmup has int64 of shape (3,) for 'x'"),
+    "no size": (warmup(X_ZERO.replace("dims: 2", "dims: -1")), "input 'x' has dims [-1]; each is at least 1"),
+    "too large": (warmup(X_ZERO.replace("dims: 2", "dims: 99999999")), "input 'x' has 799999992 bytes; at most"),
+    "nothing stated": (
+        warmup(X_ZERO.replace("zero_data: true", "")),
+        "state zero_data, random_data or input_data_file",
+    ),
+    "no inputs": ('model_warmup { name: "first" }', "model_warmup 'first' has no inputs"),
+    "no file": (warmup(X_FILE.replace("rows", "none")), "warmup/none.bin: No such file or directory"),
+    "a file elsewhere": (warmup(X_FILE.replace("rows", "../rows")), "input_data_file is '../rows.bin'; name a file in"),
+    "a file of another size": (
+        warmup(X_FILE.replace("dims: 2", "dims: [ 2, 2 ]")),
+        "rows.bin has 16 bytes; dims [2, 2] of int64 are 32",
+    ),
+    "a file without strings": (
+        warmup(X_FILE.replace("INT64", "STRING")),
+        "rows.bin does not hold 2 strings, each with its length in front",
+    ),
+    "a type that is not served": (warmup(X_ZERO.replace("INT64", "BF16")), "input 'x' is a TYPE_BF16; tensors of"),
+}
+
+
+def test_bad_samples_are_named_and_the_other_models_serve(models, start):
+    for index, (stated, _) in enumerate(BAD_WARMUPS.values()):
+        write_picker(models, stated, name=f"picker{index}")
+    write_scorer(models)
+    service = start(models, wait_ready=False)
+    service.says("models serve")
+    assert reason(service, "scorer")[0] == "READY"
+    for index, (kind, (_, says)) in enumerate(BAD_WARMUPS.items()):
+        state, why = reason(service, f"picker{index}")
+        assert state == "UNAVAILABLE", kind
+        assert says in why, kind
+
+
+def test_samples_of_strings_come_from_files_with_lengths(models, start):
+    write_graph(
+        models,
+        "names",
+        [helper.make_node("Identity", ["text"], ["same"])],
+        [("text", TensorProto.STRING, ["rows", 1])],
+        [("same", TensorProto.STRING, ["rows", 1])],
+        opset=19,
+    )
+    (models / "names" / "warmup").mkdir()
+    (models / "names" / "warmup" / "text").write_bytes(b"\x05\0\0\0hello")
+    sample = warmup('key: "text" value: { data_type: TYPE_STRING dims: 1 input_data_file: "text" }')
+    (models / "names" / "config.pbtxt").write_text(f"max_batch_size: 4 {sample}")
+    assert reason(start(models), "names")[1].endswith("its batches agree with single instances")
+
+
+def test_tritons_grpc_client_keeps_working(models, start_grpc):
+    write_scorer(
+        models,
+        with_batching("max_queue_delay_microseconds: 100")
+        + warmup('key: "x" value: { data_type: TYPE_FP32 dims: 3 random_data: true }'),
+        versions=(1, 2),
+    )
+    service = start_grpc(models)
+    client = service.triton
+    assert client.is_model_ready("scorer", "2")
+    config = client.get_model_config("scorer").config
+    assert (config.max_batch_size, list(config.input[0].dims), config.platform) == (4, [3], "onnxruntime_onnx")
+    metadata = client.get_model_metadata("scorer")
+    assert [(each.name, list(each.shape)) for each in metadata.inputs] == [("x", [-1, 3])]
+    rows = np.array([[1, 2, 3], [5, 0, 0]], np.float32)
+    given = triton_grpc.InferInput("x", [2, 3], "FP32")
+    given.set_data_from_numpy(rows)
+    found = client.infer("scorer", [given]).as_numpy("scores")
+    np.testing.assert_allclose(found, 2 * np.exp(rows) / np.exp(rows).sum(1, keepdims=True), rtol=1e-5)
+    best = client.infer("scorer", [given], outputs=[triton_grpc.InferRequestedOutput("scores", class_count=1)])
+    assert [text.decode().split(":")[-1] for text in best.as_numpy("scores").ravel()] == ["high", "low"]
+    index = client.get_model_repository_index()
+    assert {(each.name, each.version, each.state) for each in index.models} >= {("scorer", "2", "READY")}

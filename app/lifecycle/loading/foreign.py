@@ -120,7 +120,7 @@ class ForeignReader:
             spec = spec.with_utf8_inputs()  # ONNX Runtime's strings
             backend = self.make_backend(graph, spec, 1)
         try:
-            contract = _examined(backend, spec, alone)
+            contract = _examined(backend, spec, alone, stated)
         finally:
             backend.close()
         return VersionOnDisk(files=files, contract=contract, backend="onnx")
@@ -138,7 +138,7 @@ class ForeignReader:
 
         backend = self.make_savedmodel(path, contract_of, threads, snapshot=files.saved_model)
         try:
-            contract = _examined(backend, backend.spec, alone)
+            contract = _examined(backend, backend.spec, alone, stated)
             if contract.spec is not backend.spec:
                 backend.follow(contract.spec)
         except BaseException:
@@ -174,9 +174,10 @@ def _check_size(path: Path) -> None:
         raise VersionRefused(f"{path} has {size} bytes; a graph has at most {GRAPH_LIMIT_BYTES}")
 
 
-def _examined(backend: Backend, spec: ModelSpec, alone: str) -> VersionContract:
-    """The contract of a backend, as far as generated inputs confirm it."""
-    samples, differs = examine(backend, spec, may_batch=not alone)
+def _examined(backend: Backend, spec: ModelSpec, alone: str, stated: Stated | None) -> VersionContract:
+    """The contract of a backend, as far as generated or stated inputs confirm it."""
+    known = None if stated is None else stated.samples
+    samples, differs = examine(backend, spec, may_batch=not alone, known=known)
     if spec.batched and differs:
         spec = without_batch(spec)
         samples = None if samples is None else {name: values[:, np.newaxis] for name, values in samples.items()}

@@ -16,8 +16,8 @@ from PIL import Image
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import string_array
 from app.contract.tensor_spec import TensorSpec
-from app.errors import BackendFailed
-from app.runtime.backend import Backend, join_rows, take_rows
+from app.errors import BackendFailed, VersionRefused
+from app.runtime.backend import Backend, join_rows, row_count, take_rows
 from app.types import Array, Tensors
 
 ROWS = 8
@@ -29,27 +29,53 @@ IMAGE_SIDE = 32
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
-def examine(backend: Backend, spec: ModelSpec, *, may_batch: bool) -> tuple[Tensors | None, str]:
-    """Run generated inputs. Blocks.
+def examine(
+    backend: Backend, spec: ModelSpec, *, may_batch: bool, known: Tensors | None = None
+) -> tuple[Tensors | None, str]:
+    """Run generated inputs, or those that are known. Blocks.
 
     Args:
         backend: of the version.
         spec: its contract.
         may_batch: whether to try a batch, too.
+        known: input name -> (rows, *shape), to be run in place of generated inputs.
 
     Returns:
         Input name -> (rows, *shape), None if the graph runs with none of them; and why instances must not share a
         batch, empty if they may.
+
+    Raises:
+        VersionRefused: the known inputs do not fit the contract, or the graph does not run with them.
     """
+    if known is not None:
+        _check_known(spec, known)
     error = BackendFailed("")
-    for samples in _tried(spec):
+    for samples in _tried(spec) if known is None else [known]:
         try:
-            answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(ROWS)])
+            answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(row_count(samples))])
         except BackendFailed as failed:
             error = failed
         else:
             return samples, _why_alone(backend, samples, answers) if may_batch else ""
+    if known is not None:
+        raise VersionRefused(f"the graph does not run with the samples of model_warmup: {error.message}")
     return None, f"no generated input runs: {error.message}"
+
+
+def _check_known(spec: ModelSpec, known: Tensors) -> None:
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    if known.keys() != inputs.keys():
+        raise VersionRefused(f"model_warmup has the inputs {sorted(known)}, and the model {sorted(inputs)}")
+    for name, values in known.items():
+        tensor, sizes = inputs[name], values.shape[1:]
+        fits = len(sizes) == len(tensor.shape) and all(
+            stated in (-1, size) for size, stated in zip(sizes, tensor.shape, strict=True)
+        )
+        if values.dtype != tensor.numpy_dtype or not fits:
+            raise VersionRefused(
+                f"model_warmup has {values.dtype} of shape {sizes} for {name!r}; the model takes "
+                f"{tensor.instance_in_words}"
+            )
 
 
 def _tried(spec: ModelSpec) -> Iterator[Tensors]:
@@ -98,7 +124,7 @@ def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
         try:
             together = backend.run(batch)
         except BackendFailed as error:
-            return f"a batch of {ROWS} does not run: {error.message}"
+            return f"a batch of {row_count(samples)} does not run: {error.message}"
         for name, values in together.items():
             if not _agree(values, answers[name][order]):
                 return f"output {name!r} {how} differs from the answer to each instance alone"

@@ -33,6 +33,7 @@ _FOLLOWED = frozenset(
         "instance_group",
         "default_model_filename",
         "metric_tags",
+        "model_warmup",
     }
 )
 _FOLLOWED_BATCHING = frozenset(
@@ -71,11 +72,15 @@ def passed_over(config: pb.ModelConfig) -> list[str]:
         f"dynamic_batching.{field.name}" for field, _ in batching.ListFields() if field.name not in _FOLLOWED_BATCHING
     ]
     queue = batching.default_queue_policy
+    # Requests are rejected at their timeout; to answer them late instead is not possible.
+    if queue.timeout_action == pb.ModelQueuePolicy.DELAY and queue.default_timeout_microseconds:
+        names.append("dynamic_batching.default_queue_policy.default_timeout_microseconds, which requires REJECT")
     names += [
         f"dynamic_batching.default_queue_policy.{field.name}"
         for field, _ in queue.ListFields()
         if field.name not in _FOLLOWED_QUEUE
     ]
+    names = [f"{name}: DELAY" if name.endswith(".timeout_action") else name for name in names]
     if len(config.instance_group) > 1:
         names.append("instance_group beyond the first")
     if any(len(group.gpus) > 1 for group in config.instance_group[:1]):

@@ -9,6 +9,7 @@ from app.contract.files.regular import read_file
 from app.errors import VersionRefused
 from app.repository.triton import config_pb2 as pb
 from app.repository.triton.config_file import BACKENDS, PLATFORMS
+from app.repository.triton.warmup import warmup_rows
 
 LABELS_LIMIT_BYTES = 2**20
 _DEVICES = {pb.ModelInstanceGroup.KIND_CPU: "cpu", pb.ModelInstanceGroup.KIND_GPU: "cuda"}
@@ -35,13 +36,14 @@ def stated_signature(config: pb.ModelConfig, model_directory: Path) -> Stated:
     """Inputs, outputs and batch size, to be compared with the graph.
 
     Raises:
-        VersionRefused: a file of labels cannot be read.
+        VersionRefused: a file of labels or of samples cannot be read, or the samples break a rule.
     """
     return Stated(
         max_batch_size=config.max_batch_size,
         inputs=tuple(_tensor(tensor) for tensor in config.input),
         outputs=tuple(_tensor(tensor) for tensor in config.output),
         labels=_labels(config, model_directory),
+        samples=warmup_rows(config, model_directory),
     )
 
 
