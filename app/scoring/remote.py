@@ -92,10 +92,11 @@ class RemoteScorer:
 
     def decode(self, value: Value) -> Json:
         """An instance as V1 JSON."""
-        if isinstance(value, bytes):
-            return {"b64": base64.b64encode(value).decode()}
-        if isinstance(value, str):
-            return [value] if self._has_one_string_in_a_list() else value
+        if self.takes.media == "string" and isinstance(value, bytes | str):
+            [(name, shape)] = self.takes.shapes.items()
+            value = {name: _nested(value, len(shape))}
+        if isinstance(value, bytes | str):
+            return _plain(value)
         named = {name: _plain(values) for name, values in value.items()}
         return named if self._classifies or len(named) > 1 else next(iter(named.values()))
 
@@ -106,10 +107,6 @@ class RemoteScorer:
         loop = asyncio.get_running_loop()
         calls = [loop.run_in_executor(self._pool, self._answers, part) for part in _parts_of(instances)]
         return [answer for part in await asyncio.gather(*calls) for answer in part]
-
-    def _has_one_string_in_a_list(self) -> bool:
-        only = next(iter(self.takes.shapes.values()))
-        return self.takes.media == "string" and len(only) == 1 and not self._classifies
 
     def _answers(self, instances: Sequence[Json]) -> list[dict[str, Any] | ServingError]:
         """One request; if it is refused, its halves, down to one row."""
@@ -200,6 +197,11 @@ def _media(inputs: Sequence[TensorSpec]) -> Media | None:
     if only.dtype == "uint8" and (len(only.shape) == 2 or (len(only.shape) == 3 and only.shape[2] == 3)):
         return "image"
     return "text" if only.dtype == "int32" and only.shape == (-1,) else None
+
+
+def _nested(value: Json, depth: int) -> Json:
+    """The value in as many lists of one element."""
+    return [_nested(value, depth - 1)] if depth else value
 
 
 def _plain(values: Any) -> Json:

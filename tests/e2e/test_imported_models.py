@@ -26,7 +26,7 @@ def python(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def service(saved, tmp_path_factory):  # noqa: F811
+def models(saved, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp("imported")
     (folder / "labels.txt").write_text("red\ngreen\nblue\n")
     (folder / "moods.txt").write_text("bad\ngood\n")
@@ -36,7 +36,12 @@ def service(saved, tmp_path_factory):  # noqa: F811
         ("strings.keras", "moods", "--as", "text", "--labels", "moods.txt"),
     ):
         python("-m", "training", "import", str(saved / file), "--name", name, *arguments, "--publish", cwd=folder)
-    service = Service(folder / "models")
+    return folder / "models"
+
+
+@pytest.fixture(scope="module")
+def service(models):
+    service = Service(models)
     yield service
     assert service.stop() == 0
 
@@ -69,6 +74,16 @@ def test_a_sentence_goes_to_the_model_as_it_is(service):
     good, bad = (reply["predictions"][0] for reply in replies)
     assert good != bad
     assert sum(good) == pytest.approx(1, abs=1e-6)
+
+
+def test_lines_are_scored_by_a_model_of_strings_here_and_by_a_service(service, models, tmp_path):
+    (tmp_path / "texts.txt").write_text("good film\nbad bad bad\n")
+    for place in (("--models-dir", str(models)), ("--url", service.url)):
+        python("-m", "app", "score", "moods", "texts.txt", "--output", "out.csv", "--overwrite", *place, cwd=tmp_path)
+        lines = (tmp_path / "out.csv").read_text().splitlines()
+        assert lines[0] == "id,label,score,error"
+        assert [line.split(",")[0] for line in lines[1:]] == ["texts.txt:1", "texts.txt:2"]
+        assert all(line.split(",")[1] in {"good", "bad"} and line.endswith(",") for line in lines[1:])
 
 
 def test_models_says_that_a_model_was_imported(saved, tmp_path):  # noqa: F811

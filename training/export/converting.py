@@ -66,19 +66,20 @@ def convert(function: Any, spec: ModelSpec) -> Any:
 
 
 def write_onnx(proto: Any, spec: ModelSpec, path: Path) -> None:
-    """Tidy a converted graph, check it and write it.
+    """Tidy a converted graph, check it and write it. A graph with loops or branches is left as it was converted.
 
     Raises:
         ExportFailed: it is not valid, or has operations outside ONNX.
     """
     import onnx
 
-    try:
-        onnx_passes.fold_scales(proto.graph)
-        onnx_passes.share_transposed(proto)
-        canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
-    except PassFailed as error:
-        raise ExportFailed(f"{spec.name}: {error}") from error
+    if not _has_inner_graphs(proto.graph):
+        try:
+            onnx_passes.fold_scales(proto.graph)
+            onnx_passes.share_transposed(proto)
+            canonicalise(proto, name=spec.name, inputs=spec.inputs, outputs=spec.outputs)
+        except PassFailed as error:
+            raise ExportFailed(f"{spec.name}: {error}") from error
     proto.ir_version = IR_VERSION
     unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}
     if unknown:
@@ -88,6 +89,11 @@ def write_onnx(proto: Any, spec: ModelSpec, path: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportFailed(f"{spec.name}: the ONNX graph is not valid: {error}") from error
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _has_inner_graphs(graph: Any) -> bool:
+    """Whether a node contains a graph, which reads tensors of this one; the passes do not look into it."""
+    return any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
 
 
 @contextmanager

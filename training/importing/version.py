@@ -12,7 +12,7 @@ from app.types import Array
 from training.disk import space_wanted
 from training.errors import DiskFull, SourceRefused
 from training.export.model_export import Runner, onnx_runner, saved_model_runner
-from training.export.parity import check_padding, check_runner
+from training.export.parity import ParityBroken, check_padding, check_runner
 from training.importing.contract import Described
 from training.importing.golden import batch_sizes, entered, golden_of
 from training.importing.records import Made, write_records
@@ -93,6 +93,8 @@ def _write_formats(
                 check_padding(name, golden, runner)
         except (OSError, DiskFull):
             raise
+        except ParityBroken as error:
+            made.left_out[name] = f"{error}; a larger --tolerance accepts more"
         except Exception as error:  # noqa: BLE001 - one format fails alone, whatever its library raises
             made.left_out[name] = in_short(error).removeprefix(f"{spec.name}: ")
         else:

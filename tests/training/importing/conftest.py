@@ -65,6 +65,15 @@ def save_models(folder):
                 layers.Dense(2, activation="softmax"),
             ]
         ).save(folder / f"{name}.keras")
+    states = [keras.Input((6, 2)), keras.layers.Bidirectional(keras.layers.GRU(3)), keras.layers.Dense(2)]
+    keras.Sequential(states).save(folder / "states.keras")
+    keras.Sequential(image).save(folder / "image.h5")
+    half = [
+        keras.Input((32, 32, 3)),
+        keras.layers.Conv2D(8, 3, dtype="mixed_float16"),
+        keras.layers.GlobalMaxPooling2D(),
+    ]
+    keras.Sequential([*half, keras.layers.Dense(3)]).save(folder / "half.keras")
     unmasked = [keras.Input((None,)), keras.layers.Embedding(5, 4), keras.layers.GlobalAveragePooling1D()]
     keras.Sequential([*unmasked, keras.layers.Dense(2)]).save(folder / "unmasked.keras")
     code = [keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2, name="twice")]

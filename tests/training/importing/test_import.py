@@ -1,6 +1,7 @@
 """Every kind of model becomes a version whose formats give the answers of the model itself."""
 
 import json
+import re
 
 import numpy as np
 import onnxruntime
@@ -180,6 +181,30 @@ def test_a_text_becomes_token_ids_and_padding_does_not_change_an_answer(file, im
     assert set(golden.lengths[spec.inputs[0].name]) == set(range(1, 13))
     assert (version / "vocabulary.txt").read_text() == "good\nbad\nfilm\n"
     assert "saved_model.pb" in formats(version)
+
+
+def test_recurrent_layers_of_keras_3_are_converted_with_their_loops(imported):
+    version, _ = imported("states.keras")
+    golden = Golden.read(version)
+    [outputs] = golden.outputs.values()
+    [found] = by_onnx(version, golden.inputs).values()
+    np.testing.assert_allclose(found, outputs, atol=1e-6)
+
+
+def test_a_format_that_differs_more_than_the_tolerance_is_left_out(imported):
+    version, ended = imported("half.keras", "--tolerance", "1e-7")
+    assert formats(version) == {"saved_model.pb"}
+    assert re.search(r"ONNX left out: ONNX in a batch of 1 differs from the model alone by \S+, but at most", ended.out)
+    assert "; a larger --tolerance accepts more" in ended.out
+    version, _ = imported("half.keras", "--tolerance", "0.01", name="wide")
+    assert formats(version) == {"saved_model.pb", "model.onnx"}
+    assert Golden.read(version).tolerance["CPUExecutionProvider"] >= 0.01
+
+
+def test_an_h5_file_of_keras_3_is_read_by_keras_3(imported):
+    version, _ = imported("image.h5")
+    assert ModelSpec.read(version).frameworks["keras"].startswith("3.")
+    assert formats(version) == {"saved_model.pb", "model.onnx"}
 
 
 def test_a_text_model_that_counts_padding_is_refused_with_the_cure(imported, tmp_path):
