@@ -54,6 +54,7 @@ def score(
     A row that cannot be scored has a text in the column error. Exit codes: 0 all rows scored, 1 some failed, 2 a
     mistake, 130 interrupted.
     """
+    from app.scoring.checkpoint import partial_of
     from app.scoring.inputs import check_inputs
     from app.scoring.outputs import writer_for
     from app.scoring.run import Count
@@ -72,7 +73,9 @@ def score(
     except OSError as error:
         fail(f"{error.filename or output}: {error.strerror or error}")
     except KeyboardInterrupt:
-        line = f"interrupted after {count.rows} rows; the same command with --resume continues"
+        line = f"interrupted after {count.rows} rows"
+        if partial_of(output).exists():
+            line += "; the same command with --resume continues"
         Console(stderr=True).print(Text(line), soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     Console(soft_wrap=True).print(Text(f"wrote {output}: {count.rows} rows, {count.failed} failed"))
@@ -84,7 +87,9 @@ def _check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse to replace what the user may still need."""
     if resume and overwrite:
         fail("--resume and --overwrite exclude each other")
-    partial = output.with_name(f".{output.name}.partial")
+    from app.scoring.checkpoint import partial_of
+
+    partial = partial_of(output)
     if output.exists() and not overwrite:
         fail(f"{output} exists; choose another file, or add --overwrite")
     if partial.exists() and not resume and not overwrite:

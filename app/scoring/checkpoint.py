@@ -18,6 +18,11 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _LINE_LIMIT_BYTES = 256 * 2**20
 
 
+def partial_of(output: Path) -> Path:
+    """Path of the partial file of an output."""
+    return output.with_name(f".{output.name}.partial")
+
+
 class Checkpoint:
     """The partial file of one output.
 
@@ -27,7 +32,7 @@ class Checkpoint:
     """
 
     def __init__(self, output: Path, plan: Mapping[str, Any]) -> None:
-        self.path = output.with_name(f".{output.name}.partial")
+        self.path = partial_of(output)
         self._plan = plan
         self._file: IO[bytes] | None = None
 

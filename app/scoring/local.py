@@ -42,7 +42,8 @@ class LocalScorer:
     @cached_property
     def takes(self) -> Takes:
         """What the model takes."""
-        spec, media = self._model.spec, None
+        spec = self._model.spec
+        media: Media | None = None
         if isinstance(spec.preprocessing, ImagePreprocessing):
             media = "image"
         elif self._model.tokenizer is not None:
@@ -51,7 +52,7 @@ class LocalScorer:
             media = "string"
         shapes = {tensor.name: tensor.shape for tensor in spec.inputs}
         strings = frozenset(tensor.name for tensor in spec.inputs if tensor.is_string)
-        return Takes(shapes=shapes, strings=strings, media=_media(media))
+        return Takes(shapes=shapes, strings=strings, media=media)
 
     @cached_property
     def columns(self) -> Columns:
@@ -103,10 +104,6 @@ class LocalScorer:
             for name, values in outputs.items()
         }
         return [{name: values[row] for name, values in printed.items()} for row in range(len(instances))]
-
-
-def _media(media: str | None) -> Media | None:
-    return media  # type: ignore[return-value]
 
 
 def _tensor(values: Any, tensor: TensorSpec) -> Array:

@@ -25,6 +25,8 @@ TIMEOUT_S = 120.0
 ATTEMPTS, LONGEST_PAUSE_S = 8, 10.0
 REPLY_LIMIT_BYTES = 256 * 2**20
 _BUSY = frozenset({429, 503})
+# Answers that do not depend on the rows: they end the run, which can be continued.
+_NOT_THE_ROWS = _BUSY | {401, 403, 404, 502}
 _NO_CLASSES = "does not classify"
 _DTYPES = {names.oip: dtype for dtype, names in NAMES.items()}
 
@@ -114,7 +116,7 @@ class RemoteScorer:
         status, document = self._ask("POST", f"{self._path}:{verb}", orjson.dumps({key: list(instances)}))
         if status == 200:
             return self._printed(document, len(instances))
-        if status in {401, 403, 404}:
+        if status in _NOT_THE_ROWS:
             raise CannotScore(f"{self._parts.geturl()}: {_message(document, status)}")
         if len(instances) == 1:
             return [InvalidInput(_message(document, status))]

@@ -219,11 +219,33 @@ def test_a_mistake_is_one_sentence_and_nothing_is_left(arguments, sentence, scor
     assert (tmp_path / "old.csv").read_text() == "precious"
 
 
-def interrupted(models, folder, number, *, output, by):
-    """Start a long run and end it with a signal once some rows are done; the number of rows that are."""
+def test_a_service_that_goes_away_ends_the_run_which_continues_with_the_next_service(models, tmp_path):
+    (tmp_path / "long.txt").write_text("good bad film good\n" * 60_000)
+    service = Service(models)
+    place = ("--url", service.url)
+
+    def stop():
+        assert service.stop() == 0
+
+    ended, printed, partial = interrupted(tmp_path, 200, *place, output="out.csv", by=stop)
+    assert ended == 2
+    assert f"error: {service.url}" in printed
+    assert 200 < partial.read_bytes().count(b"\n") < 60_000
+    assert b'"error":null' in partial.read_bytes()
+    assert partial.read_bytes().count(b'"error":null') == partial.read_bytes().count(b"\n") - 1
+    service = Service(models)
+    try:
+        again = ("words", "long.txt", "--output", "out.csv", "--resume", "--url", service.url)
+        assert "wrote out.csv: 60000 rows, 0 failed" in run(*again, cwd=tmp_path)
+    finally:
+        stop()
+
+
+def interrupted(folder, number, *place, output, by):
+    """Start a long run and end it, or what it needs, once some rows are done; its code, output and partial file."""
     partial = folder / f".{output}.partial"
     process = subprocess.Popen(
-        command("words", "long.txt", "--output", output, "--models-dir", models),
+        command("words", "long.txt", "--output", output, *place),
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -231,7 +253,7 @@ def interrupted(models, folder, number, *, output, by):
         text=True,
     )
     wait_until(lambda: partial.exists() and partial.read_bytes().count(b"\n") > number)
-    process.send_signal(by)
+    by() if callable(by) else process.send_signal(by)
     _, printed = process.communicate(timeout=60)
     return process.returncode, printed, partial
 
@@ -241,7 +263,7 @@ def test_an_interrupted_run_continues_and_gives_the_same_file(by, code, models, 
     generator = np.random.default_rng(0)
     lines = [" ".join(generator.choice(["good", "bad", "film"], 12)) for _ in range(60_000)]
     (tmp_path / "long.txt").write_text("\n".join(lines) + "\n")
-    ended, printed, partial = interrupted(models, tmp_path, 1000, output="out.csv", by=by)
+    ended, printed, partial = interrupted(tmp_path, 1000, "--models-dir", models, output="out.csv", by=by)
     assert ended == code
     assert ("the same command with --resume continues" in printed) == (by == signal.SIGINT)
     assert not (tmp_path / "out.csv").exists()

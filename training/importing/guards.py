@@ -28,6 +28,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 
 _LIBRARIES = frozenset({"keras", "tf_keras"})
+# Parts of Keras with functions of tensors; others, such as keras.utils, download and read files.
+_OF_TENSORS = frozenset(
+    {"activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers", "backend"}
+)
 _CODE = frozenset({"Lambda", "__lambda__"})
 # Layers of tf-keras that call any function of TensorFlow by its name; these parts of it reach beyond tensors.
 _CALLS = frozenset({"TFOpLambda", "SlicingOpLambda"})
@@ -184,6 +188,9 @@ def _reason(found: Mapping[str, Any]) -> str:
     if name in _CALLS:
         called = str(inner.get("function", "")) if isinstance(inner, dict) else ""
         return f"calls tf.{called[:100]}" if any(each in called for each in _BEYOND_TENSORS) else ""
+    parts = str(module).split(".")
+    if name == "function" and parts[0] in _LIBRARIES and not _OF_TENSORS & set(parts[1:3]):
+        return f"calls {str(module)[:100]}.{str(inner)[:100]}"
     if module is not None and str(module).partition(".")[0] not in _LIBRARIES:
         return f"requires {str(module)[:100]}.{str(inner if name == 'function' else name)[:100]}, which is not in Keras"
     return ""
