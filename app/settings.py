@@ -18,6 +18,8 @@ from app.edge.entry.access_log import AccessLog
 from app.edge.entry.bind import Bind
 from app.edge.entry.tls import Tls
 from app.repository.policy import BackendName
+from app.repository.repository import Repository
+from app.repository.tf_serving.named import NamedModels, named_model
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
@@ -38,6 +40,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     models_dir: Path = Field(default=Path("models"), description="Directory that contains <model>/<version>/.")
+    model_config_file: Path | None = Field(
+        default=None,
+        description="TensorFlow Serving's models.config: names and paths of models. Read again when it changes. The "
+        "models directory is then served only if it is set.",
+    )
+    model_name: str | None = Field(default=None, description="Name of the single model at model_base_path.")
+    model_base_path: Path | None = Field(
+        default=None, description="Directory with the versions of the model of model_name."
+    )
     backend: BackendName = Field(
         default="onnx",
         description="Default runtime, for models without a backend in serving.json: ONNX Runtime or TensorFlow.",
@@ -194,12 +205,38 @@ class Settings(BaseSettings):
             raise ValueError("--tls-key and --tls-client-ca have no effect without --tls-cert; give --tls-cert")
         if self.tls_key_password is not None and self.grpc_port is not None:
             raise ValueError("gRPC cannot read encrypted keys; give --tls-key one that is not encrypted")
+        if (self.model_name is None) != (self.model_base_path is None):
+            raise ValueError("--model-name and --model-base-path belong together; give both")
+        if self.model_name is not None and self.model_config_file is not None:
+            raise ValueError("--model-config-file names all models; give it or --model-name, not both")
         if self.bodies_limit_bytes < self.body_limit_bytes:
             raise ValueError(
                 f"ATELIER_BODIES_LIMIT_BYTES is {self.bodies_limit_bytes}, but a single body may have "
                 f"{self.body_limit_bytes} (ATELIER_BODY_LIMIT_BYTES); raise the first or lower the second"
             )
         return self
+
+    @property
+    def only_models_dir(self) -> Path | None:
+        """The models directory; None if models are named one by one, and no directory is set."""
+        is_named = self.model_config_file is not None or self.model_name is not None
+        return None if is_named and "models_dir" not in self.model_fields_set else self.models_dir
+
+    def repository(self) -> Repository:
+        """The models to serve.
+
+        Raises:
+            VersionRefused: models.config cannot be followed, or the base path is not a directory.
+        """
+        named = None
+        if self.model_config_file is not None:
+            from app.repository.tf_serving.models_config import read_models_config
+
+            named = NamedModels(file=self.model_config_file.absolute(), read=read_models_config)
+        elif self.model_name is not None:
+            path = str(self.model_base_path)
+            named = NamedModels({self.model_name: named_model(f"model {self.model_name!r}", self.model_name, path)})
+        return Repository(self.only_models_dir, named)
 
     @property
     def tls(self) -> Tls | None:

@@ -33,10 +33,13 @@ def promote(
     This command loads nothing: if no version is stable, it records the newest as the previous default.
     """
     from app.contract.manifest import verify_manifest
+    from app.repository.layouts import Layout, layout_of
 
     def check_and_write(repository: "Repository", versions: list[int]) -> "Promotion":
-        if version in versions:
-            verify_manifest(repository.models_dir / model / str(version))
+        place = repository.places.of(model)
+        directory = place.directory / str(version)
+        if version in versions and place.file is None and layout_of(directory) is Layout.ATELIER:
+            verify_manifest(directory)
         return repository.promote(model, version, default=None, versions=versions)
 
     _relabel(models_dir, model, check_and_write)
@@ -66,7 +69,7 @@ def _relabel(models_dir: Path | None, model: str, write: "Callable[[Repository, 
     except ServingError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"{error.filename or repository.models_dir / model}: {error.strerror or error}")
+        fail(f"{error.filename or repository.places.of(model).directory}: {error.strerror or error}")
     line = f"{model}: version {promotion.version} is stable"
     before = f" (previously {promotion.before})" if promotion.before not in {None, promotion.version} else ""
     Console(soft_wrap=True).print(Text(f"{line}{before}. A running service follows within seconds."))

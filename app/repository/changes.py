@@ -36,7 +36,7 @@ async def changes(places: Places, mode: Mode) -> AsyncIterator[None]:
     """
     if mode == "off":
         return
-    models_dir = places.models_dir
+    models_dir = places.roots[0]
     poll = mode == "poll" or await asyncio.to_thread(is_remote, models_dir)
     if poll:
         log.info("%s is looked at every %g s for changes", models_dir, POLL_MS / 1e3)
@@ -74,8 +74,11 @@ def _first(error: Exception) -> Exception:
 
 def _watched(places: Places) -> list[str]:
     """Directories to watch; the models directory may be a link, which can lead elsewhere the next time."""
-    root = places.models_dir.resolve()
-    return [str(root / each.relative_to(places.models_dir)) for each in directories(places)]
+    found = []
+    for each in directories(places):
+        root = next((root for root in places.roots if each.is_relative_to(root)), each)
+        found.append(str(root.resolve() / each.relative_to(root)))
+    return found
 
 
 async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncGenerator[None]:

@@ -1,7 +1,9 @@
 """The last valid serving.json of a model, kept next to the file for the time that it is broken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from app.contract.files.regular import read_file
 from app.errors import VersionRefused
@@ -45,16 +47,20 @@ def last_valid(model_directory: Path) -> ServingPolicy | None:
 
 
 def policy_in_effect(
-    model_directory: Path, *, on_mistake: Callable[[VersionRefused], None] = lambda error: None
+    model_directory: Path,
+    elsewhere: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    on_mistake: Callable[[VersionRefused], None] = lambda error: None,
 ) -> ServingPolicy:
     """serving.json; while it is broken, the last valid one; if there is none, the defaults.
 
     Args:
         model_directory: holds the version directories.
+        elsewhere: see ``read_policy``.
         on_mistake: is told what is wrong with serving.json.
     """
     try:
-        return read_policy(model_directory)
+        return read_policy(model_directory, elsewhere)
     except VersionRefused as error:
         on_mistake(error)
         return last_valid(model_directory) or ServingPolicy()

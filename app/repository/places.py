@@ -1,15 +1,21 @@
-"""Where the models are: directories in the models directory, and single files NAME.onnx next to them."""
+"""Where the models are: directories in the models directory, single files NAME.onnx next to them, and named paths."""
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from app.repository.missing import no_model
+from app.repository.tf_serving.named import NamedModels
 
 log = logging.getLogger("atelier.repository")
 
 GRAPH_SUFFIX = ".onnx"
 # The version of a model that is a single file.
 FILE_VERSION = 1
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Place(NamedTuple):
@@ -19,52 +25,83 @@ class Place(NamedTuple):
         name: of the model.
         directory: holds its versions, and serving.json; it does not exist if there is a ``file``.
         file: a graph that is the only version of the model; None if there are version directories.
+        stated: keys of serving.json that are stated elsewhere; the file itself counts more.
     """
 
     name: str
     directory: Path
     file: Path | None = None
+    stated: Mapping[str, Any] = _NOTHING
 
 
 class Places:
     """Finds models on the disk. Every method reads the disk again, and blocks.
 
     Args:
-        models_dir: holds <model>/<version>/ and <model>.onnx.
+        models_dir: holds <model>/<version>/ and <model>.onnx; None: only the named models are served.
+        named: models elsewhere; they count more than those of the same name in the models directory.
     """
 
-    def __init__(self, models_dir: Path) -> None:
+    def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
         self.models_dir = models_dir
-        # Files that are hidden by a directory, and the log says so.
+        self._named = named or NamedModels()
+        # What is hidden by something else of the same name, and the log says so.
         self._told: set[str] = set()
+
+    @property
+    def roots(self) -> list[Path]:
+        """The directories in which models come and go; at least one."""
+        file = self._named.file
+        roots = [self.models_dir, None if file is None else file.parent]
+        return [each for each in roots if each is not None] or [
+            each.base_path for each in self._named.current().values()
+        ]
 
     def all(self) -> list[Place]:
         """Directories, files and links to them that can have the name of a model, sorted by it."""
+        places = self._in_models_dir()
+        for name, model in self._named.current().items():
+            if name in places:
+                self._tell(name, str(model.base_path), str(places[name].file or places[name].directory))
+            places[name] = Place(name, model.base_path, None, model.document)
+        return [places[name] for name in sorted(places)]
+
+    def of(self, name: str) -> Place:
+        """Where a model is, or would be.
+
+        Raises:
+            ModelNotFound: it would be nowhere.
+        """
+        if (model := self._named.current().get(name)) is not None:
+            return Place(name, model.base_path, None, model.document)
+        if self.models_dir is None:
+            raise no_model(name, self._named.current())
+        directory, file = self.models_dir / name, self.models_dir / f"{name}{GRAPH_SUFFIX}"
+        return Place(name, directory, file if file.is_file() and not directory.is_dir() else None)
+
+    def _in_models_dir(self) -> dict[str, Place]:
+        if self.models_dir is None:
+            return {}
         try:
             with os.scandir(self.models_dir) as found:
                 names = [each for each in found if not each.name.startswith(".") and each.name.isprintable()]
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return {}
         # A name that cannot be printed can be no model's, and would break every list that it is part of.
         places = {each.name: Place(each.name, self.models_dir / each.name) for each in names if _is_directory(each)}
         for each in names:
             name = each.name.removesuffix(GRAPH_SUFFIX)
             if name not in {each.name, ""} and _is_file(each):
                 if name in places:
-                    self._tell(name)
+                    self._tell(name, f"the directory {name}", f"the file {each.name}")
                 else:
                     places[name] = Place(name, self.models_dir / name, self.models_dir / each.name)
-        return [places[name] for name in sorted(places)]
+        return places
 
-    def of(self, name: str) -> Place:
-        """Where a model is, or would be."""
-        directory, file = self.models_dir / name, self.models_dir / f"{name}{GRAPH_SUFFIX}"
-        return Place(name, directory, file if file.is_file() and not directory.is_dir() else None)
-
-    def _tell(self, name: str) -> None:
+    def _tell(self, name: str, counts: str, hidden: str) -> None:
         if name not in self._told:
             self._told.add(name)
-            log.warning("model %s: the directory %s counts, and the file %s%s does not", name, name, name, GRAPH_SUFFIX)
+            log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
 
 
 def _is_directory(entry: "os.DirEntry[str]") -> bool:

@@ -1,7 +1,10 @@
-"""Reads the settings of a model: serving.json, and below it what Triton's config.pbtxt states."""
+"""Reads the settings of a model: serving.json, and below it what other servers' settings state."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from app.contract.files.regular import read_file
 from app.errors import VersionRefused
@@ -9,9 +12,15 @@ from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
 from app.repository.triton import CONFIG_FILE
 from app.repository.triton.model import Defaults, serving_defaults
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-def read_policy(model_directory: Path) -> ServingPolicy:
-    """The policy of a model; what serving.json leaves open is as config.pbtxt states, or else the default.
+
+def read_policy(model_directory: Path, elsewhere: Mapping[str, Any] = _NOTHING) -> ServingPolicy:
+    """The policy of a model; what serving.json leaves open is as stated elsewhere, or else the default.
+
+    Args:
+        model_directory: of the model.
+        elsewhere: keys that models.config states; they count more than config.pbtxt, and less than serving.json.
 
     Raises:
         VersionRefused: no regular file, larger than 1 MiB, or see ``ServingPolicy.parse`` and ``serving_defaults``.
@@ -24,7 +33,10 @@ def read_policy(model_directory: Path) -> ServingPolicy:
         own = ServingPolicy()
     except OSError as error:
         raise VersionRefused(f"{path}: {error.strerror}") from error
-    return own if stated is None else _over(own, stated, model_directory / CONFIG_FILE)
+    if stated is not None:
+        stated = stated._replace(document={**stated.document, **elsewhere})
+        return _over(own, stated, model_directory / CONFIG_FILE)
+    return _over(own, Defaults(dict(elsewhere), b""), path) if elsewhere else own
 
 
 def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:

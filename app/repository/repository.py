@@ -11,18 +11,18 @@ from app.repository.places import Places
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.repository.serving_file import Promotion
+from app.repository.tf_serving.named import NamedModels
 
 
 class Repository:
     """Models, versions and settings on the disk. Every method reads the disk again, and blocks.
 
     Args:
-        models_dir: holds the models; see ``Places``.
+        models_dir, named: hold the models; see ``Places``.
     """
 
-    def __init__(self, models_dir: Path) -> None:
-        self.models_dir = models_dir
-        self.places = Places(models_dir)
+    def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
+        self.places = Places(models_dir, named)
 
     def scan(self) -> dict[str, list[int]]:
         """See ``scan.scan``."""
@@ -56,11 +56,12 @@ class Repository:
         place = self.places.of(name)
         if place.file is not None:
             return ServingPolicy.of_file(repr(scan.file_fingerprint(place.file)))
-        return read_policy(place.directory)
+        return read_policy(place.directory, place.stated)
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
         """See ``last_valid_file.policy_in_effect``."""
-        return last_valid_file.policy_in_effect(self.places.of(name).directory)
+        place = self.places.of(name)
+        return last_valid_file.policy_in_effect(place.directory, place.stated)
 
     def last_valid(self, name: str) -> ServingPolicy | None:
         """See ``last_valid_file.last_valid``."""
@@ -73,21 +74,21 @@ class Repository:
     def promote(self, name: str, version: int, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.promote``; SettingsUnwritable if the file cannot be written."""
         with _writing(name):
-            return serving_file.promote(self.places.of(name).directory, version, default=default, versions=versions)
+            return serving_file.promote(self.places.of(name), version, default=default, versions=versions)
 
     def rollback(self, name: str, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.rollback``; SettingsUnwritable if the file cannot be written."""
         with _writing(name):
-            return serving_file.rollback(self.places.of(name).directory, default=default, versions=versions)
+            return serving_file.rollback(self.places.of(name), default=default, versions=versions)
 
     def rollback_target(self, name: str, *, default: int | None, versions: list[int]) -> int:
         """See ``serving_file.rollback_target``."""
-        return serving_file.rollback_target(self.places.of(name).directory, default=default, versions=versions)
+        return serving_file.rollback_target(self.places.of(name), default=default, versions=versions)
 
     def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
         """See ``serving_file.halt``; SettingsUnwritable if the file cannot be written."""
         with _writing(pair.name):
-            return serving_file.halt(self.places.of(pair.name).directory, pair, reason, judged=judged)
+            return serving_file.halt(self.places.of(pair.name), pair, reason, judged=judged)
 
 
 @contextmanager

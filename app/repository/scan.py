@@ -59,7 +59,7 @@ def snapshot(places: Places) -> dict[str, Hashable]:
 
 def directories(places: Places) -> list[Path]:
     """The directories in which a file that matters may change: of models and of versions, without hidden ones."""
-    found = [places.models_dir]
+    found = list(places.roots)
     for model in (place.directory for place in places.all() if place.file is None):
         found.append(model)
         with suppress(OSError, VersionRefused):  # the snapshot says so
@@ -82,7 +82,7 @@ def _model_fingerprint(place: Place) -> Hashable:
     except (OSError, VersionRefused) as error:
         return Unreadable(str(error))
     linked = [(entry.name, fingerprint(directory / entry.name)) for entry in entries if _is_version_link(entry)]
-    return _marks(entries), tuple(sorted(linked))
+    return _marks(entries), tuple(sorted(linked)), repr(place)
 
 
 def file_fingerprint(path: Path) -> Hashable:

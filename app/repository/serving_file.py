@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from app.contract.files.regular import read_file
 from app.errors import VersionNotFound, VersionRefused
 from app.repository.missing import no_version
+from app.repository.places import Place
 from app.repository.policy import (
     CANARY,
     POLICY_FILE,
@@ -60,11 +61,11 @@ def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
     return _change(model_directory, lambda document, _: {"batching": document.get("batching", {}) | values})
 
 
-def promote(model_directory: Path, version: int, *, default: int | None, versions: Sequence[int]) -> Promotion:
+def promote(place: Place, version: int, *, default: int | None, versions: Sequence[int]) -> Promotion:
     """Give a version the label "stable"; the canary, if it is that one, loses its label.
 
     Args:
-        model_directory: holds the version directories.
+        place: of the model.
         version: the default version from now on.
         default: the default version in effect; None if nobody knows it: see ``default_by_files``.
         versions: on the disk, newest first.
@@ -74,36 +75,36 @@ def promote(model_directory: Path, version: int, *, default: int | None, version
         VersionRefused, OSError: see ``write_batching``.
     """
     if version not in versions:
-        raise no_version(model_directory.name, version, versions)
-    policy = read_policy(model_directory)
+        raise no_version(place.name, version, versions)
+    policy = read_policy(place.directory, place.stated)
     before = default or default_by_files(policy, versions)
     promoted = policy.promoted
     if before is not None and before != version and promoted[-1:] != (before,):
         promoted = (*promoted, before)
-    _make_stable(model_directory, version, promoted[-HISTORY:])
-    return Promotion(model_directory.name, version, before)
+    _make_stable(place, version, promoted[-HISTORY:])
+    return Promotion(place.name, version, before)
 
 
-def rollback(model_directory: Path, *, default: int | None, versions: Sequence[int]) -> Promotion:
+def rollback(place: Place, *, default: int | None, versions: Sequence[int]) -> Promotion:
     """Undo the last promotion; without one, give the label "stable" to the next older version.
 
     A promotion that is not in effect is undone too: the default version becomes stable.
 
     Args:
-        model_directory, default, versions: see ``promote``.
+        place, default, versions: see ``promote``.
 
     Raises:
         VersionNotFound: there is no version to go back to.
         VersionRefused, OSError: see ``write_batching``.
     """
-    now, version, promoted = _previous(model_directory, default, versions)
-    _make_stable(model_directory, version, promoted)
-    return Promotion(model_directory.name, version, now)
+    now, version, promoted = _previous(place, default, versions)
+    _make_stable(place, version, promoted)
+    return Promotion(place.name, version, now)
 
 
-def rollback_target(model_directory: Path, *, default: int | None, versions: Sequence[int]) -> int:
+def rollback_target(place: Place, *, default: int | None, versions: Sequence[int]) -> int:
     """The version that ``rollback`` would go back to; raises as it does."""
-    return _previous(model_directory, default, versions)[1]
+    return _previous(place, default, versions)[1]
 
 
 def default_by_files(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
@@ -112,11 +113,9 @@ def default_by_files(policy: ServingPolicy, versions: Sequence[int]) -> int | No
     return policy.version_labels.get(STABLE, candidates[0] if candidates else None)
 
 
-def _previous(
-    model_directory: Path, default: int | None, versions: Sequence[int]
-) -> tuple[int | None, int, Sequence[int]]:
+def _previous(place: Place, default: int | None, versions: Sequence[int]) -> tuple[int | None, int, Sequence[int]]:
     """The default version, the one to go back to, and the promotions that can still be rolled back then."""
-    policy = read_policy(model_directory)
+    policy = read_policy(place.directory, place.stated)
     now = default or default_by_files(policy, versions)
     promoted = [version for version in policy.promoted if version in versions]
     while promoted[-1:] == [now]:
@@ -127,14 +126,14 @@ def _previous(
         return now, promoted[-1], promoted[:-1]
     if older := [version for version in versions if now is not None and version < now]:
         return now, older[0], []
-    raise VersionNotFound(f"model {model_directory.name!r} has no version to go back to from version {now}")
+    raise VersionNotFound(f"model {place.name!r} has no version to go back to from version {now}")
 
 
-def halt(model_directory: Path, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
+def halt(place: Place, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
     """Write down why a canary gets no more requests, unless another canary or other limits are in the file by now.
 
     Args:
-        model_directory: holds the version directories.
+        place: of the model.
         pair: the canary, and what it was compared with.
         reason: in words.
         judged: the limits that it was judged by.
@@ -145,18 +144,19 @@ def halt(model_directory: Path, pair: CanaryPair, reason: str, *, judged: Rollou
     Raises:
         VersionRefused, OSError: see ``write_batching``.
     """
-    policy = read_policy(model_directory)
+    policy = read_policy(place.directory, place.stated)
     if not policy.compares(pair) or policy.rollout != judged:
         return False
-    _change(model_directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
+    _change(place.directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
     return True
 
 
-def _make_stable(model_directory: Path, version: int, promoted: Sequence[int]) -> None:
+def _make_stable(place: Place, version: int, promoted: Sequence[int]) -> None:
     """Give a version the label "stable", and let a canary that was halted start again."""
 
     def change(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
-        labels = {STABLE: version} | {label: each for label, each in policy.version_labels.items() if label != STABLE}
+        before = policy.version_labels if "version_labels" in document else place.stated.get("version_labels", {})
+        labels = {STABLE: version} | {label: each for label, each in before.items() if label != STABLE}
         if labels.get(CANARY) == version:
             del labels[CANARY]
         changed = {"version_labels": labels, "promoted": promoted}
@@ -164,7 +164,7 @@ def _make_stable(model_directory: Path, version: int, promoted: Sequence[int]) -
             changed["rollout"] = {key: value for key, value in document["rollout"].items() if key != "halted"}
         return changed
 
-    _change(model_directory, change)
+    _change(place.directory, change)
 
 
 def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPolicy], Mapping[str, Any]]) -> Path:

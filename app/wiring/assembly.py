@@ -14,7 +14,6 @@ from app.lifecycle.loading.loader import Loader
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
-from app.repository.repository import Repository
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.engines.io_binding import BoundBackend, open_on_gpu
 from app.runtime.engines.onnx import OnnxBackend
@@ -48,13 +47,13 @@ def build_lifecycle(
         processes: of the service; None: this one is all of it.
         on_freed: is told when a version was freed.
     """
-    models_dir, processes = settings.models_dir, processes or SingleProcess()
+    processes = processes or SingleProcess()
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
     private_dir = settings.private_dir or Path(tempfile.gettempdir())
     sweep(private_dir)
     threads = threads_of_a_worker(settings.workers)
-    repository = Repository(models_dir)
+    repository = settings.repository()
     loader = Loader(
         places=repository.places,
         make_backend=OnnxBackend,

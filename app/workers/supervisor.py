@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.edge.entry.bind import Bind, listen
-from app.repository.repository import Repository
 from app.settings import Settings
 from app.wiring.server import bound
 from app.workers.accept import CLOSED, ConnectionCounts
@@ -64,7 +63,7 @@ class Supervisor:
         self._settings = settings
         self._workers: dict[int, Worker] = {}
         self._totals = Totals()
-        self._coordinator = Coordinator(Repository(settings.models_dir), lambda: list(self._workers.values()))
+        self._coordinator = Coordinator(settings.repository(), lambda: list(self._workers.values()))
         self._stopping = asyncio.Event()
         self._sockets: list[socket.socket] = []
         self._admin_sockets: list[socket.socket] = []
@@ -135,7 +134,7 @@ class Supervisor:
         worker.channel.tell(
             "start",
             worker=number,
-            settings=self._settings.model_dump(mode="json"),
+            settings=self._settings.model_dump(mode="json", exclude_unset=True),
             counts=self._counts.descriptor,
             sockets=[each.fileno() for each in self._sockets],
             admin_sockets=[each.fileno() for each in self._admin_sockets],

@@ -76,7 +76,7 @@ class Service:
     """``python -m app serve`` as an operator starts it.
 
     Args:
-        models: models directory.
+        models: models directory; None gives no --models-dir.
         arguments: further flags.
         wait_ready: return only once /v2/health/ready answers 200.
         environment: further variables.
@@ -85,16 +85,17 @@ class Service:
 
     def __init__(
         self,
-        models: Path,
+        models: Path | None,
         *arguments: str,
         wait_ready: bool = True,
         environment: Mapping[str, str] | None = None,
         through: Sequence[str] = (),
     ) -> None:
         self.models = models
+        given = [] if models is None else ["--models-dir", str(models)]
         environment = {**own_environment(), **(environment or {})}
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
+            [*through, sys.executable, "-m", "app", "serve", "--port", "0", *given, *arguments],
             cwd=ROOT,
             env=environment,
             stderr=subprocess.PIPE,

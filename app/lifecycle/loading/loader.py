@@ -101,7 +101,7 @@ class Loader:
             VersionRefused: says which file of the version breaks which rule.
         """
         place = self.places.of(name)
-        serving = serving or read_policy(place.directory)
+        serving = serving or read_policy(place.directory, place.stated)
         policy = serving.batching
         read = self._read(place, version, serving)
         contract = read.contract

@@ -125,7 +125,7 @@ class RemovedAtOnce(Repository):
 
     def halt(self, pair, reason, *, judged):
         is_written = super().halt(pair, reason, judged=judged)
-        write_settings(self.models_dir / pair.name, POLICY)
+        write_settings(self.places.of(pair.name).directory, POLICY)
         return is_written
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.repository.places import Place
 from app.repository.policy import CanaryPair, RollbackPolicy, RolloutPolicy, ShadowPolicy
 from app.repository.serving_file import halt, promote, rollback, rollback_target
 
@@ -25,7 +26,7 @@ def test_a_halt_is_written_only_where_the_two_versions_are_named_that_it_was_jud
     path = tmp_path / "serving.json"
     before = {"version_labels": labels, "rollout": {"shadow": {}}}
     path.write_text(json.dumps(before))
-    assert halt(tmp_path, PAIR, "too bad", judged=JUDGED) is is_written
+    assert halt(Place(tmp_path.name, tmp_path), PAIR, "too bad", judged=JUDGED) is is_written
     rollout = {"shadow": {}, "halted": "too bad"} if is_written else {"shadow": {}}
     assert json.loads(path.read_text()) == before | {"rollout": rollout}
 
@@ -33,13 +34,13 @@ def test_a_halt_is_written_only_where_the_two_versions_are_named_that_it_was_jud
 def test_no_halt_is_written_once_the_limits_are_others(tmp_path):
     (tmp_path / "serving.json").write_text('{"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}}}')
     other = JUDGED.model_copy(update={"rollback": RollbackPolicy(max_error_rate=0.1)})
-    assert not halt(tmp_path, PAIR, "too bad", judged=other)
-    assert halt(tmp_path, PAIR, "too bad", judged=JUDGED)
-    assert not halt(tmp_path, PAIR, "twice", judged=JUDGED)
+    assert not halt(Place(tmp_path.name, tmp_path), PAIR, "too bad", judged=other)
+    assert halt(Place(tmp_path.name, tmp_path), PAIR, "too bad", judged=JUDGED)
+    assert not halt(Place(tmp_path.name, tmp_path), PAIR, "twice", judged=JUDGED)
 
 
 def test_without_a_file_no_halt_is_written(tmp_path):
-    assert not halt(tmp_path, PAIR, "too bad", judged=JUDGED)
+    assert not halt(Place(tmp_path.name, tmp_path), PAIR, "too bad", judged=JUDGED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -63,8 +64,8 @@ def test_a_rollback_goes_to_the_version_promoted_before_or_below_or_withdraws(
     labels = {"stable": before["stable"]} if "stable" in before else {}
     path.write_text(json.dumps({"version_labels": labels, "promoted": before.get("promoted", [])}))
     versions = [3, 2, 1]
-    assert rollback_target(tmp_path, default=default, versions=versions) == version
-    done = rollback(tmp_path, default=default, versions=versions)
+    assert rollback_target(Place(tmp_path.name, tmp_path), default=default, versions=versions) == version
+    done = rollback(Place(tmp_path.name, tmp_path), default=default, versions=versions)
     assert (done.version, done.before) == (version, default or before.get("stable", 3))
     assert json.loads(path.read_text()) == {
         "version_labels": {"stable": after["stable"]},
@@ -78,7 +79,7 @@ def test_a_rollback_goes_to_the_version_promoted_before_or_below_or_withdraws(
 )
 def test_a_promotion_remembers_the_version_before_once(tmp_path, default, version, promoted):
     (tmp_path / "serving.json").write_text('{"version_labels": {"stable": 3}, "promoted": [2]}')
-    done = promote(tmp_path, version, default=default, versions=[3, 2, 1])
+    done = promote(Place(tmp_path.name, tmp_path), version, default=default, versions=[3, 2, 1])
     assert (done.version, done.before) == (version, default or 3)
     assert json.loads((tmp_path / "serving.json").read_text()) == {
         "version_labels": {"stable": version},
@@ -89,7 +90,7 @@ def test_a_promotion_remembers_the_version_before_once(tmp_path, default, versio
 def test_promotions_are_undone_one_by_one_also_where_a_version_was_promoted_twice(tmp_path):
     versions = [2, 1]
     for version in (1, 2, 1):
-        promote(tmp_path, version, default=None, versions=versions)
-    undone = [rollback(tmp_path, default=None, versions=versions).version for _ in range(3)]
+        promote(Place(tmp_path.name, tmp_path), version, default=None, versions=versions)
+    undone = [rollback(Place(tmp_path.name, tmp_path), default=None, versions=versions).version for _ in range(3)]
     assert undone == [2, 1, 2]
     assert json.loads((tmp_path / "serving.json").read_text())["promoted"] == []

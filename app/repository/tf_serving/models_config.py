@@ -1,0 +1,79 @@
+"""Reads models.config: names, places, version policies and labels of models.
+
+Source: TensorFlow Serving, serving configuration (ModelServerConfig). Protobuf's text format.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import orjson
+from google.protobuf import text_format
+
+from app.contract.files.regular import read_file, shown
+from app.errors import VersionRefused
+from app.repository.policy import POLICY_FILE, ServingPolicy
+from app.repository.tf_serving import models_pb2 as pb
+from app.repository.tf_serving.named import NamedModel, named_model
+
+log = logging.getLogger("atelier.repository")
+
+CONFIG_LIMIT_BYTES = 2**20
+MOST_MODELS = 4096
+_PLATFORMS = {"", "tensorflow"}
+
+
+def read_models_config(path: Path) -> dict[str, NamedModel]:
+    """Model name -> where it is, and the keys of serving.json that the file states.
+
+    Raises:
+        VersionRefused: the file cannot be read, is larger than 1 MiB, or breaks a rule; says which model breaks it.
+    """
+    try:
+        data = read_file(path, CONFIG_LIMIT_BYTES)
+        config: pb.ModelServerConfig = text_format.Parse(data.decode("utf-8"), pb.ModelServerConfig())
+    except OSError as error:
+        raise VersionRefused(f"{path}: {error.strerror}") from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise VersionRefused(f"{path}: {shown(str(error))}") from None
+    listed = config.model_config_list.config
+    if not 1 <= len(listed) <= MOST_MODELS:
+        raise VersionRefused(f"{path}: model_config_list has {len(listed)} models; 1 to {MOST_MODELS} are served")
+    models: dict[str, NamedModel] = {}
+    for each in listed:
+        model = _model(path, each)
+        if model.name in models:
+            raise VersionRefused(f"{path}: two models have the name {model.name!r}")
+        models[model.name] = model
+    return models
+
+
+def _model(path: Path, stated: pb.ModelConfig) -> NamedModel:
+    where = f"{path}: model {shown(stated.name)!r}"
+    if stated.model_platform not in _PLATFORMS:
+        raise VersionRefused(f"{where}: model_platform {shown(stated.model_platform)!r} is not run here; tensorflow is")
+    if stated.model_type not in {pb.MODEL_TYPE_UNSPECIFIED, pb.TENSORFLOW}:
+        raise VersionRefused(f"{where}: model_type {pb.ModelType.Name(stated.model_type)} is not run here")
+    if stated.HasField("logging_config"):
+        log.warning("%s: logging_config has no effect", where)
+    document: dict[str, Any] = {}
+    if (policy := _version_policy(stated.model_version_policy)) is not None:
+        document["version_policy"] = policy
+    if stated.version_labels:
+        document["version_labels"] = dict(stated.version_labels)
+    try:
+        ServingPolicy.parse(Path(POLICY_FILE), orjson.dumps(document))
+    except VersionRefused as error:
+        raise VersionRefused(f"{where}: {error.message.removeprefix(f'{POLICY_FILE}: ')}") from error
+    return named_model(where, stated.name, stated.base_path, document)
+
+
+def _version_policy(policy: pb.ServableVersionPolicy) -> dict[str, Any] | None:
+    which = policy.WhichOneof("policy_choice")
+    if which == "latest":
+        return {"latest": {"num_versions": policy.latest.num_versions or 1}}
+    if which == "all":
+        return {"all": True}
+    if which == "specific":
+        return {"specific": {"versions": list(policy.specific.versions)}}
+    return None

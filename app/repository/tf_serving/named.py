@@ -1,0 +1,98 @@
+"""Models outside the models directory, each named with its path: by models.config, or by the command line."""
+
+import logging
+import re
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.contract.files.regular import shown
+from app.errors import VersionRefused
+
+log = logging.getLogger("atelier.repository")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,254}")
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model and its place.
+
+    Attributes:
+        name: of the model.
+        base_path: holds its versions, and serving.json.
+        document: keys of serving.json that are stated with it.
+    """
+
+    name: str
+    base_path: Path
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+def named_model(where: str, name: str, base_path: str, document: Mapping[str, Any] | None = None) -> NamedModel:
+    """A model of that name at that path.
+
+    Args:
+        where: for messages.
+        name, base_path, document: see ``NamedModel``.
+
+    Raises:
+        VersionRefused: no model can have that name, or the path is not an absolute path of a directory.
+    """
+    if not _NAME.fullmatch(name):
+        raise VersionRefused(f"{where}: a name has letters, digits, spaces and ._- and begins with a letter or digit")
+    path = Path(base_path)
+    if not path.is_absolute():
+        raise VersionRefused(f"{where}: base_path {shown(base_path)!r} is not an absolute path of a directory")
+    if "\0" in base_path or not path.is_dir():
+        raise VersionRefused(f"{where}: base_path {shown(base_path)!r} does not exist, or is not a directory")
+    return NamedModel(name, path, document or {})
+
+
+class NamedModels:
+    """The models that a file names, which is read again when it has changed; or fixed ones.
+
+    Args:
+        fixed: if there is no file.
+        file: None without one.
+        read: reads the file; VersionRefused if it is not valid.
+
+    Raises:
+        VersionRefused: see ``read``.
+    """
+
+    def __init__(
+        self,
+        fixed: Mapping[str, NamedModel] | None = None,
+        *,
+        file: Path | None = None,
+        read: Callable[[Path], Mapping[str, NamedModel]] | None = None,
+    ) -> None:
+        self.file = file
+        self._read = read
+        self._models = fixed or {}
+        self._mark: Hashable = None
+        if file is not None and read is not None:
+            self._mark = _mark(file)
+            self._models = read(file)
+
+    def current(self) -> Mapping[str, NamedModel]:
+        """Model name -> model. While the file is not valid, what it said before stays in effect; the log says so."""
+        if self.file is None or self._read is None or (mark := _mark(self.file)) == self._mark:
+            return self._models
+        self._mark = mark
+        try:
+            self._models = self._read(self.file)
+            log.info("%s names %d models", self.file, len(self._models))
+        except VersionRefused as error:
+            log.error("%s; the last valid list of models stays in effect", error.message)
+        return self._models
+
+
+def _mark(file: Path) -> Hashable:
+    try:
+        status = file.stat()
+    except OSError as error:
+        return error.errno
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

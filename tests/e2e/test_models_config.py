@@ -1,0 +1,152 @@
+"""Models outside the models directory: --model-config-file, and --model-name with --model-base-path."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.test_bare_models import bare
+from tests.support.service import ROOT, Service, own_environment, starting, wait_until
+from tests.support.tiny_models import write_brightness_model, write_rule_model
+
+
+class NamedService(Service):
+    """A service without a models directory of its own; ``models`` is that of the process, which is not served."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(None, *arguments, **options)
+
+
+@pytest.fixture
+def start():
+    yield from starting(NamedService)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Three versions of a model outside of any models directory."""
+    written = write_rule_model(tmp_path / "source")
+    for version in (1, 2, 3):
+        bare(tmp_path / "store", written, name="numbers", version=version)
+    return tmp_path / "store" / "numbers"
+
+
+def config(store, *, name="rule", more=""):
+    return (
+        f'model_config_list {{ config {{ name: "{name}" base_path: "{store}" model_platform: "tensorflow" {more} }} }}'
+    )
+
+
+LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
+
+
+def ask(service, path="rule"):
+    reply = service.client.post(f"/v1/models/{path}:predict", json={"instances": [[1]]})
+    return reply.json().get("predictions", reply.status_code)
+
+
+def default(service, name="rule"):
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]}
+    return service.client.post(f"/v2/models/{name}/infer", json=document).json()["model_version"]
+
+
+def test_names_policies_and_labels_are_followed(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store, more=LABELS))
+    service = start("--model-config-file", str(file))
+    assert service.client.get("/v1/models").json() == {"models": ["rule"]}
+    assert default(service) == "1"
+    assert ask(service, "rule/labels/candidate") == ask(service, "rule/versions/2") == [[1]]
+    assert ask(service, "rule/labels/none") == 404
+    assert service.client.get("/v1/models/rule/labels/candidate").json()["model_version_status"][0]["version"] == "2"
+
+
+def test_a_changed_file_is_followed(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store))
+    service = start("--model-config-file", str(file))
+    assert default(service) == "3"
+    file.write_text(config(store, more="model_version_policy { specific { versions: 2 } }"))
+    wait_until(lambda: default(service) == "2")
+    file.write_text("nonsense")
+    service.says("the last valid list of models stays in effect")
+    assert default(service) == "2"
+    text = config(store, more=LABELS)
+    file.write_text(text[: text.rindex("}")] + f' config {{ name: "again" base_path: "{store}" }} }}')
+    wait_until(lambda: ask(service, "again") == [[1]] and default(service) == "1")
+
+
+def test_a_new_version_at_a_base_path_is_followed(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store))
+    service = start("--model-config-file", str(file))
+    bare(store.parent, store / "1", name=store.name, version=4)
+    wait_until(lambda: default(service) == "4")
+
+
+def test_promotions_are_written_next_to_the_versions_and_count_more(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store, more=LABELS))
+    service = start("--model-config-file", str(file))
+    reply = service.client.post("/v2/repository/models/rule/promote", json={"version": 2})
+    assert reply.status_code == 200, reply.text
+    assert default(service) == "2"
+    assert (store / "serving.json").exists()
+    assert service.client.get("/v1/models/rule/labels/candidate").json()["model_version_status"][0]["version"] == "2"
+    assert service.client.post("/v2/repository/models/rule/rollback").status_code == 200
+    assert default(service) == "1"
+
+
+def test_workers_serve_the_named_models(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store))
+    service = start("--model-config-file", str(file), "--workers", "2")
+    assert service.client.get("/v1/models").json() == {"models": ["rule"]}
+    assert service.client.post("/v2/repository/models/rule/promote", json={"version": 2}).status_code == 200
+    wait_until(lambda: default(service) == "2")
+
+
+def test_a_models_directory_that_is_given_counts_as_well(store, tmp_path, start):
+    write_brightness_model(tmp_path / "models")
+    write_brightness_model(tmp_path / "models", name="rule")
+    file = tmp_path / "models.config"
+    file.write_text(config(store))
+    service = start("--model-config-file", str(file), "--models-dir", str(tmp_path / "models"))
+    assert sorted(service.client.get("/v1/models").json()["models"]) == ["brightness", "rule"]
+    assert ask(service) == [[1]]
+    service.says(f"model rule: {store} counts, and {tmp_path / 'models' / 'rule'} does not")
+
+
+def test_one_model_is_named_on_the_command_line(store, start):
+    service = start("--model-name", "half plus two", "--model-base-path", str(store))
+    assert ask(service, "half plus two") == [[1]]
+    index = service.client.post("/v2/repository/index").json()
+    assert {each["reason"].partition(":")[0] for each in index if each["state"] == "READY"} == {"unverified"}
+    assert service.client.get("/v1/models/other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model-name", "a"], "--model-name and --model-base-path belong together; give both"),
+        (["--model-base-path", "/tmp"], "--model-name and --model-base-path belong together; give both"),
+        (["--model-name", "a", "--model-base-path", "models"], "base_path 'models' is not an absolute path"),
+        (
+            ["--model-name", "a", "--model-base-path", "/none"],
+            "base_path '/none' does not exist, or is not a directory",
+        ),
+        (["--model-name", "../a", "--model-base-path", "/tmp"], "model '../a': a name has letters, digits, spaces"),
+        (["--model-config-file", "/none"], "/none: No such file or directory"),
+        (
+            ["--model-config-file", "/none", "--model-name", "a", "--model-base-path", "/tmp"],
+            "--model-config-file names all models; give it or --model-name, not both",
+        ),
+    ],
+)
+def test_a_mistake_ends_the_start_with_one_sentence(arguments, says):
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=own_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
