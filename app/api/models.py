@@ -13,6 +13,7 @@ from app.contract.dtypes import NAMES
 from app.contract.tensor_spec import TensorSpec
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
+from app.loaded import LoadedModel
 from app.repository.scan import version_number
 
 Version = Annotated[int, BeforeValidator(version_number)]
@@ -71,15 +72,19 @@ def _status(record: VersionRecord) -> dict[str, Any]:
 
 def _metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
     model = registry.get(name, version)
-    signature = {
-        "inputs": {tensor.name: _tensor(tensor, "serving_default_" + tensor.name) for tensor in model.spec.inputs},
+    signatures = {"serving_default": model, **model.signatures}
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
+        "metadata": {"signature_def": {"signature_def": {key: _signature(key, signatures[key]) for key in signatures}}},
+    }
+
+
+def _signature(name: str, model: LoadedModel) -> dict[str, Any]:
+    return {
+        "inputs": {tensor.name: _tensor(tensor, f"{name}_{tensor.name}") for tensor in model.spec.inputs},
         "outputs": {tensor.name: _tensor(tensor, "StatefulPartitionedCall") for tensor in model.spec.outputs},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
-    }
-    return {
-        "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
     }
 
 

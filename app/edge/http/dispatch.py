@@ -169,7 +169,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         with self._watch.watching(call.receive):
             request, inputs = await self._bodies.decoded(call, body, model)
             call.timings.decode = self._clock() - have_body
-            reply = await self.predicted(call, request, inputs, model)
+            reply = await self.predicted(call, request, inputs, request.model or model)
         if call.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
             answered = self._clock()
             reply = await _compressed(reply, call.accept_encoding)
