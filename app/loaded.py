@@ -1,7 +1,7 @@
 """A loaded model version: its contract, its batcher, and the conversion of images and texts to instances."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -75,6 +75,7 @@ class LoadedModel:
         batching, load_settings: from serving.json at the time of loading.
         leases: counts the requests that use it.
         memo: cache of the edge for this version, dropped with it.
+        signatures: what answers the other signatures of a SavedModel, by their names.
     """
 
     name: str
@@ -95,6 +96,12 @@ class LoadedModel:
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)
     memo: dict[bytes, Any] = field(default_factory=dict)
+    signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
+
+    @property
+    def with_signatures(self) -> "tuple[LoadedModel, ...]":
+        """This one, and what answers the other signatures: all that has a queue."""
+        return (self, *self.signatures.values())
 
     @property
     def instances(self) -> Instances:

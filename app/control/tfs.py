@@ -31,22 +31,25 @@ def version_status(record: VersionRecord) -> dict[str, Any]:
 
 
 def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
-    """The signature of a version; None means the default version.
+    """The signatures of a version; None means the default version.
 
     Raises:
         ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.get``.
     """
     model = registry.get(name, version)
+    signatures = {SIGNATURE: model, **model.signatures}
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature_def(model)}}},
+        "metadata": {
+            "signature_def": {"signature_def": {key: signature_def(each, key) for key, each in signatures.items()}}
+        },
     }
 
 
-def signature_def(model: LoadedModel) -> dict[str, Any]:
-    """The signature: inputs and outputs with the batch, -1 is a size that varies."""
+def signature_def(model: LoadedModel, name: str = SIGNATURE) -> dict[str, Any]:
+    """A signature: inputs and outputs with the batch, -1 is a size that varies."""
     return {
-        "inputs": {tensor.name: _tensor(tensor, "serving_default_" + tensor.name) for tensor in model.spec.inputs},
+        "inputs": {tensor.name: _tensor(tensor, f"{name}_{tensor.name}") for tensor in model.spec.inputs},
         "outputs": {tensor.name: _tensor(tensor, "StatefulPartitionedCall") for tensor in model.spec.outputs},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},

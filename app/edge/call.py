@@ -70,8 +70,10 @@ class InferenceRequest(Generic[Reply_co]):
         inputs: input name -> (rows, *shape), or images or texts that are not decoded yet.
         print_answer: encodes the outputs in the form that the request asked for.
         options: priority and timeout, if the protocol has them.
+        model: what answers, if the request names another signature than the default one.
     """
 
     inputs: Inputs
     print_answer: Callable[[Answer], Reply_co]
     options: RequestOptions = DEFAULT_OPTIONS
+    model: LoadedModel | None = None

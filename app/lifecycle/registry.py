@@ -228,27 +228,32 @@ class Registry:
     async def drain(self, timeout_s: float) -> None:
         """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
         self.start_draining()
-        for model in self._models():
+        for model in self._queues():
             model.admission.draining = True
-        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._models()]
+        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._queues()]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=timeout_s)
             for task in late:
                 task.cancel()
-        models = list(self._models())
+        models = list(self._queues())
         for model in models:
             model.batcher.stop()
         await asyncio.gather(*(asyncio.to_thread(model.batcher.close) for model in models))
 
     def fail_unfinished(self) -> None:
         """Answer all work that waits or runs with Draining."""
-        for model in self._models():
+        for model in self._queues():
             model.admission.draining = True
             model.batcher.fail_unfinished()
 
     def loaded(self) -> list[LoadedModel]:
         """Every version that is loaded, whether it is the default version or not."""
         return sorted(self._models(), key=lambda model: (model.name, model.version))
+
+    def _queues(self) -> Iterator[LoadedModel]:
+        """What has a queue: every version that is loaded, and its other signatures."""
+        for model in self._models():
+            yield from model.with_signatures
 
     def _models(self) -> Iterator[LoadedModel]:
         for records in self._records.values():

@@ -179,8 +179,9 @@ class VersionLoads:
             await asyncio.wait_for(model.leases.ended(), timeout_s)
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
-        model.admission.draining = True
         gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"
-        model.batcher.stop(ModelNotReady(gone))
-        await asyncio.to_thread(model.batcher.close)
+        for each in reversed(model.with_signatures):  # the process of a SavedModel ends with the first
+            each.admission.draining = True
+            each.batcher.stop(ModelNotReady(gone))
+            await asyncio.to_thread(each.batcher.close)
         self._on_freed()

@@ -14,7 +14,7 @@ from app.edge.codec.datatypes import join_bytes
 from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_grpc import GrpcService
 from tests.support.images import png
-from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_words
+from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 
 # TensorFlow takes some seconds to start, and each SavedModel has a process of its own.
 PATIENCE_S = 300
@@ -29,6 +29,7 @@ def write_good(models):
     write_line(models / "both" / "1", slope=3.0)
     write_tripled(models, "both", slope=30.0)
     write_tripled(models, "graph", slope=30.0)
+    write_several(models / "several" / "1")
     (models / "served" / "1").mkdir(parents=True)
     shutil.copytree(models / "line" / "1", models / "served" / "1" / "net")
     (models / "served" / "config.pbtxt").write_text(
@@ -314,3 +315,54 @@ def test_a_saved_model_that_is_copied_while_the_service_runs_is_followed(tmp_pat
     shutil.copytree(source, models / "line" / "1")
     service.says("model line version 1 ready", within_s=PATIENCE_S)
     assert service.client.post("/v1/models/line:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
+
+
+def ask(service, **document):
+    reply = service.client.post("/v1/models/several:predict", json=document)
+    return reply.json() if reply.is_success else (reply.status_code, reply.json()["error"])
+
+
+def test_a_request_chooses_a_signature(service):
+    assert ask(service, instances=[[1], [2]]) == {"predictions": [[2], [4]]}
+    assert ask(service, instances=[[1], [2]], signature_name="") == {"predictions": [[2], [4]]}
+    assert ask(service, instances=[[1], [2]], signature_name="serving_default") == {"predictions": [[2], [4]]}
+    assert ask(service, instances=["a", "bc"], signature_name="count") == {"predictions": [1, 2]}
+    assert ask(service, inputs={"text": ["abc"]}, signature_name="count") == {"outputs": [3]}
+    assert ask(service, inputs=[[1, 2], [3, 5]], signature_name="centre") == {"outputs": [[-1, -1.5], [1, 1.5]]}
+
+
+def test_an_unknown_signature_is_refused_with_those_that_there_are(service):
+    assert ask(service, instances=[[1]], signature_name="other") == (
+        400,
+        "signature 'other' does not exist; the model has 'serving_default', 'centre', 'count'",
+    )
+    assert ask(service, instances=[[1]], signature_name=1) == (400, "'signature_name' is a number; send a string")
+    code, error = ask(service, instances=["a", [1]], signature_name="count")
+    assert code == 400
+    assert "instances[1] is" in error
+
+
+def test_a_signature_that_cannot_be_served_is_left_out_with_a_line_in_the_log(service):
+    service.says("model several: signature rankless is not served: tensor 'x' has an unknown number of dimensions")
+
+
+def test_classify_and_regress_use_the_default_signature(service):
+    reply = service.client.post(
+        "/v1/models/several:regress", json={"signature_name": "count", "examples": [{"text": "a"}]}
+    )
+    assert reply.status_code == 400
+    assert reply.json()["error"] == "signature 'count' answers :predict only"
+
+
+def test_the_metadata_has_all_signatures(service):
+    reply = service.client.get("/v1/models/several/metadata").json()
+    signatures = reply["metadata"]["signature_def"]["signature_def"]
+    assert list(signatures) == ["serving_default", "centre", "count"]
+    assert signatures["count"]["inputs"]["text"]["dtype"] == "DT_STRING"
+
+
+def test_a_model_with_several_signatures_is_unloaded_and_loaded(service):
+    assert service.client.post("/v2/repository/models/several/unload").status_code == 200
+    assert ask(service, instances=["a"], signature_name="count")[0] == 503
+    assert service.client.post("/v2/repository/models/several/load", timeout=PATIENCE_S).status_code == 200
+    assert ask(service, instances=["a"], signature_name="count") == {"predictions": [1]}

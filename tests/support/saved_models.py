@@ -57,3 +57,18 @@ def write_words(directory: Path) -> Path:
         return {"upper": tf.strings.upper(text), "length": tf.strings.length(text)}
 
     return write_saved_model(directory, {"serving_default": (words, {"text": spec([None], "string")})})
+
+
+def write_several(directory: Path) -> Path:
+    """Signatures of several kinds: double, bytes of a text, differences from the mean, and one of unknown rank."""
+    import tensorflow as tf
+
+    return write_saved_model(
+        directory,
+        {
+            "serving_default": (lambda x: {"y": x * 2.0}, {"x": spec([None, 1])}),
+            "count": (lambda text: {"count": tf.strings.length(text)}, {"text": spec([None], "string")}),
+            "centre": (lambda x: {"y": x - tf.reduce_mean(x, 0)}, {"x": spec([None, 2])}),
+            "rankless": (lambda x: {"y": x}, {"x": spec(None)}),
+        },
+    )

@@ -38,7 +38,7 @@ class FakeLoader:
         self.loads.append(version)
         if version in self.refused:
             raise VersionRefused("golden row 0 differs")
-        return SimpleNamespace(
+        model = SimpleNamespace(
             name=name,
             version=version,
             load_settings=policy.load_settings,
@@ -51,3 +51,5 @@ class FakeLoader:
             unverified="",
             curve=SimpleNamespace(seconds=[0.0]),
         )
+        model.with_signatures = (model,)
+        return model

@@ -97,6 +97,10 @@ class Document:
         """Names of the members."""
         return set(self._members)
 
+    def has(self, key: str) -> bool:
+        """Whether there is such a member."""
+        return key in self._members
+
     def get(self, key: str) -> JsonValue:
         """A member, or None."""
         return self._members.get(key)

@@ -93,7 +93,7 @@ class BodyDecoding(Decoding):
                 ticket,
                 alone=kind == "json" and len(body) > LOCKING_BYTES,
             )
-        return parsed, await self.tensors(parsed.inputs, model, parsed.options, began=request.began)
+        return parsed, await self.tensors(parsed.inputs, parsed.model or model, parsed.options, began=request.began)
 
     async def generation(self, request: HttpRequest, body: bytes, model: LoadedModel) -> tuple[Prompt, TextRequest]:
         """The prompt of a generate request, and the request."""

@@ -166,9 +166,10 @@ class Dispatch(Answering[HttpRequest, Reply]):
                 elif is_decoded(request.inputs):
                     inputs = request.inputs
                 else:
-                    inputs = await self._bodies.tensors(request.inputs, model, request.options, began=call.began)
+                    answering = request.model or model
+                    inputs = await self._bodies.tensors(request.inputs, answering, request.options, began=call.began)
                 call.timings.decode = self._clock() - have_body
-                reply = await self.predicted(call, request, inputs, model)
+                reply = await self.predicted(call, request, inputs, request.model or model)
             if call.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
                 reply = await _compressed(reply, call.accept_encoding, call.timings, self._clock)
         reply.headers = (*reply.headers, _server_timing(call.timings))

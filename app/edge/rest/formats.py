@@ -81,9 +81,12 @@ def parse(
     if verb == "predict":
         layout: v1.Layout = "row"
         if kind == "json":
-            inputs, layout = v1.parse_predict(reader.read(body), model)
-        else:
-            inputs = media.parse_media(kind, request.content_type, body, model, check=check)
+            document = reader.read(body)
+            signature = v1.signature_of(document, model)
+            inputs, layout = v1.parse_predict(document, signature)
+            chosen = None if signature is model else signature
+            return InferenceRequest(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)), model=chosen)
+        inputs = media.parse_media(kind, request.content_type, body, model, check=check)
         return InferenceRequest(inputs, lambda answer: Reply(200, v1.print_predict(answer, layout)))
     if kind == "json":
         return InferenceRequest(v1.parse_examples(reader.read(body), model), reply)

@@ -36,7 +36,7 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
     Raises:
         InvalidInput: both or neither of the two keys, or a value that is not a tensor, text or image.
     """
-    keys = _check_signature(document)
+    keys = document.keys()
     if "instances" in keys and "inputs" in keys:
         raise InvalidInput(
             "JSON object holds both 'inputs' and 'instances'; expecting only one of the two keys to exist"
@@ -57,7 +57,9 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
     Raises:
         InvalidInput: no examples, or an example that does not fit.
     """
-    if "examples" not in _check_signature(document):
+    if signature_of(document, model) is not model:
+        raise InvalidInput(f"signature {document.get('signature_name')!r} answers :predict only")
+    if not document.has("examples"):
         raise InvalidInput(f"Missing 'examples' key; send {{\"examples\": [...]}} with {_EXAMPLES}")
     examples = plain(document.get("examples"))
     context = plain(document.get("context"))
@@ -115,15 +117,23 @@ def print_regress(values: Array) -> bytes:
     return dump({"results": values.reshape(-1)})
 
 
-def _check_signature(document: Document) -> set[str]:
-    keys = document.keys()
-    if "signature_name" in keys:
-        name = document.get("signature_name")
-        if not isinstance(name, str):
-            raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
-        if not is_signature(name):
-            raise InvalidInput(f"signature {name!r} does not exist; the model has {SIGNATURE!r}")
-    return keys
+def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
+    """What answers the signature that a body names in ``signature_name``; the model itself for the default one.
+
+    Raises:
+        InvalidInput: the model has no such signature; names those that it has.
+    """
+    if not document.has("signature_name"):
+        return model
+    name = document.get("signature_name")
+    if not isinstance(name, str):
+        raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
+    if name in {"", SIGNATURE}:
+        return model
+    if (found := model.signatures.get(name)) is None:
+        known = ", ".join(map(repr, (SIGNATURE, *model.signatures)))
+        raise InvalidInput(f"signature {name!r} does not exist; the model has {known}")
+    return found
 
 
 def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:

@@ -1,14 +1,15 @@
 """Reads versions that other tools wrote: the contract comes from the graph, and samples are generated."""
 
+import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from app.contract.derive import GraphFacts, Stated, derive, without_batch
-from app.contract.files.regular import Opener
+from app.contract.files.regular import Opener, shown
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
@@ -23,6 +24,10 @@ from app.runtime.backend import Backend
 from app.runtime.engines.savedmodel import SIGNATURE, SavedModelBackend
 from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
 
+log = logging.getLogger("atelier.lifecycle")
+
+# Signatures of one SavedModel besides the default one: each has a queue of its own.
+MOST_SIGNATURES = 16
 # A protocol buffer has at most that many bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
 
@@ -35,12 +40,14 @@ class VersionOnDisk:
         files: of the version.
         contract: as written, or derived from its graph.
         backend: what runs it.
+        others: contracts of the other signatures of a SavedModel.
         running: a backend that was opened to read it, for the first instance; None if it is taken, or there is none.
     """
 
     files: VersionFiles
     contract: VersionContract
     backend: BackendName
+    others: Mapping[str, VersionContract] = field(default_factory=dict)
     running: Backend | None = None
 
     def take(self) -> Backend | None:
@@ -141,10 +148,25 @@ class ForeignReader:
             contract = _examined(backend, backend.spec, alone, stated)
             if contract.spec is not backend.spec:
                 backend.follow(contract.spec)
+            others = _others(backend, name)
         except BaseException:
             backend.close()
             raise
-        return VersionOnDisk(files=files, contract=contract, backend="savedmodel", running=backend)
+        return VersionOnDisk(files=files, contract=contract, backend="savedmodel", others=others, running=backend)
+
+
+def _others(backend: SavedModelBackend, name: str) -> dict[str, VersionContract]:
+    """The contracts of the other signatures; those that cannot be served are left out, and the log says why."""
+    contracts: dict[str, VersionContract] = {}
+    for other in sorted(backend.signatures.keys() - {SIGNATURE}):
+        try:
+            if len(contracts) == MOST_SIGNATURES:
+                raise VersionRefused(f"{MOST_SIGNATURES} others are served")
+            spec, alone = derive(name, backend.signatures[other])
+            contracts[other] = _examined(backend.sibling(other, spec), spec, alone, None)
+        except VersionRefused as error:
+            log.warning("model %s: signature %s is not served: %s", name, shown(other), error.message)
+    return contracts
 
 
 def _choose(path: Path, found: ForeignFiles, stated: BackendName | None, default: BackendName) -> BackendName:

@@ -94,9 +94,10 @@ class LoadThreads:
             else:
                 future.set_result(loaded)
         elif not isinstance(loaded, Exception):  # too late
-            loaded.admission.draining = True
-            loaded.batcher.stop()
-            threading.Thread(target=loaded.batcher.close, daemon=True).start()
+            for each in reversed(loaded.with_signatures):
+                each.admission.draining = True
+                each.batcher.stop()
+                threading.Thread(target=each.batcher.close, daemon=True).start()
 
 
 class _Turn:

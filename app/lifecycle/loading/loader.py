@@ -2,34 +2,29 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.batching.admission import Admission
-from app.batching.batcher import Batcher
-from app.batching.instances import Instance
-from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
 from app.contract.derive import GraphFacts
 from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
-from app.contract.labels import labels_of
 from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
+from app.lifecycle.loading.assembly import Assembly
 from app.lifecycle.loading.device_choice import (
     DeviceChooser,
     GpuRequest,
     Placed,
     close_all,
-    largest_difference,
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
 from app.lifecycle.loading.verification import Gate
-from app.lifecycle.loading.version_contract import VersionContract, backend_of, largest_batch, read_contract
+from app.lifecycle.loading.version_contract import VersionContract, backend_of, read_contract
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
@@ -39,8 +34,7 @@ from app.runtime.backend import Backend, row_count, take_rows
 from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
 from app.runtime.placement import ON_CPU, Placement
-from app.runtime.router import slowest
-from app.runtime.warmup import LatencyCurve, median_seconds
+from app.runtime.warmup import median_seconds
 from app.types import Clock
 
 log = logging.getLogger("atelier.lifecycle")
@@ -102,66 +96,26 @@ class Loader:
         """
         place = self.places.of(name)
         serving = serving or read_policy(place.directory, place.stated)
-        policy = serving.batching
+        assembly = Assembly(
+            name=name,
+            version=version,
+            serving=serving,
+            observer=self.observer_for(name, version),
+            inline_below_s=self.inline_below_s,
+            pixel_limit=self.pixel_limit,
+            clock=self.clock,
+        )
         read = self._read(place, version, serving)
-        contract = read.contract
-        spec, tokenizer = contract.spec, contract.tokenizer
         try:
-            largest, is_stated = largest_batch(contract, policy.max_batch_size), policy.max_batch_size is not None
-            gate = Gate(contract, max_batch_size=largest, is_stated=is_stated, clock=self.clock)
+            gate = assembly.gate(read.contract)
             opened = self._open_instances(read, serving, gate)
         finally:
             read.close()
-        inline = len(opened) == 1 and opened[0].backend.runs_inline  # several instances have a thread each
-        curve = slowest([each.curve for each in opened])
         try:
-            rules = resolve(policy, spec, curve, inline_below_s=self.inline_below_s if inline else 0.0)
+            return assembly.loaded(read.contract, opened, assembly.other_signatures(read.others, opened))
         except BaseException:
             close_all(opened)
             raise
-        rules = _limit_calls([each.backend for each in opened], rules, curve)
-        admission = Admission(
-            policy.max_queue_rows,
-            policy.max_queue_bytes,
-            max_queue_s=policy.max_queue_s,
-            levels=rules.priority_levels,
-            instances=len(opened),
-        )
-        batcher = Batcher(
-            instances=[
-                Instance(
-                    each.backend,
-                    each.placement,
-                    each.condition,
-                    f"model {name} version {version} on {each.placement.device}",
-                )
-                for each in opened
-            ],
-            rules=rules,
-            curve=curve,
-            admission=admission,
-            observer=self.observer_for(name, version),
-            clock=self.clock,
-            finite_output=spec.postprocessing.output if spec.postprocessing is not None else None,
-        )
-        return LoadedModel(
-            name=name,
-            version=version,
-            spec=spec,
-            tokenizer=tokenizer,
-            classes=labels_of(spec, tokenizer),
-            batcher=batcher,
-            admission=admission,
-            curve=curve,
-            golden_difference=largest_difference(opened),
-            unverified=contract.unverified,
-            provider=opened[0].backend.provider,
-            default_timeout_s=policy.default_timeout_ms / 1e3,
-            pixel_limit=self.pixel_limit,
-            max_text_characters=serving.max_text_characters,
-            batching=policy,
-            load_settings=serving.load_settings,
-        )
 
     def _read(self, place: Place, version: int, serving: ServingPolicy) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
@@ -296,13 +250,3 @@ def _place_savedmodel(device: str | None) -> Placement:
     if device is not None and device.startswith(CUDA):
         raise VersionRefused(f"device is {device!r}, and backend 'savedmodel' runs on the CPU only")
     return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
-
-
-def _limit_calls(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
-    """Let backends that can end a call which hangs do so after ``max_execution_ms``; the rules that give them the time.
-
-    It fails that one batch then. The watchdog, which gives up the whole instance, comes later, and should never.
-    """
-    limit_s = rules.most_seconds_allowed(curve)
-    grace_s = [late_s for each in backends if (late_s := each.limit_calls(limit_s)) is not None]
-    return replace(rules, max_execution_s=limit_s, grace_s=max(grace_s)) if grace_s else rules

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
+from app.contract.derive import GraphFacts
 from app.contract.model_spec import ModelSpec
-from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.savedmodel_process import STOP_TIMEOUT_S, SavedModelProcess
+from app.runtime.engines.signatures import agree, check_inputs, facts_of
 from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.runtime")
@@ -88,6 +88,7 @@ class SavedModelBackend(Backend):
         self._closed = False
         # A frame answers the previous frame, so two batches must not mix.
         self._lock = threading.Lock()
+        self.signatures: dict[str, GraphFacts] = {}
         self.spec, self._worker = self._start()
         self._shapes = GraphShapes.needed_for(self.spec)
 
@@ -95,6 +96,15 @@ class SavedModelBackend(Backend):
         """Run by another contract from now on, for the same tensors. No call is in progress."""
         self.spec = self._contract = spec
         self._shapes = GraphShapes.needed_for(spec)
+
+    def sibling(self, signature: str, spec: ModelSpec) -> "SignatureBackend":
+        """Another signature of the same SavedModel, in the same process.
+
+        Args:
+            signature: a key of ``signatures``.
+            spec: its contract.
+        """
+        return SignatureBackend(self, signature, spec)
 
     @property
     def pid(self) -> int:
@@ -108,8 +118,13 @@ class SavedModelBackend(Backend):
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""
-        spec, shapes = self.spec, self._shapes
-        _check_inputs(spec, inputs)
+        return self.run_signature(SIGNATURE, self.spec, self._shapes, inputs)
+
+    def run_signature(
+        self, signature: str, spec: ModelSpec, shapes: GraphShapes | None, inputs: Tensors
+    ) -> dict[str, Array]:
+        """Run one batch by a signature and its contract."""
+        check_inputs(spec, inputs)
         rows = row_count(inputs)
         if shapes is not None:
             inputs = shapes.to_graph(inputs)
@@ -119,7 +134,7 @@ class SavedModelBackend(Backend):
             if not worker.has_answered:
                 limit_s = max(limit_s, self._first_limit_s)
             try:
-                header, outputs = worker.ask(SIGNATURE, inputs, limit_s)
+                header, outputs = worker.ask(signature, inputs, limit_s)
             except TimeoutError as error:
                 worker.kill()
                 late = f"did not answer a batch of {rows} instances within its limit of {limit_s:g} s and was killed"
@@ -191,54 +206,43 @@ class SavedModelBackend(Backend):
 
     def _agreed(self, signatures: dict[str, Any]) -> ModelSpec:
         """The contract, which fits the signature."""
-        found = {name: _facts(each) for name, each in signatures.items()}
+        self.signatures = found = {name: facts_of(each) for name, each in signatures.items()}
         contract = self._contract
         spec = contract if isinstance(contract, ModelSpec) else contract(found)
         if (facts := found.get(SIGNATURE)) is None:
             raise VersionRefused(f"{self._path}: it has no signature {SIGNATURE!r}; it has {sorted(found)}")
-        _agree(self._path, "input", spec.inputs, facts.inputs)
-        _agree(self._path, "output", spec.outputs, facts.outputs)
+        agree(self._path, "input", spec.inputs, facts.inputs)
+        agree(self._path, "output", spec.outputs, facts.outputs)
         return spec
+
+
+class SignatureBackend(Backend):
+    """A signature other than ``serving_default``, in the process of that one, which is closed by itself.
+
+    Args:
+        owner: has the process.
+        signature: its name.
+        spec: its contract.
+    """
+
+    provider = TENSORFLOW
+
+    def __init__(self, owner: SavedModelBackend, signature: str, spec: ModelSpec) -> None:
+        self._owner, self._signature, self._spec = owner, signature, spec
+        self._shapes = GraphShapes.needed_for(spec)
+
+    def limit_calls(self, seconds: float) -> float:
+        """The limit of the process holds, which its owner sets."""
+        return GRACE_S
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run one batch; see ``Backend.run``."""
+        return self._owner.run_signature(self._signature, self._spec, self._shapes, inputs)
+
+    def close(self) -> None:
+        """The process is its owner's."""
 
 
 def is_installed() -> bool:
     """Whether TensorFlow can be found; it is not imported."""
     return importlib.util.find_spec("tensorflow") is not None
-
-
-def _facts(signature: dict[str, Any]) -> GraphFacts:
-    """What the process says of a signature: name -> [element type, sizes], of inputs and of outputs."""
-    return GraphFacts(
-        *(
-            tuple(
-                TensorFacts(name, element, None if sizes is None else tuple(sizes))
-                for name, (element, sizes) in signature[kind].items()
-            )
-            for kind in ("inputs", "outputs")
-        )
-    )
-
-
-def _check_inputs(spec: ModelSpec, inputs: Tensors) -> None:
-    """Refuse inputs that break the contract: some kernels of TensorFlow abort the process on a wrong rank."""
-    names = [tensor.name for tensor in spec.inputs]
-    if set(inputs) != set(names):
-        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature requires {sorted(names)}")
-    rows = row_count(inputs) if all(values.ndim for values in inputs.values()) else -1
-    for tensor in spec.inputs:
-        values = inputs[tensor.name]
-        fits = values.ndim == len(tensor.shape) + 1 and len(values) == rows and (spec.batched or rows == 1)
-        fits = fits and all(want in {-1, got} for want, got in zip(tensor.shape, values.shape[1:], strict=True))
-        if not fits or values.dtype != tensor.numpy_dtype:
-            raise BackendFailed(
-                f"input {tensor.name!r} is {values.dtype.name} of shape {list(values.shape)}; the signature requires "
-                f"{tensor.dtype} of shape {list(tensor.batch_shape)}, and the same batch in every input"
-            )
-
-
-def _agree(path: Path, kind: str, expected: Sequence[TensorSpec], facts: Sequence[TensorFacts]) -> None:
-    contract = {tensor.name: (tensor.dtype, tensor.graph_rank) for tensor in expected}
-    found = {fact.name: (fact.element, -1 if fact.shape is None else len(fact.shape)) for fact in facts}
-    # A contract may leave out outputs, which are not answered then.
-    if found != contract and (kind == "input" or not contract.items() <= found.items()):
-        raise VersionRefused(f"{path}: the signature's {kind}s are {found}, model.json says {contract}")

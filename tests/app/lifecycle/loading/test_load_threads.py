@@ -19,6 +19,7 @@ class Load:
         self.is_closed = threading.Event()
         batcher = SimpleNamespace(stop=lambda: None, close=self.is_closed.set)
         self.model = SimpleNamespace(admission=SimpleNamespace(draining=False), batcher=batcher)
+        self.model.with_signatures = (self.model,)
 
     def __call__(self):
         self.began.set()
