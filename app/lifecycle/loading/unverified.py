@@ -83,8 +83,8 @@ def _tried(spec: ModelSpec) -> Iterator[Tensors]:
     for size, limit in product(SIZES, LIMITS):
         yield generated(spec, size=size, limit=limit)
     if any(tensor.is_string for tensor in spec.inputs):
-        for size in SIZES:
-            yield generated(spec, size=size, limit=min(LIMITS), string=_png)
+        for size, limit in product(SIZES, LIMITS):
+            yield generated(spec, size=size, limit=limit, string=_png)
 
 
 def generated(

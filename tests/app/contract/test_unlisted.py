@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from app.contract.unlisted import SETTLED_S, list_files
+from app.contract.manifest import VERSION_LIMIT_BYTES
+from app.contract.unlisted import SETTLED_S, check_links, list_file, list_files
 from app.errors import VersionRefused
 
 
@@ -72,3 +73,39 @@ def test_files_that_change_meanwhile_are_refused(version, change):
 def test_a_file_that_vanishes_meanwhile_is_an_error(version):
     with pytest.raises((VersionRefused, OSError)):
         list_files(version, wait=lambda seconds: remove(version))
+
+
+def test_a_single_file_is_listed_without_its_neighbours(version):
+    manifest = list_file(version / "model.onnx", now=lambda: newest(version) + SETTLED_S, wait=lambda seconds: None)
+    assert {name: entry.size for name, entry in manifest.files.items()} == {"model.onnx": 5}
+
+
+@pytest.mark.parametrize("change", [grow, touch, replace])
+def test_a_single_file_that_changes_meanwhile_is_refused(version, change):
+    with pytest.raises(VersionRefused, match="its files are still changing"):
+        list_file(version / "model.onnx", wait=lambda seconds: change(version))
+
+
+def test_files_that_are_too_large_together_are_not_read(version):
+    read = []
+    (version / "huge").touch()
+    os.truncate(version / "huge", VERSION_LIMIT_BYTES)
+    with pytest.raises(VersionRefused, match=r"its files have .* bytes; a version may have 68719476736"):
+        list_files(version, read.append)
+    assert read == []
+
+
+def test_links_inside_a_version_are_followed_and_others_are_refused(version, tmp_path_factory):
+    (version / "same").symlink_to("model.onnx")
+    check_links(version, "")
+    outside = tmp_path_factory.mktemp("outside") / "secret"
+    outside.write_bytes(b"not yours")
+    (version / "other").symlink_to(outside)
+    check_links(version, "weights")
+    for inside in ("", "other"):
+        with pytest.raises(VersionRefused, match="other is a link to a directory, or leads out of the version"):
+            check_links(version, inside)
+    (version / "other").unlink()
+    (version / "weights" / "up").symlink_to("..")
+    with pytest.raises(VersionRefused, match="weights/up is a link to a directory, or leads out of the version"):
+        check_links(version, "weights")

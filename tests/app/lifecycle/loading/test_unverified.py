@@ -1,13 +1,15 @@
 """What generated inputs show of a version without golden samples."""
 
+import io
 import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
-from app.errors import BackendFailed
+from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.unverified import ROWS, examine, generated
 
 SPEC = ModelSpec(
@@ -129,3 +131,61 @@ def test_a_graph_that_runs_with_nothing_says_so():
         raise BackendFailed("ONNX Runtime: no")
 
     assert found(never) == (None, "no generated input runs: ONNX Runtime: no")
+
+
+STRINGS = ModelSpec(
+    name="m",
+    inputs=(TensorSpec(name="x", dtype="string", shape=()),),
+    outputs=(TensorSpec(name="y", dtype="int64", shape=()),),
+    opset=1,
+    trained_on="nothing",
+)
+
+
+class Strings(Answering):
+    def run(self, inputs):
+        return {"y": np.array([self.answer(each) for each in inputs["x"]])}
+
+
+def pixels(data):
+    try:
+        return int(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).sum())
+    except OSError as error:
+        raise BackendFailed("not an image") from error
+
+
+def test_strings_are_digits_and_for_a_graph_that_decodes_images_they_are_images():
+    assert examine(Strings(int), STRINGS, may_batch=True)[0]["x"].tolist() == [
+        b"8",
+        b"6",
+        b"5",
+        b"2",
+        b"3",
+        b"0",
+        b"0",
+        b"0",
+    ]
+    samples, alone = examine(Strings(pixels), STRINGS, may_batch=True)
+    assert alone == ""
+    assert len(set(map(pixels, samples["x"]))) > 1
+
+
+def test_known_inputs_take_the_place_of_generated_ones():
+    known = {"x": np.array([[1.0], [2.0]], np.float32), "id": np.array([3, 4])}
+    assert examine(Answering(total), SPEC, may_batch=True, known=known) == (known, "")
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        ({"x": np.zeros((2, 1), np.float32)}, r"model_warmup has the inputs \['x'\], and the model \['id', 'x'\]"),
+        (
+            {"x": np.zeros((2, 1)), "id": np.zeros(2, np.int64)},
+            r"float64 of shape \(1,\) for 'x'; the model takes a list",
+        ),
+        ({"x": np.zeros((2, 1), np.float32), "id": np.zeros((2, 1), np.int64)}, "for 'id'; the model takes one int64"),
+    ],
+)
+def test_known_inputs_that_do_not_fit_are_refused(known, says):
+    with pytest.raises(VersionRefused, match=says):
+        examine(Answering(total), SPEC, may_batch=True, known=known)
