@@ -1,5 +1,6 @@
 """docs/how-to/move-from-tf-serving.md: SavedModels that Keras wrote, and requests as its clients send them."""
 
+import base64
 import json
 import re
 
@@ -85,8 +86,6 @@ def test_classify_requires_names_of_classes(service):
 
 
 def test_bytes_are_base64(service):
-    import base64
-
     image = {"b64": base64.b64encode(png(np.full((4, 4), 255, np.uint8))).decode()}
     assert post(service, "brightness:predict", {"instances": [image]}) == {"predictions": [1]}
     assert post(service, "brightness:predict", {"instances": [{"image_bytes": image}]}) == {"predictions": [1]}

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 
-def write_saved_model(directory: Path, functions, *, assets=()) -> Path:
+def write_saved_model(directory: Path, functions) -> Path:
     """A SavedModel with one signature per function.
 
     Args:
         directory: of the SavedModel.
         functions: name of the signature -> (function, its keyword arguments as ``tf.TensorSpec``).
-        assets: further files, below assets/.
     """
     import tensorflow as tf
 
@@ -20,8 +19,6 @@ def write_saved_model(directory: Path, functions, *, assets=()) -> Path:
     }
     module.functions = list(signatures.values())
     tf.saved_model.save(module, str(directory), signatures=signatures)
-    for name in assets:
-        (directory / "assets" / name).write_bytes(b"an asset")
     return directory
 
 
