@@ -124,7 +124,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         reload=Reload(
             registry=app.registry,
             commands=app.commands,
-            models_dir=settings.models_dir,
+            places=app.lifecycle.repository.places,
             unload_timeout_s=settings.shutdown_timeout_s,
         ),
         admin=app.admin,

@@ -1,6 +1,7 @@
 """SavedModels that other tools wrote, in TensorFlow Serving's layout and in Triton's, with nothing of Atelier's."""
 
 import base64
+import json
 import os
 import shutil
 
@@ -246,8 +247,6 @@ def test_bytes_over_grpc_need_not_be_utf8(service):
 def test_bytes_over_v2_without_a_client(service):
     data = join_bytes([picture(255)])
     entry = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(data)}}
-    import json
-
     head = json.dumps({"inputs": [entry]}).encode()
     headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}
     reply = service.client.post("/v2/models/brightness/infer", content=head + data, headers=headers)

@@ -1,5 +1,6 @@
 """docs/how-to/move-from-tf-serving.md: SavedModels that Keras wrote, and requests as its clients send them."""
 
+import base64
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support.images import png
 from tests.support.readme import ROOT
-from tests.support.saved_models import write_brightness
+from tests.support.saved_models import tensorflow, write_brightness
 from tests.support.service import Service
 
 PATIENCE_S = 300
@@ -16,6 +17,7 @@ PATIENCE_S = 300
 
 def write_keras_model(directory, *, weight):
     """score = weight * (a + b) + 0.5, saved by Keras."""
+    tensorflow()
     import tf_keras
 
     first, second = (tf_keras.Input((1,), name=name) for name in "ab")
@@ -85,8 +87,6 @@ def test_classify_requires_names_of_classes(service):
 
 
 def test_bytes_are_base64(service):
-    import base64
-
     image = {"b64": base64.b64encode(png(np.full((4, 4), 255, np.uint8))).decode()}
     assert post(service, "brightness:predict", {"instances": [image]}) == {"predictions": [1]}
     assert post(service, "brightness:predict", {"instances": [{"image_bytes": image}]}) == {"predictions": [1]}

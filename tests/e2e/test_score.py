@@ -261,7 +261,7 @@ def interrupted(folder, number, *place, output, by):
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_an_interrupted_run_continues_and_gives_the_same_file(by, code, models, tmp_path):
     generator = np.random.default_rng(0)
-    lines = [" ".join(generator.choice(["good", "bad", "film"], 12)) for _ in range(60_000)]
+    lines = [" ".join(generator.choice(["good", "bad", "film"], 12)) for _ in range(240_000)]
     (tmp_path / "long.txt").write_text("\n".join(lines) + "\n")
     ended, printed, partial = interrupted(tmp_path, 1000, "--models-dir", models, output="out.csv", by=by)
     assert ended == code

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -133,9 +135,6 @@ def test_a_file_becomes_a_directory_with_versions(models, tmp_path, start):
 
 
 def test_the_list_of_models_names_the_file(models, tmp_path):
-    import subprocess
-    import sys
-
     (models / "line.onnx").write_bytes(graph(tmp_path, 2))
     command = [sys.executable, "-m", "app", "models", "--models-dir", str(models)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

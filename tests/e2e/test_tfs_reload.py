@@ -3,6 +3,7 @@
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
+from tests.e2e.test_bare_models import bare
 from tests.e2e.test_follow import publish
 from tests.e2e.test_tfs_grpc import TfsService
 from tests.e2e.test_v2_http import PIXELS
@@ -60,6 +61,19 @@ def test_a_model_that_is_not_listed_is_unloaded_and_loaded_once_it_is_listed(mod
     assert [states(service, name) for name in MODELS] == [["AVAILABLE"]] * 3
 
 
+def test_the_base_path_of_a_model_that_models_config_names(tmp_path, start):
+    """It is outside of any models directory."""
+    bare(tmp_path / "store", write_rule_model(tmp_path / "source"), name="elsewhere")
+    place = tmp_path / "store" / "elsewhere"
+    named = tmp_path / "models.config"
+    named.write_text(f'model_config_list {{ config {{ name: "elsewhere" base_path: "{place}" }} }}')
+    service = start(None, "--model-config-file", str(named))
+    service.tfs.HandleReloadConfigRequest(config("elsewhere", base_path=str(place)))
+    assert states(service, "elsewhere") == ["AVAILABLE"]
+    code, message = refusal(service.tfs.HandleReloadConfigRequest, config("elsewhere", base_path=str(tmp_path)))
+    assert (code, str(place) in message) == ("UNIMPLEMENTED", True)
+
+
 def test_a_policy_and_labels_that_agree_with_serving_json(models, start):
     publish(models, 2)
     (models / "brightness" / "serving.json").write_text(
@@ -73,7 +87,7 @@ def test_a_policy_and_labels_that_agree_with_serving_json(models, start):
     assert service.tfs.HandleReloadConfigRequest(request).status.error_code == pb.OK
 
 
-UNKNOWN = "model 'nope' is not in the repository; models: brightness, rule, words"
+UNKNOWN = "Request for unknown model: 'nope' is not found; models: brightness, rule, words"
 ONLY_LIST = (
     "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
 )
@@ -96,14 +110,12 @@ ONLY_LIST = (
         (
             config("rule", base_path="/elsewhere/rule"),
             "UNIMPLEMENTED",
-            "base_path '/elsewhere/rule' of model 'rule' is not supported: its versions are in '{models}/rule', below "
-            "the models directory",
+            "base_path '/elsewhere/rule' of model 'rule' is not supported: its versions are in '{models}/rule'",
         ),
         (
             config("rule", base_path="/nul\0"),
             "UNIMPLEMENTED",
-            "base_path '/nul\\x00' of model 'rule' is not supported: its versions are in '{models}/rule', below the "
-            "models directory",
+            "base_path '/nul\\x00' of model 'rule' is not supported: its versions are in '{models}/rule'",
         ),
         (
             config("rule", version_labels={"stable": 1}),

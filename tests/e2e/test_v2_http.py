@@ -88,7 +88,8 @@ def test_the_list_of_models(tiny):
 
 def test_model_config_shows_what_batching_is_in_force(client):
     config = client.get_model_config("brightness")
-    assert config["input"] == [{"name": "pixels", "data_type": "TYPE_UINT8", "dims": [SIDE, SIDE]}]
+    pixels = {"name": "pixels", "data_type": "TYPE_UINT8", "dims": [SIDE, SIDE], "format": "FORMAT_NONE"}
+    assert config["input"] == [pixels]
     assert config["output"] == [{"name": "probabilities", "data_type": "TYPE_FP32", "dims": [2]}]
     assert config["max_batch_size"] in config["latency_curve"]["batch_sizes"]
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0

@@ -1,17 +1,27 @@
 """SavedModels as other tools write them, with TensorFlow or Keras and without anything of Atelier's."""
 
 from pathlib import Path
+from typing import Any
+
+from training.environment import quiet_tensorflow
 
 
-def write_saved_model(directory: Path, functions, *, assets=()) -> Path:
+def tensorflow() -> Any:
+    """TensorFlow, set up as the tests of training require it: the process may run these, too."""
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    return tf
+
+
+def write_saved_model(directory: Path, functions) -> Path:
     """A SavedModel with one signature per function.
 
     Args:
         directory: of the SavedModel.
         functions: name of the signature -> (function, its keyword arguments as ``tf.TensorSpec``).
-        assets: further files, below assets/.
     """
-    import tensorflow as tf
+    tf = tensorflow()
 
     module = tf.Module()
     signatures = {
@@ -20,13 +30,11 @@ def write_saved_model(directory: Path, functions, *, assets=()) -> Path:
     }
     module.functions = list(signatures.values())
     tf.saved_model.save(module, str(directory), signatures=signatures)
-    for name in assets:
-        (directory / "assets" / name).write_bytes(b"an asset")
     return directory
 
 
 def spec(shape, dtype="float32"):
-    import tensorflow as tf
+    tf = tensorflow()
 
     return tf.TensorSpec(shape, tf.dtypes.as_dtype(dtype))
 
@@ -38,7 +46,7 @@ def write_line(directory: Path, *, slope=2.0, rows=None, signature="serving_defa
 
 def write_brightness(directory: Path) -> Path:
     """The mean brightness, 0 to 1, of a PNG file of any size, which the graph decodes."""
-    import tensorflow as tf
+    tf = tensorflow()
 
     def mean(data):
         return tf.reduce_mean(tf.cast(tf.io.decode_png(data, channels=1), tf.float32)) / 255.0
@@ -51,7 +59,7 @@ def write_brightness(directory: Path) -> Path:
 
 def write_words(directory: Path) -> Path:
     """A text in capitals, and the number of its bytes."""
-    import tensorflow as tf
+    tf = tensorflow()
 
     def words(text):
         return {"upper": tf.strings.upper(text), "length": tf.strings.length(text)}
@@ -61,7 +69,7 @@ def write_words(directory: Path) -> Path:
 
 def write_several(directory: Path) -> Path:
     """Signatures of several kinds: double, bytes of a text, differences from the mean, and one of unknown rank."""
-    import tensorflow as tf
+    tf = tensorflow()
 
     return write_saved_model(
         directory,

@@ -63,5 +63,5 @@ def test_without_a_models_directory_there_are_the_named_models_only(tmp_path):
     places = Places(None, NamedModels({"a": NamedModel("a", tmp_path)}))
     assert places.all() == [places.of("a")] == [Place("a", tmp_path)]
     assert places.roots == [tmp_path]
-    with pytest.raises(ModelNotFound, match="model 'b' is not in the repository; models: a"):
+    with pytest.raises(ModelNotFound, match="Request for unknown model: 'b' is not found; models: a"):
         places.of("b")

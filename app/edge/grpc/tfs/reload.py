@@ -4,6 +4,7 @@ Source: TensorFlow Serving, model_management.proto and model_server_config.proto
 unloaded.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from app.errors import InvalidInput, Unsupported
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State
 from app.repository.missing import listed, no_model
+from app.repository.places import Places
 
 MOST_MODELS = 1_024
 _PLATFORMS = {"", "tensorflow"}
@@ -24,16 +26,16 @@ class Reload:
     Args:
         registry: which models and versions there are.
         commands: load and unload.
-        models_dir: the models directory.
+        places: where the models are.
         unload_timeout_s: seconds in which requests of a model that is unloaded may finish.
     """
 
     def __init__(
-        self, *, registry: Registry, commands: RepositoryCommands, models_dir: Path, unload_timeout_s: float
+        self, *, registry: Registry, commands: RepositoryCommands, places: Places, unload_timeout_s: float
     ) -> None:
         self._registry = registry
         self._commands = commands
-        self._models_dir = models_dir
+        self._places = places
         self._unload_timeout_s = unload_timeout_s
 
     async def run(self, config: pb.ModelServerConfig) -> None:
@@ -60,7 +62,7 @@ class Reload:
                 raise no_model(model.name, known)
             if names.count(model.name) > 1:
                 raise InvalidInput(f"model_config_list lists model {model.name!r} twice")
-            self._check(model)
+            self._check(model, (await asyncio.to_thread(self._places.of, model.name)).directory)
         for model in models:
             await self._commands.load(model.name)
             self._check_versions(model)
@@ -68,12 +70,12 @@ class Reload:
             if name not in names and any(record.model is not None for record in self._registry.records(name)):
                 await self._commands.unload(name, timeout_s=self._unload_timeout_s)
 
-    def _check(self, model: pb.ModelConfig) -> None:
+    def _check(self, model: pb.ModelConfig, directory: Path) -> None:
         """What an entry asks for must be so already: clients cannot change it."""
-        if model.base_path and not self._is_place(model.base_path, model.name):
+        if model.base_path and not _is_same(model.base_path, directory):
             raise Unsupported(
                 f"base_path {model.base_path!r} of model {model.name!r} is not supported: its versions are in "
-                f"{str(self._models_dir / model.name)!r}, below the models directory"
+                f"{str(directory)!r}"
             )
         if model.model_platform not in _PLATFORMS:
             raise InvalidInput(f"model_platform {model.model_platform!r} of model {model.name!r}; use 'tensorflow'")
@@ -83,10 +85,6 @@ class Reload:
                 f"version_labels {labels} of model {model.name!r} differ from those that it has, {have}; change "
                 "them in its serving.json"
             )
-
-    def _is_place(self, path: str, name: str) -> bool:
-        """Whether a path is that of a model, by its words alone: nothing on the disk is looked at."""
-        return "\0" not in path and os.path.abspath(path) == os.path.abspath(self._models_dir / name)
 
     def _check_versions(self, model: pb.ModelConfig) -> None:
         """Whether the versions that serving.json selects are those that the entry's policy would select."""
@@ -107,3 +105,8 @@ class Reload:
                 f"model_version_policy {kind!r} of model {model.name!r} asks for versions {listed(wanted)}; its "
                 f"serving.json selects {listed(serving) or 'none'}; change it there"
             )
+
+
+def _is_same(path: str, directory: Path) -> bool:
+    """Whether a path is that of a directory, by its words alone: nothing on the disk is looked at."""
+    return "\0" not in path and os.path.abspath(path) == os.path.abspath(directory)

@@ -11,6 +11,7 @@ from app.edge.grpc.tfs.tensors import ELEMENTS, Room, read_tensor, write_tensor
 from app.errors import InvalidInput, TooLarge
 from benchmarks.fuzzing.models import version_of
 from tests.e2e.test_every_dtype import ROWS
+from tests.support.saved_models import tensorflow
 from tests.support.tfs import shaped, tensor
 
 ROOM_BYTES = 1_000
@@ -18,9 +19,7 @@ ROOM_BYTES = 1_000
 
 @pytest.fixture(scope="module")
 def tf():
-    import tensorflow
-
-    return tensorflow
+    return tensorflow()
 
 
 def model_of(dtype, *, shape=(-1,)):
