@@ -111,6 +111,7 @@ def archive_documents(path: Path) -> tuple[dict[str, Any], str]:
                 )
             config, metadata = (_member(archive, name, path) for name in (CONFIG_FILE, METADATA_FILE))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        # The last two are zipfile's: a compression that it does not know, and a member that is encrypted.
         raise SourceRefused(f"{shown(path)} is damaged: {error}") from error
     return config, str(metadata.get("keras_version", "3"))
 

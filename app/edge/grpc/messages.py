@@ -122,7 +122,8 @@ def parse_infer(
         if declared.name in inputs:
             raise InvalidInput(f"input {declared.name!r} is given twice")
         expected_input(declared, model)
-        part = read_part(plain_parameters(tensor.parameters), f"input {declared.name!r}")
+        own = plain_parameters(tensor.parameters) if tensor.parameters else None
+        part = None if own is None else read_part(own, f"input {declared.name!r}")
         if part is not None:
             if tensor.HasField("contents"):
                 raise InvalidInput(f"input {declared.name!r} has both contents and 'shared_memory_region'")

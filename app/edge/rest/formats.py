@@ -41,7 +41,8 @@ def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind
 
 def is_small(kind: media.Kind, body: bytes) -> bool:
     """Whether parsing costs less than a thread hop. Tensors in shared memory may have any size."""
-    return len(body) <= INLINE_BYTES.get(kind, len(body)) and b"shared_memory_region" not in body
+    most = INLINE_BYTES.get(kind)
+    return most is None or (len(body) <= most and b"shared_memory_region" not in body)
 
 
 def parse(

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from app.contract.files.regular import read_file, shown
 from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, ServingPolicy
+from app.repository.stated_policy import version_policy
 from app.repository.tf_serving import models_pb2 as pb
 from app.repository.tf_serving.named import NamedModel, named_model
 
@@ -57,7 +58,7 @@ def _model(path: Path, stated: pb.ModelConfig) -> NamedModel:
     if stated.HasField("logging_config"):
         log.warning("%s: logging_config has no effect", where)
     document: dict[str, Any] = {}
-    if (policy := _version_policy(stated.model_version_policy)) is not None:
+    if (policy := version_policy(stated.model_version_policy)) is not None:
         document["version_policy"] = policy
     if stated.version_labels:
         document["version_labels"] = dict(stated.version_labels)
@@ -66,14 +67,3 @@ def _model(path: Path, stated: pb.ModelConfig) -> NamedModel:
     except VersionRefused as error:
         raise VersionRefused(f"{where}: {error.message.removeprefix(f'{POLICY_FILE}: ')}") from error
     return named_model(where, stated.name, stated.base_path, document)
-
-
-def _version_policy(policy: pb.ServableVersionPolicy) -> dict[str, Any] | None:
-    which = policy.WhichOneof("policy_choice")
-    if which == "latest":
-        return {"latest": {"num_versions": policy.latest.num_versions or 1}}
-    if which == "all":
-        return {"all": True}
-    if which == "specific":
-        return {"specific": {"versions": list(policy.specific.versions)}}
-    return None

@@ -7,6 +7,7 @@ from typing import Any
 from app.contract.derive import Stated, StatedTensor
 from app.contract.files.regular import read_file
 from app.errors import VersionRefused
+from app.repository.stated_policy import version_policy
 from app.repository.triton import config_pb2 as pb
 from app.repository.triton.config_file import BACKENDS, PLATFORMS
 from app.repository.triton.warmup import warmup_rows
@@ -20,7 +21,7 @@ def serving_document(config: pb.ModelConfig) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if backend := BACKENDS.get(config.backend) or PLATFORMS.get(config.platform):
         document["backend"] = backend
-    if (policy := _version_policy(config.version_policy)) is not None:
+    if (policy := version_policy(config.version_policy)) is not None:
         document["version_policy"] = policy
     if batching := _batching(config):
         document["batching"] = batching
@@ -45,17 +46,6 @@ def stated_signature(config: pb.ModelConfig, model_directory: Path) -> Stated:
         labels=_labels(config, model_directory),
         samples=warmup_rows(config, model_directory),
     )
-
-
-def _version_policy(policy: pb.ModelVersionPolicy) -> dict[str, Any] | None:
-    which = policy.WhichOneof("policy_choice")
-    if which == "latest":
-        return {"latest": {"num_versions": policy.latest.num_versions or 1}}
-    if which == "all":
-        return {"all": True}
-    if which == "specific":
-        return {"specific": {"versions": list(policy.specific.versions)}}
-    return None
 
 
 def _batching(config: pb.ModelConfig) -> dict[str, Any]:
