@@ -22,6 +22,13 @@ PATIENCE_S = 300
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
+COLUMNS = [f"column_{index}" for index in range(8)]
+
+
+def double_all(**columns):
+    return {f"twice_{name}": 2.0 * values for name, values in columns.items()}
+
+
 def write_good(models):
     write_line(models / "line" / "1")
     write_brightness(models / "brightness" / "1")
@@ -31,6 +38,8 @@ def write_good(models):
     write_tripled(models, "both", slope=30.0)
     write_tripled(models, "graph", slope=30.0)
     write_several(models / "several" / "1")
+    columns = {name: spec([None, 1]) for name in reversed(COLUMNS)}
+    write_saved_model(models / "columns" / "1", {"serving_default": (double_all, columns)})
     (models / "served" / "1").mkdir(parents=True)
     shutil.copytree(models / "line" / "1", models / "served" / "1" / "net")
     (models / "served" / "config.pbtxt").write_text(
@@ -166,6 +175,15 @@ def test_a_saved_model_serves_with_what_its_signature_says(service):
         "unverified: it has no golden samples; its batches agree with single instances",
     )
     assert service.metric("atelier_model_verified", model="line") == 0
+
+
+def test_tensors_are_in_the_order_of_their_names_in_every_process(service):
+    """TensorFlow's own order differs from process to process, and so would metadata, messages and outputs."""
+    metadata = service.client.get("/v2/models/columns").json()
+    assert [tensor["name"] for tensor in metadata["inputs"]] == COLUMNS
+    assert [tensor["name"] for tensor in metadata["outputs"]] == [f"twice_{name}" for name in COLUMNS]
+    row = {"instances": [dict.fromkeys(COLUMNS, 1)]}
+    assert "'column_0'" in service.client.post("/v1/models/columns:predict", json=row).json()["error"]
 
 
 def test_a_first_dimension_that_is_fixed_is_part_of_the_tensor(service):

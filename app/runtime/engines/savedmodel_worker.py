@@ -120,10 +120,10 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
 
 
 def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:
-    """Name -> [element type, sizes]."""
+    """Name -> [element type, sizes], by name: TensorFlow's own order differs from process to process."""
     return {
         name: [tensor.dtype.name, None if tensor.shape.rank is None else tensor.shape.as_list()]
-        for name, tensor in tensors.items()
+        for name, tensor in sorted(tensors.items())
     }
 
 
