@@ -15,6 +15,7 @@ from app.commands.models import devices, models, predict
 from app.commands.promotion import promote, rollback
 from app.commands.score import score
 from app.commands.serve import serve
+from app.commands.verify import verify
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +23,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
 )
-for command in (serve, models, predict, score, promote, rollback, autotune, devices):
+for command in (serve, models, predict, score, verify, promote, rollback, autotune, devices):
     cli.command()(command)
 cli.add_typer(keys, name="keys")
 

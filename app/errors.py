@@ -8,7 +8,7 @@ ServingError
 │   ├── ModelNotFound     the model does not exist
 │   └── VersionNotFound   the model exists, this version does not
 ├── Unavailable           try again: nothing is wrong with the request
-│   ├── QueueFull         ... the waiting rows or bytes reach a limit
+│   ├── QueueFull         ... the waiting rows, bytes or seconds reach a limit
 │   ├── DeadlineOutOfReach ... the waiting work would delay the answer beyond the deadline
 │   ├── RateExceeded      ... the API key is used more often than its rate allows
 │   ├── Overloaded        ... the connections or the bytes of requests in the process reach a limit
@@ -85,7 +85,7 @@ class Unavailable(ServingError):
 
 
 class QueueFull(Unavailable):
-    """The waiting rows or bytes reach ``max_queue_rows`` or ``max_queue_bytes``."""
+    """The waiting work reaches ``max_queue_rows``, ``max_queue_bytes`` or ``max_queue_s``."""
 
 
 class DeadlineOutOfReach(Unavailable):

@@ -20,6 +20,7 @@ from app.edge.entry.tls import Tls
 from app.repository.policy import BackendName
 from app.repository.repository import Repository
 from app.repository.tf_serving.named import NamedModels, named_model
+from app.repository.verified_samples import VerifiedSamples
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
@@ -32,6 +33,16 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def default_state_dir() -> Path | None:
+    """As the XDG Base Directory Specification 0.8 says; None if there is neither XDG_STATE_HOME nor a home."""
+    if stated := os.environ.get("XDG_STATE_HOME"):
+        return Path(stated) / "atelier"
+    try:
+        return Path.home() / ".local/state/atelier"
+    except RuntimeError:
+        return None
 
 
 class Settings(BaseSettings):
@@ -155,6 +166,11 @@ class Settings(BaseSettings):
         description="Whether clients on this machine may send and receive tensors in shared memory; not with several "
         "workers.",
     )
+    state_dir: Path | None = Field(
+        default_factory=default_state_dir,
+        description="Directory of the golden samples that `verify` gives to versions of other tools; default: "
+        "$XDG_STATE_HOME/atelier, or ~/.local/state/atelier.",
+    )
     private_dir: Path | None = Field(
         default=None,
         description="Directory for private copies of model files while a version loads; default: the system's "
@@ -236,7 +252,7 @@ class Settings(BaseSettings):
         elif self.model_name is not None:
             path = str(self.model_base_path)
             named = NamedModels({self.model_name: named_model(f"model {self.model_name!r}", self.model_name, path)})
-        return Repository(self.only_models_dir, named)
+        return Repository(self.only_models_dir, named, VerifiedSamples(self.state_dir))
 
     @property
     def tls(self) -> Tls | None:

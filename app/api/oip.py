@@ -3,6 +3,7 @@
 Source: Open Inference Protocol REST; Triton's model configuration extension.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -10,6 +11,8 @@ from pydantic import BeforeValidator
 
 from app.control.describe import model_metadata, server_metadata
 from app.control.model_config import model_config
+from app.control.unsupported import LOG_SETTINGS, TRACE_SETTINGS
+from app.errors import Unsupported
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
@@ -52,4 +55,17 @@ def oip_router(registry: Registry) -> APIRouter:
     async def version_config(name: str, version: Version) -> dict[str, Any]:
         return model_config(registry.get(name, version))
 
+    for path, why in (
+        ("/trace/setting", TRACE_SETTINGS),
+        ("/models/{name}/trace/setting", TRACE_SETTINGS),
+        ("/logging", LOG_SETTINGS),
+    ):
+        router.add_api_route(path, _refusing(why), methods=["GET", "POST"], include_in_schema=False)
     return router
+
+
+def _refusing(why: str) -> Callable[[], Awaitable[None]]:
+    async def refuse() -> None:
+        raise Unsupported(why)
+
+    return refuse

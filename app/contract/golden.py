@@ -97,7 +97,11 @@ class Golden:
         }
 
     def write(self, directory: Path) -> None:
-        """Write golden.npz to ``directory``; equal samples give equal bytes."""
+        """Write golden.npz to ``directory``."""
+        (directory / GOLDEN_FILE).write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of golden.npz; equal samples give equal bytes."""
         meta = {
             "tolerance": dict(self.tolerance),
             "raw": [{"name": sample.name, "label": sample.label} for sample in self.raw],
@@ -109,7 +113,7 @@ class Golden:
         arrays |= {f"raw:{sample.name}": np.frombuffer(sample.data, np.uint8) for sample in self.raw}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        (directory / GOLDEN_FILE).write_bytes(buffer.getvalue())
+        return buffer.getvalue()
 
     @classmethod
     def read(cls, directory: Path) -> "Golden":
@@ -125,17 +129,18 @@ class Golden:
             raise VersionRefused(f"{path}: {error.strerror}") from error
 
     @classmethod
-    def parse(cls, path: Path, data: bytes) -> "Golden":
+    def parse(cls, path: Path, data: bytes, *, minimum_rows: int = MINIMUM_ROWS) -> "Golden":
         """Golden samples from the bytes of golden.npz.
 
         Args:
             path: origin of the bytes, for messages.
             data: at most ``GOLDEN_LIMIT_BYTES``; at most ``INFLATED_LIMIT_BYTES`` inflated.
+            minimum_rows: fewest samples.
 
         Raises:
-            VersionRefused: damaged or too large; fewer than 64 rows or more than 4096; arrays with different row
-                counts, without numbers, or with NaN or infinity; no default tolerance, or one that is negative, not a
-                number, or above the service's own limit.
+            VersionRefused: damaged or too large; fewer than ``minimum_rows`` or more than 4096; arrays with different
+                row counts, without numbers, or with NaN or infinity; no default tolerance, or one that is negative, not
+                a number, or above the service's own limit.
         """
         try:
             arrays = read_npz(data, limit_bytes=INFLATED_LIMIT_BYTES)
@@ -153,17 +158,17 @@ class Golden:
         except Exception as error:  # zip, zlib, numpy and JSON raise different errors for a damaged file
             raise VersionRefused(f"{path}: not a golden file: {error}") from error
         try:
-            golden._check()
+            golden.check(minimum_rows)
         except ValueError as error:
             raise VersionRefused(f"{path}: {error}") from error
         return golden
 
-    def _check(self) -> None:
+    def check(self, minimum_rows: int = MINIMUM_ROWS) -> None:
         """Raise a ValueError that names the broken rule."""
         parts = [*self.inputs.items(), *self.lengths.items(), *self.outputs.items()]
         counts = {len(values) if values.ndim else 0 for _, values in parts}
-        if not self.inputs or not self.outputs or len(counts) != 1 or min(counts) < MINIMUM_ROWS:
-            raise ValueError(f"expected inputs and outputs with equally many rows, at least {MINIMUM_ROWS}")
+        if not self.inputs or not self.outputs or len(counts) != 1 or min(counts) < minimum_rows:
+            raise ValueError(f"expected inputs and outputs with equally many rows, at least {minimum_rows}")
         if self.rows > MAXIMUM_ROWS:
             raise ValueError(f"it has {self.rows} rows; at most {MAXIMUM_ROWS} are replayed")
         if len(self.raw) > MOST_RAW_SAMPLES:

@@ -81,6 +81,12 @@ class VersionFiles:
             with _told(directory):
                 check_listing(directory, self._manifest)
 
+    @property
+    def digest(self) -> str:
+        """What these files are, as lower-case hexadecimal sha256 of their names and hashes."""
+        lines = sorted(f"{entry.sha256}  {name}\n" for name, entry in self._manifest.files.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def has(self, name: str) -> bool:
         """Whether the manifest lists a file."""
         return name in self._manifest.files

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.files.regular import read_file
+from app.contract.files.replacing import write_whole
 from app.control.credentials import Credentials
 from app.errors import Forbidden, KeysUnreadable, RateExceeded, ServingError, Unauthenticated
 
@@ -110,7 +110,8 @@ def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None)
         keys = read_keys(path).keys if path.exists() else ()
         if any(other.name == name for other in keys):
             raise KeysUnreadable(f"a key named {name!r} already exists; choose another name")
-        _replace(path, KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n")
+        text = KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n"
+        write_whole(path, text.encode(), mode=0o600)
     return key
 
 
@@ -123,19 +124,6 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
 
 
 class _Key:

@@ -7,7 +7,7 @@ from app.errors import Overloaded
 
 
 class ByteBudget:
-    """Bytes held by all connections together: bodies before their requests are admitted, or unread replies.
+    """Bytes held by all connections together: bodies until their requests are answered, or unread replies.
 
     Args:
         what: name of the bytes, for the message.

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Any
 
 from app.contract.files.regular import read_file
+from app.contract.files.replacing import write_whole
 from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES, ServingPolicy
 from app.repository.policy_file import read_policy
-from app.repository.serving_file import write_whole
 
 # A name with a dot: neither scanned nor watched, and part of no version.
 LAST_VALID_FILE = ".serving.last-good.json"

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from app.errors import SettingsUnwritable
 from app.repository import last_valid_file, scan, serving_file
+from app.repository.layouts import Layout, layout_of
 from app.repository.missing import no_model
 from app.repository.places import Places
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.repository.serving_file import Promotion
 from app.repository.tf_serving.named import NamedModels
+from app.repository.verified_samples import VerifiedSamples
 
 
 class Repository:
@@ -19,10 +21,14 @@ class Repository:
 
     Args:
         models_dir, named: hold the models; see ``Places``.
+        samples: of versions of other tools; None: there are none.
     """
 
-    def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
+    def __init__(
+        self, models_dir: Path | None, named: NamedModels | None = None, samples: VerifiedSamples | None = None
+    ) -> None:
         self.places = Places(models_dir, named)
+        self._samples = samples or VerifiedSamples(None)
 
     def scan(self) -> dict[str, list[int]]:
         """See ``scan.scan``."""
@@ -45,11 +51,13 @@ class Repository:
         return scan.snapshot(self.places)
 
     def fingerprint(self, name: str, version: int) -> Hashable:
-        """See ``scan.fingerprint``."""
+        """See ``scan.fingerprint``; of a version of another tool, with its samples in the state directory."""
         place = self.places.of(name)
         if place.file is not None:
-            return scan.file_fingerprint(place.file)
-        return scan.fingerprint(place.directory / str(version))
+            return scan.file_fingerprint(place.file), self._samples.fingerprint(name)
+        directory = place.directory / str(version)
+        found = scan.fingerprint(directory)
+        return (found, self._samples.fingerprint(name)) if layout_of(directory) is Layout.FOREIGN else found
 
     def policy(self, name: str) -> ServingPolicy:
         """serving.json of a model; VersionRefused if it is broken. Another file NAME.onnx is another setting."""

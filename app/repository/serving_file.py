@@ -1,8 +1,6 @@
 """Changes single keys of a serving.json, all or nothing."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.contract.files.regular import read_file
+from app.contract.files.replacing import write_whole
 from app.errors import VersionNotFound, VersionRefused
 from app.repository.missing import no_version
 from app.repository.places import Place
@@ -193,25 +192,3 @@ def _read(model_directory: Path) -> tuple[Path, bytes]:
     except FileNotFoundError:
         data = b"{}"
     return path.resolve(), data
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a temporary sibling, bring it to the disk, and let it take the file's place: all or nothing."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # so that the rename survives a power cut too
-    finally:
-        os.close(directory)

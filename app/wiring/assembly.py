@@ -11,9 +11,12 @@ from app.contract.files.private import sweep
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.loading.loader import Loader
+from app.lifecycle.loading.samples import stored
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
+from app.repository.places import Places
 from app.repository.policy import ServingPolicy
+from app.repository.verified_samples import VerifiedSamples
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.engines.io_binding import BoundBackend, open_on_gpu
 from app.runtime.engines.onnx import OnnxBackend
@@ -48,30 +51,8 @@ def build_lifecycle(
         on_freed: is told when a version was freed.
     """
     processes = processes or SingleProcess()
-    with ThreadPoolExecutor(1) as executor:
-        hop_s = measure_thread_hop(executor, clock=time.perf_counter)
-    private_dir = settings.private_dir or Path(tempfile.gettempdir())
-    sweep(private_dir)
-    threads = threads_of_a_worker(settings.workers)
     repository = settings.repository()
-    loader = Loader(
-        places=repository.places,
-        make_backend=OnnxBackend,
-        default_backend=settings.backend,
-        threads=threads,
-        observer_for=metrics.for_version,
-        inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
-        pixel_limit=settings.pixel_limit,
-        clock=time.perf_counter,
-        private_dir=private_dir,
-        require_verified=settings.require_verified,
-        device_chooser=DeviceChooser(
-            placer=placer or Placer(probe_devices),
-            default_device=settings.device,
-            open_gpu=_open_gpu,
-            clock=time.perf_counter,
-        ),
-    )
+    loader = build_loader(settings, metrics, repository.places, placer)
     return Lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,
@@ -82,6 +63,39 @@ def build_lifecycle(
         on_freed=on_freed,
         unloaded=processes.unloaded,
         load_timeout_s=settings.load_timeout_s,
+    )
+
+
+def build_loader(settings: Settings, metrics: Metrics, places: Places, placer: Placer | None = None) -> Loader:
+    """What loads versions, as the settings say.
+
+    Args:
+        settings, metrics, placer: see ``build_lifecycle``.
+        places: where the models are.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        hop_s = measure_thread_hop(executor, clock=time.perf_counter)
+    private_dir = settings.private_dir or Path(tempfile.gettempdir())
+    sweep(private_dir)
+    threads = threads_of_a_worker(settings.workers)
+    return Loader(
+        places=places,
+        make_backend=OnnxBackend,
+        default_backend=settings.backend,
+        threads=threads,
+        observer_for=metrics.for_version,
+        inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
+        pixel_limit=settings.pixel_limit,
+        clock=time.perf_counter,
+        private_dir=private_dir,
+        require_verified=settings.require_verified,
+        find_samples=stored(VerifiedSamples(settings.state_dir)),
+        device_chooser=DeviceChooser(
+            placer=placer or Placer(probe_devices),
+            default_device=settings.device,
+            open_gpu=_open_gpu,
+            clock=time.perf_counter,
+        ),
     )
 
 

@@ -288,7 +288,7 @@ def test_versions_without_golden_samples_can_be_refused(source, models, start):
     service = start(models, "--require-verified")
     state, why = reason(service, "rule")
     assert state == "UNAVAILABLE"
-    assert why.endswith("--require-verified asks for golden samples")
+    assert why.endswith("golden samples, and `python -m app verify rule` gives it some")
     assert reason(service, "brightness") == ("READY", "")
 
 

@@ -29,7 +29,7 @@ def run(*arguments, package="app", **environment):
 
 
 COMMANDS = {
-    "app": ("serve", "models", "predict", "score", "promote", "rollback", "autotune", "devices", "keys"),
+    "app": ("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "devices", "keys"),
     "training": ("list", "run", "evaluate", "import", "reproduce", "compare", "all"),
 }
 

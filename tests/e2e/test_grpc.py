@@ -535,8 +535,15 @@ def test_a_failing_row_fails_its_own_request_only_and_shows_no_traceback(client,
     assert ask(3).as_numpy("square").tolist() == [[9.0]]
 
 
-def test_log_settings_are_not_implemented(client):
-    assert refusal(client.get_log_settings)[0] == "UNIMPLEMENTED"
+def test_log_and_trace_settings_are_refused_with_the_reason(client):
+    for call, what in (
+        (client.get_log_settings, "log"),
+        (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),
+        (client.get_trace_settings, "trace"),
+        (partial(client.update_trace_settings, "brightness", {"trace_rate": "1"}), "trace"),
+    ):
+        code, why = refusal(call)
+        assert (code, why.split(":")[0]) == ("UNIMPLEMENTED", f"{what} settings are not supported")
 
 
 def test_a_hundred_requests_at_once(client):

@@ -1,6 +1,7 @@
 """The Open Inference Protocol over REST, driven by Triton's own client."""
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
@@ -80,6 +81,17 @@ def test_a_text_model_lists_exactly_one_input_of_token_ids(client):
     assert client.get_model_metadata("words")["inputs"] == [
         {"name": "token_ids", "datatype": "INT32", "shape": [-1, -1]}
     ]
+
+
+def test_log_and_trace_settings_are_refused_with_the_reason(client):
+    for call, what in (
+        (client.get_log_settings, "log"),
+        (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),
+        (client.get_trace_settings, "trace"),
+        (partial(client.update_trace_settings, "brightness", {"trace_rate": "1"}), "trace"),
+    ):
+        status, message = refusal(call)
+        assert (status, message.split(":")[0]) == ("501", f"{what} settings are not supported")
 
 
 def test_the_list_of_models(tiny):

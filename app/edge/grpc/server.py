@@ -89,7 +89,7 @@ class GrpcServer:
         readable = ReadableRequests(self._servicer.refuse_unread, {**FIELD_LIMITS, **self._tfs.field_limits()})
         server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
-        server.add_generic_rpc_handlers((*self._tfs.handlers(), self._health.handler()))
+        server.add_generic_rpc_handlers((*self._tfs.handlers(), self._health.handler(), self._servicer.unsupported()))
         try:
             port = self._listen(server, f"{self._host}:{port}")
         except RuntimeError as error:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+import grpc
 from google.protobuf.json_format import ParseDict
 from grpc.aio import ServicerContext
 
@@ -15,6 +16,7 @@ from app.control.administration import (
     refuse_repository_name,
 )
 from app.control.model_config import model_config
+from app.control.unsupported import LOG_SETTINGS, TRACE_SETTINGS
 from app.edge.entry.door import Door
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.calls import Refusal
@@ -27,7 +29,7 @@ from app.edge.grpc.shared_memory import SharedMemoryMethods
 from app.edge.grpc.stream import InferenceStream
 from app.edge.grpc.wire_size import FieldLimit, Parts
 from app.edge.shared_memory.regions import Closed, Regions
-from app.errors import NotFound, ServingError, Unavailable
+from app.errors import NotFound, ServingError, Unavailable, Unsupported
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
@@ -159,6 +161,18 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
         check_unload_parameters(plain_parameters(request.parameters))
         await self._commands.unload(request.model_name, timeout_s=self._unload_timeout_s)
         return pb.RepositoryModelUnloadResponse()
+
+    def unsupported(self) -> grpc.GenericRpcHandler:
+        """Methods of Triton's service that are answered with the reason why they are missing; no request is parsed."""
+
+        def refusing(why: str) -> grpc.RpcMethodHandler:
+            async def refuse(request: bytes, context: ServicerContext) -> None:
+                await self.refuse_unread(Unsupported(why), context)
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+        methods = {"TraceSetting": refusing(TRACE_SETTINGS), "LogSettings": refusing(LOG_SETTINGS)}
+        return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
 
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[pb.ModelInferRequest | ServingError], context: ServicerContext

@@ -14,15 +14,17 @@ from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import TensorFlowMissing, VersionRefused
-from app.lifecycle.loading.unverified import examine
+from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
+from app.lifecycle.loading.unverified import ROWS, examine
 from app.lifecycle.loading.version_contract import VersionContract
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
 from app.repository.policy import BackendName
 from app.repository.triton.model import signature
-from app.runtime.backend import Backend
+from app.runtime.backend import Backend, take_rows
 from app.runtime.engines.savedmodel import SIGNATURE, SavedModelBackend
 from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
+from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -66,8 +68,9 @@ class ForeignReader:
     """Reads versions without model.json.
 
     Attributes:
-        make_backend, make_savedmodel, read_facts, open_file, private_dir, default_backend, has_tensorflow: see
-            ``Loader``.
+        make_backend, make_savedmodel, read_facts, open_file, private_dir, default_backend, has_tensorflow,
+            require_verified: see ``Loader``.
+        find_samples: the samples of a version.
     """
 
     make_backend: Callable[[Graph, ModelSpec, int], Backend]
@@ -77,6 +80,8 @@ class ForeignReader:
     open_file: Opener
     private_dir: Path
     default_backend: BackendName
+    find_samples: FindSamples = no_samples
+    require_verified: bool = False
 
     def read(self, place: Place, version: int, stated: BackendName | None, *, threads: int) -> VersionOnDisk:
         """The files and the contract of a version. Blocks.
@@ -121,19 +126,31 @@ class ForeignReader:
             return self._graph(place.name, files, settings)
         return self._saved_model(place.name, files, settings, threads)
 
+    def _samples(self, name: str, files: VersionFiles) -> Callable[[ModelSpec], Samples | None]:
+        """What gives the samples for a contract; nothing is run of a version that is refused for having none."""
+        found = self.find_samples(name, files)
+        if found is None and self.require_verified:
+            raise VersionRefused(
+                f"{files.directory} is unverified: it has no golden samples; --require-verified asks for golden "
+                f"samples, and `python -m app verify {name}` gives it some"
+            )
+        return found or (lambda _: None)
+
     def _graph(self, name: str, files: VersionFiles, stated: Stated | None) -> VersionOnDisk:
+        samples = self._samples(name, files)
         with files.graph() as graph:
             spec, alone = derive(name, self.read_facts(graph), stated)
             spec = spec.with_utf8_inputs()  # ONNX Runtime's strings
             backend = self.make_backend(graph, spec, 1)
         try:
-            contract = _examined(backend, spec, alone, stated)
+            contract = _examined(backend, spec, alone, stated, samples(spec))
         finally:
             backend.close()
         return VersionOnDisk(files=files, contract=contract, backend="onnx")
 
     def _saved_model(self, name: str, files: VersionFiles, stated: Stated | None, threads: int) -> VersionOnDisk:
         path = files.saved_model_file
+        samples = self._samples(name, files)
         alone = ""
 
         def contract_of(signatures: dict[str, GraphFacts]) -> ModelSpec:
@@ -145,7 +162,7 @@ class ForeignReader:
 
         backend = self.make_savedmodel(path, contract_of, threads, snapshot=files.saved_model)
         try:
-            contract = _examined(backend, backend.spec, alone, stated)
+            contract = _examined(backend, backend.spec, alone, stated, samples(backend.spec))
             if contract.spec is not backend.spec:
                 backend.follow(contract.spec)
             others = _others(backend, name)
@@ -196,11 +213,31 @@ def _check_size(path: Path) -> None:
         raise VersionRefused(f"{path} has {size} bytes; a graph has at most {GRAPH_LIMIT_BYTES}")
 
 
-def _examined(backend: Backend, spec: ModelSpec, alone: str, stated: Stated | None) -> VersionContract:
-    """The contract of a backend, as far as generated or stated inputs confirm it."""
-    known = None if stated is None else stated.samples
-    samples, differs = examine(backend, spec, may_batch=not alone, known=known)
-    if spec.batched and differs:
+def _examined(
+    backend: Backend, spec: ModelSpec, alone: str, stated: Stated | None, samples: Samples | None = None
+) -> VersionContract:
+    """The contract of a backend, as far as generated, stated or given inputs confirm it."""
+    known, whose = (None if stated is None else stated.samples), "model_warmup"
+    if samples is not None:
+        known, whose = take_rows(samples.inputs, 0, ROWS), "the file of samples"
+    ran, differs = examine(backend, spec, may_batch=not alone, known=known, whose=whose)
+    is_whole = spec.batched and bool(differs)
+    inputs, outputs = (ran, {}) if samples is None else (samples.inputs, samples.outputs)
+    if is_whole:
         spec = without_batch(spec)
-        samples = None if samples is None else {name: values[:, np.newaxis] for name, values in samples.items()}
-    return VersionContract(spec=spec, tokenizer=None, golden=None, generated=samples, alone=alone or differs)
+        inputs = None if inputs is None else _each_whole(inputs)
+        outputs = _each_whole(outputs)
+    return VersionContract(
+        spec=spec,
+        tokenizer=None,
+        golden=None if samples is None or inputs is None else samples.golden(inputs, outputs),
+        generated=inputs,
+        alone=alone or differs,
+        is_whole=is_whole,
+        than="the golden sample",
+    )
+
+
+def _each_whole(rows: Tensors) -> dict[str, Array]:
+    """Each row as a whole request with one instance."""
+    return {name: values[:, np.newaxis] for name, values in rows.items()}

@@ -10,8 +10,10 @@ from app.errors import VersionRefused
 from app.types import Array, Tensors
 
 
-def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, provider: str) -> float:
-    """Replay every golden row and compare with what Keras answered for it alone.
+def replay(
+    golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, provider: str, than: str = "Keras"
+) -> float:
+    """Replay every golden row and compare with what was answered for it alone.
 
     Rows run in batches, with the padding they are stored with, so that the gate covers batching too.
 
@@ -20,6 +22,7 @@ def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int
         run: the backend that is to serve.
         batch_size: rows per call.
         provider: execution provider of the backend; the golden file states tolerances for each.
+        than: who gave the answers, for messages.
 
     Returns:
         The largest absolute difference seen.
@@ -33,13 +36,13 @@ def replay(golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int
         outputs = run({name: np.ascontiguousarray(values[rows]) for name, values in golden.inputs.items()})
         for name, expected in golden.outputs.items():
             if name not in outputs or outputs[name].shape != expected[rows].shape:
-                raise VersionRefused(f"golden output {name!r} is missing or has another shape than Keras gave")
+                raise VersionRefused(f"golden output {name!r} is missing or has another shape than {than} gave")
             difference = _difference(outputs[name], expected[rows]).reshape(len(expected[rows]), -1).max(axis=1)
             row = int(difference.argmax())
             worst = max(worst, float(difference[row]))
             if difference[row] > tolerances[name]:
                 raise VersionRefused(
-                    f"golden row {start + row}: output {name!r} differs from Keras by {difference[row]:.3g}, "
+                    f"golden row {start + row}: output {name!r} differs from {than} by {difference[row]:.3g}, "
                     f"tolerance {tolerances[name]:g}"
                 )
     return worst

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from app.lifecycle.loading.device_choice import (
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
+from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, backend_of, read_contract
 from app.loaded import LoadedModel
@@ -46,6 +47,25 @@ THREADS_GAIN = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The instances of a version, before they serve.
+
+    Attributes:
+        contract: of the version.
+        digest: of its files.
+        placed: at least one.
+        assembly: makes what serves of them.
+        others: contracts of the other signatures of a SavedModel.
+    """
+
+    contract: VersionContract
+    digest: str
+    placed: list[Placed]
+    assembly: Assembly
+    others: Mapping[str, VersionContract]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loader:
     """Loads versions of the repository.
 
@@ -64,6 +84,7 @@ class Loader:
         open_file: opens the files of a version.
         read_facts: what a graph says of its inputs and outputs.
         require_verified: refuse versions without golden samples.
+        find_samples: golden samples of versions of other tools.
         has_tensorflow: whether SavedModels of other tools can run.
     """
 
@@ -81,6 +102,7 @@ class Loader:
     open_file: Opener = open_regular
     read_facts: Callable[[Graph], GraphFacts] = read_facts
     require_verified: bool = False
+    find_samples: FindSamples = no_samples
     has_tensorflow: Callable[[], bool] = is_installed
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
@@ -94,6 +116,16 @@ class Loader:
         Raises:
             VersionRefused: says which file of the version breaks which rule.
         """
+        opened = self.open(name, version, serving)
+        assembly, placed = opened.assembly, opened.placed
+        try:
+            return assembly.loaded(opened.contract, placed, assembly.other_signatures(opened.others, placed))
+        except BaseException:
+            close_all(placed)
+            raise
+
+    def open(self, name: str, version: int, serving: ServingPolicy | None = None) -> "Opened":
+        """Everything of ``load`` but the queue: all instances, verified, for the caller to close."""
         place = self.places.of(name)
         serving = serving or read_policy(place.directory, place.stated)
         assembly = Assembly(
@@ -107,15 +139,12 @@ class Loader:
         )
         read = self._read(place, version, serving)
         try:
-            gate = assembly.gate(read.contract)
-            opened = self._open_instances(read, serving, gate)
+            placed = self._open_instances(read, serving, assembly.gate(read.contract))
         finally:
             read.close()
-        try:
-            return assembly.loaded(read.contract, opened, assembly.other_signatures(read.others, opened))
-        except BaseException:
-            close_all(opened)
-            raise
+        return Opened(
+            contract=read.contract, digest=read.files.digest, placed=placed, assembly=assembly, others=read.others
+        )
 
     def _read(self, place: Place, version: int, serving: ServingPolicy) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
@@ -124,11 +153,6 @@ class Loader:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             backend = backend_of(files, serving.backend, self.default_backend)
             return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend)
-        if self.require_verified:
-            raise VersionRefused(
-                f"{place.file or directory} is unverified: it has no golden samples; --require-verified asks for "
-                "golden samples"
-            )
         reader = ForeignReader(
             make_backend=self.make_backend,
             make_savedmodel=self.make_savedmodel,
@@ -137,6 +161,8 @@ class Loader:
             open_file=self.open_file,
             private_dir=self.private_dir,
             default_backend=self.default_backend,
+            find_samples=self.find_samples,
+            require_verified=self.require_verified,
         )
         return reader.read(place, version, serving.backend, threads=self._threads_of(serving))
 

@@ -30,7 +30,7 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
 def examine(
-    backend: Backend, spec: ModelSpec, *, may_batch: bool, known: Tensors | None = None
+    backend: Backend, spec: ModelSpec, *, may_batch: bool, known: Tensors | None = None, whose: str = "model_warmup"
 ) -> tuple[Tensors | None, str]:
     """Run generated inputs, or those that are known. Blocks.
 
@@ -39,6 +39,7 @@ def examine(
         spec: its contract.
         may_batch: whether to try a batch, too.
         known: input name -> (rows, *shape), to be run in place of generated inputs.
+        whose: where they come from, for messages.
 
     Returns:
         Input name -> (rows, *shape), None if the graph runs with none of them; and why instances must not share a
@@ -48,7 +49,7 @@ def examine(
         VersionRefused: the known inputs do not fit the contract, or the graph does not run with them.
     """
     if known is not None:
-        _check_known(spec, known)
+        _check_known(spec, known, whose)
     error = BackendFailed("")
     for samples in _tried(spec) if known is None else [known]:
         try:
@@ -58,14 +59,14 @@ def examine(
         else:
             return samples, _why_alone(backend, samples, answers) if may_batch else ""
     if known is not None:
-        raise VersionRefused(f"the graph does not run with the samples of model_warmup: {error.message}")
+        raise VersionRefused(f"the graph does not run with the samples of {whose}: {error.message}")
     return None, f"no generated input runs: {error.message}"
 
 
-def _check_known(spec: ModelSpec, known: Tensors) -> None:
+def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
     inputs = {tensor.name: tensor for tensor in spec.inputs}
     if known.keys() != inputs.keys():
-        raise VersionRefused(f"model_warmup has the inputs {sorted(known)}, and the model {sorted(inputs)}")
+        raise VersionRefused(f"{whose} has the inputs {sorted(known)}, and the model {sorted(inputs)}")
     for name, values in known.items():
         tensor, sizes = inputs[name], values.shape[1:]
         fits = len(sizes) == len(tensor.shape) and all(
@@ -73,8 +74,7 @@ def _check_known(spec: ModelSpec, known: Tensors) -> None:
         )
         if values.dtype != tensor.numpy_dtype or not fits:
             raise VersionRefused(
-                f"model_warmup has {values.dtype} of shape {sizes} for {name!r}; the model takes "
-                f"{tensor.instance_in_words}"
+                f"{whose} has {values.dtype} of shape {sizes} for {name!r}; the model takes {tensor.instance_in_words}"
             )
 
 

@@ -89,7 +89,8 @@ class Gate:
             golden, difference, rows = self._contract.golden, None, 1
             if golden is not None:
                 rows = min(self.max_batch_size, REPLAY_ROWS, golden.rows)
-                difference = replay(golden, backend.run, batch_size=rows, provider=backend.provider)
+                than = self._contract.than
+                difference = replay(golden, backend.run, batch_size=rows, provider=backend.provider, than=than)
                 replay_raw(golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
                 self._curves[device] = self._measure(backend, at_rest, rows)

@@ -36,6 +36,9 @@ class VersionContract:
         golden: the golden samples; None if the version has none.
         generated: inputs in their place; None if the graph runs with none of them.
         alone: why instances of a version without golden samples run one at a time; empty if they share batches.
+        is_whole: whether the first dimension of its graph turned out not to be a batch, so that the samples have one
+            dimension more than those that were given.
+        than: who gave the answers of the golden samples, for messages.
     """
 
     spec: ModelSpec
@@ -43,6 +46,8 @@ class VersionContract:
     golden: Golden | None
     generated: Tensors | None = None
     alone: str = ""
+    is_whole: bool = False
+    than: str = "Keras"
 
     @property
     def samples(self) -> Tensors | None:
@@ -75,8 +80,8 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     tokenizer = _read_preprocessing(files, spec)
     path = directory / GOLDEN_FILE
     golden = Golden.parse(path, files.read(GOLDEN_FILE, GOLDEN_LIMIT_BYTES))
-    _check_samples(path, "input", golden.inputs, spec.inputs)
-    _check_samples(path, "output", golden.outputs, spec.outputs)
+    check_samples(path, "input", golden.inputs, spec.inputs)
+    check_samples(path, "output", golden.outputs, spec.outputs)
     return VersionContract(spec=spec, tokenizer=tokenizer, golden=golden)
 
 
@@ -150,15 +155,28 @@ def _instance_bytes(contract: VersionContract) -> int:
     return total
 
 
-def _check_samples(path: Path, kind: str, samples: Tensors, tensors: tuple[TensorSpec, ...]) -> None:
-    """Refuse golden samples of other tensors than model.json states."""
+def check_samples(
+    path: Path, kind: str, samples: Tensors, tensors: tuple[TensorSpec, ...], *, says: str = "model.json says"
+) -> None:
+    """Refuse golden samples of other tensors than the contract states.
+
+    Args:
+        path: of the samples.
+        kind: "input" or "output".
+        samples: name -> (rows, *shape).
+        tensors: of the contract.
+        says: where it comes from, for messages.
+
+    Raises:
+        VersionRefused: names the tensor.
+    """
     stated = {tensor.name: tensor for tensor in tensors}
     if samples.keys() != stated.keys():
-        raise VersionRefused(f"{path}: its {kind}s are {sorted(samples)}, model.json says {sorted(stated)}")
+        raise VersionRefused(f"{path}: its {kind}s are {sorted(samples)}, {says} {sorted(stated)}")
     for name, values in samples.items():
         if values.dtype != stated[name].numpy_dtype or not _fits(values, stated[name]):
             raise VersionRefused(
-                f"{path}: {kind} {name!r} is {values.dtype} of shape {values.shape[1:]}, model.json says "
+                f"{path}: {kind} {name!r} is {values.dtype} of shape {values.shape[1:]}, {says} "
                 f"{stated[name].instance_in_words}"
             )
 

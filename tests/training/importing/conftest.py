@@ -51,7 +51,9 @@ def save_models(folder):
     keras.Sequential(texts).save(folder / "strings.keras")
     keras.Sequential(texts).export(folder / "strings", verbose=False)
 
-    old = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(3, activation="softmax")])
+    old = tf_keras.Sequential(
+        [tf_keras.layers.Input((4,)), tf_keras.layers.Dense(3, activation="softmax", name="dense")]
+    )
     old.save(folder / "old.keras")
     old.save(folder / "old.h5")
     old.save_weights(folder / "weights.h5")

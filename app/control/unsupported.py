@@ -1,0 +1,8 @@
+"""Extensions of Triton that the service does not have: what a client is told that asks for them."""
+
+TRACE_SETTINGS = (
+    "trace settings are not supported: no traces are recorded; GET /metrics and the statistics time all requests"
+)
+LOG_SETTINGS = (
+    "log settings are not supported: --log-level, --log-format and --access-log of the service set what is logged"
+)
