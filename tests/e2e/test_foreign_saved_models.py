@@ -11,7 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
-from app.edge.codec.datatypes import join_bytes
+from app.contract.strings import length_prefixed
 from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_grpc import GrpcService
 from tests.support.images import png
@@ -263,7 +263,7 @@ def test_bytes_over_grpc_need_not_be_utf8(service):
 
 
 def test_bytes_over_v2_without_a_client(service):
-    data = join_bytes([picture(255)])
+    data = length_prefixed([picture(255)])
     entry = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [entry]}).encode()
     headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}

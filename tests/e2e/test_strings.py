@@ -8,8 +8,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
-from app.contract.strings import MOST_STRINGS, string_array
-from app.edge.codec.datatypes import join_bytes
+from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
 from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_grpc import GrpcService
 
@@ -133,7 +132,7 @@ def test_a_raw_binary_request_is_one_string(service):
     headers = {**OCTETS, "Inference-Header-Content-Length": "0"}
     reply = service.client.post(INFER, content=b"yes", headers=headers)
     assert reply.status_code == 200
-    assert reply.content.endswith(join_bytes([b"yes"]) + b"\x01")
+    assert reply.content.endswith(length_prefixed([b"yes"]) + b"\x01")
     refused = service.client.post("/v2/models/pairs/infer", content=b"yes", headers=headers)
     assert "a raw binary request is one string" in refused.json()["error"]
 
