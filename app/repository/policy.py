@@ -176,8 +176,10 @@ class ServingPolicy(BaseModel):
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
-    # Triton's settings, where they state the rest; or which file it is, of a model that is a single file.
-    _config: bytes = b""
+    # Triton's settings of the model, if they state keys that serving.json leaves open.
+    _triton_config: bytes = b""
+    # Of a model that is a single file: which file it is.
+    _file_mark: str = ""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -196,7 +198,8 @@ class ServingPolicy(BaseModel):
             self.instances,
             self.gpu_mem_limit_mb,
             self.max_text_characters,
-            self._config,
+            self._triton_config,
+            self._file_mark,
         )
 
     def compares(self, pair: CanaryPair) -> bool:
@@ -217,17 +220,17 @@ class ServingPolicy(BaseModel):
             mark: other than before if the file is.
         """
         policy = cls()
-        policy._config = mark.encode()
+        policy._file_mark = mark
         return policy
 
     @classmethod
-    def parse(cls, path: Path, data: bytes, *, config: bytes = b"") -> Self:
+    def parse(cls, path: Path, data: bytes, *, triton_config: bytes = b"") -> Self:
         """The policy from the bytes of serving.json, which come from ``path``.
 
         Args:
             path: for messages.
             data: the document.
-            config: Triton's settings of the model, if keys of the document come from them.
+            triton_config: Triton's settings of the model, if keys of the document come from them.
 
         Raises:
             VersionRefused: not JSON, an unknown key, or a value out of range.
@@ -236,5 +239,5 @@ class ServingPolicy(BaseModel):
             policy = cls.model_validate_json(data)
         except ValidationError as error:
             raise VersionRefused(f"{path}: {in_words(cls, error.errors()[0])}") from error
-        policy._config = config
+        policy._triton_config = triton_config
         return policy
