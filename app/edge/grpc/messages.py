@@ -27,7 +27,8 @@ from app.edge.rest.oip_inputs import (
     refuse_count,
 )
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs, write_output
-from app.edge.shared_memory.regions import Memory, read_part
+from app.edge.shared_memory.parts import read_part
+from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array

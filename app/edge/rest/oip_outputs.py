@@ -11,7 +11,8 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES
 from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply
-from app.edge.shared_memory.regions import Memory, Part
+from app.edge.shared_memory.parts import Part
+from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel, best_classes
 from app.types import Array
