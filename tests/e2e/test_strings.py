@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
 from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_grpc import GrpcService
+from tests.support.service import running
 
 NAME = "names"
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
@@ -39,10 +40,7 @@ def service(tmp_path_factory):
     write_names_model(models, "pairs", ("rows", 2))
     write_names_model(models, "few")
     (models / "few" / "serving.json").write_text('{"batching": {"max_queue_bytes": 100000}}')
-    service = GrpcService(models)
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(GrpcService(models))
 
 
 def b64(data):
