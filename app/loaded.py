@@ -20,7 +20,7 @@ from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
 from app.errors import InvalidInput, TooLarge
-from app.repository.policy import BatchingPolicy
+from app.repository.batching_policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 from app.types import Array, Tensors
 

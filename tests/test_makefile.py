@@ -31,7 +31,7 @@ def test_a_second_run_has_nothing_to_install(stamp):
     assert make("-q", f".venv/.{stamp}-installed").returncode == 0
 
 
-@pytest.mark.parametrize(("target", "size"), [("serve", "about 0.5 GB"), ("test", "about 2.7 GB")])
+@pytest.mark.parametrize(("target", "size"), [("serve", "about 0.3 GB"), ("test", "about 1.0 GB")])
 def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
     printed = make("-n", target, f"VENV={tmp_path / 'venv'}").stdout
     announced, _, installed = printed.partition(f"{size} to download; this takes some minutes.")

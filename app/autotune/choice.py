@@ -17,7 +17,7 @@ QUIET = 0.10
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The tuned keys of ``batching`` in serving.json; see ``app.repository.policy.BatchingPolicy``.
+    """The tuned keys of ``batching`` in serving.json; see ``app.repository.batching_policy.BatchingPolicy``.
 
     Attributes:
         max_batch_size: most instances in one backend call.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
 from app.errors import VersionRefused
-from app.repository.policy import BatchingPolicy
+from app.repository.batching_policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 
 # A larger batch must make a row cheaper by this share to justify its latency.

@@ -1,6 +1,7 @@
 """Tensors of strings: object arrays of ``bytes``, of any length, also 0, and with any content."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from sys import getsizeof
 from typing import Any
@@ -13,6 +14,9 @@ from app.types import Array
 ELEMENT_BYTES = getsizeof(b"") + 8
 # Most strings in one tensor.
 MOST_STRINGS = 2**18
+_LENGTH = struct.Struct("<I")
+# In front of each string of ``length_prefixed``.
+PREFIX_BYTES = _LENGTH.size
 
 
 def string_array(elements: Sequence[Any], shape: Sequence[int]) -> Array:
@@ -61,3 +65,35 @@ def unpacked(lengths: Array, data: bytes | memoryview) -> Array:
     if ends[-1] != len(data):
         raise ValueError(f"the lengths of its strings add up to {ends[-1]}, and there are {len(data)} bytes")
     return string_array([bytes(data[start:end]) for start, end in pairwise(ends)], lengths.shape)
+
+
+def length_prefixed(elements: Iterable[bytes]) -> bytes:
+    """Strings one after the other, each as its length (uint32, little-endian) followed by that many bytes.
+
+    Source: Triton, binary tensor data extension (BYTES); files of ``model_warmup`` have the same form.
+    """
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
+
+
+def split_prefixed(data: bytes | memoryview, *, most: int) -> tuple[list[bytes], int]:
+    """The first strings of the result of ``length_prefixed``, and the position of the first byte after them.
+
+    Args:
+        data: the bytes.
+        most: strings to read; whatever follows them is not looked at.
+
+    Raises:
+        ValueError: a string extends beyond the end of the data.
+    """
+    elements: list[bytes] = []
+    start = 0
+    while start < len(data) and len(elements) < most:
+        begin = start + PREFIX_BYTES
+        if begin > len(data):
+            raise ValueError(f"element {len(elements)} ends in the middle of its length")
+        end = begin + _LENGTH.unpack_from(data, start)[0]
+        if end > len(data):
+            raise ValueError(f"element {len(elements)} announces {end - begin} bytes, {len(data) - begin} follow")
+        elements.append(bytes(data[begin:end]))
+        start = end
+    return elements, start

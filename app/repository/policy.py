@@ -7,80 +7,19 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.contract.device import DeviceName
-from app.contract.model_spec import LARGEST_BATCH
-from app.contract.steps import LONGEST_TEXT
 from app.errors import VersionRefused
-from app.repository.policy_errors import in_words, shown
+from app.repository.batching_policy import BatchingPolicy
+from app.repository.policy_errors import in_words
 
 POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
 STABLE, CANARY = "stable", "canary"
 BackendName = Literal["onnx", "savedmodel"]
 
-# The most that a file may ask for. A slip of the keyboard is refused here and does not take the machine's memory.
-MOST_QUEUE_ROWS = 2**18
-MOST_QUEUE_BYTES = 4 * 2**30
-A_DAY_MS = 24 * 3600 * 1000
-A_MINUTE_US = 60 * 10**6
+# The most that a file may ask for.
 MOST_VERSIONS = 1000
 
-BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
-TextLength = Annotated[int, Field(ge=1, le=LONGEST_TEXT)]
 VersionNumber = Annotated[int, Field(lt=10**18)]
-
-
-class BatchingPolicy(BaseModel):
-    """How requests for one model version share backend calls.
-
-    Attributes:
-        max_batch_size: most instances in one backend call; None takes the measured size from which on larger
-            batches no longer pay, at most the hint in model.json.
-        max_queue_delay_us: microseconds the oldest instance may wait for company while the backend is
-            idle; 0 never waits, batches then grow from what arrives while the backend is busy.
-        max_queue_rows: most instances waiting; further requests get 429.
-        max_queue_bytes: most bytes of inputs waiting; further requests get 429.
-        max_queue_s: most seconds that what waits is estimated to take; further requests get 429.
-        allowed_batch_sizes: increasing, the last one is max_batch_size; a batch is padded with rows up to the next
-            of them. Empty allows every size.
-        length_buckets: increasing token counts; only texts up to the same one of them share a batch. None takes the
-            ones that the measured latency favours, an empty list lets all texts share.
-        priority_levels: number of priority levels; 1 is the highest.
-        default_priority_level: level of requests without one, or with one beyond the levels.
-        default_timeout_ms: milliseconds until the answer of a request without a timeout is no longer needed.
-        max_execution_ms: milliseconds after which a batch in progress is given up; 0 sets no limit, None takes 30 s or
-            a hundred times what the batch was estimated to take, whichever is more.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    max_batch_size: BatchSize | None = None
-    max_queue_delay_us: int = Field(default=0, ge=0, le=A_MINUTE_US)
-    max_queue_rows: int = Field(default=4096, ge=1, le=MOST_QUEUE_ROWS)
-    max_queue_bytes: int = Field(default=64 * 2**20, ge=1, le=MOST_QUEUE_BYTES)
-    max_queue_s: float = Field(default=1.0, gt=0, le=3600)
-    allowed_batch_sizes: tuple[BatchSize, ...] = Field(default=(), max_length=64)
-    length_buckets: Annotated[tuple[TextLength, ...], Field(max_length=256)] | None = None
-    priority_levels: int = Field(default=3, ge=1, le=100)
-    default_priority_level: int = Field(default=2, ge=1)
-    default_timeout_ms: int = Field(default=30_000, ge=1, le=A_DAY_MS)
-    max_execution_ms: int | None = Field(default=None, ge=0, le=A_DAY_MS)
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        for name in ("allowed_batch_sizes", "length_buckets"):
-            values = getattr(self, name) or ()
-            if list(values) != sorted(set(values)):
-                raise ValueError(f"{name} is {shown(list(values))}; its values must increase")
-        if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
-            stated = "is not stated" if self.max_batch_size is None else f"is {self.max_batch_size}"
-            raise ValueError(
-                f"allowed_batch_sizes ends with {self.allowed_batch_sizes[-1]} and max_batch_size {stated}; "
-                f"state max_batch_size {self.allowed_batch_sizes[-1]}"
-            )
-        if self.default_priority_level > self.priority_levels:
-            raise ValueError(
-                f"default_priority_level is {self.default_priority_level}, there are {self.priority_levels} levels"
-            )
-        return self
 
 
 class Latest(BaseModel):
@@ -237,8 +176,10 @@ class ServingPolicy(BaseModel):
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
-    # Triton's settings, where they state the rest; or which file it is, of a model that is a single file.
-    _config: bytes = b""
+    # Triton's settings of the model, if they state keys that serving.json leaves open.
+    _triton_config: bytes = b""
+    # Of a model that is a single file: which file it is.
+    _file_mark: str = ""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -257,7 +198,8 @@ class ServingPolicy(BaseModel):
             self.instances,
             self.gpu_mem_limit_mb,
             self.max_text_characters,
-            self._config,
+            self._triton_config,
+            self._file_mark,
         )
 
     def compares(self, pair: CanaryPair) -> bool:
@@ -278,17 +220,17 @@ class ServingPolicy(BaseModel):
             mark: other than before if the file is.
         """
         policy = cls()
-        policy._config = mark.encode()
+        policy._file_mark = mark
         return policy
 
     @classmethod
-    def parse(cls, path: Path, data: bytes, *, config: bytes = b"") -> Self:
+    def parse(cls, path: Path, data: bytes, *, triton_config: bytes = b"") -> Self:
         """The policy from the bytes of serving.json, which come from ``path``.
 
         Args:
             path: for messages.
             data: the document.
-            config: Triton's settings of the model, if keys of the document come from them.
+            triton_config: Triton's settings of the model, if keys of the document come from them.
 
         Raises:
             VersionRefused: not JSON, an unknown key, or a value out of range.
@@ -297,5 +239,5 @@ class ServingPolicy(BaseModel):
             policy = cls.model_validate_json(data)
         except ValidationError as error:
             raise VersionRefused(f"{path}: {in_words(cls, error.errors()[0])}") from error
-        policy._config = config
+        policy._triton_config = triton_config
         return policy

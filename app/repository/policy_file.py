@@ -49,4 +49,4 @@ def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:
     merged = {**stated.document, **document}
     if "batching" in stated.document:
         merged["batching"] = {**stated.document["batching"], **document.get("batching", {})}
-    return ServingPolicy.parse(path, json.dumps(merged).encode(), config=stated.config)
+    return ServingPolicy.parse(path, json.dumps(merged).encode(), triton_config=stated.config)

@@ -1,5 +1,6 @@
 """Scores with a running service over its V1 protocol; connections are kept, errors of one row stay with it."""
 
+import asyncio
 import base64
 import http.client
 import time
@@ -104,8 +105,6 @@ class RemoteScorer:
 
     async def score(self, instances: Sequence[Json]) -> list[dict[str, Any] | ServingError]:
         """The answers by column, or the error, of each instance."""
-        import asyncio
-
         loop = asyncio.get_running_loop()
         calls = [loop.run_in_executor(self._pool, self._answers, part) for part in _parts_of(instances)]
         return [answer for part in await asyncio.gather(*calls) for answer in part]

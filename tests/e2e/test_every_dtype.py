@@ -12,6 +12,7 @@ from tritonclient.utils import deserialize_bytes_tensor
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.contract.strings import encoded, string_array
 from tests.e2e.test_grpc import GrpcService
+from tests.support.service import running
 from tests.support.tiny_models import write_types_model
 
 CONTENTS = {
@@ -53,10 +54,7 @@ def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("types")
     write_types_model(models)
     write_types_model(models, name="typed", types=CONTENTS)
-    service = GrpcService(models)
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(GrpcService(models))
 
 
 def equal(found):

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_grpc import GrpcService, good, pixels, request
 from tests.e2e.test_v2_http import MANY, PIXELS, expected
-from tests.support.service import starting, wait_until
+from tests.support.service import running, starting, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_slow_model, write_verse_model
 
 FINAL = "triton_final_response"
@@ -26,10 +26,7 @@ def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("stream-models")
     write_brightness_model(models)
     write_verse_model(models)
-    service = GrpcService(models)
-    yield service
-    assert service.stop() == 0
-    assert "Traceback" not in service.log
+    yield from running(GrpcService(models))
 
 
 @pytest.fixture

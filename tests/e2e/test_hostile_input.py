@@ -9,7 +9,7 @@ import pytest
 from app.errors import ERROR_LIMIT_CHARACTERS
 from tests.e2e.test_bad_input import refused
 from tests.support.images import damaged_tiff
-from tests.support.service import Service
+from tests.support.service import Service, running
 from tests.support.tiny_models import (
     write_brightness_model,
     write_rule_model,
@@ -35,10 +35,7 @@ def service(tmp_path_factory):
     write_words_model(models)
     write_verse_model(models)
     write_rule_model(models, finite=False)
-    service = Service(models)
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(Service(models))
 
 
 @pytest.fixture

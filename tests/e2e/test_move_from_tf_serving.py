@@ -10,7 +10,7 @@ import pytest
 from tests.support.images import png
 from tests.support.readme import ROOT
 from tests.support.saved_models import tensorflow, write_brightness
-from tests.support.service import Service
+from tests.support.service import Service, running
 
 PATIENCE_S = 300
 
@@ -43,9 +43,7 @@ def service(tmp_path_factory):
     (store / "models.config").write_text(text.rstrip().removesuffix("}") + more)
     service = Service(None, "--model-config-file", str(store / "models.config"), wait_ready=False)
     service.says("ready: 2 of 2 models serve", within_s=PATIENCE_S)
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(service)
 
 
 def post(service, path, document):

@@ -8,10 +8,10 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
-from app.contract.strings import MOST_STRINGS, string_array
-from app.edge.codec.datatypes import join_bytes
+from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
 from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_grpc import GrpcService
+from tests.support.service import running
 
 NAME = "names"
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
@@ -40,10 +40,7 @@ def service(tmp_path_factory):
     write_names_model(models, "pairs", ("rows", 2))
     write_names_model(models, "few")
     (models / "few" / "serving.json").write_text('{"batching": {"max_queue_bytes": 100000}}')
-    service = GrpcService(models)
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(GrpcService(models))
 
 
 def b64(data):
@@ -133,7 +130,7 @@ def test_a_raw_binary_request_is_one_string(service):
     headers = {**OCTETS, "Inference-Header-Content-Length": "0"}
     reply = service.client.post(INFER, content=b"yes", headers=headers)
     assert reply.status_code == 200
-    assert reply.content.endswith(join_bytes([b"yes"]) + b"\x01")
+    assert reply.content.endswith(length_prefixed([b"yes"]) + b"\x01")
     refused = service.client.post("/v2/models/pairs/infer", content=b"yes", headers=headers)
     assert "a raw binary request is one string" in refused.json()["error"]
 

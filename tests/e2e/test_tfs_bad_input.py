@@ -8,7 +8,7 @@ from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_strings import write_names_model
 from tests.e2e.test_tfs_grpc import CLASSIFY, REGRESS, TfsService
 from tests.e2e.test_v2_http import PIXELS, expected
-from tests.support.service import starting
+from tests.support.service import running, starting
 from tests.support.tfs import PREDICTION, example, examples, model_spec, numbers, predict_request, refusal, shaped
 from tests.support.tiny_models import (
     SIDE,
@@ -31,10 +31,7 @@ def service(tmp_path_factory):
     write_rule_model(models)
     write_types_model(models, name="two", types=["float32", "int8"])
     write_names_model(models)
-    service = TfsService(models, "--log-level", "debug")
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(TfsService(models, "--log-level", "debug"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.e2e.test_grpc import GrpcService
 from tests.e2e.test_rollout import shadow, write_policy
 from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
-from tests.support.service import Service, starting, wait_until
+from tests.support.service import Service, running, starting, wait_until
 from tests.support.tfs import (
     MODEL,
     PREDICTION,
@@ -65,10 +65,7 @@ def service(tmp_path_factory):
     write_rule_model(models)
     write_types_model(models)
     (models / "brightness" / "serving.json").write_text('{"version_labels": {"stable": 1}}')
-    service = TfsService(models, "--log-level", "debug")
-    yield service
-    assert "Traceback" not in service.log
-    assert service.stop() == 0
+    yield from running(TfsService(models, "--log-level", "debug"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from app.edge.entry.tls import HANDSHAKES
 from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
-from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.service import ROOT, Service, own_environment, running, wait_until
 from tests.support.tiny_models import SIDE
 
 PREDICT = "/v1/models/brightness:predict"
@@ -43,18 +43,16 @@ def flags(server, *more):
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "workers"])
 def encrypted(request, models, server):
-    service = Service(models, *flags(server), "--grpc-port", "0", "--workers", request.param, wait_ready=False)
-    yield service
-    assert service.stop() == 0
-    assert "Traceback" not in service.log
+    yield from running(
+        Service(models, *flags(server), "--grpc-port", "0", "--workers", request.param, wait_ready=False)
+    )
 
 
 @pytest.fixture(scope="module")
 def mutual(models, server, certificates):
-    service = Service(models, *flags(server, "--tls-client-ca", certificates.ca), "--grpc-port", "0", wait_ready=False)
-    yield service
-    assert service.stop() == 0
-    assert "Traceback" not in service.log
+    yield from running(
+        Service(models, *flags(server, "--tls-client-ca", certificates.ca), "--grpc-port", "0", wait_ready=False)
+    )
 
 
 def context(ca, client=None):

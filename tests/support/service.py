@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -157,6 +157,17 @@ class Service:
             if "running on http" in line:
                 self._listening.set()
         self._listening.set()
+
+
+ServiceKind = TypeVar("ServiceKind", bound=Service)
+
+
+def running(service: ServiceKind) -> Iterator[ServiceKind]:
+    """The body of a fixture of one service, which logs no traceback and ends with 0."""
+    yield service
+    code = service.stop()
+    assert "Traceback" not in service.log
+    assert code == 0
 
 
 def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:

@@ -3,13 +3,10 @@
 Source: Open Inference Protocol, tensor data types; Triton, binary tensor data extension.
 """
 
-import struct
-from collections.abc import Iterable
-
 import numpy as np
 
 from app.contract.dtypes import NAMES, DType, numpy_dtype
-from app.contract.strings import MOST_STRINGS
+from app.contract.strings import MOST_STRINGS, split_prefixed
 from app.errors import InvalidInput, TooLarge
 from app.types import Array
 
@@ -40,10 +37,6 @@ WIDENS: dict[DType, frozenset[str]] = {
     for dtype, own in ((dtype, numpy_dtype(dtype)) for dtype in NAMES)
 }
 
-_LENGTH = struct.Struct("<I")
-# An empty element of a BYTES tensor.
-SHORTEST_ELEMENT_BYTES = _LENGTH.size
-
 
 def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) -> Array:
     """A tensor from its little-endian, row-major bytes, without a copy if they are aligned.
@@ -58,30 +51,16 @@ def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) 
 
 
 def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:
-    """Elements of a BYTES tensor: each is a length (uint32, little-endian) followed by that many bytes.
+    """Elements of a BYTES tensor; see ``length_prefixed``.
 
     Raises:
         InvalidInput: an element extends beyond the end of the data.
         TooLarge: more than ``MOST_STRINGS`` elements.
     """
-    elements: list[bytes] = []
-    start = 0
-    while start < len(data):
-        if len(elements) == MOST_STRINGS:
-            raise TooLarge(f"input {name!r} holds more than {MOST_STRINGS} strings")
-        begin = start + _LENGTH.size
-        if begin > len(data):
-            raise InvalidInput(f"input {name!r}: element {len(elements)} ends in the middle of its length")
-        end = begin + _LENGTH.unpack_from(data, start)[0]
-        if end > len(data):
-            raise InvalidInput(
-                f"input {name!r}: element {len(elements)} announces {end - begin} bytes, {len(data) - begin} follow"
-            )
-        elements.append(bytes(data[begin:end]))
-        start = end
+    try:
+        elements, end = split_prefixed(data, most=MOST_STRINGS)
+    except ValueError as error:
+        raise InvalidInput(f"input {name!r}: {error}") from error
+    if end < len(data):
+        raise TooLarge(f"input {name!r} holds more than {MOST_STRINGS} strings")
     return elements
-
-
-def join_bytes(elements: Iterable[bytes]) -> bytes:
-    """The raw form of a BYTES tensor."""
-    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)

@@ -4,7 +4,8 @@ Source: Triton, decoupled models; names of tensors and parameters as in its gene
 """
 
 from app.batching.work import RequestOptions
-from app.edge.codec.datatypes import BYTES, join_bytes, split_bytes
+from app.contract.strings import length_prefixed
+from app.edge.codec.datatypes import BYTES, split_bytes
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.messages import plain_parameters
 from app.edge.rest.generate import TEXT_INPUT, TEXT_OUTPUT, read_generation
@@ -48,5 +49,5 @@ def print_piece(text: str, model: LoadedModel, request_id: str) -> pb.ModelInfer
         model_version=str(model.version),
         id=request_id,
         outputs=[output],
-        raw_output_contents=[join_bytes([text.encode()])],
+        raw_output_contents=[length_prefixed([text.encode()])],
     )

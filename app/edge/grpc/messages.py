@@ -12,8 +12,9 @@ import numpy as np
 
 from app.batching.work import Answer
 from app.contract.model_spec import MOST_TENSORS
+from app.contract.strings import PREFIX_BYTES
 from app.edge.call import InferenceRequest
-from app.edge.codec.datatypes import BYTES, NUMPY, SHORTEST_ELEMENT_BYTES, array_from_bytes, split_bytes
+from app.edge.codec.datatypes import BYTES, NUMPY, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.rest.oip_inputs import (
@@ -26,7 +27,8 @@ from app.edge.rest.oip_inputs import (
     refuse_count,
 )
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs, write_output
-from app.edge.shared_memory.regions import Memory, read_part
+from app.edge.shared_memory.parts import read_part
+from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -92,7 +94,7 @@ def is_small(request: pb.ModelInferRequest) -> bool:
         if "shared_memory_region" in tensor.parameters:  # of any size
             return False
         if tensor.datatype == BYTES and index < len(request.raw_input_contents):
-            values += len(request.raw_input_contents[index]) // SHORTEST_ELEMENT_BYTES
+            values += len(request.raw_input_contents[index]) // PREFIX_BYTES
     return values <= INLINE_VALUES
 
 

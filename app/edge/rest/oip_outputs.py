@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from app.contract.strings import length_prefixed
 from app.contract.tensor_spec import TensorSpec
-from app.edge.codec.datatypes import BYTES, join_bytes
+from app.edge.codec.datatypes import BYTES
 from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply
-from app.edge.shared_memory.regions import Memory, Part
+from app.edge.shared_memory.parts import Part
+from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
 from app.loaded import LoadedModel, best_classes
 from app.types import Array
@@ -54,7 +56,7 @@ class Printed:
     def raw(self) -> bytes:
         """Little-endian, row-major bytes."""
         if self.values is None:
-            return join_bytes(self.elements)
+            return length_prefixed(self.elements)
         return self.values.astype(self.values.dtype.newbyteorder("<"), copy=False).tobytes()
 
     def plain(self) -> Array | list[str]:

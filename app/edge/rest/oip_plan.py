@@ -11,7 +11,7 @@ from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, membe
 from app.edge.rest import oip_outputs as v2_output
 from app.edge.rest.oip_inputs import Declared, check_size, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested
-from app.edge.shared_memory.regions import Part, read_part
+from app.edge.shared_memory.parts import Part, read_part
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 

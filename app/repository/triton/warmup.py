@@ -3,7 +3,6 @@
 Source: Triton, model configuration (ModelWarmup): a file holds one instance as raw bytes, strings with their lengths.
 """
 
-import struct
 from math import prod
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from app.contract.dtypes import NAMES, DType, numpy_dtype
 from app.contract.files.regular import read_file, shown
 from app.contract.manifest import is_inside
-from app.contract.strings import string_array
+from app.contract.strings import split_prefixed, string_array
 from app.contract.tensor_spec import LARGEST_INSTANCE_BYTES
 from app.errors import VersionRefused
 from app.repository.triton import WARMUP_DIRECTORY
@@ -22,7 +21,6 @@ from app.types import Array
 # Rows that are made of the samples; several of equal shapes take turns.
 ROWS = 8
 _DTYPES: dict[str, DType] = {names.triton: dtype for dtype, names in NAMES.items()}
-_LENGTH = struct.Struct("<I")
 
 
 def warmup_rows(config: pb.ModelConfig, model_directory: Path) -> dict[str, Array] | None:
@@ -102,14 +100,12 @@ def _from_file(what: str, file: str, dtype: DType, dims: list[int], model_direct
 
 
 def _strings(what: str, data: bytes, count: int) -> list[bytes]:
-    """Strings with their lengths in front of each, uint32."""
-    found: list[bytes] = []
-    start = 0
-    while start + _LENGTH.size <= len(data) and len(found) < count:
-        (length,) = _LENGTH.unpack_from(data, start)
-        start += _LENGTH.size
-        found.append(data[start : start + length])
-        start += length
-    if len(found) != count or start != len(data):
-        raise VersionRefused(f"{what} does not hold {count} strings, each with its length in front")
+    """Exactly ``count`` strings; see ``length_prefixed``."""
+    refused = VersionRefused(f"{what} does not hold {count} strings, each with its length in front")
+    try:
+        found, end = split_prefixed(data, most=count)
+    except ValueError as error:
+        raise refused from error
+    if len(found) != count or end != len(data):
+        raise refused
     return found

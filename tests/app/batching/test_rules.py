@@ -17,7 +17,7 @@ from app.batching.rules import (
 )
 from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
-from app.repository.policy import BatchingPolicy
+from app.repository.batching_policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 from tests.support.tiny_models import write_brightness_model, write_words_model
 

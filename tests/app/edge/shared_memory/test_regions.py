@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from app.edge.shared_memory import regions as module
-from app.edge.shared_memory.regions import Closed, Part, Regions, read_part
+from app.edge.shared_memory.parts import Part
+from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import Forbidden, InvalidInput, NotFound, TooLarge
 
 CONTENT = bytes(range(100))
@@ -155,21 +156,3 @@ def test_there_is_a_limit_to_the_number_of_regions(place, monkeypatch):
 def test_closed_regions_say_why():
     with pytest.raises(Forbidden, match="region 'x' is not available: too far"):
         Closed("too far").read(Part("x", 1, 0))
-
-
-@pytest.mark.parametrize(
-    ("parameters", "error"),
-    [
-        ({"shared_memory_region": 1, "shared_memory_byte_size": 1}, "is 1; send the name of a region"),
-        ({"shared_memory_region": "x"}, "has no 'shared_memory_byte_size'"),
-        ({"shared_memory_region": "x", "shared_memory_byte_size": 1.5}, "'shared_memory_byte_size' is 1.5"),
-        (
-            {"shared_memory_region": "x", "shared_memory_byte_size": 1, "shared_memory_offset": -1},
-            "'shared_memory_offset' is -1",
-        ),
-    ],
-)
-def test_parameters_that_name_no_part_are_refused(parameters, error):
-    with pytest.raises(InvalidInput) as caught:
-        read_part(parameters, "input 'x'")
-    assert error in caught.value.message

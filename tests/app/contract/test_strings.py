@@ -1,0 +1,31 @@
+"""Strings with their lengths in front, as tensors in raw bytes and files of Triton's model_warmup hold them."""
+
+import pytest
+
+from app.contract.strings import length_prefixed, split_prefixed
+
+TEXTS = [b"two", b"", b"\xff\x00", bytes(300)]
+
+
+def test_strings_come_back_from_their_bytes():
+    data = length_prefixed(TEXTS)
+    assert data[:7] == b"\x03\x00\x00\x00two"
+    assert split_prefixed(data, most=4) == (TEXTS, len(data))
+    assert split_prefixed(memoryview(data), most=4) == (TEXTS, len(data))
+
+
+def test_what_follows_the_last_string_is_not_looked_at():
+    data = length_prefixed(TEXTS[:2])
+    assert split_prefixed(data + b"\xff", most=2) == (TEXTS[:2], len(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"\x01\x00\x00\x00a\x01\x00", "element 1 ends in the middle of its length"),
+        (b"\x03\x00\x00\x00ab", "element 0 announces 3 bytes, 2 follow"),
+    ],
+)
+def test_a_string_beyond_the_end_is_refused(data, error):
+    with pytest.raises(ValueError, match=error):
+        split_prefixed(data, most=2)
