@@ -1,6 +1,6 @@
 """serving.json: the mutable serving policy of one model, next to its version directories."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -180,6 +180,8 @@ class ServingPolicy(BaseModel):
     _triton_config: bytes = b""
     # Of a model that is a single file: which file it is.
     _file_mark: str = ""
+    # Of a version that another tool wrote: which golden samples it has in the state directory.
+    _samples_mark: Hashable = ()
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -200,6 +202,7 @@ class ServingPolicy(BaseModel):
             self.max_text_characters,
             self._triton_config,
             self._file_mark,
+            self._samples_mark,
         )
 
     def compares(self, pair: CanaryPair) -> bool:
@@ -221,6 +224,16 @@ class ServingPolicy(BaseModel):
         """
         policy = cls()
         policy._file_mark = mark
+        return policy
+
+    def with_samples(self, mark: Hashable) -> Self:
+        """These settings for a model whose golden samples are in the state directory.
+
+        Args:
+            mark: other than before if the samples are: the versions are loaded again then.
+        """
+        policy = self.model_copy()
+        policy._samples_mark = mark
         return policy
 
     @classmethod

@@ -63,17 +63,21 @@ class Repository:
         """serving.json of a model; VersionRefused if it is broken. Another file NAME.onnx is another setting."""
         place = self.places.of(name)
         if place.file is not None:
-            return ServingPolicy.of_file(repr(scan.file_fingerprint(place.file)))
-        return read_policy(place.directory, place.stated)
+            policy = ServingPolicy.of_file(repr(scan.file_fingerprint(place.file)))
+        else:
+            policy = read_policy(place.directory, place.stated)
+        return policy.with_samples(self._samples.fingerprint(name))
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
         """See ``last_valid_file.policy_in_effect``."""
         place = self.places.of(name)
-        return last_valid_file.policy_in_effect(place.directory, place.stated)
+        policy = last_valid_file.policy_in_effect(place.directory, place.stated)
+        return policy.with_samples(self._samples.fingerprint(name))
 
     def last_valid(self, name: str) -> ServingPolicy | None:
         """See ``last_valid_file.last_valid``."""
-        return last_valid_file.last_valid(self.places.of(name).directory)
+        policy = last_valid_file.last_valid(self.places.of(name).directory)
+        return None if policy is None else policy.with_samples(self._samples.fingerprint(name))
 
     def remember(self, name: str, policy: ServingPolicy) -> None:
         """See ``last_valid_file.remember``."""

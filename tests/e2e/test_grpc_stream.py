@@ -146,10 +146,10 @@ def test_a_text_comes_in_pieces_and_whole_by_a_single_call(service):
 
 
 def test_pieces_of_several_texts_are_not_kept_for_each_other(service):
-    asked = [text("the", number=number, temperature=0.0, max_tokens=100) for number in range(2)]
+    asked = [text("the", number=number, temperature=0.0, max_tokens=1000) for number in range(2)]
     numbers = [reply.infer_response.id for reply in service.stub.ModelStreamInfer(iter(asked))]
-    assert len(numbers) == 200
-    assert numbers.index("1") < 50
+    assert len(numbers) == 2000
+    assert numbers.index("1") < 1000  # before the last piece of the first; how early is a question of the client
 
 
 def test_a_client_that_leaves_takes_its_requests_with_it(tmp_path, begin):

@@ -169,7 +169,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
             async def refuse(request: bytes, context: ServicerContext) -> None:
                 await self.refuse_unread(Unsupported(why), context)
 
-            return grpc.unary_unary_rpc_method_handler(refuse)
+            return grpc.unary_unary_rpc_method_handler(refuse, request_deserializer=bytes)
 
         methods = {"TraceSetting": refusing(TRACE_SETTINGS), "LogSettings": refusing(LOG_SETTINGS)}
         return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
