@@ -233,10 +233,14 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def are_named(self) -> bool:
+        """Whether models are named one by one, each with its path."""
+        return self.model_config_file is not None or self.model_name is not None
+
+    @property
     def only_models_dir(self) -> Path | None:
         """The models directory; None if models are named one by one, and no directory is set."""
-        is_named = self.model_config_file is not None or self.model_name is not None
-        return None if is_named and "models_dir" not in self.model_fields_set else self.models_dir
+        return None if self.are_named and "models_dir" not in self.model_fields_set else self.models_dir
 
     def repository(self) -> Repository:
         """The models to serve.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from app.autotune.choice import Measurement, Setting, candidates, finalists, largest_size
 from app.autotune.measure import REPEATS, BatchingBenchmark, Load
@@ -10,6 +9,7 @@ from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
 from app.lifecycle.loading.version_contract import VersionContract, possible_batch
 from app.loaded import LoadedModel
+from app.repository.places import Place
 from app.repository.policy_file import read_policy
 from app.runtime.warmup import measure_curve
 from app.types import Clock
@@ -33,7 +33,7 @@ class Tuning:
 
 async def tune(
     model: LoadedModel,
-    models_dir: Path,
+    place: Place,
     load: Load,
     *,
     p99_ms: float,
@@ -44,7 +44,7 @@ async def tune(
 
     Args:
         model: loaded and idle.
-        models_dir: contains <model>/<version>/.
+        place: of the model.
         load: clients and seconds per setting.
         p99_ms: largest p99 that is acceptable.
         clock: monotonic seconds.
@@ -54,8 +54,8 @@ async def tune(
         VersionRefused: serving.json or the golden samples cannot be read.
         BackendFailed: the runtime failed on a golden sample.
     """
-    policy = read_policy(models_dir / model.name).batching
-    golden = Golden.read(models_dir / model.name / str(model.version))
+    policy = read_policy(place.directory, place.stated).batching
+    golden = Golden.read(place.directory / str(model.version))
     contract = VersionContract(spec=model.spec, tokenizer=model.tokenizer, golden=golden)
     # Twice the hint is measured too.
     hint = max(1, min(model.spec.batching.max_batch_size, possible_batch(contract) // 2))

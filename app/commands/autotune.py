@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, print_table, read_settings
+from app.commands.shared import fail, open_repository, print_table, with_model_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from app.autotune.measure import Load
     from app.autotune.run import Tuning
     from app.loaded import LoadedModel
+    from app.repository.places import Place
 
 
+@with_model_options
 def autotune(
+    settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
     p99_ms: Annotated[
         float, typer.Option("--p99-ms", help="Maximum 99th-percentile latency in milliseconds, measured without HTTP.")
@@ -31,7 +34,6 @@ def autotune(
         int, typer.Option(help="Clients; each waits for its answer before it sends the next request.")
     ] = 32,
     seconds: Annotated[float, typer.Option(help="Seconds to measure each setting.")] = 2.0,
-    models_dir: ModelsDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the table and write nothing.")] = False,
 ) -> None:
     """Measure batching settings of a model and write the best.
@@ -45,18 +47,19 @@ def autotune(
     from app.autotune.report import batching_keys, doubt_about, table_of
     from app.repository.serving_file import write_batching
 
-    settings = read_settings(models_dir=models_dir)
     for flag, value in (("--p99-ms", p99_ms), ("--concurrency", concurrency), ("--seconds", seconds)):
         if not 0 < value < math.inf:
             fail(f"{flag} is {value}; it must be a number above 0")
-    if not settings.models_dir.is_dir():
+    if settings.only_models_dir is not None and not settings.models_dir.is_dir():
         fail(f"{settings.models_dir} is not a readable directory; --models-dir requires one with <model>/<version>/")
     configure_logging(level="error", form="text")
     load = Load(concurrency=concurrency, seconds=seconds)
+    places = open_repository(settings).places
     try:
+        place = places.of(model)
         # The same event loop as the service: a faster loop batches differently.
         with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-            loaded, tuning = runner.run(_autotune(settings, model, version, load, p99_ms))
+            loaded, tuning = runner.run(_autotune(settings, place, version, load, p99_ms))
         best = choose(tuning.measurements, p99_ms=p99_ms)
         print_table(table_of(tuning, best, model=loaded, load=load, p99_ms=p99_ms))
         if best is None:
@@ -69,7 +72,7 @@ def autotune(
         if dry_run:
             line = f"chosen: {chosen}; nothing was written"
         else:
-            path = write_batching(settings.models_dir / model, keys)
+            path = write_batching(place.directory, keys)
             line = f"wrote {path}: {chosen}; a running service follows within seconds"
     except ServingError as error:
         fail(error.message)
@@ -79,7 +82,7 @@ def autotune(
 
 
 async def _autotune(
-    settings: Settings, name: str, version: int | None, load: "Load", p99_ms: float
+    settings: Settings, place: "Place", version: int | None, load: "Load", p99_ms: float
 ) -> "tuple[LoadedModel, Tuning]":
     import time
 
@@ -88,18 +91,18 @@ async def _autotune(
     from app.telemetry.metrics import Metrics
     from app.wiring.assembly import build_lifecycle
 
-    read_policy(settings.models_dir / name)  # an invalid file is reported before anything runs
+    read_policy(place.directory, place.stated)  # an invalid file is reported before anything runs
     lifecycle = build_lifecycle(settings, Metrics())
     registry = lifecycle.registry
-    await lifecycle.load_one(name, version)
+    await lifecycle.load_one(place.name, version)
     try:
-        model = registry.get(name, version)
+        model = registry.get(place.name, version)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            bar = progress.add_task(f"measuring {name}")
+            bar = progress.add_task(f"measuring {place.name}")
             tuning = await tune(
                 model,
-                settings.models_dir,
+                place,
                 load,
                 p99_ms=p99_ms,
                 clock=time.perf_counter,

@@ -2,14 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, print_facts, print_table, read_settings
+from app.commands.shared import fail, open_repository, print_facts, print_table, read_settings, with_model_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 METRICS_LIMIT_BYTES = 8 * 2**20
 
 
-def models(models_dir: ModelsDir = None) -> None:
+@with_model_options
+def models(settings: Settings) -> None:
     """List the published models: inputs, answers, accuracy."""
     import json
 
@@ -28,25 +29,24 @@ def models(models_dir: ModelsDir = None) -> None:
     from app.contract.model_spec import ModelSpec
     from app.repository.last_valid_file import policy_in_effect
     from app.repository.layouts import Layout, foreign_files, layout_of
-    from app.repository.places import Places
     from app.repository.scan import scan
     from app.repository.serving_file import default_by_files
 
-    settings = read_settings(models_dir=models_dir)
-    places = Places(settings.models_dir)
+    places = open_repository(settings).places
     found = scan(places)
     if not found:
-        fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
+        _fail_without_models(settings)
     for name, versions in found.items():
-        policy = policy_in_effect(settings.models_dir / name, on_mistake=_warn)
+        place = places.of(name)
+        policy = policy_in_effect(place.directory, place.stated, on_mistake=_warn)
         serving = default_by_files(policy, versions)
         for version in versions:
-            directory = settings.models_dir / name / str(version)
+            directory = place.directory / str(version)
             marks = [label for label, number in policy.version_labels.items() if number == version]
             marks += ["serving"] if version == serving and len(versions) > 1 else []
             marked = f" ({', '.join(marks)})" if marks else ""
             try:
-                file = places.of(name).file
+                file = place.file
                 if file is not None or layout_of(directory) is Layout.FOREIGN:
                     source = foreign_files(directory).in_words if file is None else file.name
                     takes = Text(f"what {source} says; unverified")
@@ -70,6 +70,13 @@ def models(models_dir: ModelsDir = None) -> None:
             print_facts(f"{name}, version {version}{marked}", {key: Text(value) for key, value in facts.items()})
 
 
+def _fail_without_models(settings: Settings) -> NoReturn:
+    """The error if no model has a version."""
+    if settings.only_models_dir is None:
+        fail(f"no model of {settings.model_config_file or settings.model_base_path} has a version")
+    fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
+
+
 def _warn(error: ServingError) -> None:
     Console(stderr=True).print(Text(f"warning: {error.message}", style="yellow"), soft_wrap=True)
 
@@ -90,15 +97,15 @@ def _measured(test: dict[str, float]) -> str:
     return "-"
 
 
+@with_model_options
 def predict(
+    settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
     file_or_text: Annotated[str, typer.Argument(help="An image file, a text file, or the text itself.")],
     version: Annotated[int | None, typer.Option(help="Version [default: the default version of the model].")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of labels to show.")] = 3,
-    models_dir: ModelsDir = None,
 ) -> None:
     """Classify one image or text, without a running service."""
-    settings = read_settings(models_dir=models_dir)
     configure_logging(level="error", form="text")
     path = Path(file_or_text)
     data = path.read_bytes() if _is_file(path) else None

@@ -4,15 +4,15 @@ No version is loaded: where serving.json names no stable version, the newest one
 version before, although it may not load. The routes of a running service know better.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, read_settings
+from app.commands.shared import fail, open_repository, with_model_options
 from app.errors import ServingError
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from app.repository.serving_file import Promotion
 
 
+@with_model_options
 def promote(
+    settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
     version: Annotated[int, typer.Argument(help="Version to make the default.")],
-    models_dir: ModelsDir = None,
 ) -> None:
     """Make a version the default version of a model.
 
@@ -42,11 +43,12 @@ def promote(
             verify_manifest(directory)
         return repository.promote(model, version, default=None, versions=versions)
 
-    _relabel(models_dir, model, check_and_write)
+    _relabel(settings, model, check_and_write)
 
 
+@with_model_options
 def rollback(
-    model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")], models_dir: ModelsDir = None
+    settings: Settings, model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")]
 ) -> None:
     """Undo the last promotion.
 
@@ -54,22 +56,25 @@ def rollback(
 
     This command loads nothing: if no version is stable, it goes back from the newest.
     """
-    _relabel(
-        models_dir, model, lambda repository, versions: repository.rollback(model, default=None, versions=versions)
-    )
+    _relabel(settings, model, lambda repository, versions: repository.rollback(model, default=None, versions=versions))
 
 
-def _relabel(models_dir: Path | None, model: str, write: "Callable[[Repository, list[int]], Promotion]") -> None:
+def _relabel(settings: Settings, model: str, write: "Callable[[Repository, list[int]], Promotion]") -> None:
     """Change the label with the versions that are on the disk, and say what has changed."""
-    from app.repository.repository import Repository
+    from app.repository.policy import POLICY_FILE
 
-    repository = Repository(read_settings(models_dir=models_dir).models_dir)
+    repository = open_repository(settings)
     try:
-        promotion = write(repository, repository.versions(model))
+        versions = repository.versions(model)
+        place = repository.places.of(model)
+        promotion = write(repository, versions)
     except ServingError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"{error.filename or repository.places.of(model).directory}: {error.strerror or error}")
+        fail(f"{error.filename or model}: {error.strerror or error}")
     line = f"{model}: version {promotion.version} is stable"
     before = f" (previously {promotion.before})" if promotion.before not in {None, promotion.version} else ""
     Console(soft_wrap=True).print(Text(f"{line}{before}. A running service follows within seconds."))
+    if "version_labels" in place.stated:
+        line = f"{place.directory / POLICY_FILE} now decides all labels of {model}"
+        Console(soft_wrap=True).print(Text(f"{line}; version_labels in {settings.model_config_file} has no effect."))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, read_settings
+from app.commands.shared import fail, with_model_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+@with_model_options
 def score(
+    settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
     inputs: Annotated[
         list[str],
@@ -47,7 +49,6 @@ def score(
         str | None, typer.Option(help="Score with a running service at this URL instead of in this process.")
     ] = None,
     api_key: Annotated[str | None, typer.Option(envvar="SCORE_API_KEY", help="API key for --url.")] = None,
-    models_dir: ModelsDir = None,
 ) -> None:
     """Score files with a model and write one row for each instance.
 
@@ -59,7 +60,6 @@ def score(
     from app.scoring.outputs import writer_for
     from app.scoring.run import Count
 
-    settings = read_settings(models_dir=models_dir)
     configure_logging(level="error", form="text")
     count = Count()
     try:

@@ -6,9 +6,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from app.commands.shared import ModelsDir, fail, read_settings
+from app.commands.shared import (
+    ModelBasePath,
+    ModelConfigFile,
+    ModelName,
+    ModelsDir,
+    check_models_dir,
+    fail,
+    open_repository,
+    read_settings,
+)
 from app.edge.entry.tls import Tls
-from app.errors import CannotListen, KeysUnreadable, VersionRefused
+from app.errors import CannotListen, KeysUnreadable
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
@@ -20,17 +29,9 @@ def serve(
         int | None, typer.Option(help="Port for gRPC, on the same address; 0 picks a free one [default: no gRPC].")
     ] = None,
     models_dir: ModelsDir = None,
-    model_config_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="TensorFlow Serving's models.config; --models-dir then adds its models only if it is given [default: "
-            "none]."
-        ),
-    ] = None,
-    model_name: Annotated[str | None, typer.Option(help="Name of the model at --model-base-path.")] = None,
-    model_base_path: Annotated[
-        Path | None, typer.Option(help="Directory with the versions of one model, named by --model-name.")
-    ] = None,
+    model_config_file: ModelConfigFile = None,
+    model_name: ModelName = None,
+    model_base_path: ModelBasePath = None,
     backend: Annotated[
         str | None,
         typer.Option(help="Backend for models whose serving.json sets none: onnx or savedmodel [default: onnx]."),
@@ -125,14 +126,11 @@ def serve(
     """
     flags = dict(locals())
     settings = read_settings(**flags)
-    if settings.only_models_dir is not None and not settings.models_dir.is_dir():
-        fail(f"the models directory {str(settings.models_dir)!r} does not exist; set it with --models-dir")
+    if settings.only_models_dir is not None:
+        check_models_dir(settings.only_models_dir)
     if settings.private_dir is not None and not settings.private_dir.is_dir():
         fail(f"the directory {str(settings.private_dir)!r} of --private-dir does not exist; create it")
-    try:
-        settings.repository()  # an invalid models.config is reported before anything starts
-    except VersionRefused as error:
-        fail(error.message)
+    open_repository(settings)  # an invalid models.config is reported before anything starts
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose different ports")
     if settings.tls is not None:

@@ -1,7 +1,9 @@
-"""What the commands share: settings from flags, errors, output."""
+"""What the commands share: options, settings from flags, errors, output."""
 
+import functools
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -11,14 +13,74 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.errors import VersionRefused
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from app.repository.repository import Repository
+
 ModelsDir = Annotated[
     Path | None, typer.Option("--models-dir", help="Directory of the published models [default: models].")
 ]
+ModelConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="TensorFlow Serving's models.config; --models-dir then adds its models only if it is given [default: "
+        "none]."
+    ),
+]
+ModelName = Annotated[str | None, typer.Option(help="Name of the model at --model-base-path.")]
+ModelBasePath = Annotated[
+    Path | None, typer.Option(help="Directory with the versions of one model, named by --model-name.")
+]
+# The settings that say where the models are, and their options.
+_WHERE = {
+    "models_dir": ModelsDir,
+    "model_config_file": ModelConfigFile,
+    "model_name": ModelName,
+    "model_base_path": ModelBasePath,
+}
+
+
+def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``serve`` that say where the models are.
+
+    Args:
+        command: gets the settings made of them as its first argument, ``settings``.
+    """
+    given = inspect.signature(command)
+    own = [each for name, each in given.parameters.items() if name != "settings"]
+    where = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _WHERE.items()
+    ]
+
+    @functools.wraps(command)
+    def with_options(**arguments: Any) -> None:
+        settings = read_settings(**{name: arguments.pop(name) for name in _WHERE})
+        if settings.are_named and settings.only_models_dir is not None:
+            check_models_dir(settings.only_models_dir)
+        command(settings, **arguments)
+
+    # Typer makes the options from it.
+    with_options.__dict__["__signature__"] = given.replace(parameters=[*own, *where])
+    return with_options
+
+
+def open_repository(settings: Settings) -> "Repository":
+    """The models that the settings name; exits with one sentence if models.config or the base path is not valid."""
+    try:
+        return settings.repository()
+    except VersionRefused as error:
+        fail(error.message)
+
+
+def check_models_dir(models_dir: Path) -> None:
+    """Exit with one sentence if there is no such directory."""
+    if not models_dir.is_dir():
+        fail(f"the models directory {str(models_dir)!r} does not exist; set it with --models-dir")
 
 
 def read_settings(**flags: Any) -> Settings:
