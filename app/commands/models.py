@@ -49,7 +49,7 @@ def models(settings: Settings) -> None:
                 file = place.file
                 if file is not None or layout_of(directory) is Layout.FOREIGN:
                     source = foreign_files(directory).in_words if file is None else file.name
-                    takes = Text(f"what {source} says; unverified")
+                    takes = Text(f"what {source} says; it brings no golden samples")
                     print_facts(f"{name}, version {version}{marked}", {"takes": takes})
                     continue
                 spec = ModelSpec.read(directory)

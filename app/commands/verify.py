@@ -7,12 +7,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from app.commands.shared import ModelsDir, fail, read_settings
+from app.commands.shared import fail, open_repository, with_model_options
 from app.errors import ServingError
+from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
 
+@with_model_options
 def verify(
+    settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     samples: Annotated[
         Path | None,
@@ -26,7 +29,6 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(help="Largest absolute difference of an answer, for answers up to 1; larger in proportion.")
     ] = 1e-4,
-    models_dir: ModelsDir = None,
 ) -> None:
     """Give a version of another tool golden samples.
 
@@ -41,9 +43,8 @@ def verify(
     from app.telemetry.metrics import Metrics
     from app.wiring.assembly import build_loader
 
-    settings = read_settings(models_dir=models_dir)
     configure_logging(level="error", form="text")
-    repository = settings.repository()
+    repository = open_repository(settings)
     try:
         found = repository.versions(model)
         if version is None:

@@ -54,7 +54,7 @@ def labels(directory):
     return json.loads((directory / "serving.json").read_text())["version_labels"]
 
 
-@pytest.mark.parametrize("command", ["models", "predict", "score", "promote", "rollback", "autotune"])
+@pytest.mark.parametrize("command", ["models", "predict", "score", "verify", "promote", "rollback", "autotune"])
 def test_the_options_are_those_of_the_service(command):
     def options(name):
         words = " ".join(run(name, "--help").stdout.split("Options:\n")[1].split())

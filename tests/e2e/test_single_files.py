@@ -138,4 +138,4 @@ def test_the_list_of_models_names_the_file(models, tmp_path):
     (models / "line.onnx").write_bytes(graph(tmp_path, 2))
     command = [sys.executable, "-m", "app", "models", "--models-dir", str(models)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "what line.onnx says; unverified" in done.stdout
+    assert "what line.onnx says; it brings no golden samples" in done.stdout
