@@ -21,8 +21,8 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE.npz",
-            help="Inputs by name, and the answers to expect [default: the samples of model_warmup, or generated "
-            "inputs]. Without answers, those of today are recorded.",
+            help="Inputs by name, and the answers to expect [default: the samples it has, those of model_warmup, or "
+            "generated inputs]. Without answers, those of today are recorded.",
         ),
     ] = None,
     version: Annotated[int | None, typer.Option(min=0, help="Version [default: the default version].")] = None,
@@ -65,6 +65,4 @@ def verify(
     else:
         what = f"{done.rows} samples agree, largest difference {done.difference:.2g}"
     Console(soft_wrap=True).print(Text(f"{model} version {version} is verified: {what}"))
-    Console(soft_wrap=True).print(
-        Text(f"written to {done.path}; a running service reads it when it loads {model} again")
-    )
+    Console(soft_wrap=True).print(Text(f"samples: {done.path}; a running service reads it when it loads {model} again"))

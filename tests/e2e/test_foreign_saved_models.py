@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from app.contract.strings import length_prefixed
 from tests.e2e.test_bare_models import reason, write_graph
+from tests.e2e.test_cli import run
 from tests.e2e.test_grpc import GrpcService
 from tests.support.images import png
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
@@ -183,6 +184,15 @@ def test_tensors_are_in_the_order_of_their_names_in_every_process(service):
     assert [tensor["name"] for tensor in metadata["outputs"]] == [f"twice_{name}" for name in COLUMNS]
     row = {"instances": [dict.fromkeys(COLUMNS, 1)]}
     assert "'column_0'" in service.client.post("/v1/models/columns:predict", json=row).json()["error"]
+
+
+def test_a_saved_model_is_verified(service, tmp_path):
+    texts, answers = np.array(["a small text", "Zürich"]), np.array([b"A SMALL TEXT", "ZüRICH".encode()])
+    np.savez(tmp_path / "samples.npz", text=texts, upper=answers, length=[12, 7])
+    arguments = ("words", "--samples", tmp_path / "samples.npz", "--models-dir", service.models)
+    done = run("verify", *arguments, ATELIER_STATE_DIR=str(tmp_path / "state"))
+    assert done.returncode == 0, done.stderr
+    assert "words version 1 is verified: 2 samples agree" in done.stdout
 
 
 def test_a_first_dimension_that_is_fixed_is_part_of_the_tensor(service):

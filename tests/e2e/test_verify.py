@@ -94,6 +94,18 @@ def test_without_samples_todays_answers_are_recorded(source, models, verify, ser
     assert serve("--require-verified").metric("atelier_model_verified", model="rule") == 1
 
 
+def test_without_samples_those_that_it_has_stay(source, models, state, verify):
+    bare(models, write_rule_model(source))
+    assert verify("rule", x=INPUTS, values=ANSWERS)[0] == 0
+    [path] = (state / "verified" / "rule").iterdir()
+    before = path.read_bytes()
+    code, said = verify("rule")
+    assert (code, "rule version 1 is verified: 5 samples agree" in said) == (0, True), said
+    assert path.read_bytes() == before
+    assert verify("rule", x=INPUTS[:2], values=ANSWERS[:2])[0] == 0
+    assert path.read_bytes() != before
+
+
 def test_samples_of_model_warmup_are_recorded(source, models, state, verify, serve):
     bare(models, write_rule_model(source))
     (models / "rule" / "config.pbtxt").write_text(

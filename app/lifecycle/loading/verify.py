@@ -12,7 +12,7 @@ from app.lifecycle.loading.device_choice import close_all
 from app.lifecycle.loading.given_samples import GivenSamples
 from app.lifecycle.loading.golden_gate import replay
 from app.lifecycle.loading.loader import Loader, Opened
-from app.lifecycle.loading.samples import Samples
+from app.lifecycle.loading.samples import Samples, stored
 from app.lifecycle.loading.verification import REPLAY_ROWS
 from app.repository.layouts import Layout, layout_of
 from app.repository.verified_samples import VerifiedSamples
@@ -28,7 +28,7 @@ class Verification:
         rows: number of samples.
         difference: largest absolute difference of an answer from that of its sample.
         recorded: whether the answers are the version's own of today; otherwise the file gave them.
-        path: of the samples.
+        path: of the samples, written now or before.
     """
 
     rows: int
@@ -53,7 +53,8 @@ def verify(
         store: the state directory.
         name: model.
         version: its number.
-        given: inputs, and expected answers if it has them; None takes the samples of model_warmup, or generated inputs.
+        given: inputs, and expected answers if it has them, in place of what the version has. None takes what it has, or
+            records answers to the samples of model_warmup, or to generated inputs.
         tolerance: largest absolute difference of an answer, in proportion to the largest answer, which counts as at
             least 1.
 
@@ -72,9 +73,9 @@ def verify(
             f"{place.directory / str(version)} has golden samples of its own, and they are replayed at every load"
         )
 
-    def find(_: str, __: VersionFiles) -> Callable[[ModelSpec], Samples] | None:
+    def find(_: str, files: VersionFiles) -> Callable[[ModelSpec], Samples] | None:
         if given is None:
-            return None
+            return stored(store)(name, files)
 
         def fitting(spec: ModelSpec) -> Samples:
             inputs, outputs = given.tensors(spec)
@@ -93,6 +94,8 @@ def verify(
         difference = max(_replayed(golden, opened))
     finally:
         close_all(opened.placed)
+    if given is None and not recorded:
+        return Verification(golden.rows, difference, recorded, store.path(name, opened.digest))
     path = store.write(name, opened.digest, _single(golden) if opened.contract.is_whole else golden)
     return Verification(golden.rows, difference, recorded, path)
 
