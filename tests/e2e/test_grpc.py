@@ -681,6 +681,8 @@ def many(field, count=1_500):
     elif field == "parameters":
         for number in range(count):
             message.parameters[str(number)].bool_param = True
+    elif field == "typed strings":
+        message.inputs[0].contents.bytes_contents.extend([b""] * count)
     elif field == "shape of 'pixels'":
         message.inputs[0].shape.extend([1] * 1_000_000)
     else:
@@ -698,11 +700,20 @@ def test_a_message_with_more_parts_than_any_model_has_is_refused_before_they_are
     assert re.fullmatch(rf"{field}: \d+ entries; at most \d+ are accepted", found)
 
 
-@pytest.mark.parametrize("field", ["inputs", "outputs", "raw_input_contents", "parameters", "parameters of 'pixels'"])
+@pytest.mark.parametrize(
+    "field", ["inputs", "outputs", "raw_input_contents", "parameters", "parameters of 'pixels'", "typed strings"]
+)
 def test_a_message_with_very_many_fields_is_refused_before_it_is_parsed(service, field):
     code, found = refusal(service.stub.ModelInfer, many(field, 100_000))
     assert code == "INVALID_ARGUMENT"
-    assert re.fullmatch(r"the message has \d+ bytes and more than 2048 fields; at most 2048 are accepted", found)
+    assert re.fullmatch(r"the message has \d+ bytes and more than 16384 fields; at most 16384 are accepted", found)
+
+
+def test_small_numbers_that_would_take_eight_times_their_bytes_are_refused_before_they_are_parsed(service):
+    message = request("token_ids", "INT64", (1, 4_000_000), model="words", int64_contents=[1] * 4_000_000)
+    code, found = refusal(service.stub.ModelInfer, message)
+    assert code == "INVALID_ARGUMENT"
+    assert found == "the whole numbers of the message have 32000016 bytes; at most 16777216 bytes are accepted"
 
 
 def test_empty_inputs_that_would_take_a_gigabyte_take_their_bytes(service):

@@ -3,6 +3,9 @@
 Source: Open Inference Protocol, tensor data types; Triton, binary tensor data extension.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from app.contract.dtypes import NAMES, DType, numpy_dtype
@@ -37,6 +40,9 @@ WIDENS: dict[DType, frozenset[str]] = {
     for dtype, own in ((dtype, numpy_dtype(dtype)) for dtype in NAMES)
 }
 
+# Numbers converted between two turns of other threads.
+_AT_ONCE = 2**16
+
 
 def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) -> Array:
     """A tensor from its little-endian, row-major bytes, without a copy if they are aligned.
@@ -48,6 +54,22 @@ def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) 
     """
     values = np.frombuffer(data, dtype=NUMPY[datatype]).reshape(shape)
     return values if values.flags.aligned else values.copy()
+
+
+def array_from_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    """The numbers of a repeated field of a message, one after the other.
+
+    NumPy keeps the interpreter while it converts, 20 ns for each: 16 MB of small numbers were 0.3 s in which no other
+    thread ran. So other threads have a turn after each part.
+
+    Args:
+        values: that the element type can hold.
+        dtype: of the array.
+    """
+    array = np.empty(len(values), dtype)
+    for start in range(0, len(values), _AT_ONCE):
+        array[start : start + _AT_ONCE] = values[start : start + _AT_ONCE]
+    return array
 
 
 def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:

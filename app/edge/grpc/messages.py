@@ -14,7 +14,7 @@ from app.batching.work import Answer
 from app.contract.model_spec import MOST_TENSORS
 from app.contract.strings import PREFIX_BYTES
 from app.edge.call import InferenceRequest
-from app.edge.codec.datatypes import BYTES, NUMPY, array_from_bytes, split_bytes
+from app.edge.codec.datatypes import BYTES, NUMPY, array_from_bytes, array_from_numbers, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.rest.oip_inputs import (
@@ -202,7 +202,7 @@ def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, mo
         raise InvalidInput(
             f"{expected} of input {name!r} hold {len(values)} values; shape {shape} requires {prod(shape)}"
         )
-    return np.fromiter(values, _ELEMENT_TYPES[expected], count=len(values)).reshape(shape)
+    return array_from_numbers(values, _ELEMENT_TYPES[expected]).reshape(shape)
 
 
 def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Requested]:

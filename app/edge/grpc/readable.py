@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
-from app.edge.grpc.wire_size import FieldLimit, check_fields
+from app.edge.grpc.wire_size import FieldLimit, check_fields, check_numbers
 from app.errors import InvalidInput, ServingError
 
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
@@ -20,11 +20,13 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
     Args:
         refuse: ends a call with an error.
         limits: path of a method -> how many fields its requests may have; others have the usual limit.
+        limit_bytes: most bytes of a message, and in memory of its whole numbers.
     """
 
-    def __init__(self, refuse: Refuse, limits: Mapping[str, FieldLimit]) -> None:
+    def __init__(self, refuse: Refuse, limits: Mapping[str, FieldLimit], limit_bytes: int) -> None:
         self._refuse = refuse
         self._limits = limits
+        self._limit_bytes = limit_bytes
         self._guarded: dict[str, RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -37,17 +39,22 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        guarded = self._guarded[path] = _guarded(handler, path, self._refuse, self._limits.get(path, FieldLimit()))
+        guarded = self._guarded[path] = _guarded(
+            handler, path, self._refuse, self._limits.get(path, FieldLimit()), self._limit_bytes
+        )
         return guarded
 
 
-def _guarded(handler: Any, path: str, refuse: Refuse, limit: FieldLimit) -> RpcMethodHandler:
+def _guarded(handler: Any, path: str, refuse: Refuse, limit: FieldLimit, limit_bytes: int) -> RpcMethodHandler:
     read = handler.request_deserializer
+    descriptor = getattr(getattr(read, "__self__", None), "DESCRIPTOR", None)  # None: it is not parsed
 
     def deserialize(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
             check_fields(data, limit)
+            if descriptor is not None:
+                check_numbers(data, descriptor, limit_bytes)
             return read(data)
         except InvalidInput as error:
             return error

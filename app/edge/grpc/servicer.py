@@ -27,7 +27,7 @@ from app.edge.grpc.methods import answers_errors
 from app.edge.grpc.open_streams import OpenStreams
 from app.edge.grpc.shared_memory import SharedMemoryMethods
 from app.edge.grpc.stream import InferenceStream
-from app.edge.grpc.wire_size import FieldLimit, Parts
+from app.edge.grpc.wire_size import MOST_DEEP_FIELDS, FieldLimit, parts_of
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import NotFound, ServingError, Unavailable, Unsupported
 from app.lifecycle.registry import Registry
@@ -35,10 +35,9 @@ from app.repository.scan import version_number
 
 Message = TypeVar("Message")
 
-# The tensors of an inference request have parameters and a shape, whose fields count too.
-_TENSORS: Parts = {pb.ModelInferRequest.DESCRIPTOR.fields_by_name[name].number: {} for name in ("inputs", "outputs")}
 FIELD_LIMITS = {
-    f"/inference.GRPCInferenceService/{method}": FieldLimit(_TENSORS) for method in ("ModelInfer", "ModelStreamInfer")
+    f"/inference.GRPCInferenceService/{method}": FieldLimit(parts_of(pb.ModelInferRequest.DESCRIPTOR), MOST_DEEP_FIELDS)
+    for method in ("ModelInfer", "ModelStreamInfer")
 }
 
 

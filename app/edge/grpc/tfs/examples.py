@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.tensor_spec import TensorSpec
+from app.edge.codec.datatypes import array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.rest.tfs import columns
@@ -77,7 +78,7 @@ def _instance(feature: pb.Feature, place: str, spec: TensorSpec) -> Array:
         array = np.empty(len(values), object)
         array[:] = values
     else:
-        array = np.fromiter(values, _ELEMENTS[kind], len(values))
+        array = array_from_numbers(values, np.dtype(_ELEMENTS[kind]))
     return array.reshape(spec.shape)
 
 

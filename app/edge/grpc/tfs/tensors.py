@@ -13,7 +13,7 @@ import numpy as np
 from app.contract.dtypes import NAMES, DType, numpy_dtype
 from app.contract.strings import MOST_STRINGS
 from app.contract.tensor_spec import TensorSpec
-from app.edge.codec.datatypes import BYTES, array_from_bytes
+from app.edge.codec.datatypes import BYTES, array_from_bytes, array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.wire_size import varint
@@ -178,7 +178,7 @@ def _numbers(tensor: pb.TensorProto, element: Element, declared: Declared, dtype
                 f"{count * dtype.itemsize}"
             )
         return array_from_bytes(tensor.tensor_content, declared.datatype, shape)
-    given = np.fromiter(values, element.sent, len(values))
+    given = array_from_numbers(values, element.sent)
     if element.sent != dtype:
         given = _narrowed(given, np.dtype("u2") if element.field == "half_val" else dtype, element, name).view(dtype)
     if len(given) == count:

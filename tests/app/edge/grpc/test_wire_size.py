@@ -1,6 +1,7 @@
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 
-from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields
+from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields, check_numbers
 from app.errors import InvalidInput
 
 EMPTY = b"\x2a\x00"  # field 5, no bytes
@@ -69,3 +70,24 @@ def test_what_is_no_message_is_not_counted(end):
 
 def test_a_field_longer_than_the_message_is_left_to_the_parser():
     check_fields(FILL + b"\x3a\xe8\x07")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("int64_contents", 8), ("uint64_contents", 8), ("int_contents", 4), ("uint_contents", 4)]
+)
+def test_packed_numbers_count_as_in_memory(kind, size):
+    numbers = [0, 1, 127, 128, 300, 2**31 - 1]
+    message = pb.ModelInferRequest()
+    getattr(message.inputs.add().contents, kind).extend(numbers)
+    data, nbytes = message.SerializeToString(), size * len(numbers)
+    check_numbers(data, message.DESCRIPTOR, nbytes)
+    with pytest.raises(InvalidInput, match=f"have {nbytes} bytes; at most {nbytes - 1} bytes"):
+        check_numbers(data, message.DESCRIPTOR, nbytes - 1)
+
+
+def test_other_content_does_not_count():
+    message = pb.ModelInferRequest(model_name="n" * 100, raw_input_contents=[bytes(100)])
+    message.inputs.add().contents.fp32_contents.extend([1.0] * 100)
+    message.inputs.add().contents.bool_contents.extend([True] * 100)
+    message.inputs.add().contents.bytes_contents.extend([b"x"] * 100)
+    check_numbers(message.SerializeToString(), message.DESCRIPTOR, 0)
