@@ -117,12 +117,12 @@ def test_the_stream_continues_after_a_request_that_is_refused(service):
 
 
 def test_messages_that_cannot_be_read_are_refused_in_their_places(service):
-    many = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[b""] * 5_000)
+    many = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[b""] * 20_000)
     packets = [b"\xff\xff", many.SerializeToString(), good().SerializeToString()]
     stream = service.channel.stream_stream(METHOD, response_deserializer=pb.ModelStreamInferResponse.FromString)
     first, second, third = stream(iter(packets), timeout=30)
     assert "is not a message of that method" in first.error_message
-    assert "at most 2048 are accepted" in second.error_message
+    assert "at most 16384 are accepted" in second.error_message
     assert third.error_message == ""
 
 
