@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from grpc import HandlerCallDetails, RpcMethodHandler
 from grpc.aio import ServerInterceptor, ServicerContext
 
-from app.edge.grpc.wire_size import FieldLimit, check_fields, check_numbers
+from app.edge.grpc.wire_size import FieldLimit, check_fields
 from app.errors import InvalidInput, ServingError
 
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
@@ -47,14 +47,11 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
 def _guarded(handler: Any, path: str, refuse: Refuse, limit: FieldLimit, limit_bytes: int) -> RpcMethodHandler:
     read = handler.request_deserializer
-    descriptor = getattr(getattr(read, "__self__", None), "DESCRIPTOR", None)  # None: it is not parsed
 
     def deserialize(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
-            check_fields(data, limit)
-            if descriptor is not None:
-                check_numbers(data, descriptor, limit_bytes)
+            check_fields(data, limit, limit_bytes)
             return read(data)
         except InvalidInput as error:
             return error

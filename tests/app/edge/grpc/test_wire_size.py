@@ -1,7 +1,7 @@
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields, check_numbers
+from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields, parts_of
 from app.errors import InvalidInput
 
 EMPTY = b"\x2a\x00"  # field 5, no bytes
@@ -72,22 +72,32 @@ def test_a_field_longer_than_the_message_is_left_to_the_parser():
     check_fields(FILL + b"\x3a\xe8\x07")
 
 
+INFER = FieldLimit(parts_of(pb.ModelInferRequest.DESCRIPTOR))
+
+
 @pytest.mark.parametrize(
     ("kind", "size"), [("int64_contents", 8), ("uint64_contents", 8), ("int_contents", 4), ("uint_contents", 4)]
 )
 def test_packed_numbers_count_as_in_memory(kind, size):
-    numbers = [0, 1, 127, 128, 300, 2**31 - 1]
+    numbers = [0, 1, 127, 128, 300, 2**31 - 1] * SMALL_BYTES
     message = pb.ModelInferRequest()
     getattr(message.inputs.add().contents, kind).extend(numbers)
     data, nbytes = message.SerializeToString(), size * len(numbers)
-    check_numbers(data, message.DESCRIPTOR, nbytes)
+    check_fields(data, INFER, nbytes)
     with pytest.raises(InvalidInput, match=f"have {nbytes} bytes; at most {nbytes - 1} bytes"):
-        check_numbers(data, message.DESCRIPTOR, nbytes - 1)
+        check_fields(data, INFER, nbytes - 1)
 
 
 def test_other_content_does_not_count():
-    message = pb.ModelInferRequest(model_name="n" * 100, raw_input_contents=[bytes(100)])
+    message = pb.ModelInferRequest(model_name="n" * SMALL_BYTES, raw_input_contents=[bytes(100)])
     message.inputs.add().contents.fp32_contents.extend([1.0] * 100)
     message.inputs.add().contents.bool_contents.extend([True] * 100)
     message.inputs.add().contents.bytes_contents.extend([b"x"] * 100)
-    check_numbers(message.SerializeToString(), message.DESCRIPTOR, 0)
+    check_fields(message.SerializeToString(), INFER, 0)
+
+
+def test_numbers_of_parts_whose_fields_are_not_limited_are_not_looked_for():
+    """Else a walk over them would have no end."""
+    message = pb.ModelInferRequest()
+    message.inputs.add().contents.int64_contents.extend([1] * SMALL_BYTES)
+    check_fields(message.SerializeToString(), FieldLimit(), 0)
