@@ -37,6 +37,7 @@ from tests.support.tiny_models import (
     write_slow_model,
     write_words_model,
 )
+from tests.support.triton_settings import settings_calls
 
 KEY = "s3cret"
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
@@ -536,12 +537,7 @@ def test_a_failing_row_fails_its_own_request_only_and_shows_no_traceback(client,
 
 
 def test_log_and_trace_settings_are_refused_with_the_reason(client):
-    for call, what in (
-        (client.get_log_settings, "log"),
-        (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),
-        (client.get_trace_settings, "trace"),
-        (partial(client.update_trace_settings, "brightness", {"trace_rate": "1"}), "trace"),
-    ):
+    for call, what in settings_calls(client):
         code, why = refusal(call)
         assert (code, why.split(":")[0]) == ("UNIMPLEMENTED", f"{what} settings are not supported")
 

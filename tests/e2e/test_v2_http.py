@@ -1,7 +1,6 @@
 """The Open Inference Protocol over REST, driven by Triton's own client."""
 
 import asyncio
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 from app import __version__
 from tests.support.service import Service
 from tests.support.tiny_models import SIDE, softmax, write_rule_model
+from tests.support.triton_settings import settings_calls
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (5, SIDE, SIDE), dtype=np.uint8)
 MANY = np.random.default_rng(8).integers(0, 256, (400, SIDE, SIDE), dtype=np.uint8)
@@ -84,12 +84,7 @@ def test_a_text_model_lists_exactly_one_input_of_token_ids(client):
 
 
 def test_log_and_trace_settings_are_refused_with_the_reason(client):
-    for call, what in (
-        (client.get_log_settings, "log"),
-        (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),
-        (client.get_trace_settings, "trace"),
-        (partial(client.update_trace_settings, "brightness", {"trace_rate": "1"}), "trace"),
-    ):
+    for call, what in settings_calls(client):
         status, message = refusal(call)
         assert (status, message.split(":")[0]) == ("501", f"{what} settings are not supported")
 

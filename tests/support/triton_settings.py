@@ -1,0 +1,13 @@
+"""The calls of Triton's clients, alike over HTTP and gRPC, for settings that the service does not have."""
+
+from functools import partial
+
+
+def settings_calls(client):
+    """Each call, and the first word of what it is refused with."""
+    return (
+        (client.get_log_settings, "log"),
+        (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),
+        (client.get_trace_settings, "trace"),
+        (partial(client.update_trace_settings, "brightness", {"trace_rate": "1"}), "trace"),
+    )
