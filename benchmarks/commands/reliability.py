@@ -74,13 +74,12 @@ def honesty(
     from benchmarks.soak.run import Plan, newest_versions
     from benchmarks.soak.run import soak as run_soak
 
-    unlimited = 100_000.0
     found = run_soak(
         newest_versions(models),
         Plan(
             seconds=60 * minutes,
             warm_up_s=0,
-            good_per_s=unlimited,
+            good_per_s=None,
             grpc_per_s=100,
             answers=answers,
             flags=("--workers", str(workers)),

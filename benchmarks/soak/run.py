@@ -27,7 +27,8 @@ class Plan:
         seconds: in total.
         warm_up_s: not counted: pools and caches fill up.
         sample_s, change_s: between two samples, and two changes of the models directory.
-        good_per_s, bad_per_s, gone_per_s, grpc_per_s: rates of requests, and of clients that leave.
+        good_per_s, bad_per_s, gone_per_s, grpc_per_s: rates of requests, and of clients that leave; None: as many as
+            are answered.
         memory_mb_per_h, count_per_h: largest slopes of memory, and of descriptors and threads.
         answers: end earlier, after this many answered good requests; 0: no such limit.
         flags: further flags of the service.
@@ -37,7 +38,7 @@ class Plan:
     warm_up_s: float
     sample_s: float = 3.0
     change_s: float = 3.0
-    good_per_s: float = 60.0
+    good_per_s: float | None = 60.0
     bad_per_s: float = 3.0
     gone_per_s: float = 2.0
     grpc_per_s: float = 5.0

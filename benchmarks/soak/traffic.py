@@ -31,7 +31,7 @@ class Tally:
         refused: bad requests by status code.
         accepted: bad requests that were not answered with 4xx, by kind.
         gone: clients that left.
-        latencies_s: of good requests, from when each was due.
+        latencies_s: of good requests, from when each was due, or from when it was sent if the rate has no limit.
     """
 
     codes: Counter[int] = field(default_factory=Counter)
@@ -54,7 +54,8 @@ class Traffic:
     Args:
         address: "host:port" of HTTP.
         good, bad: requests, sent in turn.
-        good_per_s, bad_per_s, gone_per_s: rates; clients that leave send a good request.
+        good_per_s, bad_per_s, gone_per_s: rates; clients that leave send a good request. Without a rate of good
+            requests, each client sends its next one as soon as it has an answer.
         grpc_per_s: rate of ``grpc`` requests, which are sent unless ``grpc_port`` is None.
         clients: connections for good requests.
     """
@@ -64,7 +65,7 @@ class Traffic:
         address: str,
         *,
         good: Sequence[Ask],
-        good_per_s: float,
+        good_per_s: float | None,
         bad: Sequence[Ask] = (),
         bad_per_s: float = 0,
         gone_per_s: float = 0,
@@ -108,13 +109,13 @@ class Traffic:
         return threading.Thread(target=self._each, args=(itertools.count(), rate_per_s, asks, send))
 
     def _each(
-        self, numbers: "itertools.count[int]", rate_per_s: float, asks: Sequence[Any], send: Callable[..., None]
+        self, numbers: "itertools.count[int]", rate_per_s: float | None, asks: Sequence[Any], send: Callable[..., None]
     ) -> None:
         """Send the next request when it is due, until the end; threads with the same ``numbers`` share the rate."""
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         while not self._ended.is_set():
             number = next(numbers)
-            due = self._began + number / rate_per_s
+            due = time.perf_counter() if rate_per_s is None else self._began + number / rate_per_s
             if self._ended.wait(max(0.0, due - time.perf_counter())):
                 break
             send(asks[number % len(asks)], connection, due)

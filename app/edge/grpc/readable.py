@@ -1,5 +1,6 @@
 """Refuses requests that are no messages, or too large ones, as a client's mistake, for all methods of all services."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
@@ -11,7 +12,22 @@ from grpc.aio import ServerInterceptor, ServicerContext
 from app.edge.grpc.wire_size import FieldLimit, check_fields
 from app.errors import InvalidInput, ServingError
 
+LARGE_BYTES = 128 * 1024
+"""Larger messages are read in turns."""
+
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
+
+
+class Turns:
+    """Lets one after the other continue, each in another turn of the event loop."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def next(self) -> None:
+        """Return when all that came before have continued."""
+        async with self._lock:
+            await asyncio.sleep(0)
 
 
 class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
@@ -27,6 +43,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         self._refuse = refuse
         self._limits = limits
         self._limit_bytes = limit_bytes
+        self._turns = Turns()
         self._guarded: dict[str, RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -40,43 +57,51 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         if handler is None:
             return None
         guarded = self._guarded[path] = _guarded(
-            handler, path, self._refuse, self._limits.get(path, FieldLimit()), self._limit_bytes
+            handler, path, self._refuse, self._limits.get(path, FieldLimit()), self._limit_bytes, self._turns
         )
         return guarded
 
 
-def _guarded(handler: Any, path: str, refuse: Refuse, limit: FieldLimit, limit_bytes: int) -> RpcMethodHandler:
-    read = handler.request_deserializer
+def _guarded(
+    handler: Any, path: str, refuse: Refuse, limit: FieldLimit, limit_bytes: int, turns: Turns
+) -> RpcMethodHandler:
+    parse = handler.request_deserializer
 
-    def deserialize(data: bytes) -> object:
+    def read(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
             check_fields(data, limit, limit_bytes)
-            return read(data)
+            return parse(data)
         except InvalidInput as error:
             return error
         except (DecodeError, ValueError):
             return InvalidInput(f"the request of {path} is not a message of that method: its bytes cannot be read")
 
-    # A stream of requests gets the errors in their places: those that can be read are answered.
-    forms = {"request_deserializer": deserialize, "response_serializer": handler.response_serializer}
+    async def readable(data: bytes, context: ServicerContext) -> object:
+        if len(data) > LARGE_BYTES:
+            await turns.next()
+        request = read(data)
+        if isinstance(request, ServingError):
+            await refuse(request, context)
+        return request
+
     if handler.request_streaming:
-        return grpc.stream_stream_rpc_method_handler(handler.stream_stream, **forms)
+        # Gets the errors in their places: those requests that can be read are answered.
+        return grpc.stream_stream_rpc_method_handler(
+            handler.stream_stream, request_deserializer=read, response_serializer=handler.response_serializer
+        )
+    # Without a deserializer, which cannot wait: the methods get the bytes.
     if handler.response_streaming:
         stream = handler.unary_stream
 
-        async def answer_stream(request: object, context: ServicerContext) -> AsyncIterator[object]:
-            if isinstance(request, ServingError):
-                await refuse(request, context)
-            async for each in stream(request, context):
+        async def answer_stream(data: bytes, context: ServicerContext) -> AsyncIterator[object]:
+            async for each in stream(await readable(data, context), context):
                 yield each
 
-        return grpc.unary_stream_rpc_method_handler(answer_stream, **forms)
+        return grpc.unary_stream_rpc_method_handler(answer_stream, response_serializer=handler.response_serializer)
     unary = handler.unary_unary
 
-    async def answer(request: object, context: ServicerContext) -> object:
-        if isinstance(request, ServingError):
-            await refuse(request, context)
-        return await unary(request, context)
+    async def answer(data: bytes, context: ServicerContext) -> object:
+        return await unary(await readable(data, context), context)
 
-    return grpc.unary_unary_rpc_method_handler(answer, **forms)
+    return grpc.unary_unary_rpc_method_handler(answer, response_serializer=handler.response_serializer)
