@@ -13,6 +13,7 @@ ServingError
 │   ├── RateExceeded      ... the API key is used more often than its rate allows
 │   ├── Overloaded        ... the connections or the bytes of requests in the process reach a limit
 │   ├── Draining          ... the process is stopping
+│   ├── NoRoom            ... the model needs memory that others hold now
 │   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
 ├── Unauthenticated       the request carries no valid API key, and one is required
@@ -102,6 +103,10 @@ class Overloaded(Unavailable):
 
 class Draining(Unavailable):
     """The process received SIGTERM and accepts no new work."""
+
+
+class NoRoom(Unavailable):
+    """The model does not fit below the memory limit beside models that cannot be unloaded now."""
 
 
 class ModelNotReady(Unavailable):

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,25 @@ class Leases:
     """
 
     def __init__(self) -> None:
+        self.used_at = 0.0  # monotonic seconds
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
 
     def __enter__(self) -> None:
         self._count += 1
+        self.used_at = monotonic()
         self._none.clear()
 
     def __exit__(self, *_: object) -> None:
         self._count -= 1
         if self._count == 0:
             self._none.set()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a request uses the version."""
+        return self._count > 0
 
     async def ended(self) -> None:
         """Return once no request uses the version."""
@@ -74,6 +82,7 @@ class LoadedModel:
         max_text_characters: most characters of a text.
         batching, load_settings: from serving.json at the time of loading.
         leases: counts the requests that use it.
+        memory_bytes: estimate of what it takes, see ``memory_need``; that of its signatures included.
         memo: cache of the edge for this version, dropped with it.
         signatures: what answers the other signatures of a SavedModel, by their names.
     """
@@ -95,6 +104,7 @@ class LoadedModel:
     batching: BatchingPolicy = field(default_factory=BatchingPolicy)
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)
+    memory_bytes: int = 0
     memo: dict[bytes, Any] = field(default_factory=dict)
     signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
 

@@ -158,6 +158,21 @@ class Settings(BaseSettings):
         default="auto",
         description="How changes below the models directory are detected: by file events, by polling, or not at all.",
     )
+    load_models: Literal["at-start", "on-request"] = Field(
+        default="at-start", description="When models are loaded: all at the start, or each with its first request."
+    )
+    parallel_loads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Versions that load at the same time; with more than one the latency measured at load is too high.",
+    )
+    model_memory_limit_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most MiB of all loaded versions, in each worker process; beyond it, the models that were least "
+        "recently used are unloaded, and their next request loads them. Default: no limit.",
+    )
     require_verified: bool = Field(
         default=False, description="Refuse versions without golden samples, such as those of other tools."
     )

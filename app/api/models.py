@@ -41,14 +41,14 @@ def models_router(registry: Registry) -> APIRouter:
 
     @router.get("/{name}/labels/{label}/metadata", summary="Signature of the version that has a label")
     async def label_metadata(name: str, label: str) -> dict[str, Any]:
-        return tfs.model_metadata(registry, name, registry.labelled(name, label))
+        return await tfs.model_metadata(registry, name, registry.labelled(name, label))
 
     @router.get("/{name}/metadata", summary="Signature of the version that serves")
     async def metadata(name: str) -> dict[str, Any]:
-        return tfs.model_metadata(registry, name, None)
+        return await tfs.model_metadata(registry, name, None)
 
     @router.get("/{name}/versions/{version}/metadata", summary="Signature of one version")
     async def version_metadata(name: str, version: Version) -> dict[str, Any]:
-        return tfs.model_metadata(registry, name, version)
+        return await tfs.model_metadata(registry, name, version)
 
     return router

@@ -33,27 +33,29 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("/models/{name}", summary="Inputs and outputs of the version that serves")
     async def metadata(name: str) -> dict[str, Any]:
-        return model_metadata(registry, name, None)
+        return await model_metadata(registry, name, None)
 
     @router.get("/models/{name}/versions/{version}", summary="Inputs and outputs of one version")
     async def version_metadata(name: str, version: Version) -> dict[str, Any]:
-        return model_metadata(registry, name, version)
+        return await model_metadata(registry, name, version)
 
     @router.get("/models/{name}/ready", summary="A version of the model serves")
     async def ready(name: str) -> dict[str, Any]:
-        return {"name": registry.ready(name).name, "ready": True}
+        registry.check_ready(name)
+        return {"name": name, "ready": True}
 
     @router.get("/models/{name}/versions/{version}/ready", summary="The version serves")
     async def version_ready(name: str, version: Version) -> dict[str, Any]:
-        return {"name": registry.ready(name, version).name, "ready": True}
+        registry.check_ready(name, version)
+        return {"name": name, "ready": True}
 
     @router.get("/models/{name}/config", summary="Signature, batching and measured latency of the version that serves")
     async def config(name: str) -> dict[str, Any]:
-        return model_config(registry.get(name))
+        return model_config(await registry.awake(name))
 
     @router.get("/models/{name}/versions/{version}/config", summary="Signature, batching and latency of one version")
     async def version_config(name: str, version: Version) -> dict[str, Any]:
-        return model_config(registry.get(name, version))
+        return model_config(await registry.awake(name, version))
 
     for path, why in (
         ("/trace/setting", TRACE_SETTINGS),

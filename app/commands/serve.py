@@ -87,6 +87,21 @@ def serve(
         str | None,
         typer.Option(help="How to notice changes in the models directory: auto, poll or off [default: auto]."),
     ] = None,
+    load_models: Annotated[
+        str | None,
+        typer.Option(help="When to load models: at-start, or on-request: each with its first one [default: at-start]."),
+    ] = None,
+    parallel_loads: Annotated[
+        int | None, typer.Option(help="Versions to load at the same time [default: 1].", min=1)
+    ] = None,
+    model_memory_limit_mb: Annotated[
+        int | None,
+        typer.Option(
+            help="Most MiB of all loaded models; beyond it, the least recently used one is unloaded until its next "
+            "request [default: no limit].",
+            min=1,
+        ),
+    ] = None,
     require_verified: Annotated[
         bool | None,
         typer.Option(

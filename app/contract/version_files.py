@@ -143,6 +143,20 @@ class VersionFiles:
             yield Graph(origin, copies / graph)
 
     @property
+    def graph_bytes(self) -> int:
+        """Bytes of the ONNX graph and of the files that may contain its weights."""
+        return sum(
+            entry.size
+            for name, entry in self._manifest.files.items()
+            if name == self._graph_file or self._may_hold_weights(name)
+        )
+
+    @property
+    def saved_model_bytes(self) -> int:
+        """Bytes of saved_model.pb and of its other files."""
+        return sum(entry.size for name, entry in self._manifest.files.items() if self._is_of_saved_model(name))
+
+    @property
     def saved_model_file(self) -> Path:
         """The original saved_model.pb, for messages; it need not exist."""
         return self.directory / self._saved_model_at / SAVED_MODEL_FILE

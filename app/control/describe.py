@@ -50,13 +50,13 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "atelier", "version": __version__, "extensions": EXTENSIONS}
 
 
-def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
+async def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
     """Inputs and outputs of a version, shapes with the batch; None means the default version.
 
     Raises:
-        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.get``.
+        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.awake``.
     """
-    model = registry.get(name, version)
+    model = await registry.awake(name, version)
     serving = [record.version for record in registry.records(name) if record.state is State.READY]
     return {
         "name": name,

@@ -30,13 +30,13 @@ def version_status(record: VersionRecord) -> dict[str, Any]:
     }
 
 
-def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
+async def model_metadata(registry: Registry, name: str, version: int | None) -> dict[str, Any]:
     """The signatures of a version; None means the default version.
 
     Raises:
-        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.get``.
+        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.awake``.
     """
-    model = registry.get(name, version)
+    model = await registry.awake(name, version)
     signatures = {SIGNATURE: model, **model.signatures}
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},

@@ -105,10 +105,14 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         reply: AnyReply | None = None
         try:
             self.admit(call)
+            if self._registry.asleep.names:
+                await self._registry.asleep.wake(call.route.name)
             model = self._find(call)
             if not call.is_whole:  # a version that is unloaded does not wait for a slow client
                 self._check_unread(call, model)
                 await self.read(call)
+                if self._registry.asleep.names:
+                    await self._registry.asleep.wake(call.route.name)
                 model = self._find(call)
             if call.rollout is not None and call.rollout.splits:
                 call.model = model = call.rollout.choose(self.rollout_key(call, call.rollout.sticky_header))

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
-from app.errors import Draining, VersionRefused
+from app.errors import Draining, NoRoom, VersionRefused
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.commands import Commands
+from app.lifecycle.loading.load_threads import Turns
 from app.lifecycle.registry import Registry
+from app.lifecycle.sleeping import Sleeping
 from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
@@ -35,6 +37,9 @@ class Lifecycle(Commands):
         on_policy: is told whether serving.json of a model is broken (model, broken).
         on_freed: is told when memory of a version is free that can be given back.
         unloaded: models, and versions of each, that stay unloaded until ``load``.
+        loads_on_request: models load with their first request, in place of at the start.
+        memory_limit_bytes: see ``Sleeping``.
+        parallel_loads: loads that run at the same time.
     """
 
     def __init__(
@@ -49,13 +54,26 @@ class Lifecycle(Commands):
         on_policy: Callable[[str, bool], None] = lambda name, broken: None,
         on_freed: Callable[[], None] = lambda: None,
         unloaded: Mapping[str, Iterable[int]] | None = None,
+        loads_on_request: bool = False,
+        memory_limit_bytes: int | None = None,
+        parallel_loads: int = 1,
     ) -> None:
         super().__init__(repository)
         self.registry = registry
         self._loads = VersionLoads(
-            registry, repository, load=load, load_timeout_s=load_timeout_s, on_load=on_load, on_freed=on_freed
+            registry,
+            repository,
+            load=load,
+            load_timeout_s=load_timeout_s,
+            on_load=on_load,
+            on_freed=on_freed,
+            parallel=parallel_loads,
         )
         self._aspired = AspiredVersions(self._loads, on_policy, self._halt if judges_canaries else None)
+        self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
+        self._loads_on_request = loads_on_request
+        # With a memory limit, the next model at the start is looked at when it is known what those before it take.
+        self._first_turns = Turns(parallel_loads) if memory_limit_bytes is not None else None
         self._halting: set[asyncio.Task[None]] = set()
         self._unloaded = set(unloaded or {})
         for name, versions in (unloaded or {}).items():
@@ -72,24 +90,30 @@ class Lifecycle(Commands):
             found = {}
         await asyncio.gather(*(self._load_first(name, versions) for name, versions in found.items()))
         registry.loading = False
+        if asleep := len(registry.asleep.names):
+            log.info("%d of %d models load with their first request", asleep, len(registry.names()))
         if skipped := self._loads.without_tensorflow:
             log.warning(
                 "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
             )
         serving = sum(registry.live(name) is not None for name in registry.names())
-        if missing := [name for name in registry.names() if registry.live(name) is None]:
+        if missing := [each for each in registry.names() if each not in registry.asleep.names and not registry.live(each)]:
             do = "model does" if len(missing) == 1 else "models do"
             log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
-        if serving:
+        if serving or asleep:
             log.info("ready: %d of %d models serve", serving, len(registry.names()))
         else:
             log.error("no model version could be loaded: %s", registry.why_none)
 
     async def _load_first(self, name: str, versions: list[int]) -> None:
-        async with self._locks[name]:
-            if name not in self._unloaded:
-                with suppress(VersionRefused, Draining):  # in the log and in the state of every version
-                    await self._aspired.apply(name, versions, retry=True)
+        turn = self._first_turns.taken() if self._first_turns is not None else nullcontext()
+        async with turn, self._locks[name]:
+            if name in self._unloaded:
+                return
+            if self._loads_on_request or self._sleeping.memory_is_used_up:
+                self._sleeping.begin_asleep(name, versions)
+            else:
+                await self._sleeping.load(name, versions)
 
     def end_loads(self) -> None:
         """Wait for no load any more: the service is shutting down. On the event loop."""
@@ -102,6 +126,7 @@ class Lifecycle(Commands):
 
     async def _load(self, name: str, versions: list[int]) -> None:
         self._unloaded.discard(name)
+        self.registry.asleep.names.discard(name)
         before = self.registry.live(name)
         try:
             refused = await self._aspired.apply(name, versions, retry=True)
@@ -138,7 +163,12 @@ class Lifecycle(Commands):
             if self.registry.live(name) is not None:
                 log.warning("model %s is gone from the models directory; its loaded versions continue to serve", name)
             return None
-        with suppress(VersionRefused, Draining):  # in the log and in the state of every version
+        is_new = name not in self.registry.names()
+        if name in self.registry.asleep.names or (is_new and self._loads_on_request):
+            self._loads.forget_gone(name, versions)
+            self._sleeping.begin_asleep(name, versions)
+            return None
+        with suppress(VersionRefused, Draining, NoRoom):  # in the log and in the state of every version
             await self._aspired.apply(name, versions, retry=False)
         waits = [record.retry_at - time.monotonic() for record in self.registry.records(name) if record.retry_at]
         return max(0.0, min(waits)) if waits else None
@@ -155,6 +185,7 @@ class Lifecycle(Commands):
         async with self._locks[name]:
             records = self.registry.records(name)
             self._unloaded.add(name)
+            self.registry.asleep.names.discard(name)
             self.registry.serve(name, None)
             self.registry.roll_out(name, None)
             reason = _why_unloaded(name)
@@ -195,6 +226,7 @@ class Lifecycle(Commands):
     async def _settle(self, name: str, version: int) -> None:
         versions = await self._versions(name)
         self._unloaded.discard(name)
+        self.registry.asleep.names.discard(name)
         before = self.registry.live(name)
         try:
             await self._aspired.apply(name, versions, retry=False)

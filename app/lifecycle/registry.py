@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from app.batching.admission import ALL_HANG
 from app.errors import ModelNotReady, VersionNotFound
+from app.lifecycle.asleep import Asleep
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 from app.repository.missing import listed, no_model, no_version
@@ -28,6 +29,7 @@ class Registry:
         self._live: dict[str, LoadedModel] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._rollouts: dict[str, Rollout] = {}
+        self.asleep = Asleep()
         self.loading = True
         # Other workers that take requests from the same port still load: who is told "ready" may reach one of them.
         self.others_load = False
@@ -100,6 +102,7 @@ class Registry:
         if not self._records[name]:
             del self._records[name]
             self._labels.pop(name, None)
+            self.asleep.names.discard(name)
         self._on_state(name, version, None)
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
@@ -126,21 +129,29 @@ class Registry:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
         return record.model
 
-    def ready(self, name: str, version: int | None = None) -> LoadedModel:
-        """The version that answers a request, if it can; see ``get``.
+    async def awake(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
+        """As ``get``; a model that sleeps is loaded first."""
+        await self.asleep.wake(name)
+        return self.get(name, version, label)
+
+    def check_ready(self, name: str, version: int | None = None) -> None:
+        """Raise unless a version can answer a request, be it that a request loads it; see ``get``.
 
         Raises:
             ModelNotReady: or every backend of it hangs.
         """
+        if name in self.asleep.names:
+            if version is not None:
+                self.record(name, version)
+            return
         model = self.get(name, version)
         if not model.instances.usable:
             raise ModelNotReady(f"model {name!r} version {model.version}: {ALL_HANG}")
-        return model
 
     def is_ready(self, name: str) -> bool:
-        """Whether a version answers requests that name none."""
+        """Whether a version answers requests that name none, be it that a request loads it."""
         serving = self._live.get(name)
-        return serving is not None and serving.instances.usable > 0
+        return name in self.asleep.names if serving is None else serving.instances.usable > 0
 
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
@@ -204,7 +215,7 @@ class Registry:
             return "the service is shutting down"
         if self.loading or self.others_load:
             return "models are loading"
-        if not self._live:
+        if not self._live and not self.asleep.names:
             return "no model version could be loaded; see the log"
         if self.hangs:
             return "the backends of all models hang; see the log"

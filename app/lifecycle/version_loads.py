@@ -5,14 +5,18 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from app.errors import Draining, ModelNotReady, ServingError, TensorFlowMissing, VersionRefused, shortened
+from app.errors import Draining, ModelNotReady, NoRoom, ServingError, TensorFlowMissing, VersionRefused, shortened
 from app.lifecycle.loading.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
 from app.repository.repository import Repository
+
+if TYPE_CHECKING:
+    from app.lifecycle.memory_limit import MemoryLimit
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -32,6 +36,10 @@ class VersionLoads:
         on_load: is told of every attempt to load (model, whether it serves now, seconds).
         on_freed: is told after each version that was freed, and after each attempt that failed.
         load_timeout_s: a load that takes longer is refused.
+        parallel: loads that run at the same time.
+
+    Attributes:
+        memory: most memory of all versions; None: no limit.
     """
 
     def __init__(
@@ -43,10 +51,12 @@ class VersionLoads:
         load_timeout_s: float,
         on_load: Callable[[str, bool, float], None],
         on_freed: Callable[[], None] = lambda: None,
+        parallel: int = 1,
     ) -> None:
         self.registry = registry
         self.repository = repository
-        self.threads = LoadThreads(timeout_s=load_timeout_s)
+        self.threads = LoadThreads(timeout_s=load_timeout_s, parallel=parallel)
+        self.memory: MemoryLimit | None = None
         # SavedModels that were skipped at the start.
         self.without_tensorflow: list[str] = []
         self._load_blocking = load
@@ -71,7 +81,7 @@ class VersionLoads:
 
         Raises:
             VersionRefused: it serves, and does not load again; it continues with the settings it has.
-            Draining: the service is shutting down, and waits for no load.
+            Draining, NoRoom: see ``attempt``.
         """
         known = self.registry.enter(name, version)
         if known.model is not None:
@@ -113,6 +123,7 @@ class VersionLoads:
 
         Raises:
             Draining: the service is shutting down, and waits for no load.
+            NoRoom: see ``MemoryLimit``.
         """
         record = self.registry.enter(name, version)
         self.registry.set(name, record, State.LOADING)
@@ -121,7 +132,7 @@ class VersionLoads:
         record.retry_at, reason = None, ""
         try:
             record.model = await self._load(name, version, policy)
-        except Draining as error:
+        except (Draining, NoRoom) as error:
             self.registry.set(name, record, State.UNAVAILABLE, error.message)
             raise
         except ServingError as error:
@@ -155,7 +166,15 @@ class VersionLoads:
     async def _load(self, name: str, version: int, policy: ServingPolicy) -> LoadedModel:
         began, succeeded = time.monotonic(), False
         try:
+            if self.memory is not None:
+                await self.memory.before_load(name, version)
             model = await self.threads.run(partial(self._load_blocking, name, version, policy))
+            if self.memory is not None:
+                try:
+                    await self.memory.after_load(model)
+                except BaseException as error:
+                    await _close(model, error if isinstance(error, ServingError) else None)
+                    raise
             succeeded = True
             return model
         finally:
@@ -180,8 +199,13 @@ class VersionLoads:
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"
-        for each in reversed(model.with_signatures):  # the process of a SavedModel ends with the first
-            each.admission.draining = True
-            each.batcher.stop(ModelNotReady(gone))
-            await asyncio.to_thread(each.batcher.close)
+        await _close(model, ModelNotReady(gone))
         self._on_freed()
+
+
+async def _close(model: LoadedModel, why: ServingError | None) -> None:
+    """End a version; what still waits is answered with the error."""
+    for each in reversed(model.with_signatures):  # the process of a SavedModel ends with the first
+        each.admission.draining = True
+        each.batcher.stop(why)
+        await asyncio.to_thread(each.batcher.close)

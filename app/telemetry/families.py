@@ -18,11 +18,13 @@ class Facts:
         devices: its devices.
         golden_difference: largest difference from Keras at load; None without golden samples.
         degraded: its device fails or its backend hangs, in at least one process.
+        memory_bytes: estimate of its memory, in all processes together.
     """
 
     devices: Sequence[str]
     golden_difference: float | None
     degraded: bool
+    memory_bytes: int
 
     def beside(self, known: "Facts | None") -> "Facts":
         """Merge the facts of one process with those of others."""
@@ -34,13 +36,14 @@ class Facts:
                 (each for each in (self.golden_difference, known.golden_difference) if each is not None), default=None
             ),
             degraded=self.degraded or known.degraded,
+            memory_bytes=self.memory_bytes + known.memory_bytes,
         )
 
 
 def facts_of(model: LoadedModel) -> Facts:
     """The facts of a version of this process."""
     instances = model.instances
-    return Facts(instances.devices, model.golden_difference, bool(instances.degraded))
+    return Facts(instances.devices, model.golden_difference, bool(instances.degraded), model.memory_bytes)
 
 
 def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
@@ -63,6 +66,11 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
         "1 while a version does not run as placed, because its device fails or its backend does not return.",
         labels=VERSION_LABELS,
     )
+    memory = GaugeMetricFamily(
+        "atelier_model_memory_bytes",
+        "Estimated memory of a loaded version; --model-memory-limit-mb limits the sum.",
+        labels=VERSION_LABELS,
+    )
     for (name, version), known in sorted(facts.items()):
         labels = [name, str(version)]
         verified.add_metric(labels, float(known.golden_difference is not None))
@@ -71,7 +79,8 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
         for each in known.devices:
             device.add_metric([*labels, each], 1)
         degraded.add_metric(labels, float(known.degraded))
-    yield from (golden, verified, device, degraded)
+        memory.add_metric(labels, known.memory_bytes)
+    yield from (golden, verified, device, degraded, memory)
 
 
 def canary_families(compared: Mapping[tuple[str, int, int], tuple[Comparison, bool]]) -> Iterator[Metric]:

@@ -63,6 +63,9 @@ def build_lifecycle(
         on_freed=on_freed,
         unloaded=processes.unloaded,
         load_timeout_s=settings.load_timeout_s,
+        loads_on_request=settings.load_models == "on-request",
+        memory_limit_bytes=None if (limit := settings.model_memory_limit_mb) is None else limit * 2**20,
+        parallel_loads=settings.parallel_loads,
     )
 
 

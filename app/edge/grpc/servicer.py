@@ -93,7 +93,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
     async def ModelReady(self, request: pb.ModelReadyRequest, context: ServicerContext) -> pb.ModelReadyResponse:
         """A version is ready. As in Triton, a version that does not exist is not ready, and not an error."""
         try:
-            self._registry.ready(request.name, _version(request.version))
+            self._registry.check_ready(request.name, _version(request.version))
         except (NotFound, Unavailable):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
@@ -110,13 +110,13 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
         self, request: pb.ModelMetadataRequest, context: ServicerContext
     ) -> pb.ModelMetadataResponse:
         """Inputs and outputs."""
-        metadata = describe.model_metadata(self._registry, request.name, _version(request.version))
+        metadata = await describe.model_metadata(self._registry, request.name, _version(request.version))
         return _filled(pb.ModelMetadataResponse(), metadata)
 
     @answers_errors
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: ServicerContext) -> pb.ModelConfigResponse:
         """Signature and batching. The message has no field for the latency curve, which REST returns."""
-        config = model_config(self._registry.get(request.name, _version(request.version)))
+        config = model_config(await self._registry.awake(request.name, _version(request.version)))
         del config["latency_curve"]
         return _filled(pb.ModelConfigResponse(), {"config": config})
 

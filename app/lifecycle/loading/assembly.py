@@ -55,7 +55,12 @@ class Assembly:
         return Gate(contract, max_batch_size=largest, is_stated=stated is not None, clock=self.clock)
 
     def loaded(
-        self, contract: VersionContract, opened: Sequence[Placed], signatures: Mapping[str, LoadedModel] | None = None
+        self,
+        contract: VersionContract,
+        opened: Sequence[Placed],
+        signatures: Mapping[str, LoadedModel] | None = None,
+        *,
+        memory_bytes: int = 0,
     ) -> LoadedModel:
         """What serves one contract with these instances.
 
@@ -63,6 +68,7 @@ class Assembly:
             contract: of them.
             opened: verified.
             signatures: what serves the others.
+            memory_bytes: see ``LoadedModel``.
 
         Raises:
             VersionRefused: see ``resolve``.
@@ -113,6 +119,7 @@ class Assembly:
             max_text_characters=self.serving.max_text_characters,
             batching=policy,
             load_settings=self.serving.load_settings,
+            memory_bytes=memory_bytes,
             signatures=signatures or {},
         )
 

@@ -1,17 +1,50 @@
-"""Where versions load: in threads of their own, one after the other; one that does not end holds up no other."""
+"""Where versions load: in threads of their own, a few at a time; one that does not end holds up no other."""
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 from app.batching.instance_thread import InstanceThread
 from app.errors import Draining, VersionRefused
 from app.loaded import LoadedModel
 
-# The next load begins when the one before has ended, or has taken this long. One at a time: each has the processor and
+# The next load begins when one before has ended, or has taken this long. With one at a time each has the processor and
 # the memory to itself, and the latency that it measures is that of its model. Few loads take longer.
 TURN_S = 5.0
+
+
+class Turns:
+    """Lets so many begin; the next when one of them has ended, or has taken so long.
+
+    Args:
+        parallel: how many.
+        most_s: how long.
+    """
+
+    def __init__(self, parallel: int, most_s: float = TURN_S) -> None:
+        self._free = asyncio.Semaphore(parallel)
+        self._most_s = most_s
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Waits for a turn, and gives it back at the end or after the time."""
+        await self._free.acquire()
+        is_taken = True
+
+        def give_back() -> None:
+            nonlocal is_taken
+            if is_taken:
+                is_taken = False
+                self._free.release()
+
+        timer = asyncio.get_running_loop().call_later(self._most_s, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
 
 
 class LoadThreads:
@@ -22,12 +55,12 @@ class LoadThreads:
     Args:
         timeout_s: a load that takes longer is refused.
         turn_s: a load that takes longer no longer keeps the next from beginning.
+        parallel: loads that run at the same time.
     """
 
-    def __init__(self, *, timeout_s: float, turn_s: float = TURN_S) -> None:
+    def __init__(self, *, timeout_s: float, turn_s: float = TURN_S, parallel: int = 1) -> None:
         self._timeout_s = timeout_s
-        self._turn_s = turn_s
-        self._turn = asyncio.Semaphore(1)
+        self._turns = Turns(parallel, turn_s)
         # Threads are used again: a new one gets an arena of malloc of its own, where pages stay that others could use.
         self._idle: list[InstanceThread] = []
         # Who waits for what a thread loads; done if nobody does any more. The call does not hold it: an error holds the
@@ -58,9 +91,7 @@ class LoadThreads:
             Draining: the service is shutting down.
         """
         loop = asyncio.get_running_loop()
-        await self._turn.acquire()
-        turn = _Turn(self._turn, self._turn_s)
-        try:
+        async with self._turns.taken():
             if self._has_ended:
                 raise _draining()
             future: asyncio.Future[LoadedModel] = loop.create_future()
@@ -79,8 +110,6 @@ class LoadThreads:
                 if not future.cancel():
                     future.exception()  # nobody may wait for it any more
                 del future  # which holds the exception, which holds this frame
-        finally:
-            turn.end()
 
     def _deliver(self, thread: InstanceThread, loaded: LoadedModel | Exception) -> None:
         future = self._running.pop(thread)
@@ -98,21 +127,6 @@ class LoadThreads:
                 each.admission.draining = True
                 each.batcher.stop()
                 threading.Thread(target=each.batcher.close, daemon=True).start()
-
-
-class _Turn:
-    """The right to keep the next load from beginning, given back once."""
-
-    def __init__(self, turn: asyncio.Semaphore, most_s: float) -> None:
-        self._turn: asyncio.Semaphore | None = turn
-        self._timer = asyncio.get_running_loop().call_later(most_s, self.end)
-
-    def end(self) -> None:
-        """Let the next load begin."""
-        self._timer.cancel()
-        if self._turn is not None:
-            self._turn.release()
-            self._turn = None
 
 
 def _nothing() -> None:

@@ -23,6 +23,7 @@ from app.lifecycle.loading.device_choice import (
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
+from app.lifecycle.loading.memory_need import memory_need
 from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, backend_of, read_contract
@@ -53,6 +54,7 @@ class Opened:
     Attributes:
         contract: of the version.
         digest: of its files.
+        memory_bytes: that it takes.
         placed: at least one.
         assembly: makes what serves of them.
         others: contracts of the other signatures of a SavedModel.
@@ -60,6 +62,7 @@ class Opened:
 
     contract: VersionContract
     digest: str
+    memory_bytes: int
     placed: list[Placed]
     assembly: Assembly
     others: Mapping[str, VersionContract]
@@ -119,7 +122,8 @@ class Loader:
         opened = self.open(name, version, serving)
         assembly, placed = opened.assembly, opened.placed
         try:
-            return assembly.loaded(opened.contract, placed, assembly.other_signatures(opened.others, placed))
+            signatures = assembly.other_signatures(opened.others, placed)
+            return assembly.loaded(opened.contract, placed, signatures, memory_bytes=opened.memory_bytes)
         except BaseException:
             close_all(placed)
             raise
@@ -143,7 +147,12 @@ class Loader:
         finally:
             read.close()
         return Opened(
-            contract=read.contract, digest=read.files.digest, placed=placed, assembly=assembly, others=read.others
+            contract=read.contract,
+            digest=read.files.digest,
+            memory_bytes=memory_need(read.files, read.backend, len(placed)),
+            placed=placed,
+            assembly=assembly,
+            others=read.others,
         )
 
     def _read(self, place: Place, version: int, serving: ServingPolicy) -> VersionOnDisk:

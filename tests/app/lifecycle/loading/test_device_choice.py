@@ -368,12 +368,12 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     registry.enter("words", 1).model = model
     registry.serve("words", model)
     registry.loading = False
-    assert registry.ready("words") is model
+    registry.check_ready("words")
     [instance] = model.instances.all
     model.instances.exclude(instance, model.admission)
     assert registry.not_ready_reason == "the backends of all models hang; see the log"
     with pytest.raises(ModelNotReady, match="every backend of the version hangs"):
-        registry.ready("words")
+        registry.check_ready("words")
     with pytest.raises(ModelNotReady):
         model.admission.check_open()
     metrics = Metrics()
