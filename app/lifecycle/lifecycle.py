@@ -97,7 +97,9 @@ class Lifecycle(Commands):
                 "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
             )
         serving = sum(registry.live(name) is not None for name in registry.names())
-        if missing := [each for each in registry.names() if each not in registry.asleep.names and not registry.live(each)]:
+        if missing := [
+            each for each in registry.names() if each not in registry.asleep.names and not registry.live(each)
+        ]:
             do = "model does" if len(missing) == 1 else "models do"
             log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
         if serving or asleep:

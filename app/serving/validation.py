@@ -12,7 +12,7 @@ from app.contract.steps import TextPreprocessing
 from app.contract.strings import MOST_STRINGS
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import PADDING_ID
-from app.errors import InvalidInput, TooLarge
+from app.errors import InvalidInput, TooLarge, quoted
 from app.types import Array, Tensors
 
 _LARGEST_UINT8 = 255
@@ -61,9 +61,9 @@ def _conform_several(inputs: Tensors, expected: Sequence[TensorSpec]) -> dict[st
 
 def _refuse_names(inputs: Tensors, expected: Mapping[str, TensorSpec]) -> None:
     if unknown := inputs.keys() - expected.keys():
-        raise InvalidInput(f"unknown input {min(unknown)!r}; the signature's inputs are {sorted(expected)}")
+        raise InvalidInput(f"unknown input {quoted(min(unknown))}; the signature's inputs are {sorted(expected)}")
     missing = min(expected.keys() - inputs.keys())
-    raise InvalidInput(f"input {missing!r} is missing; the signature's inputs are {sorted(expected)}")
+    raise InvalidInput(f"input {quoted(missing)} is missing; the signature's inputs are {sorted(expected)}")
 
 
 def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:

@@ -90,7 +90,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     from app.edge.grpc.inference import GrpcInference
     from app.edge.grpc.open_streams import OpenStreams
     from app.edge.grpc.server import GrpcServer
-    from app.edge.grpc.servicer import InferenceServicer
+    from app.edge.grpc.servicer import SERVICE, InferenceServicer
     from app.edge.grpc.tfs.inference import TfsInference
     from app.edge.grpc.tfs.reload import Reload
     from app.edge.grpc.tfs.servicer import SERVICES, TfsServicer
@@ -137,7 +137,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
             is_ready=lambda: registry.not_ready_reason is None,
             is_ending=lambda: registry.draining,
             streams=streams,
-            services=("inference.GRPCInferenceService", *SERVICES),
+            services=(SERVICE, *SERVICES),
         ),
         fail_unfinished=app.fail_unfinished,
         host=settings.host,

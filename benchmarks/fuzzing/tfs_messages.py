@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from app.edge.grpc.tfs import messages
 from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.tfs.tensors import Room
-from app.edge.grpc.wire_size import MOST_DEEP_FIELDS, FieldLimit, check_fields, parts_of
+from app.edge.grpc.wire_size import FieldLimit, check_fields, parts_of
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Tensors
@@ -42,7 +42,7 @@ def decode(data: bytes, *, verb: str, model: LoadedModel, obey: Callable[[Tensor
     """
     kind, parse = PARSERS[verb]
     try:
-        check_fields(data, FieldLimit(parts_of(kind.DESCRIPTOR), MOST_DEEP_FIELDS))
+        check_fields(data, FieldLimit(parts_of(kind.DESCRIPTOR)))
         request = kind.FromString(data)
     except (DecodeError, ValueError) as error:  # the service refuses it
         raise InvalidInput("not a message") from error

@@ -261,3 +261,38 @@ def test_decoding_does_not_keep_the_process_from_ending(start):
         for post in posts:
             error = post.exception()
             assert isinstance(error, httpx.TransportError) or post.result().status_code == 503
+
+
+def test_a_context_is_not_copied_into_every_example(service):
+    """0.5 MB of them took 3.2 GB."""
+    context = {f"k{number}": number for number in range(1000)}
+    body = {"context": context, "examples": [{}] * 130_000}
+    reset_peak(service)
+    before = resident_mb(service)
+    reply = service.client.post(
+        "/v1/models/fashion-mnist-mlp:classify", content=json.dumps(body, ensure_ascii=False).encode(), timeout=60
+    )
+    assert reply.status_code == 400
+    assert "unknown key 'k0'" in reply.json()["error"]
+    assert resident_mb(service, "VmHWM") - before < 150
+
+
+@pytest.mark.parametrize("place", ["key", "name", "datatype", "parameter"])
+def test_a_name_of_megabytes_is_not_quoted_as_a_whole(service, place):
+    long = "é" * 7_000_000
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
+    path = "/v2/models/fashion-mnist-mlp/infer"
+    body = {
+        "key": {"instances": [{long: 1}]},
+        "name": {"inputs": [tensor | {"name": long}]},
+        "datatype": {"inputs": [tensor | {"datatype": long}]},
+        "parameter": {"inputs": [tensor], "outputs": [{"name": long}]},
+    }[place]
+    reply = service.client.post(
+        path if place != "key" else "/v1/models/fashion-mnist-mlp:predict",
+        content=json.dumps(body, ensure_ascii=False).encode(),
+        timeout=60,
+    )
+    assert reply.status_code == 400
+    assert "éééé" in reply.json()["error"]
+    assert len(reply.content) < 2000

@@ -503,11 +503,25 @@ def test_bytes_that_are_not_a_message_end_a_stream_too(service):
 
 
 def test_a_clients_own_long_value_does_not_break_the_reply(service):
-    code, found = refusal(service.stub.ModelInfer, request("ä\n" * 50_000, raw=[bytes(16)]))
+    code, found = refusal(service.stub.ModelInfer, request("ä\n" * 20_000, raw=[bytes(16)]))
     assert code == "INVALID_ARGUMENT"
     assert found.startswith("unexpected inference input 'ä")
+    assert len(found) < 400
+    code, found = refusal(service.stub.ModelInfer, request("pixels", model="ä\n" * 20_000))
+    assert code == "NOT_FOUND"
+    assert found.startswith("Request for unknown model: 'ä")
     assert found.endswith(" ...")
     assert len(found) < 2100
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelReady", "RepositoryModelLoad", "RepositoryModelUnload"])
+def test_a_name_of_megabytes_is_refused_before_the_message_is_parsed(service, method):
+    field = "model_name" if method != "ModelReady" else "name"
+    name = {"ModelInfer": "ModelInferRequest", "ModelReady": "ModelReadyRequest"}.get(method, f"{method}Request")
+    message = getattr(pb, name)(**{field: "\x01" * 15_000_000})
+    code, found = refusal(getattr(service.stub, method), message)
+    assert code == "INVALID_ARGUMENT"
+    assert found == "a name or another text of the message has 15000000 bytes; at most 65536 are accepted"
 
 
 def test_a_message_over_the_limit_is_refused_by_its_size(tiny_models, start):

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.contract.dtypes import NAMES, DType, numpy_dtype
 from app.contract.strings import MOST_STRINGS, split_prefixed
-from app.errors import InvalidInput, TooLarge
+from app.errors import InvalidInput, TooLarge, quoted
 from app.types import Array
 
 BYTES = "BYTES"
@@ -82,7 +82,7 @@ def split_bytes(data: bytes | memoryview, name: str) -> list[bytes]:
     try:
         elements, end = split_prefixed(data, most=MOST_STRINGS)
     except ValueError as error:
-        raise InvalidInput(f"input {name!r}: {error}") from error
+        raise InvalidInput(f"input {quoted(name)}: {error}") from error
     if end < len(data):
-        raise TooLarge(f"input {name!r} holds more than {MOST_STRINGS} strings")
+        raise TooLarge(f"input {quoted(name)} holds more than {MOST_STRINGS} strings")
     return elements

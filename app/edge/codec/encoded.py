@@ -10,7 +10,7 @@ import numpy as np
 from app.contract.images.image_file import Room, is_cheap, no_bound
 from app.contract.tokenizer import pad
 from app.edge.codec.decode_pool import DecodePool, Ticket
-from app.errors import InvalidInput, TooLarge, WrongFormat
+from app.errors import InvalidInput, TooLarge, WrongFormat, quoted
 from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
@@ -140,11 +140,12 @@ def _check_count(encoded: Encoded, name: str, model: LoadedModel) -> None:
     policy = model.batching
     if len(encoded) > policy.max_queue_rows:
         raise TooLarge(
-            f"{name!r} holds {len(encoded)} instances; at most max_queue_rows={policy.max_queue_rows} fit the queue"
+            f"{quoted(name)} holds {len(encoded)} instances; at most max_queue_rows={policy.max_queue_rows} fit the "
+            "queue"
         )
     spec = model.spec.input(name)
     if not spec.is_variable and len(encoded) * spec.instance_bytes > policy.max_queue_bytes:
         raise TooLarge(
-            f"{name!r} holds {len(encoded)} instances of {spec.instance_bytes} bytes; at most "
+            f"{quoted(name)} holds {len(encoded)} instances of {spec.instance_bytes} bytes; at most "
             f"max_queue_bytes={policy.max_queue_bytes} fit the queue"
         )

@@ -13,7 +13,7 @@ from app.contract.tokenizer import text_from_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_send
 from app.edge.codec.strings import as_bytes
-from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
+from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat, quoted
 from app.loaded import LoadedModel
 from app.types import Array
 
@@ -50,7 +50,7 @@ def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
         if isinstance(model.spec.preprocessing, ImagePreprocessing):
             return "image"
         return "form" if model.tokenizer is not None and body.startswith(b"text=") else "text"
-    raise InvalidInput(f"Content-Type {essence!r} is not read; {how_to_send(model)}")
+    raise InvalidInput(f"Content-Type {quoted(essence)} is not read; {how_to_send(model)}")
 
 
 def parse_media(

@@ -16,6 +16,7 @@ from grpc.aio import ServicerContext
 
 from app.edge.grpc.open_streams import OpenStreams
 from app.edge.grpc.status import code_of, details_of
+from app.edge.grpc.wire_size import FieldLimit, parts_of
 from app.errors import Overloaded
 
 NAME = "grpc.health.v1.Health"
@@ -72,6 +73,11 @@ class HealthServicer:
         self._is_ending = is_ending
         self._streams = streams
         self._services = {"", *services}
+
+    def field_limits(self) -> dict[str, FieldLimit]:
+        """Path of each method -> what its requests may have."""
+        limit = FieldLimit(parts_of(HealthCheckRequest.DESCRIPTOR))
+        return {f"/{NAME}/{method}": limit for method in ("Check", "Watch")}
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The handler for ``add_generic_rpc_handlers``."""

@@ -35,7 +35,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
     Args:
         refuse: ends a call with an error.
-        limits: path of a method -> how many fields its requests may have; others have the usual limit.
+        limits: path of a method -> what its requests may have; those of others are not parsed.
         limit_bytes: most bytes of a message, and in memory of its whole numbers.
     """
 
@@ -57,20 +57,21 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         if handler is None:
             return None
         guarded = self._guarded[path] = _guarded(
-            handler, path, self._refuse, self._limits.get(path, FieldLimit()), self._limit_bytes, self._turns
+            handler, path, self._refuse, self._limits.get(path), self._limit_bytes, self._turns
         )
         return guarded
 
 
 def _guarded(
-    handler: Any, path: str, refuse: Refuse, limit: FieldLimit, limit_bytes: int, turns: Turns
+    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: Turns
 ) -> RpcMethodHandler:
     parse = handler.request_deserializer
 
     def read(data: bytes) -> object:
         """The message, or the error that refuses it: an exception here would be a server error."""
         try:
-            check_fields(data, limit, limit_bytes)
+            if limit is not None:
+                check_fields(data, limit, limit_bytes)
             return parse(data)
         except InvalidInput as error:
             return error
@@ -85,12 +86,20 @@ def _guarded(
             await refuse(request, context)
         return request
 
+    # Without a deserializer, which cannot wait: what follows gets the bytes.
     if handler.request_streaming:
-        # Gets the errors in their places: those requests that can be read are answered.
-        return grpc.stream_stream_rpc_method_handler(
-            handler.stream_stream, request_deserializer=read, response_serializer=handler.response_serializer
-        )
-    # Without a deserializer, which cannot wait: the methods get the bytes.
+
+        async def each_readable(messages: AsyncIterator[bytes]) -> AsyncIterator[object]:
+            """The requests, with the errors in their places: those that can be read are answered."""
+            async for data in messages:
+                if len(data) > LARGE_BYTES:
+                    await turns.next()
+                yield read(data)
+
+        async def answer_each(messages: AsyncIterator[bytes], context: ServicerContext) -> None:
+            await handler.stream_stream(each_readable(messages), context)
+
+        return grpc.stream_stream_rpc_method_handler(answer_each, response_serializer=handler.response_serializer)
     if handler.response_streaming:
         stream = handler.unary_stream
 

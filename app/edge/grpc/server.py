@@ -86,7 +86,7 @@ class GrpcServer:
             # Without this, a second service would share the port instead of being refused.
             ("grpc.so_reuseport", int(shared)),
         ]
-        limits = {**FIELD_LIMITS, **self._tfs.field_limits()}
+        limits = {**FIELD_LIMITS, **self._tfs.field_limits(), **self._health.field_limits()}
         readable = ReadableRequests(self._servicer.refuse_unread, limits, self._message_limit_bytes)
         server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]

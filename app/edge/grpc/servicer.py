@@ -27,7 +27,7 @@ from app.edge.grpc.methods import answers_errors
 from app.edge.grpc.open_streams import OpenStreams
 from app.edge.grpc.shared_memory import SharedMemoryMethods
 from app.edge.grpc.stream import InferenceStream
-from app.edge.grpc.wire_size import MOST_DEEP_FIELDS, FieldLimit, parts_of
+from app.edge.grpc.wire_size import FieldLimit, parts_of
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import NotFound, ServingError, Unavailable, Unsupported
 from app.lifecycle.registry import Registry
@@ -35,9 +35,10 @@ from app.repository.scan import version_number
 
 Message = TypeVar("Message")
 
+SERVICE = "inference.GRPCInferenceService"
 FIELD_LIMITS = {
-    f"/inference.GRPCInferenceService/{method}": FieldLimit(parts_of(pb.ModelInferRequest.DESCRIPTOR), MOST_DEEP_FIELDS)
-    for method in ("ModelInfer", "ModelStreamInfer")
+    f"/{SERVICE}/{method.name}": FieldLimit(parts_of(method.input_type))
+    for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
 }
 
 
@@ -171,7 +172,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
             return grpc.unary_unary_rpc_method_handler(refuse, request_deserializer=bytes)
 
         methods = {"TraceSetting": refusing(TRACE_SETTINGS), "LogSettings": refusing(LOG_SETTINGS)}
-        return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[pb.ModelInferRequest | ServingError], context: ServicerContext

@@ -14,7 +14,7 @@ from app.edge.rest import tfs as v1
 from app.edge.rest.generate_tensors import parse_generate_tensors
 from app.edge.rest.request import HttpRequest
 from app.edge.shared_memory.regions import Memory
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 
 DEFAULT_TOP_K = 10
@@ -116,7 +116,7 @@ def _top_k(query: bytes) -> int:
     """``?top_k=``: most labels per row in the answer of ``:classify``."""
     fields = parse_qs(query.decode("latin-1"))
     if unknown := fields.keys() - {"top_k"}:
-        raise InvalidInput(f"query parameter {min(unknown)!r} is unknown; :classify takes top_k")
+        raise InvalidInput(f"query parameter {quoted(min(unknown))} is unknown; :classify takes top_k")
     text = fields.get("top_k", [str(DEFAULT_TOP_K)])[-1]
     if not text.isascii() or not text.isdigit() or not int(text[:9]) >= 1:
         raise InvalidInput(f"top_k is {text!r}; send a whole number of at least 1")

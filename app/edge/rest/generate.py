@@ -14,7 +14,7 @@ from app.edge.codec.json_tensor import JsonReader
 from app.edge.codec.json_values import JsonValue, kind_of_value, plain
 from app.edge.respond import Header, Reply
 from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
 
@@ -86,7 +86,9 @@ def read_generation(parameters: Mapping[str, Any]) -> tuple[Sampling, RequestOpt
     options = read_options(parameters)
     for name in parameters:
         if name not in _SAMPLING | _OTHER and name != EMPTY_FINAL:
-            raise InvalidInput(f"parameter {name!r} is unknown; generate takes {', '.join(sorted(_SAMPLING | _OTHER))}")
+            raise InvalidInput(
+                f"parameter {quoted(name)} is unknown; generate takes {', '.join(sorted(_SAMPLING | _OTHER))}"
+            )
     return _sampling({name: value for name, value in parameters.items() if name in _SAMPLING}), options
 
 
@@ -124,13 +126,15 @@ def _sampling(given: dict[str, JsonValue]) -> Sampling:
     }.items():
         if (value := given.get(name)) is not None:
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InvalidInput(f"parameter {name!r} is {value!r}; send a whole number from {low} to {high}")
+                raise InvalidInput(
+                    f"parameter {quoted(name)} is {quoted(value)}; send a whole number from {low} to {high}"
+                )
             settings[name] = value
     if (temperature := given.get("temperature")) is not None:
         number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
         if not number or not 0 <= temperature <= _LARGEST_TEMPERATURE:
             raise InvalidInput(
-                f"parameter 'temperature' is {temperature!r}; send a number from 0 to {_LARGEST_TEMPERATURE:g}"
+                f"parameter 'temperature' is {quoted(temperature)}; send a number from 0 to {_LARGEST_TEMPERATURE:g}"
             )
         settings["temperature"] = float(temperature)
     if (stop := given.get("stop")) is not None:

@@ -23,7 +23,7 @@ from app.edge.rest.oip_inputs import Declared, bytes_input
 from app.edge.rest.oip_outputs import Requested
 from app.edge.rest.oip_plan import HOW_TO_INFER, Plan, read_plan
 from app.edge.shared_memory.regions import NO_MEMORY, Memory
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.types import Array
 
@@ -87,7 +87,7 @@ class _Tail:
         end = self.start + size
         if end > len(self.data):
             raise InvalidInput(
-                f"unexpected size for input {name!r}, expecting {end - len(self.data)} additional bytes "
+                f"unexpected size for input {quoted(name)}, expecting {end - len(self.data)} additional bytes "
                 f"for model {self.model!r}"
             )
         part = self.data[self.start : end]
@@ -175,7 +175,7 @@ def _json(
 ) -> Array | Encoded:
     if declared.datatype == BYTES:
         return bytes_input(_elements(plain(data), declared.name), declared, model)
-    name = f"'data' of input {declared.name!r}"
+    name = f"'data' of input {quoted(declared.name)}"
     return document.flat_or_nested(data, tuple(declared.shape), name, other_brackets=other_brackets)
 
 
@@ -185,5 +185,6 @@ def _elements(data: JsonValue, name: str) -> list[bytes | str]:
     while elements and all(isinstance(element, list) for element in elements):
         elements = [inner for element in elements for inner in element]
     return [
-        read_element(element, f"'data' of input {name!r}: element {index}") for index, element in enumerate(elements)
+        read_element(element, f"'data' of input {quoted(name)}: element {index}")
+        for index, element in enumerate(elements)
     ]

@@ -11,7 +11,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, NUMPY, WIDENS
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.strings import as_bytes
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.types import Array
 
@@ -52,19 +52,21 @@ def declare(name: object, datatype: object, shape: object, place: str) -> Declar
     if not isinstance(name, str):
         raise InvalidInput(f"{place} has no 'name'; send a string")
     if not isinstance(datatype, str):
-        raise InvalidInput(f"input {name!r} has no 'datatype'; send one of {', '.join([*NUMPY, BYTES])}")
+        raise InvalidInput(f"input {quoted(name)} has no 'datatype'; send one of {', '.join([*NUMPY, BYTES])}")
     if datatype != BYTES and datatype not in NUMPY:
-        raise InvalidInput(f"input {name!r} has the unknown datatype {datatype!r}; use {', '.join([*NUMPY, BYTES])}")
+        raise InvalidInput(
+            f"input {quoted(name)} has the unknown datatype {quoted(datatype)}; use {', '.join([*NUMPY, BYTES])}"
+        )
     if not isinstance(shape, list) or not all(
         isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
     ):
-        raise InvalidInput(f"input {name!r} has shape {shape!r}; send a list of whole numbers from 0")
+        raise InvalidInput(f"input {quoted(name)} has shape {quoted(shape)}; send a list of whole numbers from 0")
     if len(shape) > MAX_DIMENSIONS:
         raise InvalidInput(
-            f"input {name!r} has a shape of {len(shape)} dimensions; at most {MAX_DIMENSIONS} are accepted"
+            f"input {quoted(name)} has a shape of {len(shape)} dimensions; at most {MAX_DIMENSIONS} are accepted"
         )
     if prod(filter(None, shape)) > MAX_ELEMENTS:
-        raise InvalidInput(f"input {name!r} has shape {shape}; at most {MAX_ELEMENTS} elements are accepted")
+        raise InvalidInput(f"input {quoted(name)} has shape {shape}; at most {MAX_ELEMENTS} elements are accepted")
     return Declared(name, datatype, shape)
 
 
@@ -78,7 +80,9 @@ def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     spec = next((tensor for tensor in model.spec.inputs if tensor.name == declared.name), None)
     if spec is None:
         known = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
-        raise InvalidInput(f"unexpected inference input {declared.name!r} for model {model.name!r}; it has {known}")
+        raise InvalidInput(
+            f"unexpected inference input {quoted(declared.name)} for model {model.name!r}; it has {known}"
+        )
     if takes_media(spec, declared.datatype, model):
         if len(declared.shape) not in {1, 2} or declared.shape[1:] not in ([], [1]):
             raise _unexpected_shape(declared, "[-1] or [-1,1]", model)
@@ -86,7 +90,7 @@ def expected_input(declared: Declared, model: LoadedModel) -> TensorSpec:
     expected = spec.oip_datatype
     if not accepts(spec, declared.datatype):
         raise InvalidInput(
-            f"inference input {spec.name!r} data-type is {declared.datatype!r}, but model {model.name!r} "
+            f"inference input {spec.name!r} data-type is {quoted(declared.datatype)}, but model {model.name!r} "
             f"expects {expected!r}"
         )
     shape = declared.shape
@@ -112,7 +116,7 @@ def check_size(declared: Declared, size: int, name: str) -> None:
         expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
         if size != expected:
             raise InvalidInput(
-                f"'{name}' of input {declared.name!r} is {size}; {declared.datatype} of shape {declared.shape} "
+                f"'{name}' of input {quoted(declared.name)} is {size}; {declared.datatype} of shape {declared.shape} "
                 f"has {expected} bytes"
             )
 
@@ -142,13 +146,14 @@ def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: Load
     count = prod(declared.shape)
     if len(elements) != count:
         raise InvalidInput(
-            f"input {declared.name!r} holds {len(elements)} elements, its shape {_listed(declared.shape)} says {count}"
+            f"input {quoted(declared.name)} holds {len(elements)} elements, its shape {_listed(declared.shape)} says "
+            f"{count}"
         )
     if model.spec.input(declared.name).is_string:
-        return string_array(as_bytes(elements, f"input {declared.name!r}"), declared.shape)
+        return string_array(as_bytes(elements, f"input {quoted(declared.name)}"), declared.shape)
     if not elements:
-        raise InvalidInput(f"input {declared.name!r} holds no instance; send at least one")
-    return Encoded(list(elements), place=lambda index: f"input {declared.name!r}, element {index}")
+        raise InvalidInput(f"input {quoted(declared.name)} holds no instance; send at least one")
+    return Encoded(list(elements), place=lambda index: f"input {quoted(declared.name)}, element {index}")
 
 
 def refuse_count(given: int, model: LoadedModel) -> NoReturn:
@@ -173,7 +178,7 @@ def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
         return DEFAULT_OPTIONS
     for name in parameters:
         if name.startswith(RESERVED_PREFIX) and name != EMPTY_FINAL:
-            raise InvalidInput(f"parameter {name!r} is reserved: names must not begin with {RESERVED_PREFIX!r}")
+            raise InvalidInput(f"parameter {quoted(name)} is reserved: names must not begin with {RESERVED_PREFIX!r}")
     priority = _unsigned(parameters, "priority", "a level from 1, the highest, or 0 for the model's default")
     timeout_us = _unsigned(parameters, "timeout", "whole microseconds, or 0 for the model's default")
     if not priority and not timeout_us:
@@ -184,13 +189,13 @@ def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
 def _unsigned(parameters: Mapping[str, Any], name: str, meaning: str) -> int:
     value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_UINT64:
-        raise InvalidInput(f"parameter {name!r} is {value!r}; send {meaning}")
+        raise InvalidInput(f"parameter {quoted(name)} is {quoted(value)}; send {meaning}")
     return value
 
 
 def _unexpected_shape(declared: Declared, expected: str, model: LoadedModel) -> InvalidInput:
     return InvalidInput(
-        f"unexpected shape for input {declared.name!r} for model {model.name!r}. "
+        f"unexpected shape for input {quoted(declared.name)} for model {model.name!r}. "
         f"Expected {expected}, got {_listed(declared.shape)}"
     )
 

@@ -13,7 +13,7 @@ from app.edge.codec.json_dump import dump
 from app.edge.respond import Header, Reply
 from app.edge.shared_memory.parts import Part
 from app.edge.shared_memory.regions import Memory
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel, best_classes
 from app.types import Array
 
@@ -87,17 +87,19 @@ def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
     for one in requested:
         if one.name not in known:
             raise InvalidInput(
-                f"unexpected inference output {one.name!r} for model {model.name!r}; it has "
+                f"unexpected inference output {quoted(one.name)} for model {model.name!r}; it has "
                 f"{', '.join(map(repr, sorted(known)))}"
             )
         if one.name in seen:
-            raise InvalidInput(f"output {one.name!r} is requested twice")
+            raise InvalidInput(f"output {quoted(one.name)} is requested twice")
         seen.add(one.name)
         count: Any = one.class_count
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InvalidInput(f"'classification' of output {one.name!r} is {count!r}; send a whole number of classes")
+            raise InvalidInput(
+                f"'classification' of output {quoted(one.name)} is {quoted(count)}; send a whole number of classes"
+            )
         if count and model.spec.output(one.name).is_string:
-            raise InvalidInput(f"output {one.name!r} holds strings, which are not classified")
+            raise InvalidInput(f"output {quoted(one.name)} holds strings, which are not classified")
 
 
 def printed_outputs(

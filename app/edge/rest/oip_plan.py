@@ -12,7 +12,7 @@ from app.edge.rest import oip_outputs as v2_output
 from app.edge.rest.oip_inputs import Declared, check_size, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested
 from app.edge.shared_memory.parts import Part, read_part
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 
 HOW_TO_INFER = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], "data": [...]}]}'
@@ -79,10 +79,10 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         fields = _fields(entry, place)
         declared = declare(fields.get("name"), fields.get("datatype"), plain(fields.get("shape")), place)
         if declared.name in inputs:
-            raise InvalidInput(f"input {declared.name!r} is given twice")
+            raise InvalidInput(f"input {quoted(declared.name)} is given twice")
         expected_input(declared, model)
-        own = _parameters(fields.get("parameters"), f"'parameters' of input {declared.name!r}")
-        part = read_part(own, f"input {declared.name!r}")
+        own = _parameters(fields.get("parameters"), f"'parameters' of input {quoted(declared.name)}")
+        part = read_part(own, f"input {quoted(declared.name)}")
         size = None
         if part is None:
             size = _size(declared, fields, own)
@@ -111,7 +111,7 @@ def _check_in_memory(
     name = declared.name
     for other, has in (("'data'", "data" in fields), ("'binary_data_size'", "binary_data_size" in parameters)):
         if has:
-            raise InvalidInput(f"input {name!r} has both {other} and the parameter 'shared_memory_region'")
+            raise InvalidInput(f"input {quoted(name)} has both {other} and the parameter 'shared_memory_region'")
     check_size(declared, part.byte_size, "shared_memory_byte_size")
 
 
@@ -121,16 +121,20 @@ def _size(declared: Declared, fields: Mapping[str, JsonValue], parameters: Mappi
     size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in fields:
-            raise InvalidInput(f"input {name!r} has neither 'data' nor the parameter 'binary_data_size'")
+            raise InvalidInput(f"input {quoted(name)} has neither 'data' nor the parameter 'binary_data_size'")
         if declared.datatype in BINARY_ONLY:
             raise InvalidInput(
-                f"input {name!r} has datatype {declared.datatype}, which JSON cannot hold; send it as binary data"
+                f"input {quoted(name)} has datatype {declared.datatype}, which JSON cannot hold; send it as binary data"
             )
         return None
     if "data" in fields:
-        raise InvalidInput(f"input {name!r} has both 'data' and the parameter 'binary_data_size'; send one of them")
+        raise InvalidInput(
+            f"input {quoted(name)} has both 'data' and the parameter 'binary_data_size'; send one of them"
+        )
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise InvalidInput(f"'binary_data_size' of input {name!r} is {size!r}; send a whole number of bytes")
+        raise InvalidInput(
+            f"'binary_data_size' of input {quoted(name)} is {quoted(size)}; send a whole number of bytes"
+        )
     check_size(declared, size, "binary_data_size")
     return size
 
@@ -162,9 +166,9 @@ def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedM
     for index, entry in enumerate(outputs):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise InvalidInput(f"outputs[{index}] has no 'name'; send an object {{\"name\": string}}")
-        own = _parameters(entry.get("parameters"), f"'parameters' of output {entry['name']!r}")
+        own = _parameters(entry.get("parameters"), f"'parameters' of output {quoted(entry['name'])}")
         binary = _flag(own, "binary_data", default=everywhere)
-        part = read_part(own, f"output {entry['name']!r}")
+        part = read_part(own, f"output {quoted(entry['name'])}")
         requested.append(Requested(entry["name"], binary, own.get("classification", 0), part))
     v2_output.check_requested(requested, model)
     return requested
@@ -173,5 +177,5 @@ def _requested(outputs: JsonValue, parameters: Mapping[str, Any], model: LoadedM
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise InvalidInput(f"parameter {name!r} is {value!r}; send true or false")
+        raise InvalidInput(f"parameter {quoted(name)} is {quoted(value)}; send true or false")
     return value

@@ -17,12 +17,13 @@ from app.edge.codec.json_tensor import Document
 from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain, slow_tensor
 from app.edge.codec.strings import is_b64, print_strings, read_element, read_strings
 from app.edge.respond import Reply
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.types import Array
 
 Layout = Literal["row", "columnar"]
 Print = Callable[[Answer], Reply]
+_NOTHING: Mapping[str, Any] = {}
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
@@ -58,7 +59,7 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
         InvalidInput: no examples, or an example that does not fit.
     """
     if signature_of(document, model) is not model:
-        raise InvalidInput(f"signature {document.get('signature_name')!r} answers :predict only")
+        raise InvalidInput(f"signature {quoted(document.get('signature_name'))} answers :predict only")
     if not document.has("examples"):
         raise InvalidInput(f"Missing 'examples' key; send {{\"examples\": [...]}} with {_EXAMPLES}")
     examples = plain(document.get("examples"))
@@ -78,7 +79,7 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
         return _bare(examples, "examples", model)
     if any(bare):
         raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
-    return named_rows([{**context, **example} for example in examples], "examples", model)
+    return named_rows(examples, "examples", model, shared=context)
 
 
 def is_signature(name: str) -> bool:
@@ -132,7 +133,7 @@ def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
         return model
     if (found := model.signatures.get(name)) is None:
         known = ", ".join(map(repr, (SIGNATURE, *model.signatures)))
-        raise InvalidInput(f"signature {name!r} does not exist; the model has {known}")
+        raise InvalidInput(f"signature {quoted(name)} does not exist; the model has {known}")
     return found
 
 
@@ -150,32 +151,37 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
     return _bare(listed, name, model)
 
 
-def columns(rows: Sequence[Mapping[str, Any]], name: str, model: LoadedModel) -> dict[str, tuple[str, list[Any]]]:
+def columns(
+    rows: Sequence[Mapping[str, Any]], name: str, model: LoadedModel, shared: Mapping[str, Any] = _NOTHING
+) -> dict[str, tuple[str, list[Any]]]:
     """The values of each input, and the key that the rows have for it.
 
     Args:
-        rows: at least one; each has a value for every input.
+        rows: at least one; each has a value for every input that ``shared`` lacks.
         name: of the rows in the request, for errors.
         model: the model that receives them.
+        shared: stands for what a row does not have. It is not copied into the rows: its size times theirs has no limit.
 
     Raises:
         InvalidInput: a key is unknown, missing, or not in all rows; or an input is there under both of its names.
     """
     known = {tensor.name for tensor in model.spec.inputs}
-    named = {key: input_name(key, model) for key in rows[0]}
+    first = shared.keys() | rows[0].keys()
+    named = {key: input_name(key, model) for key in (*rows[0], *(key for key in shared if key not in rows[0]))}
     for key, tensor_name in named.items():
         if tensor_name not in known:
-            raise InvalidInput(f"{name}[0] has the unknown key {key!r}; {how_to_name(model)}")
+            raise InvalidInput(f"{name}[0] has the unknown key {quoted(key)}; {how_to_name(model)}")
     if missing := known - set(named.values()):
-        raise InvalidInput(f"{name}[0] has no key {min(missing)!r}; {how_to_name(model)}")
+        raise InvalidInput(f"{name}[0] has no key {quoted(min(missing))}; {how_to_name(model)}")
     for index, row in enumerate(rows):
-        if row.keys() != rows[0].keys():
+        if row.keys() != rows[0].keys() and row.keys() | shared.keys() != first:
+            has = sorted(row.keys() | shared.keys())
             raise InvalidInput(
-                f"{name}[{index}] has the keys {sorted(row)}, {name}[0] has {sorted(rows[0])}; all must have the same"
+                f"{name}[{index}] has the keys {quoted(has)}, {name}[0] has {sorted(first)}; all must have the same"
             )
     if len(set(named.values())) < len(named):
-        raise InvalidInput(f"{name}[0] names the same input twice: {sorted(rows[0])}; send one of them")
-    return {target: (key, [row[key] for row in rows]) for key, target in named.items()}
+        raise InvalidInput(f"{name}[0] names the same input twice: {sorted(first)}; send one of them")
+    return {target: (key, [row[key] if key in row else shared[key] for row in rows]) for key, target in named.items()}
 
 
 def input_name(key: str, model: LoadedModel) -> str:
@@ -184,10 +190,12 @@ def input_name(key: str, model: LoadedModel) -> str:
     return step.input if step is not None and key == step.kind else key
 
 
-def named_rows(rows: list[dict[str, JsonValue]], name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
+def named_rows(
+    rows: list[dict[str, JsonValue]], name: str, model: LoadedModel, shared: Mapping[str, JsonValue] = _NOTHING
+) -> dict[str, Array | Encoded]:
     """Tensors from one object of named values for each instance; see ``columns``."""
     tensors: dict[str, Array | Encoded] = {}
-    for target, (key, values) in columns(rows, name, model).items():
+    for target, (key, values) in columns(rows, name, model, shared).items():
         place = f"{name}.{key}"
         tensors[target] = _or_strings(slow_tensor(values, place), values, place, target, model)
     return tensors

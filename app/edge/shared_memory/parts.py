@@ -5,7 +5,7 @@ Source: Triton, shared memory extension.
 
 from typing import Any, NamedTuple
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, quoted
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ def read_part(parameters: dict[str, Any], place: str) -> Part | None:
     if region is None:
         return None
     if not isinstance(region, str):
-        raise InvalidInput(f"'shared_memory_region' of {place} is {region!r}; send the name of a region")
+        raise InvalidInput(f"'shared_memory_region' of {place} is {quoted(region)}; send the name of a region")
     if "shared_memory_byte_size" not in parameters:
         raise InvalidInput(f"{place} names a shared memory region and has no 'shared_memory_byte_size'")
     size = whole_number(parameters["shared_memory_byte_size"], "shared_memory_byte_size")
@@ -42,5 +42,5 @@ def read_part(parameters: dict[str, Any], place: str) -> Part | None:
 def whole_number(value: object, name: str) -> int:
     """A size or an offset; InvalidInput if it is something else."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise InvalidInput(f"'{name}' is {value!r}; send a whole number of bytes")
+        raise InvalidInput(f"'{name}' is {quoted(value)}; send a whole number of bytes")
     return value

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from app.edge.shared_memory.parts import Part, whole_number
-from app.errors import Forbidden, InvalidInput, NotFound, TooLarge, Unsupported
+from app.errors import Forbidden, InvalidInput, NotFound, TooLarge, Unsupported, quoted
 
 PLACE = Path("/dev/shm")
 MOST_REGIONS = 1_024
@@ -57,7 +57,7 @@ class Closed:
 
     def check(self, part: Part) -> None:
         """Raise Forbidden."""
-        raise Forbidden(f"shared memory region {part.region!r} is not available: {self.reason}")
+        raise Forbidden(f"shared memory region {quoted(part.region)} is not available: {self.reason}")
 
     def read(self, part: Part) -> bytes:
         """See ``check``."""
@@ -131,12 +131,12 @@ class Regions:
             TooLarge: as many regions are registered as are allowed.
         """
         if name in self._regions:
-            raise InvalidInput(f"shared memory region {name!r} already in manager; unregister it first")
+            raise InvalidInput(f"shared memory region {quoted(name)} already in manager; unregister it first")
         if len(self._regions) >= MOST_REGIONS:
             raise TooLarge(f"{MOST_REGIONS} shared memory regions are registered, as many as are allowed")
         found = _KEY.fullmatch(key) if isinstance(key, str) else None
         if found is None or found[1] in {".", ".."}:
-            raise InvalidInput(f"'key' is {key!r}; send the name of a shared memory object, such as '/my_input'")
+            raise InvalidInput(f"'key' is {quoted(key)}; send the name of a shared memory object, such as '/my_input'")
         size, start = whole_number(byte_size, "byte_size"), whole_number(offset, "offset")
         if size == 0:
             raise InvalidInput("'byte_size' is 0; send the bytes of the region")
@@ -145,7 +145,7 @@ class Regions:
         if start + size > held:
             os.close(descriptor)
             raise InvalidInput(
-                f"shared memory {key!r} has {held} bytes; a region of {size} bytes from byte {start} does not fit"
+                f"shared memory {quoted(key)} has {held} bytes; a region of {size} bytes from byte {start} does not fit"
             )
         self._regions[name] = _Region(name, str(key), start, size, descriptor)
 
@@ -179,13 +179,13 @@ class Regions:
         region = self._named(part.region)
         if part.byte_size > self._limit_bytes:
             raise TooLarge(
-                f"{part.byte_size} bytes of shared memory region {part.region!r}; at most {self._limit_bytes} are "
-                "accepted for a tensor"
+                f"{part.byte_size} bytes of shared memory region {quoted(part.region)}; at most {self._limit_bytes} "
+                "are accepted for a tensor"
             )
         if part.offset + part.byte_size > region.byte_size:
             raise InvalidInput(
-                f"shared memory region {part.region!r} has {region.byte_size} bytes; {part.byte_size} bytes from byte "
-                f"{part.offset} are not within it"
+                f"shared memory region {quoted(part.region)} has {region.byte_size} bytes; {part.byte_size} bytes "
+                f"from byte {part.offset} are not within it"
             )
 
     def read(self, part: Part) -> bytes:
@@ -199,7 +199,7 @@ class Regions:
                 try:
                     piece = os.pread(descriptor, end - at, at)
                 except OSError as error:
-                    raise InvalidInput(f"shared memory region {part.region!r}: {error.strerror}") from error
+                    raise InvalidInput(f"shared memory region {quoted(part.region)}: {error.strerror}") from error
                 if not piece:
                     raise _shortened(part)
                 pieces.append(piece)
@@ -213,7 +213,7 @@ class Regions:
         if len(data) > part.byte_size:
             raise InvalidInput(
                 f"an output has {len(data)} bytes, and {part.byte_size} are set aside for it in shared memory region "
-                f"{part.region!r}"
+                f"{quoted(part.region)}"
             )
         at, view = region.offset + part.offset, memoryview(data)
         with region.using() as descriptor:
@@ -224,16 +224,16 @@ class Regions:
                     count = os.pwrite(descriptor, view, at)
                     view, at = view[count:], at + count
             except OSError as error:
-                raise InvalidInput(f"shared memory region {part.region!r}: {error.strerror}") from error
+                raise InvalidInput(f"shared memory region {quoted(part.region)}: {error.strerror}") from error
 
     def _open(self, file: str, key: object) -> int:
         try:
             descriptor = os.open(self._place / file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            raise InvalidInput(f"Unable to open shared memory region: {key!r}: {error.strerror}") from error
+            raise InvalidInput(f"Unable to open shared memory region: {quoted(key)}: {error.strerror}") from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise InvalidInput(f"Unable to open shared memory region: {key!r} is not shared memory")
+            raise InvalidInput(f"Unable to open shared memory region: {quoted(key)} is not shared memory")
         return descriptor
 
     def _named(self, name: str) -> _Region:
@@ -243,8 +243,8 @@ class Regions:
 
 
 def _unknown(name: str) -> NotFound:
-    return NotFound(f"Unable to find shared memory region: {name!r}")
+    return NotFound(f"Unable to find shared memory region: {quoted(name)}")
 
 
 def _shortened(part: Part) -> InvalidInput:
-    return InvalidInput(f"shared memory region {part.region!r} is shorter than it was when it was registered")
+    return InvalidInput(f"shared memory region {quoted(part.region)} is shorter than it was when it was registered")

@@ -12,6 +12,7 @@ from app.edge.answering import Answering, Caller, ClientLeft
 from app.edge.call import Call, Route
 from app.edge.entry.access_log import AccessLog
 from app.errors import BackendFailed, DeadlineExceeded, InvalidInput, QueueFull, Unauthenticated, VersionNotFound
+from app.lifecycle.asleep import Asleep
 from app.loaded import Leases
 from tests.support.fakes import FakeClock
 
@@ -62,6 +63,7 @@ class FakeRegistry:
 
     def __init__(self, model, rollout=None):
         self.model, self.canary = model, rollout
+        self.asleep = Asleep()
 
     def get(self, name, version=None, label=None):
         if version not in {None, self.model.version} or label not in {None, "stable"}:

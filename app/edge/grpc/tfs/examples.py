@@ -36,9 +36,9 @@ def read_examples(sent: pb.Input, model: LoadedModel) -> dict[str, Array | Encod
     if not examples:
         raise InvalidInput("Input is empty; send example_list with at least one Example")
     context = sent.example_list_with_context.context.features.feature if kind == "example_list_with_context" else {}
-    rows = [{**context, **example.features.feature} for example in examples]
+    rows = [example.features.feature for example in examples]
     tensors: dict[str, Array | Encoded] = {}
-    for target, (key, features) in columns(rows, NAME, model).items():
+    for target, (key, features) in columns(rows, NAME, model, context).items():
         tensors[target] = _column(features, key, model.spec.input(target), model)
     return tensors
 

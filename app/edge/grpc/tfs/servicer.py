@@ -21,7 +21,7 @@ from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.tfs.inference import CLASSIFY, MULTI_INFERENCE, PREDICT, REGRESS, TfsInference, Verb
 from app.edge.grpc.tfs.reload import Reload
 from app.edge.grpc.tfs.target import Target, check_spec
-from app.edge.grpc.wire_size import MOST_DEEP_FIELDS, FieldLimit, parts_of
+from app.edge.grpc.wire_size import FieldLimit, parts_of
 from app.errors import InvalidInput, ModelNotFound, NotFound
 from app.lifecycle.registry import Registry
 
@@ -71,7 +71,7 @@ class TfsServicer(Methods):
     def field_limits(self) -> dict[str, FieldLimit]:
         """Path of each method -> how many fields its requests may have, as deep as they are."""
         return {
-            f"/{service}/{name}": FieldLimit(parts_of(request.DESCRIPTOR), MOST_DEEP_FIELDS)
+            f"/{service}/{name}": FieldLimit(parts_of(request.DESCRIPTOR))
             for service in SERVICES
             for name, request, _ in _signatures(service)
         }

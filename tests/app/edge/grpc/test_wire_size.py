@@ -1,7 +1,7 @@
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from app.edge.grpc.wire_size import MOST_FIELDS, SMALL_BYTES, FieldLimit, check_fields, parts_of
+from app.edge.grpc.wire_size import MOST_FIELDS, MOST_TEXT_BYTES, SMALL_BYTES, FieldLimit, check_fields, parts_of
 from app.errors import InvalidInput
 
 EMPTY = b"\x2a\x00"  # field 5, no bytes
@@ -31,7 +31,8 @@ def test_as_many_fields_as_accepted_are_no_problem_and_one_more_is_refused(field
 @pytest.mark.parametrize("more", [0, 1])
 def test_the_fields_of_a_tensor_count_too(more):
     parameters = (MOST_FIELDS - 2 + more) * b"\x22\x00"
-    tensor = b"\x2a" + bytes([len(parameters) & 0x7F | 0x80, len(parameters) >> 7]) + parameters
+    size = len(parameters)
+    tensor = b"\x2a" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + parameters
     check_fields(FILL + tensor)
     if more:
         with pytest.raises(InvalidInput, match="fields"):
@@ -86,6 +87,31 @@ def test_packed_numbers_count_as_in_memory(kind, size):
     check_fields(data, INFER, nbytes)
     with pytest.raises(InvalidInput, match=f"have {nbytes} bytes; at most {nbytes - 1} bytes"):
         check_fields(data, INFER, nbytes - 1)
+
+
+@pytest.mark.parametrize("place", ["model_name", "id", "an input's name", "the key of a parameter", "a parameter"])
+def test_a_long_text_is_refused_wherever_it_is(place):
+    for more in (0, 1):
+        text, message = "n" * (MOST_TEXT_BYTES + more), pb.ModelInferRequest()
+        if place in {"model_name", "id"}:
+            setattr(message, place, text)
+        elif place == "an input's name":
+            message.inputs.add(name=text)
+        elif place == "a parameter":
+            message.parameters["key"].string_param = text
+        else:
+            message.inputs.add().parameters[text].bool_param = True
+        if more:
+            with pytest.raises(InvalidInput, match=f"text of the message has {MOST_TEXT_BYTES + 1} bytes; at most"):
+                check_fields(message.SerializeToString(), INFER)
+        else:
+            check_fields(message.SerializeToString(), INFER)
+
+
+def test_bytes_for_a_model_are_no_text():
+    message = pb.ModelInferRequest()
+    message.inputs.add().contents.bytes_contents.append(b"n" * (MOST_TEXT_BYTES + 1))
+    check_fields(message.SerializeToString(), INFER)
 
 
 def test_other_content_does_not_count():
