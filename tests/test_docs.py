@@ -80,6 +80,12 @@ def test_the_table_of_the_architecture_answers_each_question_with_one_or_two_fil
         files = re.findall(r"`([^`]+)`", answer)
         assert 1 <= len(files) <= 2, question
         assert all((ROOT / file).is_file() for file in files), answer
+        assert ".py" not in question, f"a third file is no answer: {question}"
+        text = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+        for name in re.findall(r"`([\w.]+)`", " ".join(re.findall(r"\(.+?\)", question))):
+            assert name.rpartition(".")[2] in text, f"{name}: {question}"
+    questions = [question for question, _ in rows]
+    assert len(set(questions)) == len(questions)
 
 
 def test_files_that_documents_name_exist():

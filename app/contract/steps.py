@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from app.contract.tensor_spec import Frozen
+from app.contract.tokenizer import Scheme
 
 LONGEST_TEXT = 2**20
 MOST_LABELS = 2**17
@@ -53,7 +54,7 @@ class TextPreprocessing(Frozen):
 
     kind: Literal["text"] = "text"
     input: str
-    scheme: Literal["words", "lines"] = "words"
+    scheme: Scheme = "words"
     vocabulary: str = Field(default="vocabulary.txt", max_length=256)
     max_length: int = Field(ge=1, le=LONGEST_TEXT)
     keep: Literal["first", "last"]

@@ -111,5 +111,5 @@ def _multi() -> list[pb.MultiInferenceRequest]:
     return [
         pb.MultiInferenceRequest(tasks=[pb.InferenceTask(model_spec=spec, method_name=method)], input=each)
         for each in _inputs()
-        for method in (messages.CLASSIFY, messages.REGRESS)
+        for method in (messages.CLASSIFY_METHOD, messages.REGRESS_METHOD)
     ]

@@ -13,7 +13,7 @@ SWEEP_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """Limits of one process.
+    """Limits of one process: the settings of the same names.
 
     Attributes:
         max_connections: most open connections.
@@ -29,17 +29,17 @@ class HttpLimits:
         keep_alive_s: between two requests.
     """
 
-    max_connections: int = 4_096
-    head_limit_bytes: int = 32_768
-    max_headers: int = 100
-    body_limit_bytes: int = 16 * 2**20
-    bodies_limit_bytes: int = 256 * 2**20
-    replies_limit_bytes: int = 256 * 2**20
-    head_timeout_s: float = 10.0
-    body_timeout_s: float = 20.0
-    body_rate_bytes: int = 16_384
-    send_timeout_s: float = 30.0
-    keep_alive_s: float = 5.0
+    max_connections: int
+    head_limit_bytes: int
+    max_headers: int
+    body_limit_bytes: int
+    bodies_limit_bytes: int
+    replies_limit_bytes: int
+    head_timeout_s: float
+    body_timeout_s: float
+    body_rate_bytes: int
+    send_timeout_s: float
+    keep_alive_s: float
 
 
 class Watched(Protocol):

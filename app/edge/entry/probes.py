@@ -5,9 +5,10 @@ import orjson
 from app.edge.respond import Reply, error_body
 from app.lifecycle.registry import Registry
 
-_LIVE = frozenset({"/v2/health/live", "/livez"})
-_READY = frozenset({"/v2/health/ready", "/healthz"})
-PATHS = _LIVE | _READY
+# The first of each is of the Open Inference Protocol; the others are common in Kubernetes.
+LIVE = ("/v2/health/live", "/livez")
+READY = ("/v2/health/ready", "/healthz")
+PATHS = frozenset(LIVE + READY)
 _IS_LIVE, _IS_READY = Reply(200, orjson.dumps({"live": True})), Reply(200, orjson.dumps({"ready": True}))
 
 
@@ -23,9 +24,9 @@ class Probes:
 
     def reply(self, path: str) -> Reply | None:
         """The reply to GET of this path; None if it is no health check."""
-        if path in _LIVE:
+        if path in LIVE:
             return _IS_LIVE
-        if path not in _READY:
+        if path not in READY:
             return None
         reason = self._registry.not_ready_reason
         return _IS_READY if reason is None else Reply(503, error_body(reason))

@@ -6,6 +6,7 @@ from typing import TypeVar
 from app.batching.work import DEFAULT_OPTIONS
 from app.edge.budget import ByteBudget
 from app.edge.call import InferenceRequest
+from app.edge.codec import media
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.decoding import Decoding
 from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
@@ -22,6 +23,9 @@ from app.types import Clock, Tensors
 
 Decoded = TypeVar("Decoded")
 
+# Larger bodies are parsed in a thread of the pool, so that they do not delay other requests. An image or a text is not
+# parsed, only decoded.
+INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
 # Inflating more than this takes longer than a thread hop.
 INLINE_INFLATED_BYTES = 65_536
 
@@ -57,7 +61,7 @@ class BodyDecoding(Decoding):
         if request.content_encoding:
             return None
         kind = formats.kind_of(request, body, model)
-        if not formats.is_small(kind, body):
+        if not _is_small(kind, body):
             return None
         return formats.parse(request, body, kind, model, self._reader, self._memory(request))
 
@@ -82,7 +86,7 @@ class BodyDecoding(Decoding):
         self, request: HttpRequest, body: bytes, model: LoadedModel
     ) -> tuple[InferenceRequest[Reply], Tensors]:
         kind = formats.kind_of(request, body, model)
-        if formats.is_small(kind, body):
+        if _is_small(kind, body):
             parsed = formats.parse(request, body, kind, model, self._reader, self._memory(request))
         else:
             ticket = self._ticket(request, model)
@@ -102,7 +106,7 @@ class BodyDecoding(Decoding):
         return await self._generation(request, body, model)
 
     async def _generation(self, request: HttpRequest, body: bytes, model: LoadedModel) -> tuple[Prompt, TextRequest]:
-        if formats.is_small("json", body):
+        if _is_small("json", body):
             parsed = parse_generate(body, self._reader)
         else:
             parsed = await self._pool.run(
@@ -138,3 +142,9 @@ class BodyDecoding(Decoding):
 
     def _new_reader(self) -> JsonReader:
         return JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
+
+
+def _is_small(kind: media.Kind, body: bytes) -> bool:
+    """Whether parsing costs less than a thread hop. Tensors in shared memory may have any size."""
+    most = INLINE_BYTES.get(kind)
+    return most is None or (len(body) <= most and b"shared_memory_region" not in body)

@@ -18,9 +18,6 @@ from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 
 DEFAULT_TOP_K = 10
-# Larger bodies are parsed in a thread of the pool, so that they do not delay other requests. An image or a text is not
-# parsed, only decoded.
-INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
 
 
 def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind:
@@ -37,12 +34,6 @@ def kind_of(request: HttpRequest, body: bytes, model: LoadedModel) -> media.Kind
     if request.route.api == "v2":
         return "json" if request.json_length is None else "tensor"
     return media.kind_of(request.content_type, body, model)
-
-
-def is_small(kind: media.Kind, body: bytes) -> bool:
-    """Whether parsing costs less than a thread hop. Tensors in shared memory may have any size."""
-    most = INLINE_BYTES.get(kind)
-    return most is None or (len(body) <= most and b"shared_memory_region" not in body)
 
 
 def parse(

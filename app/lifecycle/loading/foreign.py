@@ -14,6 +14,7 @@ from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import TensorFlowMissing, VersionRefused
+from app.lifecycle.loading.backend_choice import foreign_backend
 from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
 from app.lifecycle.loading.unverified import ROWS, examine
 from app.lifecycle.loading.version_contract import VersionContract
@@ -96,7 +97,7 @@ class ForeignReader:
             VersionRefused: its files cannot be served, or not by that backend.
         """
         if place.file is not None:
-            _choose(place.file, ForeignFiles(place.file.name, None), stated, self.default_backend)
+            foreign_backend(place.file, ForeignFiles(place.file.name, None), stated, self.default_backend)
             _check_size(place.file)
             files = VersionFiles(
                 place.file.parent,
@@ -109,7 +110,7 @@ class ForeignReader:
             return self._graph(place.name, files, None)
         directory = place.directory / str(version)
         found = foreign_files(directory)
-        backend = _choose(directory, found, stated, self.default_backend)
+        backend = foreign_backend(directory, found, stated, self.default_backend)
         if backend == "savedmodel" and not self.has_tensorflow():
             raise TensorFlowMissing(f"{directory}: TensorFlow is not installed; {HOW_TO_INSTALL}")
         settings = signature(place.directory)
@@ -184,15 +185,6 @@ def _others(backend: SavedModelBackend, name: str) -> dict[str, VersionContract]
         except VersionRefused as error:
             log.warning("model %s: signature %s is not served: %s", name, shown(other), error.message)
     return contracts
-
-
-def _choose(path: Path, found: ForeignFiles, stated: BackendName | None, default: BackendName) -> BackendName:
-    """What runs a version: as its model's settings state, else the default, else the only one that can."""
-    files: dict[BackendName, str | None] = {"onnx": found.graph, "savedmodel": found.saved_model}
-    able = [name for name, file in files.items() if file is not None]
-    if stated is not None and stated not in able:
-        raise VersionRefused(f"{path}: backend is {stated!r}, and the version has {found.in_words} alone")
-    return stated or (default if default in able else able[0])
 
 
 def _check_paths(directory: Path, found: ForeignFiles, backend: BackendName) -> None:

@@ -15,6 +15,7 @@ from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused
 from app.lifecycle.loading.assembly import Assembly
+from app.lifecycle.loading.backend_choice import backend_of
 from app.lifecycle.loading.device_choice import (
     DeviceChooser,
     GpuRequest,
@@ -26,7 +27,7 @@ from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
 from app.lifecycle.loading.memory_need import memory_need
 from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.verification import Gate
-from app.lifecycle.loading.version_contract import VersionContract, backend_of, read_contract
+from app.lifecycle.loading.version_contract import VersionContract, read_contract
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
@@ -80,7 +81,7 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
-        default_backend: runs models whose serving.json does not name one; see ``backend_of``.
+        default_backend: runs models whose serving.json does not name one; see ``backend_choice``.
         make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
         device_chooser: opens versions on their devices; None loads everything on the CPU.
         private_dir: place of private copies of files that are too large for the memory, while a version loads.

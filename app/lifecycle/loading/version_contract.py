@@ -7,7 +7,6 @@ from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
 from app.contract.model_spec import (
     LARGEST_BATCH,
     ONNX_FILE,
-    SAVED_MODEL_FILE,
     SPEC_FILE,
     SPEC_LIMIT_BYTES,
     ModelSpec,
@@ -19,7 +18,6 @@ from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
 from app.contract.version_files import VersionFiles
 from app.errors import VersionRefused
-from app.repository.policy import BackendName
 from app.types import Array, Tensors
 
 # Inputs and outputs of one batch together.
@@ -83,15 +81,6 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     check_samples(path, "input", golden.inputs, spec.inputs)
     check_samples(path, "output", golden.outputs, spec.outputs)
     return VersionContract(spec=spec, tokenizer=tokenizer, golden=golden)
-
-
-def backend_of(files: VersionFiles, stated: BackendName | None, default: BackendName) -> BackendName:
-    """What runs a version: what serving.json states, or the default, unless the version has only the other's format."""
-    if stated is not None:
-        return stated
-    formats: dict[BackendName, str] = {"onnx": ONNX_FILE, "savedmodel": SAVED_MODEL_FILE}
-    made = [backend for backend, file in formats.items() if files.has(file)]
-    return made[0] if len(made) == 1 else default
 
 
 def largest_batch(contract: VersionContract, stated: int | None) -> int:

@@ -1,7 +1,7 @@
 """Answers the inference methods of PredictionService: translates their messages for ``Answering``."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from grpc.aio import ServicerContext
 
@@ -10,37 +10,11 @@ from app.edge.call import Route
 from app.edge.grpc.calls import GrpcAnswering, GrpcCall, Refusal, until_deadline
 from app.edge.grpc.metadata import Metadata
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.grpc.tfs.messages import (
-    Parse,
-    first_spec,
-    is_small,
-    parse_classify,
-    parse_multi,
-    parse_predict,
-    parse_regress,
-)
+from app.edge.grpc.tfs.messages import Verb, first_spec, is_small
 from app.edge.grpc.tfs.target import Target, check_spec
 from app.edge.grpc.tfs.tensors import Room
 from app.errors import NotFound, ServingError
 from app.loaded import LoadedModel
-
-
-class Verb(NamedTuple):
-    """An inference method.
-
-    Attributes:
-        name: as metrics and logs name it.
-        parse: from its request to tensors.
-    """
-
-    name: str
-    parse: Parse
-
-
-PREDICT = Verb("predict", parse_predict)
-CLASSIFY = Verb("classify", parse_classify)
-REGRESS = Verb("regress", parse_regress)
-MULTI_INFERENCE = Verb("multi_inference", parse_multi)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,7 @@ words of its predict_util, classifier, regressor and multi_inference.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.batching.work import Answer
 from app.contract.model_spec import MOST_TENSORS
@@ -19,7 +19,7 @@ from app.edge.rest.tfs import input_name, is_signature
 from app.errors import InvalidInput, Unsupported
 from app.loaded import LoadedModel
 
-CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+CLASSIFY_METHOD, REGRESS_METHOD = "tensorflow/serving/classify", "tensorflow/serving/regress"
 # More elements than this are read in a worker thread, since each of them becomes a Python object; and larger Examples.
 INLINE_VALUES = 8_192
 INLINE_EXAMPLES_BYTES = 16_384
@@ -27,6 +27,18 @@ INLINE_EXAMPLES_BYTES = 16_384
 MOST_TASKS = 16
 
 Parse = Callable[[Any, LoadedModel, Room], InferenceRequest[Any]]
+
+
+class Verb(NamedTuple):
+    """An inference method.
+
+    Attributes:
+        name: as metrics and logs name it.
+        parse: from its request to tensors.
+    """
+
+    name: str
+    parse: Parse
 
 
 def is_small(message: Any) -> bool:
@@ -120,13 +132,13 @@ def first_spec(message: pb.MultiInferenceRequest) -> pb.ModelSpec:
 
 def _task_result(method: str, model: LoadedModel) -> Callable[[Answer], dict[str, Any]]:
     """From outputs to the field of a task's result."""
-    if method == CLASSIFY:
+    if method == CLASSIFY_METHOD:
         classify = _classifying(model)
         return lambda answer: {"classification_result": classify(answer)}
-    if method == REGRESS:
+    if method == REGRESS_METHOD:
         regress = _regressing(model)
         return lambda answer: {"regression_result": regress(answer)}
-    raise Unsupported(f"Unsupported signature method_name: {method}; use {CLASSIFY} or {REGRESS}")
+    raise Unsupported(f"Unsupported signature method_name: {method}; use {CLASSIFY_METHOD} or {REGRESS_METHOD}")
 
 
 def _check_tasks(tasks: Iterable[pb.InferenceTask]) -> None:
@@ -221,3 +233,9 @@ def _spec(model: LoadedModel) -> pb.ModelSpec:
     spec = pb.ModelSpec(name=model.name, signature_name=SIGNATURE)
     spec.version.value = model.version
     return spec
+
+
+PREDICT = Verb("predict", parse_predict)
+CLASSIFY = Verb("classify", parse_classify)
+REGRESS = Verb("regress", parse_regress)
+MULTI_INFERENCE = Verb("multi_inference", parse_multi)

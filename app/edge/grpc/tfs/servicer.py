@@ -18,7 +18,8 @@ from app.edge.entry.door import Door
 from app.edge.grpc.calls import Refusal
 from app.edge.grpc.methods import Methods, answers_errors
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.grpc.tfs.inference import CLASSIFY, MULTI_INFERENCE, PREDICT, REGRESS, TfsInference, Verb
+from app.edge.grpc.tfs.inference import TfsInference
+from app.edge.grpc.tfs.messages import CLASSIFY, MULTI_INFERENCE, PREDICT, REGRESS, Verb
 from app.edge.grpc.tfs.reload import Reload
 from app.edge.grpc.tfs.target import Target, check_spec
 from app.edge.grpc.wire_size import FieldLimit, parts_of

@@ -5,7 +5,19 @@ import pytest
 from app.edge.connection.limits import HttpLimits
 from app.edge.connection.rules import LINGER_S, Phase, head_refusal, is_overdue, origin_form, overdue_reply
 
-LIMITS = HttpLimits(body_limit_bytes=1_000, head_timeout_s=10, body_timeout_s=20, body_rate_bytes=100, keep_alive_s=5)
+LIMITS = HttpLimits(
+    max_connections=10,
+    head_limit_bytes=1_000,
+    max_headers=10,
+    body_limit_bytes=1_000,
+    bodies_limit_bytes=10_000,
+    replies_limit_bytes=10_000,
+    head_timeout_s=10,
+    body_timeout_s=20,
+    body_rate_bytes=100,
+    send_timeout_s=30,
+    keep_alive_s=5,
+)
 GOOD = {"method": b"POST", "version": "1.1", "hosts": 1, "length": 1_000, "codings": b""}
 
 
