@@ -89,6 +89,14 @@ def test_packed_numbers_count_as_in_memory(kind, size):
         check_fields(data, INFER, nbytes - 1)
 
 
+def test_packed_bools_count_four_bytes_each():
+    message = pb.ModelInferRequest()
+    message.inputs.add().contents.bool_contents.extend([True] * SMALL_BYTES)
+    check_fields(message.SerializeToString(), INFER, 4 * SMALL_BYTES)
+    with pytest.raises(InvalidInput, match=f"have {4 * SMALL_BYTES} bytes"):
+        check_fields(message.SerializeToString(), INFER, 4 * SMALL_BYTES - 1)
+
+
 @pytest.mark.parametrize("place", ["model_name", "id", "an input's name", "the key of a parameter", "a parameter"])
 def test_a_long_text_is_refused_wherever_it_is(place):
     for more in (0, 1):
@@ -117,7 +125,6 @@ def test_bytes_for_a_model_are_no_text():
 def test_other_content_does_not_count():
     message = pb.ModelInferRequest(model_name="n" * SMALL_BYTES, raw_input_contents=[bytes(100)])
     message.inputs.add().contents.fp32_contents.extend([1.0] * 100)
-    message.inputs.add().contents.bool_contents.extend([True] * 100)
     message.inputs.add().contents.bytes_contents.extend([b"x"] * 100)
     check_fields(message.SerializeToString(), INFER, 0)
 
