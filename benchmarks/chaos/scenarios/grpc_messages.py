@@ -17,9 +17,10 @@ _INT64, _BYTES = 3, 8
 
 
 def grpc_messages(target: Target) -> Found:
-    """Twelve messages at once, of each of three kinds; health is probed until all are answered."""
+    """Twelve messages at once, of each of four kinds; health is probed until all are answered."""
     assert target.service.grpc_port is not None
     messages = {
+        "a name of 16 MB": _field(_MODEL_NAME, b"\1" * 16_000_000),
         "16 MB of small numbers": _request(_field(_INT64, b"\1" * 16_000_000)),
         "16 MB of empty strings": _request(_field(_BYTES, b"") * 8_000_000),
         "2 MB of small numbers, the most that is parsed": _request(_field(_INT64, b"\1" * 2_090_000)),
