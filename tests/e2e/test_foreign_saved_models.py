@@ -369,7 +369,7 @@ def tfs(service):
 def test_a_grpc_request_chooses_a_signature(tfs):
     def predict(signature, inputs, *outputs):
         reply = tfs.Predict(predict_request(inputs, "several", signature=signature, outputs=outputs))
-        [(name, found)] = reply.outputs.items()
+        [found] = reply.outputs.values()
         return reply.model_spec.signature_name, list(found.float_val or found.int_val or found.int64_val)
 
     values = {"x": np.array([[1], [2]], np.float32)}
