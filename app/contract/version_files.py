@@ -167,6 +167,17 @@ class VersionFiles:
         with self._copies(name for name in self._manifest.files if self._is_of_saved_model(name)) as copies:
             yield copies / self._saved_model_at
 
+    @property
+    def all_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self._manifest.files.values())
+
+    @contextmanager
+    def everything(self) -> Iterator[Path]:
+        """A private directory with all files."""
+        with self._copies(self._manifest.files) as copies:
+            yield copies
+
     def check_rest(self) -> None:
         """Check the files that were not read yet.
 

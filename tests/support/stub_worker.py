@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.runtime.engines.savedmodel_worker import serve
+from app.runtime.engines.worker_loop import serve
 
 # Values of x: the process is killed while it runs the batch; the batch is refused; it never ends.
 DEADLY, REFUSED, ENDLESS = 99.0, 98.0, 97.0
