@@ -14,6 +14,9 @@ from app.types import Array
 
 # Largest values that a contract may state. Each is checked before anything is allocated.
 LARGEST_INSTANCE_BYTES = 64 * 2**20
+LARGEST_SIZE = LARGEST_INSTANCE_BYTES
+# Dimensions of one instance.
+MOST_DIMENSIONS = 8
 
 
 class Frozen(BaseModel):
@@ -22,7 +25,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Size = Annotated[int, Field(ge=-1, le=LARGEST_INSTANCE_BYTES)]
+Size = Annotated[int, Field(ge=-1, le=LARGEST_SIZE)]
 
 
 class TensorSpec(Frozen):
@@ -44,13 +47,13 @@ class TensorSpec(Frozen):
 
     name: str = Field(min_length=1, max_length=256)
     dtype: DType
-    shape: tuple[Size, ...] = Field(max_length=8)
+    shape: tuple[Size, ...] = Field(max_length=MOST_DIMENSIONS)
     minimum: float | None = None
     maximum: float | None = None
     finite: bool = True
     utf8: bool = Field(default=False, exclude=True)
     batched: bool = Field(default=True, exclude=True)
-    graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=8, exclude=True)
+    graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=MOST_DIMENSIONS, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
