@@ -390,6 +390,19 @@ BAD_WARMUPS = {
     "a file with a NUL in its name": (warmup(X_FILE.replace("rows", r"ro\000ws")), "; name a file in warmup/"),
     "no size": (warmup(X_ZERO.replace("dims: 2", "dims: -1")), "input 'x' has dims [-1]; each is at least 1"),
     "too large": (warmup(X_ZERO.replace("dims: 2", "dims: 60000000")), "480000000 bytes; at most 67108864"),
+    "too large together": (
+        "model_warmup { "
+        + "".join(
+            f'inputs {{ key: "x{at}" value {{ data_type: TYPE_INT8 dims: 67108864 random_data: true }} }} '
+            for at in range(8)
+        )
+        + "}",
+        "model_warmup '' has 536870912 bytes; samples have at most 67108864 bytes",
+    ),
+    "too many strings": (
+        warmup(X_RANDOM.replace("INT64 dims: 2", "STRING dims: 1000000")),
+        "1000000 strings; samples have at most 67108864 bytes and 262144 strings",
+    ),
     "nothing stated": (
         warmup(X_ZERO.replace("zero_data: true", "")),
         "state zero_data, random_data or input_data_file",
