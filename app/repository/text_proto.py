@@ -11,6 +11,9 @@ from google.protobuf.message import Message
 from app.contract.files.regular import read_file, shown
 from app.errors import VersionRefused
 
+# Protobuf looks in each string for a run of backslashes before an x, from every backslash: the time grows with the
+# square of the run, and no other thread runs meanwhile.
+_MOST_BACKSLASHES = 16
 MessageT = TypeVar("MessageT", bound=Message)
 
 
@@ -28,7 +31,10 @@ def read_text_proto(path: Path, empty: MessageT, limit_bytes: int) -> MessageT:
             names is expected; says what is wrong where.
     """
     try:
-        text_format.Parse(read_file(path, limit_bytes).decode("utf-8"), empty)
+        data = read_file(path, limit_bytes)
+        if b"\\" * (_MOST_BACKSLASHES + 1) in data:
+            raise VersionRefused(f"{path}: it has more than {_MOST_BACKSLASHES} backslashes in a row")
+        text_format.Parse(data.decode("utf-8"), empty)
     except FileNotFoundError:
         raise
     except OSError as error:
