@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from app.contract.derive import GraphFacts, Stated, derive, without_batch
-from app.contract.files.regular import Opener, shown
+from app.contract.files.regular import Opener, shown, told
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
@@ -104,30 +104,35 @@ class ForeignReader:
         """
         if place.file is not None:
             foreign_backend(place.file, ForeignFiles(place.file.name, None), stated, self.default_backend)
-            _check_size(place.file)
+            with told(place.file):
+                _check_size(place.file)
+                manifest = list_file(place.file, self.open_file)
             files = VersionFiles(
                 place.file.parent,
                 place=self.private_dir,
                 opener=self.open_file,
-                manifest=list_file(place.file, self.open_file),
+                manifest=manifest,
                 graph_file=place.file.name,
                 others=True,
             )
             return self._graph(place.name, files, None)
         directory = place.directory / str(version)
-        found = foreign_files(directory)
+        with told(directory):
+            found = foreign_files(directory)
         if found.plugin is not None:
             return self._plugin(place, directory, found.plugin, stated, threads)
         backend = foreign_backend(directory, found, stated, self.default_backend)
         if backend == "savedmodel" and not self.has_tensorflow():
             raise TensorFlowMissing(f"{directory}: TensorFlow is not installed; {HOW_TO_INSTALL}")
         settings = signature(place.directory)
-        _check_paths(directory, found, backend)
+        with told(directory):
+            _check_paths(directory, found, backend)
+            manifest = list_files(directory, self.open_file)
         files = VersionFiles(
             directory,
             place=self.private_dir,
             opener=self.open_file,
-            manifest=list_files(directory, self.open_file),
+            manifest=manifest,
             graph_file=found.graph or ONNX_FILE,
             saved_model_at=found.saved_model or "",
         )
@@ -168,13 +173,10 @@ class ForeignReader:
                 f"{directory}: {BACKEND_FILE} names the backend {name!r}, which is not switched on; "
                 f"--plugins {name} does so, if an installed package has it"
             )
-        check_links(directory, "")
-        files = VersionFiles(
-            directory,
-            place=self.private_dir,
-            opener=self.open_file,
-            manifest=list_files(directory, self.open_file),
-        )
+        with told(directory):
+            check_links(directory, "")
+            manifest = list_files(directory, self.open_file)
+        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
         make = partial(self.make_plugin, directory, name=name, snapshot=files.everything)
         return self._in_process(place.name, files, None, threads, make=make, path=directory, run_by="plugin")
 
