@@ -207,7 +207,7 @@ class ForeignReader:
             spec, alone = derive(name, facts, stated)
             return spec
 
-        backend = make(contract=contract_of, threads=threads)
+        backend = make(contract_of, threads)
         try:
             contract = _examined(backend, backend.spec, alone, stated, samples(backend.spec))
             if contract.spec is not backend.spec:

@@ -204,7 +204,7 @@ class Loader:
     def _open_in_process(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
         placement = _place_process(serving.device, read.backend)
         assert read.again is not None
-        backend = read.take() or read.again(contract=read.contract.spec, threads=self._threads_of(serving))
+        backend = read.take() or read.again(read.contract.spec, self._threads_of(serving))
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(

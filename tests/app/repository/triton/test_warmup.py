@@ -61,7 +61,7 @@ def test_a_sample_that_has_more_bytes_than_a_batch_is_refused(tmp_path):
 @pytest.mark.parametrize("values", ["zero_data: true", "random_data: true"])
 def test_a_sample_has_no_more_strings_than_a_request(tmp_path, values):
     found, _ = rows(tmp_path, {"x": ("STRING", [2**16], values), "y": ("STRING", [2**15], values)})
-    assert [each.shape for each in found.values()] == [(2, 2**16), (2, 2**15)]
+    assert {name: each.shape for name, each in found.items()} == {"x": (2, 2**16), "y": (2, 2**15)}
     with pytest.raises(VersionRefused, match=r"bytes and 262145 strings; samples have at most .* and 262144 strings"):
         rows(tmp_path, {"x": ("STRING", [2**18 + 1], values)})
 
