@@ -11,7 +11,7 @@ from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 
-# The name of the one signature that a model has.
+# The name of the default signature.
 SIGNATURE = "serving_default"
 _STATES = {
     State.LOADING: "LOADING",
