@@ -3,11 +3,8 @@
 import base64
 import gzip
 import json
-import re
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -16,13 +13,13 @@ from PIL import Image
 
 from tests.support import hostile_images as hostile
 from tests.support.images import encode, png
+from tests.support.memory import reset_peak, resident_mb
+from tests.support.responsiveness import MOST_SILENCE_S, longest_silence
 from tests.support.service import ROOT, Service, wait_until
 
 TEXT = "/v1/models/imdb-sentiment-lstm:predict"
 IMAGE = "/v1/models/fashion-mnist-cnn:classify"
 PLAIN = {"Content-Type": "text/plain"}
-# A bound for a busy machine whose cores the clients share; the attacks took 5 to 60 s when they were found.
-MOST_SILENCE_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +29,6 @@ def service():
     assert "Traceback" not in service.log
     if service.process.returncode is None:
         assert service.stop() == 0
-
-
-@contextmanager
-def longest_silence(service):
-    """Asks for its health all the time; yields a list that holds, at the end, the longest wait for an answer."""
-    waits, over = [0.0], threading.Event()
-
-    def ask():
-        with httpx.Client(base_url=service.url, timeout=60) as client:
-            while not over.is_set():
-                began = time.monotonic()
-                assert client.get("/v2/health/live").status_code == 200
-                waits[0] = max(waits[0], time.monotonic() - began)
-                over.wait(0.005)
-
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask)
-        try:
-            yield waits
-        finally:
-            over.set()
-            asking.result()
-
-
-def resident_mb(service, field="VmRSS"):
-    with open(f"/proc/{service.process.pid}/status") as status:
-        return int(re.search(rf"{field}:\s+(\d+) kB", status.read())[1]) / 1e3
-
-
-def reset_peak(service):
-    """Let the high-water mark of memory start again from here."""
-    with open(f"/proc/{service.process.pid}/clear_refs", "w") as refs:
-        refs.write("5")
 
 
 def blank_png(edge):

@@ -16,8 +16,8 @@ import pytest
 from app.contract.manifest import write_manifest
 from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
-from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 
 

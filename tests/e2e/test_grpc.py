@@ -25,10 +25,10 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from app import __version__
-from tests.e2e.test_attacks import reset_peak, resident_mb
-from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
+from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, starting, wait_until
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,

@@ -10,10 +10,10 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_grpc import GrpcService, good, pixels, request
-from tests.e2e.test_v2_http import MANY, PIXELS, expected
+from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting, wait_until
+from tests.support.tiny_inputs import MANY, PIXELS, expected
 from tests.support.tiny_models import SIDE, write_brightness_model, write_slow_model, write_verse_model
 
 FINAL = "triton_final_response"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_attacks import reset_peak, resident_mb
 from tests.e2e.test_strings import write_names_model
 from tests.e2e.test_tfs_grpc import CLASSIFY, REGRESS, TfsService
-from tests.e2e.test_v2_http import PIXELS, expected
+from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting
 from tests.support.tfs import PREDICTION, example, examples, model_spec, numbers, predict_request, refusal, shaped
+from tests.support.tiny_inputs import PIXELS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,

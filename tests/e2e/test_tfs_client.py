@@ -10,9 +10,9 @@ import pytest
 
 from app.contract.dtypes import NAMES
 from tests.e2e.test_tfs_grpc import TfsService
-from tests.e2e.test_v2_http import expected
 from tests.support.service import ROOT
 from tests.support.tfs import tfs_client
+from tests.support.tiny_inputs import expected
 from tests.support.tiny_models import (
     write_brightness_model,
     write_rule_model,

@@ -11,7 +11,6 @@ from tests.e2e.test_every_dtype import ROWS
 from tests.e2e.test_follow import publish
 from tests.e2e.test_grpc import GrpcService
 from tests.e2e.test_rollout import shadow, write_policy
-from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
 from tests.support.images import png
 from tests.support.service import Service, running, starting, wait_until
 from tests.support.tfs import (
@@ -27,6 +26,7 @@ from tests.support.tfs import (
     shaped,
     tensor,
 )
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,

@@ -10,17 +10,9 @@ from tritonclient.utils import InferenceServerException
 
 from app import __version__
 from tests.support.service import Service
-from tests.support.tiny_models import SIDE, softmax, write_rule_model
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
+from tests.support.tiny_models import SIDE, write_rule_model
 from tests.support.triton_settings import settings_calls
-
-PIXELS = np.random.default_rng(7).integers(0, 256, (5, SIDE, SIDE), dtype=np.uint8)
-MANY = np.random.default_rng(8).integers(0, 256, (400, SIDE, SIDE), dtype=np.uint8)
-TEXTS = ["a good film", "bad", "good good bad film film"]
-
-
-def expected(pixels):
-    flat = pixels.reshape(len(pixels), -1).astype(np.float32)
-    return softmax(np.stack([127.5 - flat.mean(axis=1), flat.mean(axis=1) - 127.5], axis=1))
 
 
 def tensor(name, values, datatype, *, binary=True, api=triton):

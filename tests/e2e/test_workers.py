@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from app.runtime.devices import cpu_threads
-from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_slow_model, write_words_model
 from tests.support.workers import CLIENTS, Load, Watch, Workers
 
