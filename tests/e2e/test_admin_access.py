@@ -8,7 +8,8 @@ import grpc
 import httpx
 import pytest
 
-from tests.e2e.test_grpc import GrpcService, refusal
+from tests.support.grpc_requests import refusal
+from tests.support.grpc_service import GrpcService
 from tests.support.service import Service
 from tests.support.tiny_models import SIDE
 from tests.support.workers import Workers

@@ -10,7 +10,8 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.e2e.test_connections import Line, head
-from tests.e2e.test_grpc import GrpcService, pixels, refusal
+from tests.support.grpc_requests import pixels, refusal
+from tests.support.grpc_service import GrpcService
 from tests.support.service import ROOT, own_environment, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model
 from tests.support.workers import Workers

@@ -11,7 +11,7 @@ from tritonclient.utils import deserialize_bytes_tensor
 
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.contract.strings import encoded, string_array
-from tests.e2e.test_grpc import GrpcService
+from tests.support.grpc_service import GrpcService
 from tests.support.service import running
 from tests.support.tiny_models import write_types_model
 

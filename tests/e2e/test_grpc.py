@@ -21,10 +21,11 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.model_config_pb2 import DataType
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from app import __version__
+from tests.support.grpc_requests import good, pixels, refusal, request, tensor
+from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, starting, wait_until
@@ -41,35 +42,6 @@ from tests.support.triton_settings import settings_calls
 
 KEY = "s3cret"
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
-
-
-class GrpcService(Service):
-    """A service that listens for gRPC as well, with Triton's client and a plain stub of it."""
-
-    def __init__(self, models, *arguments, **options):
-        super().__init__(models, "--grpc-port", "0", *arguments, **options)
-        found = re.search(r"gRPC listens on (\S+):(\d+)", self.log)
-        assert found, self.log
-        self.grpc_port = int(found[2])
-        self.triton = triton.InferenceServerClient(f"127.0.0.1:{self.grpc_port}")
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
-        self.stub = GRPCInferenceServiceStub(self.channel)
-
-    def stop(self, *arguments):
-        code = super().stop(*arguments)
-        if hasattr(self, "channel"):
-            self.triton.close()
-            self.channel.close()
-        return code
-
-    def requests(self, model, code):
-        return self.metric("atelier_requests_total", model=model, protocol="grpc:infer", code=str(code))
-
-    def queued(self):
-        return self.metric("atelier_queued_rows", model="slow")
-
-    def dropped(self, reason):
-        return self.metric("atelier_dropped_rows_total", model="slow", reason=reason)
 
 
 @pytest.fixture(scope="module")
@@ -105,32 +77,9 @@ def slow(tmp_path, start):
     return service
 
 
-def tensor(name, values, datatype, *, api=triton):
-    given = api.InferInput(name, list(values.shape), datatype)
-    given.set_data_from_numpy(values)
-    return given
-
-
-def pixels(values=PIXELS, *, api=triton):
-    return [tensor("pixels", values, "UINT8", api=api)]
-
-
 def busy():
     """A row that keeps the slow model busy."""
     return [tensor("x", np.array([1], np.int32), "INT32")]
-
-
-def request(name="pixels", datatype="UINT8", shape=(1, SIDE, SIDE), *, model="brightness", raw=(), **contents):
-    """A plain message of one input."""
-    message = pb.ModelInferRequest(model_name=model, raw_input_contents=raw)
-    given = message.inputs.add(name=name, datatype=datatype, shape=shape)
-    for field, values in contents.items():
-        getattr(given.contents, field).extend(values)
-    return message
-
-
-def good():
-    return request(raw=[bytes(16)])
 
 
 def with_parameter(message, name, **value):
@@ -149,16 +98,6 @@ def with_outputs(message, *names, classification=None):
 def numbers_of(response, index=0):
     output = response.outputs[index]
     return np.frombuffer(response.raw_output_contents[index], np.float32).reshape(output.shape)
-
-
-def refusal(call, *arguments, **options):
-    """Status code and message of a call that fails."""
-    with pytest.raises((grpc.RpcError, InferenceServerException)) as caught:
-        call(*arguments, **options)
-    error = caught.value
-    if isinstance(error, grpc.RpcError):
-        return error.code().name, error.details()
-    return error.status().removeprefix("StatusCode."), error.message()
 
 
 def test_live_and_ready(client):

@@ -10,7 +10,8 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.test_grpc import GrpcService, good, pixels, request
+from tests.support.grpc_requests import good, pixels, request
+from tests.support.grpc_service import GrpcService
 from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting, wait_until
 from tests.support.tiny_inputs import MANY, PIXELS, expected

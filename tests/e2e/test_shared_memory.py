@@ -12,7 +12,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_grpc import GrpcService
+from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, address_of_this_machine, running
 from tests.support.tiny_models import write_rule_model, write_types_model
 

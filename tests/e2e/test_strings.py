@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
 from tests.e2e.test_bare_models import reason, write_graph
-from tests.e2e.test_grpc import GrpcService
+from tests.support.grpc_service import GrpcService
 from tests.support.service import running
 
 NAME = "names"

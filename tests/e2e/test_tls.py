@@ -15,8 +15,8 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from app.edge.entry.tls import HANDSHAKES
-from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
+from tests.support.grpc_requests import pixels
 from tests.support.service import ROOT, Service, own_environment, running, wait_until
 from tests.support.tiny_models import SIDE
 
