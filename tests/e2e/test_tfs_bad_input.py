@@ -5,10 +5,21 @@ import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.e2e.test_strings import write_names_model
-from tests.e2e.test_tfs_grpc import CLASSIFY, REGRESS, TfsService
 from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting
-from tests.support.tfs import PREDICTION, example, examples, model_spec, numbers, predict_request, refusal, shaped
+from tests.support.tfs import (
+    CLASSIFY,
+    PREDICTION,
+    REGRESS,
+    example,
+    examples,
+    model_spec,
+    numbers,
+    predict_request,
+    refusal,
+    shaped,
+)
+from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import PIXELS, expected
 from tests.support.tiny_models import (
     SIDE,

@@ -1,17 +1,13 @@
 """TensorFlow Serving over gRPC, driven by its own client (tensorflow-serving-api) and TensorFlow."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from app.contract.dtypes import NAMES
-from tests.e2e.test_tfs_grpc import TfsService
-from tests.support.service import ROOT
-from tests.support.tfs import tfs_client
+from tests.support.tfs import real_client
+from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import expected
 from tests.support.tiny_models import (
     write_brightness_model,
@@ -19,21 +15,6 @@ from tests.support.tiny_models import (
     write_types_model,
     write_words_model,
 )
-
-
-def real_client(argument):
-    """What TensorFlow Serving's client prints."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

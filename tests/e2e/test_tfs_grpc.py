@@ -10,13 +10,13 @@ from tests.e2e.test_bare_models import write_graph
 from tests.e2e.test_every_dtype import ROWS
 from tests.e2e.test_follow import publish
 from tests.e2e.test_rollout import shadow, write_policy
-from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.service import Service, running, starting, wait_until
 from tests.support.tfs import (
+    CLASSIFY,
     MODEL,
     PREDICTION,
-    TfsClient,
+    REGRESS,
     example,
     examples,
     model_spec,
@@ -26,6 +26,7 @@ from tests.support.tfs import (
     shaped,
     tensor,
 )
+from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
@@ -36,24 +37,7 @@ from tests.support.tiny_models import (
     write_words_model,
 )
 
-CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 IDS = np.array([[2, 4, 2], [3, 3, 2]], np.int32)
-
-
-class TfsService(GrpcService):
-    """A service with a client of TensorFlow Serving's protocol."""
-
-    def __init__(self, models, *arguments, **options):
-        super().__init__(models, *arguments, **options)
-        self.tfs = TfsClient(self.grpc_port)
-
-    def stop(self, *arguments):
-        if hasattr(self, "tfs"):
-            self.tfs.close()
-        return super().stop(*arguments)
-
-    def counted(self, model, verb, code):
-        return self.metric("atelier_requests_total", model=model, protocol=f"grpc:{verb}", code=str(code))
 
 
 @pytest.fixture(scope="module")

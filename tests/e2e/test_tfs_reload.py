@@ -5,9 +5,9 @@ import pytest
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.e2e.test_bare_models import bare
 from tests.e2e.test_follow import publish
-from tests.e2e.test_tfs_grpc import TfsService
 from tests.support.service import starting
 from tests.support.tfs import model_spec, refusal
+from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import write_brightness_model, write_rule_model, write_words_model
 

@@ -1,5 +1,9 @@
 """A client of TensorFlow Serving's gRPC services, of the project's own messages."""
 
+import os
+import subprocess
+import sys
+
 import grpc
 import numpy as np
 import pytest
@@ -7,6 +11,8 @@ import pytest
 from app.contract.dtypes import NAMES
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.support.service import ROOT
+
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _DTYPES = {np.dtype(dtype): names.tensorflow for dtype, names in NAMES.items() if dtype != "string"}
@@ -111,3 +117,18 @@ def numbers(proto):
     """The values of a reply's tensor of float32."""
     assert proto.dtype == pb.DT_FLOAT
     return np.array(proto.float_val, np.float32).reshape([dim.size for dim in proto.tensor_shape.dim])
+
+
+def real_client(argument):
+    """What TensorFlow Serving's client prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

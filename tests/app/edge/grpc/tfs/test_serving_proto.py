@@ -8,8 +8,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.app.edge.grpc.test_inference_proto import enums, fields, names
-from tests.e2e.test_tfs_client import real_client
 from tests.support.service import ROOT
+from tests.support.tfs import real_client
 
 PLACE = "app/edge/grpc/tfs/serving.proto"
 # The type of a status is in a package of its own, and lists all codes.
