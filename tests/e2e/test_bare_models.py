@@ -4,35 +4,12 @@ import json
 import shutil
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from tests.support.bare_models import bare, write_centred_model, write_graph
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
-
-
-def bare(models, written, *, name=None, version=1):
-    """A directory NAME/VERSION with the graph of a written version alone."""
-    directory = models / (name or written.parent.name) / str(version)
-    directory.mkdir(parents=True)
-    shutil.copy(written / "model.onnx", directory)
-    return directory
-
-
-def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1, opset=17):
-    """A bare version of any graph."""
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [helper.make_tensor_value_info(*each) for each in inputs],
-        [helper.make_tensor_value_info(*each) for each in outputs],
-        [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    directory = models / name / str(version)
-    directory.mkdir(parents=True)
-    onnx.save(model, directory / "model.onnx")
 
 
 @pytest.fixture
@@ -91,17 +68,6 @@ def test_a_dynamic_dimension_takes_any_length(models, start):
     for length in (1, 5, 300):
         reply = service.client.post("/v1/models/total:predict", json={"instances": [[2] * length, [3] * length]})
         assert reply.json() == {"predictions": [2 * length, 3 * length]}
-
-
-def write_centred_model(models):
-    """Subtracts the mean of all rows: its first dimension varies and is no batch."""
-    write_graph(
-        models,
-        "centred",
-        [helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]), helper.make_node("Sub", ["x", "mean"], ["y"])],
-        [("x", TensorProto.FLOAT, ["rows", 2])],
-        [("y", TensorProto.FLOAT, ["rows", 2])],
-    )
 
 
 def test_if_rows_influence_each_other_each_request_runs_as_it_was_sent(models, start):

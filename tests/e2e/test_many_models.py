@@ -9,7 +9,7 @@ import pytest
 import tritonclient.grpc
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import write_graph
+from tests.support.bare_models import write_graph
 from tests.support.service import wait_until
 
 MIB = 2**20

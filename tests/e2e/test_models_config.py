@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.test_bare_models import bare
+from tests.support.bare_models import bare
 from tests.support.service import ROOT, Service, own_environment, starting, wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 

@@ -6,31 +6,17 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from onnx import TensorProto, helper
 
 from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
-from tests.e2e.test_bare_models import reason, write_graph
+from tests.e2e.test_bare_models import reason
+from tests.support.bare_models import NAME, write_names_model
 from tests.support.grpc_service import GrpcService
 from tests.support.service import running
 
-NAME = "names"
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 TEXTS = ["", "a", "Zürich", "日本語", '"\\\n', "a\x00b\x00"]
 NOT_UTF8 = b"\xff\xfe"
 OCTETS = {"Content-Type": "application/octet-stream"}
-
-
-def write_names_model(models, name=NAME, sizes=("rows",)):
-    """The strings as they are, and whether each is "yes"."""
-    write_graph(
-        models,
-        name,
-        [helper.make_node("Identity", ["text"], ["same"]), helper.make_node("Equal", ["text", "yes"], ["agrees"])],
-        [("text", TensorProto.STRING, sizes)],
-        [("same", TensorProto.STRING, sizes), ("agrees", TensorProto.BOOL, sizes)],
-        {"yes": np.array(["yes"], object)},
-        opset=19,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_strings import write_names_model
+from tests.support.bare_models import write_names_model
 from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting
 from tests.support.tfs import (
