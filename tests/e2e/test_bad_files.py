@@ -13,7 +13,7 @@ import pytest
 
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import MANIFEST_FILE, write_manifest
-from tests.e2e.test_follow import serving
+from tests.support.model_state import serving
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
 

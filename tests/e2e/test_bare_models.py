@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.model_state import reason
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
@@ -22,11 +23,6 @@ def models(tmp_path):
     directory = tmp_path / "models"
     directory.mkdir()
     return directory
-
-
-def reason(service, model):
-    [entry] = [each for each in service.client.post("/v2/repository/index").json() if each["name"] == model]
-    return entry["state"], entry.get("reason", "")
 
 
 def test_bare_and_verified_versions_serve_next_to_each_other(source, models, start):

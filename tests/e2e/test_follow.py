@@ -16,6 +16,7 @@ import pytest
 from app.contract.manifest import write_manifest
 from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
+from tests.support.model_state import entry, loads, serving
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
@@ -32,22 +33,6 @@ def models(tmp_path):
 @pytest.fixture
 def service(start, models):
     return start(models)
-
-
-def serving(service, name="brightness"):
-    return service.client.get(f"/v2/models/{name}").json().get("versions")
-
-
-def entry(service, version, name="brightness"):
-    """The line of the index."""
-    for line in service.client.post("/v2/repository/index").json():
-        if (line["name"], line["version"]) == (name, str(version)):
-            return line
-    return None
-
-
-def loads(service, result, name="brightness"):
-    return service.metric("atelier_model_loads_total", model=name, result=result)
 
 
 def publish(models, version, spoil=lambda directory: None, *, bias=50.0):

@@ -12,11 +12,11 @@ import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
 from app.contract.strings import length_prefixed
-from tests.e2e.test_bare_models import reason
 from tests.e2e.test_cli import run
 from tests.support.bare_models import write_graph
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
+from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 from tests.support.service import running
 

@@ -11,7 +11,8 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_follow import answers, command, entry, publish, serving
+from tests.e2e.test_follow import answers, command, publish
+from tests.support.model_state import entry, serving, shadow
 from tests.support.service import wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model
 
@@ -44,10 +45,6 @@ def image(level=None):
 def ask(client, body=None, headers=None, model="brightness"):
     reply = client.post(f"/v2/models/{model}/infer", json=body or image(), headers=headers)
     return reply.json().get("model_version") if reply.status_code == 200 else reply.status_code
-
-
-def shadow(service, name="brightness"):
-    return service.client.get(f"/v2/models/{name}/shadow").json()
 
 
 def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, models):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason
 from tests.support.bare_models import write_graph
+from tests.support.model_state import reason
 from tests.support.service import ROOT, wait_until
 from tests.support.tiny_models import write_brightness_model
 

@@ -8,9 +8,9 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
-from tests.e2e.test_bare_models import reason
 from tests.support.bare_models import NAME, write_names_model
 from tests.support.grpc_service import GrpcService
+from tests.support.model_state import reason
 from tests.support.service import running
 
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"

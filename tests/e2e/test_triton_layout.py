@@ -6,9 +6,9 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason
 from tests.support.bare_models import write_graph
 from tests.support.grpc_service import GrpcService
+from tests.support.model_state import reason
 from tests.support.service import starting, wait_until
 from tests.support.tiny_models import write_brightness_model
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason
 from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.model_state import reason
 from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
