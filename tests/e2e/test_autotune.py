@@ -5,13 +5,9 @@ import json
 import pytest
 
 from app.repository.policy_file import read_policy
-from tests.e2e.test_cli import run
+from tests.support.commands import ALWAYS, NEVER, QUICK, run
 from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model, write_words_model
-
-QUICK = ("--seconds", "0.05", "--concurrency", "4")
-# Milliseconds that no setting reaches, and that every setting does.
-NEVER, ALWAYS = "1e-9", "1e9"
 
 
 @pytest.mark.parametrize("write", [write_words_model, write_brightness_model])

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from tests.e2e.test_follow import BOUND_BY_PERMISSIONS, answers, command, publish
+from tests.e2e.test_follow import answers
 from tests.e2e.test_rollout import ask, image
+from tests.support.commands import command
 from tests.support.model_state import entry, loads, serving, shadow
-from tests.support.service import ROOT, Service, wait_until
+from tests.support.models_directory import publish
+from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 from tests.support.workers import Workers
 

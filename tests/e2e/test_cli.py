@@ -10,23 +10,11 @@ import pytest
 
 import app
 from app.contract.manifest import write_manifest
+from tests.support.commands import run
 from tests.support.gpus import WITHOUT_GPUS
 from tests.support.images import png
-from tests.support.service import ROOT, own_environment
+from tests.support.service import ROOT
 from tests.support.tiny_models import write_brightness_model
-
-
-def run(*arguments, package="app", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", package, *map(str, arguments)],
-        cwd=ROOT,
-        env={**own_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
 
 COMMANDS = {
     "app": ("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "devices", "keys"),

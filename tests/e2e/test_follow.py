@@ -1,10 +1,7 @@
 """What is published below the models directory serves without being asked for, and nothing else does."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,8 +13,10 @@ import pytest
 from app.contract.manifest import write_manifest
 from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
+from tests.support.commands import command
 from tests.support.model_state import entry, loads, serving
-from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.models_directory import publish
+from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until
 from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 
@@ -33,13 +32,6 @@ def models(tmp_path):
 @pytest.fixture
 def service(start, models):
     return start(models)
-
-
-def publish(models, version, spoil=lambda directory: None, *, bias=50.0):
-    """As the training package publishes: complete under a name with a dot, then renamed."""
-    staged = write_brightness_model(models / ".staging", version=version, bias=bias)
-    spoil(staged)
-    staged.rename(models / "brightness" / str(version))
 
 
 def touch_another_model(service, models):
@@ -253,10 +245,6 @@ def test_an_unloaded_model_stays_unloaded_whatever_is_published(service, models)
     assert serving(service) == ["2"]
 
 
-# Root without the capabilities by which permissions do not count for it.
-BOUND_BY_PERMISSIONS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-
-
 def test_versions_that_cannot_be_read_do_not_stop_what_serves(models):
     service = Service(models, through=BOUND_BY_PERMISSIONS)
     closed = models / "brightness"
@@ -303,19 +291,6 @@ def test_remote_file_systems_are_known(tmp_path, path, remote):
 
 
 # Promotion
-
-
-def command(*arguments, models):
-    done = subprocess.run(
-        [sys.executable, "-m", "app", *arguments, "--models-dir", str(models)],
-        cwd=ROOT,
-        env=own_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, (done.stdout + done.stderr).strip()
 
 
 def answers(service, **headers):

@@ -12,8 +12,8 @@ import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
 from app.contract.strings import length_prefixed
-from tests.e2e.test_cli import run
 from tests.support.bare_models import write_graph
+from tests.support.commands import run
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.model_state import reason

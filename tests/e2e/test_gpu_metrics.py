@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.test_cli import run
+from tests.support.commands import run
 from tests.support.gpus import WITH_GPUS
 from tests.support.nvml.pynvml import GIB
 from tests.support.service import Service

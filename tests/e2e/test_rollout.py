@@ -11,8 +11,10 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_follow import answers, command, publish
+from tests.e2e.test_follow import answers
+from tests.support.commands import command
 from tests.support.model_state import entry, serving, shadow
+from tests.support.models_directory import publish, write_policy
 from tests.support.service import wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model
 
@@ -24,11 +26,6 @@ def models(tmp_path):
     directory = tmp_path / "models"
     write_brightness_model(directory)
     return directory
-
-
-def write_policy(models, rollout, *, name="brightness", **labels):
-    policy = {"version_labels": labels or {"stable": 1, "canary": 2}, "rollout": rollout}
-    (models / name / "serving.json").write_text(json.dumps(policy))
 
 
 def read_policy(models, name="brightness"):

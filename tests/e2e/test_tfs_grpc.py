@@ -7,11 +7,10 @@ from onnx import TensorProto, helper
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.e2e.test_every_dtype import ROWS
-from tests.e2e.test_follow import publish
-from tests.e2e.test_rollout import write_policy
 from tests.support.bare_models import write_graph
 from tests.support.images import png
 from tests.support.model_state import shadow
+from tests.support.models_directory import publish, write_policy
 from tests.support.service import Service, running, starting, wait_until
 from tests.support.tfs import (
     CLASSIFY,

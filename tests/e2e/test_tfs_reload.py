@@ -3,8 +3,8 @@
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_follow import publish
 from tests.support.bare_models import bare
+from tests.support.models_directory import publish
 from tests.support.service import starting
 from tests.support.tfs import model_spec, refusal
 from tests.support.tfs_service import TfsService
