@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
+from tests.support.http_requests import refused
 from tests.support.images import png, png_header
 
 GOOD = [[10, 20, 30, 40]] * 4
@@ -30,14 +31,6 @@ SEND_WORDS = (
 )
 SEND_FRAGILE = "model 'fragile' takes JSON (application/json) with 'index' (one int32)"
 NO_VERSION = "is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
-
-
-def refused(client, path, *, code=400, **body):
-    reply = client.post(path, **body)
-    assert reply.status_code == code, reply.text
-    assert reply.headers["content-type"] == "application/json"
-    assert reply.json().keys() == {"error"}
-    return reply.json()["error"]
 
 
 def predict(client, document, model="brightness", code=400):

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from tests.e2e.test_follow import answers
-from tests.e2e.test_rollout import ask, image
 from tests.support.commands import command
+from tests.support.http_requests import answers, ask, image
 from tests.support.model_state import entry, loads, serving, shadow
 from tests.support.models_directory import publish
 from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until

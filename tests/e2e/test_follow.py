@@ -14,6 +14,7 @@ from app.contract.manifest import write_manifest
 from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
 from tests.support.commands import command
+from tests.support.http_requests import answers
 from tests.support.model_state import entry, loads, serving
 from tests.support.models_directory import publish
 from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until
@@ -291,14 +292,6 @@ def test_remote_file_systems_are_known(tmp_path, path, remote):
 
 
 # Promotion
-
-
-def answers(service, **headers):
-    reply = service.client.post("/v2/models/brightness/infer", json=INFER, headers=headers)
-    return reply.json()["model_version"]
-
-
-INFER = {"inputs": [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", "data": [0] * 16}]}
 
 
 def test_promote_and_roll_back_by_command(service, models):

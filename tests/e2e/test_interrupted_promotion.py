@@ -9,8 +9,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.e2e.test_follow import answers
 from tests.support.commands import command
+from tests.support.http_requests import answers
 from tests.support.model_state import entry
 from tests.support.models_directory import publish
 from tests.support.mounts import needs_mount, on_small_disk, seen_by

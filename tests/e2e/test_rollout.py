@@ -11,14 +11,12 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_follow import answers
 from tests.support.commands import command
+from tests.support.http_requests import RANDOM, answers, ask, image
 from tests.support.model_state import entry, serving, shadow
 from tests.support.models_directory import publish, write_policy
 from tests.support.service import wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model
-
-RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -30,18 +28,6 @@ def models(tmp_path):
 
 def read_policy(models, name="brightness"):
     return json.loads((models / name / "serving.json").read_text())
-
-
-def image(level=None):
-    """One random image as a V2 request; of one grey if ``level`` says which."""
-    pixels = RANDOM.integers(0, 256, SIDE * SIDE) if level is None else np.full(SIDE * SIDE, level)
-    data = pixels.tolist()
-    return {"inputs": [{"name": "pixels", "shape": [1, SIDE, SIDE], "datatype": "UINT8", "data": data}]}
-
-
-def ask(client, body=None, headers=None, model="brightness"):
-    reply = client.post(f"/v2/models/{model}/infer", json=body or image(), headers=headers)
-    return reply.json().get("model_version") if reply.status_code == 200 else reply.status_code
 
 
 def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, models):

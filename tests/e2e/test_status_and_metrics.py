@@ -3,21 +3,11 @@
 import re
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.reply_schemas import SCHEMAS
 from tests.support.gpus import WITHOUT_GPUS
-from tests.support.service import Service, wait_until
+from tests.support.service import Service, sample, wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
-
-
-def sample(client, name, **labels):
-    """Value of one sample as a scrape sees it; 0 when it is not there."""
-    for family in text_string_to_metric_families(client.get("/metrics").text):
-        for found in family.samples:
-            if found.name == name and labels.items() <= found.labels.items():
-                return found.value
-    return 0
 
 
 def test_live_and_ready(tiny):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from tests.e2e.test_bad_input import refused
+from tests.support.http_requests import refused
 from tests.support.tiny_models import SIDE
 
 INFER = "/v2/models/brightness/infer"

@@ -185,3 +185,12 @@ def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
     for service in services:
         if service.process.returncode is None:
             assert service.stop() == 0
+
+
+def sample(client, name, **labels):
+    """Value of one sample as a scrape sees it; 0 when it is not there."""
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for found in family.samples:
+            if found.name == name and labels.items() <= found.labels.items():
+                return found.value
+    return 0
