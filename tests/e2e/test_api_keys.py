@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.test_connections import Line, head
+from tests.support.bare_connection import Line, head
 from tests.support.grpc_requests import pixels, refusal
 from tests.support.grpc_service import GrpcService
 from tests.support.service import ROOT, own_environment, wait_until

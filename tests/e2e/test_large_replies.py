@@ -13,7 +13,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_connections import Line
+from tests.support.bare_connection import Line
 from tests.support.memory import resident_mb
 from tests.support.responsiveness import MOST_SILENCE_S, longest_silence
 from tests.support.service import ROOT, Service, running, wait_until

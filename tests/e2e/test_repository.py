@@ -9,11 +9,11 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_v2_http import pixels
 from tests.support.images import png
 from tests.support.service import Service, address_of_this_machine, start_uvicorn
 from tests.support.tiny_inputs import PIXELS, expected
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
+from tests.support.triton_http import pixels
 
 KEY = "s3cret"
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.edge.grpc.health import HealthCheckRequest, HealthCheckResponse
-from tests.e2e.test_connections import Line, head
+from tests.support.bare_connection import Line, head
 from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model, write_verse_model

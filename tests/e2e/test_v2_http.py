@@ -12,17 +12,8 @@ from app import __version__
 from tests.support.service import Service
 from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import SIDE, write_rule_model
+from tests.support.triton_http import pixels, tensor
 from tests.support.triton_settings import settings_calls
-
-
-def tensor(name, values, datatype, *, binary=True, api=triton):
-    given = api.InferInput(name, list(values.shape), datatype)
-    given.set_data_from_numpy(values, binary_data=binary)
-    return given
-
-
-def pixels(values=PIXELS, *, binary=True):
-    return [tensor("pixels", values, "UINT8", binary=binary)]
 
 
 @pytest.fixture
