@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from tests.e2e.test_models_config import LABELS, NamedService, config, default
 from tests.support.bare_models import bare
 from tests.support.commands import ALWAYS, QUICK, run
 from tests.support.images import png
+from tests.support.named_models import LABELS, NamedService, config, default
 from tests.support.service import starting, wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 

@@ -7,15 +7,9 @@ import sys
 import pytest
 
 from tests.support.bare_models import bare
-from tests.support.service import ROOT, Service, own_environment, starting, wait_until
+from tests.support.named_models import LABELS, NamedService, config, default
+from tests.support.service import ROOT, own_environment, starting, wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
-
-
-class NamedService(Service):
-    """A service without a models directory of its own; ``models`` is that of the process, which is not served."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(None, *arguments, **options)
 
 
 @pytest.fixture
@@ -32,23 +26,9 @@ def store(tmp_path):
     return tmp_path / "store" / "numbers"
 
 
-def config(store, *, name="rule", more=""):
-    return (
-        f'model_config_list {{ config {{ name: "{name}" base_path: "{store}" model_platform: "tensorflow" {more} }} }}'
-    )
-
-
-LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
-
-
 def ask(service, path="rule"):
     reply = service.client.post(f"/v1/models/{path}:predict", json={"instances": [[1]]})
     return reply.json().get("predictions", reply.status_code)
-
-
-def default(service, name="rule"):
-    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]}
-    return service.client.post(f"/v2/models/{name}/infer", json=document).json()["model_version"]
 
 
 def test_names_policies_and_labels_are_followed(store, tmp_path, start):

@@ -6,8 +6,8 @@ from onnx import TensorProto, helper
 
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_every_dtype import ROWS
 from tests.support.bare_models import write_graph
+from tests.support.dtype_rows import ROWS
 from tests.support.images import png
 from tests.support.model_state import shadow
 from tests.support.models_directory import publish, write_policy

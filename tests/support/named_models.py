@@ -1,0 +1,24 @@
+"""Services of models outside the models directory, and their configuration files."""
+
+from tests.support.service import Service
+
+
+class NamedService(Service):
+    """A service without a models directory of its own; ``models`` is that of the process, which is not served."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(None, *arguments, **options)
+
+
+def config(store, *, name="rule", more=""):
+    return (
+        f'model_config_list {{ config {{ name: "{name}" base_path: "{store}" model_platform: "tensorflow" {more} }} }}'
+    )
+
+
+LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
+
+
+def default(service, name="rule"):
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]}
+    return service.client.post(f"/v2/models/{name}/infer", json=document).json()["model_version"]
