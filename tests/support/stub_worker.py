@@ -11,6 +11,8 @@ from pathlib import Path
 
 from app.runtime.engines.savedmodel_worker import serve
 
+STUB = (sys.executable, "-m", "tests.support.stub_worker")
+
 # Values of x: the process is killed while it runs the batch; the batch is refused; it never ends.
 DEADLY, REFUSED, ENDLESS = 99.0, 98.0, 97.0
 # Files next to the model: the process reports that it cannot load; it never reports anything.

@@ -23,8 +23,8 @@ from app.lifecycle.loading.loader import Loader
 from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import SavedModelBackend
-from tests.app.wiring.test_process_limits import STUB
 from tests.support.fakes import Observed
+from tests.support.stub_worker import STUB
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_rule_model, write_words_model
 
 FILES = ("manifest.json", "model.json", "vocabulary.txt", "golden.npz", "model.onnx")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from functools import partial
 
@@ -19,10 +18,9 @@ from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import GRACE_S, SavedModelBackend
 from app.telemetry.metrics import Metrics
 from tests.support.fakes import make_work
-from tests.support.stub_worker import ENDLESS
+from tests.support.stub_worker import ENDLESS, STUB
 from tests.support.tiny_models import write_rule_model
 
-STUB = (sys.executable, "-m", "tests.support.stub_worker")
 # The first batch of each process has that long.
 FIRST_S = 1.0
 

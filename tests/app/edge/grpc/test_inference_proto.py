@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from tests.support.proto_descriptors import enums, fields, names
 from tests.support.service import ROOT
 
 # In a process of its own: Triton's client registers the same names.
@@ -42,25 +43,6 @@ def theirs():
     service_pb2.DESCRIPTOR.CopyToProto(files[0])
     model_config_pb2.DESCRIPTOR.CopyToProto(files[1])
     return files
-
-
-def fields(messages, place=""):
-    """What decides the bytes of a message: per field its number, type, message type, whether it repeats, its oneof."""
-    found = {}
-    for message in messages:
-        name = f"{place}.{message.name}"
-        found[name] = "message"
-        for field in message.field:
-            oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
-            kind = field.type_name.replace(".atelier.triton.", ".inference.")
-            found[f"{name}.{field.name}"] = (field.number, field.type, kind, field.label, oneof)
-        found |= fields(message.nested_type, name)
-        found |= enums(message.enum_type, name)
-    return found
-
-
-def enums(found, place=""):
-    return {f"{place}.{each.name}.{value.name}": value.number for each in found for value in each.value}
 
 
 def methods(file):
@@ -100,13 +82,3 @@ def test_the_generated_module_holds_what_the_proto_file_says(both, place):
     held = {method.name for service in file.service for method in service.method}
     held |= names(file.message_type, file.enum_type)
     assert said == held
-
-
-def names(messages, enum_types):
-    found = {each.name for each in enum_types} | {value.name for each in enum_types for value in each.value}
-    for message in messages:
-        if not message.options.map_entry:
-            assert isinstance(message, DescriptorProto)
-            found |= {message.name, *(field.name for field in message.field)}
-            found |= names(message.nested_type, message.enum_type)
-    return found

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.app.edge.grpc.test_inference_proto import enums, fields, names
+from tests.support.proto_descriptors import enums, fields, names
 from tests.support.service import ROOT
 from tests.support.tfs import real_client
 
