@@ -8,9 +8,8 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
-from tests.training.fit.test_fit import train
 from tests.training.loading import load
-from tests.training.tiny import Given, number_recipe, plane_points
+from tests.training.tiny import Given, number_recipe, plane_points, train
 from training.data.number_batches import NumberFeed
 from training.data.pipelines import NumberPipeline
 from training.data.settings import Span

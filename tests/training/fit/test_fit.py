@@ -11,18 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.tiny import build_bag, image_recipe, text_recipe
+from tests.training.tiny import build_bag, image_recipe, text_recipe, train
 from training.errors import SettingRefused, TrainingDiverged
 from training.fit.callbacks import AveragedWeights, read_weights
-from training.fit.fit import fit
 from training.recipe.recipe import Fitting, Optimizer, Schedule, Stage
-
-
-def train(recipe, directory, console):
-    directory.mkdir(exist_ok=True)
-    splits = recipe.data.load()
-    feed = recipe.pipeline.bind(splits.train, classes=2)
-    return fit(recipe, feed, splits, directory=directory, console=console)
 
 
 def history(directory: Path) -> list[dict[str, str]]:
@@ -166,8 +158,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from tests.training.tiny import image_recipe
-from tests.training.fit.test_fit import interrupted_recipe, train
+from tests.training.fit.test_fit import interrupted_recipe
+from tests.training.tiny import train
 from training.environment import quiet_tensorflow
 quiet_tensorflow()
 train(interrupted_recipe(), Path(sys.argv[1]), Console())

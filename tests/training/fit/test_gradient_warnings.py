@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.training.fit.test_fit import train
-from tests.training.tiny import build_bag, image_recipe, number_recipe, text_recipe
+from tests.training.tiny import build_bag, image_recipe, number_recipe, text_recipe, train
 from training.fit.callbacks import read_weights
 from training.fit.gradient_warnings import Look, warnings_of
 from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Stage

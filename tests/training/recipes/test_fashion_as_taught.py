@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.contract.tensor_spec import TensorSpec
-from tests.training.datasets.test_fashion_mnist import write_makers_files
+from tests.training.makers_files import write_makers_files
 from training.data.settings import Span
 from training.fit.fit import fit
 from training.network.optimizers import build_optimizer
