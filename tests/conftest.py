@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def tiny(tiny_models):
     service = Service(tiny_models, "--log-level", "debug")
     yield service.client
     assert service.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A folder with one file for each kind of model of other tools. Do not write into it."""
+    from tests.support.saved_by_others import save_models
+    from training.environment import quiet_tensorflow
+
+    quiet_tensorflow()
+    folder = tmp_path_factory.mktemp("saved")
+    with warnings.catch_warnings(action="ignore"):  # of the libraries that save
+        save_models(folder)
+    return folder
 
 
 def pytest_configure(config):

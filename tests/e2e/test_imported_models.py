@@ -11,7 +11,6 @@ import pytest
 from tests.support.images import png
 from tests.support.readme import code, commands
 from tests.support.service import ROOT, Service, own_environment
-from tests.training.importing.conftest import saved  # noqa: F401 - a fixture
 
 PAGE = ROOT / "docs/how-to/bring-a-model.md"
 
@@ -26,7 +25,7 @@ def python(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def models(saved, tmp_path_factory):  # noqa: F811
+def models(saved, tmp_path_factory):
     folder = tmp_path_factory.mktemp("imported")
     (folder / "labels.txt").write_text("red\ngreen\nblue\n")
     (folder / "moods.txt").write_text("bad\ngood\n")
@@ -86,7 +85,7 @@ def test_lines_are_scored_by_a_model_of_strings_here_and_by_a_service(service, m
         assert all(line.split(",")[1] in {"good", "bad"} and line.endswith(",") for line in lines[1:])
 
 
-def test_models_says_that_a_model_was_imported(saved, tmp_path):  # noqa: F811
+def test_models_says_that_a_model_was_imported(saved, tmp_path):
     python("-m", "training", "import", str(saved / "old.keras"), "--name", "old", "--publish", cwd=tmp_path)
     printed = python("-m", "app", "models", cwd=tmp_path)
     assert "measured  nothing here; it was imported" in printed

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.training.importing.conftest import write_onnx
+from tests.support.saved_by_others import write_onnx
 
 
 @pytest.fixture
