@@ -14,15 +14,8 @@ from tests.support.tiny_models import write_brightness_model, write_rule_model
 
 
 @pytest.fixture
-def source(tmp_path):
-    return tmp_path / "source"
-
-
-@pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
+def models(empty_models):
+    return empty_models
 
 
 def test_bare_and_verified_versions_serve_next_to_each_other(source, models, start):

@@ -6,28 +6,21 @@ import re
 import numpy as np
 import pytest
 
-from tests.support.bare_models import bare
 from tests.support.commands import ALWAYS, QUICK, run
 from tests.support.images import png
-from tests.support.named_models import LABELS, NamedService, config, default
-from tests.support.service import starting, wait_until
-from tests.support.tiny_models import write_brightness_model, write_rule_model
+from tests.support.named_models import LABELS, NamedService, config, default, write_store
+from tests.support.service import start_fixture, wait_until
+from tests.support.tiny_models import write_brightness_model
 
 ONLY_FIRST = "model_version_policy { specific { versions: 1 } }"
 
 
-@pytest.fixture
-def start():
-    yield from starting(NamedService)
+start = start_fixture(NamedService)
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Two versions of a model, in a directory of another name than the model."""
-    written = write_rule_model(tmp_path / "source")
-    for version in (1, 2):
-        bare(tmp_path / "store", written, name="numbers", version=version)
-    return tmp_path / "store" / "numbers"
+    return write_store(tmp_path, versions=(1, 2))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.support.grpc_requests import good, pixels, refusal, request, tensor
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.memory import reset_peak, resident_mb
-from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, starting, wait_until
+from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, start_fixture, wait_until
 from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
@@ -62,10 +62,7 @@ def client(service):
     return service.triton
 
 
-@pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    yield from starting(GrpcService)
+start = start_fixture(GrpcService)
 
 
 @pytest.fixture

@@ -7,23 +7,16 @@ import sys
 import pytest
 
 from tests.support.bare_models import bare
-from tests.support.named_models import LABELS, NamedService, config, default
-from tests.support.service import ROOT, own_environment, starting, wait_until
-from tests.support.tiny_models import write_brightness_model, write_rule_model
+from tests.support.named_models import LABELS, NamedService, config, default, write_store
+from tests.support.service import ROOT, own_environment, start_fixture, wait_until
+from tests.support.tiny_models import write_brightness_model
 
-
-@pytest.fixture
-def start():
-    yield from starting(NamedService)
+start = start_fixture(NamedService)
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Three versions of a model outside of any models directory."""
-    written = write_rule_model(tmp_path / "source")
-    for version in (1, 2, 3):
-        bare(tmp_path / "store", written, name="numbers", version=version)
-    return tmp_path / "store" / "numbers"
+    return write_store(tmp_path, versions=(1, 2, 3))
 
 
 def ask(service, path="rule"):

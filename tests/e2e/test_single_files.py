@@ -16,10 +16,8 @@ from tests.support.tiny_models import write_brightness_model
 
 
 @pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
+def models(empty_models):
+    return empty_models
 
 
 def graph(tmp_path, slope):

@@ -6,7 +6,7 @@ import pytest
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.support.bare_models import write_names_model
 from tests.support.memory import reset_peak, resident_mb
-from tests.support.service import running, starting
+from tests.support.service import running, start_fixture
 from tests.support.tfs import (
     CLASSIFY,
     PREDICTION,
@@ -52,9 +52,7 @@ def client(service):
     np.testing.assert_allclose(numbers(reply.outputs["probabilities"]), expected(PIXELS), atol=1e-6)
 
 
-@pytest.fixture
-def start():
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def test_an_unknown_model_version_or_label(client):

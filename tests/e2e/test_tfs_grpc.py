@@ -11,7 +11,7 @@ from tests.support.dtype_rows import ROWS
 from tests.support.images import png
 from tests.support.model_state import shadow
 from tests.support.models_directory import publish, write_policy
-from tests.support.service import Service, running, starting, wait_until
+from tests.support.service import Service, running, start_fixture, wait_until
 from tests.support.tfs import (
     CLASSIFY,
     MODEL,
@@ -57,10 +57,7 @@ def client(service):
     return service.tfs
 
 
-@pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def classes(classification):

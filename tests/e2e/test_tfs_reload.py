@@ -5,7 +5,7 @@ import pytest
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.support.bare_models import bare
 from tests.support.models_directory import publish
-from tests.support.service import starting
+from tests.support.service import start_fixture
 from tests.support.tfs import model_spec, refusal
 from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import PIXELS
@@ -24,9 +24,7 @@ def models(tmp_path):
     return directory
 
 
-@pytest.fixture
-def start():
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def config(*names, **fields):

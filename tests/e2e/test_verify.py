@@ -19,15 +19,8 @@ ANSWERS = 2 * INPUTS - 1
 
 
 @pytest.fixture
-def source(tmp_path):
-    return tmp_path / "source"
-
-
-@pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
+def models(empty_models):
+    return empty_models
 
 
 @pytest.fixture

@@ -1,6 +1,16 @@
 """Services of models outside the models directory, and their configuration files."""
 
+from tests.support.bare_models import bare
 from tests.support.service import Service
+from tests.support.tiny_models import write_rule_model
+
+
+def write_store(tmp_path, *, versions):
+    """Write versions of the rule model into a directory named "numbers", outside any models directory; return it."""
+    written = write_rule_model(tmp_path / "source")
+    for version in versions:
+        bare(tmp_path / "store", written, name="numbers", version=version)
+    return tmp_path / "store" / "numbers"
 
 
 class NamedService(Service):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 # Root without the capabilities by which permissions do not count for it.
@@ -135,11 +136,7 @@ class Service:
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of the only sample of that name with those labels; 0 without one."""
-        for family in text_string_to_metric_families(self.client.get("/metrics").text):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    return float(sample.value)
-        return 0.0
+        return sample(self.client, name, **labels)
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -187,10 +184,20 @@ def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
             assert service.stop() == 0
 
 
-def sample(client, name, **labels):
-    """Value of one sample as a scrape sees it; 0 when it is not there."""
+def start_fixture(kind: type[Service]) -> Any:
+    """``start = start_fixture(kind)`` in a test file: a fixture that starts services and checks that they end with 0."""
+
+    @pytest.fixture
+    def start() -> Iterator[Callable[..., Service]]:
+        yield from starting(kind)
+
+    return start
+
+
+def sample(client: httpx.Client, name: str, **labels: str) -> float:
+    """The value of the first sample of that name with those labels in /metrics; 0 without one."""
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for found in family.samples:
             if found.name == name and labels.items() <= found.labels.items():
-                return found.value
-    return 0
+                return float(found.value)
+    return 0.0
