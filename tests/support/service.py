@@ -185,7 +185,7 @@ def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
 
 
 def start_fixture(kind: type[Service]) -> Any:
-    """``start = start_fixture(kind)`` in a test file: a fixture that starts services and checks that they end with 0."""
+    """A fixture that starts services and checks that they exit with 0: ``start = start_fixture(kind)`` in a test."""
 
     @pytest.fixture
     def start() -> Iterator[Callable[..., Service]]:
