@@ -38,7 +38,7 @@ def headings(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_every_file_and_heading_that_a_document_links_to_is_there(path):
+def test_every_file_and_heading_that_a_document_links_to_exists(path):
     for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
         linked = (path.parent / target).resolve() if target else path
         assert linked.exists(), target

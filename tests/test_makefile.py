@@ -32,7 +32,7 @@ def test_a_second_run_has_nothing_to_install(stamp):
 
 
 @pytest.mark.parametrize(("target", "size"), [("serve", "about 0.3 GB"), ("test", "about 1.0 GB")])
-def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
+def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
     printed = make("-n", target, f"VENV={tmp_path / 'venv'}").stdout
     announced, _, installed = printed.partition(f"{size} to download; this takes some minutes.")
     assert "pip install" not in announced
@@ -41,7 +41,7 @@ def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client", "tfs-client"])
-def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
+def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
     assert f"build/{name}-venv/bin/python -m pip install" in printed
     assert f"touch build/{name}-venv/.installed" in printed
@@ -126,7 +126,7 @@ def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):
         ([{"name": "a", "skip_reason": "unknown"}], 3, "NOT checked, the index of vulnerabilities does not answer"),
     ],
 )
-def test_an_audit_that_could_not_look_is_not_taken_for_a_clean_one(tmp_path, packages, code, said):
+def test_an_audit_that_failed_to_run_is_not_reported_as_clean(tmp_path, packages, code, said):
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
     command = [sys.executable, str(ROOT / "deploy/supply_chain.py"), "audit", str(report)]

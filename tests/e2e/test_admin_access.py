@@ -145,7 +145,7 @@ def admin_address(service):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_admin_routes_on_a_port_of_their_own_are_answered_there_alone(models, start, workers):
+def test_admin_routes_on_a_separate_port_are_answered_only_there(models, start, workers):
     service = start(models, "--admin-bind", "127.0.0.1:0", "--workers", workers)
     with httpx.Client(base_url=f"http://{admin_address(service)}", timeout=30) as admin:
         refused = service.client.post(LOAD)
@@ -187,7 +187,7 @@ def test_the_socket_of_a_service_that_runs_is_not_taken_that_of_one_that_was_kil
     start(models, "--admin-bind", address)
 
 
-def test_with_a_listener_of_their_own_admin_calls_over_grpc_are_closed(models):
+def test_with_a_separate_admin_listener_admin_calls_over_grpc_are_refused(models):
     service = GrpcService(models, "--admin-bind", "127.0.0.1:0")
     try:
         code, details = refusal(service.triton.load_model, "brightness")

@@ -80,7 +80,7 @@ def test_inference_needs_a_key_for_it(service, keys, body):
         assert predict(service.client, keys["infer"], body, name=name).status_code == answered
 
 
-def test_an_unknown_model_is_not_told_from_a_known_one_without_a_key(service):
+def test_without_a_key_an_unknown_model_gets_the_same_answer_as_a_known_one(service):
     assert service.client.post("/v2/models/no-such-model/infer", json={}).status_code == 401
 
 
@@ -116,7 +116,7 @@ def test_the_admin_key_is_sent_like_any_other(service):
         service.triton.load_model("brightness", headers={name: value})
 
 
-def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
+def test_a_key_that_is_used_too_often_gets_429_with_retry_after(service, keys):
     assert predict(service.client, keys["slow"]).status_code == 200
     refused = predict(service.client, keys["slow"])
     assert refused.status_code == 429
@@ -125,7 +125,7 @@ def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
 
 
 def test_a_large_request_counts_once(service, keys):
-    """It begins on the short way through the service and is handed to the long one."""
+    """It starts on the short way through the service and is handed to the long one."""
     assert predict(service.client, keys["large"], LARGE).status_code == 413  # more instances than fit the queue
     assert predict(service.client, keys["large"], LARGE).status_code == 429
 

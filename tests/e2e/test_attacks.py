@@ -113,7 +113,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("build", "says"), HOSTILE.values(), ids=HOSTILE)
-def test_a_file_that_says_little_and_costs_much_is_refused_in_any_protocol(service, build, says):
+def test_a_small_file_that_is_costly_to_decode_is_refused_in_every_protocol(service, build, says):
     bomb = build()
     tensor = len(bomb).to_bytes(4, "little") + bomb
     declared = {"name": "pixels", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(tensor)}}

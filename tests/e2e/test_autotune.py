@@ -43,7 +43,7 @@ def test_a_dry_run_prints_the_choice_and_writes_nothing(tmp_path):
     assert not (directory / "serving.json").exists()
 
 
-def test_a_limit_that_nothing_meets_is_said_and_nothing_is_written(tmp_path):
+def test_a_limit_that_nothing_meets_is_reported_and_nothing_is_written(tmp_path):
     directory = write_brightness_model(tmp_path).parent
     result = run("autotune", "brightness", "--p99-ms", NEVER, *QUICK, "--models-dir", tmp_path)
     assert result.returncode == 1

@@ -35,7 +35,7 @@ def test_bare_and_verified_versions_serve_next_to_each_other(source, models, sta
     service.says("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
 
 
-def test_what_model_json_would_say_comes_from_the_graph(source, models, start):
+def test_without_model_json_the_signature_comes_from_the_graph(source, models, start):
     bare(models, write_rule_model(source))
     service = start(models)
     metadata = service.client.get("/v2/models/rule").json()
@@ -194,7 +194,7 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
         ([("x", TensorProto.BFLOAT16, ["batch"])], "input 'x' is a tensor(bfloat16); tensors of bool, uint8"),
     ],
 )
-def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, models, start, inputs, error):
+def test_a_graph_that_cannot_be_served_reports_the_reason_and_the_others_serve(source, models, start, inputs, error):
     bare(models, write_rule_model(source))
     [(_, element, shape)] = inputs
     write_graph(models, "odd", [helper.make_node("Identity", ["x"], ["y"])], inputs, [("y", element, shape)])
@@ -205,7 +205,7 @@ def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, mod
     assert error in why
 
 
-def test_what_is_no_graph_is_refused(models, start):
+def test_a_file_that_is_not_a_graph_is_refused(models, start):
     directory = models / "broken" / "1"
     directory.mkdir(parents=True)
     (directory / "model.onnx").write_bytes(b"not a graph")

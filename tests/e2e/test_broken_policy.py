@@ -113,7 +113,7 @@ def test_a_file_that_asks_for_what_cannot_be_had_is_as_broken(start, models, tex
     assert reason in entry(again, 1)["reason"]
 
 
-def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_as_the_file_said_last(start, models):
+def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_with_the_last_valid_file(start, models):
     break_it(models, '{"version_labels": {"stable": 1}}')
     assert start(models).stop() == 0
     break_it(models, '{"batching": {"length_buckets": [4]}}')
@@ -126,7 +126,7 @@ def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_as
     assert answers(service) == "1"
 
 
-def test_what_is_published_while_the_file_is_broken_serves_as_it_said_last(start, models):
+def test_a_version_published_while_the_file_is_broken_serves_with_the_last_valid_file(start, models):
     break_it(models, "{}")
     service = start(models)
     break_it(models)
@@ -146,7 +146,7 @@ def test_without_serving_json_nothing_is_kept(start, models):
     wait_until(lambda: not (models / "brightness" / KEPT).exists())
 
 
-def test_commands_beside_the_service_keep_nothing(models):
+def test_commands_that_run_next_to_the_service_keep_no_copy(models):
     break_it(models, "{}")
     assert command("promote", "brightness", "1", models=models)[0] == 0
     assert command("models", models=models)[0] == 0
@@ -175,7 +175,7 @@ def test_a_worker_that_is_replaced_while_the_file_is_broken_serves(models):
         assert service.stop() == 0
 
 
-def test_where_nothing_can_be_written_a_broken_file_costs_the_next_start_and_the_log_says_so(start, models):
+def test_without_write_permission_a_broken_file_prevents_the_next_start_and_the_log_warns(start, models):
     break_it(models, '{"version_labels": {"stable": 1}}')
     (models / "brightness").chmod(0o555)
     try:

@@ -196,7 +196,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistake, command):
 
 
 @pytest.mark.parametrize("command", ["predict", "score", "rollback"])
-def test_the_other_commands_say_the_same(tmp_path, command):
+def test_the_other_commands_print_the_same_error(tmp_path, command):
     (tmp_path / "x.csv").write_text("x\n1\n")
     arguments = [str(tmp_path / each) if str(each).endswith(".csv") else each for each in COMMANDS[command]]
     options, error = MISTAKES["a file that is not there"]
@@ -221,7 +221,7 @@ def test_a_model_that_is_not_named_is_one_sentence(store, tmp_path, command):
 
 
 @pytest.mark.parametrize("by", ["file", "option"])
-def test_models_says_what_has_no_version(tmp_path, by):
+def test_models_names_models_without_a_version(tmp_path, by):
     empty = tmp_path / "empty"
     empty.mkdir()
     options = named(empty, tmp_path, by=by, name="rule")

@@ -252,12 +252,12 @@ def test_a_body_announced_too_large_gets_its_refusal_while_it_is_sent(line, path
     assert line.reply() == (413, {"error": "body of 99999999 bytes; at most 16777216 are accepted"})
 
 
-def test_a_client_that_asks_first_is_not_told_to_continue_with_a_body_that_is_too_large(line):
+def test_expect_continue_with_too_large_a_body_is_refused_without_100_continue(line):
     line.send(head("Expect: 100-continue\r\n", length=99_999_999))
     assert line.reply()[0] == 413
 
 
-def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_for_ever(bounded):
+def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_forever(bounded):
     with Line(bounded.url) as line:
         line.send(head("Transfer-Encoding: chunked\r\n", length=None))
         assert line.is_closed_under(b"10000\r\n" + bytes(65_536) + b"\r\n")
@@ -291,7 +291,7 @@ def test_an_inflated_prompt_shares_that_room(tmp_path, start):
     assert "the bodies of unanswered requests hold" in reply.json()["error"]
 
 
-def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded):
+def test_one_connection_more_than_the_limit_is_refused_with_an_answer(bounded):
     bounded.client.close()
     bounded.client = httpx.Client(base_url=bounded.url, timeout=30)
     lines = []
@@ -323,7 +323,7 @@ def test_a_head_that_does_not_arrive_is_refused(bounded):
         assert line.reply() is None
 
 
-def test_a_connection_that_says_nothing_is_closed(bounded):
+def test_an_idle_connection_is_closed(bounded):
     with Line(bounded.url) as line:
         assert line.reply() is None
 

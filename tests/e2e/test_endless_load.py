@@ -1,4 +1,4 @@
-"""A load that does not end concerns its own model alone: not the others, not readiness for ever, not the shutdown."""
+"""A load that does not end concerns its own model alone: not the others, not readiness forever, not the shutdown."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ def test_ready_waits_for_it_no_longer_than_the_timeout(start, tmp_path):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_meanwhile_others_load_and_follow_and_the_service_ends_in_time(start, tmp_path, workers):
+def test_other_models_load_and_follow_during_it_and_the_service_ends_in_time(start, tmp_path, workers):
     """Also with a client waiting for the load, and with one that has left."""
     models = tmp_path / "models"
     write_endless_model(models, name="a-endless")

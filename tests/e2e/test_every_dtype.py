@@ -155,7 +155,7 @@ def test_a_number_that_the_type_cannot_hold_is_refused(service, dtype, value, er
     assert error in reply.json()["error"]
 
 
-def test_true_and_false_are_no_numbers(service):
+def test_true_and_false_are_not_numbers(service):
     columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns["in_int32"] = [[True, False], [True, False]]
     reply = service.client.post(PATH, json={"inputs": columns})

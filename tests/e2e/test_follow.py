@@ -122,7 +122,7 @@ def _a_directory(directory):
     ],
     ids=["wrong hash", "missing file", "broken manifest", "no graph", "no contract", "a directory", "golden mismatch"],
 )
-def test_a_bad_version_is_refused_once_and_the_old_one_goes_on(service, models, spoil, reason):
+def test_a_bad_version_is_refused_once_and_the_old_one_keeps_serving(service, models, spoil, reason):
     with under_load(service) as codes:
         publish(models, 2, spoil)
         wait_until(lambda: loads(service, "refused") == 1)
@@ -157,7 +157,7 @@ def test_a_version_that_is_copied_file_by_file_serves_when_it_is_complete(servic
     wait_until(lambda: serving(service) == ["2"])
 
 
-def test_a_version_that_was_refused_for_serving_json_is_tried_again_when_that_is_mended(start, models):
+def test_a_version_that_was_refused_for_serving_json_is_retried_when_the_file_is_fixed(start, models):
     path = models / "brightness" / "serving.json"
     path.write_text('{"batching": {"length_buckets": [4]}}')
     service = start(models)  # the other model serves
@@ -173,7 +173,7 @@ def test_a_version_that_was_refused_for_serving_json_is_tried_again_when_that_is
     assert answers(service) == "1"
 
 
-def test_a_version_that_goes_on_changing_is_tried_less_and_less_often(service, models):
+def test_a_version_that_keeps_changing_is_retried_less_and_less_often(service, models):
     publish(models, 2, _flip_a_byte)
     wait_until(lambda: loads(service, "refused") == 1)
     began = time.monotonic()
@@ -205,7 +205,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert service.metric("atelier_serving_json_broken", model="brightness") == 0
     path.unlink()
     wait_until(lambda: serving(service) == ["2"])
-    # Version 1 is retired now: a file that is broken and mended asks for it again, and gets it.
+    # Version 1 is retired now: a file that is broken and fixed asks for it again, and gets it.
     path.write_text('{"x": 1}')
     wait_until(lambda: "unknown key 'x'" in service.log)
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
@@ -214,7 +214,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     service.says("the default version is 1 (previously 2)")
 
 
-def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):
+def test_new_models_appear_and_a_removed_one_keeps_serving(service, models):
     staged = write_brightness_model(models.parent / "staging", name="new").parent
     staged.rename(models / "new")
     wait_until(lambda: serving(service, "new") == ["1"])
@@ -237,7 +237,7 @@ def test_the_older_version_serves_when_the_newest_is_removed(service, models):
     assert set(codes) == {200}
 
 
-def test_an_unloaded_model_stays_unloaded_whatever_is_published(service, models):
+def test_an_unloaded_model_stays_unloaded_when_versions_are_published(service, models):
     service.client.post("/v2/repository/models/brightness/unload").raise_for_status()
     publish(models, 2)
     touch_another_model(service, models)
@@ -369,7 +369,7 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     assert reply.status_code == 400
     assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
     assert not (models / "brightness" / "serving.json").exists()
-    # By command the file says so, and the service keeps to what it has.
+    # By command the file reports it, and the service keeps to what it has.
     assert command("promote", "brightness", "2", models=models)[0] == 0
     wait_until(lambda: "label 'stable' names version 2, which does not serve" in service.log)
     assert answers(service) == "1"
@@ -401,12 +401,12 @@ def test_a_promotion_that_cannot_be_written_changes_nothing(service, models):
     assert answers(service) == "2"
 
 
-def test_a_promotion_that_is_written_and_cannot_be_followed_says_so(start, models):
+def test_a_promotion_that_is_written_and_cannot_be_followed_is_reported(start, models):
     publish(models, 2)
     path = models / "brightness" / "serving.json"
     path.write_text('{"version_labels": {"stable": 1, "old": 1}}')
     service = start(models, "--watch", "off")
-    _flip_a_byte(models / "brightness" / "1")  # it serves from memory, and cannot be loaded anew
+    _flip_a_byte(models / "brightness" / "1")  # it serves from memory, and cannot be loaded again
     path.write_text('{"version_labels": {"stable": 1, "old": 1}, "instances": 2}')
     promote = "/v2/repository/models/brightness/promote"
     reply = service.client.post(promote, json={"version": 2})

@@ -164,7 +164,7 @@ def picture(value):
     return png(np.full((8, 6), value, np.uint8))
 
 
-def test_a_saved_model_serves_with_what_its_signature_says(service):
+def test_a_saved_model_serves_with_its_own_signature(service):
     metadata = service.client.get("/v2/models/line").json()
     assert metadata["platform"] == "tensorflow_savedmodel"
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
@@ -297,7 +297,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(service, kind):
     assert says in why
 
 
-def test_a_fifo_is_no_version(service):
+def test_a_fifo_is_not_a_version(service):
     assert service.client.get("/v1/models/fifo").status_code == 404
 
 

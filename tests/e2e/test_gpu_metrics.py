@@ -54,7 +54,7 @@ def test_devices_show_the_memory_of_each_gpu(tmp_path):
     ]
 
 
-def test_a_gpu_that_tells_nothing_breaks_neither_metrics_nor_devices(tmp_path):
+def test_a_gpu_without_values_breaks_neither_metrics_nor_devices(tmp_path):
     with serving(tmp_path, FAKE_NVML_LOST="1") as service:
         reply = service.client.get("/metrics")
         assert reply.status_code == 200
@@ -63,7 +63,7 @@ def test_a_gpu_that_tells_nothing_breaks_neither_metrics_nor_devices(tmp_path):
         assert service.client.get("/v2/devices").status_code == 200
 
 
-def test_without_a_gpu_there_are_no_such_metrics(tmp_path):
+def test_without_a_gpu_there_are_no_gpu_metrics(tmp_path):
     with serving(tmp_path, CUDA_VISIBLE_DEVICES="") as service:
         assert "atelier_gpu_" not in service.client.get("/metrics").text
 

@@ -468,7 +468,7 @@ def test_a_message_over_the_limit_is_refused_by_its_size(tiny_models, start):
     assert service.triton.infer("brightness", pixels(PIXELS)).as_numpy("probabilities").shape == (5, 2)
 
 
-def test_more_rows_than_the_queue_ever_holds_are_an_invalid_argument(tmp_path, start):
+def test_more_rows_than_fit_into_the_queue_are_an_invalid_argument(tmp_path, start):
     directory = write_brightness_model(tmp_path)
     (directory.parent / "serving.json").write_text('{"batching": {"max_queue_rows": 4}}')
     code, found = refusal(start(tmp_path).triton.infer, "brightness", pixels())

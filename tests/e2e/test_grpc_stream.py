@@ -179,7 +179,7 @@ def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin)
     asked.put(None)
 
 
-def test_a_client_that_reads_nothing_is_disconnected_and_holds_little(tmp_path, begin):
+def test_a_client_that_does_not_read_is_disconnected_and_uses_little_memory(tmp_path, begin):
     write_brightness_model(tmp_path)
     service = begin(tmp_path, environment={"ATELIER_SEND_TIMEOUT_S": "1"})
     reset_peak(service)

@@ -93,7 +93,7 @@ def test_http_1_0_is_answered_and_closed(connection):
     assert connection.read() == b""
 
 
-def test_a_client_that_asks_first_is_told_to_continue(connection):
+def test_expect_continue_is_answered_with_100_continue(connection):
     whole = request(OCTETS + "Expect: 100-continue\r\n")
     head, body = whole[: -len(BODY)], whole[-len(BODY) :]
     send(connection, head)

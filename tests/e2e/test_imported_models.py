@@ -85,13 +85,13 @@ def test_lines_are_scored_by_a_model_of_strings_here_and_by_a_service(service, m
         assert all(line.split(",")[1] in {"good", "bad"} and line.endswith(",") for line in lines[1:])
 
 
-def test_models_says_that_a_model_was_imported(saved, tmp_path):
+def test_models_shows_that_a_model_was_imported(saved, tmp_path):
     python("-m", "training", "import", str(saved / "old.keras"), "--name", "old", "--publish", cwd=tmp_path)
     printed = python("-m", "app", "models", cwd=tmp_path)
     assert "measured  nothing here; it was imported" in printed
 
 
-def test_the_page_does_what_it_says(tmp_path):
+def test_the_commands_of_the_page_work(tmp_path):
     """Its Python and its commands, in order, in an empty folder."""
     for block in code("python", PAGE):
         python("-W", "ignore", "-c", block, cwd=tmp_path)

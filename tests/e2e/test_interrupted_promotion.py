@@ -64,7 +64,7 @@ def fill(models):
 @needs_mount
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("call", "body"), [("promote", {"version": 1}), ("rollback", {})])
-def test_a_route_on_a_full_disk_changes_nothing_and_says_so(models, workers, call, body):
+def test_a_route_on_a_full_disk_changes_nothing_and_reports_it(models, workers, call, body):
     service = Service(models, "--workers", str(workers), through=on_small_disk(models, size="1m"))
     asked = Workers(service, workers)
     there = seen_by(service.process.pid, models)
@@ -87,7 +87,7 @@ def test_a_route_on_a_full_disk_changes_nothing_and_says_so(models, workers, cal
 
 @needs_mount
 @pytest.mark.parametrize("arguments", [("promote", "brightness", "1"), ("rollback", "brightness")])
-def test_a_command_on_a_full_disk_changes_nothing_and_says_so(models, arguments):
+def test_a_command_on_a_full_disk_changes_nothing_and_reports_it(models, arguments):
     python = f'"{sys.executable}" -m app {" ".join(arguments)} --models-dir "{models}"'
     script = f"""
         cat /dev/zero > "{models}/fill" 2> /dev/null

@@ -102,7 +102,7 @@ def test_what_does_not_exist_is_404_and_loads_nothing_else(models, start):
     assert predict(service, "a", version=7).status_code == 404
 
 
-def test_a_model_that_does_not_load_says_why_and_is_not_tried_with_every_request(models, start):
+def test_a_model_that_does_not_load_reports_the_reason_and_is_not_retried_with_every_request(models, start):
     (models / "a" / "1" / "model.onnx").write_bytes(b"not a graph")
     service = start(models, "--load-models", "on-request")
     for _ in range(3):

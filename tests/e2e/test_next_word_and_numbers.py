@@ -178,7 +178,7 @@ def test_predict_prints_the_next_words(models, tmp_path):
     assert (code, text.split()) == (0, ["0.6364", "the"])
 
 
-def test_predict_says_that_numbers_are_not_text(models):
+def test_predict_refuses_numbers_as_text(models):
     code, text, error = run("predict", "rule", "10", "--models-dir", models)
     assert (code, text) == (2, "")
     assert error == "error: model 'rule' takes no images; it takes tensors: 'x' (float32 of shape (1,))\n"

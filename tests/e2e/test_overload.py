@@ -27,7 +27,7 @@ def service(tmp_path):
 
 
 def flood(service, count, *, path=SLOW, document=None):
-    """So many requests at once, each over a connection of its own: status codes and documents."""
+    """So many requests at once, each over its own connection: status codes and documents."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: service.client.post(path, json=document or BUSY), range(count)))
 

@@ -80,7 +80,7 @@ def test_the_index_of_ready_models_only(client, service):
     assert [entry["name"] for entry in reply.json()] == ["words"]
 
 
-def test_load_takes_a_version_that_was_published_meanwhile_and_retires_the_old_one(client, service, models):
+def test_load_loads_a_newly_published_version_and_retires_the_old_one(client, service, models):
     write_brightness_model(models, version=2, bias=50.0)
     assert serving_version(service) == ["1"]
     entry = {"name": "brightness", "version": "2", "state": "UNAVAILABLE", "reason": "not loaded"}
@@ -91,7 +91,7 @@ def test_load_takes_a_version_that_was_published_meanwhile_and_retires_the_old_o
     assert not client.is_model_ready("brightness", "1")
 
 
-def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, service, models):
+def test_load_of_a_refused_version_reports_the_reason_and_the_old_one_keeps_serving(client, service, models):
     flip_one_weight(write_brightness_model(models, version=2), "weights")
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("brightness")
@@ -109,7 +109,7 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
         client.load_model("brightness")
 
 
-def test_which_version_answers_requests_that_name_none_can_be_asked(client, service, models):
+def test_the_default_version_can_be_queried(client, service, models):
     def model():
         return service.client.get("/v2/repository/models/brightness").json()
 
@@ -263,7 +263,7 @@ def test_a_refused_version_that_was_removed_is_forgotten(client, service, models
     assert 'version="2",state' not in service.client.get("/metrics").text
 
 
-def test_a_policy_that_names_only_missing_versions_says_so_and_what_serves_goes_on(client, service, models):
+def test_a_policy_of_missing_versions_only_is_reported_and_the_loaded_version_keeps_serving(client, service, models):
     policy = models / "brightness" / "serving.json"
     policy.write_text('{"version_policy": {"specific": {"versions": [7]}}}')
     with pytest.raises(InferenceServerException) as caught:
@@ -355,7 +355,7 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
         ("{", "not JSON: "),
     ],
 )
-def test_a_mistake_in_serving_json_is_said_in_words(client, models, policy, error):
+def test_a_mistake_in_serving_json_is_reported_in_words(client, models, policy, error):
     path = models / "brightness" / "serving.json"
     path.write_text(policy)
     with pytest.raises(InferenceServerException) as caught:

@@ -150,7 +150,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     again = start(models)
     assert {ask(again.client) for _ in range(40)} == {"1"}
     assert shadow(again)["reason"].endswith(reason)
-    # Whoever promotes a version begins anew.
+    # Whoever promotes a version starts again.
     assert command("promote", "brightness", "1", models=models)[0] == 0
     wait_until(lambda: "2" in {ask(again.client) for _ in range(20)})
     assert "halted" not in read_policy(models)["rollout"]
@@ -174,7 +174,7 @@ def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it
     assert (shadow(service)["canary"], shadow(service)["state"]) == ("3", "running")
 
 
-def test_a_canary_that_turns_bad_late_is_halted_soon_and_removing_the_halt_begins_anew(start, models):
+def test_a_canary_that_fails_late_is_halted_soon_and_removing_the_halt_restarts_it(start, models):
     publish(models, 2)  # 150 is bright for version 1 and dark for version 2
     rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.5, "min_requests": 10}}
     write_policy(models, rollout)
@@ -271,7 +271,7 @@ def upload(service, path, document):
         yield finish
 
 
-def test_while_versions_are_loaded_anew_nobody_is_refused_and_every_user_keeps_a_version(start, models):
+def test_while_versions_are_loaded_again_nobody_is_refused_and_every_user_keeps_a_version(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 50, "sticky_header": "x-user"}})
     service = start(models, "--watch", "off")
@@ -293,7 +293,7 @@ def test_requests_that_still_arrive_delay_no_promotion_and_are_answered_by_the_v
         upload(service, "/v1/models/brightness/labels/stable:predict", pixels) as stable,
         upload(service, "/v2/models/brightness/infer", image()) as not_chosen,
     ):
-        for _ in range(20):  # by then both have begun
+        for _ in range(20):  # by then both have started
             ask(service.client)
         promoted = service.client.post("/v2/repository/models/brightness/promote", json={"version": 2})
         assert promoted.status_code == 200
@@ -339,7 +339,7 @@ def test_a_canary_that_does_not_load_changes_nothing(start, models):
         ),
     ],
 )
-def test_mistakes_in_the_policy_are_said_in_words(start, models, policy, error):
+def test_mistakes_in_the_policy_are_reported_in_words(start, models, policy, error):
     service = start(models)
     path = models / "brightness" / "serving.json"
     path.write_text(json.dumps(policy))

@@ -130,7 +130,7 @@ def test_a_version_whose_process_is_stopped_is_replaced(models):
         assert service.stop() == 0
 
 
-def test_a_version_with_one_format_is_run_by_its_backend_whatever_the_default_is(models):
+def test_a_version_with_one_format_is_run_by_its_backend_with_any_default(models):
     (models / TEXTS / "1" / "model.onnx").unlink()
     shutil.rmtree(models / IMAGES / "1" / "variables")
     (models / IMAGES / "1" / "saved_model.pb").unlink()
@@ -174,7 +174,7 @@ def test_only_the_batch_fails_in_which_a_process_hangs(models):
         assert service.stop() == 0
 
 
-def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_says_what_to_install(models, tmp_path):
+def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_names_what_to_install(models, tmp_path):
     stand_in = tmp_path / ".without-tensorflow"
     stand_in.mkdir()
     (stand_in / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")

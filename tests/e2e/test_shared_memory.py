@@ -230,7 +230,7 @@ def test_a_region_that_is_not_there_is_not_found_over_grpc(over_grpc, what):
     assert "NOT_FOUND" in str(caught.value.status())
 
 
-def test_what_is_no_region_is_refused_over_grpc(over_grpc):
+def test_a_name_without_a_region_is_refused_over_grpc(over_grpc):
     with pytest.raises(InferenceServerException, match="Unable to open shared memory region: 'absent-at-all'"):
         over_grpc.register_system_shared_memory("x", "absent-at-all", 4)
     with pytest.raises(InferenceServerException, match="CUDA shared memory is not supported"):

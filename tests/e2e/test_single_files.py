@@ -90,7 +90,7 @@ def test_next_to_a_directory_of_that_name_the_directory_counts(models, tmp_path,
     assert service.log.count("the directory brightness counts") == 1
 
 
-def test_what_is_not_a_regular_file_is_no_model(models, tmp_path, start):
+def test_only_a_regular_file_is_a_model(models, tmp_path, start):
     os.mkfifo(models / "fifo.onnx")
     (models / "directory.onnx").mkdir()
     (models / "gone.onnx").symlink_to("nowhere")

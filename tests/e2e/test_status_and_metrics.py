@@ -162,7 +162,7 @@ def test_a_version_that_requires_a_missing_gpu_is_refused_in_one_sentence(tmp_pa
     assert service.stop() == 0
 
 
-def test_a_service_without_the_requested_gpu_says_so_for_every_model(tmp_path):
+def test_a_missing_requested_gpu_is_reported_for_every_model(tmp_path):
     write_words_model(tmp_path)
     service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
     why = NO_GPU.format("cuda")
@@ -187,7 +187,7 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_again(tmp_path
     assert service.stop() == 0
 
 
-def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_models):
+def test_without_a_gpu_the_log_has_one_line_about_it_and_no_warning(tiny_models):
     service = Service(tiny_models, environment={"CUDA_VISIBLE_DEVICES": ""})
     if len(service.client.get("/v2/devices").json()["devices"]) == 1:
         assert service.log.count("no GPU was found; models with device 'auto' run on the CPU") == 1

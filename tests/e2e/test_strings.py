@@ -165,7 +165,7 @@ def test_v2_bad_strings(service, entry, error):
     assert error in reply.json()["error"]
 
 
-def test_bytes_that_are_no_strings(service):
+def test_bytes_that_are_not_a_list_of_strings(service):
     head = b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 7}}]}'
     headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}
     for tail, error in (

@@ -397,7 +397,7 @@ def test_an_example_that_breaks_a_rule(client, sent, error):
     assert refusal(client.Classify, request) == (INVALID, error)
 
 
-def test_examples_that_are_no_image_or_no_text(client):
+def test_examples_that_are_not_a_valid_image_or_text(client):
     request = pb.ClassificationRequest(model_spec=model_spec(), input=examples(example(image=[b"no image"])))
     code, found = refusal(client.Classify, request)
     assert code == INVALID
@@ -543,7 +543,7 @@ def test_megabytes_of_empty_fields_are_refused_before_they_are_parsed(service, c
     assert resident_mb(service, "VmHWM") - before < 100
 
 
-def test_more_rows_than_the_queue_ever_holds(tmp_path, start):
+def test_more_rows_than_fit_into_the_queue(tmp_path, start):
     directory = write_brightness_model(tmp_path)
     (directory.parent / "serving.json").write_text('{"batching": {"max_queue_rows": 4}}')
     code, found = refusal(start(tmp_path).tfs.predict, {"pixels": PIXELS})

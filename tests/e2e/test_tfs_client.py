@@ -41,7 +41,7 @@ def test_every_dtype_comes_back_as_it_was_sent(answers):
     assert answers["bfloat16"] == [[0], [-5]]
 
 
-def test_a_value_that_stands_for_many(answers):
+def test_one_value_repeated_for_all_elements(answers):
     assert answers["repeated"] == [[0], [0], [0]]
 
 

@@ -106,7 +106,7 @@ def test_strings_in_tensor_content_have_their_lengths_first(client):
     assert list(reply.outputs["out_string"].string_val) == elements
 
 
-def test_the_last_value_stands_for_all_that_are_missing_and_no_value_for_zeros(client):
+def test_the_last_value_fills_missing_elements_and_without_values_they_are_zero(client):
     reply = client.predict({"x": shaped("DT_FLOAT", (4, 1), float_val=[1, 2])}, "rule")
     assert reply.outputs["values"].float_val == [1, 3, 3, 3]
     assert client.predict({"x": shaped("DT_FLOAT", (2, 1))}, "rule").outputs["values"].float_val == [-1, -1]
@@ -177,7 +177,7 @@ def test_regress_answers_one_number_for_each_example(client):
     assert [each.value for each in reply.result.regressions] == [0, -5, 5]
 
 
-def test_a_feature_of_the_context_stands_for_those_that_an_example_does_not_have(client):
+def test_a_feature_of_the_context_is_used_where_an_example_does_not_have_it(client):
     sent = examples(example(), example(x=[1.0]), context=example(x=[0.5]))
     reply = client.Regress(pb.RegressionRequest(model_spec=model_spec("rule"), input=sent))
     assert [each.value for each in reply.result.regressions] == [0, 1]

@@ -137,7 +137,7 @@ def test_tls_below_1_2_is_refused(encrypted, certificates):
         assert tls.version() == "TLSv1.3"
 
 
-def test_without_a_valid_certificate_of_its_own_no_client_is_let_in(mutual, certificates):
+def test_a_client_without_a_valid_certificate_is_refused(mutual, certificates):
     known, unknown = certificates.signed("client"), certificates.signed("other", by="stranger")
     with client_of(mutual, certificates.ca, known) as client:
         assert client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200

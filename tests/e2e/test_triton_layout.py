@@ -166,7 +166,7 @@ def test_outputs_that_are_not_stated_are_not_answered(models, start):
     assert reply.json() == {"predictions": [[1.0], [2.0]]}
 
 
-def test_what_has_no_effect_is_said_in_one_line(models, start):
+def test_what_has_no_effect_is_reported_in_one_line(models, start):
     more = with_batching("preferred_batch_size: [ 2, 4 ] preserve_ordering: true") + 'parameters { key: "a" value { } }'
     write_scorer(models, more)
     service = start(models)

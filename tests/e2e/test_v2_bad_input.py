@@ -269,7 +269,7 @@ def test_an_unknown_model_and_version(tiny):
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", INFER), ("POST", "/v2/models/brightness"), ("PUT", "/v2")])
-def test_a_wrong_verb_says_which_is_right(tiny, verb, path):
+def test_a_wrong_verb_is_refused_with_the_right_one(tiny, verb, path):
     reply = tiny.request(verb, path)
     assert reply.status_code == 405
     assert reply.json()["error"].startswith("Method Not Allowed; use ")

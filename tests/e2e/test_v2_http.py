@@ -99,7 +99,7 @@ def test_config_of_a_text_model_shows_its_length_buckets(client):
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_json_and_binary_in_any_mixture_answer_alike(client, binary_in, binary_out):
+def test_json_and_binary_in_any_mixture_give_the_same_answers(client, binary_in, binary_out):
     outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary_out)]
     result = client.infer("brightness", pixels(binary=binary_in), outputs=outputs)
     np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)

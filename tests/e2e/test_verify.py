@@ -222,7 +222,7 @@ def test_a_state_directory_that_cannot_be_written(source, models, state, verify)
     ],
     ids=["shortened", "empty", "a FIFO"],
 )
-def test_damaged_samples_refuse_the_version_and_say_which_file(source, models, state, verify, serve, damage, message):
+def test_damaged_samples_refuse_the_version_and_name_the_file(source, models, state, verify, serve, damage, message):
     bare(models, write_rule_model(source))
     write_brightness_model(models)
     assert verify("rule")[0] == 0

@@ -160,7 +160,7 @@ def test_the_environment_names_workers_too(start, models):
     assert service.stop() == 0
 
 
-def test_log_lines_of_workers_say_which(start, models):
+def test_log_lines_of_workers_name_the_worker(start, models):
     workers = start(models, "--log-format", "json")
     workers.service.stop()
     lines = [json.loads(line) for line in workers.service.lines]
@@ -177,7 +177,7 @@ def test_a_number_of_workers_out_of_range_is_refused(models, number):
 # Commands
 
 
-def test_what_one_worker_is_told_all_have_done(workers, models):
+def test_a_command_to_one_worker_is_executed_by_all(workers, models):
     write_brightness_model(models, version=2, bias=50.0)
     assert command(workers, "brightness", "load").status_code == 200
     assert set(workers.ask_all(version)) == {"2"}
@@ -207,7 +207,7 @@ def test_what_one_worker_is_told_all_have_done(workers, models):
         ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],
 )
-def test_refused_commands_say_what_a_single_process_says(workers, model, name, body, code, error):
+def test_refused_commands_get_the_same_error_as_from_a_single_process(workers, model, name, body, code, error):
     reply = command(workers, model, name, **body)
     assert (reply.status_code, reply.json()) == (code, {"error": error})
 
@@ -221,7 +221,7 @@ def test_a_version_that_does_not_load_is_not_promoted(workers, models):
     assert set(workers.ask_all(version)) == {"1"}
 
 
-def test_what_all_workers_refuse_is_said_once(workers, models):
+def test_an_error_of_all_workers_is_logged_once(workers, models):
     damaged = write_brightness_model(models, version=2)
     (damaged / "notes.txt").write_text("x")
     assert command(workers, "brightness", "load").status_code == 400
@@ -245,7 +245,7 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
     done = [reply.json() for reply in replies]
     document = json.loads((models / "brightness" / "serving.json").read_text())
     last = document["version_labels"]["stable"]
-    # One after the other: each began where another one had ended, the first one at version 3.
+    # One after the other: each started where another one had ended, the first one at version 3.
     steps = Counter(each["version"] for each in done)
     steps.subtract(each["before"] for each in done)
     steps.subtract([last])
@@ -460,7 +460,7 @@ def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
 
 
-def test_workers_that_all_hang_stay_and_say_so(hanging):
+def test_workers_that_all_hang_are_not_ended_and_report_it(hanging):
     with ExitStack() as stack, ThreadPoolExecutor(CLIENTS) as pool:
         clients = [stack.enter_context(httpx.Client(base_url=hanging.service.url, timeout=30)) for _ in range(CLIENTS)]
         list(pool.map(hang, clients))
@@ -552,14 +552,14 @@ def test_a_signal_before_any_worker_serves_ends_the_service(models):
 # Refusals
 
 
-def test_a_models_directory_that_does_not_exist_is_said_as_ever(tmp_path):
+def test_a_missing_models_directory_is_reported_as_without_workers(tmp_path):
     one, two = (serve("--models-dir", tmp_path / "nope", "--workers", number) for number in (1, 2))
     assert (one.returncode, one.stderr) == (two.returncode, two.stderr)
     assert two.returncode == 2
     assert "does not exist" in two.stderr
 
 
-def test_a_taken_port_is_said_as_ever(models):
+def test_a_taken_port_is_reported_as_without_workers(models):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

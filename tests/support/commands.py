@@ -1,4 +1,4 @@
-"""Commands of the command line, each in a process of its own."""
+"""Commands of the command line, each in a separate process."""
 
 import subprocess
 import sys

@@ -46,7 +46,7 @@ def least_seconds(call, *, runs):
 
 @dataclass(frozen=True)
 class Decoding:
-    """What it cost to open and decode an image, in a process of its own.
+    """What it cost to open and decode an image, in a separate process.
 
     Attributes:
         outcome: size and mode, or the name of the error and its message.

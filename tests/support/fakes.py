@@ -16,7 +16,7 @@ from app.runtime.warmup import LatencyCurve
 
 
 class FakeClock:
-    """Seconds that pass only when a test says so."""
+    """Seconds that pass only when a test reports it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -52,7 +52,7 @@ class FakeBackend(Backend):
 
 
 class FaultyGpu(FakeBackend):
-    """A fake whose device fails when a test says so.
+    """A fake whose device fails when a test reports it.
 
     Args:
         fault: from the rows of a call and how many calls came before, the error's text; None lets it run.

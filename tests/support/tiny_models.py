@@ -117,7 +117,7 @@ def write_words_model(models: Path, *, name: str = "words", version: int = 1) ->
 def write_verse_model(
     models: Path, *, name: str = "verse", version: int = 1, scores: np.ndarray = FOLLOWS, label: str = "king"
 ) -> Path:
-    """Texts split into lines; the next token by the last one alone, wherever padding begins."""
+    """Texts split into lines; the next token by the last one alone, wherever padding starts."""
     tokenizer = Tokenizer(VERSE, max_length=16, keep="last", scheme="lines")
     nodes = [
         helper.make_node("Cast", ["token_ids"], ["present"], to=TensorProto.BOOL),
@@ -234,7 +234,7 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
 
 
 def write_endless_model(models: Path, *, name: str = "endless", version: int = 1) -> Path:
-    """No call of it ever returns, so that its golden samples are replayed for ever."""
+    """No call of it ever returns, so that its golden samples are replayed forever."""
     flag = helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])
     number = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["N"])
     body = helper.make_graph(

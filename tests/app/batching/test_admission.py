@@ -86,7 +86,7 @@ def test_before_the_body_is_read_a_full_queue_already_refuses(entry):
         ({"instances": 0}, ModelNotReady, "every backend of the version hangs: a batch runs for longer than"),
     ],
 )
-def test_nothing_joins_while_draining_or_while_every_backend_hangs(entry, state, error, says):
+def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, says):
     queue = admission()
     for name, value in state.items():
         setattr(queue, name, value)
@@ -96,7 +96,7 @@ def test_nothing_joins_while_draining_or_while_every_backend_hangs(entry, state,
         assert refused.value.message.startswith(says)
 
 
-def test_more_seconds_of_waiting_than_allowed_are_refused_whatever_the_timeout(entry):
+def test_more_seconds_of_waiting_than_allowed_are_refused_with_any_timeout(entry):
     queue = Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3, max_queue_s=1.0)
     for _ in range(11):
         queue.admit([entry(timeout_s=1000)], running_s=0.0, now=NOW)
@@ -212,7 +212,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
         ((1, 30), (40, 31), QueueFull, "1 instances wait and 2 more exceed max_queue_rows=100 or max_queue_bytes=100"),
     ],
 )
-def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_joins(rows, nbytes, error, says):
+def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, says):
     loop = asyncio.new_event_loop()
     queue = full(loop, rows=rows[0], nbytes=rows[1]) if rows else full(loop)
     before = (queue.rows, queue.nbytes, list(queue.seconds))

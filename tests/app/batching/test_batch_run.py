@@ -25,7 +25,7 @@ class Recorder(Backend):
 
 
 class Ticks:
-    """A clock that goes on by a power of two at each look, so that every difference tells which looks it is of."""
+    """A clock that continues by a power of two at each look, so that every difference tells which looks it is of."""
 
     def __init__(self):
         self.now, self.step = 0.0, 1.0

@@ -294,7 +294,7 @@ def test_what_a_running_batch_leaves_no_time_for_is_refused_at_once():
 
 
 @pytest.mark.parametrize("inline", [True, False])
-def test_when_our_own_code_fails_who_waits_is_told_and_the_next_request_is_answered(inline, caplog):
+def test_when_our_own_code_fails_the_waiting_requests_fail_and_the_next_one_is_answered(inline, caplog):
     async def scenario(batcher, work, backend, observed, clock):
         def broken(**_):
             observed.batch_done = type(observed).batch_done.__get__(observed)

@@ -167,7 +167,7 @@ def trim_in_floating_point(image, fuzz=0.05):
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("fuzz", [0.0, 0.02, 0.05, 0.3, 1.0])
-def test_an_image_below_a_megapixel_is_trimmed_to_the_same_bits_as_ever(mode, fuzz):
+def test_an_image_below_a_megapixel_is_trimmed_to_the_same_bits_as_in_floating_point(mode, fuzz):
     random = np.random.default_rng(7)
     for seed in range(20):
         edge = (int(random.integers(1, 900)), int(random.integers(1, 700)))

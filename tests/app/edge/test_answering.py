@@ -227,7 +227,7 @@ def test_a_caller_who_is_not_admitted_learns_nothing_of_the_model(error):
 
 
 @pytest.mark.parametrize("error", [None, InvalidInput("bad"), RuntimeError("a bug"), ClientLeft()])
-def test_the_version_is_held_until_the_reply_whatever_becomes_of_it(error):
+def test_the_version_stays_loaded_until_the_reply_with_every_outcome(error):
     model = fake_model(3)
     held = []
 
@@ -265,7 +265,7 @@ def test_a_request_for_a_version_or_a_label_never_goes_to_the_canary(asked):
     assert (protocol.keys_read, rollout.seen) == ([], [])
 
 
-def test_a_failure_of_the_canary_is_told_to_its_rollout():
+def test_a_failure_of_the_canary_is_reported_to_its_rollout():
     stable, canary = fake_model(3), fake_model(4)
     rollout = FakeRollout(stable, canary)
     protocol = FakeProtocol(FakeRegistry(stable, rollout), reply=raising(BackendFailed("broken")))
@@ -275,7 +275,7 @@ def test_a_failure_of_the_canary_is_told_to_its_rollout():
 
 
 @pytest.mark.parametrize(("is_own", "seen"), [(False, [(4, 504)]), (True, [])])
-def test_a_timeout_that_the_client_has_set_is_no_failure_of_the_canary(is_own, seen):
+def test_a_timeout_that_the_client_has_set_is_not_a_failure_of_the_canary(is_own, seen):
     stable, canary = fake_model(3), fake_model(4)
     rollout = FakeRollout(stable, canary)
 

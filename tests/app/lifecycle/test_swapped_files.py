@@ -138,7 +138,7 @@ def test_a_file_swapped_at_any_moment_is_refused_or_not_noticed(tmp_path, file, 
 
 
 def make_copies_necessary(version):
-    """A graph that names a file, and one beside it: its weights could be there."""
+    """A graph that names a file, and one next to it: its weights could be there."""
     import onnx
 
     graph = onnx.load(version / "model.onnx")
@@ -148,7 +148,7 @@ def make_copies_necessary(version):
     write_manifest(version)
 
 
-def test_a_graph_keeps_its_weights_in_a_file_beside_it(tmp_path):
+def test_a_graph_keeps_its_weights_in_a_file_next_to_it(tmp_path):
     import onnx
 
     version = write_brightness_model(tmp_path / "models")

@@ -56,7 +56,7 @@ def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, docume
 
 @pytest.mark.parametrize("name", ["serving.json", LAST_VALID_FILE])
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["fifo", "device"])
-def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
+def test_a_read_never_blocks_on_a_path_that_is_not_a_regular_file(tmp_path, name, make):
     began = time.monotonic()
     make(tmp_path / name)
     assert last_valid(tmp_path) is None

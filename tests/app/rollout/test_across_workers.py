@@ -51,7 +51,7 @@ def test_what_a_worker_had_seen_that_is_gone_still_counts():
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_canary_that_was_loaded_anew_is_judged_anew(first):
+def test_a_canary_that_was_loaded_again_is_judged_from_zero(first):
     canaries = Canaries()
     assert hear(canaries, 1, told(1, 9)) == [None]
     assert hear(canaries, 1, told(2, first)) == [None] * first
@@ -59,7 +59,7 @@ def test_a_canary_that_was_loaded_anew_is_judged_anew(first):
     assert hear(canaries, 1, told(4, 10)) == [PASSED]
 
 
-def test_a_canary_that_no_worker_tries_any_more_is_judged_anew_when_it_comes_back():
+def test_a_canary_that_no_worker_tries_any_more_is_judged_from_zero_when_it_returns():
     canaries = Canaries()
     assert hear(canaries, 1, told(1, 9)) == [None]
     assert hear(canaries, 2, told(1, 0)) == []
@@ -69,7 +69,7 @@ def test_a_canary_that_no_worker_tries_any_more_is_judged_anew_when_it_comes_bac
     assert hear(canaries, 2, told(3, 1)) == [PASSED]
 
 
-def test_a_halted_canary_is_not_judged_and_another_policy_begins_anew():
+def test_a_halted_canary_is_not_judged_and_another_policy_starts_from_zero():
     canaries = Canaries()
     assert hear(canaries, 1, told(1, 9)) == [None]
     assert hear(canaries, 1, told(2, 99, halted=True)) == []

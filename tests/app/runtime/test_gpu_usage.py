@@ -36,7 +36,7 @@ def nvml(monkeypatch):
     return monkeypatch
 
 
-def test_what_the_driver_does_not_tell_of_a_gpu_is_left_open(nvml):
+def test_values_that_the_driver_does_not_report_are_none(nvml):
     assert GpuMeter().read() == [FIRST, SECOND]
     assert FIRST.memory_in_words == "1.0 of 8.0 GiB in use"
 
@@ -49,7 +49,7 @@ def test_gpus_have_the_names_that_cuda_gives_them(nvml):
     ]
 
 
-def test_a_gpu_that_fails_later_is_still_there_and_tells_nothing(nvml):
+def test_a_gpu_that_fails_later_is_still_listed_without_values(nvml):
     meter = GpuMeter()
     meter.read()
     nvml.setenv("FAKE_NVML_LOST", "1")

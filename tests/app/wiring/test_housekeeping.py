@@ -159,7 +159,7 @@ def bytes_apart():
 
 
 def check_where_large_blocks_lie():
-    """Run in a process of its own: free space in the heap of this one would take the blocks."""
+    """Run in a separate process: free space in the heap of this one would take the blocks."""
     blocks = LargeBlocks()
     before = bytes_apart()
     with blocks.apart():

@@ -1,4 +1,4 @@
-"""A version in a process of its own: a batch that hangs there is ended there, and costs the others nothing."""
+"""A version in a separate process: a batch that hangs there is ended there, and costs the others nothing."""
 
 import asyncio
 import os

@@ -119,7 +119,7 @@ def test_the_first_message_is_read_without_an_event_loop_and_the_rest_with_one()
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
-def test_an_end_before_the_first_message_is_no_message():
+def test_an_end_before_the_first_message_is_not_a_message():
     own, other = socket.socketpair()
     other.close()
     with own, pytest.raises(EOFError):

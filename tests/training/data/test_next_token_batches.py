@@ -104,7 +104,7 @@ def test_a_resumed_run_gets_the_batches_it_would_have_got():
     assert not same(whole, batches(feed, examples, epochs=4, batch_size=3, seed=4))
 
 
-def test_word_dropout_hides_the_stated_share_of_what_is_read_and_nothing_of_what_is_foretold():
+def test_word_dropout_hides_the_stated_share_of_the_inputs_and_none_of_the_targets():
     examples = make_examples((2000,))
     plain, dropped = bind(examples, vocabulary_size=3000), bind(examples, vocabulary_size=3000, word_dropout=0.25)
     pairs = zip(

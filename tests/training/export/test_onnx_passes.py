@@ -167,14 +167,14 @@ def test_a_scale_moves_only_where_nobody_reads_the_unscaled_value_and_the_answer
 
 
 @pytest.mark.parametrize(("build", "spec"), [(mlp, IMAGE_SPEC), (cnn, IMAGE_SPEC), (masked_lstm, TEXT_SPEC)])
-def test_equal_models_give_equal_bytes_whatever_was_built_before(tmp_path, build, spec):
+def test_equal_models_give_equal_bytes_after_any_earlier_builds(tmp_path, build, spec):
     export_onnx(build(), spec, tmp_path / "first.onnx")
     cnn(seed=1)
     export_onnx(build(), spec, tmp_path / "second.onnx")
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
-def test_names_say_what_stands_where(exported):
+def test_names_describe_the_position_of_each_layer(exported):
     _, _, graph = exported("bidirectional")
     assert [node.name for node in graph.node] == [f"{node.op_type}_{n}" for n, node in enumerate(graph.node)]
     for value in graph.initializer:
@@ -298,7 +298,7 @@ def test_the_mask_is_back_after_the_body_even_if_that_fails(error):
     np.testing.assert_array_equal(model(ids).numpy(), before)
 
 
-def test_a_layer_that_never_masked_does_not_begin_to():
+def test_a_layer_that_never_masked_does_not_start_to():
     import tf_keras
     from tf_keras import layers
 

@@ -70,7 +70,7 @@ def test_the_best_epoch_s_weights_are_kept_and_training_stops_when_no_epoch_is_b
     assert trained.progressed.epoch == 3
 
 
-def test_the_last_epoch_s_weights_are_kept_when_the_recipe_says_so(tmp_path, console):
+def test_the_last_epoch_s_weights_are_kept_when_the_recipe_sets_it(tmp_path, console):
     recipe = image_recipe(fitting=Fitting(epochs=2, batch_size=16, keep="last"))
     assert train(recipe, tmp_path, console).kept_epoch == 2
 
@@ -101,7 +101,7 @@ def test_a_batch_larger_than_the_training_part_is_refused(tmp_path, console):
         ({"descent": "mini-batch", "batch_size": 50}, 2),  # whole batches only
     ],
 )
-def test_an_epoch_has_as_many_steps_as_the_descent_says(settings, steps, tmp_path, console):
+def test_an_epoch_has_as_many_steps_as_the_descent_sets(settings, steps, tmp_path, console):
     trained = train(image_recipe(fitting=Fitting(**({"epochs": 2, "batch_size": 1000} | settings))), tmp_path, console)
     assert int(trained.model.optimizer.iterations) == 2 * steps
 

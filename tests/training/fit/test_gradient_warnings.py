@@ -133,7 +133,7 @@ class Stopping(Console):
         super().print(*objects, **options)
 
 
-def test_a_resumed_run_does_not_repeat_what_was_said_before(tmp_path, console):
+def test_a_resumed_run_does_not_repeat_earlier_warnings(tmp_path, console):
     half_dead = network_of(
         lambda layers: layers.Dense(9, "relu", bias_initializer=half_constant, name="half"),
     )

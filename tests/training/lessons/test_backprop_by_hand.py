@@ -34,7 +34,7 @@ def keras():
     return descend_in_keras(learning_rate=0.5, steps=10_000)
 
 
-def test_the_whole_study_finds_what_is_printed_and_says_where_the_course_slips(tmp_path, console):
+def test_the_whole_study_finds_the_printed_numbers_and_names_the_mistakes_of_the_course(tmp_path, console):
     found = RECIPE.study(LessonContext(directory=tmp_path, console=console))
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}

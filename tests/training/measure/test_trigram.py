@@ -95,7 +95,7 @@ def test_the_log_loss_is_that_of_every_token_but_the_first_of_each_passage():
     assert trigram(*TWO).log_loss(passages) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_a_token_after_another_passage_s_end_tells_nothing():
+def test_a_token_after_another_passage_s_end_is_not_used():
     joined, apart = trigram(TWO[0] + TWO[1]), trigram(*TWO)
     assert joined.probability(4, (3, 1)) > apart.probability(4, (3, 1))
     assert apart.log_loss([np.array([3, 3, 1, 4], np.int32)]) > joined.log_loss([np.array([3, 3, 1, 4], np.int32)])
@@ -106,7 +106,7 @@ def test_a_token_after_another_passage_s_end_tells_nothing():
     st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=30), min_size=1, max_size=5),
     st.lists(st.integers(1, 8), max_size=3),
 )
-def test_the_probabilities_of_all_tokens_sum_to_1_whatever_was_seen(passages, before):
+def test_the_probabilities_of_all_tokens_sum_to_1_for_any_passages(passages, before):
     model = trigram(*passages, vocabulary=8)
     probabilities = [model.probability(token, tuple(before)) for token in range(1, 9)]
     assert sum(probabilities) == pytest.approx(1, abs=1e-9)

@@ -20,7 +20,7 @@ def schedule_says(diary: str) -> str:
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_labels_are_what_the_schedule_says_also_after_missed_days(part):
+def test_labels_follow_the_schedule_also_after_missed_days(part):
     splits = GymSchedule(rows=2000).load()
     examples = splits.read_test() if part == "test" else getattr(splits, part)
     assert splits.labels == EXERCISES

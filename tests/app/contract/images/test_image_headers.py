@@ -258,7 +258,7 @@ def test_ordinary_files_are_decoded(build):
     assert sorted(open_image(build()).decode().size) == [200, 300]
 
 
-def test_tiles_are_decoded_as_ever():
+def test_tiles_are_decoded():
     data = hostile.tile(128, 128, size=(100, 120))
     assert np.asarray(open_image(data).decode()).tolist() == np.zeros((120, 100)).tolist()
 

@@ -112,7 +112,7 @@ def test_jobs_that_wait_for_one_that_runs_alone_keep_out_only_their_like(gate):
     asyncio.run(main())
 
 
-def test_a_deadline_is_told_while_the_job_waits_and_while_it_runs(gate):
+def test_a_deadline_fails_a_job_while_it_waits_and_while_it_runs(gate):
     async def main():
         pool = pool_of()
         running = asyncio.create_task(pool.run(gate, ticket(0.05)))
@@ -220,7 +220,7 @@ def test_who_waits_for_room_gives_up_at_the_deadline(gate):
     asyncio.run(main())
 
 
-def test_at_the_end_of_the_shutdown_time_all_are_told_and_the_threads_end(gate):
+def test_at_the_end_of_the_shutdown_time_all_jobs_fail_and_the_threads_end(gate):
     async def main():
         pool = pool_of()
         jobs = [asyncio.create_task(pool.run(gate, ticket())) for _ in range(3)]

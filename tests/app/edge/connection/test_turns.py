@@ -141,7 +141,7 @@ async def test_new_connections_do_not_come_before_inference(path):
     assert order == them[1:2]
 
 
-async def test_inference_has_a_turn_of_its_own_and_leaves_some_of_it_to_others():
+async def test_inference_has_its_own_turn_and_leaves_part_of_it_to_others():
     them, order = readers(6, costs_s=INFERENCE_TURN_S)
     for reader, data in zip(them, (INFERENCE, INFERENCE, OTHER, INFERENCE, OTHER, INFERENCE), strict=True):
         reader.receive(data)

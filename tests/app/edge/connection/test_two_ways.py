@@ -104,7 +104,7 @@ def parts(reply):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_both_ways_of_http_answer_alike(replies, name):
+def test_both_http_paths_give_the_same_answers(replies, name):
     short, long = replies[name]
     assert parts(short) == parts(long)
 

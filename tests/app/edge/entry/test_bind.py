@@ -32,7 +32,7 @@ async def test_a_service_removes_its_own_socket_and_not_that_of_its_successor(tm
     assert not path.exists()
 
 
-async def test_what_is_no_socket_of_ours_stays(tmp_path):
+async def test_a_file_that_is_not_our_socket_is_not_removed(tmp_path):
     path = tmp_path / "admin.sock"
     path.write_text("a file")
     Bind(str(path), None).close()

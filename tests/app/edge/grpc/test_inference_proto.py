@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tests.support.proto_descriptors import enums, fields, names
 from tests.support.service import ROOT
 
-# In a process of its own: Triton's client registers the same names.
+# In a separate process: Triton's client registers the same names.
 PRINT = """
 import base64
 from app.edge.grpc import inference_pb2
@@ -75,7 +75,7 @@ def test_every_method_is_one_of_the_clients(ours):
 
 
 @pytest.mark.parametrize("place", ["app/edge/grpc/inference.proto", "app/repository/triton/config.proto"])
-def test_the_generated_module_holds_what_the_proto_file_says(both, place):
+def test_the_generated_module_matches_the_proto_file(both, place):
     source, file = (ROOT / place).read_text(encoding="utf-8"), both[place.endswith("config.proto")]
     code = re.sub(r"//.*", "", source)
     said = set(re.findall(r"(?:message|enum|rpc) (\w+)", code)) | set(re.findall(r"(\w+) = \d+;", code))

@@ -14,7 +14,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(open_streams, "LOOK_EVERY_S", 0.001)
 
 
-def test_every_stream_is_told_of_a_change_and_only_then():
+def test_every_stream_is_notified_of_a_change_and_only_then():
     async def run():
         state, told = ["ready"], []
         streams = OpenStreams(lambda: state[0])

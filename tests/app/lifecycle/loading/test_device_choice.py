@@ -189,7 +189,7 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
         ([CPU, BROKEN], "cuda", "device is 'cuda', but cuda:0 cannot be used: libcudnn.so.9 missing;"),
     ],
 )
-def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):
+def test_a_version_for_a_missing_gpu_is_refused(models, devices, wanted, error):
     policy(models, f'{{"device": "{wanted}"}}')
     with pytest.raises(VersionRefused) as refusal:
         Machine(models, devices).load()
@@ -244,7 +244,7 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     model.batcher.close()
 
 
-def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_anew(models):
+def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_again(models):
     policy(models, '{"device": "cuda"}')
     machine, metrics = Machine(models, [CPU, GPU]), Metrics()
     loader = replace(machine.loader, observer_for=metrics.for_version)

@@ -28,7 +28,7 @@ def test_equal_seeds_give_equal_instances_and_others_do_not(draw):
     assert set(np.unique(first[1])) <= set(range(10))
 
 
-def test_no_two_garments_of_one_set_are_alike():
+def test_no_two_garments_of_one_set_are_equal():
     images, _ = fashion_images(200, seed=1)
     assert len({image.tobytes() for image in images}) == 200
 
