@@ -65,7 +65,7 @@ class SkipGuard:
         for node, reason in self.skipped.items():
             terminalreporter.write_line(f"skipped {node}: {reason}")
         for node in self.unexpected:
-            terminalreporter.write_line(f"SKIPPED WITHOUT LEAVE {node}: mend it, or name it in tests/allowed-skips.txt")
+            terminalreporter.write_line(f"SKIPPED UNEXPECTEDLY {node}: fix it, or list it in tests/allowed-skips.txt")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session):

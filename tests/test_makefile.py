@@ -1,4 +1,4 @@
-"""make sets up everything, once, and says in one sentence what it cannot work with."""
+"""make sets up everything, once, and prints one sentence about a tool or platform that it cannot use."""
 
 import json
 import re

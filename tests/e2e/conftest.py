@@ -8,7 +8,7 @@ from tests.support.tiny_models import write_brightness_model
 
 @pytest.fixture
 def start():
-    """Starts services and sees that they end with 0."""
+    """Starts services and checks that they exit with 0."""
     yield from starting()
 
 

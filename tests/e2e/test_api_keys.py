@@ -52,7 +52,7 @@ def keys(place):
 
 @pytest.fixture(scope="module")
 def service(place, keys):
-    """A service that asks for keys; no key may be in its log."""
+    """A service that requires keys; no key may be in its log."""
     environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_ADMIN_KEY": ADMIN_KEY}
     service = GrpcService(place / "models", "--log-level", "debug", environment=environment)
     yield service
@@ -125,7 +125,7 @@ def test_a_key_that_is_used_too_often_gets_429_with_retry_after(service, keys):
 
 
 def test_a_large_request_counts_once(service, keys):
-    """It starts on the short way through the service and is handed to the long one."""
+    """It starts on the short path through the service and continues on the long one."""
     assert predict(service.client, keys["large"], LARGE).status_code == 413  # more instances than fit the queue
     assert predict(service.client, keys["large"], LARGE).status_code == 429
 

@@ -1,4 +1,4 @@
-"""The published models under small requests that cost much: everybody else is answered, memory and time are bounded."""
+"""The published models under small, costly requests: other requests are answered, memory and time are bounded."""
 
 import base64
 import gzip
@@ -32,7 +32,7 @@ def service():
 
 
 def blank_png(edge):
-    """A few kilobytes that declare ``edge`` x ``edge`` pixels, and hold them."""
+    """A few kilobytes that declare ``edge`` x ``edge`` pixels, and contain them."""
     return encode(Image.new("1", (edge, edge)), "PNG")
 
 
@@ -100,7 +100,7 @@ def test_small_files_of_many_pixels_hold_up_nobody_in_any_protocol(service):
         replies = [pool.submit(service.client.post, **request) for request in requests]
         assert [reply.result().status_code for reply in replies] == [200] * len(requests)
     assert waits[0] < MOST_SILENCE_S
-    # Two are decoded at once: 25 megapixels at 5 bytes each, and the reduced ones.
+    # Two are decoded at the same time: 25 megapixels at 5 bytes each, and the reduced ones.
     assert resident_mb(service, "VmHWM") - before < 350
 
 
@@ -193,7 +193,7 @@ def test_images_whose_client_left_are_not_decoded_further(service):
     wait_until(lambda: service.metric("atelier_requests_total", model="fashion-mnist-cnn", code="499") >= 1)
     began = time.monotonic()
     assert service.client.post(IMAGE, content=png(np.zeros((200, 200), np.uint8))).status_code == 200
-    assert time.monotonic() - began < 10  # what was left of it would have taken longer
+    assert time.monotonic() - began < 10  # the rest of the decoding would have taken longer
 
 
 def test_decoding_ends_at_the_deadline_of_its_request(service):

@@ -190,7 +190,7 @@ def test_bad_files_concern_their_own_model_alone(start, models, watch, tmp_path)
     assert time.monotonic() - began < 5
 
 
-# Nothing that opens this file continues: as with a network file system whose server is gone.
+# Opening this file blocks, as on a network file system whose server is gone.
 HUNG = """
 import os, time
 really = os.open

@@ -536,7 +536,7 @@ def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
         assert tiny.post("/v1/models/fragile:predict", json={"instances": [2]}).status_code == 200
         waits.append(time.monotonic() - start)
     big.join()
-    # Decoded on the event loop, the big body would hold up one of the small ones for most of its own time.
+    # Decoded on the event loop, the large body would delay one of the small ones for most of its decoding time.
     assert max(waits) < took[0] / 2
 
 

@@ -1,4 +1,4 @@
-"""A directory with nothing but model.onnx in it serves, and says that it is not verified."""
+"""A directory with only model.onnx in it serves, and is reported as not verified."""
 
 import json
 import shutil

@@ -50,7 +50,7 @@ def test_after_a_start_the_promoted_version_answers_though_serving_json_is_broke
     reply = again.client.post("/v2/repository/models/brightness/load")
     assert "not JSON" in reply.json()["error"]
     assert reply.json()["error"].endswith("; version 1 continues to serve")
-    # What is kept is no change that anybody follows.
+    # The kept copy does not trigger another reload.
     assert loads(again, "ready") == 2
     break_it(models, '{"version_labels": {"stable": 2}}')
     wait_until(lambda: answers(again) == "2" and broken(again) == 0)

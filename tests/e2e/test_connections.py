@@ -383,7 +383,7 @@ def get(path):
 def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(
     tiny_models, start, are_accepted, request_
 ):
-    """The process is stopped while they arrive, so that it finds all of them at once, the health check last."""
+    """The process is stopped while they arrive, so that it reads all of them in one turn, the health check last."""
     service = start(tiny_models)
     with ExitStack() as stack:
         if not are_accepted:
@@ -426,7 +426,7 @@ def test_bytes_sent_ahead_share_the_room_of_bodies(tmp_path, start):
 
 
 def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models, start):
-    """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive at once."""
+    """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive together."""
     service = start(tiny_models)
     with ExitStack() as stack:
         lines = [stack.enter_context(Line(service.url)) for _ in range(400)]
@@ -436,7 +436,7 @@ def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_othe
 
 
 def burst(service, lines):
-    """How many times as long as the first quarter of requests that arrive at once the last quarter is read."""
+    """Of requests that arrive together: reading time of the last quarter, divided by that of the first quarter."""
     service.process.send_signal(signal.SIGSTOP)
     for line in lines:
         line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be seen as inference, which waits less

@@ -1,4 +1,4 @@
-"""A load that does not end concerns its own model alone: not the others, not readiness forever, not the shutdown."""
+"""A load that does not end affects only its own model: not the other models, readiness or shutdown."""
 
 import json
 import socket

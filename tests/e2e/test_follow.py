@@ -1,4 +1,4 @@
-"""What is published below the models directory serves without being asked for, and nothing else does."""
+"""Versions published in the models directory serve without a command, and incomplete ones do not."""
 
 import json
 import shutil
@@ -149,7 +149,7 @@ def test_a_version_that_is_copied_file_by_file_serves_when_it_is_complete(servic
         shutil.copy(source / name, target)
         touch_another_model(service, models)
         assert entry(service, 2) is None
-    # The manifest names a file that is still to come: refused, and tried again when that is there.
+    # The manifest names a file that does not exist yet: refused, and retried when it exists.
     shutil.copy(source / "manifest.json", target)
     wait_until(lambda: "metrics.json" in (entry(service, 2) or {}).get("reason", ""))
     assert serving(service) == ["1"]
@@ -180,7 +180,7 @@ def test_a_version_that_keeps_changing_is_retried_less_and_less_often(service, m
     while time.monotonic() < began + 8:
         (models / "brightness" / "2" / "notes.txt").write_text(str(time.monotonic()))
         time.sleep(0.2)
-    # 1, 2 and 4 seconds lie between the attempts.
+    # There are 1, 2 and 4 seconds between the attempts.
     assert 2 <= loads(service, "refused") <= 4
     assert serving(service) == ["1"]
 
@@ -205,7 +205,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert service.metric("atelier_serving_json_broken", model="brightness") == 0
     path.unlink()
     wait_until(lambda: serving(service) == ["2"])
-    # Version 1 is retired now: a file that is broken and fixed asks for it again, and gets it.
+    # Version 1 is retired now: a file that is broken and then fixed specifies it again, and it is loaded.
     path.write_text('{"x": 1}')
     wait_until(lambda: "unknown key 'x'" in service.log)
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
@@ -261,7 +261,7 @@ def test_versions_that_cannot_be_read_do_not_stop_what_serves(models):
         wait_until(lambda: loads(service, "refused") == 1)
         assert "Permission denied" in entry(service, 3)["reason"]
         assert serving(service) == ["2"]
-        # A change of permissions alone is no change of the file; an administrator says when to try again.
+        # A change of permissions alone is not a change of the file; an administrator triggers the retry.
         (closed / "3" / "model.onnx").chmod(0o644)
         service.client.post("/v2/repository/models/brightness/load").raise_for_status()
         assert serving(service) == ["3"]
@@ -369,7 +369,7 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     assert reply.status_code == 400
     assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
     assert not (models / "brightness" / "serving.json").exists()
-    # By command the file reports it, and the service keeps to what it has.
+    # After the command the file specifies it, and the service keeps the loaded version.
     assert command("promote", "brightness", "2", models=models)[0] == 0
     wait_until(lambda: "label 'stable' names version 2, which does not serve" in service.log)
     assert answers(service) == "1"
@@ -417,7 +417,7 @@ def test_a_promotion_that_is_written_and_cannot_be_followed_is_reported(start, m
     assert reply.json()["error"].endswith("; version 1 continues to serve")
     assert json.loads(path.read_text())["version_labels"] == {"stable": 2, "old": 1}
     assert answers(service) == "1"
-    # What answers already is stable, whatever else cannot be had.
+    # The loaded version keeps the label stable, although the other cannot be loaded.
     assert service.client.post(promote, json={"version": 1}).status_code == 200
     assert answers(service) == "1"
 

@@ -20,7 +20,7 @@ from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 from tests.support.service import running
 
-# TensorFlow takes some seconds to start, and each SavedModel has a process of its own.
+# TensorFlow takes some seconds to start, and each SavedModel has a separate process.
 PATIENCE_S = 300
 OCTETS = {"Content-Type": "application/octet-stream"}
 

@@ -415,7 +415,7 @@ NO_MESSAGE = b"\xff" * 1000
     ("path", "data"),
     [
         *((f"/inference.GRPCInferenceService/{method}", NO_MESSAGE) for method in METHODS),
-        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01\xff"),  # a name that is no UTF-8
+        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01\xff"),  # a name that is not UTF-8
         ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x7fcut"),
         ("/grpc.health.v1.Health/Check", NO_MESSAGE),
     ],
@@ -684,13 +684,13 @@ def test_a_timeout_out_of_reach_is_refused_at_once(slow):
 
 
 def test_the_deadline_of_the_call_is_a_timeout_too(slow):
-    """Refused at once as out of reach, although the request's own timeout and the model's would allow it."""
+    """Refused immediately: the deadline cannot be met, although the timeouts of request and model would allow it."""
     running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(6)]
     wait_until(lambda: slow.queued() == 5)
 
     def refused():
         code, _ = refusal(slow.triton.infer, "slow", busy(), client_timeout=0.1, timeout=20_000_000)
-        # The refusal may lose the race with the deadline, on its way to the client or before.
+        # The deadline may pass before the refusal reaches the client.
         assert code in {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
         return slow.requests("slow", 429) > 0
 

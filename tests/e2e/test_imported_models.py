@@ -1,4 +1,4 @@
-"""Imported models serve: images, strings by TensorFlow, token ids; and the how-to page does what it says."""
+"""Imported models serve: images, strings by TensorFlow, token ids; and the commands of the how-to page work."""
 
 import re
 import subprocess

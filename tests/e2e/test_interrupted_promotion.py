@@ -134,7 +134,7 @@ def test_a_full_disk_costs_what_is_kept_of_serving_json_and_nothing_that_serves(
 
 @pytest.fixture
 def stuck(tmp_path):
-    """Variables of a process that gets stuck in the middle of writing serving.json, and the file that says it is."""
+    """Environment of a process that blocks in the middle of writing serving.json, and the file that it creates then."""
     (tmp_path / "sitecustomize.py").write_text(STUCK)
     path = tmp_path / "stuck"
     return {"PYTHONPATH": str(tmp_path), "STUCK": str(path)}, path

@@ -17,7 +17,7 @@ FACTORS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 
 
 def write_weighty(models, name, *, version=1, mib=3, factor=None):
-    """A version that multiplies by ``factor`` and holds as many MiB of weights: it takes 2 * mib + 4 MiB."""
+    """A version that multiplies by ``factor`` and has ``mib`` MiB of weights: it takes 2 * mib + 4 MiB."""
     factor = FACTORS.get(name, 1.0) if factor is None else factor
     weights = np.full(mib * MIB // 4, factor, np.float32)
     nodes = [

@@ -1,4 +1,4 @@
-"""A model that is asked for more than it can answer: refused at once and for good reason, others not held up."""
+"""A model with more requests than it can answer: some are refused immediately, other models are not delayed."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ def service(tmp_path):
 
 
 def flood(service, count, *, path=SLOW, document=None):
-    """So many requests at once, each over its own connection: status codes and documents."""
+    """Status codes and documents of simultaneous requests, each over its own connection."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: service.client.post(path, json=document or BUSY), range(count)))
 

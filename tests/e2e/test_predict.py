@@ -76,7 +76,7 @@ def test_raw_bytes_of_several_rows(tiny):
 
 
 def test_a_request_larger_than_a_batch_is_split_and_rejoined_in_order(tiny):
-    many = np.random.default_rng(3).integers(0, 256, (61, SIDE, SIDE), dtype=np.uint8)  # batches hold 8
+    many = np.random.default_rng(3).integers(0, 256, (61, SIDE, SIDE), dtype=np.uint8)  # a batch has at most 8
     reply = tiny.post("/v1/models/brightness:predict", content=many.tobytes(), headers=OCTETS)
     np.testing.assert_allclose(predictions(reply), expected(many), atol=1e-6)
 

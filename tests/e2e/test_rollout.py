@@ -150,7 +150,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     again = start(models)
     assert {ask(again.client) for _ in range(40)} == {"1"}
     assert shadow(again)["reason"].endswith(reason)
-    # Whoever promotes a version starts again.
+    # A promotion resets the canary.
     assert command("promote", "brightness", "1", models=models)[0] == 0
     wait_until(lambda: "2" in {ask(again.client) for _ in range(20)})
     assert "halted" not in read_policy(models)["rollout"]

@@ -1,4 +1,4 @@
-"""A running service serves SavedModels by TensorFlow where it is asked to, and changes without losing a request."""
+"""A service runs SavedModels with TensorFlow if configured, and changes the backend without losing a request."""
 
 import os
 import shutil

@@ -216,7 +216,7 @@ def test_replies_have_the_members_of_their_schemas(tiny, path, schema):
 
 
 def fits(value, schema):
-    """Whether a value is as a schema without references says."""
+    """Whether a value matches a schema without references."""
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
     kind = schema.get("type")
     if isinstance(kind, list):

@@ -196,7 +196,7 @@ def test_more_strings_than_a_tensor_may_hold(service):
 
 
 def test_long_strings_count_as_the_bytes_they_have(service):
-    """An object array says that it has eight bytes an element."""
+    """The nbytes of an object array counts eight bytes an element."""
     reply = service.client.post("/v1/models/few:predict", json={"instances": ["x" * 200_000]})
     assert reply.status_code == 413
     assert "request holds 1 instances (2000" in reply.json()["error"]

@@ -48,7 +48,7 @@ def service(tmp_path_factory):
 @pytest.fixture
 def client(service):
     yield service.tfs
-    reply = service.tfs.predict({"pixels": PIXELS})  # whatever a test sends costs no later request its answer
+    reply = service.tfs.predict({"pixels": PIXELS})  # the service still answers after the request of a test
     np.testing.assert_allclose(numbers(reply.outputs["probabilities"]), expected(PIXELS), atol=1e-6)
 
 

@@ -67,5 +67,5 @@ def test_errors(answers):
 
 @pytest.mark.parametrize("order", ["--before", "--after"])
 def test_a_process_may_import_tensorflow_the_client_and_the_projects_messages(order):
-    """protobuf refuses a second message with the same full name, in whichever order they are imported."""
+    """protobuf refuses a second message with the same full name, in either order of import."""
     assert real_client(order) == "[1.5]"

@@ -1,4 +1,4 @@
-"""HandleReloadConfigRequest: what a list of models loads and unloads, and what it may not ask for."""
+"""HandleReloadConfigRequest: which models a list loads and unloads, and which requests are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A repository that Triton served: config.pbtxt says what serving.json and model.json would."""
+"""A repository in Triton's layout: config.pbtxt takes the place of serving.json and model.json."""
 
 import numpy as np
 import pytest

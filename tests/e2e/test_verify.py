@@ -30,7 +30,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def verify(models, state, tmp_path):
-    """Runs the command with arrays; returns its exit code and what it says."""
+    """Runs the command with arrays; returns its exit code and output."""
 
     def run(name, *options, **arrays):
         if arrays:

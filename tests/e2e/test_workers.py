@@ -1,4 +1,4 @@
-"""``serve --workers 2``: one service to whoever asks, whichever process answers."""
+"""``serve --workers 2``: clients see one service, whichever process answers."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def start():
-    """Starts services with two workers and sees that they end with 0."""
+    """Starts services with two workers and checks that they exit with 0."""
     begun = []
 
     def begin(models, *arguments, workers=2, **options):
@@ -75,7 +75,7 @@ def predict(client):
 
 
 def version(client):
-    """Of the model that answers a request that names none."""
+    """The default version of the model."""
     inputs = [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", "data": [0] * 16}]
     return client.post("/v2/models/brightness/infer", json={"inputs": inputs}).json()["model_version"]
 
@@ -113,7 +113,7 @@ def test_both_workers_answer_and_every_count_is_their_sum(workers):
     answers = workers.ask_all(predict)
     assert set(answers) == {200}
     asked = len(answers)
-    for _ in range(10):  # whoever is asked
+    for _ in range(10):  # whichever worker answers
         assert workers.metric("atelier_requests_total", model="brightness", code="200") == asked
         assert workers.metric("atelier_request_seconds_count", model="brightness") == asked
         assert sum(workers.answered().values()) == asked
@@ -289,7 +289,7 @@ def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
     assert workers.metric("atelier_shadow_copies_total", result="ran") == asked
     count = "atelier_shadow_score_distance_count"
     assert workers.metric(count) == seen[0]["instances"]["compared"]
-    time.sleep(1.5)  # for both workers to have told
+    time.sleep(1.5)  # for both workers to have reported
     workers.wait_for_another(1, workers.kill(1))
     assert workers.metric(count) == seen[0]["instances"]["compared"]
     assert seen[0]["state"] == "running"
@@ -313,10 +313,10 @@ def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
     path.write_text(json.dumps(settings))
     workers = start(models)
     bright = {"instances": [[[255] * 4] * 4]}
-    with ThreadPoolExecutor(CLIENTS) as pool:  # at once, so that both workers get some
+    with ThreadPoolExecutor(CLIENTS) as pool:  # in parallel, so that both workers get some
         replies = list(pool.map(lambda _: workers.client.post("/v1/models/brightness:predict", json=bright), range(40)))
     assert {reply.status_code for reply in replies} == {200}
-    assert max(workers.answered().values()) < 40  # neither has seen as many as are needed
+    assert max(workers.answered().values()) < 40  # neither has seen enough of them alone
     wait_until(lambda: "halted" in json.loads(path.read_text())["rollout"])
     assert json.loads(path.read_text())["rollout"]["halted"] == (
         "40 of 40 instances were answered otherwise than by stable, more than max_disagreement 0.2 allows"
@@ -356,7 +356,7 @@ def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
     port = int(workers.service.log.split("gRPC listens on 127.0.0.1:")[1].split("\n")[0])
 
     def is_ready(_):
-        # A channel of its own: gRPC would put all of them on one connection.
+        # A separate channel: gRPC would put all of them on one connection.
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
             with suppress(grpc.RpcError):  # no model of no name; counted all the same
@@ -392,7 +392,7 @@ def test_a_killed_worker_loses_what_was_under_way_and_is_replaced(workers):
     assert watch.fallen == []
     assert workers.metric("atelier_worker_restarts_total") == 3
     assert workers.metric("atelier_workers") == 2
-    # What was counted in the last second of a worker may be lost with it, but no more than that is missing or too much.
+    # What was counted in the last second of a worker may be lost with it, but the difference is not larger.
     assert 0 < workers.metric("atelier_requests_total", model="brightness", code="200") <= len(load.codes) + load.lost
     assert workers.service.log.count("was ended by SIGKILL; another one starts") == 3
     assert set(workers.ask_all(predict)) == {200}

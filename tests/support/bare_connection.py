@@ -33,7 +33,7 @@ class Line:
     def send(self, *packets):
         for index, packet in enumerate(packets):
             if index:
-                time.sleep(0.03)  # so that it is a packet of its own
+                time.sleep(0.03)  # so that it is a separate packet
             self.socket.sendall(packet)
         return self
 

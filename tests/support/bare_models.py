@@ -31,7 +31,7 @@ def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1, 
 
 
 def write_centred_model(models):
-    """Subtracts the mean of all rows: its first dimension varies and is no batch."""
+    """Subtracts the mean of all rows: its first dimension varies and is not a batch."""
     write_graph(
         models,
         "centred",

@@ -6,7 +6,7 @@ import sys
 from tests.support.service import ROOT, own_environment
 
 QUICK = ("--seconds", "0.05", "--concurrency", "4")
-# Milliseconds that no setting reaches, and that every setting does.
+# Milliseconds: a limit that no setting meets, and one that every setting meets.
 NEVER, ALWAYS = "1e-9", "1e9"
 
 

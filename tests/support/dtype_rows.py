@@ -7,7 +7,7 @@ from app.contract.strings import string_array
 
 
 def ends(dtype):
-    """The smallest and the largest number, in rows of two, and further numbers that only this type can hold."""
+    """The smallest and the largest number, in rows of two, and further numbers that only this type can represent."""
     if dtype == "string":
         return string_array([b"", "Z\u00fcrich\x00".encode(), b'"\\', "\U0001f600".encode() * 3], (2, 2))
     kind = np.dtype(dtype).kind

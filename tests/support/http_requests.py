@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def image(level=None):
-    """One random image as a V2 request; of one grey if ``level`` says which."""
+    """One random image as a V2 request; with ``level``, all its pixels have that value."""
     pixels = RANDOM.integers(0, 256, SIDE * SIDE) if level is None else np.full(SIDE * SIDE, level)
     data = pixels.tolist()
     return {"inputs": [{"name": "pixels", "shape": [1, SIDE, SIDE], "datatype": "UINT8", "data": data}]}

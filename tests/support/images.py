@@ -19,7 +19,7 @@ def encode(image: Image.Image, form: str, **options) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces its size and holds no pixels."""
+    """A PNG that declares its size and contains no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))

@@ -9,6 +9,6 @@ def resident_mb(service, field="VmRSS"):
 
 
 def reset_peak(service):
-    """Let the high-water mark of memory start again from here."""
+    """Reset the peak of resident memory (VmHWM) to the present value."""
     with open(f"/proc/{service.process.pid}/clear_refs", "w") as refs:
         refs.write("5")

@@ -6,7 +6,7 @@ from tests.support.tiny_models import write_brightness_model
 
 
 def publish(models, version, spoil=lambda directory: None, *, bias=50.0):
-    """As the training package publishes: complete under a name with a dot, then renamed."""
+    """Publish a version as the training package does: complete under a name with a dot, then renamed."""
     staged = write_brightness_model(models / ".staging", version=version, bias=bias)
     spoil(staged)
     staged.rename(models / "brightness" / str(version))

@@ -14,7 +14,7 @@ def write_store(tmp_path, *, versions):
 
 
 class NamedService(Service):
-    """A service without a models directory of its own; ``models`` is that of the process, which is not served."""
+    """A service started without --models-dir."""
 
     def __init__(self, *arguments, **options):
         super().__init__(None, *arguments, **options)

@@ -13,7 +13,7 @@ MOST_SILENCE_S = 3.0
 
 @contextmanager
 def longest_silence(service):
-    """Asks for its health all the time; yields a list that holds, at the end, the longest wait for an answer."""
+    """Poll the health check; yields a list whose only element is, at the end, the longest wait for an answer."""
     waits, over = [0.0], threading.Event()
 
     def ask():

@@ -125,7 +125,7 @@ class Service:
         return "".join(self.lines)
 
     def says(self, text: str, *, also: str = "", within_s: float = 30) -> None:
-        """Wait for a line of the log that holds both; what the service has just written takes a moment to get here."""
+        """Wait for a line of the log that contains both texts; a line arrives here a moment after it is written."""
         wait_until(lambda: any(text in line and also in line for line in self.lines), within_s=within_s)
 
     def wait_until_ready(self) -> None:
@@ -163,7 +163,7 @@ ServiceKind = TypeVar("ServiceKind", bound=Service)
 
 
 def running(service: ServiceKind) -> Iterator[ServiceKind]:
-    """The body of a fixture of one service, which logs no traceback and ends with 0."""
+    """The body of a fixture of one service, which logs no traceback and exits with 0."""
     yield service
     code = service.stop()
     assert "Traceback" not in service.log
@@ -171,7 +171,7 @@ def running(service: ServiceKind) -> Iterator[ServiceKind]:
 
 
 def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
-    """The body of a fixture that starts services, and sees that they end with 0."""
+    """The body of a fixture that starts services, and checks that they exit with 0."""
     services: list[Service] = []
 
     def begin(*arguments: Any, **options: Any) -> Service:

@@ -1,4 +1,4 @@
-"""Stands in for the process that runs a SavedModel, without TensorFlow: y = 2x - 1, and an end for some values of x.
+"""Replaces the process that runs a SavedModel, without TensorFlow: y = 2x - 1, and failures for some values of x.
 
 ``python -m tests.support.stub_worker DIRECTORY THREADS``; the directory is one of ``write_rule_model``.
 """

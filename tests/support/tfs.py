@@ -89,7 +89,7 @@ def tensor(values):
 
 
 def feature(values):
-    """A Feature of bytes, floats or integers, whichever the values are; of no kind without values."""
+    """A Feature with the kind of the values: bytes, floats or integers; without values, a Feature without a kind."""
     if not len(values):
         return pb.Feature()
     if isinstance(values[0], bytes):

@@ -216,7 +216,7 @@ def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1
 def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, multiplications: int = 12) -> Path:
     """Answers its input after some seconds of matrix multiplication, when the input is not 0; one row a batch.
 
-    Its queue may hold any number of seconds, unless the test writes a serving.json of its own afterwards.
+    Its queue has no limit in seconds, unless the test writes another serving.json afterwards.
     """
     size = 1500
     nodes = [
@@ -234,7 +234,7 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
 
 
 def write_endless_model(models: Path, *, name: str = "endless", version: int = 1) -> Path:
-    """No call of it ever returns, so that its golden samples are replayed forever."""
+    """Its calls never return, so that the replay of its golden samples does not end."""
     flag = helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])
     number = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["N"])
     body = helper.make_graph(

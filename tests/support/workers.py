@@ -36,7 +36,7 @@ class Workers:
         }
 
     def kill(self, number: int) -> int:
-        """End a worker at once; its process id."""
+        """Kill a worker; returns its process id."""
         pid = self.pids()[number]
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -143,7 +143,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._done.is_set():
-            with suppress(httpx.TransportError):  # asked of the worker that was killed
+            with suppress(httpx.TransportError):  # a request to the worker that was killed
                 self._compare(self._totals())
                 self.scrapes += 1
 

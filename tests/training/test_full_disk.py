@@ -1,4 +1,4 @@
-"""Runs and versions on a file system that is really full: a small one of its own, in a user's own name space."""
+"""Runs and versions on a file system that is full: a small separate one, in a user namespace."""
 
 import os
 import subprocess

@@ -84,7 +84,7 @@ def test_each_loss_of_numbers_finds_the_plane(loss, tmp_path, console):
     )
     trained = train(recipe, tmp_path, console)
     kernel, bias = trained.model.get_weights()
-    np.testing.assert_allclose([*kernel[:, 0], bias[0]], [1, -2, 0.5], atol=0.15)  # still on its way
+    np.testing.assert_allclose([*kernel[:, 0], bias[0]], [1, -2, 0.5], atol=0.15)  # training has not converged yet
 
 
 def test_patience_without_a_validation_part_is_refused(tmp_path, console):

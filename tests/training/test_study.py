@@ -1,4 +1,4 @@
-"""A study of a trained model: where its findings stand, and what a missed one does."""
+"""A study of a trained model: where its findings are reported, and the effect of a missed one."""
 
 import json
 

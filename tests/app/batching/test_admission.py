@@ -1,4 +1,4 @@
-"""Who may join the queue, when a deadline is out of reach, and what Retry-After says."""
+"""Which requests may join the queue, when a deadline cannot be met, and the value of Retry-After."""
 
 import asyncio
 
@@ -256,7 +256,7 @@ def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_re
 def test_several_instances_share_the_parts_of_a_request_and_the_backlog(entry):
     queue = Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3, instances=2)
     queue.admit([entry(cost_s=2.0, timeout_s=1000)], running_s=0.0, now=NOW)
-    # 1 s ahead, and 2 s of its own in two parts: 2.2 s with the tenth.
+    # 1 s of earlier work, and 2 s for the request in two parts: 2.2 s with the tenth.
     with pytest.raises(DeadlineOutOfReach):
         queue.admit([entry(cost_s=1.0, timeout_s=2.1), entry(cost_s=1.0, timeout_s=2.1)], running_s=0.0, now=NOW)
     queue.admit([entry(cost_s=1.0, timeout_s=2.3), entry(cost_s=1.0, timeout_s=2.3)], running_s=0.0, now=NOW)

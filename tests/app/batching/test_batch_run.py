@@ -12,7 +12,7 @@ from app.runtime.backend import Backend
 
 
 class Recorder(Backend):
-    """Remembers its inputs and answers with what a test says."""
+    """Records its inputs and returns the outputs that a test sets."""
 
     provider = "CPUExecutionProvider"
 
@@ -25,7 +25,7 @@ class Recorder(Backend):
 
 
 class Ticks:
-    """A clock that continues by a power of two at each look, so that every difference tells which looks it is of."""
+    """A clock that advances by another power of two at each read, so that a difference identifies the two reads."""
 
     def __init__(self):
         self.now, self.step = 0.0, 1.0

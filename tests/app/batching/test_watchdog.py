@@ -19,7 +19,7 @@ ALLOWED_S = 0.05
 
 
 class Stuck(FakeBackend):
-    """Does not return before a test reports it."""
+    """Does not return until a test releases it."""
 
     def __init__(self):
         super().__init__()

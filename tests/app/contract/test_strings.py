@@ -1,4 +1,4 @@
-"""Strings with their lengths in front, as tensors in raw bytes and files of Triton's model_warmup hold them."""
+"""Strings with their lengths in front, as in raw tensor contents and in files of Triton's model_warmup."""
 
 import pytest
 

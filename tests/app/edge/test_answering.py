@@ -1,4 +1,4 @@
-"""The scope that every inference request enters: what is counted, logged and held, whatever becomes of the request."""
+"""The scope of every inference request: what is counted, logged and kept loaded, with every outcome of the request."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from tests.support.fakes import FakeClock
 
 
 class FakeBatcher:
-    """Remembers what it was asked before a body is read."""
+    """Records the calls that come before a body is read."""
 
     rules = SimpleNamespace(level=lambda priority: priority or 2)
 

@@ -1,4 +1,4 @@
-"""The steps of the plan, taken over fake loads; a canary that has passed a limit."""
+"""The steps of the plan with fake loads; a canary that has exceeded a limit."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Each model is followed by itself: what becomes of one does not keep others from being followed."""
+"""Each model is followed independently: a failure of one does not stop the others."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from tests.support.fakes import until
 
 
 class Disk:
-    """Models by name with a mark that changes, and a lifecycle that a test can hold up or let fail."""
+    """Models by name with a fingerprint that changes, and a lifecycle that a test can block or make fail."""
 
     def __init__(self, *names):
         self.marks = dict.fromkeys(names, 0)
@@ -44,7 +44,7 @@ class Disk:
 
 
 def following(scenario):
-    """Runs a scenario beside a follower."""
+    """Runs a scenario in parallel with a follower."""
 
     async def run():
         disk = Disk("a", "b")

@@ -1,4 +1,4 @@
-"""The plan of a model: which steps lead from what is served to what serving.json asks for."""
+"""The plan of a model: the steps from the loaded versions to the versions that serving.json specifies."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def pair(default, canary, rollout=None):
         (policy(latest=2), [3, 2, 1], served(3, default=3, refused=[2]), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, default=3), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, 1, default=3), [ServeDefault(1), Retire((3,))]),
-        # Other settings: the version is loaded again, whoever answers meanwhile.
+        # Other settings: the version is loaded again, whichever version answers during the load.
         (policy(), [1], served(outdated=[1], default=1), [Load(1)]),
         (policy(instances=2), [1], served(outdated=[1], default=1), []),
         # The stable version; refused, it leaves the default version, and after a start the one promoted before it.
@@ -79,7 +79,7 @@ def pair(default, canary, rollout=None):
         (policy(stable=3), [3, 2, 1], served(refused=[3]), [Load(2)]),
         (policy(stable=3, promoted=[1], old=2), [3, 2, 1], served(refused=[3]), [Load(1)]),
         (policy(stable=7), [2, 1], served(2, default=2, stable=7), []),
-        # Labels serve next to what version_policy asks for.
+        # Labels serve in addition to the versions of version_policy.
         (policy(old=1), [3, 2, 1], served(3, default=3), [Load(1)]),
         (policy(old=1), [3, 2, 1], served(3, 1, default=3), [SetLabels({"old": 1})]),
         (policy(), [3, 2, 1], served(3, 1, default=3, old=1), [SetLabels({}), Retire((1,))]),

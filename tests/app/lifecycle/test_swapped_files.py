@@ -138,7 +138,7 @@ def test_a_file_swapped_at_any_moment_is_refused_or_not_noticed(tmp_path, file, 
 
 
 def make_copies_necessary(version):
-    """A graph that names a file, and one next to it: its weights could be there."""
+    """A graph that names an external file which exists: its weights could be in it."""
     import onnx
 
     graph = onnx.load(version / "model.onnx")

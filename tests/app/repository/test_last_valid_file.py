@@ -1,4 +1,4 @@
-"""What is kept of serving.json next to it."""
+"""The copy of the last valid serving.json."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How the forms of versions are distinguished."""
+"""How the layouts of versions are distinguished."""
 
 import os
 

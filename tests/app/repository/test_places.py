@@ -1,4 +1,4 @@
-"""Where models are, whatever else is in the directory."""
+"""Where models are found, next to unrelated files and directories."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""serving.json: every number in it ends somewhere, and the message says where."""
+"""serving.json: every number in it has a limit, and the message names the limit."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is found below the models directory, whatever is there."""
+"""Which models are found in a models directory with any content."""
 
 import os
 

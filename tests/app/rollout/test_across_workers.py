@@ -1,4 +1,4 @@
-"""Canaries are judged by the sums of what workers tell."""
+"""Canaries are judged by the sums of the numbers that workers report."""
 
 from dataclasses import asdict
 

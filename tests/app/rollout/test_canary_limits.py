@@ -1,4 +1,4 @@
-"""When a canary is halted: each limit over a window of its own."""
+"""When a canary is halted: each limit has its own window."""
 
 from app.repository.policy import RollbackPolicy, RolloutPolicy
 from app.rollout.canary_limits import WINDOW, Limits

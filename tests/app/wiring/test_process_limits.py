@@ -1,4 +1,4 @@
-"""A version in a separate process: a batch that hangs there is ended there, and costs the others nothing."""
+"""A version in a separate process: a batch that hangs is ended with its process, other versions are not affected."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a worker does that its supervisor asks for."""
+"""Commands that a worker executes for its supervisor."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Windows of running text to train on, contexts to measure on; no word occurs twice, so an id tells its place."""
+"""Windows of running text to train on, contexts to measure on; each word occurs once, so an id is a position."""
 
 import numpy as np
 import pytest
@@ -194,7 +194,7 @@ def test_every_token_but_the_first_of_each_passage_is_asked_for_once_from_what_p
         assert rows.dtype == np.int32
         assert rows.shape[1] <= LONGEST
         assert (np.diff((rows != 0).astype(int), axis=1) <= 0).all()  # padding only after the text
-        assert (rows != 0).any(axis=0).all()  # and no more of it than the longest row of the batch needs
+        assert (rows != 0).any(axis=0).all()  # as long as the longest row of the batch
         found += [(row[row != 0].tolist(), column + 1) for row, column in zip(rows, columns, strict=True)]
     assert found == wanted
     assert len(dataset) == -(-len(wanted) // batch_size)

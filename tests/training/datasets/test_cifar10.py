@@ -21,7 +21,7 @@ def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def picture(name: str, number: int) -> np.ndarray:
-    """One colour all over: red tells the class, green the number."""
+    """One colour all over: red is the class, green the number."""
     return np.broadcast_to(np.array([ALL_NUMBERS[name] * 25, number * 10, 30], np.uint8), (32, 32, 3))
 
 

@@ -198,7 +198,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path, console):
     assert resumed[: before["epoch"]] == before["history"]
 
     whole = train(interrupted_recipe(), tmp_path / "whole", console)
-    # Weights, averages, optimiser state and schedule all went on: the figures are those of an undisturbed run.
+    # Weights, averages, optimiser state and schedule were restored: the figures equal those of an uninterrupted run.
     for row, expected in zip(resumed, whole.progressed.history, strict=True):
         for figure in ("loss", "val_loss", "learning_rate"):
             assert row[figure] == pytest.approx(expected[figure], rel=1e-4)

@@ -29,7 +29,7 @@ def kinds(model):
 def test_layers_have_their_widths_and_names():
     model = built(units=(5, 2))
     assert [(layer.name, layer.units) for layer in model.layers[1:]] == [("hidden_1", 5), ("hidden_2", 2)]
-    assert kinds(model) == ["Dense", "Dense"]  # nothing that was not asked for
+    assert kinds(model) == ["Dense", "Dense"]  # only the configured layers
     assert model.losses == []
 
 

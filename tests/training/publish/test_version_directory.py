@@ -9,7 +9,7 @@ import pytest
 from app.contract.manifest import verify_manifest, write_manifest
 from training.publish.version_directory import TEMPORARY_PREFIX, add_version
 
-# Writes one version. At the step that its command line names it reports it, and waits to be killed.
+# Writes one version. It reports the step that its command line names, and waits to be killed.
 WRITER = """
 import os, sys, time
 from pathlib import Path

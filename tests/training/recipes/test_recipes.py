@@ -10,7 +10,7 @@ FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}
 
 
 def signature_of(recipe: Recipe) -> tuple[Signature, int]:
-    """The signature with as many ids as the vocabulary may have, and the width of the network's answer."""
+    """The signature with the largest vocabulary, and the width of the network's output."""
     known = {f"{path}=" for path, _ in settings(recipe)}
     small = apply_overrides(recipe, [few for few in FEW if few[: few.index("=") + 1] in known])
     splits = small.data.synthetic()

@@ -1,4 +1,4 @@
-"""Rules of JSON text, and that they cost no more than linearly."""
+"""Rules of JSON text, and that checking them takes linear time."""
 
 import json
 from time import process_time

@@ -1,4 +1,4 @@
-"""Archives of arrays that lie about their size take no memory, and nothing in them is run."""
+"""Archives whose headers declare a wrong size are refused without allocating it, and no pickle in them is loaded."""
 
 import io
 import struct

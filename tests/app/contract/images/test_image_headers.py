@@ -1,4 +1,4 @@
-"""Image files that cost more than their pixels: refused by their structure, or paid for by the room they ask."""
+"""Image files that cost more than their pixels: refused by their structure, or counted against the memory budget."""
 
 import struct
 import zlib
@@ -15,11 +15,11 @@ from tests.support.cost import decoding, least_seconds
 from tests.support.images import encode
 
 MEGABYTE = 1_000_000
-# A process that imports and decodes holds so much more or less from run to run.
+# The memory of a process that imports and decodes varies by this much from run to run.
 SLACK_BYTES = 12 * MEGABYTE
 LONG_SEGMENT = hostile.segment(0xE1, b"Exif\0\0" + bytes(60_000))
 
-# The file, and a part of what the refusal says.
+# The file, and a part of the error message.
 REFUSED = {
     "a TIFF tile of two gigapixels": (lambda: hostile.tile(65536, 32720), "a tile has 2144337920 pixels"),
     "TIFF tiles far beyond the image": (

@@ -14,7 +14,7 @@ from tests.support.service import wait_until
 
 
 class Gate:
-    """A call that runs until it is let go, as a large image does."""
+    """A call that runs until a test releases it, in place of a large image."""
 
     def __init__(self):
         self.began, self.may_end = threading.Event(), threading.Event()
@@ -257,7 +257,7 @@ def test_a_job_that_fails_keeps_nothing_that_waits_for_a_collection():
         gc.disable()
         try:
             kept = await ask(Body())
-            await pool.run(lambda: None, ticket())  # the thread has let go of it as well
+            await pool.run(lambda: None, ticket())  # the thread has released it as well
             assert kept() is None
         finally:
             gc.enable()

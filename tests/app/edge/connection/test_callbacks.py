@@ -1,4 +1,4 @@
-"""What goes wrong in a callback of the parser is our fault, unless the parser itself says otherwise."""
+"""An exception in a callback of the parser is a server error, unless the parser itself reports a client error."""
 
 import asyncio
 import logging

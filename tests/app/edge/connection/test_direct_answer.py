@@ -1,4 +1,4 @@
-"""An answer runs on the short way as it would in a task: whatever asyncio offers to a task works in it."""
+"""An answer on the short path runs as in a task: everything that asyncio offers to a task works in it."""
 
 import asyncio
 

@@ -61,7 +61,7 @@ def test_every_field_has_the_number_and_the_type_that_clients_use(ours):
 
 
 def test_config_proto_has_every_field_of_tritons_settings(config):
-    """So that a name with a slip in config.pbtxt is told from one that is passed over."""
+    """So that a misspelt name in config.pbtxt is distinguished from a known one that is ignored."""
     want = theirs()[1]
     assert fields(config.message_type) == fields(want.message_type)
     assert enums(config.enum_type) == enums(want.enum_type)

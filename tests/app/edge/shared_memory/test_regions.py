@@ -1,4 +1,4 @@
-"""Regions are read and written within their bounds, whatever happens to the memory."""
+"""Regions are read and written within their bounds, even if the memory is resized or removed."""
 
 import os
 import threading

@@ -32,7 +32,7 @@ BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
 
 
 class PretendGpu(Backend):
-    """The CPU provider under CUDA's name, so many seconds slower or faster than the CPU."""
+    """The CPU provider under CUDA's name, slower or faster than the CPU by a number of seconds."""
 
     provider = "CUDAExecutionProvider"
 

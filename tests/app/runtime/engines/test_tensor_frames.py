@@ -17,7 +17,7 @@ def ends():
 
 
 def over_the_wire(ends, header, tensors):
-    """A frame that may be larger than what the socket holds."""
+    """A frame that may be larger than the buffer of the socket."""
     sender = threading.Thread(target=send_frame, args=(ends[0], header, tensors))
     sender.start()
     received = receive_frame(ends[1])

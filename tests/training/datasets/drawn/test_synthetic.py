@@ -47,7 +47,7 @@ def test_a_garment_is_bright_on_black_and_fills_the_frame(name):
 def test_shoes_point_to_the_left(name):
     image = draw_garment(name)
     left, right = image[:14, :14], image[:14, 14:]
-    assert right.sum() > 2 * left.sum()  # the shaft stands on the right
+    assert right.sum() > 2 * left.sum()  # the shaft is on the right
 
 
 @pytest.mark.parametrize("name", ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"])

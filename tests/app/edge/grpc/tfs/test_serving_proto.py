@@ -12,7 +12,7 @@ from tests.support.service import ROOT
 from tests.support.tfs import real_client
 
 PLACE = "app/edge/grpc/tfs/serving.proto"
-# The type of a status is in a package of its own, and lists all codes.
+# The type of a status is in a separate package, and lists all codes.
 PACKAGES = (".tensorflow.serving.", ".tensorflow.error.", ".tensorflow.")
 
 
