@@ -187,7 +187,7 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
     wait_until(lambda: codes(second) == {200})
     time.sleep(2.5)  # within two seconds both workers have read it, and only one of them need have answered
     path.write_text("{broken")
-    workers.service.says("the previous keys stay in effect")
+    workers.service.wait_for_log("the previous keys stay in effect")
     assert codes(first) == codes(second) == {200}
     path.unlink()
     third = new_key(path, "third")

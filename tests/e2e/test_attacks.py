@@ -112,8 +112,8 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(("build", "says"), HOSTILE.values(), ids=HOSTILE)
-def test_a_small_file_that_is_costly_to_decode_is_refused_in_every_protocol(service, build, says):
+@pytest.mark.parametrize(("build", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_a_small_file_that_is_costly_to_decode_is_refused_in_every_protocol(service, build, message):
     bomb = build()
     tensor = len(bomb).to_bytes(4, "little") + bomb
     declared = {"name": "pixels", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(tensor)}}
@@ -132,7 +132,7 @@ def test_a_small_file_that_is_costly_to_decode_is_refused_in_every_protocol(serv
     with longest_silence(service) as waits, ThreadPoolExecutor(len(requests)) as pool:
         replies = [reply.result() for reply in [pool.submit(service.client.post, **request) for request in requests]]
     assert {reply.status_code for reply in replies} == {413}
-    assert all(says in reply.json()["error"] for reply in replies)
+    assert all(message in reply.json()["error"] for reply in replies)
     assert waits[0] < MOST_SILENCE_S
     assert resident_mb(service, "VmHWM") - before < 200  # the bodies; 0.5 to 2.5 GB before there was a bound
 
@@ -169,8 +169,8 @@ DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize(("piece", "says"), DOCUMENTS.values(), ids=DOCUMENTS)
-def test_millions_of_values_are_refused_before_they_become_objects(service, piece, says):
+@pytest.mark.parametrize(("piece", "message"), DOCUMENTS.values(), ids=DOCUMENTS)
+def test_millions_of_values_are_refused_before_they_become_objects(service, piece, message):
     body = b'{"instances":[' + piece * (15_000_000 // len(piece)) + b'"end"]}'
     before = resident_mb(service)
     reset_peak(service)
@@ -179,7 +179,7 @@ def test_millions_of_values_are_refused_before_they_become_objects(service, piec
         replies = list(pool.map(lambda _: service.client.post(path, content=body), range(10)))
     assert {reply.status_code for reply in replies} <= {413, 429}
     assert 413 in {reply.status_code for reply in replies}
-    assert all(says in reply.json()["error"] for reply in replies if reply.status_code == 413)
+    assert all(message in reply.json()["error"] for reply in replies if reply.status_code == 413)
     assert waits[0] < MOST_SILENCE_S
     assert resident_mb(service, "VmHWM") - before < 1_000, (
         resident_mb(service, "VmHWM") - before
@@ -191,9 +191,9 @@ def test_images_whose_client_left_are_not_decoded_further(service):
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(service.url + IMAGE, files=form, timeout=httpx.Timeout(30, read=1))
     wait_until(lambda: service.metric("atelier_requests_total", model="fashion-mnist-cnn", code="499") >= 1)
-    began = time.monotonic()
+    started = time.monotonic()
     assert service.client.post(IMAGE, content=png(np.zeros((200, 200), np.uint8))).status_code == 200
-    assert time.monotonic() - began < 10  # the rest of the decoding would have taken longer
+    assert time.monotonic() - started < 10  # the rest of the decoding would have taken longer
 
 
 def test_decoding_ends_at_the_deadline_of_its_request(service):
@@ -219,9 +219,9 @@ def test_decoding_does_not_keep_the_process_from_ending(start):
     with ThreadPoolExecutor(2) as pool:
         posts = [pool.submit(httpx.post, service.url + IMAGE, files=form, timeout=60) for _ in range(2)]
         time.sleep(0.5)
-        began = time.monotonic()
+        started = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - started < 10
         for post in posts:
             error = post.exception()
             assert isinstance(error, httpx.TransportError) or post.result().status_code == 503

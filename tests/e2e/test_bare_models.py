@@ -32,7 +32,7 @@ def test_bare_and_verified_versions_serve_next_to_each_other(source, models, sta
     assert service.metric("atelier_model_verified", model="rule") == 0
     assert service.metric("atelier_model_verified", model="brightness") == 1
     assert 'atelier_golden_difference{model="rule"' not in service.client.get("/metrics").text
-    service.says("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
+    service.wait_for_log("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
 
 
 def test_without_model_json_the_signature_comes_from_the_graph(source, models, start):

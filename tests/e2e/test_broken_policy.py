@@ -41,8 +41,8 @@ def test_after_a_start_the_promoted_version_answers_though_serving_json_is_broke
     again = start(models)
     assert answers(again) == "1"
     assert broken(again) == 1
-    again.says("serving.json: not JSON")
-    again.says("the last valid serving.json stays in effect")
+    again.wait_for_log("serving.json: not JSON")
+    again.wait_for_log("the last valid serving.json stays in effect")
     assert "serving.json: not JSON" in entry(again, 1)["reason"]
     assert entry(again, 1)["state"] == "READY"
     status = again.client.get("/v1/models/brightness/versions/1").json()["model_version_status"][0]
@@ -169,7 +169,7 @@ def test_a_worker_that_is_replaced_while_the_file_is_broken_serves(models):
         assert set(workers.ask_all(ask)) == {"1"}
         assert workers.metric("atelier_serving_json_broken", model="brightness") == 1
         for number in (1, 2):
-            service.says(f"worker {number}:", also="the last valid serving.json stays in effect")
+            service.wait_for_log(f"worker {number}:", also="the last valid serving.json stays in effect")
     finally:
         workers.close()
         assert service.stop() == 0

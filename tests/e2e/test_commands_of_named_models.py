@@ -119,7 +119,7 @@ def test_a_promotion_counts_more_than_the_policy_and_the_labels_of_the_file(stor
     assert labels(store) == {"stable": 2, "candidate": 2}
     wait_until(lambda: default(service) == "2")
     models_config(tmp_path, config(store, more=LABELS))  # still labels version 1 stable
-    service.says(f"{options[1]} names 1 models")
+    service.wait_for_log(f"{options[1]} names 1 models")
     assert run("promote", "rule", 2, *options).returncode == 0
     assert default(service) == "2"
     assert run("rollback", "rule", *options).stdout.startswith("rule: version 1 is stable (previously 2)")

@@ -89,7 +89,7 @@ def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_requ
 
 
 @pytest.mark.parametrize(
-    ("packet", "says"),
+    ("packet", "message"),
     [
         (head("Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", "can't be present with"),
         (head("Content-Length: 3\r\n") + BODY, "Duplicate Content-Length"),
@@ -104,10 +104,10 @@ def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_requ
         (head("Transfer-Encoding: chunked\r\n", version="1.0", length=None) + b"0\r\n\r\n", "no Transfer-Encoding"),
     ],
 )
-def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet, says):
+def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet, message):
     status, document = line.send(packet + LIVE).reply()
     assert status == 400
-    assert says in document["error"]
+    assert message in document["error"]
     assert line.reply() is None
 
 

@@ -129,7 +129,7 @@ def test_a_bad_version_is_refused_once_and_the_old_one_keeps_serving(service, mo
         assert reason in entry(service, 2)["reason"]
         status = service.client.get("/v1/models/brightness/versions/2").json()["model_version_status"][0]["status"]
         assert (status["error_code"], reason in status["error_message"]) == ("FAILED_PRECONDITION", True)
-        service.says("brightness version 2 refused", also=reason)
+        service.wait_for_log("brightness version 2 refused", also=reason)
         assert service.metric("atelier_model_state", model="brightness", version="2", state="UNAVAILABLE") == 1
         assert serving(service) == ["1"]
         # Looked at again, and not tried again: none of its files has changed.
@@ -176,8 +176,8 @@ def test_a_version_that_was_refused_for_serving_json_is_retried_when_the_file_is
 def test_a_version_that_keeps_changing_is_retried_less_and_less_often(service, models):
     publish(models, 2, _flip_a_byte)
     wait_until(lambda: loads(service, "refused") == 1)
-    began = time.monotonic()
-    while time.monotonic() < began + 8:
+    started = time.monotonic()
+    while time.monotonic() < started + 8:
         (models / "brightness" / "2" / "notes.txt").write_text(str(time.monotonic()))
         time.sleep(0.2)
     # There are 1, 2 and 4 seconds between the attempts.
@@ -211,7 +211,7 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
     path.write_text('{"version_labels": {"stable": 1}}')
     wait_until(lambda: answers(service) == "1")
-    service.says("the default version is 1 (previously 2)")
+    service.wait_for_log("the default version is 1 (previously 2)")
 
 
 def test_new_models_appear_and_a_removed_one_keeps_serving(service, models):
@@ -451,7 +451,7 @@ def test_links_in_a_circle_keep_nobody_from_being_followed_by_looking(start, mod
     circles = write_brightness_model(models, name="circles")
     (circles / "a").symlink_to(circles)
     service = start(models, "--watch", "poll")
-    service.says("cannot be watched")  # as a whole, by the library
+    service.wait_for_log("cannot be watched")  # as a whole, by the library
     publish(models, 2)
     wait_until(lambda: serving(service) == ["2"])
     publish(models, 3)

@@ -426,7 +426,7 @@ def test_bytes_that_are_not_a_message_are_an_invalid_argument(service, path, dat
     assert caught.value.code().name == "INVALID_ARGUMENT"
     assert caught.value.details() == f"the request of {path} is not a message of that method: its bytes cannot be read"
     assert dict(caught.value.trailing_metadata())["x-request-id"]
-    service.says("its bytes cannot be read", also=path)
+    service.wait_for_log("its bytes cannot be read", also=path)
     assert "Traceback" not in service.log
     assert not [line for line in service.lines if "ERROR" in line and path in line]
 

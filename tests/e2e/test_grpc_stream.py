@@ -172,10 +172,10 @@ def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin)
         asked.put(slow())
     wait_until(lambda: service.queued() > 0)
     service.process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
+    started = time.monotonic()
     assert [reply.error_message for reply in call] == [""] * 4
     assert service.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
     asked.put(None)
 
 

@@ -111,6 +111,6 @@ def test_the_commands_of_the_page_work(tmp_path):
         else:
             assert line[:2] == ["python", "-m"]
             printed = python(*line[1:], cwd=tmp_path)
-        wanted = re.sub(r"\d[\d.e-]*", "#", step.output)
-        assert re.sub(r"\d[\d.e-]*", "#", printed.strip()) == wanted
+        expected = re.sub(r"\d[\d.e-]*", "#", step.output)
+        assert re.sub(r"\d[\d.e-]*", "#", printed.strip()) == expected
     assert service.stop() == 0

@@ -49,22 +49,22 @@ def infer(service, document):
 
 
 @pytest.mark.parametrize(
-    ("rows", "output", "says"),
+    ("rows", "output", "message"),
     [
         (4_096, {}, "the answer to 4096 instances would hold 65519616 bytes of numbers; at most 16777216 are sent"),
         (512, {"classification": WORDS}, "512 instances with the best 3999 classes each make 2047488 classes; at most"),
     ],
 )
-def test_an_answer_that_is_too_large_is_refused(service, rows, output, says):
+def test_an_answer_that_is_too_large_is_refused(service, rows, output, message):
     reply = infer(service, request(rows, **output))
     assert reply.status_code == 413
-    assert says in reply.json()["error"]
+    assert message in reply.json()["error"]
     port = int(re.search(r"gRPC listens on \S+:(\d+)", service.log)[1])
     with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
         ids = triton.InferInput("token_ids", [rows, 1], "INT32")
         ids.set_data_from_numpy(np.ones((rows, 1), np.int32))
         wanted = triton.InferRequestedOutput("probabilities", class_count=output.get("classification", 0))
-        with pytest.raises(InferenceServerException, match=re.escape(says)):
+        with pytest.raises(InferenceServerException, match=re.escape(message)):
             client.infer(NEXT_WORD, [ids], outputs=[wanted])
 
 

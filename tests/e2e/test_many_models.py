@@ -128,7 +128,7 @@ def test_the_models_that_were_least_recently_used_make_room(models, start):
     answer(service, "a")
     answer(service, "c")
     assert loaded(service) == {"a", "c"}
-    service.says("model b is unloaded: model c needs about 11 MiB")
+    service.wait_for_log("model b is unloaded: model c needs about 11 MiB")
     answer(service, "b")
     assert loaded(service) == {"b", "c"}
 

@@ -43,7 +43,7 @@ def test_a_changed_file_is_followed(store, tmp_path, start):
     file.write_text(config(store, more="model_version_policy { specific { versions: 2 } }"))
     wait_until(lambda: default(service) == "2")
     file.write_text("nonsense")
-    service.says("the last valid list of models stays in effect")
+    service.wait_for_log("the last valid list of models stays in effect")
     assert default(service) == "2"
     text = config(store, more=LABELS)
     file.write_text(text[: text.rindex("}")] + f' config {{ name: "again" base_path: "{store}" }} }}')
@@ -88,7 +88,7 @@ def test_a_models_directory_that_is_given_counts_as_well(store, tmp_path, start)
     service = start("--model-config-file", str(file), "--models-dir", str(tmp_path / "models"))
     assert sorted(service.client.get("/v1/models").json()["models"]) == ["brightness", "rule"]
     assert ask(service) == [[1]]
-    service.says(f"model rule: {store} counts, and {tmp_path / 'models' / 'rule'} does not")
+    service.wait_for_log(f"model rule: {store} counts, and {tmp_path / 'models' / 'rule'} does not")
 
 
 def test_one_model_is_named_on_the_command_line(store, start):
@@ -100,7 +100,7 @@ def test_one_model_is_named_on_the_command_line(store, start):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--model-name", "a"], "--model-name and --model-base-path belong together; give both"),
         (["--model-base-path", "/tmp"], "--model-name and --model-base-path belong together; give both"),
@@ -117,9 +117,9 @@ def test_one_model_is_named_on_the_command_line(store, start):
         ),
     ],
 )
-def test_a_mistake_ends_the_start_with_one_sentence(arguments, says):
+def test_a_mistake_ends_the_start_with_one_sentence(arguments, message):
     command = [sys.executable, "-m", "app", "serve", "--port", "0", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=own_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert says in re.sub(r"\s+", " ", done.stderr)
+    assert message in re.sub(r"\s+", " ", done.stderr)
     assert "Traceback" not in done.stderr

@@ -111,11 +111,11 @@ def test_an_id_beyond_the_vocabulary_is_refused(client):
 def test_metadata_states_the_signature(client, model, inputs, outputs):
     document = client.get(f"/v1/models/{model}/metadata").json()
     signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
-    for part, wanted in (("inputs", inputs), ("outputs", outputs)):
+    for part, expected in (("inputs", inputs), ("outputs", outputs)):
         assert {
             name: (tensor["dtype"], [dim["size"] for dim in tensor["tensor_shape"]["dim"]])
             for name, tensor in signature[part].items()
-        } == wanted
+        } == expected
 
 
 def test_numbers_in_numbers_out(client):

@@ -113,9 +113,9 @@ def test_another_model_is_answered_soon_while_one_is_flooded(service):
             wait_until(lambda: service.metric("atelier_requests_total", model="slow", code="429") > 20)
             waits = []
             for _ in range(50):
-                began = time.monotonic()
+                started = time.monotonic()
                 assert service.client.post(path, json=rows).status_code == 200
-                waits.append(time.monotonic() - began)
+                waits.append(time.monotonic() - started)
         finally:
             ended.set()
     # One batch of the slow model takes longer than that.

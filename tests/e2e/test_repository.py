@@ -375,7 +375,7 @@ def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
             )
         assert service.client.post("/v2/repository/index").status_code == 200
         assert service.client.get("/v2/models/words/ready").status_code == 200
-        service.says("load, unload, promote and rollback are closed: 0.0.0.0 is not this machine alone")
+        service.wait_for_log("load, unload, promote and rollback are closed: 0.0.0.0 is not this machine alone")
     finally:
         assert service.stop() == 0
 

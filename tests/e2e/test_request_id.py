@@ -129,7 +129,7 @@ def test_errors_alone_or_a_share_can_be_logged_and_nothing_is_by_default(models,
         for _ in range(100):
             assert service.client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200
         service.client.post(PREDICT, content=b"", headers={NAME: "the last"})
-    errors.says("code=400", also='request_id="the last"')
+    errors.wait_for_log("code=400", also='request_id="the last"')
     assert "code=200" not in errors.log
     wait_until(lambda: 0 < share.log.count("code=200") < 80)
     assert "the last" not in silent.log
@@ -139,7 +139,7 @@ def test_errors_alone_or_a_share_can_be_logged_and_nothing_is_by_default(models,
 def test_a_log_entry_stays_one_line_with_any_characters_in_the_path(models, start):
     service = start(models, "--access-log", "all")
     service.client.get("/a%0Acode=200%20b")
-    service.says(r'path="/a\ncode=200 b"')
+    service.wait_for_log(r'path="/a\ncode=200 b"')
 
 
 def test_an_invalid_access_log_is_refused_in_words(models):

@@ -142,7 +142,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     found = shadow(service)
     assert found["state"] == "halted"
     assert found["reason"].endswith(reason)
-    service.says("model brightness: the canary is halted: ")
+    service.wait_for_log("model brightness: the canary is halted: ")
     assert service.metric("atelier_canary_halted", model="brightness", version="2") == 1
     assert entry(service, 2)["state"] == "READY"
     assert service.stop() == 0
@@ -319,7 +319,7 @@ def test_shares_can_be_changed_while_requests_run(start, models):
 def test_a_canary_that_does_not_load_changes_nothing(start, models):
     write_policy(models, {"canary": {"percent": 100}, "shadow": {}})
     service = start(models)
-    service.says("label 'canary' names version 2, which does not serve")
+    service.wait_for_log("label 'canary' names version 2, which does not serve")
     assert answers(service) == "1"
     assert service.client.get("/v2/models/brightness/shadow").status_code == 404
     assert service.client.get("/v2/models/nope/shadow").status_code == 404

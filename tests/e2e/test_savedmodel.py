@@ -113,7 +113,7 @@ def test_the_service_s_default_is_for_models_that_name_no_backend(models):
     finally:
         assert service.stop() == 0
     assert not is_running(worker)
-    service.says("TensorFlow")
+    service.wait_for_log("TensorFlow")
     assert "absl" not in service.log
 
 
@@ -199,7 +199,7 @@ def test_a_backend_that_does_not_exist_and_a_version_without_savedmodel_are_refu
     service = Service(tmp_path, wait_ready=False)
     try:
         wait_until(lambda: "no model version could be loaded" in service.log)
-        service.says("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
-        service.says("other/1/saved_model.pb: the file does not exist")
+        service.wait_for_log("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
+        service.wait_for_log("other/1/saved_model.pb: the file does not exist")
     finally:
         assert service.stop() == 0

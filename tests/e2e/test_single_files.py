@@ -64,7 +64,7 @@ def test_another_file_in_its_place_is_followed(models, tmp_path, start):
     (models / ".new").rename(file)
     wait_until(lambda: ask(service) == [[3]])
     file.write_bytes(b"not a graph")
-    service.says("ONNX Runtime cannot load the graph")
+    service.wait_for_log("ONNX Runtime cannot load the graph")
     assert ask(service) == [[3]]
     file.write_bytes(graph(tmp_path, 4))
     wait_until(lambda: ask(service) == [[4]])
@@ -76,7 +76,7 @@ def test_a_new_file_is_followed_once_it_is_complete(models, tmp_path, start):
     data = graph(tmp_path, 2)
     with (models / "line.onnx").open("wb", buffering=0) as file:
         file.write(data[:60])
-        service.says("model line version 1 refused")
+        service.wait_for_log("model line version 1 refused")
         file.write(data[60:])
     wait_until(lambda: ask(service) == [[2]])
 
@@ -86,7 +86,7 @@ def test_next_to_a_directory_of_that_name_the_directory_counts(models, tmp_path,
     write_brightness_model(models)
     service = start(models)
     assert reason(service, "brightness") == ("READY", "")
-    service.says("model brightness: the directory brightness counts, and the file brightness.onnx does not")
+    service.wait_for_log("model brightness: the directory brightness counts, and the file brightness.onnx does not")
     assert service.log.count("the directory brightness counts") == 1
 
 

@@ -153,7 +153,7 @@ def test_a_version_that_requires_a_missing_gpu_is_refused_in_one_sentence(tmp_pa
     assert status["status"]["error_message"] == why
     entry = {"name": "words", "version": "1", "state": "UNAVAILABLE", "reason": why}
     assert entry in service.client.post("/v2/repository/index").json()
-    service.says(f"model words version 1 refused: {why}\n")
+    service.wait_for_log(f"model words version 1 refused: {why}\n")
     assert [model["name"] for model in service.client.get("/v2/devices").json()["models"]] == ["brightness"]
     (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
@@ -167,7 +167,7 @@ def test_a_missing_requested_gpu_is_reported_for_every_model(tmp_path):
     service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
     why = NO_GPU.format("cuda")
     wait_until(lambda: f"no model version could be loaded: words 1: {why}\n" in service.log)
-    service.says("INFO    no GPU was found; models with device 'auto' run on the CPU\n")
+    service.wait_for_log("INFO    no GPU was found; models with device 'auto' run on the CPU\n")
     reply = service.client.post("/v1/models/words:predict", json={"instances": [[1]]})
     assert reply.status_code == 503
     assert why in reply.json()["error"]
@@ -183,7 +183,7 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_again(tmp_path
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     [after] = service.client.get("/v2/devices").json()["models"]
     assert after["reason"] == "device is 'cpu'"
-    service.says("model words version 1 loaded again on CPUExecutionProvider: its settings have changed")
+    service.wait_for_log("model words version 1 loaded again on CPUExecutionProvider: its settings have changed")
     assert service.stop() == 0
 
 

@@ -94,8 +94,8 @@ def test_v2_strings_with_tritons_client(service, is_binary, gives_binary):
     values = np.array([text.encode() for text in TEXTS], object)
     tensor = triton_http.InferInput("text", values.shape, "BYTES")
     tensor.set_data_from_numpy(values, binary_data=is_binary)
-    wanted = triton_http.InferRequestedOutput("same", binary_data=gives_binary)
-    found = client.infer(NAME, [tensor], outputs=[wanted]).as_numpy("same")
+    expected = triton_http.InferRequestedOutput("same", binary_data=gives_binary)
+    found = client.infer(NAME, [tensor], outputs=[expected]).as_numpy("same")
     assert [each if isinstance(each, bytes) else each.encode() for each in found] == values.tolist()
     client.close()
 

@@ -270,8 +270,8 @@ def test_requests_are_counted_logged_and_their_errors_too(tmp_path, start):
     refusal(service.tfs.predict, {"pixels": PIXELS}, "nope")
     assert service.counted("brightness", "predict", 200) == 1
     assert service.counted("brightness", "predict", 400) == 1
-    for told in ("request_id=mine", "code=400", "code=404"):
-        service.says("protocol=grpc:predict", also=told)
+    for reported in ("request_id=mine", "code=400", "code=404"):
+        service.wait_for_log("protocol=grpc:predict", also=reported)
 
 
 def test_an_api_key_is_required_if_the_service_has_some(tmp_path, start):

@@ -50,15 +50,15 @@ def models(tmp_path):
 @pytest.fixture
 def start():
     """Starts services with two workers and checks that they exit with 0."""
-    begun = []
+    started = []
 
     def begin(models, *arguments, workers=2, **options):
         service = Service(models, "--workers", str(workers), *arguments, **options)
-        begun.append(Workers(service, workers))
-        return begun[-1]
+        started.append(Workers(service, workers))
+        return started[-1]
 
     yield begin
-    for each in begun:
+    for each in started:
         each.close()
         runs = each.service.process.poll() is None
         code = each.service.stop()
@@ -156,7 +156,7 @@ def test_the_environment_names_workers_too(start, models):
     workers = start(models, workers=1, environment={"ATELIER_WORKERS": "2"})
     assert workers.pids() == {}  # the flag wins
     service = Service(models, environment={"ATELIER_WORKERS": "2"})
-    service.says("worker 2: ready: 2 of 2 models serve")
+    service.wait_for_log("worker 2: ready: 2 of 2 models serve")
     assert service.stop() == 0
 
 
@@ -238,9 +238,9 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
         write_brightness_model(models, version=number, bias=50.0 * number)
     (models / "brightness" / "serving.json").write_text('{"version_policy": {"all": true}}')
     workers = start(models)
-    wanted = list(itertools.islice(itertools.cycle([1, 2, 3, 2]), 24))
+    expected = list(itertools.islice(itertools.cycle([1, 2, 3, 2]), 24))
     with ThreadPoolExecutor(CLIENTS) as pool:
-        replies = list(pool.map(lambda number: command(workers, "brightness", "promote", version=number), wanted))
+        replies = list(pool.map(lambda number: command(workers, "brightness", "promote", version=number), expected))
     assert {reply.status_code for reply in replies} == {200}
     done = [reply.json() for reply in replies]
     document = json.loads((models / "brightness" / "serving.json").read_text())
@@ -321,7 +321,7 @@ def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
     assert json.loads(path.read_text())["rollout"]["halted"] == (
         "40 of 40 instances were answered otherwise than by stable, more than max_disagreement 0.2 allows"
     )
-    workers.service.says("model brightness: the canary is halted: 40 of 40 instances")
+    workers.service.wait_for_log("model brightness: the canary is halted: 40 of 40 instances")
     wait_until(lambda: workers.metric("atelier_canary_halted", model="brightness", version="2") == 1)
 
 
@@ -454,7 +454,7 @@ def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for
     assert hanging.pids() == before
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
     wait_until(lambda: hanging.pids() != before)
-    hanging.service.says("the backends of all models have hung for 3 s; another worker takes over")
+    hanging.service.wait_for_log("the backends of all models have hung for 3 s; another worker takes over")
     assert set(hanging.ask_all(predict)) == {200}
     assert hanging.metric("atelier_worker_restarts_total") == 1
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2

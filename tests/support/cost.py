@@ -38,9 +38,9 @@ def least_seconds(call, *, runs):
     """The least processor time of this thread in several runs: other work on the machine only adds to it."""
     best = float("inf")
     for _ in range(runs):
-        began = time.thread_time()
+        started = time.thread_time()
         call()
-        best = min(best, time.thread_time() - began)
+        best = min(best, time.thread_time() - started)
     return best
 
 

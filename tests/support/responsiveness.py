@@ -19,9 +19,9 @@ def longest_silence(service):
     def ask():
         with httpx.Client(base_url=service.url, timeout=60) as client:
             while not over.is_set():
-                began = time.monotonic()
+                started = time.monotonic()
                 assert client.get("/v2/health/live").status_code == 200
-                waits[0] = max(waits[0], time.monotonic() - began)
+                waits[0] = max(waits[0], time.monotonic() - started)
                 over.wait(0.005)
 
     with ThreadPoolExecutor(1) as pool:

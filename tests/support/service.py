@@ -124,7 +124,7 @@ class Service:
         """Everything written to standard error so far."""
         return "".join(self.lines)
 
-    def says(self, text: str, *, also: str = "", within_s: float = 30) -> None:
+    def wait_for_log(self, text: str, *, also: str = "", within_s: float = 30) -> None:
         """Wait for a line of the log that contains both texts; a line arrives here a moment after it is written."""
         wait_until(lambda: any(text in line and also in line for line in self.lines), within_s=within_s)
 

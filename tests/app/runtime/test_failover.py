@@ -171,9 +171,9 @@ def test_the_state_shows_that_the_spare_is_being_opened_and_that_it_is_open():
         return FakeBackend()
 
     backend = FailoverBackend(FaultyGpu(lambda *_: DEAD), open_spare, condition, name="model m on cuda:0", clock=clock)
-    began = clock.now
+    started = clock.now
     backend.run({"x": np.ones((1, 1), np.float32)})
-    assert (seen, condition.spare_at) == ([math.inf], began + 7)
+    assert (seen, condition.spare_at) == ([math.inf], started + 7)
 
 
 def test_closing_closes_both_and_frees_the_place():

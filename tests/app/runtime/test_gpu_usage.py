@@ -73,9 +73,9 @@ def test_a_driver_that_is_stuck_costs_one_thread_and_one_wait(nvml):
     assert meter.read() == [FIRST, SECOND]
     nvml.setattr(pynvml, "nvmlDeviceGetPowerUsage", power)
     try:
-        began = time.monotonic()
+        started = time.monotonic()
         first, second = meter.read()
-        assert time.monotonic() - began >= 0.05
+        assert time.monotonic() - started >= 0.05
         assert (first.name, first.memory_total_bytes, first.power_w) == ("cuda:0", None, None)
         clock.now += 1
         assert [meter.read() for _ in range(100)] == [[first, second]] * 100

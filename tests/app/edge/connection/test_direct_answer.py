@@ -100,7 +100,7 @@ def test_an_answer_may_do_what_a_task_may(answer, gives):
     assert run(answer) == gives
 
 
-def told_of_cancelling(wait):
+def cancellation_is_seen(wait):
     async def answer():
         try:
             await wait()
@@ -113,7 +113,7 @@ def told_of_cancelling(wait):
 
 @pytest.mark.parametrize("seconds", [0, 10])
 def test_a_client_that_leaves_ends_the_wait(seconds):
-    assert run(told_of_cancelling(lambda: asyncio.sleep(seconds)), then=DirectAnswer.cancel) == "cancelled"
+    assert run(cancellation_is_seen(lambda: asyncio.sleep(seconds)), then=DirectAnswer.cancel) == "cancelled"
 
 
 def test_an_answer_is_the_current_task_and_nobody_is_before_and_after():

@@ -16,23 +16,23 @@ def quick(monkeypatch):
 
 def test_every_stream_is_notified_of_a_change_and_only_then():
     async def run():
-        state, told = ["ready"], []
+        state, reported = ["ready"], []
         streams = OpenStreams(lambda: state[0])
         looks = asyncio.Event()
 
         def first():
-            told.append("first")
+            reported.append("first")
 
         def second():
-            told.append("second")
+            reported.append("second")
             looks.set()
 
         with streams.one(first), streams.one(second):
             await asyncio.sleep(0.01)
-            assert told == []
+            assert reported == []
             state[0] = "draining"
             await asyncio.wait_for(looks.wait(), 5)
-            assert sorted(told) == ["first", "second"]
+            assert sorted(reported) == ["first", "second"]
 
     asyncio.run(run())
 

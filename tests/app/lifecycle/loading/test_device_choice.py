@@ -183,14 +183,14 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
 
 
 @pytest.mark.parametrize(
-    ("devices", "wanted", "error"),
+    ("devices", "expected", "error"),
     [
         ([CPU], "cuda:1", "device is 'cuda:1', which requires a GPU, but no NVIDIA driver reports one;"),
         ([CPU, BROKEN], "cuda", "device is 'cuda', but cuda:0 cannot be used: libcudnn.so.9 missing;"),
     ],
 )
-def test_a_version_for_a_missing_gpu_is_refused(models, devices, wanted, error):
-    policy(models, f'{{"device": "{wanted}"}}')
+def test_a_version_for_a_missing_gpu_is_refused(models, devices, expected, error):
+    policy(models, f'{{"device": "{expected}"}}')
     with pytest.raises(VersionRefused) as refusal:
         Machine(models, devices).load()
     assert refusal.value.message.startswith(error)

@@ -176,7 +176,7 @@ def test_known_inputs_take_the_place_of_generated_ones():
 
 
 @pytest.mark.parametrize(
-    ("known", "says"),
+    ("known", "message"),
     [
         ({"x": np.zeros((2, 1), np.float32)}, r"model_warmup has the inputs \['x'\], and the model \['id', 'x'\]"),
         (
@@ -186,6 +186,6 @@ def test_known_inputs_take_the_place_of_generated_ones():
         ({"x": np.zeros((2, 1), np.float32), "id": np.zeros((2, 1), np.int64)}, "for 'id'; the model takes one int64"),
     ],
 )
-def test_known_inputs_that_do_not_match_are_refused(known, says):
-    with pytest.raises(VersionRefused, match=says):
+def test_known_inputs_that_do_not_match_are_refused(known, message):
+    with pytest.raises(VersionRefused, match=message):
         examine(Answering(total), SPEC, may_batch=True, known=known)

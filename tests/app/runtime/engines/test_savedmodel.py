@@ -174,9 +174,9 @@ def test_a_process_that_hangs_while_it_is_started_again_fails_the_batch(start, d
 def test_closing_does_not_wait_for_a_stopped_process(start):
     backend = start()
     os.kill(backend.pid, signal.SIGSTOP)
-    began = time.monotonic()
+    started = time.monotonic()
     backend.close()
-    assert time.monotonic() - began < 2 * STOP_TIMEOUT_S
+    assert time.monotonic() - started < 2 * STOP_TIMEOUT_S
     assert not is_known(backend.pid)
 
 
