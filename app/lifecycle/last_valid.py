@@ -19,7 +19,7 @@ class LastValidPolicies:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._followed: dict[str, ServingPolicy] = {}
-        # Models whose copy could not be written, and the log says so.
+        # Models whose copy could not be written, as already logged.
         self._unwritable: set[str] = set()
 
     async def get(self, name: str) -> ServingPolicy | None:

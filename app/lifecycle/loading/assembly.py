@@ -128,7 +128,7 @@ class Assembly:
     ) -> dict[str, LoadedModel]:
         """What serves the other signatures of a SavedModel, in the processes of the default one.
 
-        One that cannot be served is left out, and the log says why.
+        One that cannot be served is left out, and the log has the reason.
         """
         found = {}
         for signature, contract in contracts.items():

@@ -20,7 +20,7 @@ def foreign_backend(path: Path, found: ForeignFiles, stated: BackendName | None,
     """What runs a version without model.json: as its model's settings state, else as in ``_unstated``.
 
     Raises:
-        VersionRefused: its settings ask for a backend whose format it does not have.
+        VersionRefused: its settings name a backend whose format it does not have.
     """
     files: dict[BackendName, str | None] = {"onnx": found.graph, "savedmodel": found.saved_model}
     able = [name for name, file in files.items() if file is not None]

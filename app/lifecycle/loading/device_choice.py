@@ -26,7 +26,7 @@ class GpuRequest:
         graph: verified; it exists while the version loads.
         spec: its contract.
         gpu_mem_limit_mb: most memory of its arena in MiB; None sets no limit.
-        max_batch_size: largest batch that will be asked for.
+        max_batch_size: largest batch that will run.
     """
 
     graph: Graph

@@ -29,7 +29,7 @@ from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.lifecycle")
 
-# Signatures of one SavedModel besides the default one: each has a queue of its own.
+# Signatures of one SavedModel besides the default one: each has its own queue.
 MOST_SIGNATURES = 16
 # A protocol buffer has at most that many bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
@@ -90,7 +90,7 @@ class ForeignReader:
         Args:
             place: of its model.
             version: its number.
-            stated: backend that the settings of the model ask for; None takes the default, or the only one possible.
+            stated: backend in the settings of the model; None takes the default, or the only one possible.
             threads: of a SavedModel.
 
         Raises:
@@ -174,7 +174,7 @@ class ForeignReader:
 
 
 def _others(backend: SavedModelBackend, name: str) -> dict[str, VersionContract]:
-    """The contracts of the other signatures; those that cannot be served are left out, and the log says why."""
+    """The contracts of the other signatures; those that cannot be served are left out, and the log has the reasons."""
     contracts: dict[str, VersionContract] = {}
     for other in sorted(backend.signatures.keys() - {SIGNATURE}):
         try:

@@ -52,7 +52,7 @@ def _difference(values: Array, expected: Array) -> npt.NDArray[np.float64]:
     """Absolute difference of each element; infinity if only one of them is a number, or between different strings."""
     if expected.dtype.kind == "O":
         return np.asarray(np.where(values == expected, 0.0, np.inf))
-    if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot hold all numbers of 64 bits
+    if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot represent all numbers of 64 bits
         return np.asarray(
             np.where(values == expected, 0.0, np.maximum(1.0, np.abs(values.astype(np.float64) - expected)))
         )

@@ -1,4 +1,4 @@
-"""Samples of a version of another tool: who has them, and what they say."""
+"""Samples of a version of another tool: where they are, and their expected outputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

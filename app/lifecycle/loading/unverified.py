@@ -2,7 +2,7 @@
 
 Strings are numbers in digits, or else images: many graphs decode them.
 
-Nothing says what the right answers are. What can be checked is that they do not depend on the batch: the same input
+The right answers are not known. What can be checked is that they do not depend on the batch: the same input
 gives the same answer twice, alone and in a batch, in any order. Otherwise each request runs as it was sent.
 """
 

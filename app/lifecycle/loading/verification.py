@@ -32,7 +32,7 @@ UNKNOWN_CALL_S = 0.01
 
 
 def resident_bytes() -> int:
-    """Memory of this process; 0 where the system does not tell."""
+    """Memory of this process in bytes; 0 where the system does not report it."""
     try:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     except OSError:
@@ -45,7 +45,7 @@ class Gate:
 
     Args:
         contract: with its golden samples.
-        max_batch_size: largest batch that will be asked for.
+        max_batch_size: largest batch that will run.
         is_stated: whether serving.json states that size. One that model.json hints at is not insisted on.
         clock: monotonic seconds.
         resident: bytes of memory of this process.

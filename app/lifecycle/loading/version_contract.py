@@ -1,4 +1,4 @@
-"""What a version says of itself: model.json, its vocabulary and its golden samples, which must fit together."""
+"""The contract of a version: model.json, its vocabulary and its golden samples, which must match each other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class VersionContract:
     """Everything of a version but what runs it.
 
     Attributes:
-        spec: model.json, or what the graph says.
+        spec: model.json, or derived from the graph.
         tokenizer: of text models.
         golden: the golden samples; None if the version has none.
         generated: inputs in their place; None if the graph runs with none of them.
@@ -67,7 +67,7 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     """Read the contract of a version of the model ``name``.
 
     Raises:
-        VersionRefused: says which file breaks which rule.
+        VersionRefused: names the file and the rule that it breaks.
     """
     directory = files.directory
     spec = ModelSpec.parse(directory / SPEC_FILE, files.read(SPEC_FILE, SPEC_LIMIT_BYTES))
