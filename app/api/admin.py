@@ -26,7 +26,7 @@ class AdminGuard:
         """Check one request.
 
         Raises:
-            Forbidden, Unauthenticated: the message says what is missing.
+            Forbidden, Unauthenticated: the message names what is missing.
         """
         path, headers = request.url.path, request.headers
         peer = scope_peer(request.scope)

@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 
 def read_part(parameters: dict[str, Any], place: str) -> Part | None:
-    """The part that the parameters of a tensor name; None if they name none.
+    """The part that the parameters of a tensor name; None if they do not name one.
 
     Raises:
         InvalidInput: one of them is missing, or not a whole number.
