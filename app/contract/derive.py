@@ -1,4 +1,4 @@
-"""The contract of a model that comes without model.json, derived from what its graph says. Pure."""
+"""The contract of a model without model.json, derived from the inputs and outputs of its graph. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class TensorFacts:
 
     Attributes:
         name: as in the graph.
-        element: element type as model.json names it; in the words of the runtime if it is none of these.
+        element: element type as model.json names it; as the runtime names it if it is not one of these.
         shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
     """
@@ -63,7 +63,7 @@ class StatedTensor:
 
     Attributes:
         name: as in the graph.
-        triton_type: in Triton's words, such as ``TYPE_FP32``.
+        triton_type: as Triton names it, such as ``TYPE_FP32``.
         shape: without the batch if there is one; a size that varies is -1.
         graph_shape: that of the graph, if clients see another one.
     """

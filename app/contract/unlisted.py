@@ -37,7 +37,7 @@ def list_files(
         wait: sleeps.
 
     Raises:
-        VersionRefused: the files change meanwhile, are too many or too large, or are not regular files.
+        VersionRefused: the files change during the read, are too many or too large, or are not regular files.
         OSError: they cannot be read.
     """
     return _manifest(directory, lambda: _files(directory), opener, now, wait)

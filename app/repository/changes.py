@@ -16,7 +16,7 @@ log = logging.getLogger("atelier.watch")
 
 Mode = Literal["auto", "poll", "off"]
 
-# Changes within so many milliseconds of each other count as one.
+# Changes within this many milliseconds of each other count as one.
 QUIET_MS = 400
 POLL_MS = 2_000
 # Looked at all the same: links to other places change without an event.
@@ -85,7 +85,7 @@ async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncG
     """Yields once as soon as all of the directories are watched, and then when something in them changes.
 
     The library could watch all that is below the models directory by itself. It follows every link then, and a few
-    links to directories that hold links have more paths than it can ever walk.
+    links to directories that contain links have more paths than it can walk.
     """
     events = awatch(
         *watched,
@@ -101,7 +101,7 @@ async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncG
     )
     following = asyncio.ensure_future(anext(events))
     try:
-        await asyncio.sleep(0)  # the first step of it begins to watch; what changed before that is looked at now
+        await asyncio.sleep(0)  # its first step starts to watch; earlier changes are checked now
         if not following.done():
             yield
         while True:

@@ -48,7 +48,7 @@ class ForeignFiles:
 
 
 def layout_of(directory: Path) -> Layout | None:
-    """The form of a version directory; None if it is no version, or not complete yet.
+    """The layout of a version directory; None if it is not a version, or not complete yet.
 
     Next to a config.pbtxt any directory with a file in it is a version: what cannot run is refused with the reason.
     """

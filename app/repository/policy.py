@@ -16,7 +16,7 @@ POLICY_LIMIT_BYTES = 2**20
 STABLE, CANARY = "stable", "canary"
 BackendName = Literal["onnx", "savedmodel"]
 
-# The most that a file may ask for.
+# The largest values in a file.
 MOST_VERSIONS = 1000
 
 VersionNumber = Annotated[int, Field(lt=10**18)]
@@ -48,7 +48,7 @@ class VersionPolicy(BaseModel):
     """Which versions serve; at most one of the three. Words of Triton's and TensorFlow Serving's version policies.
 
     Attributes:
-        latest: the newest ones; one of them if nothing is said.
+        latest: the newest ones; one by default.
         all: every version, when true.
         specific: a list of versions.
     """
@@ -159,7 +159,7 @@ class ServingPolicy(BaseModel):
         batching: how requests share backend calls.
         backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
-        instances: backends of each version that run batches at once, fed from one queue.
+        instances: backends of each version that run batches in parallel, fed from one queue.
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
         max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """

@@ -1,6 +1,6 @@
 """model_warmup of config.pbtxt: inputs that are known to run, as zeros, random values or from files in NAME/warmup/.
 
-Source: Triton, model configuration (ModelWarmup): a file holds one instance as raw bytes, strings with their lengths.
+Source: Triton, model configuration (ModelWarmup): a file contains one instance as raw bytes, strings with lengths.
 """
 
 from math import prod
@@ -18,7 +18,7 @@ from app.repository.triton import WARMUP_DIRECTORY
 from app.repository.triton import config_pb2 as pb
 from app.types import Array
 
-# Rows that are made of the samples; several of equal shapes take turns.
+# Rows that are generated from the samples; several of equal shapes are repeated in turn.
 ROWS = 8
 _DTYPES: dict[str, DType] = {names.triton: dtype for dtype, names in NAMES.items()}
 

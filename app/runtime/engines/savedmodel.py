@@ -22,7 +22,7 @@ from app.types import Array, Tensors
 log = logging.getLogger("atelier.runtime")
 
 Snapshot = Callable[[], AbstractContextManager[Path]]
-# What a signature says, by its name -> the contract of one of them.
+# Facts of all signatures by name -> the contract of one of them.
 Contract = Callable[[dict[str, GraphFacts]], ModelSpec]
 
 TENSORFLOW = "TensorFlow"
@@ -46,7 +46,7 @@ class SavedModelBackend(Backend):
 
     Args:
         path: saved_model.pb, next to variables/.
-        contract: names, element types and ranks must agree; or makes the contract from what the signatures say.
+        contract: names, element types and ranks must agree; or derives the contract from the signatures.
         threads: threads of one operation.
         command: starts the process; the directory and ``threads`` are appended.
         start_timeout_s: seconds in which the process must load the model.
@@ -117,7 +117,7 @@ class SavedModelBackend(Backend):
         return GRACE_S
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""
+        """Run one batch; see ``Backend.run``. BackendHung without an answer within the limit."""
         return self.run_signature(SIGNATURE, self.spec, self._shapes, inputs)
 
     def run_signature(
@@ -232,7 +232,7 @@ class SignatureBackend(Backend):
         self._shapes = GraphShapes.needed_for(spec)
 
     def limit_calls(self, seconds: float) -> float:
-        """The limit of the process holds, which its owner sets."""
+        """The limit of the process is in effect, which its owner sets."""
         return GRACE_S
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

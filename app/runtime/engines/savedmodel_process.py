@@ -1,4 +1,4 @@
-"""The process of a SavedModel, as the service sees it: started, asked, and ended."""
+"""The process of a SavedModel, from the service's side: start, calls and end."""
 
 import os
 import re

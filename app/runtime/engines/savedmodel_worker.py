@@ -29,7 +29,7 @@ Run = Callable[[str, Tensors], dict[str, Array]]
 
 
 class CannotLoad(Exception):
-    """The model cannot run here; the message says why."""
+    """The model cannot run here; the message has the reason."""
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     """Load the SavedModel of a directory on the CPU.
 
     Args:
-        directory: holds saved_model.pb and variables/.
+        directory: contains saved_model.pb and variables/.
         threads: threads of one operation.
 
     Returns:
