@@ -35,7 +35,7 @@ ModelName = Annotated[str | None, typer.Option(help="Name of the model at --mode
 ModelBasePath = Annotated[
     Path | None, typer.Option(help="Directory with the versions of one model, named by --model-name.")
 ]
-# The settings that say where the models are, and their options.
+# The settings for the location of the models, and their options.
 _WHERE = {
     "models_dir": ModelsDir,
     "model_config_file": ModelConfigFile,
@@ -45,7 +45,7 @@ _WHERE = {
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``serve`` that say where the models are.
+    """Give a command the options of ``serve`` for the location of the models.
 
     Args:
         command: gets the settings made of them as its first argument, ``settings``.
@@ -118,7 +118,7 @@ def print_table(table: Table) -> None:
 
 
 def print_facts(heading: str, facts: Mapping[str, Text]) -> None:
-    """Print a heading, and below it one line for each fact; long values wrap in a column of their own."""
+    """Print a heading, and below it one line for each fact; long values wrap in a separate column."""
     Console(soft_wrap=True).print(Text(heading, style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     for name, value in facts.items():

@@ -36,14 +36,14 @@ class Canaries:
         self._judged: dict[CanaryPair, _Judged] = {}
 
     def news(self, worker: int, counts: Mapping[str, Any]) -> Iterator[tuple[CanaryPair, Comparison]]:
-        """What a worker has seen, since it last told, of canaries that are not halted.
+        """What a worker has counted, since its last report, for canaries that are not halted.
 
         What was seen before is no longer judged if the worker counts from zero, because a version was loaded again, or
         if no worker has the canary any more.
 
         Args:
             worker: its number.
-            counts: see ``Totals.heard``; older ones than known are left out.
+            counts: see ``Totals.heard``; counts older than the known ones are ignored.
         """
         last = self._told.get(worker, _Told(0, {}))
         if counts["number"] <= last.number:

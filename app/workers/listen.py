@@ -1,4 +1,4 @@
-"""The port for gRPC of a service with workers: held by the supervisor, before any worker runs."""
+"""The port for gRPC of a service with workers: bound by the supervisor, before any worker runs."""
 
 import errno
 import socket
