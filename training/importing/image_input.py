@@ -1,4 +1,4 @@
-"""What ``--as image`` says: the size, the steps, and how pixels are scaled for the model."""
+"""Settings of ``--as image``: the size, the steps, and how pixels are scaled for the model."""
 
 import re
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from training.importing.sources.source import Source
 
 @dataclass
 class Made:
-    """What was made of a model.
+    """The result of an import.
 
     Attributes:
         directory: of the version.

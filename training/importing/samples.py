@@ -200,7 +200,7 @@ def runnable(spec: ModelSpec, run: Callable[[Tensors], Tensors]) -> dict[str, Ar
                 run(one(samples, lengths, range(len(next(iter(samples.values()))))[row]))
         except SourceRefused:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a library raises for an input that does not suit the model
+        except Exception as error:  # noqa: BLE001 - any exception of a library for an input that does not match the model
             reason = in_short(error)
         else:
             return samples

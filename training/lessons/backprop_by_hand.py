@@ -3,7 +3,7 @@
     h1 = σ(w1 x1 + w2 x2 + b1)    o1 = σ(w5 h1 + w6 h2 + b2)
     h2 = σ(w3 x1 + w4 x2 + b1)    o2 = σ(w7 h1 + w8 h2 + b2)    E = ½ (t1 - o1)² + ½ (t2 - o2)²
 
-Gradient descent changes all weights at once, and so do the weights that the example prints after its first step. Its
+Gradient descent changes all weights together, and so do the weights that the example prints after its first step. Its
 errors, and its outputs after 10,000 steps, come from a descent that changes w5 to w8 first and then carries the error
 back through the changed weights.
 
