@@ -1,4 +1,4 @@
-"""Who may change what is served, and which hosts and sites a request may name and come from."""
+"""Access to admin routes, and the allowed Host and Origin headers."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""What one connection may do: heads, bodies, framings, offers of another protocol, and how long it may take."""
+"""Limits of one connection: heads, bodies, framings, offers of another protocol, and time."""
 
 import gzip
 import json

@@ -99,7 +99,7 @@ def test_load_of_a_refused_version_reports_the_reason_and_the_old_one_keeps_serv
     assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
     assert caught.value.message().endswith("; version 1 continues to serve")
     assert serving_version(service) == ["1"]
-    # Where nothing served before, the older one is loaded instead.
+    # If no version served before, the older one is loaded instead.
     client.unload_model("brightness")
     with pytest.raises(InferenceServerException, match=r"version 2 refused: .*; version 1 serves instead$"):
         client.load_model("brightness")

@@ -41,7 +41,7 @@ def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, mode
     with httpx.Client(base_url=service.url) as other:
         assert [ask(other, body) for body in bodies] == first
     assert shadow(service)["requests"] == {"count": 2 * first.count("2"), "errors": 0}
-    # Who names a version or a label gets it.
+    # A request with a version or a label gets that version.
     for place, version in (("/versions/1", "1"), ("/versions/2", "2")):
         reply = service.client.post(f"/v2/models/brightness{place}/infer", json=bodies[0])
         assert reply.json()["model_version"] == version

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol's routes refuse, and in which words."""
+"""Requests that the routes of the Open Inference Protocol refuse, and the error messages."""
 
 import gzip
 import json

@@ -13,7 +13,7 @@ from tests.support.model_state import reason
 from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
-# What write_rule_model writes: 2 x - 1.
+# The model of write_rule_model: 2 x - 1.
 INPUTS = np.arange(5, dtype=np.float32)[:, None]
 ANSWERS = 2 * INPUTS - 1
 

@@ -392,7 +392,7 @@ def test_a_killed_worker_loses_what_was_under_way_and_is_replaced(workers):
     assert watch.fallen == []
     assert workers.metric("atelier_worker_restarts_total") == 3
     assert workers.metric("atelier_workers") == 2
-    # What was counted in the last second of a worker may be lost with it, but the difference is not larger.
+    # Counts of the last second of a worker may be lost with it, but the difference is not larger.
     assert 0 < workers.metric("atelier_requests_total", model="brightness", code="200") <= len(load.codes) + load.lost
     assert workers.service.log.count("was ended by SIGKILL; another one starts") == 3
     assert set(workers.ask_all(predict)) == {200}

@@ -138,7 +138,7 @@ def make_work(
 
 
 async def answer(work):
-    """What came of a work: the first number of each of its rows."""
+    """The result of a work: the first number of each of its rows."""
     return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
 
 

@@ -1,4 +1,4 @@
-"""What a service reports about its models and versions."""
+"""Queries of the state of models and versions in a service."""
 
 
 def reason(service, model):

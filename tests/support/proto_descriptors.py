@@ -4,7 +4,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 
 
 def fields(messages, place=""):
-    """What decides the bytes of a message: per field its number, type, message type, whether it repeats, its oneof."""
+    """The wire format of messages: per field its number, type, message type, whether it repeats, its oneof."""
     found = {}
     for message in messages:
         name = f"{place}.{message.name}"

@@ -19,7 +19,7 @@ _DTYPES = {np.dtype(dtype): names.tensorflow for dtype, names in NAMES.items() i
 
 
 def tfs_client():
-    """Where TensorFlow Serving's own client is installed, alone; ``make test`` does that. For PYTHONPATH."""
+    """The directory of TensorFlow Serving's own client, for PYTHONPATH; ``make test`` installs it."""
     found = list((ROOT / "build/tfs-client-venv/lib").glob("python3*/site-packages"))
     assert found, "make build/tfs-client-venv/.installed"
     return found[0]
@@ -120,7 +120,7 @@ def numbers(proto):
 
 
 def real_client(argument):
-    """What TensorFlow Serving's client prints."""
+    """The output of TensorFlow Serving's client."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
         cwd=ROOT,

@@ -183,7 +183,7 @@ def build_plane(network: Network, signature: Signature) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class AskedAtZero:
-    """What the network answers to zeros."""
+    """The network's answer to zeros."""
 
     wanted: float = 0.5
 

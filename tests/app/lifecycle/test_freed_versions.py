@@ -1,4 +1,4 @@
-"""What is left of a version that was unloaded or replaced: nothing, without any help from the collector of cycles."""
+"""A version that was unloaded or replaced is freed without the cyclic garbage collector."""
 
 import asyncio
 import gc

@@ -58,7 +58,7 @@ def pair(default, canary, rollout=None):
         (policy(), [3, 2, 1], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
         (policy(), [3, 2, 1], served(2, default=2, refused=[3]), []),
         (policy(), [2, 1], served(refused=[2, 1]), []),
-        # What answers continues until something else can, even if it is gone from the disk.
+        # The loaded version keeps answering until another one can, even if its files were removed.
         (policy(), [3], served(2, default=2, refused=[3]), []),
         (policy(), [3], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
         # While no version answers, the first that can does.
@@ -164,7 +164,7 @@ def policies(draw):
 
 
 def take(state, step, policy, loads):
-    """What is served after a step, if of the versions those in ``loads`` load."""
+    """The versions served after a step, if only those in ``loads`` load."""
     match step:
         case Load(version) if version in loads:
             return replace(state, loaded={**state.loaded, version: policy.load_settings})

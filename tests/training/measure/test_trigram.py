@@ -26,7 +26,7 @@ def discounts(*, ones, twos, threes, fours) -> tuple[Fraction, Fraction, Fractio
     return 1 - 2 * y * Fraction(twos, ones), 2 - 3 * y * Fraction(threes, twos), 3 - 4 * y * Fraction(fours, threes)
 
 
-# What precedes each token: 5 and 3 precede 1; 1, 3, 4 and 5 before 3; 1, 3 and 4 before 4; 3 before 5.
+# What precedes each token: 5 and 3 precede 1; 1, 3, 4 and 5 precede 3; 1, 3 and 4 precede 4; 3 precedes 5.
 # 4 4 at the start of a passage counts as well. Counts of 1, 2, 3 and 4 occur once each.
 D1, D2, D3 = discounts(ones=1, twos=1, threes=1, fours=1)
 KEPT = (D1 + D2 + 2 * D3) / 10

@@ -21,7 +21,7 @@ class FakeConnection:
 
 
 def run(answer, *, then=lambda direct: None):
-    """What ``answer`` gives on the short way; ``then`` is called once it waits for the first time."""
+    """The result of ``answer`` on the short path; ``then`` is called once it waits for the first time."""
 
     async def main():
         connection = FakeConnection()

@@ -1,4 +1,4 @@
-"""Who removes a Unix socket from the disk."""
+"""Which process removes a Unix socket from the disk."""
 
 import socket
 

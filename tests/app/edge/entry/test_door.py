@@ -17,7 +17,7 @@ SCOPE = {
 
 
 def ask(app, scope=SCOPE):
-    """What goes out."""
+    """The bytes that are sent."""
     sent = []
 
     async def send(message):

@@ -1,4 +1,4 @@
-"""What generated inputs show of a version without golden samples."""
+"""Checks of a version without golden samples, with generated inputs."""
 
 import io
 import itertools

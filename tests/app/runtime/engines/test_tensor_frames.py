@@ -1,4 +1,4 @@
-"""What is sent arrives: names, dtypes, shapes and bytes."""
+"""Names, dtypes, shapes and bytes arrive as sent."""
 
 import socket
 import threading
