@@ -1,4 +1,4 @@
-"""What the commands share: options, settings from flags, errors, output."""
+"""Shared parts of the commands: options, settings from flags, errors, output."""
 
 import functools
 import inspect

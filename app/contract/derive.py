@@ -76,7 +76,7 @@ class StatedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What the settings of another server state of a graph.
+    """Facts of a graph that the settings of another server state.
 
     Attributes:
         max_batch_size: most instances of a batch; 0: the graph has no batch dimension.

@@ -83,7 +83,7 @@ class VersionFiles:
 
     @property
     def digest(self) -> str:
-        """What these files are, as lower-case hexadecimal sha256 of their names and hashes."""
+        """Identifies these files: lower-case hexadecimal sha256 of their names and hashes."""
         lines = sorted(f"{entry.sha256}  {name}\n" for name, entry in self._manifest.files.items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What this process serves: load, unload, promote, roll back, follow the disk."""
+"""Changes what this process serves: load, unload, promote, roll back, follow the disk."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What to do next so that a model serves as its serving.json asks: pure and idempotent.
+"""The next steps until a model serves as its serving.json specifies: pure and idempotent.
 
 TensorFlow Serving demands the same of its version policies (``AspiredVersionPolicy::GetNextAction``): the next action
 follows from the state alone, and there is no step once the state is the specified one.
@@ -57,7 +57,7 @@ Step = Load | ServeDefault | SetLabels | StartCanary | StopCanary | Retire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What a process serves of one model.
+    """The state of one model in a process.
 
     Attributes:
         loaded: version -> the ``load_settings`` that it was loaded with.

@@ -228,7 +228,7 @@ class Registry:
 
     @property
     def why_none(self) -> str:
-        """What is the matter when no version at all is loaded."""
+        """The reasons why no version is loaded."""
         reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
         return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
@@ -262,7 +262,7 @@ class Registry:
         return sorted(self._models(), key=lambda model: (model.name, model.version))
 
     def _queues(self) -> Iterator[LoadedModel]:
-        """What has a queue: every version that is loaded, and its other signatures."""
+        """All models with a queue: every loaded version, and its other signatures."""
         for model in self._models():
             yield from model.with_signatures
 

@@ -21,7 +21,7 @@ QUIET_MS = 400
 POLL_MS = 2_000
 # Looked at all the same: links to other places change without an event.
 AT_LEAST_EVERY_MS = 30_000
-# What other machines change on these sends no event to this one.
+# Changes by other machines on these file systems send no event to this one.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "virtiofs", "vboxsf"}
 _RESTART_AFTER_S = 5.0
 
@@ -66,7 +66,7 @@ async def changes(places: Places, mode: Mode) -> AsyncIterator[None]:
 
 
 def _first(error: Exception) -> Exception:
-    """What is the matter, of errors in groups the first."""
+    """The error itself; of a group, the first one."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error

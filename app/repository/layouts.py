@@ -28,7 +28,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class ForeignFiles:
-    """What a version that another tool wrote can be run from, as paths inside the version.
+    """Files from which a version of another tool can run, as paths inside the version.
 
     Attributes:
         graph: an ONNX graph; None without one.
@@ -42,7 +42,7 @@ class ForeignFiles:
 
     @property
     def in_words(self) -> str:
-        """What there is, for messages."""
+        """Names of the existing files, for messages."""
         saved = None if self.saved_model is None else f"{self.saved_model}/{SAVED_MODEL_FILE}".lstrip("/")
         return " and ".join(name for name in (self.graph, saved) if name is not None)
 
@@ -63,7 +63,7 @@ def layout_of(directory: Path) -> Layout | None:
 
 
 def foreign_files(directory: Path) -> ForeignFiles:
-    """What a version without a manifest can be run from; at least one of both.
+    """Files from which a version without a manifest can run; at least one of both.
 
     Raises:
         VersionRefused: config.pbtxt cannot be read or followed, or names what is not in the version; or there is

@@ -1,4 +1,4 @@
-"""Where the models are: directories in the models directory, single files NAME.onnx next to them, and named paths."""
+"""Paths of models: directories in the models directory, single files NAME.onnx next to them, and named paths."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Place(NamedTuple):
-    """Where one model is.
+    """The paths of one model.
 
     Attributes:
         name: of the model.
@@ -67,7 +67,7 @@ class Places:
         return [places[name] for name in sorted(places)]
 
     def of(self, name: str) -> Place:
-        """Where a model is, or would be.
+        """The present or future place of a model.
 
         Raises:
             ModelNotFound: it would be nowhere.

@@ -192,7 +192,7 @@ class ServingPolicy(BaseModel):
 
     @property
     def load_settings(self) -> tuple[object, ...]:
-        """What a version is loaded with; if it changes, the version is loaded again."""
+        """The settings of a load; if they change, the version is loaded again."""
         return (
             self.batching,
             self.backend,

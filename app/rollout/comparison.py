@@ -15,7 +15,7 @@ DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 
 @dataclass(slots=True)
 class Comparison:
-    """What is known of a canary next to the stable version.
+    """Counts of a canary and of its comparison with the stable version.
 
     Attributes:
         requests, errors: real requests that it answered, and those of them that it failed (status 500 and above).

@@ -41,7 +41,7 @@ class LocalScorer:
 
     @cached_property
     def takes(self) -> Takes:
-        """What the model takes."""
+        """The inputs that the model accepts."""
         spec = self._model.spec
         media: Media | None = None
         if isinstance(spec.preprocessing, ImagePreprocessing):

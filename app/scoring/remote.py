@@ -189,7 +189,7 @@ def _spec(tensor: Mapping[str, Any]) -> TensorSpec:
 
 
 def _media(inputs: Sequence[TensorSpec]) -> Media | None:
-    """What a model of one input takes besides tensors, judged by that input."""
+    """The media that a model of one input accepts besides tensors, derived from that input."""
     if len(inputs) != 1:
         return None
     [only] = inputs

@@ -1,4 +1,4 @@
-"""Who takes a new connection: the worker with the fewest.
+"""Accepts new connections in the worker with the fewest connections.
 
 All workers wait at one listening socket. Left to themselves, the first one that wakes takes all of them, and a
 client that opens its connections together keeps a single worker busy. So each worker states in shared memory how many

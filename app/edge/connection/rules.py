@@ -15,7 +15,7 @@ _END_OF_AUTHORITY = re.compile(rb"[/?#]")
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     NEW = "its first byte"
     IDLE = "the next request"

@@ -1,4 +1,4 @@
-"""What inference calls of all gRPC services share: ``Answering`` with the calls' metadata, deadlines and statuses."""
+"""Shared by inference calls of all gRPC services: ``Answering`` with the calls' metadata, deadlines and statuses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What the methods of all gRPC services share: request ids, errors as status codes, and who may administer."""
+"""Shared by the methods of all gRPC services: request ids, errors as status codes, and who may administer."""
 
 import logging
 from collections.abc import Awaitable, Callable

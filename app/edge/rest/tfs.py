@@ -119,7 +119,7 @@ def print_regress(values: Array) -> bytes:
 
 
 def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
-    """What answers the signature that a body names in ``signature_name``; the model itself for the default one.
+    """The model of the signature that a body names in ``signature_name``; ``model`` for the default one.
 
     Raises:
         InvalidInput: the model has no such signature; names those that it has.

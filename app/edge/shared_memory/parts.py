@@ -9,7 +9,7 @@ from app.errors import InvalidInput, quoted
 
 
 class Part(NamedTuple):
-    """Where a request keeps a tensor.
+    """The location of a tensor of a request.
 
     Attributes:
         region: name of a registered region.

@@ -20,7 +20,7 @@ log = logging.getLogger("atelier.devices")
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRequest:
-    """What a GPU backend is opened for.
+    """Arguments for opening a GPU backend.
 
     Attributes:
         graph: verified; it exists while the version loads.

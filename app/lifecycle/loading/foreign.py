@@ -128,7 +128,7 @@ class ForeignReader:
         return self._saved_model(place.name, files, settings, threads)
 
     def _samples(self, name: str, files: VersionFiles) -> Callable[[ModelSpec], Samples | None]:
-        """What gives the samples for a contract; nothing is run of a version that is refused for having none."""
+        """A function from a contract to its samples; a version that is refused without samples does not run."""
         found = self.find_samples(name, files)
         if found is None and self.require_verified:
             raise VersionRefused(

@@ -84,7 +84,7 @@ class LoadThreads:
                 future.set_exception(_draining())
 
     async def run(self, load: Callable[[], LoadedModel]) -> LoadedModel:
-        """What ``load`` gives, or raises.
+        """Run ``load``; returns its result, or raises its error.
 
         Raises:
             VersionRefused: it takes too long.

@@ -1,4 +1,4 @@
-"""What every backend of a version must pass before it serves: golden samples, raw samples, and a measured latency."""
+"""Checks of every backend of a version before it serves: golden samples, raw samples, and a measured latency."""
 
 import resource
 from collections.abc import Callable

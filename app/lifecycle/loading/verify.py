@@ -22,7 +22,7 @@ from app.types import Array, Tensors
 
 @dataclass(frozen=True)
 class Verification:
-    """What has been found and written.
+    """The results of a verification.
 
     Attributes:
         rows: number of samples.

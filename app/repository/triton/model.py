@@ -21,7 +21,7 @@ class Defaults(NamedTuple):
 
 
 def signature(model_directory: Path) -> Stated | None:
-    """What config.pbtxt states of the graph; None without one. The log names fields without effect.
+    """Facts of the graph in config.pbtxt; None without one. The log names fields without effect.
 
     Raises:
         VersionRefused: see ``read_config`` and ``stated_signature``.
@@ -47,7 +47,7 @@ def states_other_versions(model_directory: Path) -> bool:
 
 
 def serving_defaults(model_directory: Path) -> Defaults | None:
-    """What config.pbtxt states; None without one, and next to versions of our own, for which it is an export.
+    """Settings in config.pbtxt; None without one, and next to our own versions, for which it is an export.
 
     Raises:
         VersionRefused: see ``read_config``.
