@@ -1,4 +1,4 @@
-"""What is checked of a file before a library reads it: its kind, its size, and whether it contains code.
+"""Checks of a file before a library reads it: its kind, its size, and whether it contains code.
 
 A Keras file may contain Python code (a Lambda layer), and name modules and functions to be imported. A SavedModel is a
 program for TensorFlow, which may read and write files. Neither is run here. It is not a sandbox: import files that you

@@ -1,4 +1,4 @@
-"""What is recorded of an import: metrics.json and card.md of the version."""
+"""The records of an import: metrics.json and card.md of the version."""
 
 import datetime
 import hashlib

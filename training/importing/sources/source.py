@@ -61,7 +61,7 @@ class TensorFlowSource(Source):
 
     @abstractmethod
     def kept(self, function: Any) -> list[dict[str, Any]]:
-        """What a SavedModel must contain besides the traced function: to be tried in this order."""
+        """Objects that a SavedModel must contain besides the traced function: to be tried in this order."""
 
     def traced(self, spec: ModelSpec, entrance: Entrance | None, *, device: str | None) -> Any:
         """The forward pass as a ``tf.function`` of the inputs of the contract, in order."""
