@@ -60,7 +60,7 @@ def test_the_locks_agree_and_name_no_index():
 
 
 @pytest.mark.parametrize(("gpu", "lock"), [("", "serve"), ("GPU=0", "serve"), ("GPU=1", "gpu")])
-def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
+def test_a_requested_gpu_installs_its_libraries(tmp_path, gpu, lock):
     printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *([gpu] if gpu else [])).stdout
     assert f"-r requirements/{lock}.txt" in printed
     assert f"touch {tmp_path}/venv/.{lock}-installed" in printed
@@ -75,7 +75,7 @@ def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
         (["SAVEDMODEL=1", "GPU=1"], ["gpu", "savedmodel"]),
     ],
 )
-def test_savedmodels_that_are_asked_for_bring_tensorflow(tmp_path, asked, locks):
+def test_requested_savedmodels_install_tensorflow(tmp_path, asked, locks):
     printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *asked).stdout
     assert re.findall(r"-r requirements/(\w+)\.txt", printed) == locks
 

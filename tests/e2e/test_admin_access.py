@@ -62,7 +62,7 @@ def test_with_a_key_a_proxy_may_forward_admin_calls(models, start):
 @pytest.mark.parametrize(
     "page", [{"sec_fetch_site": "cross-site"}, {"sec_fetch_site": "same-site"}, {"origin": FOREIGN}, {"origin": "null"}]
 )
-def test_pages_of_other_sites_cannot_ask_for_predictions(tiny, page, body):
+def test_pages_of_other_sites_cannot_request_predictions(tiny, page, body):
     reply = predict(tiny, body, **page)
     assert reply.status_code == 403
     assert "the request comes from a page of" in reply.json()["error"]

@@ -142,7 +142,7 @@ def test_the_access_log_names_the_key_of_a_refused_request(place, keys, start):
     assert "API keys are in force" in service.log
 
 
-def test_grpc_asks_for_the_same_keys(service, keys):
+def test_grpc_requires_the_same_keys(service, keys):
     assert refusal(service.triton.infer, "brightness", pixels())[0] == grpc.StatusCode.UNAUTHENTICATED.name
     for name, value in (("authorization", f"Bearer {keys['infer']}"), ("x-api-key", keys["infer"])):
         service.triton.infer("brightness", pixels(), headers={name: value})
@@ -165,7 +165,7 @@ def test_over_grpc_a_key_that_is_sent_twice_opens_nothing(service, keys):
         assert refused.value.details() == "authorization was sent twice; send it once"
 
 
-def test_metrics_can_ask_for_a_key(place, keys, start):
+def test_metrics_can_require_a_key(place, keys, start):
     environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_METRICS_ACCESS": "key"}
     client = start(place / "models", environment=environment).client
     codes = [

@@ -82,7 +82,7 @@ def circles(directory):
 
 
 def many_paths(directory):
-    """Forty directories, and more paths through them than anybody can walk."""
+    """Forty directories with so many paths through them that a walk never ends."""
     for level in range(40):
         (directory / f"d{level}").mkdir()
         for name in "ab":

@@ -1,4 +1,4 @@
-"""Every bad input is answered with the value and the rule it breaks, and harms nobody else."""
+"""Every bad input is answered with the value and the rule it breaks, and does not affect others."""
 
 import base64
 import gzip
@@ -517,7 +517,7 @@ def test_a_row_that_fails_in_the_backend_is_our_fault_and_names_the_runtime(tiny
     assert "Gather" in predict(tiny, {"instances": [30]}, "fragile", code=500)
 
 
-def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
+def test_a_huge_bad_body_does_not_delay_others(tiny):
     rows = ",".join(["[1,2,3]"] * 500_000 + ["[1,2]"])
     body = f'{{"instances": [{rows}]}}'.encode()
     took = []

@@ -226,7 +226,7 @@ def test_a_new_version_is_followed_once_it_is_complete(source, models, start):
     wait_until(lambda: service.client.post("/v1/models/rule:predict", json={"instances": [[1]]}).status_code == 200)
 
 
-def test_a_copy_in_progress_of_one_of_our_versions_is_not_taken_for_a_graph_alone(source, models, start):
+def test_a_copy_in_progress_of_one_of_our_versions_is_not_served_as_a_bare_graph(source, models, start):
     write_brightness_model(models)
     written = write_brightness_model(source, version=2)
     directory = models / "brightness" / "2"

@@ -101,7 +101,7 @@ def test_the_first_serving_json_may_be_broken_too(start, models, text):
         ('{"batching": {"length_buckets": [4]}}', "takes no texts"),
     ],
 )
-def test_a_file_that_asks_for_what_cannot_be_had_is_as_broken(start, models, text, reason):
+def test_a_file_that_specifies_unavailable_settings_counts_as_broken(start, models, text, reason):
     break_it(models, '{"version_labels": {"stable": 1}}')
     service = start(models)
     break_it(models, text)

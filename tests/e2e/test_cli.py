@@ -71,7 +71,7 @@ def test_version(package):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(("package", "script"), [("app", "atelier"), ("training", "atelier-training")])
 def test_a_shell_completes_commands_and_options(package, script, shell):
-    """As the script asks that --install-completion writes for the shell."""
+    """The call of the script that --install-completion writes for the shell."""
     code = f"import sys; sys.argv[0] = {script!r}; from {package}.cli import main; main()"
     variable = f"_{script.upper().replace('-', '_')}_COMPLETE"
 

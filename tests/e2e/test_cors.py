@@ -1,4 +1,4 @@
-"""Pages of other sites, as browsers let them ask: a preflight, the request, and headers that the page may read."""
+"""Cross-origin requests as browsers send them: a preflight, the request, and headers that the page may read."""
 
 import pytest
 

@@ -447,7 +447,7 @@ def test_hot_reloads_lose_no_request_and_keep_no_memory():
     assert found.settled.descriptors <= found.sizes[0].descriptors + 4
 
 
-def test_links_in_a_circle_keep_nobody_from_being_followed_by_looking(start, models):
+def test_circular_links_do_not_stop_polling_of_other_models(start, models):
     circles = write_brightness_model(models, name="circles")
     (circles / "a").symlink_to(circles)
     service = start(models, "--watch", "poll")

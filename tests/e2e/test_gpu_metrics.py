@@ -31,7 +31,7 @@ def gpu_samples(service):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_metrics_are_the_machine_s_however_many_workers_there_are(tmp_path, workers):
+def test_gpu_metrics_are_those_of_the_machine_with_any_number_of_workers(tmp_path, workers):
     with serving(tmp_path, "--workers", workers) as service:
         for _ in range(3):
             assert gpu_samples(service) == {

@@ -599,7 +599,7 @@ def test_admin_calls_are_closed_beyond_this_machine_without_a_key(tiny_models, s
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
+def test_with_a_key_admin_calls_require_it_from_every_host(tmp_path, start, host):
     write_words_model(tmp_path)
     service = start(tmp_path, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
@@ -853,7 +853,7 @@ print([name for name in ("grpc", "google.protobuf") if name in sys.modules])
 """
 
 
-def test_without_the_port_nobody_waits_for_grpc_to_be_imported(tiny_models):
+def test_without_the_port_grpc_is_not_imported(tiny_models):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_GRPC, str(tiny_models)],
         cwd=ROOT,
@@ -892,7 +892,7 @@ def is_answered(port, preface):
 
 
 def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models, start):
-    """gRPC itself would reset some of more than a thousand calls, and nobody would learn of them."""
+    """gRPC itself would reset some of more than a thousand calls without counting them."""
     service = start(tiny_models)
     request = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[bytes(SIDE * SIDE)])
     request.inputs.add(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])

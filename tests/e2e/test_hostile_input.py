@@ -1,4 +1,4 @@
-"""Input that once was answered with 500: each is refused with 400 and a reason, and harms nobody."""
+"""Input that was answered with 500 in the past: each is refused with 400 and a reason, and does not affect others."""
 
 import base64
 import json

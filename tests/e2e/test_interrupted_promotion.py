@@ -153,7 +153,7 @@ def test_a_command_killed_in_the_middle_of_writing_leaves_the_old_file_whole(sta
     assert process.wait(30) == -signal.SIGKILL
     assert read_policy(models) == POLICY
     half = [name for name in hidden(models) if name.startswith(".serving.json.")]
-    assert len(half) == 1  # is nobody's, and in nobody's way
+    assert len(half) == 1  # an unused temporary file without effect
     assert answers(service) == "2"
     assert command("promote", "brightness", "1", models=models)[0] == 0
     wait_until(lambda: answers(service) == "1")

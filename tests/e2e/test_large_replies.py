@@ -1,4 +1,4 @@
-"""Answers much larger than their requests, and clients that ask faster than they read."""
+"""Answers much larger than their requests, and clients that send faster than they read."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_an_answer_that_is_too_large_is_refused(service, rows, output, message):
             client.infer(NEXT_WORD, [ids], outputs=[wanted])
 
 
-def test_large_answers_are_exact_and_hold_up_nobody(service):
+def test_large_answers_are_exact_and_do_not_delay_others(service):
     expected = infer(service, request(1)).json()["outputs"][0]["data"]
     with longest_silence(service) as waits:
         whole = infer(service, request(1_000)).json()["outputs"][0]
@@ -84,7 +84,7 @@ def test_large_answers_are_exact_and_hold_up_nobody(service):
     assert len(set(classes["data"])) == WORDS
 
 
-def test_replies_that_nobody_reads_share_one_room_and_are_given_up(service):
+def test_unread_replies_share_one_memory_limit_and_their_connections_are_aborted(service):
     before, others = resident_mb(service), open_sockets(service)
     document = json.dumps(request(1_000, binary_data=True)).encode()  # 16 MB for 2 KB
     head = (

@@ -94,7 +94,7 @@ def test_grpc_requests_load_a_model(models, start):
     assert loaded(service) == {"a", "b"}
 
 
-def test_what_does_not_exist_is_404_and_loads_nothing_else(models, start):
+def test_a_missing_model_is_404_and_loads_no_other(models, start):
     service = start(models, "--load-models", "on-request")
     assert predict(service, "nobody").status_code == 404
     assert service.client.get("/v2/models/a/versions/7/ready").status_code == 404

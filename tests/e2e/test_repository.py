@@ -1,4 +1,4 @@
-"""Triton's model repository extension: index, load, unload; and who may call it."""
+"""Triton's model repository extension: index, load, unload; and access to it."""
 
 import shutil
 import threading
@@ -381,7 +381,7 @@ def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_with_a_key_admin_routes_ask_for_it_everywhere(models, monkeypatch, host):
+def test_with_a_key_admin_routes_require_it_from_every_host(models, monkeypatch, host):
     service = Service(models, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
     client = triton.InferenceServerClient(service.url.removeprefix("http://"))
     try:

@@ -1,4 +1,4 @@
-"""The name of a request in its reply and in the logs, the access log, and what probes ask."""
+"""Request ids in replies and logs, the access log, and health probes."""
 
 import json
 import re
@@ -179,7 +179,7 @@ def test_grpc_health_reports_the_same_state_as_ready(service):
     watched.cancel()
 
 
-def test_who_watches_grpc_health_hears_of_changes_and_holds_up_no_end(tmp_path):
+def test_watchers_of_grpc_health_are_notified_of_changes_and_do_not_delay_the_shutdown(tmp_path):
     write_brightness_model(tmp_path)
     service = GrpcService(tmp_path, "--drain-delay-s", "1")
     seen = []

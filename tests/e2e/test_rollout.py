@@ -30,7 +30,7 @@ def read_policy(models, name="brightness"):
     return json.loads((models / name / "serving.json").read_text())
 
 
-def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, models):
+def test_a_percentage_of_the_requests_goes_to_the_canary_by_their_content(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 20}})
     service = start(models)
@@ -84,7 +84,7 @@ def test_large_bodies_and_other_protocols_are_split_too(start, models):
     assert shadow(service)["requests"] == {"count": 3, "errors": 0}
 
 
-def test_copies_are_compared_and_nobody_notices(start, models):
+def test_copies_are_compared_without_effect_on_clients(start, models):
     publish(models, 2)  # only what is brighter by 50 grey values is bright
     write_policy(models, {"shadow": {}})
     service = start(models)
@@ -235,7 +235,7 @@ def test_a_promoted_canary_leaves_no_canary(start, models):
 
 @contextmanager
 def asking(service, *, users=3):
-    """Users ask random questions all the time; yields (user, version or status code) of each answer."""
+    """Users send random requests continuously; yields (user, version or status code) of each answer."""
     got, done = [], threading.Event()
 
     def run(user):
@@ -271,7 +271,7 @@ def upload(service, path, document):
         yield finish
 
 
-def test_while_versions_are_loaded_again_nobody_is_refused_and_every_user_keeps_a_version(start, models):
+def test_while_versions_are_loaded_again_no_request_is_refused_and_every_user_keeps_a_version(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 50, "sticky_header": "x-user"}})
     service = start(models, "--watch", "off")
@@ -293,7 +293,7 @@ def test_requests_that_still_arrive_delay_no_promotion_and_are_answered_by_the_v
         upload(service, "/v1/models/brightness/labels/stable:predict", pixels) as stable,
         upload(service, "/v2/models/brightness/infer", image()) as not_chosen,
     ):
-        for _ in range(20):  # by then both have started
+        for _ in range(20):  # both have started before the last one
             ask(service.client)
         promoted = service.client.post("/v2/repository/models/brightness/promote", json={"version": 2})
         assert promoted.status_code == 200

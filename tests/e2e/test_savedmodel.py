@@ -48,7 +48,7 @@ def labels(service, name):
 
 @contextmanager
 def under_load(service, name):
-    """Two clients ask all the time; yields the list of (status code, best label) of their answers."""
+    """Two clients send requests continuously; yields the list of (status code, best label) of their answers."""
     sample = Golden.read(ROOT / "models" / name / "1").raw[0]
     answers, done = [], threading.Event()
 

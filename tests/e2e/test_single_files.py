@@ -55,7 +55,7 @@ def test_the_file_serves_next_to_versions(models, tmp_path, start):
     assert sorted(path.name for path in models.iterdir()) == ["brightness", "line.onnx"]
 
 
-def test_another_file_in_its_place_is_followed(models, tmp_path, start):
+def test_a_replaced_file_is_followed(models, tmp_path, start):
     file = models / "line.onnx"
     file.write_bytes(graph(tmp_path, 2))
     service = start(models)

@@ -80,7 +80,7 @@ def test_labels_never_hold_what_a_client_made_up(tiny):
     assert "made-up-name" not in tiny.get("/metrics").text
 
 
-def test_metrics_in_openmetrics_form_when_asked(tiny):
+def test_metrics_in_openmetrics_format_with_that_accept_header(tiny):
     reply = tiny.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert reply.headers["content-type"].startswith("application/openmetrics-text")
     assert reply.text.endswith("# EOF\n")

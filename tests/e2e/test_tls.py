@@ -105,7 +105,7 @@ def test_a_refusal_arrives_although_the_client_keeps_sending(encrypted, certific
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_client_that_does_not_read_does_not_hold_up_the_end(models, server, certificates, workers):
+def test_a_client_that_does_not_read_does_not_delay_the_shutdown(models, server, certificates, workers):
     service = Service(models, *flags(server), "--workers", workers, wait_ready=False)
     trusted = context(certificates.ca)
     with (

@@ -208,7 +208,7 @@ def test_compression_both_ways(client, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_a_large_reply_is_compressed_for_who_asks_and_a_small_one_is_not(tiny, algorithm):
+def test_a_large_reply_is_compressed_with_accept_encoding_and_a_small_one_is_not(tiny, algorithm):
     headers = {"accept-encoding": algorithm, "inference-header-content-length": "0"}
     assert (
         "content-encoding"

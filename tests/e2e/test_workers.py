@@ -85,7 +85,7 @@ def command(workers, model, name, **body):
 
 
 def is_gone(pid):
-    """Whether no process of that id runs; one that nobody has waited for does not."""
+    """Whether no process with that id runs; a zombie does not run."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
@@ -359,7 +359,7 @@ def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
         # A separate channel: gRPC would put all of them on one connection.
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            with suppress(grpc.RpcError):  # no model of no name; counted all the same
+            with suppress(grpc.RpcError):  # a model without a name; it is counted nevertheless
                 ask(b"", timeout=30)
 
     workers.ask_all(is_ready)

@@ -90,7 +90,7 @@ def grey_tags(size, compression, *more):
 
 
 def tile(width, height, *, size=(64, 64)):
-    """A TIFF of one deflated tile of zeros, however small its image is."""
+    """A TIFF of one deflated tile of zeros, even for a small image."""
     squeezer = zlib.compressobj(9)
     row = bytes(width)
     content = b"".join(squeezer.compress(row) for _ in range(height)) + squeezer.flush()

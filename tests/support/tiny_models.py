@@ -117,7 +117,7 @@ def write_words_model(models: Path, *, name: str = "words", version: int = 1) ->
 def write_verse_model(
     models: Path, *, name: str = "verse", version: int = 1, scores: np.ndarray = FOLLOWS, label: str = "king"
 ) -> Path:
-    """Texts split into lines; the next token by the last one alone, wherever padding starts."""
+    """Texts split into lines; the next token depends on the last one alone, with any padding."""
     tokenizer = Tokenizer(VERSE, max_length=16, keep="last", scheme="lines")
     nodes = [
         helper.make_node("Cast", ["token_ids"], ["present"], to=TensorProto.BOOL),
@@ -156,7 +156,7 @@ def write_verse_model(
 
 
 def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, finite: bool = True) -> Path:
-    """Numbers in and out, y = 2x - 1: no labels, nothing but tensors; unless ``finite``, of NaN and infinity too."""
+    """Numbers in and out, y = 2x - 1: no labels, only tensors; unless ``finite``, with NaN and infinity too."""
     nodes = [helper.make_node("Gemm", ["x", "slope", "intercept"], ["values"])]
     spec = ModelSpec(
         name=name,

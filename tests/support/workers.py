@@ -82,7 +82,7 @@ class Workers:
 
 
 class Load:
-    """Clients that ask all the time, each over its own connection; a context manager.
+    """Clients that send requests continuously, each over its own connection; a context manager.
 
     Attributes:
         codes: status codes of all answers.

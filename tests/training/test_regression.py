@@ -93,7 +93,7 @@ def test_patience_without_a_validation_part_is_refused(tmp_path, console):
         train(recipe, tmp_path, console)
 
 
-def test_the_best_weights_by_an_accuracy_that_nobody_measures_are_refused(tmp_path, console):
+def test_the_best_weights_by_an_accuracy_that_is_not_measured_are_refused(tmp_path, console):
     data = Given(train=plane_points(64, 1), validation=plane_points(20, 2), test=plane_points(0, 3))
     recipe = number_recipe(data=data, fitting=Fitting(epochs=5, batch_size=16))
     with pytest.raises(SettingRefused, match=r"val_accuracy is not among the metrics.*set fitting\.monitor=val_loss"):

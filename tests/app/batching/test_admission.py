@@ -147,7 +147,7 @@ def test_an_answer_is_not_there_before_its_whole_batch(entry):
         queue.admit([entry(timeout_s=1.6)], running_s=0.0, now=NOW)
 
 
-def test_who_decodes_counts_as_one_that_waits(entry):
+def test_a_request_that_is_being_decoded_counts_as_waiting(entry):
     queue = Admission(max_queue_rows=2, max_queue_bytes=10_000)
     refused = pytest.raises(QueueFull, match=r"2 instances \(0 bytes\) wait already")
     with queue.decoding_one(), queue.decoding_one(), refused:

@@ -1,4 +1,4 @@
-"""Several instances behind one queue: what runs at the same time, and that nobody is forgotten."""
+"""Several instances behind one queue: what runs in parallel, and that every request is answered."""
 
 import asyncio
 import logging

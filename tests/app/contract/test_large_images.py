@@ -148,7 +148,7 @@ def test_a_large_photograph_costs_little_more_than_pillow_takes_to_decode_it_who
 
 
 @pytest.mark.parametrize("form", ["progressive JPEG", "PNG", "WebP", "TIFF"])
-def test_the_room_that_is_asked_for_grows_with_the_declared_pixels(form):
+def test_the_reserved_memory_grows_with_the_declared_pixels(form):
     sizes = ((2000, 1400), (4000, 2800))  # reduced by 2 and by 4
     small, large = (open_image(FORMS[form](photograph(0, size=size)), longest_edge=28).peak_bytes for size in sizes)
     assert 3 * small < large <= 4 * small

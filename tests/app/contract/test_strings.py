@@ -14,7 +14,7 @@ def test_strings_come_back_from_their_bytes():
     assert split_prefixed(memoryview(data), most=4) == (TEXTS, len(data))
 
 
-def test_what_follows_the_last_string_is_not_looked_at():
+def test_bytes_after_the_last_string_are_ignored():
     data = length_prefixed(TEXTS[:2])
     assert split_prefixed(data + b"\xff", most=2) == (TEXTS[:2], len(data))
 

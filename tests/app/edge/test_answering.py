@@ -215,7 +215,7 @@ def test_a_client_that_left_is_counted_and_gets_no_reply(caplog, error):
 
 
 @pytest.mark.parametrize("error", [Unauthenticated("no key"), RuntimeError("a bug in the check")])
-def test_a_caller_who_is_not_admitted_learns_nothing_of_the_model(error):
+def test_a_caller_without_permission_gets_no_information_about_the_model(error):
     def refuse(_call):
         raise error
 

@@ -138,7 +138,7 @@ def test_the_next_steps(asked, versions, before, steps):
         (policy(latest=2), [3, 1], None),
     ],
 )
-def test_what_is_asked_for_and_does_not_serve(asked, loaded, version):
+def test_the_first_specified_version_that_does_not_serve(asked, loaded, version):
     assert unmet(asked, [3, 2, 1], served(*loaded)) == version
 
 
@@ -209,7 +209,7 @@ def cases(draw):
 
 
 @given(cases())
-def test_the_plan_ends_and_then_asks_for_nothing(case):
+def test_the_plan_ends_without_further_steps(case):
     policy, versions, before, loads = case
     way, after = execute(policy, versions, before, loads)
     assert plan(policy, versions, after) == [] or after.loaded.keys() - loads

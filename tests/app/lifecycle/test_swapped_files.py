@@ -37,7 +37,7 @@ class Swapper:
         target: that is replaced.
         evil: what replaces it.
         at: how many files are opened before that.
-        after: whether the file has been opened by then.
+        after: whether the file has been opened before.
     """
 
     def __init__(self, target: Path, evil: bytes, *, at: int, after: bool) -> None:
@@ -262,7 +262,7 @@ def test_a_vocabulary_is_a_file_of_the_version(tmp_path, name):
 
 
 def test_the_spare_of_a_gpu_is_the_graph_that_was_verified(tmp_path):
-    """It may be opened hours after the load, from a directory in which anything may be by then."""
+    """It may be opened hours after the load, from a directory whose files may have changed."""
     version = write_brightness_model(tmp_path / "models")
     files = VersionFiles(version, place=tmp_path)
     with files.graph() as graph:

@@ -172,7 +172,7 @@ def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_causes_no_warning(mon
         ),
     ],
 )
-def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused_in_words(requested, devices, error):
+def test_a_requested_gpu_that_is_not_available_is_refused_with_a_reason(requested, devices, error):
     with pytest.raises(VersionRefused) as refusal:
         choose(requested, devices, Counter())
     assert refusal.value.message == error

@@ -101,7 +101,7 @@ def test_a_driver_that_is_stuck_from_the_start_leaves_no_gpu(nvml):
     assert meter.read() == [FIRST, SECOND]
 
 
-def test_without_a_driver_it_is_asked_once(nvml):
+def test_a_missing_driver_is_queried_once(nvml):
     nvml.setenv("FAKE_NVML_MISSING", "1")
     meter = GpuMeter()
     assert meter.read() == []

@@ -114,7 +114,7 @@ def test_both_are_closed():
     assert cpu.closed
 
 
-def test_through_the_batcher_every_row_gets_its_own_answer_wherever_it_ran():
+def test_through_the_batcher_every_row_gets_its_own_answer_from_every_device():
     backend, gpu, cpu = routed()
 
     async def main():

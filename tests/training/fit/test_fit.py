@@ -75,7 +75,7 @@ def test_the_last_epoch_s_weights_are_kept_when_the_recipe_sets_it(tmp_path, con
     assert train(recipe, tmp_path, console).kept_epoch == 2
 
 
-def test_the_validation_set_may_be_looked_at_less_often(tmp_path, console):
+def test_the_validation_set_may_be_evaluated_less_often(tmp_path, console):
     train(image_recipe(fitting=Fitting(epochs=5, batch_size=32, validate_every=2)), tmp_path, console)
     looked = [row["epoch"] for row in history(tmp_path) if row["val_loss"]]
     assert looked == ["2", "4", "5"]

@@ -176,7 +176,7 @@ ROOM = {
 
 
 @pytest.mark.parametrize("build", ROOM.values(), ids=ROOM)
-def test_what_is_decoded_holds_no_more_than_it_asks_for(build):
+def test_decoding_uses_no_more_memory_than_it_reserves(build):
     cost = decoding(build())
     assert cost.asked_bytes, cost.outcome
     assert cost.peak_bytes < cost.asked_bytes + SLACK_BYTES

@@ -126,7 +126,7 @@ def test_a_deadline_fails_a_job_while_it_waits_and_while_it_runs(gate):
     asyncio.run(main())
 
 
-def test_a_job_learns_between_two_instances_that_nobody_waits_any_more(gate):
+def test_a_job_is_cancelled_between_two_instances_when_its_client_has_left(gate):
     async def main():
         pool, mine = pool_of(), ticket()
         seen = []
@@ -199,7 +199,7 @@ def test_images_wait_for_room_and_one_that_never_fits_is_refused(gate):
     asyncio.run(main())
 
 
-def test_who_waits_for_room_gives_up_at_the_deadline(gate):
+def test_a_job_that_waits_for_memory_fails_at_its_deadline(gate):
     async def main():
         pool = pool_of(threads=2)
 

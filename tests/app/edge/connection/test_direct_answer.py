@@ -116,7 +116,7 @@ def test_a_client_that_leaves_ends_the_wait(seconds):
     assert run(cancellation_is_seen(lambda: asyncio.sleep(seconds)), then=DirectAnswer.cancel) == "cancelled"
 
 
-def test_an_answer_is_the_current_task_and_nobody_is_before_and_after():
+def test_an_answer_is_the_current_task_and_there_is_none_before_and_after():
     seen = []
 
     async def answer():

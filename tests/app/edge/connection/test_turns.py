@@ -81,7 +81,7 @@ async def test_other_paths_below_those_of_health_checks_wait(path):
     assert order == them[:1]
 
 
-async def test_a_connection_that_asks_for_a_turn_gets_it_after_those_before_it():
+async def test_connections_get_turns_in_the_order_of_their_requests():
     them, order = readers(3)
     loop = asyncio.get_running_loop()
     for reader in them:

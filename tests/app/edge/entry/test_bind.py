@@ -21,7 +21,7 @@ def answers(path):
 
 
 async def test_a_service_removes_its_own_socket_and_not_that_of_its_successor(tmp_path):
-    """A service that drains has closed its socket, and another one may listen at the same path by then."""
+    """A service that drains has closed its socket, and another one may listen at the same path already."""
     path = tmp_path / "admin.sock"
     old, new = Bind(str(path), None), Bind(str(path), None)
     (await listening(old)).close()

@@ -52,7 +52,7 @@ def test_one_stream_too_many_is_refused_until_another_one_ends():
     asyncio.run(run())
 
 
-def test_nobody_looks_while_no_stream_is_open():
+def test_there_is_no_polling_while_no_stream_is_open():
     async def run():
         looks = []
         streams = OpenStreams(lambda: looks.append(1))

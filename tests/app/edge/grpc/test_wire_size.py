@@ -98,7 +98,7 @@ def test_packed_bools_count_four_bytes_each():
 
 
 @pytest.mark.parametrize("place", ["model_name", "id", "an input's name", "the key of a parameter", "a parameter"])
-def test_a_long_text_is_refused_wherever_it_is(place):
+def test_a_long_text_is_refused_in_every_field(place):
     for more in (0, 1):
         text, message = "n" * (MOST_TEXT_BYTES + more), pb.ModelInferRequest()
         if place in {"model_name", "id"}:

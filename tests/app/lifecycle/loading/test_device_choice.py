@@ -155,7 +155,7 @@ def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu,
 
 
 @pytest.mark.parametrize("gpu", [{"error": 0.01}, {"refuses": VersionRefused("no kernel")}])
-def test_a_gpu_that_is_asked_for_must_pass(models, gpu):
+def test_a_requested_gpu_must_pass_verification(models, gpu):
     policy(models, '{"device": "cuda"}')
     machine = Machine(models, [CPU, GPU], **gpu)
     with pytest.raises(VersionRefused):
@@ -196,7 +196,7 @@ def test_a_version_for_a_missing_gpu_is_refused(models, devices, expected, error
     assert refusal.value.message.startswith(error)
 
 
-def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):
+def test_a_savedmodel_is_refused_where_serving_json_requires_a_gpu(models):
     policy(models, '{"backend": "savedmodel", "device": "cuda"}')
     with pytest.raises(VersionRefused, match="device is 'cuda', and backend 'savedmodel' runs on the CPU only"):
         Machine(models, [CPU, GPU]).load()

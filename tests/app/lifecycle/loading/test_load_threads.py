@@ -1,4 +1,4 @@
-"""Loads take turns, and one that does not end keeps neither the next nor anybody who waits for it."""
+"""Loads take turns, and one that does not end blocks neither the next one nor its callers."""
 
 import asyncio
 import threading

@@ -109,7 +109,7 @@ def test_a_batch_that_does_not_run_is_not_a_batch():
     assert why(only_one) == f"a batch of {ROWS} does not run: one row, please"
 
 
-def test_a_graph_that_cannot_batch_is_not_asked_to():
+def test_a_graph_that_cannot_batch_runs_single_instances():
     samples, alone = found(lambda x, ids: total(x, ids) - x.mean(), may_batch=False)
     assert (samples is not None, alone) == (True, "")
 

@@ -66,7 +66,7 @@ def test_a_photo_is_in_colour_small_and_on_a_light_ground():
     assert (photo.max(axis=2) - photo.min(axis=2))[dark].mean() > 15
 
 
-def test_a_garment_that_nobody_sells_is_refused():
+def test_an_unknown_garment_is_refused():
     with pytest.raises(ValueError, match="unknown garment 'Hat'; choose one of T-shirt/top, Trouser"):
         draw_garment("Hat")
 
