@@ -16,7 +16,7 @@ class AdminGuard:
     Pages of other sites are always refused. A call without a key must also name this machine as its host.
 
     Args:
-        rule: decides who is an administrator.
+        rule: decides which callers are administrators.
     """
 
     def __init__(self, rule: AdminRule) -> None:

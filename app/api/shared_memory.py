@@ -16,7 +16,7 @@ def shared_memory_router(memory: Regions | Closed, guard: AdminGuard) -> APIRout
 
     Args:
         memory: the regions, or the reason why they are not available.
-        guard: who may see and register regions, in addition to being on this machine.
+        guard: which callers may see and register regions, in addition to being on this machine.
     """
     router = APIRouter(prefix="/v2", tags=["shared memory"], dependencies=[Depends(guard), Depends(_near)])
 

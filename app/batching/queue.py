@@ -13,7 +13,7 @@ class Taken:
     """Work that ``take_batch`` removed from the queue.
 
     Attributes:
-        batch: to be run; None if nobody is waiting any more.
+        batch: to be run; None if no work is waiting any more.
         cancelled: work whose client left.
         expired: work whose deadline passed; its client still waits for the refusal.
     """

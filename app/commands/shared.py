@@ -78,7 +78,7 @@ def open_repository(settings: Settings) -> "Repository":
 
 
 def check_models_dir(models_dir: Path) -> None:
-    """Exit with one sentence if there is no such directory."""
+    """Exit with one sentence if the directory does not exist."""
     if not models_dir.is_dir():
         fail(f"the models directory {str(models_dir)!r} does not exist; set it with --models-dir")
 
@@ -113,7 +113,7 @@ def print_table(table: Table) -> None:
     console = Console()
     sized = console.is_terminal or "COLUMNS" in os.environ
     for column in table.columns:
-        column.overflow = "fold"  # no word is cut off, however narrow the terminal
+        column.overflow = "fold"  # no word is cut off, even in a narrow terminal
     (console if sized else Console(width=200)).print(table)
 
 

@@ -95,7 +95,7 @@ class Stated:
 def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:
     """The contract of model ``name``, and why its requests cannot share a batch; empty if they may.
 
-    If the first dimension of every tensor varies, it is taken for the batch. If it is 1 in every tensor, instances run
+    If the first dimension of every tensor varies, it is used as the batch. If it is 1 in every tensor, instances run
     one at a time. Otherwise there is no batch dimension, and each request runs as a whole. What is ``stated`` counts
     instead, as long as the graph allows it.
 
@@ -163,7 +163,7 @@ def _narrowed(
 
 
 def without_batch(spec: ModelSpec) -> ModelSpec:
-    """The contract of a graph whose first dimension turns out not to be a batch: it is a dimension that varies.
+    """The contract of a graph whose first dimension is found not to be a batch: it is a dimension that varies.
 
     Raises:
         VersionRefused: clients see other shapes than the graph, which is possible for single instances only.

@@ -1,4 +1,4 @@
-"""Rules for calls that change what is served, the same over REST and gRPC: who may call, with which parameters."""
+"""Rules for calls that change what is served, the same over REST and gRPC: permitted callers and parameters."""
 
 import hmac
 from collections.abc import Collection, Mapping
@@ -66,7 +66,7 @@ class AdminRule:
     header cannot be distinguished from a local caller; use ``mode`` or the listener in that case.
 
     Args:
-        mode: "off" admits nobody, "key" callers with the key (the settings require one then), "loopback" callers on
+        mode: "off" admits no caller, "key" callers with the key (the settings require one then), "loopback" callers on
             this machine; "auto": "key" if there is a key, otherwise "loopback".
         key: the admin key; None or empty without one.
         keys: API keys; those with the scope admin are accepted like the admin key.

@@ -1,4 +1,4 @@
-"""Makes a model serve as its serving.json asks: takes the steps of ``plan``, and stays with the last valid file."""
+"""Makes a model serve as its serving.json specifies: takes the steps of ``plan``, and keeps the last valid file."""
 
 import asyncio
 import logging

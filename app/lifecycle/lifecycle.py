@@ -72,7 +72,7 @@ class Lifecycle(Commands):
         self._aspired = AspiredVersions(self._loads, on_policy, self._halt if judges_canaries else None)
         self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
         self._loads_on_request = loads_on_request
-        # With a memory limit, the next model at the start is looked at when it is known what those before it take.
+        # With a memory limit, the next model at the start is checked when the memory of those before it is known.
         self._first_turns = Turns(parallel_loads) if memory_limit_bytes is not None else None
         self._halting: set[asyncio.Task[None]] = set()
         self._unloaded = set(unloaded or {})
@@ -123,7 +123,7 @@ class Lifecycle(Commands):
 
     @property
     def any_load_runs(self) -> bool:
-        """Whether a thread loads something, even if nobody waits for it any more."""
+        """Whether a thread loads a version, even if its result is not needed any more."""
         return self._loads.threads.any_runs
 
     async def _load(self, name: str, versions: list[int]) -> None:
@@ -151,7 +151,7 @@ class Lifecycle(Commands):
         A model that was unloaded stays so, and a refused version is loaded again only if its files have changed.
 
         Returns:
-            Seconds after which a version that is refused and still changing should be looked at again; None: at the
+            Seconds after which a version that is refused and still changing should be checked again; None: at the
             next change.
         """
         async with self._locks[name]:

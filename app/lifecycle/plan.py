@@ -86,7 +86,7 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
         served: what the process serves.
 
     Returns:
-        Nothing, once the model serves as the policy asks, as far as its versions load.
+        Nothing, once the model serves as the policy specifies, with the versions that load.
     """
     ready = frozenset(version for version, settings in served.loaded.items() if settings == policy.load_settings)
     default, load = _choose_default(policy, versions, served, ready)

@@ -135,7 +135,7 @@ class Registry:
         return self.get(name, version, label)
 
     def check_ready(self, name: str, version: int | None = None) -> None:
-        """Raise unless a version can answer a request, be it that a request loads it; see ``get``.
+        """Raise unless a version can answer a request, or a request loads one; see ``get``.
 
         Raises:
             ModelNotReady: or every backend of it hangs.
@@ -233,7 +233,7 @@ class Registry:
         return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
     def start_draining(self) -> None:
-        """Report not ready from now on; requests that arrive all the same are still answered."""
+        """Report not ready from now on; requests that still arrive are answered."""
         self.draining = True
 
     async def drain(self, timeout_s: float) -> None:

@@ -19,7 +19,7 @@ Mode = Literal["auto", "poll", "off"]
 # Changes within this many milliseconds of each other count as one.
 QUIET_MS = 400
 POLL_MS = 2_000
-# Looked at all the same: links to other places change without an event.
+# Polled nevertheless: links to other places change without an event.
 AT_LEAST_EVERY_MS = 30_000
 # Changes by other machines on these file systems send no event to this one.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "virtiofs", "vboxsf"}

@@ -87,7 +87,7 @@ class CanaryPolicy(BaseModel):
     Attributes:
         percent: of these requests.
         sticky_header: requests with the same value in this header go to the same version; those without it, and all if
-            it is None, are spread by a hash of what they ask.
+            it is None, are distributed by a hash of their content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -206,7 +206,7 @@ class ServingPolicy(BaseModel):
         )
 
     def compares(self, pair: CanaryPair) -> bool:
-        """Whether the labels name these two versions; without the label "stable" any version may be it."""
+        """Whether the labels name these two versions; without the label "stable" any version may be the stable one."""
         labels = self.version_labels
         return labels.get(CANARY) == pair.canary and labels.get(STABLE, pair.stable) == pair.stable
 

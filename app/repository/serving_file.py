@@ -66,7 +66,7 @@ def promote(place: Place, version: int, *, default: int | None, versions: Sequen
     Args:
         place: of the model.
         version: the default version from now on.
-        default: the default version in effect; None if nobody knows it: see ``default_by_files``.
+        default: the default version in effect; None if it is not known: see ``default_by_files``.
         versions: on the disk, newest first.
 
     Raises:

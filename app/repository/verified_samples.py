@@ -19,7 +19,7 @@ from app.errors import VersionRefused
 log = logging.getLogger("atelier.repository")
 
 _SUBDIRECTORY = "verified"
-# So many files of one model are looked at for changes.
+# This many files of one model are checked for changes.
 _MOST_FILES = 10_000
 
 

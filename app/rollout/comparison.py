@@ -101,7 +101,7 @@ class Comparison:
         return self.distance_max
 
     def merge(self, other: "Comparison") -> None:
-        """Add what another process has seen of the same two versions."""
+        """Add the counts of another process for the same two versions."""
         for each in fields(self):
             if each.name not in {"distance_max", "distances"}:
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

@@ -1,4 +1,4 @@
-"""From settings to a lifecycle: the registry, what loads versions into it, and the disk that they come from."""
+"""From settings to a lifecycle: the registry, the loader of versions into it, and the repository on disk."""
 
 import tempfile
 import time
@@ -30,7 +30,7 @@ from app.wiring.processes import Processes, SingleProcess
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
 # the answer once, and its switches of threads cost the same processor time again on either side.
 INLINE_HOPS = 4
-# With one core a worker thread gains nothing but that the event loop gets its turn during a long batch.
+# With one core a worker thread only lets the event loop take its turn during a long batch.
 INLINE_ON_ONE_CORE_S = 0.001
 
 

@@ -73,7 +73,7 @@ class Acceptor:
         worker: number of this one.
         counts: of all.
         own: connections that this worker has.
-        tls: how connections are encrypted; None: not at all.
+        tls: how connections are encrypted; None: without encryption.
         is_useful: whether it can answer requests.
     """
 

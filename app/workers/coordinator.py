@@ -59,7 +59,7 @@ class Coordinator(Commands):
             self.unloaded[name] = sorted({version for versions in known for version in versions})
 
     async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
-        """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
+        """Add the counts of a worker for canaries, and halt in all workers those that have exceeded a limit."""
         halts = []
         for pair, seen in self._canaries.news(worker, counts):
             policy = (await asyncio.to_thread(self.repository.policy_in_effect, pair.name)).rollout

@@ -89,7 +89,7 @@ class WorkerServer(Server):
         return await super().on_tick(counter)
 
     def _make_room(self) -> None:
-        """End, so that another worker is started, if nothing else helps and another worker takes connections."""
+        """End, so that another worker is started, as the last resort, if another worker takes connections."""
         registry = self._app.registry
         is_final = self._hang.is_final(hangs=registry.hangs)
         if is_final and not registry.draining and self._counts.fewest(self._worker) is not None:

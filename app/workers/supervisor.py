@@ -217,7 +217,10 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping.set()
         self._coordinator.draining = True
-        for each in (*self._sockets, *self._admin_sockets):  # workers listen until they have drained; then nobody does
+        for each in (
+            *self._sockets,
+            *self._admin_sockets,
+        ):  # workers listen until they have drained; then no process does
             each.close()
         for worker in self._workers.values():
             worker.stop()

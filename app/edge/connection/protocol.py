@@ -88,7 +88,7 @@ class InferenceProtocol(GuardedProtocol):
         answer.begin(self._dispatch.answer(request))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called when nobody waits for the answer any more."""
+        """Called when the answer is not needed any more."""
         super().connection_lost(exc)
         if self._running is not None:
             self._running.cancel()

@@ -59,7 +59,7 @@ class VersionOnDisk:
         return running
 
     def close(self) -> None:
-        """Close the running backend if nobody has taken it."""
+        """Close the running backend if it has not been taken."""
         if (running := self.take()) is not None:
             running.close()
 

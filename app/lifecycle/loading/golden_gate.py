@@ -22,7 +22,7 @@ def replay(
         run: the backend that is to serve.
         batch_size: rows per call.
         provider: execution provider of the backend; the golden file states tolerances for each.
-        than: who gave the answers, for messages.
+        than: the source of the answers, for messages.
 
     Returns:
         The largest absolute difference seen.

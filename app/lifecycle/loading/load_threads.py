@@ -70,7 +70,7 @@ class LoadThreads:
 
     @property
     def any_runs(self) -> bool:
-        """Whether a load is under way, be it one that was left behind."""
+        """Whether a load is in progress, including one that was given up."""
         return bool(self._running)
 
     def end(self) -> None:
@@ -108,7 +108,7 @@ class LoadThreads:
                 return future.result()
             finally:
                 if not future.cancel():
-                    future.exception()  # nobody may wait for it any more
+                    future.exception()  # its caller may have stopped waiting
                 del future  # which refers to the exception, which refers to this frame
 
     def _deliver(self, thread: InstanceThread, loaded: LoadedModel | Exception) -> None:

@@ -39,7 +39,7 @@ def examine(
         spec: its contract.
         may_batch: whether to try a batch, too.
         known: input name -> (rows, *shape), to be run in place of generated inputs.
-        whose: where they come from, for messages.
+        whose: their source, for messages.
 
     Returns:
         Input name -> (rows, *shape), None if the graph runs with none of them; and why instances must not share a

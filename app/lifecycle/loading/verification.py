@@ -21,7 +21,7 @@ from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock
 
 WARMUP_BUDGET_S = 0.1
-# More golden rows than that are replayed in several batches, however large a batch may be.
+# More golden rows than that are replayed in several batches, even if a batch may be larger.
 REPLAY_ROWS = 256
 # Batches grow at warm-up until one would make the process larger than before by more.
 GROWTH_LIMIT_BYTES = 2**30

@@ -36,7 +36,7 @@ class VersionContract:
         alone: why instances of a version without golden samples run one at a time; empty if they share batches.
         is_whole: whether the first dimension of its graph turned out not to be a batch, so that the samples have one
             dimension more than those that were given.
-        than: who gave the answers of the golden samples, for messages.
+        than: the source of the answers in the golden samples, for messages.
     """
 
     spec: ModelSpec
@@ -154,7 +154,7 @@ def check_samples(
         kind: "input" or "output".
         samples: name -> (rows, *shape).
         tensors: of the contract.
-        says: where it comes from, for messages.
+        says: its source, for messages.
 
     Raises:
         VersionRefused: names the tensor.

@@ -91,7 +91,7 @@ def passed_over(config: pb.ModelConfig) -> list[str]:
 
 
 def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
-    """Why the model cannot be served as the file asks."""
+    """Why the model cannot be served as the file specifies."""
     if config.name not in {"", name}:
         yield f"name is {shown(config.name)!r}, and the directory {name!r}; the two must be the same"
     for field, known in (("platform", PLATFORMS), ("backend", BACKENDS)):

@@ -53,7 +53,7 @@ class SavedModelBackend(Backend):
         batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process always
             has this limit, since TensorFlow prepares much in it.
         snapshot: returns a context with a directory of the verified files, entered while a process loads them; None
-            uses the directory of ``path``, which nobody else may change.
+            uses the directory of ``path``, which no other user may change.
         clock: monotonic seconds.
 
     Raises:
@@ -142,7 +142,7 @@ class SavedModelBackend(Backend):
                 raise BackendHung(f"the TensorFlow process {late}") from error
             except (EOFError, OSError) as error:
                 raise BackendFailed(f"the TensorFlow process ended while it ran this batch: {worker.stop()}") from error
-            except BaseException:  # its answer to this batch must not be taken for that to the next
+            except BaseException:  # its answer to this batch must not be read as that to the next
                 worker.kill()
                 raise
         if "error" in header:

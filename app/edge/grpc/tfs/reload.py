@@ -108,5 +108,5 @@ class Reload:
 
 
 def _is_same(path: str, directory: Path) -> bool:
-    """Whether a path is that of a directory, by its words alone: nothing on the disk is looked at."""
+    """Whether a path is that of a directory, by its syntax alone: the disk is not accessed."""
     return "\0" not in path and os.path.abspath(path) == os.path.abspath(directory)
