@@ -16,7 +16,7 @@ from pathlib import Path
 
 # The model whose graph is copied.
 COPIED = "fashion-mnist-mlp"
-# Files younger than a second are taken for a copy in progress.
+# Files younger than a second count as a copy in progress.
 AGE_S = 10
 
 
