@@ -163,7 +163,7 @@ def check_config(path: Path, config: Mapping[str, Any], *, allow_code: bool) -> 
     Args:
         path: of the model, for messages.
         config: as in config.json; what Keras does not read for inference (``compile_config``) is not searched.
-        allow_code: accept it all the same.
+        allow_code: accept it nevertheless.
 
     Raises:
         SourceRefused: names the layer.
@@ -216,7 +216,7 @@ def check_ops(path: Path, ops: Iterator[tuple[str, str]], *, allow_code: bool) -
     Args:
         path: of the model, for messages.
         ops: operation and node.
-        allow_code: accept them all the same.
+        allow_code: accept them nevertheless.
 
     Raises:
         SourceRefused: names the first one.

@@ -29,7 +29,7 @@ class Made:
 
 
 def write_records(source: Source, spec: ModelSpec, made: Made, command: str, directory: Path) -> None:
-    """metrics.json and card.md: where the model comes from, and how it was compared."""
+    """metrics.json and card.md: the source of the model, and how it was compared."""
     imported = {
         "file": source.path.name,
         "kind": source.kind,

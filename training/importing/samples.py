@@ -96,7 +96,7 @@ def lengths_of(spec: ModelSpec, samples: Tensors) -> dict[str, Array]:
     """For a text model: number of ids of each row before its padding.
 
     Raises:
-        SourceRefused: a row has padding before or between its ids, or nothing else.
+        SourceRefused: a row has padding before or between its ids, or padding only.
     """
     step = spec.preprocessing
     if not isinstance(step, TextPreprocessing):
