@@ -13,14 +13,14 @@ ServingError
 │   ├── RateExceeded      ... the API key is used more often than its rate allows
 │   ├── Overloaded        ... the connections or the bytes of requests in the process reach a limit
 │   ├── Draining          ... the process is stopping
-│   ├── NoRoom            ... the model needs memory that others hold now
+│   ├── NoRoom            ... the model needs memory that others use now
 │   └── ModelNotReady     ... the version is loading, unloading, was refused, or its backend hangs
 ├── DeadlineExceeded      the answer would come too late
 ├── Unauthenticated       the request carries no valid API key, and one is required
 ├── Forbidden             the request is valid, but the client may not send it
 ├── Unsupported           the protocol has the feature, this service does not support it
 ├── BackendFailed         the runtime raised or returned nonsense; never the client's fault
-│   ├── DeviceFault       ... because the device failed or has no memory left, whatever the inputs are
+│   ├── DeviceFault       ... because the device failed or has no memory left, for any inputs
 │   └── BackendHung       ... because the process or call that runs the batch does not answer, or cannot be restarted
 ├── KeysUnreadable        the file of API keys is missing or broken
 ├── CannotListen          an address is in use, or does not belong to this machine
@@ -118,7 +118,7 @@ class Draining(Unavailable):
 
 
 class NoRoom(Unavailable):
-    """The model does not fit below the memory limit beside models that cannot be unloaded now."""
+    """The model does not fit below the memory limit next to models that cannot be unloaded now."""
 
 
 class ModelNotReady(Unavailable):
@@ -142,7 +142,7 @@ class Unsupported(ServingError):
 
 
 class BackendFailed(ServingError):
-    """The runtime raised, or an output has the wrong batch size or holds NaN."""
+    """The runtime raised, or an output has the wrong batch size or contains NaN."""
 
 
 class DeviceFault(BackendFailed):
@@ -154,7 +154,7 @@ class BackendHung(BackendFailed):
 
 
 class VersionRefused(ServingError):
-    """A version directory breaks the on-disk contract; the message says which file and which rule."""
+    """A version directory breaks the on-disk contract; the message names the file and the rule."""
 
 
 class TensorFlowMissing(VersionRefused):

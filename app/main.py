@@ -151,7 +151,7 @@ def shared_memory(settings: Settings) -> Regions | Closed:
 
 
 def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
-    """The rule for the admin routes: who may call them, and where."""
+    """The access rule for the admin routes."""
     return AdminRule(
         mode=settings.admin,
         key=settings.admin_key,

@@ -36,7 +36,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def default_state_dir() -> Path | None:
-    """As the XDG Base Directory Specification 0.8 says; None if there is neither XDG_STATE_HOME nor a home."""
+    """As in the XDG Base Directory Specification 0.8; None without XDG_STATE_HOME and without a home."""
     if stated := os.environ.get("XDG_STATE_HOME"):
         return Path(stated) / "atelier"
     try:

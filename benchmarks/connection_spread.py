@@ -39,7 +39,7 @@ class Spread:
 def measure_spread(
     models: Path, *, workers: int, numbers: Sequence[int], repeats: int, pause_s: float = 0.0
 ) -> list[Spread]:
-    """Open connections, so many seconds apart, and see which worker each of them has."""
+    """Open connections at an interval in seconds, and find out which worker each of them has."""
     with serving(models, "--workers", str(workers)) as service:
         return [
             Spread(
@@ -72,7 +72,7 @@ def _requests(service: Service) -> Counter[str]:
 
 
 def _busiest_by_kernel(workers: int, connections: int) -> int:
-    """The kernel chooses among sockets by a hash of the addresses, whichever process they belong to."""
+    """The kernel chooses among sockets by a hash of the addresses, independently of their process."""
     with ExitStack() as stack:
         listening = [stack.enter_context(socket.socket()) for _ in range(workers)]
         for each in listening:

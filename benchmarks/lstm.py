@@ -1,4 +1,4 @@
-"""Compares the fused ONNX operator, which training/export/onnx_passes.py makes of a masked LSTM, with a loop."""
+"""Compares the fused ONNX operator, into which training/export/onnx_passes.py converts a masked LSTM, with a loop."""
 
 import random
 import tempfile

@@ -70,7 +70,7 @@ def measure_startup(models: Path, *flags: str) -> Startup:
 
 @contextmanager
 def bare_copies(models: Path, count: int) -> Iterator[Path]:
-    """A models directory with so many copies of one graph, each alone in its version."""
+    """A models directory with copies of one graph, each in a version without other files."""
     graph = max((models / COPIED).glob("*/model.onnx"))
     with tempfile.TemporaryDirectory() as place:
         for number in range(count):

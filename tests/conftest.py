@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def tiny(tiny_models):
     service = Service(tiny_models, "--log-level", "debug")
     yield service.client
     assert service.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A folder with one file for each kind of model of other tools. Do not write into it."""
+    from tests.support.saved_by_others import save_models
+    from training.environment import quiet_tensorflow
+
+    quiet_tensorflow()
+    folder = tmp_path_factory.mktemp("saved")
+    with warnings.catch_warnings(action="ignore"):  # of the libraries that save
+        save_models(folder)
+    return folder
 
 
 def pytest_configure(config):
@@ -51,7 +65,7 @@ class SkipGuard:
         for node, reason in self.skipped.items():
             terminalreporter.write_line(f"skipped {node}: {reason}")
         for node in self.unexpected:
-            terminalreporter.write_line(f"SKIPPED WITHOUT LEAVE {node}: mend it, or name it in tests/allowed-skips.txt")
+            terminalreporter.write_line(f"SKIPPED UNEXPECTEDLY {node}: fix it, or list it in tests/allowed-skips.txt")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session):

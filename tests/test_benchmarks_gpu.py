@@ -108,12 +108,12 @@ print(*{name for module in list(sys.modules) for name in known.get(module.split(
     )
 
 
-def test_a_machine_is_described_whatever_is_installed(monkeypatch):
+def test_a_machine_is_described_with_any_packages_installed(monkeypatch):
     monkeypatch.setattr(machine, "PACKAGES", ("numpy", "no-such-package"))
     assert set(machine.describe()["packages"]) == {"numpy"}
 
 
-def test_an_answer_that_differs_from_keras_ends_it_with_1_and_is_said(tmp_path):
+def test_an_answer_that_differs_from_keras_is_reported_and_the_exit_code_is_1(tmp_path):
     write_words_model(tmp_path)
     flip_one_weight(write_brightness_model(tmp_path), "weights")
     result = on_cpu(tmp_path)

@@ -16,7 +16,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_recipe_has_its_place_in_the_document_and_its_result_in_its_file(name):
     text = (ROOT / "docs/reference/recipes.md").read_text(encoding="utf-8")
-    shown = name.removeprefix("fashion-mnist-mlp") or name  # the others of that name are told by their endings
+    shown = name.removeprefix("fashion-mnist-mlp") or name  # the others of that name differ in their suffix
     assert re.search(rf"^\| .*{shown}(?![\w-]).*\|", text, re.MULTILINE)
     file = f"{name.replace('-', '_')}.py"
     [source] = [path.read_text(encoding="utf-8") for path in (ROOT / "training").glob(f"*s/{file}")]
@@ -38,7 +38,7 @@ def headings(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_every_file_and_heading_that_a_document_links_to_is_there(path):
+def test_every_file_and_heading_that_a_document_links_to_exists(path):
     for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
         linked = (path.parent / target).resolve() if target else path
         assert linked.exists(), target
@@ -90,7 +90,7 @@ def test_the_table_of_the_architecture_answers_each_question_with_one_or_two_fil
 
 def test_files_that_documents_name_exist():
     for path in DOCUMENTS:
-        if path.name == "CHANGELOG.md":  # tells of files as they were
+        if path.name == "CHANGELOG.md":  # describes files that may be gone
             continue
         for file in re.findall(r"`((?:app|training|tests|benchmarks)/[\w/.]+\.py)`", path.read_text(encoding="utf-8")):
             assert (ROOT / file).is_file() or f'"""{file}' in path.read_text(encoding="utf-8"), (

@@ -1,4 +1,4 @@
-"""make sets up everything, once, and says in one sentence what it cannot work with."""
+"""make sets up everything, once, and prints one sentence about a tool or platform that it cannot use."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def test_a_second_run_has_nothing_to_install(stamp):
 
 
 @pytest.mark.parametrize(("target", "size"), [("serve", "about 0.3 GB"), ("test", "about 1.0 GB")])
-def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
+def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path, target, size):
     printed = make("-n", target, f"VENV={tmp_path / 'venv'}").stdout
     announced, _, installed = printed.partition(f"{size} to download; this takes some minutes.")
     assert "pip install" not in announced
@@ -41,7 +41,7 @@ def test_an_installation_says_how_much_it_downloads_and_shows_progress(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client", "tfs-client"])
-def test_tools_of_their_own_environment_are_installed_once(tmp_path, name):
+def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
     assert f"build/{name}-venv/bin/python -m pip install" in printed
     assert f"touch build/{name}-venv/.installed" in printed
@@ -60,7 +60,7 @@ def test_the_locks_agree_and_name_no_index():
 
 
 @pytest.mark.parametrize(("gpu", "lock"), [("", "serve"), ("GPU=0", "serve"), ("GPU=1", "gpu")])
-def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
+def test_a_requested_gpu_installs_its_libraries(tmp_path, gpu, lock):
     printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *([gpu] if gpu else [])).stdout
     assert f"-r requirements/{lock}.txt" in printed
     assert f"touch {tmp_path}/venv/.{lock}-installed" in printed
@@ -75,7 +75,7 @@ def test_a_gpu_that_is_asked_for_brings_its_libraries(tmp_path, gpu, lock):
         (["SAVEDMODEL=1", "GPU=1"], ["gpu", "savedmodel"]),
     ],
 )
-def test_savedmodels_that_are_asked_for_bring_tensorflow(tmp_path, asked, locks):
+def test_requested_savedmodels_install_tensorflow(tmp_path, asked, locks):
     printed = make("-n", "serve", f"VENV={tmp_path / 'venv'}", *asked).stdout
     assert re.findall(r"-r requirements/(\w+)\.txt", printed) == locks
 
@@ -126,7 +126,7 @@ def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):
         ([{"name": "a", "skip_reason": "unknown"}], 3, "NOT checked, the index of vulnerabilities does not answer"),
     ],
 )
-def test_an_audit_that_could_not_look_is_not_taken_for_a_clean_one(tmp_path, packages, code, said):
+def test_an_audit_that_failed_to_run_is_not_reported_as_clean(tmp_path, packages, code, said):
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
     command = [sys.executable, str(ROOT / "deploy/supply_chain.py"), "audit", str(report)]

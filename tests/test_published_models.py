@@ -1,4 +1,4 @@
-"""The versions under models/ are what they say they are, and know what we draw."""
+"""The versions under models/ match their descriptions, and classify drawn images."""
 
 import json
 

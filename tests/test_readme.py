@@ -33,7 +33,7 @@ PAGES = (
 NOT_RUN = ("docs/how-to/security.md", "docs/explanation/batching.md")
 # Run by tests/e2e/test_imported_models.py and tests/e2e/test_score.py.
 RUN_ELSEWHERE = ("docs/how-to/bring-a-model.md", "docs/how-to/score-files.md")
-# What a test adds to a command that otherwise takes hours or gigabytes.
+# Options that a test adds to a command that otherwise takes hours or gigabytes.
 SMALL = {
     ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
     "make train": ' ARGS="fashion-mnist-mlp"',

@@ -1,4 +1,4 @@
-"""Writes to a disk that may be full: files replaced in one step, and errors that say what to do."""
+"""Writes to a disk that may be full: files replaced in one step, and errors with the remedy."""
 
 import errno
 import os

@@ -83,7 +83,7 @@ def _replace(node: Any, steps: list[str], text: str, path: str) -> Any:
 
 
 def _parse(text: str, declared: Any) -> Any:
-    """``text`` as a value of the type ``declared``; the ValueError says what the type accepts."""
+    """``text`` as a value of the type ``declared``; the ValueError names what the type accepts."""
     origin, arguments = get_origin(declared), get_args(declared)
     if origin in {Union, types.UnionType}:
         if type(None) in arguments and text.lower() in _NONE:

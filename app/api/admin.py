@@ -16,7 +16,7 @@ class AdminGuard:
     Pages of other sites are always refused. A call without a key must also name this machine as its host.
 
     Args:
-        rule: decides who is an administrator.
+        rule: decides which callers are administrators.
     """
 
     def __init__(self, rule: AdminRule) -> None:
@@ -26,7 +26,7 @@ class AdminGuard:
         """Check one request.
 
         Raises:
-            Forbidden, Unauthenticated: the message says what is missing.
+            Forbidden, Unauthenticated: the message names what is missing.
         """
         path, headers = request.url.path, request.headers
         peer = scope_peer(request.scope)

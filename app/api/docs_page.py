@@ -41,7 +41,7 @@ def _content(path: str) -> bytes:
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Add the page, its files, and ``/``, which leads a browser to it and tells anybody else that the service is live.
+    """Add the page, its files, and ``/``, which redirects a browser to it and reports to others that it is live.
 
     Source for the latter: KServe, V1 protocol, server liveness.
 

@@ -90,7 +90,7 @@ async def _parameters(request: Request) -> dict[str, Any]:
 
 
 async def read_document(request: Request) -> dict[str, Any]:
-    """The body, whatever its Content-Type: clients send none, or that of a form. An empty body counts as {}."""
+    """The body with any Content-Type: clients send none, or that of a form. An empty body counts as {}."""
     body = b""
     async for part in request.stream():
         body += part

@@ -15,8 +15,8 @@ def shared_memory_router(memory: Regions | Closed, guard: AdminGuard) -> APIRout
     """Routes below /v2/systemsharedmemory and /v2/cudasharedmemory.
 
     Args:
-        memory: the regions, or why there are none.
-        guard: who may see and register regions, in addition to being on this machine.
+        memory: the regions, or the reason why they are not available.
+        guard: which callers may see and register regions, in addition to being on this machine.
     """
     router = APIRouter(prefix="/v2", tags=["shared memory"], dependencies=[Depends(guard), Depends(_near)])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.runtime.warmup import batch_sizes_up_to
 
-# Microseconds that an idle backend waits for more work: not at all, and two small values.
+# Microseconds that an idle backend waits for more work: zero, and two small values.
 DELAYS_US = (0, 200, 1000)
 # Throughputs that differ by less than this share count as equal, and the simpler setting wins.
 NEAR = 0.03

@@ -11,7 +11,7 @@ from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, T
 # Each batch moves the pace by this share of the difference; a single interrupted batch changes it little.
 _PACE_WEIGHT = 0.1
 _MOST_PACE = 10.0
-# Largest ratio of actual to estimated time of an answer: work that misses its deadline was admitted in vain.
+# Largest ratio of actual to estimated time of an answer: work that misses its deadline was computed for nothing.
 _MARGIN = 1.1
 TOO_LONG = "a batch runs for longer than max_execution_ms allows"
 ALL_HANG = f"every backend of the version hangs: {TOO_LONG}"
@@ -24,7 +24,7 @@ class Admission:
     Attributes:
         max_queue_rows, max_queue_bytes, max_queue_s: limits on waiting work; running work does not count.
         levels: number of priority levels.
-        instances: batches that run at once; 0 if every backend hangs.
+        instances: batches that run in parallel; 0 if every backend hangs.
         rows, nbytes: waiting now.
         decoding: requests whose images or texts are being decoded, or wait for that; each counts as one row.
         seconds: estimate for the waiting work, per priority level, in full batches.
@@ -62,7 +62,7 @@ class Admission:
             self.decoding -= 1
 
     def observe_pace(self, times: float) -> None:
-        """Update the pace from a full batch that was followed by the next one at once; it took ``times`` the estimate.
+        """Update the pace from a full batch that was followed directly by the next one; it took ``times`` the estimate.
 
         Only full batches count: between two small batches the event loop takes many times as long as the batches.
         After a batch that left nothing waiting, ``times`` is 1, because there is no pressure any more.
@@ -70,7 +70,7 @@ class Admission:
         self.pace += _PACE_WEIGHT * (min(times, _MOST_PACE) - self.pace)
 
     def check_open(self, *, level: int = 1, running_s: float | None = None, left_s: float = math.inf) -> None:
-        """Refuse a request that cannot be admitted whatever it contains, before its body is read or decoded.
+        """Refuse a request that cannot be admitted with any content, before its body is read or decoded.
 
         Args:
             level: priority level of the request, or 1 if it is not known yet.
@@ -101,7 +101,7 @@ class Admission:
             now: monotonic seconds.
 
         Raises:
-            TooLarge: more than the queue can ever hold.
+            TooLarge: more than fits into an empty queue.
             Draining, ModelNotReady, QueueFull: as ``check_open``.
             DeadlineOutOfReach: even in full batches, spread over the instances, the work ahead takes until after the
                 deadline. An idle backend accepts any request, so that a wrong estimate is corrected.

@@ -31,7 +31,7 @@ class Backlog:
         self._changed()
 
     def take(self, now: float) -> Batch | None:
-        """Remove the next batch; None if nobody waits. Work whose deadline has passed is refused."""
+        """Remove the next batch; None if no work waits. Work whose deadline has passed is refused."""
         taken = self.queue.take_batch(now=now)
         for work in taken.cancelled:
             self._drop(work, "cancelled")

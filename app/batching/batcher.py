@@ -106,7 +106,7 @@ class Batcher:
         return self._loop
 
     def check_open(self, *, level: int = 1, left_s: float = math.inf) -> None:
-        """Refuse a request that cannot be admitted whatever it contains; see ``Admission.check_open``."""
+        """Refuse a request that cannot be admitted with any content; see ``Admission.check_open``."""
         running_s = None if self._free or not self._admission.rows else self.instances.seconds_until_free(self._clock())
         self._admission.check_open(level=level, running_s=running_s, left_s=left_s)
 

@@ -47,7 +47,7 @@ class InstanceThread:
         self._calls.put(call)
 
     def end(self, last: Callable[[], object]) -> None:
-        """Run ``last`` after all calls have returned, then end; without a thread, run it here at once."""
+        """Run ``last`` after all calls have returned, then end; without a thread, run it here now."""
         if self._thread is None:
             last()
         else:

@@ -60,7 +60,7 @@ class Instance:
         return bool(self.condition.hung)
 
     def begin(self, batch: Batch, *, now: float, estimate_s: float) -> float | None:
-        """Note that a batch begins.
+        """Note that a batch starts.
 
         Returns:
             How many times as long as estimated the last batch took until now, if it was full and more work waited.

@@ -13,7 +13,7 @@ class Taken:
     """Work that ``take_batch`` removed from the queue.
 
     Attributes:
-        batch: to be run; None if nobody is waiting any more.
+        batch: to be run; None if no work is waiting any more.
         cancelled: work whose client left.
         expired: work whose deadline passed; its client still waits for the refusal.
     """
@@ -58,7 +58,7 @@ class WorkQueue:
         return (work.shape_key, bisect_left(self._buckets, work.length))
 
     def oldest(self) -> Work:
-        """The work that has waited longest, whatever its priority. The queue must not be empty."""
+        """The work that has waited longest, with any priority. The queue must not be empty."""
         return min(self._heads(), key=lambda work: work.arrival)
 
     def rows_ready(self) -> int:
@@ -140,7 +140,7 @@ def seconds_to_wait(
 
     Args:
         queue: waiting work, not empty.
-        max_batch_size: a batch of this size closes at once.
+        max_batch_size: a batch of this size closes immediately.
         max_queue_delay_s: largest age of the oldest work that waiting may cause.
         compute_s: estimate for the waiting work; to meet a deadline, the batch must start this much earlier.
         now: monotonic seconds.

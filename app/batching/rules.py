@@ -69,7 +69,7 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
 
     Args:
         policy: of serving.json; settings it leaves open are derived from ``curve``.
-        spec: tells whether the instances are texts.
+        spec: contains whether the instances are texts.
         curve: measured up to the largest possible batch.
         inline_below_s: see ``BatchRules``.
 

@@ -82,7 +82,7 @@ def _warn(error: ServingError) -> None:
 
 
 def _answers(spec: "ModelSpec") -> str:
-    """What the model answers with, in words."""
+    """The kind of the model's answers, in words."""
     if spec.postprocessing is None:
         return "tensors"
     labels = getattr(spec.postprocessing, "labels", None)

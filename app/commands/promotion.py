@@ -60,7 +60,7 @@ def rollback(
 
 
 def _relabel(settings: Settings, model: str, write: "Callable[[Repository, list[int]], Promotion]") -> None:
-    """Change the label with the versions that are on the disk, and say what has changed."""
+    """Change the label with the versions that are on the disk, and print what has changed."""
     from app.repository.policy import POLICY_FILE
 
     repository = open_repository(settings)

@@ -154,7 +154,7 @@ class _Job:
             finish(self._output, checkpoint, scorer.columns, writer_for(self._output))
 
     def _plan(self, scorer: "LocalScorer | RemoteScorer") -> dict[str, Any]:
-        """What must be equal when the run continues."""
+        """Facts of the run that must be equal when it continues."""
         return {
             "model": self._model,
             "version": scorer.version,

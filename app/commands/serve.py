@@ -166,7 +166,7 @@ def serve(
     server = Server(uvicorn_config(app, settings), settings)
     try:
         server.run()
-    except SystemExit:  # uvicorn's way to say that the address is taken; its log line says why
+    except SystemExit:  # uvicorn exits so if the address is taken; its log line has the reason
         if app.startup_error is not None:
             raise typer.Exit(2) from None
         fail(_cannot_listen(settings))

@@ -1,4 +1,4 @@
-"""What the commands share: options, settings from flags, errors, output."""
+"""Shared parts of the commands: options, settings from flags, errors, output."""
 
 import functools
 import inspect
@@ -35,7 +35,7 @@ ModelName = Annotated[str | None, typer.Option(help="Name of the model at --mode
 ModelBasePath = Annotated[
     Path | None, typer.Option(help="Directory with the versions of one model, named by --model-name.")
 ]
-# The settings that say where the models are, and their options.
+# The settings for the location of the models, and their options.
 _WHERE = {
     "models_dir": ModelsDir,
     "model_config_file": ModelConfigFile,
@@ -45,7 +45,7 @@ _WHERE = {
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``serve`` that say where the models are.
+    """Give a command the options of ``serve`` for the location of the models.
 
     Args:
         command: gets the settings made of them as its first argument, ``settings``.
@@ -78,7 +78,7 @@ def open_repository(settings: Settings) -> "Repository":
 
 
 def check_models_dir(models_dir: Path) -> None:
-    """Exit with one sentence if there is no such directory."""
+    """Exit with one sentence if the directory does not exist."""
     if not models_dir.is_dir():
         fail(f"the models directory {str(models_dir)!r} does not exist; set it with --models-dir")
 
@@ -113,12 +113,12 @@ def print_table(table: Table) -> None:
     console = Console()
     sized = console.is_terminal or "COLUMNS" in os.environ
     for column in table.columns:
-        column.overflow = "fold"  # no word is cut off, however narrow the terminal
+        column.overflow = "fold"  # no word is cut off, even in a narrow terminal
     (console if sized else Console(width=200)).print(table)
 
 
 def print_facts(heading: str, facts: Mapping[str, Text]) -> None:
-    """Print a heading, and below it one line for each fact; long values wrap in a column of their own."""
+    """Print a heading, and below it one line for each fact; long values wrap in a separate column."""
     Console(soft_wrap=True).print(Text(heading, style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     for name, value in facts.items():

@@ -1,4 +1,4 @@
-"""The contract of a model that comes without model.json, derived from what its graph says. Pure."""
+"""The contract of a model without model.json, derived from the inputs and outputs of its graph. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class TensorFacts:
 
     Attributes:
         name: as in the graph.
-        element: element type as model.json names it; in the words of the runtime if it is none of these.
+        element: element type as model.json names it; as the runtime names it if it is not one of these.
         shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
     """
@@ -63,7 +63,7 @@ class StatedTensor:
 
     Attributes:
         name: as in the graph.
-        triton_type: in Triton's words, such as ``TYPE_FP32``.
+        triton_type: as Triton names it, such as ``TYPE_FP32``.
         shape: without the batch if there is one; a size that varies is -1.
         graph_shape: that of the graph, if clients see another one.
     """
@@ -76,7 +76,7 @@ class StatedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What the settings of another server state of a graph.
+    """Facts of a graph that the settings of another server state.
 
     Attributes:
         max_batch_size: most instances of a batch; 0: the graph has no batch dimension.
@@ -95,7 +95,7 @@ class Stated:
 def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:
     """The contract of model ``name``, and why its requests cannot share a batch; empty if they may.
 
-    If the first dimension of every tensor varies, it is taken for the batch. If it is 1 in every tensor, instances run
+    If the first dimension of every tensor varies, it is used as the batch. If it is 1 in every tensor, instances run
     one at a time. Otherwise there is no batch dimension, and each request runs as a whole. What is ``stated`` counts
     instead, as long as the graph allows it.
 
@@ -163,7 +163,7 @@ def _narrowed(
 
 
 def without_batch(spec: ModelSpec) -> ModelSpec:
-    """The contract of a graph whose first dimension turns out not to be a batch: it is a dimension that varies.
+    """The contract of a graph whose first dimension is found not to be a batch: it is a dimension that varies.
 
     Raises:
         VersionRefused: clients see other shapes than the graph, which is possible for single instances only.

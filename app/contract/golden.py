@@ -1,6 +1,6 @@
 """golden.npz: inputs with the outputs of Keras itself, replayed at every load.
 
-The file holds ``input:NAME`` and ``output:NAME`` arrays with the same number of rows, ``length:NAME`` with the
+The file contains ``input:NAME`` and ``output:NAME`` arrays with the same number of rows, ``length:NAME`` with the
 number of valid elements of each row where an input is padded, and a JSON document ``meta`` (uint8 text) with the
 tolerance per execution provider and the raw samples' expected labels. Raw samples are ``raw:FILE`` byte arrays. Of
 strings ``input:NAME`` and ``output:NAME`` hold the lengths, and ``strings:input:NAME`` the bytes of all of them.
@@ -219,7 +219,7 @@ def magnitude(outputs: Mapping[str, Array]) -> float:
 
 
 def _members(key: str, values: Array) -> dict[str, Array]:
-    """The arrays of the file that hold a tensor."""
+    """The arrays of the file that make up a tensor."""
     if values.dtype.kind != "O" or not all(isinstance(each, bytes) for each in values.flat):
         return {key: values}
     lengths, content = packed(values)

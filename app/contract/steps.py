@@ -64,7 +64,7 @@ Preprocessing = Annotated[ImagePreprocessing | TextPreprocessing, Field(discrimi
 
 
 class Classification(Frozen):
-    """Declares that ``output`` holds one probability per label.
+    """Declares that ``output`` contains one probability per label.
 
     Attributes:
         output: name of a float32 output of shape (classes,).
@@ -77,7 +77,7 @@ class Classification(Frozen):
 
 
 class NextToken(Frozen):
-    """Declares that ``output`` holds the probability that a token comes next, for each id from 1 up.
+    """Declares that ``output`` contains the probability that a token comes next, for each id from 1 up.
 
     Attributes:
         output: name of a float32 output of shape (ids - 1,): padding, id 0, never comes next.

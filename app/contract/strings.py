@@ -80,7 +80,7 @@ def split_prefixed(data: bytes | memoryview, *, most: int) -> tuple[list[bytes],
 
     Args:
         data: the bytes.
-        most: strings to read; whatever follows them is not looked at.
+        most: strings to read; bytes after them are not checked.
 
     Raises:
         ValueError: a string extends beyond the end of the data.

@@ -35,7 +35,7 @@ class TensorSpec(Frozen):
     Attributes:
         name: tensor name, the same in the SavedModel signature and in the ONNX graph.
         dtype: element type.
-        shape: shape of one instance, without the batch; -1 stands for a length that varies.
+        shape: shape of one instance, without the batch; -1 is a length that varies.
         minimum, maximum: inclusive range of every element; None means the range of the dtype (all finite
             values of a floating point type).
         finite: whether NaN and infinity are refused; only inputs of a floating point type may allow them.

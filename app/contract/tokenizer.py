@@ -45,7 +45,7 @@ def split_tokens(text: str, scheme: Scheme = "words") -> list[str]:
     """Split text into lower-case words (inner apostrophes kept) and some of the characters between them.
 
     Unicode is first normalised to NFKC, so that a word has only one spelling; HTML tags count as spaces. The cost is
-    linear in the length of the text, whatever it contains.
+    linear in the length of any text.
 
     Args:
         text: any text.
@@ -92,7 +92,7 @@ def _with_joiners(run: re.Match[str]) -> str:
     parts: list[str] = []
     marks = 0
     for character in run[0]:
-        # One character may stand for several marks, even if it is not a mark itself.
+        # One character may decompose into several marks, even if it is not a mark itself.
         marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
         if marks > _MOST_MARKS:
             parts.append(_JOINER)
@@ -139,7 +139,7 @@ def most_frequent_tokens(texts: Iterable[str], *, limit: int, scheme: Scheme = "
 
 
 class Tokenizer:
-    """Maps text to ids. Id 0 is padding and has no token; id 1 stands for all unknown tokens.
+    """Maps text to ids. Id 0 is padding and has no token; id 1 is used for all unknown tokens.
 
     Args:
         tokens: the vocabulary; token i has id i + 2.

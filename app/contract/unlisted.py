@@ -1,6 +1,6 @@
 """The files of a version that comes without a manifest, hashed now, once they have stopped changing.
 
-They are looked at twice: what changes between the two looks is a copy in progress.
+They are read twice: a change between the two reads is a copy in progress.
 """
 
 import os

@@ -53,7 +53,7 @@ class VersionFiles:
         manifest: in place of its file.
         graph_file: path of the ONNX graph in it.
         saved_model_at: directory in it with saved_model.pb; "" is the version itself.
-        others: whether the directory may hold files that are not in the manifest, and belong to nothing here.
+        others: whether the directory may contain unrelated files that are not in the manifest.
 
     Raises:
         VersionRefused: there is no valid manifest, or the files differ from its list.
@@ -83,7 +83,7 @@ class VersionFiles:
 
     @property
     def digest(self) -> str:
-        """What these files are, as lower-case hexadecimal sha256 of their names and hashes."""
+        """Identifies these files: lower-case hexadecimal sha256 of their names and hashes."""
         lines = sorted(f"{entry.sha256}  {name}\n" for name, entry in self._manifest.files.items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -1,1 +1,1 @@
-"""Rules and descriptions shared by REST and gRPC: metadata of the service, and who may change it."""
+"""Rules and descriptions shared by REST and gRPC: metadata of the service, and access to admin calls."""

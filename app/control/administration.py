@@ -1,4 +1,4 @@
-"""Rules for calls that change what is served, the same over REST and gRPC: who may call, with which parameters."""
+"""Rules for calls that change what is served, the same over REST and gRPC: permitted callers and parameters."""
 
 import hmac
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ class RepositoryCommands(Protocol):
     """The commands of administrators; ``Lifecycle`` implements them for one process and documents them."""
 
     async def load(self, name: str) -> None:
-        """Load what serving.json asks for."""
+        """Load the versions that serving.json specifies."""
         ...
 
     async def unload(self, name: str, *, timeout_s: float) -> None:
@@ -61,12 +61,12 @@ class AdminCall:
 class AdminRule:
     """Decides which calls come from administrators.
 
-    With an admin key, a call must carry it, as ``Credentials`` says. Without one, the service must listen only on
+    With an admin key, a call must carry it; see ``Credentials``. Without one, the service must listen only on
     this machine, the call must come from it, and no proxy header may show that it was forwarded. A proxy that adds no
     header cannot be distinguished from a local caller; use ``mode`` or the listener in that case.
 
     Args:
-        mode: "off" admits nobody, "key" callers with the key (the settings require one then), "loopback" callers on
+        mode: "off" admits no caller, "key" callers with the key (the settings require one then), "loopback" callers on
             this machine; "auto": "key" if there is a key, otherwise "loopback".
         key: the admin key; None or empty without one.
         keys: API keys; those with the scope admin are accepted like the admin key.
@@ -103,7 +103,7 @@ class AdminRule:
         """Check one call.
 
         Raises:
-            Forbidden, Unauthenticated: the message says what is missing.
+            Forbidden, Unauthenticated: the message names what is missing.
         """
         if self._is_off:
             raise Forbidden(f"{call.name} is closed; the service was started with --admin off")

@@ -210,7 +210,7 @@ class ApiKeys:
         return key.name
 
     def reread(self) -> None:
-        """Reload the file if it has changed; a broken file leaves the keys unchanged, and the log says why.
+        """Reload the file if it has changed; a broken file leaves the keys unchanged, and the log has the reason.
 
         Blocks while it reads.
         """

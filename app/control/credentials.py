@@ -12,7 +12,7 @@ _BEARER = b"bearer "
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a call states about its sender.
+    """The headers of a call that identify its sender.
 
     Attributes:
         authorization: its authorization value; empty without one.

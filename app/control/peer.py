@@ -37,7 +37,7 @@ def peer_of(client: tuple[str, int] | None, server: tuple[str, int | None] | Non
 
 @lru_cache(maxsize=64)
 def _is_near(address: str) -> bool:
-    """Cached: a machine has few addresses of its own, and every request looks one up."""
+    """Cached: a machine has few addresses, and every request looks one up."""
     return is_loopback(address)
 
 

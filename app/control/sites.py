@@ -1,6 +1,6 @@
 """Allowed hosts of requests, and sites whose pages may send them.
 
-A page in a browser can send requests to a service on the same machine. ``Origin`` tells where the page comes from. With
+A page in a browser can send requests to a service on the same machine. ``Origin`` names the site of the page. With
 DNS rebinding, a foreign host name resolves to 127.0.0.1 and the page looks like ours, but ``Host`` shows the name.
 """
 

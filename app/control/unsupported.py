@@ -1,4 +1,4 @@
-"""Extensions of Triton that the service does not have: what a client is told that asks for them."""
+"""Extensions of Triton that the service does not have: the errors for clients that use them."""
 
 TRACE_SETTINGS = (
     "trace settings are not supported: no traces are recorded; GET /metrics and the statistics time all requests"

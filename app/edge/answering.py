@@ -66,7 +66,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
 
     @abstractmethod
     def admit(self, call: AnyCall) -> None:
-        """Raise a ServingError unless the caller may ask for inference."""
+        """Raise a ServingError unless the caller may request inference."""
 
     @abstractmethod
     async def read(self, call: AnyCall) -> None:

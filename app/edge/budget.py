@@ -1,4 +1,4 @@
-"""Limit on the bytes that all connections of a process hold together."""
+"""Limit on the bytes that all connections of a process buffer together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from app.errors import Overloaded
 
 
 class ByteBudget:
-    """Bytes held by all connections together: bodies until their requests are answered, or unread replies.
+    """Bytes buffered by all connections together: bodies until their requests are answered, or unread replies.
 
     Args:
         what: name of the bytes, for the message.
@@ -27,7 +27,7 @@ class ByteBudget:
         self.release(1)
 
     def take(self, nbytes: int) -> None:
-        """Add ``nbytes`` to the held bytes.
+        """Add ``nbytes`` to the buffered bytes.
 
         Raises:
             Overloaded: the limit would be exceeded; nothing is added.
@@ -39,7 +39,7 @@ class ByteBudget:
         self.held_bytes += nbytes
 
     def release(self, nbytes: int) -> None:
-        """Subtract ``nbytes`` from the held bytes."""
+        """Subtract ``nbytes`` from the buffered bytes."""
         self.held_bytes -= nbytes
 
     @contextmanager

@@ -22,7 +22,7 @@ class Route:
         version, label: as written by the client; at most one of them is set.
         verb: the operation, in lower case; for TensorFlow Serving not necessarily one of ``V1_VERBS``.
         protocol: protocol and verb, as metrics name them: ``v1:predict``.
-        is_inference: whether the reply holds tensors and is sent in one piece.
+        is_inference: whether the reply contains tensors and is sent in one piece.
     """
 
     api: str
@@ -45,7 +45,7 @@ class Call:
         model: the version that answers; None until it is found.
         rollout: the canary that is compared with it; None without a canary, or if the request names a version.
         code: HTTP status code of the answer, for gRPC too.
-        has_own_timeout: the client has set the timeout, so that a late answer says nothing about the version.
+        has_own_timeout: the client has set the timeout, so that a late answer is not a fault of the version.
     """
 
     route: Route
@@ -68,7 +68,7 @@ class InferenceRequest(Generic[Reply_co]):
 
     Attributes:
         inputs: input name -> (rows, *shape), or images or texts that are not decoded yet.
-        print_answer: encodes the outputs in the form that the request asked for.
+        print_answer: encodes the outputs in the format that the request specifies.
         options: priority and timeout, if the protocol has them.
         model: what answers, if the request names another signature than the default one.
     """

@@ -1,4 +1,4 @@
-"""The interface of whatever records finished requests."""
+"""The interface of recorders of finished requests."""
 
 from typing import Protocol
 

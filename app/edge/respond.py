@@ -81,7 +81,7 @@ def error_reply(error: ServingError) -> Reply:
 
 
 def error_body(message: str) -> bytes:
-    """The standard form of errors; never raises, whatever the message quotes."""
+    """The standard form of errors; never raises, with any text in the message."""
     # Python strings may contain half of a surrogate pair; JSON may not.
     return orjson.dumps({"error": shortened(message).encode("utf-8", "backslashreplace").decode("utf-8")})
 

@@ -13,11 +13,11 @@ class Asleep:
         self._waking: dict[str, asyncio.Task[None]] = {}
 
     def loaded_by(self, load: Callable[[str], Awaitable[None]]) -> None:
-        """What loads a model; afterwards it sleeps no more, unless there was no room for it."""
+        """Loads a model; afterwards it does not sleep any more, unless there was no room for it."""
         self._load = load
 
     async def wake(self, name: str) -> None:
-        """Load a model if it sleeps, once for all requests that wait for it; whether it serves then, ``get`` says.
+        """Load a model if it sleeps, once for all requests that wait for it; ``get`` shows whether it serves then.
 
         A request that leaves does not end the load.
         """

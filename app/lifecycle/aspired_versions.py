@@ -1,4 +1,4 @@
-"""Makes a model serve as its serving.json asks: takes the steps of ``plan``, and stays with the last valid file."""
+"""Makes a model serve as its serving.json specifies: takes the steps of ``plan``, and keeps the last valid file."""
 
 import asyncio
 import logging
@@ -19,12 +19,12 @@ log = logging.getLogger("atelier.lifecycle")
 
 
 class AspiredVersions:
-    """Follows the policy of one model at a time; the caller holds the lock of the model.
+    """Follows the policy of one model at a time; the caller must hold the lock of the model.
 
     Args:
         loads: loads and retires single versions.
-        on_policy: is told whether serving.json of a model is broken (model, broken), each time it is read.
-        on_limit: is told when a canary passes a limit, and why; None: the supervisor judges canaries.
+        on_policy: called with (model, whether its serving.json is broken) each time it is read.
+        on_limit: called when a canary exceeds a limit, with the reason; None: the supervisor judges canaries.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class AspiredVersions:
             retry: load versions again that were refused and have not changed.
 
         Returns:
-            A version that is asked for by name, or is the newest, and is refused; None if all serve.
+            A refused version that the policy names or that is the newest; None if all serve.
 
         Raises:
-            VersionRefused: serving.json is broken, or asks for what is not there or does not load. The last valid one
-                stays in effect.
+            VersionRefused: serving.json is broken, or a specified version is missing or does not load. The last valid
+                one stays in effect.
         """
         self.loads.forget_gone(name, versions)
         try:
@@ -74,7 +74,7 @@ class AspiredVersions:
         return refused
 
     async def load_default(self, name: str, versions: list[int]) -> None:
-        """Load the default version and no other; if none loads, the records say why.
+        """Load the default version and no other; if none loads, the records have the reasons.
 
         Raises:
             VersionRefused: serving.json is broken.
@@ -131,7 +131,7 @@ class AspiredVersions:
     async def _follow(
         self, name: str, versions: list[int], policy: ServingPolicy, *, retry: bool, only_default: bool = False
     ) -> VersionRecord | None:
-        """Take the steps of the plan until there are none; see ``apply``."""
+        """Take the steps of the plan until none is left; see ``apply``."""
         for version in self.registry.models(name):
             self.registry.record(name, version).reason = ""  # of a serving.json that was broken before
         refused: set[int] = set()

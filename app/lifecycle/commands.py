@@ -17,7 +17,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 
 class Commands(ABC):
-    """What may be asked about one model; subclasses say how a step is done.
+    """The commands for one model; subclasses implement the steps.
 
     A process does each step itself (``Lifecycle``); with workers, the supervisor does each step in all of them
     (``Coordinator``). Each model has one lock, from the first step to the last: a command reads serving.json and writes
@@ -32,16 +32,16 @@ class Commands(ABC):
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self, name: str) -> None:
-        """Load what the policy of one model asks for, from what is on the disk now; loaded versions stay loaded.
+        """Load the versions that the policy of one model specifies, from the present files; loaded ones stay loaded.
 
-        New versions serve before those stop that the policy no longer asks for. A version whose settings in
+        New versions serve before those stop that the policy no longer specifies. A version whose settings in
         ``ServingPolicy.load_settings`` have changed is loaded again, and then takes the place of the old one.
 
         Raises:
             ModelNotFound: it is not in the repository.
             Draining: the service is shutting down.
-            VersionRefused: serving.json is broken, or a version asked for is refused; says why, and what the default
-                version is.
+            VersionRefused: serving.json is broken, or a specified version is refused; has the reason and the default
+                version.
         """
         versions = await self._versions(name)
         async with self._locks[name]:
@@ -53,7 +53,7 @@ class Commands(ABC):
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.
             VersionRefused: it does not load, or serving.json is broken; nothing has changed. Or serving.json names it
-                now and cannot be followed: the message says so, and what the default version is.
+                now and cannot be followed: the message states this and the default version.
             SettingsUnwritable: serving.json cannot be written; nothing has changed.
         """
         versions = await self._versions(name)
@@ -81,7 +81,7 @@ class Commands(ABC):
     async def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> None:
         """Write down that a canary has passed a limit, so that a restart does not start it again.
 
-        It gets no more requests already: who judges it has stopped it before, and waits for no lock to do so.
+        It gets no more requests already: the judge has stopped it before, without waiting for a lock.
 
         Args:
             pair: the canary, and what it was compared with.
@@ -119,7 +119,7 @@ class Commands(ABC):
         log.info("model %s: version %d is stable (previously %s)", name, version, promotion.before)
         return promotion
 
-    # The steps. Whoever calls one holds the model's lock.
+    # The steps. The caller must hold the model's lock.
 
     @property
     @abstractmethod
@@ -132,11 +132,11 @@ class Commands(ABC):
 
     @abstractmethod
     async def _stop_canary(self, pair: CanaryPair, reason: str) -> None:
-        """Take note that serving.json says that a canary is halted; see ``Rollout.stop``."""
+        """Note that serving.json marks a canary as halted; see ``Rollout.stop``."""
 
     @abstractmethod
     async def _load(self, name: str, versions: list[int]) -> None:
-        """Load what serving.json asks for; see ``load``."""
+        """Load the versions that serving.json specifies; see ``load``."""
 
     @abstractmethod
     async def _prepare(self, name: str, version: int) -> None:

@@ -11,7 +11,7 @@ log = logging.getLogger("atelier.follower")
 
 
 class Follower:
-    """Tells the lifecycle which models have changed; each model is followed by itself, whatever becomes of another one.
+    """Notifies the lifecycle of changed models; each model is followed independently of failures of the others.
 
     Args:
         lifecycle: brings the registry in line with its repository.
@@ -27,7 +27,7 @@ class Follower:
         self._again: dict[str, asyncio.Task[None]] = {}
 
     async def remember(self) -> None:
-        """Note what is there now; to be called before it is loaded, so that no change is missed."""
+        """Note the present state; to be called before it is loaded, so that no change is missed."""
         self._seen = await asyncio.to_thread(self._repository.snapshot)
         for name, mark in self._seen.items():
             _tell(name, mark)

@@ -19,11 +19,11 @@ class LastValidPolicies:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._followed: dict[str, ServingPolicy] = {}
-        # Models whose copy could not be written, and the log says so.
+        # Models whose copy could not be written, as already logged.
         self._unwritable: set[str] = set()
 
     async def get(self, name: str) -> ServingPolicy | None:
-        """The policy of a model that was followed last, by this process or before; None if nobody knows it."""
+        """The policy of a model that was followed last, by this process or before; None if it is not known."""
         return self._followed.get(name) or await asyncio.to_thread(self._repository.last_valid, name)
 
     async def keep(self, name: str, policy: ServingPolicy, *, overwrite: bool = True) -> None:

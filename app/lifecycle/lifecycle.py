@@ -1,4 +1,4 @@
-"""What this process serves: load, unload, promote, roll back, follow the disk."""
+"""Changes what this process serves: load, unload, promote, roll back, follow the disk."""
 
 import asyncio
 import logging
@@ -33,9 +33,9 @@ class Lifecycle(Commands):
         load: loads a version with the settings of a policy; VersionRefused if it must not serve. Blocks.
         judges_canaries: this process judges its canaries by itself; with workers, the supervisor does.
         load_timeout_s: a version that takes longer to load is refused.
-        on_load: is told of every attempt to load (model, whether it serves now, seconds).
-        on_policy: is told whether serving.json of a model is broken (model, broken).
-        on_freed: is told when memory of a version is free that can be given back.
+        on_load: called after every attempt to load with (model, whether it serves now, seconds).
+        on_policy: called with (model, whether its serving.json is broken).
+        on_freed: called when memory of a version is free and can be returned to the system.
         unloaded: models, and versions of each, that stay unloaded until ``load``.
         loads_on_request: models load with their first request, in place of at the start.
         memory_limit_bytes: see ``Sleeping``.
@@ -72,7 +72,7 @@ class Lifecycle(Commands):
         self._aspired = AspiredVersions(self._loads, on_policy, self._halt if judges_canaries else None)
         self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
         self._loads_on_request = loads_on_request
-        # With a memory limit, the next model at the start is looked at when it is known what those before it take.
+        # With a memory limit, the next model at the start is checked when the memory of those before it is known.
         self._first_turns = Turns(parallel_loads) if memory_limit_bytes is not None else None
         self._halting: set[asyncio.Task[None]] = set()
         self._unloaded = set(unloaded or {})
@@ -81,7 +81,7 @@ class Lifecycle(Commands):
                 registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
 
     async def load_all(self) -> None:
-        """Load the versions that the policies ask for; a long load of one model does not delay other models."""
+        """Load the versions that the policies specify; a long load of one model does not delay other models."""
         registry = self.registry
         try:
             found = await asyncio.to_thread(self.repository.scan)
@@ -123,7 +123,7 @@ class Lifecycle(Commands):
 
     @property
     def any_load_runs(self) -> bool:
-        """Whether a thread loads something, even if nobody waits for it any more."""
+        """Whether a thread loads a version, even if its result is not needed any more."""
         return self._loads.threads.any_runs
 
     async def _load(self, name: str, versions: list[int]) -> None:
@@ -146,12 +146,12 @@ class Lifecycle(Commands):
         return f"version {live.version} {'continues to serve' if live is before else 'serves instead'}"
 
     async def follow(self, name: str) -> float | None:
-        """Follow what has changed on the disk, without being asked for a model.
+        """Follow changes on the disk, without a command for a model.
 
         A model that was unloaded stays so, and a refused version is loaded again only if its files have changed.
 
         Returns:
-            Seconds after which a version that is refused and still changing should be looked at again; None: at the
+            Seconds after which a version that is refused and still changing should be checked again; None: at the
             next change.
         """
         async with self._locks[name]:
@@ -176,7 +176,7 @@ class Lifecycle(Commands):
         return max(0.0, min(waits)) if waits else None
 
     async def unload(self, name: str, *, timeout_s: float) -> None:
-        """Stop serving a model: finish the requests that hold it within ``timeout_s``, fail the rest, free it.
+        """Stop serving a model: finish the requests that use it within ``timeout_s``, fail the rest, free it.
 
         It stays unloaded until ``load``.
 
@@ -201,7 +201,7 @@ class Lifecycle(Commands):
         live = self.registry.live(name)
         return live.version if live is not None else None
 
-    # With workers, the supervisor holds a lock of its own, and asks each worker for these steps of its commands.
+    # With workers, the supervisor has a separate lock, and calls these steps of its commands in each worker.
 
     async def prepare(self, name: str, version: int) -> None:
         """Load a version that is to become stable; VersionRefused if it does not load."""
@@ -257,7 +257,7 @@ class Lifecycle(Commands):
         task.add_done_callback(self._halting.discard)
 
     async def load_one(self, name: str, version: int | None) -> None:
-        """Load one version only: ``version``, or the default version; if it does not load, its record says why.
+        """Load one version only: ``version``, or the default version; if it does not load, its record has the reason.
 
         Raises:
             ModelNotFound, VersionNotFound: it is not in the repository.

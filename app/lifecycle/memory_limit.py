@@ -20,7 +20,7 @@ class MemoryLimit:
         registry: knows what is loaded.
         limit_bytes: of ``LoadedModel.memory_bytes`` of all versions together.
         may_sleep: whether a model may go to sleep now.
-        sleep: puts it to sleep, once the requests that hold it have finished.
+        sleep: puts it to sleep, once the requests that use it have finished.
 
     Attributes:
         was_reached: a model had to go to sleep.
@@ -55,7 +55,7 @@ class MemoryLimit:
 
         Raises:
             VersionRefused: it takes more than the limit alone.
-            NoRoom: it does not fit beside models that cannot go to sleep now.
+            NoRoom: it does not fit next to models that cannot go to sleep now.
         """
         self._known[model.name, model.version] = model.memory_bytes
         await self._make_room(model.name, model.version, model.memory_bytes)
@@ -80,7 +80,7 @@ class MemoryLimit:
                 await self._sleep(victim)
 
     def _least_recently_used(self, besides: str) -> str | None:
-        """The model that no request holds and was not used for longest; else the first of the others; None: none."""
+        """The model without requests that was not used for longest; else the first of the others; None: no models."""
         used: dict[str, tuple[bool, float]] = {}
         for model in self._registry.loaded():
             if model.name != besides and self._may_sleep(model.name):

@@ -1,7 +1,7 @@
-"""What to do next so that a model serves as its serving.json asks: pure and idempotent.
+"""The next steps until a model serves as its serving.json specifies: pure and idempotent.
 
 TensorFlow Serving demands the same of its version policies (``AspiredVersionPolicy::GetNextAction``): the next action
-follows from the state alone, and there is none once the state is the one that is asked for.
+follows from the state alone, and there is no step once the state is the specified one.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -47,7 +47,7 @@ class StopCanary:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Unload versions, once the requests that hold them have finished."""
+    """Unload versions, once the requests that use them have finished."""
 
     versions: tuple[int, ...]
 
@@ -57,7 +57,7 @@ Step = Load | ServeDefault | SetLabels | StartCanary | StopCanary | Retire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What a process serves of one model.
+    """The state of one model in a process.
 
     Attributes:
         loaded: version -> the ``load_settings`` that it was loaded with.
@@ -86,7 +86,7 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
         served: what the process serves.
 
     Returns:
-        Nothing, once the model serves as the policy asks, as far as its versions load.
+        Nothing, once the model serves as the policy specifies, with the versions that load.
     """
     ready = frozenset(version for version, settings in served.loaded.items() if settings == policy.load_settings)
     default, load = _choose_default(policy, versions, served, ready)
@@ -100,7 +100,7 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
 
 
 def unmet(policy: ServingPolicy, versions: Sequence[int], served: Served) -> int | None:
-    """The first version that is asked for by name, or is the newest, and is not loaded; None if all serve."""
+    """The first version that the policy names, or that is the newest, and is not loaded; None if all serve."""
     asked = (*_labelled(policy, versions), *policy.candidates(versions)[0][:1])
     return next((version for version in asked if version not in served.loaded), None)
 

@@ -1,4 +1,4 @@
-"""Which versions of which models are there, in which state, and which one answers."""
+"""The versions of all models, their states, and the default version of each model."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ class Registry:
 
     Args:
         scan: lists model name -> versions, newest first.
-        on_state: is told of every change of state (model, version, state); None says that the version is gone.
+        on_state: called with (model, version, state) after every change of state; None: the version is removed.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Registry:
         self._rollouts: dict[str, Rollout] = {}
         self.asleep = Asleep()
         self.loading = True
-        # Other workers that take requests from the same port still load: who is told "ready" may reach one of them.
+        # Other workers that take requests from the same port still load: a client that sees "ready" may reach one.
         self.others_load = False
         self.draining = False
 
@@ -40,7 +40,7 @@ class Registry:
         return self._live.get(name)
 
     def serve(self, name: str, model: LoadedModel | None) -> None:
-        """From now on this is the default version; None: there is none."""
+        """Set the default version; None: the model has no default version."""
         if model is None:
             self._live.pop(name, None)
         else:
@@ -70,7 +70,7 @@ class Registry:
         return list(self._rollouts.values())
 
     def roll_out(self, name: str, rollout: Rollout | None) -> None:
-        """From now on this canary is compared; None: there is none."""
+        """Set the canary that is compared; None: the model has no canary."""
         old = self._rollouts.pop(name, None)
         if old is not None and old is not rollout:
             old.end()
@@ -115,7 +115,7 @@ class Registry:
 
         Raises:
             ModelNotFound, VersionNotFound: it does not exist.
-            ModelNotReady: it is there and does not serve.
+            ModelNotReady: it exists and does not serve.
         """
         if version is None and label is None and (serving := self._live.get(name)) is not None:
             return serving
@@ -135,7 +135,7 @@ class Registry:
         return self.get(name, version, label)
 
     def check_ready(self, name: str, version: int | None = None) -> None:
-        """Raise unless a version can answer a request, be it that a request loads it; see ``get``.
+        """Raise unless a version can answer a request, or a request loads one; see ``get``.
 
         Raises:
             ModelNotReady: or every backend of it hangs.
@@ -149,7 +149,7 @@ class Registry:
             raise ModelNotReady(f"model {name!r} version {model.version}: {ALL_HANG}")
 
     def is_ready(self, name: str) -> bool:
-        """Whether a version answers requests that name none, be it that a request loads it."""
+        """Whether the model has a default version, or loads one with the next request."""
         serving = self._live.get(name)
         return name in self.asleep.names if serving is None else serving.instances.usable > 0
 
@@ -228,12 +228,12 @@ class Registry:
 
     @property
     def why_none(self) -> str:
-        """What is the matter when no version at all is loaded."""
+        """The reasons why no version is loaded."""
         reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
         return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
     def start_draining(self) -> None:
-        """Report not ready from now on; requests that arrive all the same are still answered."""
+        """Report not ready from now on; requests that still arrive are answered."""
         self.draining = True
 
     async def drain(self, timeout_s: float) -> None:
@@ -262,7 +262,7 @@ class Registry:
         return sorted(self._models(), key=lambda model: (model.name, model.version))
 
     def _queues(self) -> Iterator[LoadedModel]:
-        """What has a queue: every version that is loaded, and its other signatures."""
+        """All models with a queue: every loaded version, and its other signatures."""
         for model in self._models():
             yield from model.with_signatures
 

@@ -1,4 +1,4 @@
-"""Models that load with their next request: at the start, if that is asked for, and when their memory is needed."""
+"""Models that load with their next request: from the start, if configured so, and after their memory was needed."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ class Sleeping:
 
     Args:
         loads: loads and retires single versions; gets the memory limit.
-        aspired: loads what serving.json asks for.
+        aspired: loads the versions that serving.json specifies.
         locks: of each model.
         memory_limit_bytes: most memory of all versions, see ``MemoryLimit``; None: no limit.
     """
@@ -50,7 +50,7 @@ class Sleeping:
         return self._loads.memory is not None and self._loads.memory.was_reached
 
     def begin_asleep(self, name: str, versions: Iterable[int], why: str = _WHY) -> None:
-        """Let a model of which nothing is loaded load with its next request. Whoever calls holds its lock."""
+        """Let a model of which nothing is loaded load with its next request. The caller must hold its lock."""
         for version in versions:
             record = self._registry.enter(name, version)
             if not record.refused:
@@ -58,9 +58,9 @@ class Sleeping:
         self._registry.asleep.names.add(name)
 
     async def load(self, name: str, versions: list[int]) -> None:
-        """Load a model that nobody asked for by name: the log and the states say what went wrong.
+        """Load a model without a command that names it: errors are in the log and in the states.
 
-        It sleeps if there is no room for it. Whoever calls holds its lock.
+        It sleeps if there is no room for it. The caller must hold its lock.
         """
         with suppress(VersionRefused, Draining):
             try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.lifecycle")
 
-# A version that retires may finish the requests that hold it for this long.
+# A version that retires has this long to finish its requests.
 RETIRE_TIMEOUT_S = 60.0
 # A refused version whose directory keeps changing is loaded again after 1, 2, 4 ... seconds, at most after these.
 LONGEST_BACKOFF_S = 60.0
@@ -33,8 +33,8 @@ class VersionLoads:
         registry: what requests see.
         repository: the models directory.
         load: loads a version with the settings of a policy; VersionRefused if it must not serve. Blocks.
-        on_load: is told of every attempt to load (model, whether it serves now, seconds).
-        on_freed: is told after each version that was freed, and after each attempt that failed.
+        on_load: called after every attempt to load with (model, whether it serves now, seconds).
+        on_freed: called after each version that was freed, and after each attempt that failed.
         load_timeout_s: a load that takes longer is refused.
         parallel: loads that run at the same time.
 
@@ -183,7 +183,7 @@ class VersionLoads:
                 self._on_freed()
 
     async def retire(self, name: str, record: VersionRecord, reason: str, timeout_s: float) -> None:
-        """Let the requests that hold a version finish, then free it."""
+        """Finish the requests that use a version, then free it."""
         model = record.model
         if model is None:
             return

@@ -22,8 +22,8 @@ class VersionRecord:
 
     Attributes:
         version: its number.
-        state: where it stands.
-        reason: why it is unavailable, or why it serves otherwise than serving.json asks for; else empty.
+        state: the present one.
+        reason: why it is unavailable, or why it serves differently from serving.json; else empty.
         refused: it is unavailable because it cannot be loaded.
         model: set while READY.
         fingerprint: of its files when it was last loaded or refused.

@@ -8,7 +8,7 @@ from app.contract.model_spec import LARGEST_BATCH
 from app.contract.steps import LONGEST_TEXT
 from app.repository.policy_errors import shown
 
-# The most that a file may ask for. A slip of the keyboard is refused here and does not take the machine's memory.
+# The largest values in a file. A typing mistake is refused here and does not take the machine's memory.
 MOST_QUEUE_ROWS = 2**18
 MOST_QUEUE_BYTES = 4 * 2**30
 A_DAY_MS = 24 * 3600 * 1000

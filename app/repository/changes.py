@@ -16,12 +16,12 @@ log = logging.getLogger("atelier.watch")
 
 Mode = Literal["auto", "poll", "off"]
 
-# Changes within so many milliseconds of each other count as one.
+# Changes within this many milliseconds of each other count as one.
 QUIET_MS = 400
 POLL_MS = 2_000
-# Looked at all the same: links to other places change without an event.
+# Polled nevertheless: links to other places change without an event.
 AT_LEAST_EVERY_MS = 30_000
-# What other machines change on these sends no event to this one.
+# Changes by other machines on these file systems send no event to this one.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "virtiofs", "vboxsf"}
 _RESTART_AFTER_S = 5.0
 
@@ -66,7 +66,7 @@ async def changes(places: Places, mode: Mode) -> AsyncIterator[None]:
 
 
 def _first(error: Exception) -> Exception:
-    """What is the matter, of errors in groups the first."""
+    """The error itself; of a group, the first one."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -85,7 +85,7 @@ async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncG
     """Yields once as soon as all of the directories are watched, and then when something in them changes.
 
     The library could watch all that is below the models directory by itself. It follows every link then, and a few
-    links to directories that hold links have more paths than it can ever walk.
+    links to directories that contain links have more paths than it can walk.
     """
     events = awatch(
         *watched,
@@ -101,7 +101,7 @@ async def _events(models_dir: Path, watched: list[str], *, poll: bool) -> AsyncG
     )
     following = asyncio.ensure_future(anext(events))
     try:
-        await asyncio.sleep(0)  # the first step of it begins to watch; what changed before that is looked at now
+        await asyncio.sleep(0)  # its first step starts to watch; earlier changes are checked now
         if not following.done():
             yield
         while True:

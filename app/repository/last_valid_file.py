@@ -31,14 +31,14 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
     try:
         kept = read_file(path, POLICY_LIMIT_BYTES)
     except (FileNotFoundError, VersionRefused):
-        kept = None  # what is there instead, a FIFO or the like, is replaced
+        kept = None  # something else at this path, such as a FIFO, is replaced
     data = (policy.model_dump_json(exclude_unset=True, indent=2) + "\n").encode()
     if kept != data:
         write_whole(path, data)
 
 
 def last_valid(model_directory: Path) -> ServingPolicy | None:
-    """The policy that is kept; None if there is none, or none that can be read."""
+    """The kept policy; None if there is no copy, or it cannot be read."""
     try:
         path = model_directory / LAST_VALID_FILE
         return ServingPolicy.parse(path, read_file(path, POLICY_LIMIT_BYTES))
@@ -52,12 +52,12 @@ def policy_in_effect(
     *,
     on_mistake: Callable[[VersionRefused], None] = lambda error: None,
 ) -> ServingPolicy:
-    """serving.json; while it is broken, the last valid one; if there is none, the defaults.
+    """serving.json; while it is broken, the last valid one; without one, the defaults.
 
     Args:
-        model_directory: holds the version directories.
+        model_directory: contains the version directories.
         elsewhere: see ``read_policy``.
-        on_mistake: is told what is wrong with serving.json.
+        on_mistake: called with what is wrong in serving.json.
     """
     try:
         return read_policy(model_directory, elsewhere)

@@ -31,7 +31,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class ForeignFiles:
-    """What a version that another tool wrote can be run from, as paths inside the version.
+    """Files from which a version of another tool can run, as paths inside the version.
 
     Attributes:
         graph: an ONNX graph; None without one.
@@ -47,13 +47,13 @@ class ForeignFiles:
 
     @property
     def in_words(self) -> str:
-        """What there is, for messages."""
+        """Names of the existing files, for messages."""
         saved = None if self.saved_model is None else f"{self.saved_model}/{SAVED_MODEL_FILE}".lstrip("/")
         return " and ".join(name for name in (self.graph, saved) if name is not None)
 
 
 def layout_of(directory: Path) -> Layout | None:
-    """The form of a version directory; None if it is no version, or not complete yet.
+    """The layout of a version directory; None if it is not a version, or not complete yet.
 
     Next to a config.pbtxt any directory with a file in it is a version: what cannot run is refused with the reason.
     """

@@ -6,7 +6,7 @@ from app.errors import ModelNotFound, VersionNotFound
 
 
 def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
-    """The error for an unknown model, as Triton begins it, with the names of those that exist."""
+    """The error for an unknown model: it starts as Triton's, and lists the models that exist."""
     return ModelNotFound(f"Request for unknown model: {name!r} is not found; models: {', '.join(known) or 'none'}")
 
 

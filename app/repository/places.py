@@ -1,4 +1,4 @@
-"""Where the models are: directories in the models directory, single files NAME.onnx next to them, and named paths."""
+"""Paths of models: directories in the models directory, single files NAME.onnx next to them, and named paths."""
 
 import logging
 import os
@@ -19,11 +19,11 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Place(NamedTuple):
-    """Where one model is.
+    """The paths of one model.
 
     Attributes:
         name: of the model.
-        directory: holds its versions, and serving.json; it does not exist if there is a ``file``.
+        directory: contains its versions, and serving.json; it does not exist if there is a ``file``.
         file: a graph that is the only version of the model; None if there are version directories.
         stated: keys of serving.json that are stated elsewhere; the file itself counts more.
     """
@@ -38,14 +38,14 @@ class Places:
     """Finds models on the disk. Every method reads the disk again, and blocks.
 
     Args:
-        models_dir: holds <model>/<version>/ and <model>.onnx; None: only the named models are served.
+        models_dir: contains <model>/<version>/ and <model>.onnx; None: only the named models are served.
         named: models elsewhere; they count more than those of the same name in the models directory.
     """
 
     def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
         self.models_dir = models_dir
         self._named = named or NamedModels()
-        # What is hidden by something else of the same name, and the log says so.
+        # Paths that another model of the same name takes precedence over, as already logged.
         self._told: set[str] = set()
 
     @property
@@ -67,7 +67,7 @@ class Places:
         return [places[name] for name in sorted(places)]
 
     def of(self, name: str) -> Place:
-        """Where a model is, or would be.
+        """The present or future place of a model.
 
         Raises:
             ModelNotFound: it would be nowhere.

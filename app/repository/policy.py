@@ -18,7 +18,7 @@ BackendName = Literal["onnx", "savedmodel"]
 # What runs a version: one of those, or a backend of an installed package, which backend.json names.
 RunBy = BackendName | Literal["plugin"]
 
-# The most that a file may ask for.
+# The largest values in a file.
 MOST_VERSIONS = 1000
 
 VersionNumber = Annotated[int, Field(lt=10**18)]
@@ -50,7 +50,7 @@ class VersionPolicy(BaseModel):
     """Which versions serve; at most one of the three. Words of Triton's and TensorFlow Serving's version policies.
 
     Attributes:
-        latest: the newest ones; one of them if nothing is said.
+        latest: the newest ones; one by default.
         all: every version, when true.
         specific: a list of versions.
     """
@@ -89,7 +89,7 @@ class CanaryPolicy(BaseModel):
     Attributes:
         percent: of these requests.
         sticky_header: requests with the same value in this header go to the same version; those without it, and all if
-            it is None, are spread by a hash of what they ask.
+            it is None, are distributed by a hash of their content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -161,7 +161,7 @@ class ServingPolicy(BaseModel):
         batching: how requests share backend calls.
         backend: what runs the versions, ONNX Runtime or TensorFlow; None takes the service's default.
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
-        instances: backends of each version that run batches at once, fed from one queue.
+        instances: backends of each version that run batches in parallel, fed from one queue.
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
         max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """
@@ -194,7 +194,7 @@ class ServingPolicy(BaseModel):
 
     @property
     def load_settings(self) -> tuple[object, ...]:
-        """What a version is loaded with; if it changes, the version is loaded again."""
+        """The settings of a load; if they change, the version is loaded again."""
         return (
             self.batching,
             self.backend,
@@ -208,7 +208,7 @@ class ServingPolicy(BaseModel):
         )
 
     def compares(self, pair: CanaryPair) -> bool:
-        """Whether the labels name these two versions; without the label "stable" any version may be it."""
+        """Whether the labels name these two versions; without the label "stable" any version may be the stable one."""
         labels = self.version_labels
         return labels.get(CANARY) == pair.canary and labels.get(STABLE, pair.stable) == pair.stable
 

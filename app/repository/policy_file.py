@@ -40,7 +40,7 @@ def read_policy(model_directory: Path, elsewhere: Mapping[str, Any] = _NOTHING) 
 
 
 def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:
-    """``own``, with what ``stated``, from ``path``, says of keys that it does not set.
+    """``own``, with the values of ``stated``, from ``path``, for keys that it does not set.
 
     Raises:
         VersionRefused: a stated value is out of range, or does not fit those of ``own``.

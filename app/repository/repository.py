@@ -20,8 +20,8 @@ class Repository:
     """Models, versions and settings on the disk. Every method reads the disk again, and blocks.
 
     Args:
-        models_dir, named: hold the models; see ``Places``.
-        samples: of versions of other tools; None: there are none.
+        models_dir, named: contain the models; see ``Places``.
+        samples: of versions of other tools; None without samples.
     """
 
     def __init__(

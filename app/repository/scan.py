@@ -28,7 +28,7 @@ def scan(places: Places) -> dict[str, list[int]]:
 
     A version is a directory named by an integer without a leading zero, in one of the forms of ``layouts``; anything
     else (a copy in progress, a publisher's temporary directory) does not exist. A model without a version is left out;
-    one that cannot be read too, and the log says why. A model that is a single file has one version.
+    one that cannot be read too, and the log has the reason. A model that is a single file has one version.
     """
     models = {}
     for place in places.all():
@@ -44,7 +44,7 @@ def scan(places: Places) -> dict[str, list[int]]:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """In place of a fingerprint: why there is none."""
+    """In place of a fingerprint: the reason why it could not be read."""
 
     reason: str
 
@@ -62,7 +62,7 @@ def directories(places: Places) -> list[Path]:
     found = list(places.roots)
     for model in (place.directory for place in places.all() if place.file is None):
         found.append(model)
-        with suppress(OSError, VersionRefused):  # the snapshot says so
+        with suppress(OSError, VersionRefused):  # the snapshot contains the reason
             for entry in walk(model, limit=MODEL_ENTRIES, hidden=False):
                 if entry.is_directory:
                     found.append(model / entry.name)
@@ -96,7 +96,7 @@ def file_fingerprint(path: Path) -> Hashable:
 def fingerprint(directory: Path) -> Hashable:
     """Other than before if a file below a version's directory has come, gone or changed, judged by size and time.
 
-    Names that begin with a dot do not count: they are of publications in progress. Links to directories are not
+    Names that start with a dot do not count: they are of publications in progress. Links to directories are not
     followed. An ``Unreadable`` if there are too many files, or they cannot be listed.
     """
     try:

@@ -44,10 +44,10 @@ class Promotion:
 
 
 def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
-    """Set keys of ``batching`` in a model's serving.json; every other key stays. Makes the file if there is none.
+    """Set keys of ``batching`` in a model's serving.json; every other key stays. Creates the file if it does not exist.
 
     Args:
-        model_directory: holds the version directories.
+        model_directory: contains the version directories.
         values: key of ``BatchingPolicy`` -> JSON value.
 
     Returns:
@@ -66,7 +66,7 @@ def promote(place: Place, version: int, *, default: int | None, versions: Sequen
     Args:
         place: of the model.
         version: the default version from now on.
-        default: the default version in effect; None if nobody knows it: see ``default_by_files``.
+        default: the default version in effect; None if it is not known: see ``default_by_files``.
         versions: on the disk, newest first.
 
     Raises:
@@ -107,7 +107,7 @@ def rollback_target(place: Place, *, default: int | None, versions: Sequence[int
 
 
 def default_by_files(policy: ServingPolicy, versions: Sequence[int]) -> int | None:
-    """The default version as far as the files tell; they do not say which versions load. None if there is none."""
+    """The default version according to the files, which do not show which versions load; None without versions."""
     candidates, _ = policy.candidates(versions)
     return policy.version_labels.get(STABLE, candidates[0] if candidates else None)
 
@@ -129,7 +129,7 @@ def _previous(place: Place, default: int | None, versions: Sequence[int]) -> tup
 
 
 def halt(place: Place, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
-    """Write down why a canary gets no more requests, unless another canary or other limits are in the file by now.
+    """Record why a canary gets no more requests, unless the file has another canary or other limits by now.
 
     Args:
         place: of the model.
@@ -167,7 +167,7 @@ def _make_stable(place: Place, version: int, promoted: Sequence[int]) -> None:
 
 
 def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPolicy], Mapping[str, Any]]) -> Path:
-    """Write what ``change`` makes of the document and of what it means; other keys stay.
+    """Write the result of ``change`` for the document and its policy; other keys stay.
 
     A reader sees the old file or the new one, never a part of either.
     """
@@ -185,7 +185,7 @@ def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPoli
 
 
 def _read(model_directory: Path) -> tuple[Path, bytes]:
-    """Where serving.json is, behind a link if it is one, and what is in it; an empty document if there is none."""
+    """The path of serving.json, with links resolved, and its document; empty if it does not exist."""
     path = model_directory / POLICY_FILE
     try:
         data = read_file(path, POLICY_LIMIT_BYTES)

@@ -19,7 +19,7 @@ from app.errors import VersionRefused
 log = logging.getLogger("atelier.repository")
 
 _SUBDIRECTORY = "verified"
-# So many files of one model are looked at for changes.
+# This many files of one model are checked for changes.
 _MOST_FILES = 10_000
 
 
@@ -28,7 +28,7 @@ class VerifiedSamples:
     """Reads and writes STATE_DIR/verified/NAME/DIGEST.npz.
 
     Attributes:
-        state_dir: None: there are no samples.
+        state_dir: None: no samples.
     """
 
     state_dir: Path | None
@@ -59,7 +59,7 @@ class VerifiedSamples:
         return tuple(sorted((file, each.st_size, each.st_mtime_ns, each.st_ino) for file, each in files))
 
     def read(self, name: str, digest: str) -> Golden | None:
-        """The samples of a version; None if there are none, or this user may not read them.
+        """The samples of a version; None without samples, or if this user may not read them.
 
         Raises:
             VersionRefused: the file is damaged.

@@ -1,4 +1,4 @@
-"""What all workers together have seen of each canary, for one judgement over all of them."""
+"""Adds up the counts of each canary from all workers, so that it is judged once for all of them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from app.repository.policy import CanaryPair, RolloutPolicy
 from app.rollout.canary_limits import Limits
 from app.rollout.comparison import Comparison
 
-# What limits are judged by; all of them only grow while a worker compares one canary.
+# Counts that limits apply to; they only grow while a worker compares one canary.
 _COUNTS = ("requests", "errors", "copies", "copy_errors", "rows", "agreed")
 
 
@@ -22,7 +22,7 @@ class _Told:
 
 @dataclass(slots=True)
 class _Judged:
-    """What all workers have seen of one canary under one policy."""
+    """Counts of one canary under one policy, from all workers."""
 
     policy: RolloutPolicy
     limits: Limits = field(default_factory=Limits)
@@ -36,14 +36,14 @@ class Canaries:
         self._judged: dict[CanaryPair, _Judged] = {}
 
     def news(self, worker: int, counts: Mapping[str, Any]) -> Iterator[tuple[CanaryPair, Comparison]]:
-        """What a worker has seen, since it last told, of canaries that are not halted.
+        """New counts of a worker since its last report, for canaries that are not halted.
 
-        What was seen before is no longer judged if the worker counts from zero, because a version was loaded again, or
+        Earlier counts are dropped if the worker counts from zero, because a version was loaded again, or
         if no worker has the canary any more.
 
         Args:
             worker: its number.
-            counts: see ``Totals.heard``; older ones than known are left out.
+            counts: see ``Totals.heard``; counts older than the known ones are ignored.
         """
         last = self._told.get(worker, _Told(0, {}))
         if counts["number"] <= last.number:
@@ -78,6 +78,6 @@ class Canaries:
 
 
 def _since(before: Comparison, now: Comparison) -> Comparison | None:
-    """What has come since ``before``; None if the worker counts from zero."""
+    """The counts since ``before``; None if the worker counts from zero."""
     grown = {each: getattr(now, each) - getattr(before, each) for each in _COUNTS}
     return Comparison(**grown) if min(grown.values()) >= 0 else None

@@ -131,7 +131,7 @@ class Rollout:
             scores = self.stable.spec.postprocessing.output if self.stable.classes else None  # type: ignore[union-attr]
             seen = Comparison(copies=1, stable_s=prediction.compute_s, canary_s=copied.compute_s)
             seen.add(prediction.outputs, copied.outputs, scores)
-        except Unavailable:  # it has no room or no time for a copy; that is no fault of its answers
+        except Unavailable:  # it has no room or no time for a copy; its answers are not at fault
             seen = Comparison(dropped=1)
         except (ServingError, KeyError, ValueError):  # it refuses the input, fails, or answers with other tensors
             seen = Comparison(copies=1, copy_errors=1)
@@ -149,7 +149,7 @@ class Rollout:
 
         Args:
             reason: in words.
-            is_written: serving.json says so. Once it does not say so any more, that is a change of the policy.
+            is_written: serving.json contains the halt. If it is removed from there, that is a change of the policy.
         """
         self.reason = reason
         self._copies.clear()
@@ -159,7 +159,7 @@ class Rollout:
 
 
 def _size(copy: tuple[Tensors, Prediction]) -> int:
-    """Bytes that a waiting copy holds."""
+    """Bytes that a waiting copy uses."""
     inputs, prediction = copy
     return byte_count(inputs) + byte_count(prediction.outputs)
 

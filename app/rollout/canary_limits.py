@@ -3,7 +3,7 @@
 from app.repository.policy import RollbackPolicy, RolloutPolicy
 from app.rollout.comparison import Comparison
 
-# Limits are judged over windows of so many times min_requests, so that a canary that turns bad late is noticed soon.
+# Limits are judged over windows of this many times min_requests, so that a late failure of a canary is noticed soon.
 WINDOW = 10
 
 

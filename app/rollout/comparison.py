@@ -7,7 +7,7 @@ import numpy as np
 from app.batching.work import Answer
 from app.runtime.backend import row_count
 
-# Numbers that are no scores agree if they differ by less than this share, or than this at all.
+# Numbers that are not scores agree if they differ by less than this relative or this absolute tolerance.
 RELATIVE, ABSOLUTE = 1e-2, 1e-3
 # Inclusive upper bounds of the intervals in which distances of scores are counted.
 DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -15,7 +15,7 @@ DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 
 @dataclass(slots=True)
 class Comparison:
-    """What is known of a canary next to the stable version.
+    """Counts of a canary and of its comparison with the stable version.
 
     Attributes:
         requests, errors: real requests that it answered, and those of them that it failed (status 500 and above).
@@ -101,7 +101,7 @@ class Comparison:
         return self.distance_max
 
     def merge(self, other: "Comparison") -> None:
-        """Add what another process has seen of the same two versions."""
+        """Add the counts of another process for the same two versions."""
         for each in fields(self):
             if each.name not in {"distance_max", "distances"}:
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

@@ -15,7 +15,7 @@ log = logging.getLogger("atelier.devices")
 # Seconds for which the GPU is not used, or gets smaller batches, after a fault: 1, 2, 4 ..., at most these.
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-# In ONNX Runtime's words: errors of CUDA's libraries, of its own allocator, of the execution provider as a whole.
+# Messages of ONNX Runtime: errors of CUDA's libraries, of its own allocator, of the execution provider as a whole.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|Failed to allocate memory|is smaller than requested bytes|failed with CUDA error 2$"
 )
@@ -25,7 +25,7 @@ _LONGEST_REASON = 200
 
 @dataclass
 class Condition:
-    """Health of an instance, written by its backend and its batcher, and read by whatever reports it.
+    """Health of an instance, written by its backend and its batcher, and read by metrics and status.
 
     Attributes:
         degraded: why it does not run as placed; empty if it does.

@@ -74,7 +74,7 @@ class GpuMeter:
     def read(self) -> list[GpuUsage]:
         """Every GPU, in the driver's order; empty without one. Never raises.
 
-        Blocks for milliseconds, or for ``limit_s`` if the driver does not answer, and not at all once that is known.
+        Blocks for milliseconds, or for ``limit_s`` if the driver does not answer, and zero once that is known.
         Then the result only lists the GPUs of the first read, without values.
         """
         with self._lock:

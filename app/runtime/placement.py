@@ -57,7 +57,7 @@ class Placer:
             requested: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
-            VersionRefused: the requested GPU is not available; the message says why, and what to do.
+            VersionRefused: the requested GPU is not available; the message has the reason, and what to do.
         """
         if requested == CPU:
             return Placement(CPU, "device is 'cpu'")

@@ -84,7 +84,7 @@ def measure_curve(
         backend: the backend to measure; its first call of each size is discarded if there is time for a second.
         samples: realistic rows, repeated to fill a batch.
         max_batch_size: largest batch of later calls.
-        budget_s: seconds to spend in all; every size runs at least once, whatever that takes.
+        budget_s: seconds to spend in all; every size runs at least once, even if that takes longer.
         clock: monotonic seconds.
         sequence: the input (rows, length) whose length varies, with zeros after a row's end; it is measured at several
             lengths. None measures one shape.

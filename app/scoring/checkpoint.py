@@ -49,7 +49,7 @@ class Checkpoint:
             Number of rows that are done, and how many of them failed.
 
         Raises:
-            CannotScore: there is none, it is damaged, or its plan is another one.
+            CannotScore: it does not exist, is damaged, or has another plan.
         """
         if not self.path.is_file():
             raise CannotScore(f"there is no interrupted run to resume: {shown(self.path)} does not exist")

@@ -22,7 +22,7 @@ from app.types import Array
 
 ROWS = 256
 CHUNK_BYTES = 32 * 2**20
-TIMEOUT_S = 3600.0  # of a chunk: nobody waits for it
+TIMEOUT_S = 3600.0  # of a chunk: no user waits for it
 Instance = dict[str, Array]
 
 
@@ -41,7 +41,7 @@ class LocalScorer:
 
     @cached_property
     def takes(self) -> Takes:
-        """What the model takes."""
+        """The inputs that the model accepts."""
         spec = self._model.spec
         media: Media | None = None
         if isinstance(spec.preprocessing, ImagePreprocessing):

@@ -20,7 +20,7 @@ Write = Callable[[Path, Checkpoint, Columns], None]
 
 
 def writer_for(path: Path) -> Write:
-    """What writes the final file, by its suffix.
+    """The writer of the final file, chosen by its suffix.
 
     Raises:
         CannotScore: the suffix is unknown, the directory does not exist, or pyarrow is required and not installed.

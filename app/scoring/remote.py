@@ -82,7 +82,7 @@ class RemoteScorer:
             strings=frozenset(tensor.name for tensor in inputs if tensor.is_string),
             media=_media(inputs),
         )
-        # An example that no model accepts: one that classifies says so in other words than one that does not.
+        # An example that no model accepts: a classifier refuses it with another message than other models.
         status, document = self._ask("POST", f"{self._path}:classify", orjson.dumps({"examples": [{}]}))
         self._classifies = not (status == 400 and _NO_CLASSES in _message(document, status))
         self.columns = class_columns(self._top_k) if self._classifies else output_columns(self._outputs)
@@ -145,7 +145,7 @@ class RemoteScorer:
             return status, {}
 
     def _send(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """One request on a kept connection; one that the service closed meanwhile is replaced once."""
+        """One request on a kept connection; one that the service has closed is replaced once."""
         while True:
             kept = self._idle.pop() if self._idle else None
             connection = kept or self._connection()
@@ -189,7 +189,7 @@ def _spec(tensor: Mapping[str, Any]) -> TensorSpec:
 
 
 def _media(inputs: Sequence[TensorSpec]) -> Media | None:
-    """What a model of one input takes besides tensors, judged by that input."""
+    """The media that a model of one input accepts besides tensors, derived from that input."""
     if len(inputs) != 1:
         return None
     [only] = inputs
@@ -201,7 +201,7 @@ def _media(inputs: Sequence[TensorSpec]) -> Media | None:
 
 
 def _nested(value: Json, depth: int) -> Json:
-    """The value in as many lists of one element."""
+    """The value in nested lists of one element, one for each dimension."""
     return [_nested(value, depth - 1)] if depth else value
 
 

@@ -30,7 +30,7 @@ class CannotScore(ServingError):
 
 @dataclass(frozen=True, kw_only=True)
 class Takes:
-    """What a model takes.
+    """The inputs that a model accepts.
 
     Attributes:
         shapes: input name -> shape of one instance; -1 varies.

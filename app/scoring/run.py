@@ -1,4 +1,4 @@
-"""One run: reads, decodes, scores and records rows in chunks; memory holds two chunks at most."""
+"""One run: reads, decodes, scores and records rows in chunks; at most two chunks are in memory."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence

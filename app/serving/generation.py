@@ -59,7 +59,7 @@ async def generate(
 
     Args:
         model: a text model with a next-token output.
-        prompt: the text to continue; the model uses as many of its last tokens as it accepts.
+        prompt: the text to continue; the model uses its last tokens, up to the number that it accepts.
         sampling: how tokens are sampled.
         options: priority of every step; the timeout applies to the whole text.
         timings: seconds in the queue and in the backend are added here.
@@ -154,7 +154,7 @@ def _first(text: str, stops: tuple[str, ...]) -> int | None:
 
 
 def _may_begin(text: str, stops: tuple[str, ...]) -> int:
-    """Length of the longest suffix of ``text`` that may begin a stop string and must not be sent yet."""
+    """Length of the longest suffix of ``text`` that may start a stop string and must not be sent yet."""
     longest = 0
     for stop in stops:
         for length in range(min(len(stop) - 1, len(text)), longest, -1):

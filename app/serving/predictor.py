@@ -26,7 +26,7 @@ async def predict(
     """Answer one request.
 
     Args:
-        model: the version that answers; the caller holds it until the reply is sent.
+        model: the version that answers; the caller keeps its lease until the reply is sent.
         inputs: input name -> (rows, *shape) as decoded from the wire.
         options: priority and timeout.
         clock: monotonic seconds.
@@ -38,7 +38,7 @@ async def predict(
 
     Raises:
         InvalidInput: the inputs break a rule of the signature.
-        TooLarge: the answer would be too large, or the queue can never hold the request.
+        TooLarge: the answer would be too large, or the request does not fit into the empty queue.
         QueueFull, Draining: no room.
         DeadlineOutOfReach: the answer would come after the deadline because of the waiting work.
         DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.

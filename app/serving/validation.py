@@ -33,7 +33,7 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
 
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
-        TooLarge: more strings than a tensor may hold.
+        TooLarge: more strings than a tensor may have.
     """
     expected = spec.inputs
     if not spec.batched:

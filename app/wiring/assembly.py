@@ -1,4 +1,4 @@
-"""From settings to a lifecycle: the registry, what loads versions into it, and the disk that they come from."""
+"""From settings to a lifecycle: the registry, the loader of versions into it, and the repository on disk."""
 
 import tempfile
 import time
@@ -28,9 +28,9 @@ from app.telemetry.metrics import Metrics
 from app.wiring.processes import Processes, SingleProcess
 
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
-# the answer once, and its switches of threads cost the processor as much again on either side.
+# the answer once, and its switches of threads cost the same processor time again on either side.
 INLINE_HOPS = 4
-# With one core a worker thread gains nothing but that the event loop gets its turn during a long batch.
+# With one core a worker thread only lets the event loop take its turn during a long batch.
 INLINE_ON_ONE_CORE_S = 0.001
 
 
@@ -48,7 +48,7 @@ def build_lifecycle(
         metrics: count what is loaded and run.
         placer: knows the devices; None makes one.
         processes: of the service; None: this one is all of it.
-        on_freed: is told when a version was freed.
+        on_freed: called when a version was freed.
     """
     processes = processes or SingleProcess()
     repository = settings.repository()
@@ -70,7 +70,7 @@ def build_lifecycle(
 
 
 def build_loader(settings: Settings, metrics: Metrics, places: Places, placer: Placer | None = None) -> Loader:
-    """What loads versions, as the settings say.
+    """The loader of versions, made from the settings.
 
     Args:
         settings, metrics, placer: see ``build_lifecycle``.

@@ -1,4 +1,4 @@
-"""What a process does alone if it is the whole service, and with the others if it is one of several workers."""
+"""Operations that a single process does alone, and that one of several workers does together with the others."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

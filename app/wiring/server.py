@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
     """uvicorn with the shutdown order of a service behind a load balancer.
 
     On SIGTERM: ready turns false; after ``drain_delay_s`` the sockets close; queued and running work finishes
-    within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends at once.
+    within ``shutdown_timeout_s``, the rest is answered 503; the process exits with 0. A second signal ends it now.
     """
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
         self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
 
     def run(self, sockets: Any = None) -> None:
-        """Run until a signal ends it; at once and with 0 if a backend call has not returned by then."""
+        """Run until a signal ends it; exit immediately with 0 if a backend call has not returned by then."""
         self._limit = _Limit()
         super().run(sockets)
         if any_runs() or self._app.decode_pool.runs or self._app.lifecycle.any_load_runs:
@@ -153,7 +153,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Stop listening, for HTTP and gRPC at once, and finish requests in progress."""
+        """Stop listening, for HTTP and gRPC together, and finish requests in progress."""
         if (grpc := self._app.grpc) is not None:
             grpc.begin_stop()
         await super().shutdown(sockets)
@@ -187,7 +187,7 @@ class _Limit:
         threading.Thread(target=self._wait, name="shutdown-limit", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:
-        """End the process within ``seconds``, or earlier if an earlier call said so."""
+        """End the process within ``seconds``, or earlier if an earlier call has set that."""
         self._ends.put(time.monotonic() + seconds)
 
     def _wait(self) -> None:

@@ -1,7 +1,7 @@
-"""Who takes a new connection: the worker with the fewest.
+"""Accepts new connections in the worker with the fewest connections.
 
-All workers wait at one listening socket. Left to themselves, the first one that wakes takes whatever is there, and a
-client that opens its connections at once keeps a single worker busy. So each worker tells in shared memory how many
+All workers wait at one listening socket. Left to themselves, the first one that wakes takes all of them, and a
+client that opens its connections together keeps a single worker busy. So each worker states in shared memory how many
 connections it has, takes one at a time, and leaves it to a worker with fewer for a moment. One that can answer nothing
 but 503 leaves all to the others, as long as there are any.
 """
@@ -18,7 +18,7 @@ from app.workers.channel import log
 
 # So long a worker with more connections than another waits for that one to wake up.
 PATIENCE_S = 0.002
-# Taken at once when the other did not: it is busy.
+# Taken immediately when the other did not: it is busy.
 MOST_AT_ONCE = 8
 # After the system has refused one.
 FULL_PAUSE_S = 1.0
@@ -55,7 +55,7 @@ class ConnectionCounts:
         return made
 
     def set(self, worker: int, count: int) -> None:
-        """A worker has so many connections; ``CLOSED``: it takes none."""
+        """Set the number of connections of a worker; ``CLOSED``: it accepts none."""
         self._counts[worker - 1] = count
 
     def fewest(self, but: int) -> int | None:
@@ -73,7 +73,7 @@ class Acceptor:
         worker: number of this one.
         counts: of all.
         own: connections that this worker has.
-        tls: how connections are encrypted; None: not at all.
+        tls: how connections are encrypted; None: without encryption.
         is_useful: whether it can answer requests.
     """
 
@@ -106,7 +106,7 @@ class Acceptor:
         return count
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop accepting connections."""
         self._counts.set(self._worker, CLOSED)
         self._loop.remove_reader(self._listening)
         if self._later is not None:
@@ -144,7 +144,7 @@ class Acceptor:
             self._watch()
 
     def _take(self) -> bool:
-        """Take one connection; False if there is none, or none can be taken now."""
+        """Accept one connection; False if none waits, or none can be accepted now."""
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -45,7 +45,7 @@ class Channel:
         self._listening = asyncio.create_task(self._listen(reader))
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        """What the other end answers.
+        """Call a handler of the other end; returns its answer.
 
         Raises:
             ServingError: it raised this.

@@ -1,7 +1,7 @@
 """Commands in all workers; the supervisor's side of ``link``.
 
-Only here serving.json is written, so that workers never write it at once, and only here a canary's limits are judged,
-on what all workers together have seen.
+serving.json is written only here, so that workers never write it at the same time, and a canary is judged only here,
+by the requests of all workers together.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Coordinator(Commands):
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """What a worker may ask for."""
+        """A command that a worker may request."""
         return {
             "load": self.load,
             "unload": self.unload,
@@ -59,7 +59,7 @@ class Coordinator(Commands):
             self.unloaded[name] = sorted({version for versions in known for version in versions})
 
     async def judge(self, worker: int, counts: Mapping[str, Any]) -> None:
-        """Take up what a worker has seen of canaries, and halt those that have passed a limit in all workers."""
+        """Add the counts of a worker for canaries, and halt in all workers those that have exceeded a limit."""
         halts = []
         for pair, seen in self._canaries.news(worker, counts):
             policy = (await asyncio.to_thread(self.repository.policy_in_effect, pair.name)).rollout
@@ -107,7 +107,7 @@ class Coordinator(Commands):
         """The answers of all workers. One that ends before it answers does not count: its successor has the new state.
 
         Raises:
-            ServingError: the first error; says which worker if the others have another answer.
+            ServingError: the first error; names the worker if the others have another answer.
         """
         workers = self._workers()
         calls = (worker.channel.call(call, **arguments) for worker in workers)

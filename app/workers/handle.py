@@ -43,7 +43,7 @@ class Worker:
                 self.process.send_signal(sig)
 
     def stop(self) -> None:
-        """Start to drain; a worker that takes no requests yet ends at once."""
+        """Start to drain; a worker that takes no requests yet ends immediately."""
         self.signal(signal.SIGTERM if self.is_serving else signal.SIGKILL)
 
 

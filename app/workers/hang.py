@@ -19,7 +19,7 @@ class Hang:
         self._since: float | None = None
 
     def is_final(self, *, hangs: bool) -> bool:
-        """Whether it has lasted for ``REPLACE_AFTER_S``; to be asked all the time.
+        """Whether it has lasted for ``REPLACE_AFTER_S``; to be called continuously.
 
         Args:
             hangs: no backend returns at the moment.

@@ -21,7 +21,7 @@ from app.workers.channel import Channel, ChannelClosed
 if TYPE_CHECKING:
     from app.wiring.application import Atelier
 
-# The supervisor hears the counts of a worker at least that often; what is counted later is lost if it is killed.
+# The supervisor receives the counts of a worker at least that often; later counts are lost if it is killed.
 TELL_EVERY_S = 1.0
 # Methods of ``Lifecycle`` that the supervisor calls in all workers: the steps of ``Commands``.
 STEPS = ("load", "default_version", "prepare", "settle", "follow")

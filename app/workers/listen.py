@@ -1,4 +1,4 @@
-"""The port for gRPC of a service with workers: held by the supervisor, before any worker runs."""
+"""The port for gRPC of a service with workers: bound by the supervisor, before any worker runs."""
 
 import errno
 import socket
@@ -42,7 +42,7 @@ def hold_grpc_port(host: str, port: int) -> list[socket.socket]:
 
 
 def _hold(family: int, place: tuple[str, int]) -> socket.socket:
-    with socket.socket(family) as alone:  # shares with nobody: fails if another service listens there
+    with socket.socket(family) as alone:  # not shared: fails if another service listens there
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind(place)
         place = alone.getsockname()

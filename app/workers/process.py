@@ -75,7 +75,7 @@ class WorkerServer(Server):
         self._link.serving()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Take no more connections, and finish what is under way."""
+        """Accept no more connections, and finish requests in progress."""
         for each in self._acceptors:
             each.close()
             await each.wait_closed()
@@ -89,7 +89,7 @@ class WorkerServer(Server):
         return await super().on_tick(counter)
 
     def _make_room(self) -> None:
-        """End, so that another worker is started, if nothing else helps and another worker takes connections."""
+        """End, so that another worker is started, as the last resort, if another worker takes connections."""
         registry = self._app.registry
         is_final = self._hang.is_final(hangs=registry.hangs)
         if is_final and not registry.draining and self._counts.fewest(self._worker) is not None:
@@ -116,7 +116,7 @@ def main(descriptor: int) -> int:
     """Run a worker.
 
     Args:
-        descriptor: this end of the channel. Its first message says the rest.
+        descriptor: this end of the channel. Its first message has the other arguments.
 
     Returns:
         The exit code.
@@ -137,7 +137,7 @@ def main(descriptor: int) -> int:
     try:
         server = WorkerServer(app, settings, link, worker=start["worker"], counts=counts, admin_sockets=admin_sockets)
         server.run(sockets)
-    except SystemExit as error:  # uvicorn's way to say that the application did not start; its log line says why
+    except SystemExit as error:  # uvicorn exits so if the application did not start; its log line has the reason
         return CANNOT_LISTEN if app.startup_error is not None else int(error.code or 0)
     return 0
 

@@ -1,6 +1,6 @@
 """``serve --workers N``: the parent of N worker processes, which share its listening socket.
 
-uvicorn's own supervisor starts and replaces processes, but has no way to tell them anything, ends them in no order and
+uvicorn's own supervisor starts and replaces processes, but has no way to send them commands, ends them in no order and
 cannot keep a new one from taking requests before its models are loaded; so this one is ours. It answers no request.
 """
 
@@ -30,7 +30,7 @@ log = logging.getLogger("atelier.supervisor")
 EARLY_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-# Workers tell their counts every second.
+# Workers report their counts every second.
 HUNG_AFTER_S = 60.0
 LOOK_EVERY_S = 5.0
 # A scrape waits that long for the newest counts of a worker, and takes the last known then.
@@ -155,7 +155,7 @@ class Supervisor:
         return f"{worker} {how_it_ended(code)}", code
 
     def _handlers(self, number: int) -> dict[str, Handler]:
-        """What a worker may tell and ask; it does so only while it is in ``_workers``."""
+        """Handlers of the messages of a worker; they apply only while it is in ``_workers``."""
 
         async def heard(counts: dict[str, Any]) -> None:
             self._hear(self._workers[number], counts)
@@ -178,7 +178,7 @@ class Supervisor:
         self._totals.heard(worker.number, counts)
 
     async def _total(self) -> dict[str, Any]:
-        """The counts of all workers, asked for now."""
+        """The counts of all workers, requested now."""
         await asyncio.gather(*(self._ask_counts(each) for each in self._workers.values() if each.is_connected))
         serving = sum(each.is_serving for each in self._workers.values())
         return self._totals.document(workers=self._settings.workers, serving=serving)
@@ -190,7 +190,7 @@ class Supervisor:
                 self._hear(worker, counts)
 
     def _tell_loaded(self) -> None:
-        """Let workers say that they are ready once no request can meet one that still loads."""
+        """Let workers report ready once no request can reach one that still loads."""
         if all(worker.is_loaded for worker in self._workers.values()):
             for worker in self._workers.values():
                 worker.channel.tell("all_loaded")
@@ -217,7 +217,10 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping.set()
         self._coordinator.draining = True
-        for each in (*self._sockets, *self._admin_sockets):  # workers listen until they have drained; then nobody does
+        for each in (
+            *self._sockets,
+            *self._admin_sockets,
+        ):  # workers listen until they have drained; then no process does
             each.close()
         for worker in self._workers.values():
             worker.stop()

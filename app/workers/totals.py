@@ -1,4 +1,4 @@
-"""What all workers have counted, those that have ended among them."""
+"""The sums of the counts of all workers, including those that have ended."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -38,7 +38,7 @@ def run_chaos(versions: Sequence[Path], names: Sequence[str], *, told: Callable[
     Args:
         versions: one of each model; the service gets copies of them.
         names: of ``SCENARIOS``; all if empty.
-        told: called with each scenario before it starts.
+        told: callback with each scenario before it starts.
     """
     with tempfile.TemporaryDirectory(prefix="atelier-chaos-") as folder:
         models = Path(folder) / "models"

@@ -1,7 +1,6 @@
 """The load generator, a separate process: ``python -m benchmarks.overload.generator < plan.json``.
 
-Each stream sends request k at ``start + k / rate``, whatever the result of earlier ones. Every offered request is
-counted
+Each stream sends request k at ``start + k / rate``, even if earlier ones have failed. Every offered request is counted
 once: answered, refused, reset or timed out, with its latency from when it was due. A client without an answer after
 ``patience_s`` closes its connection, as real clients do.
 """

@@ -58,7 +58,7 @@ class Service:
         return Size(kib["VmRSS"] * 1024 / 1e6, kib["Pss"] * 1024 / 1e6, descriptors, threads)
 
     def metrics(self) -> str:
-        """What a scrape returns."""
+        """The text of a scrape."""
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
             connection.request("GET", "/metrics")

@@ -10,7 +10,7 @@ from benchmarks.soak.run import newest_versions
 
 
 @pytest.mark.skipif(bool(no_faketime()), reason="libfaketime is not installed")
-def test_a_wall_clock_that_jumps_disturbs_nobody():
+def test_a_jump_of_the_wall_clock_has_no_effect():
     versions = [version for version in newest_versions(Path("models")) if version.parent.name == "fashion-mnist-cnn"]
     (found,) = run_chaos(versions, ["clock jumps"], told=print)
     # The time of health also depends on the machine, which runs other tests at the same time.

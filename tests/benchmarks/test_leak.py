@@ -59,7 +59,7 @@ def test_many_samples_are_averaged_first():
     assert measure_growth(at, 7 * at, after=0, limit=5).slope == pytest.approx(7)
 
 
-def test_samples_of_the_same_moment_say_nothing():
+def test_samples_of_the_same_moment_give_no_slope():
     assert measure_growth([0, 0, 1, 1, 2], [1, 5, 2, 6, 3], after=0, limit=5).slope == 1
 
 

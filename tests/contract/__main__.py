@@ -1,6 +1,6 @@
 """schemathesis against the OpenAPI document of a service: ``python -m tests.contract SCHEMATHESIS [OPTION...]``.
 
-The service serves a copy of the published models, for promotions write beside them. Ends with 1 if one of the runs,
+The service serves a copy of the published models, for promotions write next to them. Ends with 1 if one of the runs,
 one for each model and one for a name that no model has, finds anything.
 """
 

@@ -8,7 +8,7 @@ from tests.support.tiny_models import write_brightness_model
 
 @pytest.fixture
 def start():
-    """Starts services and sees that they end with 0."""
+    """Starts services and checks that they exit with 0."""
     yield from starting()
 
 
@@ -18,3 +18,17 @@ def models(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
     write_brightness_model(directory)
     return directory
+
+
+@pytest.fixture
+def empty_models(tmp_path):
+    """A models directory without models."""
+    directory = tmp_path / "models"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A directory outside the models directory, for versions of which a test copies parts."""
+    return tmp_path / "source"

@@ -1,4 +1,4 @@
-"""Who may change what is served, and which hosts and sites a request may name and come from."""
+"""Access to admin routes, and the allowed Host and Origin headers."""
 
 import re
 import signal
@@ -8,7 +8,8 @@ import grpc
 import httpx
 import pytest
 
-from tests.e2e.test_grpc import GrpcService, refusal
+from tests.support.grpc_requests import refusal
+from tests.support.grpc_service import GrpcService
 from tests.support.service import Service
 from tests.support.tiny_models import SIDE
 from tests.support.workers import Workers
@@ -61,7 +62,7 @@ def test_with_a_key_a_proxy_may_forward_admin_calls(models, start):
 @pytest.mark.parametrize(
     "page", [{"sec_fetch_site": "cross-site"}, {"sec_fetch_site": "same-site"}, {"origin": FOREIGN}, {"origin": "null"}]
 )
-def test_pages_of_other_sites_cannot_ask_for_predictions(tiny, page, body):
+def test_pages_of_other_sites_cannot_request_predictions(tiny, page, body):
     reply = predict(tiny, body, **page)
     assert reply.status_code == 403
     assert "the request comes from a page of" in reply.json()["error"]
@@ -144,7 +145,7 @@ def admin_address(service):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_admin_routes_on_a_port_of_their_own_are_answered_there_alone(models, start, workers):
+def test_admin_routes_on_a_separate_port_are_answered_only_there(models, start, workers):
     service = start(models, "--admin-bind", "127.0.0.1:0", "--workers", workers)
     with httpx.Client(base_url=f"http://{admin_address(service)}", timeout=30) as admin:
         refused = service.client.post(LOAD)
@@ -186,7 +187,7 @@ def test_the_socket_of_a_service_that_runs_is_not_taken_that_of_one_that_was_kil
     start(models, "--admin-bind", address)
 
 
-def test_with_a_listener_of_their_own_admin_calls_over_grpc_are_closed(models):
+def test_with_a_separate_admin_listener_admin_calls_over_grpc_are_refused(models):
     service = GrpcService(models, "--admin-bind", "127.0.0.1:0")
     try:
         code, details = refusal(service.triton.load_model, "brightness")

@@ -9,8 +9,9 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.test_connections import Line, head
-from tests.e2e.test_grpc import GrpcService, pixels, refusal
+from tests.support.bare_connection import Line, head
+from tests.support.grpc_requests import pixels, refusal
+from tests.support.grpc_service import GrpcService
 from tests.support.service import ROOT, own_environment, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model
 from tests.support.workers import Workers
@@ -51,7 +52,7 @@ def keys(place):
 
 @pytest.fixture(scope="module")
 def service(place, keys):
-    """A service that asks for keys; no key may be in its log."""
+    """A service that requires keys; no key may be in its log."""
     environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_ADMIN_KEY": ADMIN_KEY}
     service = GrpcService(place / "models", "--log-level", "debug", environment=environment)
     yield service
@@ -79,7 +80,7 @@ def test_inference_needs_a_key_for_it(service, keys, body):
         assert predict(service.client, keys["infer"], body, name=name).status_code == answered
 
 
-def test_an_unknown_model_is_not_told_from_a_known_one_without_a_key(service):
+def test_without_a_key_an_unknown_model_gets_the_same_answer_as_a_known_one(service):
     assert service.client.post("/v2/models/no-such-model/infer", json={}).status_code == 401
 
 
@@ -115,7 +116,7 @@ def test_the_admin_key_is_sent_like_any_other(service):
         service.triton.load_model("brightness", headers={name: value})
 
 
-def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
+def test_a_key_that_is_used_too_often_gets_429_with_retry_after(service, keys):
     assert predict(service.client, keys["slow"]).status_code == 200
     refused = predict(service.client, keys["slow"])
     assert refused.status_code == 429
@@ -124,7 +125,7 @@ def test_a_key_that_is_used_too_often_is_told_when_to_try_again(service, keys):
 
 
 def test_a_large_request_counts_once(service, keys):
-    """It begins on the short way through the service and is handed to the long one."""
+    """It starts on the short path through the service and continues on the long one."""
     assert predict(service.client, keys["large"], LARGE).status_code == 413  # more instances than fit the queue
     assert predict(service.client, keys["large"], LARGE).status_code == 429
 
@@ -141,7 +142,7 @@ def test_the_access_log_names_the_key_of_a_refused_request(place, keys, start):
     assert "API keys are in force" in service.log
 
 
-def test_grpc_asks_for_the_same_keys(service, keys):
+def test_grpc_requires_the_same_keys(service, keys):
     assert refusal(service.triton.infer, "brightness", pixels())[0] == grpc.StatusCode.UNAUTHENTICATED.name
     for name, value in (("authorization", f"Bearer {keys['infer']}"), ("x-api-key", keys["infer"])):
         service.triton.infer("brightness", pixels(), headers={name: value})
@@ -164,7 +165,7 @@ def test_over_grpc_a_key_that_is_sent_twice_opens_nothing(service, keys):
         assert refused.value.details() == "authorization was sent twice; send it once"
 
 
-def test_metrics_can_ask_for_a_key(place, keys, start):
+def test_metrics_can_require_a_key(place, keys, start):
     environment = {"ATELIER_API_KEYS_FILE": str(place / "keys.json"), "ATELIER_METRICS_ACCESS": "key"}
     client = start(place / "models", environment=environment).client
     codes = [
@@ -186,7 +187,7 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
     wait_until(lambda: codes(second) == {200})
     time.sleep(2.5)  # within two seconds both workers have read it, and only one of them need have answered
     path.write_text("{broken")
-    workers.service.says("the previous keys stay in effect")
+    workers.service.wait_for_log("the previous keys stay in effect")
     assert codes(first) == codes(second) == {200}
     path.unlink()
     third = new_key(path, "third")

@@ -5,13 +5,9 @@ import json
 import pytest
 
 from app.repository.policy_file import read_policy
-from tests.e2e.test_cli import run
+from tests.support.commands import ALWAYS, NEVER, QUICK, run
 from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model, write_words_model
-
-QUICK = ("--seconds", "0.05", "--concurrency", "4")
-# Milliseconds that no setting reaches, and that every setting does.
-NEVER, ALWAYS = "1e-9", "1e9"
 
 
 @pytest.mark.parametrize("write", [write_words_model, write_brightness_model])
@@ -47,7 +43,7 @@ def test_a_dry_run_prints_the_choice_and_writes_nothing(tmp_path):
     assert not (directory / "serving.json").exists()
 
 
-def test_a_limit_that_nothing_meets_is_said_and_nothing_is_written(tmp_path):
+def test_a_limit_that_nothing_meets_is_reported_and_nothing_is_written(tmp_path):
     directory = write_brightness_model(tmp_path).parent
     result = run("autotune", "brightness", "--p99-ms", NEVER, *QUICK, "--models-dir", tmp_path)
     assert result.returncode == 1

@@ -13,7 +13,7 @@ import pytest
 
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import MANIFEST_FILE, write_manifest
-from tests.e2e.test_follow import serving
+from tests.support.model_state import serving
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
@@ -82,7 +82,7 @@ def circles(directory):
 
 
 def many_paths(directory):
-    """Forty directories, and more paths through them than anybody can walk."""
+    """Forty directories with so many paths through them that a walk never ends."""
     for level in range(40):
         (directory / f"d{level}").mkdir()
         for name in "ab":
@@ -171,9 +171,9 @@ def test_bad_files_concern_their_own_model_alone(start, models, watch, tmp_path)
     alone = tmp_path / "models"
     write_words_model(alone)
     rest = peak_mb(start(alone))
-    began = time.monotonic()
+    started = time.monotonic()
     service = start(models, "--watch", watch)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - started < 20
     index = {line["name"]: line for line in service.client.post("/v2/repository/index").json()}
     for name, (_, message) in REFUSED.items():
         shown = f"{index[name]['reason']}\n{service.log}" if name.startswith("policy") else index[name]["reason"]
@@ -185,12 +185,12 @@ def test_bad_files_concern_their_own_model_alone(start, models, watch, tmp_path)
     version = {"auto": 2, "poll": 3}[watch]
     write_words_model(models / ".staging", version=version).rename(models / "words" / str(version))
     wait_until(lambda: serving(service, "words") == [str(version)])
-    began = time.monotonic()
+    started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started < 5
 
 
-# Nothing that opens this file goes on: as with a network file system whose server is gone.
+# Opening this file blocks, as on a network file system whose server is gone.
 HUNG = """
 import os, time
 really = os.open
@@ -212,9 +212,9 @@ def test_a_load_that_never_ends_does_not_keep_the_process_from_ending(start, tmp
     service = start(models, "--workers", workers, wait_ready=False, environment=environment)
     wait_until((tmp_path / "is-hung").exists)
     assert service.client.get("/v2/health/live").status_code == 200
-    began = time.monotonic()
+    started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
 
 
 def test_links_that_make_sense_go_on_working(start, tmp_path):

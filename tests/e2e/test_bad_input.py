@@ -1,4 +1,4 @@
-"""Every bad input is answered with the value and the rule it breaks, and harms nobody else."""
+"""Every bad input is answered with the value and the rule it breaks, and does not affect others."""
 
 import base64
 import gzip
@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
+from tests.support.http_requests import refused
 from tests.support.images import png, png_header
 
 GOOD = [[10, 20, 30, 40]] * 4
@@ -32,14 +33,6 @@ SEND_FRAGILE = "model 'fragile' takes JSON (application/json) with 'index' (one 
 NO_VERSION = "is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
 
 
-def refused(client, path, *, code=400, **body):
-    reply = client.post(path, **body)
-    assert reply.status_code == code, reply.text
-    assert reply.headers["content-type"] == "application/json"
-    assert reply.json().keys() == {"error"}
-    return reply.json()["error"]
-
-
 def predict(client, document, model="brightness", code=400):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return refused(client, f"/v1/models/{model}:predict", content=body, code=code)
@@ -59,7 +52,7 @@ def test_too_shallow_nesting_names_both_shapes(tiny):
     assert error == "an instance of 'pixels' has shape (4,); expected uint8 of shape (4, 4)"
 
 
-def test_too_deep_nesting_of_token_ids_says_what_is_wanted(tiny):
+def test_token_ids_nested_too_deep_are_refused_with_the_expected_shape(tiny):
     error = predict(tiny, {"instances": [[[1, 2]]]}, "words")
     assert error == "an instance of 'token_ids' has shape (1, 2); expected a list of int32"
 
@@ -75,7 +68,7 @@ def test_wrong_shape_names_both_shapes(tiny):
 
 
 @pytest.mark.parametrize("body", [{"instances": [1, 2]}, {"instances": [{"text": 5}]}])
-def test_a_bare_number_as_an_instance_says_what_is_wanted(tiny, body):
+def test_a_bare_number_as_an_instance_is_refused_with_the_expected_form(tiny, body):
     assert predict(tiny, body, "words") == "an instance of 'token_ids' is one number; expected a list of int32"
 
 
@@ -323,24 +316,24 @@ def test_a_text_that_is_not_utf8_names_the_byte(tiny):
 
 
 @pytest.mark.parametrize("headers", [{}, TEXT])
-def test_an_image_as_text_says_what_the_model_takes(tiny, headers):
+def test_an_image_as_text_is_refused_with_the_accepted_types(tiny, headers):
     image = png(np.zeros((4, 4), np.uint8))
     error = refused(tiny, "/v1/models/words:classify", content=image, headers=headers)
     assert error == f"{len(image)} bytes are not UTF-8 text: byte 0 is 0x89; {SEND_WORDS}"
 
 
-def test_an_image_for_a_text_model_says_what_it_takes(tiny):
+def test_an_image_for_a_text_model_is_refused_with_the_accepted_types(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=png(np.zeros((4, 4), np.uint8)), headers=PNG)
     assert error == f"the body was read as an image; {SEND_WORDS}"
 
 
-def test_a_sentence_for_an_image_model_says_what_it_takes(tiny):
+def test_a_sentence_for_an_image_model_is_refused_with_the_accepted_types(tiny):
     error = refused(tiny, "/v1/models/brightness:classify", content=b"a good film", headers=TEXT)
     assert error == f"the body was read as text; {SEND_BRIGHTNESS}"
 
 
 @pytest.mark.parametrize(("headers", "kind"), [({}, "text"), (TEXT, "text"), (PNG, "an image")])
-def test_a_sentence_for_a_model_of_tensors_says_what_it_takes(tiny, headers, kind):
+def test_a_sentence_for_a_model_of_tensors_is_refused_with_the_accepted_types(tiny, headers, kind):
     error = refused(tiny, "/v1/models/fragile:predict", content=b"three", headers=headers)
     assert error == f"the body was read as {kind}; {SEND_FRAGILE}"
 
@@ -524,7 +517,7 @@ def test_a_row_that_fails_in_the_backend_is_our_fault_and_names_the_runtime(tiny
     assert "Gather" in predict(tiny, {"instances": [30]}, "fragile", code=500)
 
 
-def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
+def test_a_huge_bad_body_does_not_delay_others(tiny):
     rows = ",".join(["[1,2,3]"] * 500_000 + ["[1,2]"])
     body = f'{{"instances": [{rows}]}}'.encode()
     took = []
@@ -543,7 +536,7 @@ def test_a_huge_bad_body_does_not_hold_up_the_others(tiny):
         assert tiny.post("/v1/models/fragile:predict", json={"instances": [2]}).status_code == 200
         waits.append(time.monotonic() - start)
     big.join()
-    # Decoded on the event loop, the big body would hold up one of the small ones for most of its own time.
+    # Decoded on the event loop, the large body would delay one of the small ones for most of its decoding time.
     assert max(waits) < took[0] / 2
 
 

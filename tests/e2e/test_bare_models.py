@@ -1,56 +1,22 @@
-"""A directory with nothing but model.onnx in it serves, and says that it is not verified."""
+"""A directory with only model.onnx in it serves, and is reported as not verified."""
 
 import json
 import re
 import shutil
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.model_state import reason
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
 
-def bare(models, written, *, name=None, version=1):
-    """A directory NAME/VERSION with the graph of a written version alone."""
-    directory = models / (name or written.parent.name) / str(version)
-    directory.mkdir(parents=True)
-    shutil.copy(written / "model.onnx", directory)
-    return directory
-
-
-def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1, opset=17):
-    """A bare version of any graph."""
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [helper.make_tensor_value_info(*each) for each in inputs],
-        [helper.make_tensor_value_info(*each) for each in outputs],
-        [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    directory = models / name / str(version)
-    directory.mkdir(parents=True)
-    onnx.save(model, directory / "model.onnx")
-
-
 @pytest.fixture
-def source(tmp_path):
-    return tmp_path / "source"
-
-
-@pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
-
-
-def reason(service, model):
-    [entry] = [each for each in service.client.post("/v2/repository/index").json() if each["name"] == model]
-    return entry["state"], entry.get("reason", "")
+def models(empty_models):
+    return empty_models
 
 
 def test_bare_and_verified_versions_serve_next_to_each_other(source, models, start):
@@ -67,10 +33,10 @@ def test_bare_and_verified_versions_serve_next_to_each_other(source, models, sta
     assert service.metric("atelier_model_verified", model="rule") == 0
     assert service.metric("atelier_model_verified", model="brightness") == 1
     assert 'atelier_golden_difference{model="rule"' not in service.client.get("/metrics").text
-    service.says("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
+    service.wait_for_log("model rule version 1 ready on cpu", also="unverified: it has no golden samples")
 
 
-def test_what_model_json_would_say_comes_from_the_graph(source, models, start):
+def test_without_model_json_the_signature_comes_from_the_graph(source, models, start):
     bare(models, write_rule_model(source))
     service = start(models)
     metadata = service.client.get("/v2/models/rule").json()
@@ -92,17 +58,6 @@ def test_a_dynamic_dimension_takes_any_length(models, start):
     for length in (1, 5, 300):
         reply = service.client.post("/v1/models/total:predict", json={"instances": [[2] * length, [3] * length]})
         assert reply.json() == {"predictions": [2 * length, 3 * length]}
-
-
-def write_centred_model(models):
-    """Subtracts the mean of all rows: its first dimension varies and is no batch."""
-    write_graph(
-        models,
-        "centred",
-        [helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]), helper.make_node("Sub", ["x", "mean"], ["y"])],
-        [("x", TensorProto.FLOAT, ["rows", 2])],
-        [("y", TensorProto.FLOAT, ["rows", 2])],
-    )
 
 
 def test_if_rows_influence_each_other_each_request_runs_as_it_was_sent(models, start):
@@ -242,7 +197,7 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
         ([("x", TensorProto.BFLOAT16, ["batch"])], "input 'x' is a tensor(bfloat16); tensors of bool, uint8"),
     ],
 )
-def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, models, start, inputs, error):
+def test_a_graph_that_cannot_be_served_reports_the_reason_and_the_others_serve(source, models, start, inputs, error):
     bare(models, write_rule_model(source))
     [(_, element, shape)] = inputs
     write_graph(models, "odd", [helper.make_node("Identity", ["x"], ["y"])], inputs, [("y", element, shape)])
@@ -253,7 +208,7 @@ def test_a_graph_that_cannot_be_served_says_why_and_the_others_serve(source, mod
     assert error in why
 
 
-def test_what_is_no_graph_is_refused(models, start):
+def test_a_file_that_is_not_a_graph_is_refused(models, start):
     directory = models / "broken" / "1"
     directory.mkdir(parents=True)
     (directory / "model.onnx").write_bytes(b"not a graph")
@@ -274,7 +229,7 @@ def test_a_new_version_is_followed_once_it_is_complete(source, models, start):
     wait_until(lambda: service.client.post("/v1/models/rule:predict", json={"instances": [[1]]}).status_code == 200)
 
 
-def test_a_copy_in_progress_of_one_of_our_versions_is_not_taken_for_a_graph_alone(source, models, start):
+def test_a_copy_in_progress_of_one_of_our_versions_is_not_served_as_a_bare_graph(source, models, start):
     write_brightness_model(models)
     written = write_brightness_model(source, version=2)
     directory = models / "brightness" / "2"

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from tests.e2e.test_follow import BOUND_BY_PERMISSIONS, answers, command, entry, loads, publish, serving
-from tests.e2e.test_rollout import ask, image, shadow
-from tests.support.service import ROOT, Service, wait_until
+from tests.support.commands import command
+from tests.support.http_requests import answers, ask, image
+from tests.support.model_state import entry, loads, serving, shadow
+from tests.support.models_directory import publish
+from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 from tests.support.workers import Workers
 
@@ -39,8 +41,8 @@ def test_after_a_start_the_promoted_version_answers_though_serving_json_is_broke
     again = start(models)
     assert answers(again) == "1"
     assert broken(again) == 1
-    again.says("serving.json: not JSON")
-    again.says("the last valid serving.json stays in effect")
+    again.wait_for_log("serving.json: not JSON")
+    again.wait_for_log("the last valid serving.json stays in effect")
     assert "serving.json: not JSON" in entry(again, 1)["reason"]
     assert entry(again, 1)["state"] == "READY"
     status = again.client.get("/v1/models/brightness/versions/1").json()["model_version_status"][0]
@@ -48,7 +50,7 @@ def test_after_a_start_the_promoted_version_answers_though_serving_json_is_broke
     reply = again.client.post("/v2/repository/models/brightness/load")
     assert "not JSON" in reply.json()["error"]
     assert reply.json()["error"].endswith("; version 1 continues to serve")
-    # What is kept is no change that anybody follows.
+    # The kept copy does not trigger another reload.
     assert loads(again, "ready") == 2
     break_it(models, '{"version_labels": {"stable": 2}}')
     wait_until(lambda: answers(again) == "2" and broken(again) == 0)
@@ -99,7 +101,7 @@ def test_the_first_serving_json_may_be_broken_too(start, models, text):
         ('{"batching": {"length_buckets": [4]}}', "takes no texts"),
     ],
 )
-def test_a_file_that_asks_for_what_cannot_be_had_is_as_broken(start, models, text, reason):
+def test_a_file_that_specifies_unavailable_settings_counts_as_broken(start, models, text, reason):
     break_it(models, '{"version_labels": {"stable": 1}}')
     service = start(models)
     break_it(models, text)
@@ -111,7 +113,7 @@ def test_a_file_that_asks_for_what_cannot_be_had_is_as_broken(start, models, tex
     assert reason in entry(again, 1)["reason"]
 
 
-def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_as_the_file_said_last(start, models):
+def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_with_the_last_valid_file(start, models):
     break_it(models, '{"version_labels": {"stable": 1}}')
     assert start(models).stop() == 0
     break_it(models, '{"batching": {"length_buckets": [4]}}')
@@ -124,7 +126,7 @@ def test_a_model_that_appears_with_settings_that_no_version_loads_with_serves_as
     assert answers(service) == "1"
 
 
-def test_what_is_published_while_the_file_is_broken_serves_as_it_said_last(start, models):
+def test_a_version_published_while_the_file_is_broken_serves_with_the_last_valid_file(start, models):
     break_it(models, "{}")
     service = start(models)
     break_it(models)
@@ -144,7 +146,7 @@ def test_without_serving_json_nothing_is_kept(start, models):
     wait_until(lambda: not (models / "brightness" / KEPT).exists())
 
 
-def test_commands_beside_the_service_keep_nothing(models):
+def test_commands_that_run_next_to_the_service_keep_no_copy(models):
     break_it(models, "{}")
     assert command("promote", "brightness", "1", models=models)[0] == 0
     assert command("models", models=models)[0] == 0
@@ -167,13 +169,13 @@ def test_a_worker_that_is_replaced_while_the_file_is_broken_serves(models):
         assert set(workers.ask_all(ask)) == {"1"}
         assert workers.metric("atelier_serving_json_broken", model="brightness") == 1
         for number in (1, 2):
-            service.says(f"worker {number}:", also="the last valid serving.json stays in effect")
+            service.wait_for_log(f"worker {number}:", also="the last valid serving.json stays in effect")
     finally:
         workers.close()
         assert service.stop() == 0
 
 
-def test_where_nothing_can_be_written_a_broken_file_costs_the_next_start_and_the_log_says_so(start, models):
+def test_without_write_permission_a_broken_file_prevents_the_next_start_and_the_log_warns(start, models):
     break_it(models, '{"version_labels": {"stable": 1}}')
     (models / "brightness").chmod(0o555)
     try:

@@ -10,23 +10,11 @@ import pytest
 
 import app
 from app.contract.manifest import write_manifest
+from tests.support.commands import run
 from tests.support.gpus import WITHOUT_GPUS
 from tests.support.images import png
-from tests.support.service import ROOT, own_environment
+from tests.support.service import ROOT
 from tests.support.tiny_models import write_brightness_model
-
-
-def run(*arguments, package="app", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", package, *map(str, arguments)],
-        cwd=ROOT,
-        env={**own_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
 
 COMMANDS = {
     "app": ("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "devices", "keys"),
@@ -54,7 +42,7 @@ def test_every_command_is_documented(package):
     assert tuple(re.findall(r"^\| `(\w+)", table, re.M)) == COMMANDS[package]
 
 
-def test_both_command_lines_look_alike():
+def test_both_command_lines_have_the_same_layout():
     service, training = help_of("app"), help_of("training")
     assert re.findall(r"^\S.*:$", service, re.M) == re.findall(r"^\S.*:$", training, re.M) == ["Options:", "Commands:"]
     options = [re.search(r"^Options:\n(.*?)\n\n", text, re.M | re.S)[1] for text in (service, training)]
@@ -83,7 +71,7 @@ def test_version(package):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(("package", "script"), [("app", "atelier"), ("training", "atelier-training")])
 def test_a_shell_completes_commands_and_options(package, script, shell):
-    """As the script asks that --install-completion writes for the shell."""
+    """The call of the script that --install-completion writes for the shell."""
     code = f"import sys; sys.argv[0] = {script!r}; from {package}.cli import main; main()"
     variable = f"_{script.upper().replace('-', '_')}_COMPLETE"
 
@@ -127,7 +115,7 @@ def test_models_lists_what_they_take_and_how_good_they_are(tiny_models):
     assert "0.5000" in text
 
 
-def test_models_of_an_empty_directory_says_how_to_get_one(tmp_path):
+def test_models_of_an_empty_directory_shows_how_to_get_one(tmp_path):
     result = run("models", "--models-dir", tmp_path)
     assert result.returncode == 2
     assert "python -m training run NAME --publish" in result.stderr
@@ -141,7 +129,7 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
     assert text.split() == ["0.7311", "negative"]
 
 
-def test_predict_says_that_a_word_which_might_be_a_file_is_read_as_text(tiny_models):
+def test_predict_warns_that_a_word_which_might_be_a_file_is_read_as_text(tiny_models):
     result = run("predict", "words", "good.txt", "--models-dir", tiny_models)
     assert result.stderr == "there is no file 'good.txt'; it is classified as text\n"
     assert "positive" in result.stdout
@@ -160,7 +148,7 @@ def test_labels_with_brackets_are_printed_as_they_are(tmp_path):
     assert "  answers   [dark] :cat: [/b], bright" in map(str.rstrip, listed)
 
 
-def test_models_says_which_file_can_not_be_read(tmp_path):
+def test_models_names_the_file_that_cannot_be_read(tmp_path):
     directory = write_brightness_model(tmp_path)
     (directory / "metrics.json").unlink()
     result = run("models", "--models-dir", tmp_path)
@@ -199,13 +187,13 @@ def test_a_misspelt_variable_is_refused():
     assert "unknown environment variable ATELIER_PROT" in result.stderr
 
 
-def test_devices_says_why():
+def test_devices_gives_the_reason():
     printed = " ".join(run("devices").stdout.replace("│", " ").split())
     assert "ONNX Runtime's CPU provider is always available" in printed
     assert "models run on cpu: device is 'auto', and no GPU was found" in printed or "cuda:0" in printed
 
 
-def test_devices_says_why_a_gpu_cannot_be_had():
+def test_devices_gives_the_reason_why_a_gpu_is_not_available():
     done = run("devices", "--device", "cuda:0", **WITHOUT_GPUS)
     assert done.returncode == 2
     assert "ONNX Runtime's CPU provider is always available" in done.stdout
@@ -217,7 +205,7 @@ def test_devices_says_why_a_gpu_cannot_be_had():
     assert (by_variable.returncode, by_variable.stderr) == (2, done.stderr)
 
 
-def test_a_device_that_is_none_is_one_sentence():
+def test_an_invalid_device_is_refused_in_one_sentence():
     result = run("serve", "--device", "gpu")
     assert result.returncode == 2
     assert result.stderr.strip() == (

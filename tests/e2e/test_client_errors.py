@@ -25,7 +25,7 @@ def test_what_a_client_causes_is_not_logged_as_an_error(start, models):
     ]
     assert codes[0] in {429, 504}
     assert codes[1] == 501
-    service.says("refused with 501")
+    service.wait_for_log("refused with 501")
     assert not [line for line in service.lines if "ERROR" in line]
 
 

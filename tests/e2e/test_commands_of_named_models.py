@@ -6,29 +6,21 @@ import re
 import numpy as np
 import pytest
 
-from tests.e2e.test_autotune import ALWAYS, QUICK
-from tests.e2e.test_bare_models import bare
-from tests.e2e.test_cli import run
-from tests.e2e.test_models_config import LABELS, NamedService, config, default
+from tests.support.commands import ALWAYS, QUICK, run
 from tests.support.images import png
-from tests.support.service import starting, wait_until
-from tests.support.tiny_models import write_brightness_model, write_rule_model
+from tests.support.named_models import LABELS, NamedService, config, default, write_store
+from tests.support.service import start_fixture, wait_until
+from tests.support.tiny_models import write_brightness_model
 
 ONLY_FIRST = "model_version_policy { specific { versions: 1 } }"
 
 
-@pytest.fixture
-def start():
-    yield from starting(NamedService)
+start = start_fixture(NamedService)
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Two versions of a model, in a directory of another name than the model."""
-    written = write_rule_model(tmp_path / "source")
-    for version in (1, 2):
-        bare(tmp_path / "store", written, name="numbers", version=version)
-    return tmp_path / "store" / "numbers"
+    return write_store(tmp_path, versions=(1, 2))
 
 
 @pytest.fixture
@@ -127,7 +119,7 @@ def test_a_promotion_counts_more_than_the_policy_and_the_labels_of_the_file(stor
     assert labels(store) == {"stable": 2, "candidate": 2}
     wait_until(lambda: default(service) == "2")
     models_config(tmp_path, config(store, more=LABELS))  # still labels version 1 stable
-    service.says(f"{options[1]} names 1 models")
+    service.wait_for_log(f"{options[1]} names 1 models")
     assert run("promote", "rule", 2, *options).returncode == 0
     assert default(service) == "2"
     assert run("rollback", "rule", *options).stdout.startswith("rule: version 1 is stable (previously 2)")
@@ -204,7 +196,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistake, command):
 
 
 @pytest.mark.parametrize("command", ["predict", "score", "rollback"])
-def test_the_other_commands_say_the_same(tmp_path, command):
+def test_the_other_commands_print_the_same_error(tmp_path, command):
     (tmp_path / "x.csv").write_text("x\n1\n")
     arguments = [str(tmp_path / each) if str(each).endswith(".csv") else each for each in COMMANDS[command]]
     options, error = MISTAKES["a file that is not there"]
@@ -229,7 +221,7 @@ def test_a_model_that_is_not_named_is_one_sentence(store, tmp_path, command):
 
 
 @pytest.mark.parametrize("by", ["file", "option"])
-def test_models_says_what_has_no_version(tmp_path, by):
+def test_models_names_models_without_a_version(tmp_path, by):
     empty = tmp_path / "empty"
     empty.mkdir()
     options = named(empty, tmp_path, by=by, name="rule")

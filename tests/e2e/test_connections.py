@@ -1,4 +1,4 @@
-"""What one connection may do: heads, bodies, framings, offers of another protocol, and how long it may take."""
+"""Limits of one connection: heads, bodies, framings, offers of another protocol, and time."""
 
 import gzip
 import json
@@ -7,16 +7,15 @@ import select
 import signal
 import socket
 import struct
-import time
 from contextlib import ExitStack
 
 import httpx
 import pytest
 
+from tests.support.bare_connection import PATH, Line, head
 from tests.support.service import Service, running, wait_until
 from tests.support.tiny_models import SIDE, write_slow_model, write_verse_model
 
-PATH = "/v1/models/brightness:predict"
 BODY = bytes(SIDE * SIDE)
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UPGRADES = {
@@ -37,72 +36,10 @@ BOUNDS = {
 }
 
 
-def head(extra="", *, method="POST", path=PATH, version="1.1", length=SIDE * SIDE):
-    framing = f"Content-Length: {length}\r\n" if length is not None else ""
-    octets = "Content-Type: application/octet-stream\r\n"
-    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{octets}{extra}{framing}\r\n".encode()
-
-
 @pytest.fixture(scope="module")
 def bounded(tiny_models):
     """A service whose bounds are reached within a test."""
     yield from running(Service(tiny_models, environment=BOUNDS))
-
-
-class Line:
-    """A bare connection."""
-
-    def __init__(self, url):
-        host, port = re.fullmatch(r"http://(.+):(\d+)/?", str(url)).groups()
-        self.socket = socket.create_connection((host, int(port)), timeout=15)
-        self._seen = self.top = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def send(self, *packets):
-        for index, packet in enumerate(packets):
-            if index:
-                time.sleep(0.03)  # so that it is a packet of its own
-            self.socket.sendall(packet)
-        return self
-
-    def reply(self):
-        """Status and document of the next reply; None where the connection is closed."""
-        while b"\r\n\r\n" not in self._seen:
-            if not (part := self.socket.recv(65_536)):
-                assert self._seen == b""
-                return None
-            self._seen += part
-        self.top, _, self._seen = self._seen.partition(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)content-length: (\d+)", self.top)[1])
-        while len(self._seen) < length:
-            self._seen += self.socket.recv(65_536)
-        body, self._seen = self._seen[:length], self._seen[length:]
-        return int(self.top.split(b" ")[1]), json.loads(body)
-
-    def is_closed_under(self, packet):
-        """Whether sending the same again and again ends in an error."""
-        ends_at = time.monotonic() + 20
-        try:
-            while time.monotonic() < ends_at:
-                self.send(packet)
-        except ConnectionError:
-            return True
-        return False
-
-    def is_silent(self):
-        """Whether nothing comes for a while, and the connection stays open."""
-        self.socket.settimeout(0.3)
-        try:
-            return self.socket.recv(1) is None
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(15)
 
 
 @pytest.fixture
@@ -152,7 +89,7 @@ def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_requ
 
 
 @pytest.mark.parametrize(
-    ("packet", "says"),
+    ("packet", "message"),
     [
         (head("Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", "can't be present with"),
         (head("Content-Length: 3\r\n") + BODY, "Duplicate Content-Length"),
@@ -167,10 +104,10 @@ def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_requ
         (head("Transfer-Encoding: chunked\r\n", version="1.0", length=None) + b"0\r\n\r\n", "no Transfer-Encoding"),
     ],
 )
-def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet, says):
+def test_an_ambiguous_framing_is_refused_and_the_connection_closed(line, packet, message):
     status, document = line.send(packet + LIVE).reply()
     assert status == 400
-    assert says in document["error"]
+    assert message in document["error"]
     assert line.reply() is None
 
 
@@ -315,12 +252,12 @@ def test_a_body_announced_too_large_gets_its_refusal_while_it_is_sent(line, path
     assert line.reply() == (413, {"error": "body of 99999999 bytes; at most 16777216 are accepted"})
 
 
-def test_a_client_that_asks_first_is_not_told_to_continue_with_a_body_that_is_too_large(line):
+def test_expect_continue_with_too_large_a_body_is_refused_without_100_continue(line):
     line.send(head("Expect: 100-continue\r\n", length=99_999_999))
     assert line.reply()[0] == 413
 
 
-def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_for_ever(bounded):
+def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_forever(bounded):
     with Line(bounded.url) as line:
         line.send(head("Transfer-Encoding: chunked\r\n", length=None))
         assert line.is_closed_under(b"10000\r\n" + bytes(65_536) + b"\r\n")
@@ -354,7 +291,7 @@ def test_an_inflated_prompt_shares_that_room(tmp_path, start):
     assert "the bodies of unanswered requests hold" in reply.json()["error"]
 
 
-def test_as_many_connections_as_allowed_are_open_and_one_more_is_told_so(bounded):
+def test_one_connection_more_than_the_limit_is_refused_with_an_answer(bounded):
     bounded.client.close()
     bounded.client = httpx.Client(base_url=bounded.url, timeout=30)
     lines = []
@@ -386,7 +323,7 @@ def test_a_head_that_does_not_arrive_is_refused(bounded):
         assert line.reply() is None
 
 
-def test_a_connection_that_says_nothing_is_closed(bounded):
+def test_an_idle_connection_is_closed(bounded):
     with Line(bounded.url) as line:
         assert line.reply() is None
 
@@ -446,7 +383,7 @@ def get(path):
 def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_before_it(
     tiny_models, start, are_accepted, request_
 ):
-    """The process is stopped while they arrive, so that it finds all of them at once, the health check last."""
+    """The process is stopped while they arrive, so that it reads all of them in one turn, the health check last."""
     service = start(tiny_models)
     with ExitStack() as stack:
         if not are_accepted:
@@ -489,7 +426,7 @@ def test_bytes_sent_ahead_share_the_room_of_bodies(tmp_path, start):
 
 
 def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_others(tiny_models, start):
-    """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive at once."""
+    """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive together."""
     service = start(tiny_models)
     with ExitStack() as stack:
         lines = [stack.enter_context(Line(service.url)) for _ in range(400)]
@@ -499,7 +436,7 @@ def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_othe
 
 
 def burst(service, lines):
-    """How many times as long as the first quarter of requests that arrive at once the last quarter is read."""
+    """Of requests that arrive together: reading time of the last quarter, divided by that of the first quarter."""
     service.process.send_signal(signal.SIGSTOP)
     for line in lines:
         line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be seen as inference, which waits less

@@ -1,4 +1,4 @@
-"""Pages of other sites, as browsers let them ask: a preflight, the request, and headers that the page may read."""
+"""Cross-origin requests as browsers send them: a preflight, the request, and headers that the page may read."""
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_events_and_states_are_open_to_it_as_well(client):
         assert reply.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-def test_other_pages_are_refused_and_told_nothing(client):
+def test_pages_of_other_origins_are_refused_without_cors_headers(client):
     for reply in (
         preflight(client, PREDICT, ELSEWHERE),
         client.post(PREDICT, content=IMAGE, headers={**OCTETS, "origin": ELSEWHERE}),
@@ -98,7 +98,7 @@ def test_a_star_opens_inference_to_all(models, start):
     assert client.post(LOAD, headers={"origin": APP}).status_code == 403
 
 
-def test_by_default_nothing_is_said_of_it(tiny):
+def test_without_the_setting_there_are_no_cors_headers(tiny):
     assert preflight(tiny, PREDICT, APP).status_code == 405
     reply = tiny.post(PREDICT, content=IMAGE, headers=OCTETS)
     assert not {"vary", "access-control-allow-origin"} & reply.headers.keys()

@@ -15,7 +15,7 @@ def test_the_root_leads_a_browser_to_the_documentation(tiny, method):
     assert tiny.request(method, "/", headers=browser, follow_redirects=True).status_code == 200
 
 
-def test_the_root_tells_other_clients_that_the_service_is_live(tiny):
+def test_the_root_reports_to_other_clients_that_the_service_is_live(tiny):
     """As the client of KServe reads it."""
     assert tiny.get("/").json() == {"status": "alive"}
 

@@ -1,4 +1,4 @@
-"""A load that does not end concerns its own model alone: not the others, not readiness for ever, not the shutdown."""
+"""A load that does not end affects only its own model: not the other models, readiness or shutdown."""
 
 import json
 import socket
@@ -33,14 +33,14 @@ def test_ready_waits_for_it_no_longer_than_the_timeout(start, tmp_path):
     state, reason = states(service)["a-endless", "1"]
     assert state == "UNAVAILABLE"
     assert reason.startswith("did not finish loading within 10 s (ATELIER_LOAD_TIMEOUT_S)")
-    service.says("model a-endless version 1 refused: did not finish loading within 10 s")
-    began = time.monotonic()
+    service.wait_for_log("model a-endless version 1 refused: did not finish loading within 10 s")
+    started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_meanwhile_others_load_and_follow_and_the_service_ends_in_time(start, tmp_path, workers):
+def test_other_models_load_and_follow_during_it_and_the_service_ends_in_time(start, tmp_path, workers):
     """Also with a client waiting for the load, and with one that has left."""
     models = tmp_path / "models"
     write_endless_model(models, name="a-endless")
@@ -63,9 +63,9 @@ def test_meanwhile_others_load_and_follow_and_the_service_ends_in_time(start, tm
         )
     time.sleep(0.5)
     waiting[0].close()
-    began = time.monotonic()
+    started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - started < 15
     answer = waiting[1].recv(65_536)
     waiting[1].close()
     if workers == "1":

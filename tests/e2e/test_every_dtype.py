@@ -10,8 +10,9 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import deserialize_bytes_tensor
 
 from app.contract.dtypes import NAMES, numpy_dtype
-from app.contract.strings import encoded, string_array
-from tests.e2e.test_grpc import GrpcService
+from app.contract.strings import encoded
+from tests.support.dtype_rows import ROWS
+from tests.support.grpc_service import GrpcService
 from tests.support.service import running
 from tests.support.tiny_models import write_types_model
 
@@ -31,21 +32,6 @@ CONTENTS = {
 }
 
 
-def ends(dtype):
-    """The smallest and the largest number, in rows of two, and further numbers that only this type can hold."""
-    if dtype == "string":
-        return string_array([b"", "Z\u00fcrich\x00".encode(), b'"\\', "\U0001f600".encode() * 3], (2, 2))
-    kind = np.dtype(dtype).kind
-    if kind == "b":
-        return np.array([[False, True], [True, True]])
-    if kind == "f":
-        info = np.finfo(dtype)
-        return np.array([[info.min, info.max], [info.tiny, np.dtype(dtype).type(1) / 3]], dtype)
-    info = np.iinfo(dtype)
-    return np.array([[info.min, info.max], [info.min + 1, info.max - 1]], dtype)
-
-
-ROWS = {dtype: ends(dtype) for dtype in NAMES}
 PATH = "/v1/models/types:predict"
 
 
@@ -169,7 +155,7 @@ def test_a_number_that_the_type_cannot_hold_is_refused(service, dtype, value, er
     assert error in reply.json()["error"]
 
 
-def test_true_and_false_are_no_numbers(service):
+def test_true_and_false_are_not_numbers(service):
     columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns["in_int32"] = [[True, False], [True, False]]
     reply = service.client.post(PATH, json={"inputs": columns})

@@ -1,10 +1,7 @@
-"""What is published below the models directory serves without being asked for, and nothing else does."""
+"""Versions published in the models directory serve without a command, and incomplete ones do not."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,8 +13,12 @@ import pytest
 from app.contract.manifest import write_manifest
 from app.repository.changes import is_remote
 from benchmarks.reload import Rates, measure_reloads
-from tests.e2e.test_v2_http import PIXELS
-from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.commands import command
+from tests.support.http_requests import answers
+from tests.support.model_state import entry, loads, serving
+from tests.support.models_directory import publish
+from tests.support.service import BOUND_BY_PERMISSIONS, ROOT, Service, wait_until
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
 
 
@@ -32,29 +33,6 @@ def models(tmp_path):
 @pytest.fixture
 def service(start, models):
     return start(models)
-
-
-def serving(service, name="brightness"):
-    return service.client.get(f"/v2/models/{name}").json().get("versions")
-
-
-def entry(service, version, name="brightness"):
-    """The line of the index."""
-    for line in service.client.post("/v2/repository/index").json():
-        if (line["name"], line["version"]) == (name, str(version)):
-            return line
-    return None
-
-
-def loads(service, result, name="brightness"):
-    return service.metric("atelier_model_loads_total", model=name, result=result)
-
-
-def publish(models, version, spoil=lambda directory: None, *, bias=50.0):
-    """As the training package publishes: complete under a name with a dot, then renamed."""
-    staged = write_brightness_model(models / ".staging", version=version, bias=bias)
-    spoil(staged)
-    staged.rename(models / "brightness" / str(version))
 
 
 def touch_another_model(service, models):
@@ -144,14 +122,14 @@ def _a_directory(directory):
     ],
     ids=["wrong hash", "missing file", "broken manifest", "no graph", "no contract", "a directory", "golden mismatch"],
 )
-def test_a_bad_version_is_refused_once_and_the_old_one_goes_on(service, models, spoil, reason):
+def test_a_bad_version_is_refused_once_and_the_old_one_keeps_serving(service, models, spoil, reason):
     with under_load(service) as codes:
         publish(models, 2, spoil)
         wait_until(lambda: loads(service, "refused") == 1)
         assert reason in entry(service, 2)["reason"]
         status = service.client.get("/v1/models/brightness/versions/2").json()["model_version_status"][0]["status"]
         assert (status["error_code"], reason in status["error_message"]) == ("FAILED_PRECONDITION", True)
-        service.says("brightness version 2 refused", also=reason)
+        service.wait_for_log("brightness version 2 refused", also=reason)
         assert service.metric("atelier_model_state", model="brightness", version="2", state="UNAVAILABLE") == 1
         assert serving(service) == ["1"]
         # Looked at again, and not tried again: none of its files has changed.
@@ -171,7 +149,7 @@ def test_a_version_that_is_copied_file_by_file_serves_when_it_is_complete(servic
         shutil.copy(source / name, target)
         touch_another_model(service, models)
         assert entry(service, 2) is None
-    # The manifest names a file that is still to come: refused, and tried again when that is there.
+    # The manifest names a file that does not exist yet: refused, and retried when it exists.
     shutil.copy(source / "manifest.json", target)
     wait_until(lambda: "metrics.json" in (entry(service, 2) or {}).get("reason", ""))
     assert serving(service) == ["1"]
@@ -179,7 +157,7 @@ def test_a_version_that_is_copied_file_by_file_serves_when_it_is_complete(servic
     wait_until(lambda: serving(service) == ["2"])
 
 
-def test_a_version_that_was_refused_for_serving_json_is_tried_again_when_that_is_mended(start, models):
+def test_a_version_that_was_refused_for_serving_json_is_retried_when_the_file_is_fixed(start, models):
     path = models / "brightness" / "serving.json"
     path.write_text('{"batching": {"length_buckets": [4]}}')
     service = start(models)  # the other model serves
@@ -195,14 +173,14 @@ def test_a_version_that_was_refused_for_serving_json_is_tried_again_when_that_is
     assert answers(service) == "1"
 
 
-def test_a_version_that_goes_on_changing_is_tried_less_and_less_often(service, models):
+def test_a_version_that_keeps_changing_is_retried_less_and_less_often(service, models):
     publish(models, 2, _flip_a_byte)
     wait_until(lambda: loads(service, "refused") == 1)
-    began = time.monotonic()
-    while time.monotonic() < began + 8:
+    started = time.monotonic()
+    while time.monotonic() < started + 8:
         (models / "brightness" / "2" / "notes.txt").write_text(str(time.monotonic()))
         time.sleep(0.2)
-    # 1, 2 and 4 seconds lie between the attempts.
+    # There are 1, 2 and 4 seconds between the attempts.
     assert 2 <= loads(service, "refused") <= 4
     assert serving(service) == ["1"]
 
@@ -227,16 +205,16 @@ def test_serving_json_is_followed_and_a_broken_one_changes_nothing(service, mode
     assert service.metric("atelier_serving_json_broken", model="brightness") == 0
     path.unlink()
     wait_until(lambda: serving(service) == ["2"])
-    # Version 1 is retired now: a file that is broken and mended asks for it again, and gets it.
+    # Version 1 is retired now: a file that is broken and then fixed specifies it again, and it is loaded.
     path.write_text('{"x": 1}')
     wait_until(lambda: "unknown key 'x'" in service.log)
     assert entry(service, 1)["reason"] == "unloaded: version_policy asks for other versions"
     path.write_text('{"version_labels": {"stable": 1}}')
     wait_until(lambda: answers(service) == "1")
-    service.says("the default version is 1 (previously 2)")
+    service.wait_for_log("the default version is 1 (previously 2)")
 
 
-def test_new_models_appear_and_one_that_is_gone_goes_on_serving(service, models):
+def test_new_models_appear_and_a_removed_one_keeps_serving(service, models):
     staged = write_brightness_model(models.parent / "staging", name="new").parent
     staged.rename(models / "new")
     wait_until(lambda: serving(service, "new") == ["1"])
@@ -259,17 +237,13 @@ def test_the_older_version_serves_when_the_newest_is_removed(service, models):
     assert set(codes) == {200}
 
 
-def test_an_unloaded_model_stays_unloaded_whatever_is_published(service, models):
+def test_an_unloaded_model_stays_unloaded_when_versions_are_published(service, models):
     service.client.post("/v2/repository/models/brightness/unload").raise_for_status()
     publish(models, 2)
     touch_another_model(service, models)
     assert service.client.get("/v2/models/brightness/ready").status_code == 503
     service.client.post("/v2/repository/models/brightness/load").raise_for_status()
     assert serving(service) == ["2"]
-
-
-# Root without the capabilities by which permissions do not count for it.
-BOUND_BY_PERMISSIONS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
 def test_versions_that_cannot_be_read_do_not_stop_what_serves(models):
@@ -287,7 +261,7 @@ def test_versions_that_cannot_be_read_do_not_stop_what_serves(models):
         wait_until(lambda: loads(service, "refused") == 1)
         assert "Permission denied" in entry(service, 3)["reason"]
         assert serving(service) == ["2"]
-        # A change of permissions alone is no change of the file; an administrator says when to try again.
+        # A change of permissions alone is not a change of the file; an administrator triggers the retry.
         (closed / "3" / "model.onnx").chmod(0o644)
         service.client.post("/v2/repository/models/brightness/load").raise_for_status()
         assert serving(service) == ["3"]
@@ -318,27 +292,6 @@ def test_remote_file_systems_are_known(tmp_path, path, remote):
 
 
 # Promotion
-
-
-def command(*arguments, models):
-    done = subprocess.run(
-        [sys.executable, "-m", "app", *arguments, "--models-dir", str(models)],
-        cwd=ROOT,
-        env=own_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, (done.stdout + done.stderr).strip()
-
-
-def answers(service, **headers):
-    reply = service.client.post("/v2/models/brightness/infer", json=INFER, headers=headers)
-    return reply.json()["model_version"]
-
-
-INFER = {"inputs": [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", "data": [0] * 16}]}
 
 
 def test_promote_and_roll_back_by_command(service, models):
@@ -416,7 +369,7 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     assert reply.status_code == 400
     assert reply.json()["error"].startswith("model 'brightness' version 2 does not become stable: golden row ")
     assert not (models / "brightness" / "serving.json").exists()
-    # By command the file says so, and the service keeps to what it has.
+    # After the command the file specifies it, and the service keeps the loaded version.
     assert command("promote", "brightness", "2", models=models)[0] == 0
     wait_until(lambda: "label 'stable' names version 2, which does not serve" in service.log)
     assert answers(service) == "1"
@@ -448,12 +401,12 @@ def test_a_promotion_that_cannot_be_written_changes_nothing(service, models):
     assert answers(service) == "2"
 
 
-def test_a_promotion_that_is_written_and_cannot_be_followed_says_so(start, models):
+def test_a_promotion_that_is_written_and_cannot_be_followed_is_reported(start, models):
     publish(models, 2)
     path = models / "brightness" / "serving.json"
     path.write_text('{"version_labels": {"stable": 1, "old": 1}}')
     service = start(models, "--watch", "off")
-    _flip_a_byte(models / "brightness" / "1")  # it serves from memory, and cannot be loaded anew
+    _flip_a_byte(models / "brightness" / "1")  # it serves from memory, and cannot be loaded again
     path.write_text('{"version_labels": {"stable": 1, "old": 1}, "instances": 2}')
     promote = "/v2/repository/models/brightness/promote"
     reply = service.client.post(promote, json={"version": 2})
@@ -464,7 +417,7 @@ def test_a_promotion_that_is_written_and_cannot_be_followed_says_so(start, model
     assert reply.json()["error"].endswith("; version 1 continues to serve")
     assert json.loads(path.read_text())["version_labels"] == {"stable": 2, "old": 1}
     assert answers(service) == "1"
-    # What answers already is stable, whatever else cannot be had.
+    # The loaded version keeps the label stable, although the other cannot be loaded.
     assert service.client.post(promote, json={"version": 1}).status_code == 200
     assert answers(service) == "1"
 
@@ -494,11 +447,11 @@ def test_hot_reloads_lose_no_request_and_keep_no_memory():
     assert found.settled.descriptors <= found.sizes[0].descriptors + 4
 
 
-def test_links_in_a_circle_keep_nobody_from_being_followed_by_looking(start, models):
+def test_circular_links_do_not_stop_polling_of_other_models(start, models):
     circles = write_brightness_model(models, name="circles")
     (circles / "a").symlink_to(circles)
     service = start(models, "--watch", "poll")
-    service.says("cannot be watched")  # as a whole, by the library
+    service.wait_for_log("cannot be watched")  # as a whole, by the library
     publish(models, 2)
     wait_until(lambda: serving(service) == ["2"])
     publish(models, 3)

@@ -17,11 +17,12 @@ from tests.e2e.test_bare_models import reason, write_graph
 from tests.e2e.test_cli import run
 from tests.e2e.test_grpc import GrpcService
 from tests.support.images import png
+from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 from tests.support.service import running
 from tests.support.tfs import TfsClient, model_spec, predict_request, refusal
 
-# TensorFlow takes some seconds to start, and each SavedModel has a process of its own.
+# TensorFlow takes some seconds to start, and each SavedModel has a separate process.
 PATIENCE_S = 300
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -153,7 +154,7 @@ def service(tmp_path_factory):
         write(models)
     write_fifo(models)
     service = GrpcService(models, wait_ready=False)
-    service.says("models serve", within_s=PATIENCE_S)
+    service.wait_for_log("models serve", within_s=PATIENCE_S)
     yield from running(service)
 
 
@@ -165,7 +166,7 @@ def picture(value):
     return png(np.full((8, 6), value, np.uint8))
 
 
-def test_a_saved_model_serves_with_what_its_signature_says(service):
+def test_a_saved_model_serves_with_its_own_signature(service):
     metadata = service.client.get("/v2/models/line").json()
     assert metadata["platform"] == "tensorflow_savedmodel"
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
@@ -258,8 +259,8 @@ def test_bytes_over_v2_with_tritons_client(service, is_binary):
     texts = np.array([b"a small text", "Zürich".encode()], object)
     tensor = triton_http.InferInput("text", [2], "BYTES")
     tensor.set_data_from_numpy(texts, binary_data=is_binary)
-    wanted = [triton_http.InferRequestedOutput(name, binary_data=is_binary) for name in ("upper", "length")]
-    found = client.infer("words", [tensor], outputs=wanted)
+    expected = [triton_http.InferRequestedOutput(name, binary_data=is_binary) for name in ("upper", "length")]
+    found = client.infer("words", [tensor], outputs=expected)
     assert found.as_numpy("length").tolist() == [12, 7]
     first = found.as_numpy("upper")[0]
     assert (first if isinstance(first, str) else first.decode()) == "A SMALL TEXT"
@@ -292,20 +293,20 @@ def test_one_bad_image_fails_alone_and_the_message_names_the_reason(service):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_served_is_refused_with_the_reason(service, kind):
-    _, name, says = REFUSED[kind]
+    _, name, message = REFUSED[kind]
     state, why = reason(service, name)
     assert state == "UNAVAILABLE"
-    assert says in why
+    assert message in why
 
 
-def test_a_fifo_is_no_version(service):
+def test_a_fifo_is_not_a_version(service):
     assert service.client.get("/v1/models/fifo").status_code == 404
 
 
 def test_unverified_saved_models_can_be_refused(tmp_path, start):
     write_line(tmp_path / "line" / "1")
     service = start(tmp_path, "--require-verified", wait_ready=False)
-    service.says("model line version 1 refused", also="--require-verified asks for golden samples")
+    service.wait_for_log("model line version 1 refused", also="--require-verified asks for golden samples")
 
 
 @pytest.fixture
@@ -324,7 +325,7 @@ def test_without_tensorflow_one_line_names_what_was_skipped_and_the_command(tmp_
     write_tripled(models, "both", slope=2.0)
     shutil.copytree(models / "line" / "1", models / "both" / "1", dirs_exist_ok=True)
     service = start(models, environment=without_tensorflow)
-    service.says(
+    service.wait_for_log(
         "skipped, because TensorFlow is not installed: line version 1, line2 version 1; to serve SavedModels: "
         "make serve SAVEDMODEL=1"
     )
@@ -341,7 +342,7 @@ def test_a_saved_model_that_is_copied_while_the_service_runs_is_followed(tmp_pat
     write_line(source)
     service = start(models)
     shutil.copytree(source, models / "line" / "1")
-    service.says("model line version 1 ready", within_s=PATIENCE_S)
+    service.wait_for_log("model line version 1 ready", within_s=PATIENCE_S)
     assert service.client.post("/v1/models/line:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
 
 
@@ -402,7 +403,9 @@ def test_an_unknown_signature_is_refused_with_those_that_there_are(service):
 
 
 def test_a_signature_that_cannot_be_served_is_left_out_with_a_line_in_the_log(service):
-    service.says("model several: signature rankless is not served: tensor 'x' has an unknown number of dimensions")
+    service.wait_for_log(
+        "model several: signature rankless is not served: tensor 'x' has an unknown number of dimensions"
+    )
 
 
 def test_classify_and_regress_use_the_default_signature(service):

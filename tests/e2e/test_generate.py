@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from app.contract.tokenizer import split_tokens
-from tests.e2e.test_status_and_metrics import sample
-from tests.support.service import Service
+from tests.support.service import Service, sample
 from tests.support.tiny_models import SIDE, write_brightness_model, write_verse_model, write_words_model
 
 SHAKESPEARE = "shakespeare-next-word-lstm"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.test_cli import run
+from tests.support.commands import run
 from tests.support.gpus import WITH_GPUS
 from tests.support.nvml.pynvml import GIB
 from tests.support.service import Service
@@ -31,7 +31,7 @@ def gpu_samples(service):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_metrics_are_the_machine_s_however_many_workers_there_are(tmp_path, workers):
+def test_gpu_metrics_are_those_of_the_machine_with_any_number_of_workers(tmp_path, workers):
     with serving(tmp_path, "--workers", workers) as service:
         for _ in range(3):
             assert gpu_samples(service) == {
@@ -54,7 +54,7 @@ def test_devices_show_the_memory_of_each_gpu(tmp_path):
     ]
 
 
-def test_a_gpu_that_tells_nothing_breaks_neither_metrics_nor_devices(tmp_path):
+def test_a_gpu_without_values_breaks_neither_metrics_nor_devices(tmp_path):
     with serving(tmp_path, FAKE_NVML_LOST="1") as service:
         reply = service.client.get("/metrics")
         assert reply.status_code == 200
@@ -63,7 +63,7 @@ def test_a_gpu_that_tells_nothing_breaks_neither_metrics_nor_devices(tmp_path):
         assert service.client.get("/v2/devices").status_code == 200
 
 
-def test_without_a_gpu_there_are_no_such_metrics(tmp_path):
+def test_without_a_gpu_there_are_no_gpu_metrics(tmp_path):
     with serving(tmp_path, CUDA_VISIBLE_DEVICES="") as service:
         assert "atelier_gpu_" not in service.client.get("/metrics").text
 

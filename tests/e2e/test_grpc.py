@@ -21,14 +21,15 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.model_config_pb2 import DataType
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from app import __version__
-from tests.e2e.test_attacks import reset_peak, resident_mb
-from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
+from tests.support.grpc_requests import good, pixels, refusal, request, tensor
+from tests.support.grpc_service import GrpcService
 from tests.support.images import png
-from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, starting, wait_until
+from tests.support.memory import reset_peak, resident_mb
+from tests.support.service import ROOT, Service, address_of_this_machine, own_environment, start_fixture, wait_until
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -41,35 +42,6 @@ from tests.support.triton_settings import settings_calls
 
 KEY = "s3cret"
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
-
-
-class GrpcService(Service):
-    """A service that listens for gRPC as well, with Triton's client and a plain stub of it."""
-
-    def __init__(self, models, *arguments, **options):
-        super().__init__(models, "--grpc-port", "0", *arguments, **options)
-        found = re.search(r"gRPC listens on (\S+):(\d+)", self.log)
-        assert found, self.log
-        self.grpc_port = int(found[2])
-        self.triton = triton.InferenceServerClient(f"127.0.0.1:{self.grpc_port}")
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
-        self.stub = GRPCInferenceServiceStub(self.channel)
-
-    def stop(self, *arguments):
-        code = super().stop(*arguments)
-        if hasattr(self, "channel"):
-            self.triton.close()
-            self.channel.close()
-        return code
-
-    def requests(self, model, code):
-        return self.metric("atelier_requests_total", model=model, protocol="grpc:infer", code=str(code))
-
-    def queued(self):
-        return self.metric("atelier_queued_rows", model="slow")
-
-    def dropped(self, reason):
-        return self.metric("atelier_dropped_rows_total", model="slow", reason=reason)
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +62,7 @@ def client(service):
     return service.triton
 
 
-@pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    yield from starting(GrpcService)
+start = start_fixture(GrpcService)
 
 
 @pytest.fixture
@@ -105,32 +74,9 @@ def slow(tmp_path, start):
     return service
 
 
-def tensor(name, values, datatype, *, api=triton):
-    given = api.InferInput(name, list(values.shape), datatype)
-    given.set_data_from_numpy(values)
-    return given
-
-
-def pixels(values=PIXELS, *, api=triton):
-    return [tensor("pixels", values, "UINT8", api=api)]
-
-
 def busy():
     """A row that keeps the slow model busy."""
     return [tensor("x", np.array([1], np.int32), "INT32")]
-
-
-def request(name="pixels", datatype="UINT8", shape=(1, SIDE, SIDE), *, model="brightness", raw=(), **contents):
-    """A plain message of one input."""
-    message = pb.ModelInferRequest(model_name=model, raw_input_contents=raw)
-    given = message.inputs.add(name=name, datatype=datatype, shape=shape)
-    for field, values in contents.items():
-        getattr(given.contents, field).extend(values)
-    return message
-
-
-def good():
-    return request(raw=[bytes(16)])
 
 
 def with_parameter(message, name, **value):
@@ -149,16 +95,6 @@ def with_outputs(message, *names, classification=None):
 def numbers_of(response, index=0):
     output = response.outputs[index]
     return np.frombuffer(response.raw_output_contents[index], np.float32).reshape(output.shape)
-
-
-def refusal(call, *arguments, **options):
-    """Status code and message of a call that fails."""
-    with pytest.raises((grpc.RpcError, InferenceServerException)) as caught:
-        call(*arguments, **options)
-    error = caught.value
-    if isinstance(error, grpc.RpcError):
-        return error.code().name, error.details()
-    return error.status().removeprefix("StatusCode."), error.message()
 
 
 def test_live_and_ready(client):
@@ -479,7 +415,7 @@ NO_MESSAGE = b"\xff" * 1000
     ("path", "data"),
     [
         *((f"/inference.GRPCInferenceService/{method}", NO_MESSAGE) for method in METHODS),
-        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01\xff"),  # a name that is no UTF-8
+        ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01\xff"),  # a name that is not UTF-8
         ("/inference.GRPCInferenceService/ModelInfer", b"\x0a\x7fcut"),
         ("/grpc.health.v1.Health/Check", NO_MESSAGE),
     ],
@@ -490,7 +426,7 @@ def test_bytes_that_are_not_a_message_are_an_invalid_argument(service, path, dat
     assert caught.value.code().name == "INVALID_ARGUMENT"
     assert caught.value.details() == f"the request of {path} is not a message of that method: its bytes cannot be read"
     assert dict(caught.value.trailing_metadata())["x-request-id"]
-    service.says("its bytes cannot be read", also=path)
+    service.wait_for_log("its bytes cannot be read", also=path)
     assert "Traceback" not in service.log
     assert not [line for line in service.lines if "ERROR" in line and path in line]
 
@@ -532,7 +468,7 @@ def test_a_message_over_the_limit_is_refused_by_its_size(tiny_models, start):
     assert service.triton.infer("brightness", pixels(PIXELS)).as_numpy("probabilities").shape == (5, 2)
 
 
-def test_more_rows_than_the_queue_ever_holds_are_an_invalid_argument(tmp_path, start):
+def test_more_rows_than_fit_into_the_queue_are_an_invalid_argument(tmp_path, start):
     directory = write_brightness_model(tmp_path)
     (directory.parent / "serving.json").write_text('{"batching": {"max_queue_rows": 4}}')
     code, found = refusal(start(tmp_path).triton.infer, "brightness", pixels())
@@ -663,7 +599,7 @@ def test_admin_calls_are_closed_beyond_this_machine_without_a_key(tiny_models, s
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_with_a_key_admin_calls_ask_for_it_everywhere(tmp_path, start, host):
+def test_with_a_key_admin_calls_require_it_from_every_host(tmp_path, start, host):
     write_words_model(tmp_path)
     service = start(tmp_path, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
@@ -748,13 +684,13 @@ def test_a_timeout_out_of_reach_is_refused_at_once(slow):
 
 
 def test_the_deadline_of_the_call_is_a_timeout_too(slow):
-    """Refused at once as out of reach, although the request's own timeout and the model's would allow it."""
+    """Refused immediately: the deadline cannot be met, although the timeouts of request and model would allow it."""
     running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(6)]
     wait_until(lambda: slow.queued() == 5)
 
     def refused():
         code, _ = refusal(slow.triton.infer, "slow", busy(), client_timeout=0.1, timeout=20_000_000)
-        # The refusal may lose the race with the deadline, on its way to the client or before.
+        # The deadline may pass before the refusal reaches the client.
         assert code in {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
         return slow.requests("slow", 429) > 0
 
@@ -917,7 +853,7 @@ print([name for name in ("grpc", "google.protobuf") if name in sys.modules])
 """
 
 
-def test_without_the_port_nobody_waits_for_grpc_to_be_imported(tiny_models):
+def test_without_the_port_grpc_is_not_imported(tiny_models):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_GRPC, str(tiny_models)],
         cwd=ROOT,
@@ -956,7 +892,7 @@ def is_answered(port, preface):
 
 
 def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models, start):
-    """gRPC itself would reset some of more than a thousand calls, and nobody would learn of them."""
+    """gRPC itself would reset some of more than a thousand calls without counting them."""
     service = start(tiny_models)
     request = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[bytes(SIDE * SIDE)])
     request.inputs.add(name="pixels", datatype="UINT8", shape=[1, SIDE, SIDE])

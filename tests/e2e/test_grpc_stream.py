@@ -10,10 +10,11 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.test_attacks import reset_peak, resident_mb
-from tests.e2e.test_grpc import GrpcService, good, pixels, request
-from tests.e2e.test_v2_http import MANY, PIXELS, expected
+from tests.support.grpc_requests import good, pixels, request
+from tests.support.grpc_service import GrpcService
+from tests.support.memory import reset_peak, resident_mb
 from tests.support.service import running, starting, wait_until
+from tests.support.tiny_inputs import MANY, PIXELS, expected
 from tests.support.tiny_models import SIDE, write_brightness_model, write_slow_model, write_verse_model
 
 FINAL = "triton_final_response"
@@ -171,14 +172,14 @@ def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin)
         asked.put(slow())
     wait_until(lambda: service.queued() > 0)
     service.process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
+    started = time.monotonic()
     assert [reply.error_message for reply in call] == [""] * 4
     assert service.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
     asked.put(None)
 
 
-def test_a_client_that_reads_nothing_is_disconnected_and_holds_little(tmp_path, begin):
+def test_a_client_that_does_not_read_is_disconnected_and_uses_little_memory(tmp_path, begin):
     write_brightness_model(tmp_path)
     service = begin(tmp_path, environment={"ATELIER_SEND_TIMEOUT_S": "1"})
     reset_peak(service)

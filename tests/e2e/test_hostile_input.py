@@ -1,4 +1,4 @@
-"""Input that once was answered with 500: each is refused with 400 and a reason, and harms nobody."""
+"""Input that was answered with 500 in the past: each is refused with 400 and a reason, and does not affect others."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from app.errors import ERROR_LIMIT_CHARACTERS
-from tests.e2e.test_bad_input import refused
+from tests.support.http_requests import refused
 from tests.support.images import damaged_tiff
 from tests.support.service import Service, running
 from tests.support.tiny_models import (

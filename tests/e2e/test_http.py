@@ -79,7 +79,7 @@ def test_requests_sent_ahead_are_answered_in_their_order(connection):
     assert [reply(connection)[0] for _ in range(3)] == [200, 200, 400]
 
 
-def test_a_client_can_ask_to_close_the_connection(connection):
+def test_a_client_can_request_that_the_connection_is_closed(connection):
     send(connection, request(OCTETS + "Connection: close\r\n"))
     status, headers, _ = reply(connection)
     assert (status, headers["connection"]) == (200, "close")
@@ -93,7 +93,7 @@ def test_http_1_0_is_answered_and_closed(connection):
     assert connection.read() == b""
 
 
-def test_a_client_that_asks_first_is_told_to_continue(connection):
+def test_expect_continue_is_answered_with_100_continue(connection):
     whole = request(OCTETS + "Expect: 100-continue\r\n")
     head, body = whole[: -len(BODY)], whole[-len(BODY) :]
     send(connection, head)
@@ -213,7 +213,7 @@ def test_a_request_that_takes_its_time_to_arrive_is_waited_for(connection):
     assert reply(connection)[0] == 200
 
 
-def test_who_leaves_takes_the_request_out_of_the_queue(tmp_path, start):
+def test_the_request_of_a_client_that_left_is_removed_from_the_queue(tmp_path, start):
     write_slow_model(tmp_path, multiplications=80)  # a row takes longer than three clients stay
     slow = start(tmp_path)
     assert slow.client.post("/v1/models/slow:predict", content=b'{"instances": [1]}').status_code == 200

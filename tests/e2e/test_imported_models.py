@@ -1,4 +1,4 @@
-"""Imported models serve: images, strings by TensorFlow, token ids; and the how-to page does what it says."""
+"""Imported models serve: images, strings by TensorFlow, token ids; and the commands of the how-to page work."""
 
 import re
 import subprocess
@@ -11,7 +11,6 @@ import pytest
 from tests.support.images import png
 from tests.support.readme import code, commands
 from tests.support.service import ROOT, Service, own_environment
-from tests.training.importing.conftest import saved  # noqa: F401 - a fixture
 
 PAGE = ROOT / "docs/how-to/bring-a-model.md"
 
@@ -26,7 +25,7 @@ def python(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def models(saved, tmp_path_factory):  # noqa: F811
+def models(saved, tmp_path_factory):
     folder = tmp_path_factory.mktemp("imported")
     (folder / "labels.txt").write_text("red\ngreen\nblue\n")
     (folder / "moods.txt").write_text("bad\ngood\n")
@@ -86,13 +85,13 @@ def test_lines_are_scored_by_a_model_of_strings_here_and_by_a_service(service, m
         assert all(line.split(",")[1] in {"good", "bad"} and line.endswith(",") for line in lines[1:])
 
 
-def test_models_says_that_a_model_was_imported(saved, tmp_path):  # noqa: F811
+def test_models_shows_that_a_model_was_imported(saved, tmp_path):
     python("-m", "training", "import", str(saved / "old.keras"), "--name", "old", "--publish", cwd=tmp_path)
     printed = python("-m", "app", "models", cwd=tmp_path)
     assert "measured  nothing here; it was imported" in printed
 
 
-def test_the_page_does_what_it_says(tmp_path):
+def test_the_commands_of_the_page_work(tmp_path):
     """Its Python and its commands, in order, in an empty folder."""
     for block in code("python", PAGE):
         python("-W", "ignore", "-c", block, cwd=tmp_path)
@@ -112,6 +111,6 @@ def test_the_page_does_what_it_says(tmp_path):
         else:
             assert line[:2] == ["python", "-m"]
             printed = python(*line[1:], cwd=tmp_path)
-        wanted = re.sub(r"\d[\d.e-]*", "#", step.output)
-        assert re.sub(r"\d[\d.e-]*", "#", printed.strip()) == wanted
+        expected = re.sub(r"\d[\d.e-]*", "#", step.output)
+        assert re.sub(r"\d[\d.e-]*", "#", printed.strip()) == expected
     assert service.stop() == 0

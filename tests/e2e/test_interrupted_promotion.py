@@ -9,7 +9,10 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.e2e.test_follow import answers, command, entry, publish
+from tests.support.commands import command
+from tests.support.http_requests import answers
+from tests.support.model_state import entry
+from tests.support.models_directory import publish
 from tests.support.mounts import needs_mount, on_small_disk, seen_by
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_models import write_brightness_model
@@ -61,7 +64,7 @@ def fill(models):
 @needs_mount
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("call", "body"), [("promote", {"version": 1}), ("rollback", {})])
-def test_a_route_on_a_full_disk_changes_nothing_and_says_so(models, workers, call, body):
+def test_a_route_on_a_full_disk_changes_nothing_and_reports_it(models, workers, call, body):
     service = Service(models, "--workers", str(workers), through=on_small_disk(models, size="1m"))
     asked = Workers(service, workers)
     there = seen_by(service.process.pid, models)
@@ -84,7 +87,7 @@ def test_a_route_on_a_full_disk_changes_nothing_and_says_so(models, workers, cal
 
 @needs_mount
 @pytest.mark.parametrize("arguments", [("promote", "brightness", "1"), ("rollback", "brightness")])
-def test_a_command_on_a_full_disk_changes_nothing_and_says_so(models, arguments):
+def test_a_command_on_a_full_disk_changes_nothing_and_reports_it(models, arguments):
     python = f'"{sys.executable}" -m app {" ".join(arguments)} --models-dir "{models}"'
     script = f"""
         cat /dev/zero > "{models}/fill" 2> /dev/null
@@ -131,7 +134,7 @@ def test_a_full_disk_costs_what_is_kept_of_serving_json_and_nothing_that_serves(
 
 @pytest.fixture
 def stuck(tmp_path):
-    """Variables of a process that gets stuck in the middle of writing serving.json, and the file that says it is."""
+    """Environment of a process that blocks in the middle of writing serving.json, and the file that it creates then."""
     (tmp_path / "sitecustomize.py").write_text(STUCK)
     path = tmp_path / "stuck"
     return {"PYTHONPATH": str(tmp_path), "STUCK": str(path)}, path
@@ -150,7 +153,7 @@ def test_a_command_killed_in_the_middle_of_writing_leaves_the_old_file_whole(sta
     assert process.wait(30) == -signal.SIGKILL
     assert read_policy(models) == POLICY
     half = [name for name in hidden(models) if name.startswith(".serving.json.")]
-    assert len(half) == 1  # is nobody's, and in nobody's way
+    assert len(half) == 1  # an unused temporary file without effect
     assert answers(service) == "2"
     assert command("promote", "brightness", "1", models=models)[0] == 0
     wait_until(lambda: answers(service) == "1")

@@ -1,4 +1,4 @@
-"""Answers much larger than their requests, and clients that ask faster than they read."""
+"""Answers much larger than their requests, and clients that send faster than they read."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_attacks import MOST_SILENCE_S, longest_silence, resident_mb
-from tests.e2e.test_connections import Line
+from tests.support.bare_connection import Line
+from tests.support.memory import resident_mb
+from tests.support.responsiveness import MOST_SILENCE_S, longest_silence
 from tests.support.service import ROOT, Service, running, wait_until
 
 NEXT_WORD = "shakespeare-next-word-lstm"
@@ -48,26 +49,26 @@ def infer(service, document):
 
 
 @pytest.mark.parametrize(
-    ("rows", "output", "says"),
+    ("rows", "output", "message"),
     [
         (4_096, {}, "the answer to 4096 instances would hold 65519616 bytes of numbers; at most 16777216 are sent"),
         (512, {"classification": WORDS}, "512 instances with the best 3999 classes each make 2047488 classes; at most"),
     ],
 )
-def test_an_answer_that_is_too_large_is_refused(service, rows, output, says):
+def test_an_answer_that_is_too_large_is_refused(service, rows, output, message):
     reply = infer(service, request(rows, **output))
     assert reply.status_code == 413
-    assert says in reply.json()["error"]
+    assert message in reply.json()["error"]
     port = int(re.search(r"gRPC listens on \S+:(\d+)", service.log)[1])
     with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
         ids = triton.InferInput("token_ids", [rows, 1], "INT32")
         ids.set_data_from_numpy(np.ones((rows, 1), np.int32))
         wanted = triton.InferRequestedOutput("probabilities", class_count=output.get("classification", 0))
-        with pytest.raises(InferenceServerException, match=re.escape(says)):
+        with pytest.raises(InferenceServerException, match=re.escape(message)):
             client.infer(NEXT_WORD, [ids], outputs=[wanted])
 
 
-def test_large_answers_are_exact_and_hold_up_nobody(service):
+def test_large_answers_are_exact_and_do_not_delay_others(service):
     expected = infer(service, request(1)).json()["outputs"][0]["data"]
     with longest_silence(service) as waits:
         whole = infer(service, request(1_000)).json()["outputs"][0]
@@ -83,7 +84,7 @@ def test_large_answers_are_exact_and_hold_up_nobody(service):
     assert len(set(classes["data"])) == WORDS
 
 
-def test_replies_that_nobody_reads_share_one_room_and_are_given_up(service):
+def test_unread_replies_share_one_memory_limit_and_their_connections_are_aborted(service):
     before, others = resident_mb(service), open_sockets(service)
     document = json.dumps(request(1_000, binary_data=True)).encode()  # 16 MB for 2 KB
     head = (

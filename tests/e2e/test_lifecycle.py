@@ -46,7 +46,7 @@ def test_one_flipped_weight_is_refused_by_the_golden_gate_and_the_older_version_
     assert states["1"] == ("AVAILABLE", "")
     assert states["2"][0] == "END"
     assert "differs from Keras by" in states["2"][1]
-    service.says("version 2 refused: golden row")
+    service.wait_for_log("version 2 refused: golden row")
     assert service.client.post("/v1/models/brightness:predict", json=GOOD).status_code == 200
     reply = service.client.post("/v1/models/brightness/versions/2:predict", json=GOOD)
     assert reply.status_code == 503
@@ -189,16 +189,16 @@ def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_
 
     clients = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
-    service.says("still runs a batch")
+    service.wait_for_log("still runs a batch")
     for client in clients:
         client.join()
     gone = "model 'slow' version 1 was unloaded before this request was answered; try again"
     assert {"error": gone} in [reply.json() for reply in replies]  # the others may have come a moment later
     assert service.client.post("/v2/repository/models/slow/load").status_code == 200
     clients += ask_thrice()
-    began = time.monotonic()
+    started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - started < 15
     for client in clients:
         client.join()
     assert [reply.status_code for reply in replies] == [503] * 6

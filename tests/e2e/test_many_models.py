@@ -9,7 +9,7 @@ import pytest
 import tritonclient.grpc
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import write_graph
+from tests.support.bare_models import write_graph
 from tests.support.service import wait_until
 
 MIB = 2**20
@@ -17,7 +17,7 @@ FACTORS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 
 
 def write_weighty(models, name, *, version=1, mib=3, factor=None):
-    """A version that multiplies by ``factor`` and holds as many MiB of weights: it takes 2 * mib + 4 MiB."""
+    """A version that multiplies by ``factor`` and has ``mib`` MiB of weights: it takes 2 * mib + 4 MiB."""
     factor = FACTORS.get(name, 1.0) if factor is None else factor
     weights = np.full(mib * MIB // 4, factor, np.float32)
     nodes = [
@@ -94,7 +94,7 @@ def test_grpc_requests_load_a_model(models, start):
     assert loaded(service) == {"a", "b"}
 
 
-def test_what_does_not_exist_is_404_and_loads_nothing_else(models, start):
+def test_a_missing_model_is_404_and_loads_no_other(models, start):
     service = start(models, "--load-models", "on-request")
     assert predict(service, "nobody").status_code == 404
     assert service.client.get("/v2/models/a/versions/7/ready").status_code == 404
@@ -102,7 +102,7 @@ def test_what_does_not_exist_is_404_and_loads_nothing_else(models, start):
     assert predict(service, "a", version=7).status_code == 404
 
 
-def test_a_model_that_does_not_load_says_why_and_is_not_tried_with_every_request(models, start):
+def test_a_model_that_does_not_load_reports_the_reason_and_is_not_retried_with_every_request(models, start):
     (models / "a" / "1" / "model.onnx").write_bytes(b"not a graph")
     service = start(models, "--load-models", "on-request")
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_the_models_that_were_least_recently_used_make_room(models, start):
     answer(service, "a")
     answer(service, "c")
     assert loaded(service) == {"a", "c"}
-    service.says("model b is unloaded: model c needs about 11 MiB")
+    service.wait_for_log("model b is unloaded: model c needs about 11 MiB")
     answer(service, "b")
     assert loaded(service) == {"b", "c"}
 

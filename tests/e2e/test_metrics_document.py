@@ -5,8 +5,8 @@ import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.test_rollout import image
 from tests.support.gpus import WITH_GPUS
+from tests.support.http_requests import image
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import write_brightness_model
 

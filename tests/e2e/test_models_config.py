@@ -6,49 +6,22 @@ import sys
 
 import pytest
 
-from tests.e2e.test_bare_models import bare
-from tests.support.service import ROOT, Service, own_environment, starting, wait_until
-from tests.support.tiny_models import write_brightness_model, write_rule_model
+from tests.support.bare_models import bare
+from tests.support.named_models import LABELS, NamedService, config, default, write_store
+from tests.support.service import ROOT, own_environment, start_fixture, wait_until
+from tests.support.tiny_models import write_brightness_model
 
-
-class NamedService(Service):
-    """A service without a models directory of its own; ``models`` is that of the process, which is not served."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(None, *arguments, **options)
-
-
-@pytest.fixture
-def start():
-    yield from starting(NamedService)
+start = start_fixture(NamedService)
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Three versions of a model outside of any models directory."""
-    written = write_rule_model(tmp_path / "source")
-    for version in (1, 2, 3):
-        bare(tmp_path / "store", written, name="numbers", version=version)
-    return tmp_path / "store" / "numbers"
-
-
-def config(store, *, name="rule", more=""):
-    return (
-        f'model_config_list {{ config {{ name: "{name}" base_path: "{store}" model_platform: "tensorflow" {more} }} }}'
-    )
-
-
-LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
+    return write_store(tmp_path, versions=(1, 2, 3))
 
 
 def ask(service, path="rule"):
     reply = service.client.post(f"/v1/models/{path}:predict", json={"instances": [[1]]})
     return reply.json().get("predictions", reply.status_code)
-
-
-def default(service, name="rule"):
-    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]}
-    return service.client.post(f"/v2/models/{name}/infer", json=document).json()["model_version"]
 
 
 def test_names_policies_and_labels_are_followed(store, tmp_path, start):
@@ -70,7 +43,7 @@ def test_a_changed_file_is_followed(store, tmp_path, start):
     file.write_text(config(store, more="model_version_policy { specific { versions: 2 } }"))
     wait_until(lambda: default(service) == "2")
     file.write_text("nonsense")
-    service.says("the last valid list of models stays in effect")
+    service.wait_for_log("the last valid list of models stays in effect")
     assert default(service) == "2"
     text = config(store, more=LABELS)
     file.write_text(text[: text.rindex("}")] + f' config {{ name: "again" base_path: "{store}" }} }}')
@@ -115,7 +88,7 @@ def test_a_models_directory_that_is_given_counts_as_well(store, tmp_path, start)
     service = start("--model-config-file", str(file), "--models-dir", str(tmp_path / "models"))
     assert sorted(service.client.get("/v1/models").json()["models"]) == ["brightness", "rule"]
     assert ask(service) == [[1]]
-    service.says(f"model rule: {store} counts, and {tmp_path / 'models' / 'rule'} does not")
+    service.wait_for_log(f"model rule: {store} counts, and {tmp_path / 'models' / 'rule'} does not")
 
 
 def test_one_model_is_named_on_the_command_line(store, start):
@@ -127,7 +100,7 @@ def test_one_model_is_named_on_the_command_line(store, start):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--model-name", "a"], "--model-name and --model-base-path belong together; give both"),
         (["--model-base-path", "/tmp"], "--model-name and --model-base-path belong together; give both"),
@@ -144,9 +117,9 @@ def test_one_model_is_named_on_the_command_line(store, start):
         ),
     ],
 )
-def test_a_mistake_ends_the_start_with_one_sentence(arguments, says):
+def test_a_mistake_ends_the_start_with_one_sentence(arguments, message):
     command = [sys.executable, "-m", "app", "serve", "--port", "0", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=own_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert says in re.sub(r"\s+", " ", done.stderr)
+    assert message in re.sub(r"\s+", " ", done.stderr)
     assert "Traceback" not in done.stderr

@@ -42,7 +42,7 @@ def service(tmp_path_factory):
     more = f'  config {{ name: "brightness" base_path: "{store / "brightness"}" }}\n}}'
     (store / "models.config").write_text(text.rstrip().removesuffix("}") + more)
     service = Service(None, "--model-config-file", str(store / "models.config"), wait_ready=False)
-    service.says("ready: 2 of 2 models serve", within_s=PATIENCE_S)
+    service.wait_for_log("ready: 2 of 2 models serve", within_s=PATIENCE_S)
     yield from running(service)
 
 

@@ -111,11 +111,11 @@ def test_an_id_beyond_the_vocabulary_is_refused(client):
 def test_metadata_states_the_signature(client, model, inputs, outputs):
     document = client.get(f"/v1/models/{model}/metadata").json()
     signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
-    for part, wanted in (("inputs", inputs), ("outputs", outputs)):
+    for part, expected in (("inputs", inputs), ("outputs", outputs)):
         assert {
             name: (tensor["dtype"], [dim["size"] for dim in tensor["tensor_shape"]["dim"]])
             for name, tensor in signature[part].items()
-        } == wanted
+        } == expected
 
 
 def test_numbers_in_numbers_out(client):
@@ -178,7 +178,7 @@ def test_predict_prints_the_next_words(models, tmp_path):
     assert (code, text.split()) == (0, ["0.6364", "the"])
 
 
-def test_predict_says_that_numbers_are_not_text(models):
+def test_predict_refuses_numbers_as_text(models):
     code, text, error = run("predict", "rule", "10", "--models-dir", models)
     assert (code, text) == (2, "")
     assert error == "error: model 'rule' takes no images; it takes tensors: 'x' (float32 of shape (1,))\n"

@@ -1,4 +1,4 @@
-"""A model that is asked for more than it can answer: refused at once and for good reason, others not held up."""
+"""A model with more requests than it can answer: some are refused immediately, other models are not delayed."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ def service(tmp_path):
 
 
 def flood(service, count, *, path=SLOW, document=None):
-    """So many requests at once, each over a connection of its own: status codes and documents."""
+    """Status codes and documents of simultaneous requests, each over its own connection."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: service.client.post(path, json=document or BUSY), range(count)))
 
@@ -113,9 +113,9 @@ def test_another_model_is_answered_soon_while_one_is_flooded(service):
             wait_until(lambda: service.metric("atelier_requests_total", model="slow", code="429") > 20)
             waits = []
             for _ in range(50):
-                began = time.monotonic()
+                started = time.monotonic()
                 assert service.client.post(path, json=rows).status_code == 200
-                waits.append(time.monotonic() - began)
+                waits.append(time.monotonic() - started)
         finally:
             ended.set()
     # One batch of the slow model takes longer than that.

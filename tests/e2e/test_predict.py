@@ -76,7 +76,7 @@ def test_raw_bytes_of_several_rows(tiny):
 
 
 def test_a_request_larger_than_a_batch_is_split_and_rejoined_in_order(tiny):
-    many = np.random.default_rng(3).integers(0, 256, (61, SIDE, SIDE), dtype=np.uint8)  # batches hold 8
+    many = np.random.default_rng(3).integers(0, 256, (61, SIDE, SIDE), dtype=np.uint8)  # a batch has at most 8
     reply = tiny.post("/v1/models/brightness:predict", content=many.tobytes(), headers=OCTETS)
     np.testing.assert_allclose(predictions(reply), expected(many), atol=1e-6)
 
@@ -109,7 +109,7 @@ def test_a_chunked_body(tiny):
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", None])
-def test_json_is_json_whatever_the_client_calls_it(tiny, content_type):
+def test_json_is_accepted_with_every_content_type(tiny, content_type):
     headers = {"content-type": content_type} if content_type else {}
     reply = tiny.post("/v1/models/fragile:predict", content=b'{"instances": [3]}', headers=headers)
     assert reply.json() == {"predictions": [[9.0]]}
@@ -185,7 +185,7 @@ def test_curl_data_binary_of_an_image_without_a_type(tiny):
     assert reply.json()["results"][0][0][0] == "bright"
 
 
-def test_the_reply_says_where_the_time_went(tiny):
+def test_the_reply_reports_the_time_of_each_phase(tiny):
     reply = tiny.post("/v1/models/fragile:predict", json={"instances": [3]})
     stages = [part.split(";")[0].strip() for part in reply.headers["server-timing"].split(",")]
     assert stages == ["read", "decode", "queue", "compute", "encode"]

@@ -34,7 +34,7 @@ def keyless(models):
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_a_proxy_that_says_nothing_cannot_be_told_from_a_caller_of_this_machine(keyless, tmp_path, name):
+def test_a_proxy_without_forwarded_headers_looks_like_a_local_caller(keyless, tmp_path, name):
     """The reason for --admin off and --admin-bind. HAProxy hands on the client's Host, nginx names the service's."""
     proxy, _ = PROXIES[name]
     with proxy(tmp_path, keyless.url) as url:
@@ -55,7 +55,7 @@ def test_a_proxy_that_names_its_client_is_refused_on_admin_routes(keyless, tmp_p
 
 
 @pytest.mark.parametrize("flags", [("--admin", "off"), ("--admin-bind", "127.0.0.1:0")], ids=["off", "bind"])
-def test_admin_off_and_a_listener_of_their_own_close_the_admin_routes_behind_any_proxy(models, tmp_path, start, flags):
+def test_admin_off_and_a_separate_listener_close_the_admin_routes_behind_any_proxy(models, tmp_path, start, flags):
     service = start(models, *flags)
     for name, (proxy, _) in PROXIES.items():
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""Triton's model repository extension: index, load, unload; and who may call it."""
+"""Triton's model repository extension: index, load, unload; and access to it."""
 
 import shutil
 import threading
@@ -9,10 +9,11 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_v2_http import PIXELS, expected, pixels
 from tests.support.images import png
 from tests.support.service import Service, address_of_this_machine, start_uvicorn
+from tests.support.tiny_inputs import PIXELS, expected
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_words_model
+from tests.support.triton_http import pixels
 
 KEY = "s3cret"
 
@@ -79,7 +80,7 @@ def test_the_index_of_ready_models_only(client, service):
     assert [entry["name"] for entry in reply.json()] == ["words"]
 
 
-def test_load_takes_a_version_that_was_published_meanwhile_and_retires_the_old_one(client, service, models):
+def test_load_loads_a_newly_published_version_and_retires_the_old_one(client, service, models):
     write_brightness_model(models, version=2, bias=50.0)
     assert serving_version(service) == ["1"]
     entry = {"name": "brightness", "version": "2", "state": "UNAVAILABLE", "reason": "not loaded"}
@@ -90,7 +91,7 @@ def test_load_takes_a_version_that_was_published_meanwhile_and_retires_the_old_o
     assert not client.is_model_ready("brightness", "1")
 
 
-def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, service, models):
+def test_load_of_a_refused_version_reports_the_reason_and_the_old_one_keeps_serving(client, service, models):
     flip_one_weight(write_brightness_model(models, version=2), "weights")
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("brightness")
@@ -98,7 +99,7 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
     assert caught.value.message().startswith("model 'brightness' version 2 refused: golden row ")
     assert caught.value.message().endswith("; version 1 continues to serve")
     assert serving_version(service) == ["1"]
-    # Where nothing served before, the older one is loaded instead.
+    # If no version served before, the older one is loaded instead.
     client.unload_model("brightness")
     with pytest.raises(InferenceServerException, match=r"version 2 refused: .*; version 1 serves instead$"):
         client.load_model("brightness")
@@ -108,7 +109,7 @@ def test_load_of_a_refused_version_says_why_and_the_old_one_goes_on(client, serv
         client.load_model("brightness")
 
 
-def test_which_version_answers_requests_that_name_none_can_be_asked(client, service, models):
+def test_the_default_version_can_be_queried(client, service, models):
     def model():
         return service.client.get("/v2/repository/models/brightness").json()
 
@@ -262,7 +263,7 @@ def test_a_refused_version_that_was_removed_is_forgotten(client, service, models
     assert 'version="2",state' not in service.client.get("/metrics").text
 
 
-def test_a_policy_that_names_only_missing_versions_says_so_and_what_serves_goes_on(client, service, models):
+def test_a_policy_of_missing_versions_only_is_reported_and_the_loaded_version_keeps_serving(client, service, models):
     policy = models / "brightness" / "serving.json"
     policy.write_text('{"version_policy": {"specific": {"versions": [7]}}}')
     with pytest.raises(InferenceServerException) as caught:
@@ -354,7 +355,7 @@ def test_changed_batching_takes_effect_with_load_and_no_request_is_lost(client, 
         ("{", "not JSON: "),
     ],
 )
-def test_a_mistake_in_serving_json_is_said_in_words(client, models, policy, error):
+def test_a_mistake_in_serving_json_is_reported_in_words(client, models, policy, error):
     path = models / "brightness" / "serving.json"
     path.write_text(policy)
     with pytest.raises(InferenceServerException) as caught:
@@ -374,13 +375,13 @@ def test_admin_routes_are_closed_beyond_this_machine_without_a_key(models):
             )
         assert service.client.post("/v2/repository/index").status_code == 200
         assert service.client.get("/v2/models/words/ready").status_code == 200
-        service.says("load, unload, promote and rollback are closed: 0.0.0.0 is not this machine alone")
+        service.wait_for_log("load, unload, promote and rollback are closed: 0.0.0.0 is not this machine alone")
     finally:
         assert service.stop() == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_with_a_key_admin_routes_ask_for_it_everywhere(models, monkeypatch, host):
+def test_with_a_key_admin_routes_require_it_from_every_host(models, monkeypatch, host):
     service = Service(models, "--host", host, environment={"ATELIER_ADMIN_KEY": KEY})
     client = triton.InferenceServerClient(service.url.removeprefix("http://"))
     try:

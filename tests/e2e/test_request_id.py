@@ -1,4 +1,4 @@
-"""The name of a request in its reply and in the logs, the access log, and what probes ask."""
+"""Request ids in replies and logs, the access log, and health probes."""
 
 import json
 import re
@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from app.edge.grpc.health import HealthCheckRequest, HealthCheckResponse
-from tests.e2e.test_connections import Line, head
-from tests.e2e.test_grpc import GrpcService
+from tests.support.bare_connection import Line, head
+from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model, write_verse_model
 
@@ -63,7 +63,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_reply_has_the_requests_id_or_one_of_its_own(service, route):
+def test_a_reply_has_the_requests_id_or_a_new_one(service, route):
     ask = ROUTES[route]
     assert ask(service.client, {NAME: f"mine {route}~"}).headers.get_list(NAME) == [f"mine {route}~"]
     made = [ask(service.client, {}).headers[NAME] for _ in range(2)]
@@ -91,7 +91,7 @@ def test_a_failure_and_a_refusal_are_logged_with_it(service):
     wait_until(lambda: lines(service, logger="atelier.edge", request_id="refusal-1"))
 
 
-def test_the_access_log_says_who_asked_what_and_how_it_went(service):
+def test_the_access_log_has_client_request_and_status(service):
     service.client.post(PREDICT, content=IMAGE, headers={**OCTETS, NAME: "line-1"})
     line = logged(service, request_id="line-1")
     assert line["client"].startswith("127.0.0.1:")
@@ -129,17 +129,17 @@ def test_errors_alone_or_a_share_can_be_logged_and_nothing_is_by_default(models,
         for _ in range(100):
             assert service.client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200
         service.client.post(PREDICT, content=b"", headers={NAME: "the last"})
-    errors.says("code=400", also='request_id="the last"')
+    errors.wait_for_log("code=400", also='request_id="the last"')
     assert "code=200" not in errors.log
     wait_until(lambda: 0 < share.log.count("code=200") < 80)
     assert "the last" not in silent.log
     assert "protocol=" not in silent.log
 
 
-def test_a_line_in_the_log_stays_one_whatever_a_path_holds(models, start):
+def test_a_log_entry_stays_one_line_with_any_characters_in_the_path(models, start):
     service = start(models, "--access-log", "all")
     service.client.get("/a%0Acode=200%20b")
-    service.says(r'path="/a\ncode=200 b"')
+    service.wait_for_log(r'path="/a\ncode=200 b"')
 
 
 def test_an_invalid_access_log_is_refused_in_words(models):
@@ -168,7 +168,7 @@ def health(service, method, request):
     return call(HealthCheckRequest(service=request))
 
 
-def test_grpc_health_tells_what_ready_tells(service):
+def test_grpc_health_reports_the_same_state_as_ready(service):
     for name in ("", "inference.GRPCInferenceService"):
         assert health(service, "Check", name).status == 1
     with pytest.raises(grpc.RpcError) as refused:
@@ -179,7 +179,7 @@ def test_grpc_health_tells_what_ready_tells(service):
     watched.cancel()
 
 
-def test_who_watches_grpc_health_hears_of_changes_and_holds_up_no_end(tmp_path):
+def test_watchers_of_grpc_health_are_notified_of_changes_and_do_not_delay_the_shutdown(tmp_path):
     write_brightness_model(tmp_path)
     service = GrpcService(tmp_path, "--drain-delay-s", "1")
     seen = []

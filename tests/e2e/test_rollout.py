@@ -11,11 +11,12 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_follow import answers, command, entry, publish, serving
+from tests.support.commands import command
+from tests.support.http_requests import RANDOM, answers, ask, image
+from tests.support.model_state import entry, serving, shadow
+from tests.support.models_directory import publish, write_policy
 from tests.support.service import wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model
-
-RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -25,32 +26,11 @@ def models(tmp_path):
     return directory
 
 
-def write_policy(models, rollout, *, name="brightness", **labels):
-    policy = {"version_labels": labels or {"stable": 1, "canary": 2}, "rollout": rollout}
-    (models / name / "serving.json").write_text(json.dumps(policy))
-
-
 def read_policy(models, name="brightness"):
     return json.loads((models / name / "serving.json").read_text())
 
 
-def image(level=None):
-    """One random image as a V2 request; of one grey if ``level`` says which."""
-    pixels = RANDOM.integers(0, 256, SIDE * SIDE) if level is None else np.full(SIDE * SIDE, level)
-    data = pixels.tolist()
-    return {"inputs": [{"name": "pixels", "shape": [1, SIDE, SIDE], "datatype": "UINT8", "data": data}]}
-
-
-def ask(client, body=None, headers=None, model="brightness"):
-    reply = client.post(f"/v2/models/{model}/infer", json=body or image(), headers=headers)
-    return reply.json().get("model_version") if reply.status_code == 200 else reply.status_code
-
-
-def shadow(service, name="brightness"):
-    return service.client.get(f"/v2/models/{name}/shadow").json()
-
-
-def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, models):
+def test_a_percentage_of_the_requests_goes_to_the_canary_by_their_content(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 20}})
     service = start(models)
@@ -61,7 +41,7 @@ def test_a_share_of_the_requests_goes_to_the_canary_by_what_they_ask(start, mode
     with httpx.Client(base_url=service.url) as other:
         assert [ask(other, body) for body in bodies] == first
     assert shadow(service)["requests"] == {"count": 2 * first.count("2"), "errors": 0}
-    # Who names a version or a label gets it.
+    # A request with a version or a label gets that version.
     for place, version in (("/versions/1", "1"), ("/versions/2", "2")):
         reply = service.client.post(f"/v2/models/brightness{place}/infer", json=bodies[0])
         assert reply.json()["model_version"] == version
@@ -104,7 +84,7 @@ def test_large_bodies_and_other_protocols_are_split_too(start, models):
     assert shadow(service)["requests"] == {"count": 3, "errors": 0}
 
 
-def test_copies_are_compared_and_nobody_notices(start, models):
+def test_copies_are_compared_without_effect_on_clients(start, models):
     publish(models, 2)  # only what is brighter by 50 grey values is bright
     write_policy(models, {"shadow": {}})
     service = start(models)
@@ -162,7 +142,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     found = shadow(service)
     assert found["state"] == "halted"
     assert found["reason"].endswith(reason)
-    service.says("model brightness: the canary is halted: ")
+    service.wait_for_log("model brightness: the canary is halted: ")
     assert service.metric("atelier_canary_halted", model="brightness", version="2") == 1
     assert entry(service, 2)["state"] == "READY"
     assert service.stop() == 0
@@ -170,7 +150,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
     again = start(models)
     assert {ask(again.client) for _ in range(40)} == {"1"}
     assert shadow(again)["reason"].endswith(reason)
-    # Whoever promotes a version begins anew.
+    # A promotion resets the canary.
     assert command("promote", "brightness", "1", models=models)[0] == 0
     wait_until(lambda: "2" in {ask(again.client) for _ in range(20)})
     assert "halted" not in read_policy(models)["rollout"]
@@ -194,7 +174,7 @@ def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it
     assert (shadow(service)["canary"], shadow(service)["state"]) == ("3", "running")
 
 
-def test_a_canary_that_turns_bad_late_is_halted_soon_and_removing_the_halt_begins_anew(start, models):
+def test_a_canary_that_fails_late_is_halted_soon_and_removing_the_halt_restarts_it(start, models):
     publish(models, 2)  # 150 is bright for version 1 and dark for version 2
     rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.5, "min_requests": 10}}
     write_policy(models, rollout)
@@ -255,7 +235,7 @@ def test_a_promoted_canary_leaves_no_canary(start, models):
 
 @contextmanager
 def asking(service, *, users=3):
-    """Users ask random questions all the time; yields (user, version or status code) of each answer."""
+    """Users send random requests continuously; yields (user, version or status code) of each answer."""
     got, done = [], threading.Event()
 
     def run(user):
@@ -291,7 +271,7 @@ def upload(service, path, document):
         yield finish
 
 
-def test_while_versions_are_loaded_anew_nobody_is_refused_and_every_user_keeps_a_version(start, models):
+def test_while_versions_are_loaded_again_no_request_is_refused_and_every_user_keeps_a_version(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 50, "sticky_header": "x-user"}})
     service = start(models, "--watch", "off")
@@ -313,7 +293,7 @@ def test_requests_that_still_arrive_delay_no_promotion_and_are_answered_by_the_v
         upload(service, "/v1/models/brightness/labels/stable:predict", pixels) as stable,
         upload(service, "/v2/models/brightness/infer", image()) as not_chosen,
     ):
-        for _ in range(20):  # by then both have begun
+        for _ in range(20):  # both have started before the last one
             ask(service.client)
         promoted = service.client.post("/v2/repository/models/brightness/promote", json={"version": 2})
         assert promoted.status_code == 200
@@ -339,7 +319,7 @@ def test_shares_can_be_changed_while_requests_run(start, models):
 def test_a_canary_that_does_not_load_changes_nothing(start, models):
     write_policy(models, {"canary": {"percent": 100}, "shadow": {}})
     service = start(models)
-    service.says("label 'canary' names version 2, which does not serve")
+    service.wait_for_log("label 'canary' names version 2, which does not serve")
     assert answers(service) == "1"
     assert service.client.get("/v2/models/brightness/shadow").status_code == 404
     assert service.client.get("/v2/models/nope/shadow").status_code == 404
@@ -359,7 +339,7 @@ def test_a_canary_that_does_not_load_changes_nothing(start, models):
         ),
     ],
 )
-def test_mistakes_in_the_policy_are_said_in_words(start, models, policy, error):
+def test_mistakes_in_the_policy_are_reported_in_words(start, models, policy, error):
     service = start(models)
     path = models / "brightness" / "serving.json"
     path.write_text(json.dumps(policy))

@@ -1,4 +1,4 @@
-"""A running service serves SavedModels by TensorFlow where it is asked to, and changes without losing a request."""
+"""A service runs SavedModels with TensorFlow if configured, and changes the backend without losing a request."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def labels(service, name):
 
 @contextmanager
 def under_load(service, name):
-    """Two clients ask all the time; yields the list of (status code, best label) of their answers."""
+    """Two clients send requests continuously; yields the list of (status code, best label) of their answers."""
     sample = Golden.read(ROOT / "models" / name / "1").raw[0]
     answers, done = [], threading.Event()
 
@@ -113,7 +113,7 @@ def test_the_service_s_default_is_for_models_that_name_no_backend(models):
     finally:
         assert service.stop() == 0
     assert not is_running(worker)
-    service.says("TensorFlow")
+    service.wait_for_log("TensorFlow")
     assert "absl" not in service.log
 
 
@@ -130,7 +130,7 @@ def test_a_version_whose_process_is_stopped_is_replaced(models):
         assert service.stop() == 0
 
 
-def test_a_version_with_one_format_is_run_by_its_backend_whatever_the_default_is(models):
+def test_a_version_with_one_format_is_run_by_its_backend_with_any_default(models):
     (models / TEXTS / "1" / "model.onnx").unlink()
     shutil.rmtree(models / IMAGES / "1" / "variables")
     (models / IMAGES / "1" / "saved_model.pb").unlink()
@@ -174,7 +174,7 @@ def test_only_the_batch_fails_in_which_a_process_hangs(models):
         assert service.stop() == 0
 
 
-def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_says_what_to_install(models, tmp_path):
+def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_names_what_to_install(models, tmp_path):
     stand_in = tmp_path / ".without-tensorflow"
     stand_in.mkdir()
     (stand_in / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
@@ -199,7 +199,7 @@ def test_a_backend_that_does_not_exist_and_a_version_without_savedmodel_are_refu
     service = Service(tmp_path, wait_ready=False)
     try:
         wait_until(lambda: "no model version could be loaded" in service.log)
-        service.says("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
-        service.says("other/1/saved_model.pb: the file does not exist")
+        service.wait_for_log("backend is 'tensorrt': Input should be 'onnx' or 'savedmodel'")
+        service.wait_for_log("other/1/saved_model.pb: the file does not exist")
     finally:
         assert service.stop() == 0

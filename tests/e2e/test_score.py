@@ -297,7 +297,7 @@ def test_a_run_does_not_continue_with_other_inputs_or_options(models, tmp_path):
     assert second["label"] == "negative"
 
 
-def test_without_pyarrow_parquet_says_what_to_install_and_the_others_work(models, tmp_path):
+def test_without_pyarrow_parquet_names_what_to_install_and_the_other_formats_work(models, tmp_path):
     stand_in = tmp_path / ".without"
     stand_in.mkdir()
     (stand_in / "pyarrow.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\")")
@@ -311,7 +311,7 @@ def test_without_pyarrow_parquet_says_what_to_install_and_the_others_work(models
     run("words", "t.txt", "--output", "o.csv", *place, cwd=tmp_path, PYTHONPATH=path)
 
 
-def test_a_service_that_does_not_answer_or_is_no_service(tmp_path, service):
+def test_a_service_that_does_not_answer_or_is_not_a_service(tmp_path, service):
     (tmp_path / "t.txt").write_text("good\n")
     end = ("words", "t.txt", "--output", "o.csv")
     assert "does not answer" in run(*end, "--url", "http://127.0.0.1:9", cwd=tmp_path, code=2)
@@ -319,7 +319,7 @@ def test_a_service_that_does_not_answer_or_is_no_service(tmp_path, service):
     assert "version 7" in run(*end, "--url", service.url, "--version", "7", cwd=tmp_path, code=2)
 
 
-def test_the_page_does_what_it_says(tmp_path):
+def test_the_commands_of_the_page_work(tmp_path):
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     steps = commands(ROOT / "docs/how-to/score-files.md")
@@ -359,6 +359,6 @@ class TestParquet:
         score("brightness", "in.parquet", "--output", "out.parquet")
         assert parquet.read_table(tmp_path / "out.parquet")["label"].to_pylist() == ["dark", "bright"]
 
-    def test_a_file_that_is_no_parquet(self, score, tmp_path):
+    def test_a_file_that_is_not_parquet(self, score, tmp_path):
         (tmp_path / "in.parquet").write_bytes(b"no parquet")
         assert "is not a readable Parquet file" in score("words", "in.parquet", "--output", "o.csv", code=2)

@@ -12,7 +12,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.test_grpc import GrpcService
+from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, address_of_this_machine, running
 from tests.support.tiny_models import write_rule_model, write_types_model
 
@@ -68,11 +68,11 @@ def test_inputs_and_outputs_in_memory(client, memory):
     memory.buf[16:24] = np.array([1, 2.5], np.float32).tobytes()
     client.register_system_shared_memory("all", memory.name, 4_096)
     client.register_system_shared_memory("answers", memory.name, 64, offset=1_024)
-    wanted = triton.InferRequestedOutput("values")
-    wanted.set_shared_memory("answers", 8, 8)
+    expected = triton.InferRequestedOutput("values")
+    expected.set_shared_memory("answers", 8, 8)
     for _ in range(2):  # the second one finds the request's head in the cache
         memory.buf[1_032:1_040] = bytes(8)
-        answer = client.infer("rule", [rule_request("all", offset=16)], outputs=[wanted])
+        answer = client.infer("rule", [rule_request("all", offset=16)], outputs=[expected])
         assert np.frombuffer(memory.buf[1_032:1_040], np.float32).tolist() == [1, 4]
     assert answer.get_output("values")["parameters"] == {
         "shared_memory_region": "answers",
@@ -204,9 +204,9 @@ def test_inputs_and_outputs_in_memory_over_grpc(over_grpc, memory):
     shared.set_shared_memory("all", 8, 8)
     sent = triton_grpc.InferInput("in_string", [1, 2], "BYTES")
     sent.set_data_from_numpy(np.array([[b"a", b"bc"]], object))
-    wanted = [triton_grpc.InferRequestedOutput("out_float32"), triton_grpc.InferRequestedOutput("out_string")]
-    wanted[0].set_shared_memory("all", 8, 1_000)
-    answer = over_grpc.infer("types", [shared, sent], outputs=wanted)
+    expected = [triton_grpc.InferRequestedOutput("out_float32"), triton_grpc.InferRequestedOutput("out_string")]
+    expected[0].set_shared_memory("all", 8, 1_000)
+    answer = over_grpc.infer("types", [shared, sent], outputs=expected)
     assert bytes(memory.buf[1_000:1_008]) == numbers.tobytes()
     assert answer.as_numpy("out_string").tolist() == [[b"a", b"bc"]]
     parameters = answer.get_output("out_float32").parameters
@@ -223,14 +223,14 @@ def test_inputs_and_outputs_in_memory_over_grpc(over_grpc, memory):
 def test_a_region_that_is_not_there_is_not_found_over_grpc(over_grpc, what):
     given = triton_grpc.InferInput("x", [1, 1], "FP32")
     given.set_data_from_numpy(np.zeros((1, 1), np.float32))
-    wanted = triton_grpc.InferRequestedOutput("values")
-    (given if what == "input" else wanted).set_shared_memory("absent", 4)
+    expected = triton_grpc.InferRequestedOutput("values")
+    (given if what == "input" else expected).set_shared_memory("absent", 4)
     with pytest.raises(InferenceServerException, match="Unable to find shared memory region: 'absent'") as caught:
-        over_grpc.infer("rule", [given], outputs=[wanted])
+        over_grpc.infer("rule", [given], outputs=[expected])
     assert "NOT_FOUND" in str(caught.value.status())
 
 
-def test_what_is_no_region_is_refused_over_grpc(over_grpc):
+def test_a_name_without_a_region_is_refused_over_grpc(over_grpc):
     with pytest.raises(InferenceServerException, match="Unable to open shared memory region: 'absent-at-all'"):
         over_grpc.register_system_shared_memory("x", "absent-at-all", 4)
     with pytest.raises(InferenceServerException, match="CUDA shared memory is not supported"):

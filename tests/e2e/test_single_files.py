@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason, write_graph
+from tests.support.bare_models import write_graph
+from tests.support.model_state import reason
 from tests.support.service import ROOT, wait_until
 from tests.support.tiny_models import write_brightness_model
 
 
 @pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
+def models(empty_models):
+    return empty_models
 
 
 def graph(tmp_path, slope):
@@ -56,7 +55,7 @@ def test_the_file_serves_next_to_versions(models, tmp_path, start):
     assert sorted(path.name for path in models.iterdir()) == ["brightness", "line.onnx"]
 
 
-def test_another_file_in_its_place_is_followed(models, tmp_path, start):
+def test_a_replaced_file_is_followed(models, tmp_path, start):
     file = models / "line.onnx"
     file.write_bytes(graph(tmp_path, 2))
     service = start(models)
@@ -65,7 +64,7 @@ def test_another_file_in_its_place_is_followed(models, tmp_path, start):
     (models / ".new").rename(file)
     wait_until(lambda: ask(service) == [[3]])
     file.write_bytes(b"not a graph")
-    service.says("ONNX Runtime cannot load the graph")
+    service.wait_for_log("ONNX Runtime cannot load the graph")
     assert ask(service) == [[3]]
     file.write_bytes(graph(tmp_path, 4))
     wait_until(lambda: ask(service) == [[4]])
@@ -77,7 +76,7 @@ def test_a_new_file_is_followed_once_it_is_complete(models, tmp_path, start):
     data = graph(tmp_path, 2)
     with (models / "line.onnx").open("wb", buffering=0) as file:
         file.write(data[:60])
-        service.says("model line version 1 refused")
+        service.wait_for_log("model line version 1 refused")
         file.write(data[60:])
     wait_until(lambda: ask(service) == [[2]])
 
@@ -87,11 +86,11 @@ def test_next_to_a_directory_of_that_name_the_directory_counts(models, tmp_path,
     write_brightness_model(models)
     service = start(models)
     assert reason(service, "brightness") == ("READY", "")
-    service.says("model brightness: the directory brightness counts, and the file brightness.onnx does not")
+    service.wait_for_log("model brightness: the directory brightness counts, and the file brightness.onnx does not")
     assert service.log.count("the directory brightness counts") == 1
 
 
-def test_what_is_not_a_regular_file_is_no_model(models, tmp_path, start):
+def test_only_a_regular_file_is_a_model(models, tmp_path, start):
     os.mkfifo(models / "fifo.onnx")
     (models / "directory.onnx").mkdir()
     (models / "gone.onnx").symlink_to("nowhere")

@@ -3,21 +3,11 @@
 import re
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.reply_schemas import SCHEMAS
 from tests.support.gpus import WITHOUT_GPUS
-from tests.support.service import Service, wait_until
+from tests.support.service import Service, sample, wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
-
-
-def sample(client, name, **labels):
-    """Value of one sample as a scrape sees it; 0 when it is not there."""
-    for family in text_string_to_metric_families(client.get("/metrics").text):
-        for found in family.samples:
-            if found.name == name and labels.items() <= found.labels.items():
-                return found.value
-    return 0
 
 
 def test_live_and_ready(tiny):
@@ -90,7 +80,7 @@ def test_labels_never_hold_what_a_client_made_up(tiny):
     assert "made-up-name" not in tiny.get("/metrics").text
 
 
-def test_metrics_in_openmetrics_form_when_asked(tiny):
+def test_metrics_in_openmetrics_format_with_that_accept_header(tiny):
     reply = tiny.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert reply.headers["content-type"].startswith("application/openmetrics-text")
     assert reply.text.endswith("# EOF\n")
@@ -163,7 +153,7 @@ def test_a_version_that_requires_a_missing_gpu_is_refused_in_one_sentence(tmp_pa
     assert status["status"]["error_message"] == why
     entry = {"name": "words", "version": "1", "state": "UNAVAILABLE", "reason": why}
     assert entry in service.client.post("/v2/repository/index").json()
-    service.says(f"model words version 1 refused: {why}\n")
+    service.wait_for_log(f"model words version 1 refused: {why}\n")
     assert [model["name"] for model in service.client.get("/v2/devices").json()["models"]] == ["brightness"]
     (tmp_path / "words/serving.json").write_text('{"device": "cpu"}')
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
@@ -172,12 +162,12 @@ def test_a_version_that_requires_a_missing_gpu_is_refused_in_one_sentence(tmp_pa
     assert service.stop() == 0
 
 
-def test_a_service_without_the_requested_gpu_says_so_for_every_model(tmp_path):
+def test_a_missing_requested_gpu_is_reported_for_every_model(tmp_path):
     write_words_model(tmp_path)
     service = Service(tmp_path, "--device", "cuda", wait_ready=False, environment=WITHOUT_GPUS)
     why = NO_GPU.format("cuda")
     wait_until(lambda: f"no model version could be loaded: words 1: {why}\n" in service.log)
-    service.says("INFO    no GPU was found; models with device 'auto' run on the CPU\n")
+    service.wait_for_log("INFO    no GPU was found; models with device 'auto' run on the CPU\n")
     reply = service.client.post("/v1/models/words:predict", json={"instances": [[1]]})
     assert reply.status_code == 503
     assert why in reply.json()["error"]
@@ -193,11 +183,11 @@ def test_a_version_whose_device_changes_in_serving_json_is_loaded_again(tmp_path
     assert service.client.post("/v2/repository/models/words/load").status_code == 200
     [after] = service.client.get("/v2/devices").json()["models"]
     assert after["reason"] == "device is 'cpu'"
-    service.says("model words version 1 loaded again on CPUExecutionProvider: its settings have changed")
+    service.wait_for_log("model words version 1 loaded again on CPUExecutionProvider: its settings have changed")
     assert service.stop() == 0
 
 
-def test_without_a_gpu_the_log_says_so_in_one_line_and_warns_of_nothing(tiny_models):
+def test_without_a_gpu_the_log_has_one_line_about_it_and_no_warning(tiny_models):
     service = Service(tiny_models, environment={"CUDA_VISIBLE_DEVICES": ""})
     if len(service.client.get("/v2/devices").json()["devices"]) == 1:
         assert service.log.count("no GPU was found; models with device 'auto' run on the CPU") == 1
@@ -226,7 +216,7 @@ def test_replies_have_the_members_of_their_schemas(tiny, path, schema):
 
 
 def fits(value, schema):
-    """Whether a value is as a schema without references says."""
+    """Whether a value matches a schema without references."""
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
     kind = schema.get("type")
     if isinstance(kind, list):

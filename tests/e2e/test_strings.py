@@ -6,31 +6,17 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from onnx import TensorProto, helper
 
 from app.contract.strings import MOST_STRINGS, length_prefixed, string_array
-from tests.e2e.test_bare_models import reason, write_graph
-from tests.e2e.test_grpc import GrpcService
+from tests.support.bare_models import NAME, write_names_model
+from tests.support.grpc_service import GrpcService
+from tests.support.model_state import reason
 from tests.support.service import running
 
-NAME = "names"
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 TEXTS = ["", "a", "Zürich", "日本語", '"\\\n', "a\x00b\x00"]
 NOT_UTF8 = b"\xff\xfe"
 OCTETS = {"Content-Type": "application/octet-stream"}
-
-
-def write_names_model(models, name=NAME, sizes=("rows",)):
-    """The strings as they are, and whether each is "yes"."""
-    write_graph(
-        models,
-        name,
-        [helper.make_node("Identity", ["text"], ["same"]), helper.make_node("Equal", ["text", "yes"], ["agrees"])],
-        [("text", TensorProto.STRING, sizes)],
-        [("same", TensorProto.STRING, sizes), ("agrees", TensorProto.BOOL, sizes)],
-        {"yes": np.array(["yes"], object)},
-        opset=19,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +94,8 @@ def test_v2_strings_with_tritons_client(service, is_binary, gives_binary):
     values = np.array([text.encode() for text in TEXTS], object)
     tensor = triton_http.InferInput("text", values.shape, "BYTES")
     tensor.set_data_from_numpy(values, binary_data=is_binary)
-    wanted = triton_http.InferRequestedOutput("same", binary_data=gives_binary)
-    found = client.infer(NAME, [tensor], outputs=[wanted]).as_numpy("same")
+    expected = triton_http.InferRequestedOutput("same", binary_data=gives_binary)
+    found = client.infer(NAME, [tensor], outputs=[expected]).as_numpy("same")
     assert [each if isinstance(each, bytes) else each.encode() for each in found] == values.tolist()
     client.close()
 
@@ -179,7 +165,7 @@ def test_v2_bad_strings(service, entry, error):
     assert error in reply.json()["error"]
 
 
-def test_bytes_that_are_no_strings(service):
+def test_bytes_that_are_not_a_list_of_strings(service):
     head = b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 7}}]}'
     headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}
     for tail, error in (
@@ -210,7 +196,7 @@ def test_more_strings_than_a_tensor_may_hold(service):
 
 
 def test_long_strings_count_as_the_bytes_they_have(service):
-    """An object array says that it has eight bytes an element."""
+    """The nbytes of an object array counts eight bytes an element."""
     reply = service.client.post("/v1/models/few:predict", json={"instances": ["x" * 200_000]})
     assert reply.status_code == 413
     assert "request holds 1 instances (2000" in reply.json()["error"]

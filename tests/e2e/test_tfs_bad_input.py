@@ -4,12 +4,23 @@ import numpy as np
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_attacks import reset_peak, resident_mb
-from tests.e2e.test_strings import write_names_model
-from tests.e2e.test_tfs_grpc import CLASSIFY, REGRESS, TfsService
-from tests.e2e.test_v2_http import PIXELS, expected
-from tests.support.service import running, starting
-from tests.support.tfs import PREDICTION, example, examples, model_spec, numbers, predict_request, refusal, shaped
+from tests.support.bare_models import write_names_model
+from tests.support.memory import reset_peak, resident_mb
+from tests.support.service import running, start_fixture
+from tests.support.tfs import (
+    CLASSIFY,
+    PREDICTION,
+    REGRESS,
+    example,
+    examples,
+    model_spec,
+    numbers,
+    predict_request,
+    refusal,
+    shaped,
+)
+from tests.support.tfs_service import TfsService
+from tests.support.tiny_inputs import PIXELS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -37,13 +48,11 @@ def service(tmp_path_factory):
 @pytest.fixture
 def client(service):
     yield service.tfs
-    reply = service.tfs.predict({"pixels": PIXELS})  # whatever a test sends costs no later request its answer
+    reply = service.tfs.predict({"pixels": PIXELS})  # the service still answers after the request of a test
     np.testing.assert_allclose(numbers(reply.outputs["probabilities"]), expected(PIXELS), atol=1e-6)
 
 
-@pytest.fixture
-def start():
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def test_an_unknown_model_version_or_label(client):
@@ -388,7 +397,7 @@ def test_an_example_that_breaks_a_rule(client, sent, error):
     assert refusal(client.Classify, request) == (INVALID, error)
 
 
-def test_examples_that_are_no_image_or_no_text(client):
+def test_examples_that_are_not_a_valid_image_or_text(client):
     request = pb.ClassificationRequest(model_spec=model_spec(), input=examples(example(image=[b"no image"])))
     code, found = refusal(client.Classify, request)
     assert code == INVALID
@@ -534,7 +543,7 @@ def test_megabytes_of_empty_fields_are_refused_before_they_are_parsed(service, c
     assert resident_mb(service, "VmHWM") - before < 100
 
 
-def test_more_rows_than_the_queue_ever_holds(tmp_path, start):
+def test_more_rows_than_fit_into_the_queue(tmp_path, start):
     directory = write_brightness_model(tmp_path)
     (directory.parent / "serving.json").write_text('{"batching": {"max_queue_rows": 4}}')
     code, found = refusal(start(tmp_path).tfs.predict, {"pixels": PIXELS})

@@ -1,39 +1,20 @@
 """TensorFlow Serving over gRPC, driven by its own client (tensorflow-serving-api) and TensorFlow."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from app.contract.dtypes import NAMES
-from tests.e2e.test_tfs_grpc import TfsService
-from tests.e2e.test_v2_http import expected
-from tests.support.service import ROOT
-from tests.support.tfs import tfs_client
+from tests.support.tfs import real_client
+from tests.support.tfs_service import TfsService
+from tests.support.tiny_inputs import expected
 from tests.support.tiny_models import (
     write_brightness_model,
     write_rule_model,
     write_types_model,
     write_words_model,
 )
-
-
-def real_client(argument):
-    """What TensorFlow Serving's client prints."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +41,7 @@ def test_every_dtype_comes_back_as_it_was_sent(answers):
     assert answers["bfloat16"] == [[0], [-5]]
 
 
-def test_a_value_that_stands_for_many(answers):
+def test_one_value_repeated_for_all_elements(answers):
     assert answers["repeated"] == [[0], [0], [0]]
 
 
@@ -86,5 +67,5 @@ def test_errors(answers):
 
 @pytest.mark.parametrize("order", ["--before", "--after"])
 def test_a_process_may_import_tensorflow_the_client_and_the_projects_messages(order):
-    """protobuf refuses a second message with the same full name, in whichever order they are imported."""
+    """protobuf refuses a second message with the same full name, in either order of import."""
     assert real_client(order) == "[1.5]"

@@ -6,18 +6,17 @@ from onnx import TensorProto, helper
 
 from app.contract.dtypes import NAMES, numpy_dtype
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_bare_models import write_graph
-from tests.e2e.test_every_dtype import ROWS
-from tests.e2e.test_follow import publish
-from tests.e2e.test_grpc import GrpcService
-from tests.e2e.test_rollout import shadow, write_policy
-from tests.e2e.test_v2_http import MANY, PIXELS, TEXTS, expected
+from tests.support.bare_models import write_graph
+from tests.support.dtype_rows import ROWS
 from tests.support.images import png
-from tests.support.service import Service, running, starting, wait_until
+from tests.support.model_state import shadow
+from tests.support.models_directory import publish, write_policy
+from tests.support.service import Service, running, start_fixture, wait_until
 from tests.support.tfs import (
+    CLASSIFY,
     MODEL,
     PREDICTION,
-    TfsClient,
+    REGRESS,
     example,
     examples,
     model_spec,
@@ -27,6 +26,8 @@ from tests.support.tfs import (
     shaped,
     tensor,
 )
+from tests.support.tfs_service import TfsService
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -36,24 +37,7 @@ from tests.support.tiny_models import (
     write_words_model,
 )
 
-CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 IDS = np.array([[2, 4, 2], [3, 3, 2]], np.int32)
-
-
-class TfsService(GrpcService):
-    """A service with a client of TensorFlow Serving's protocol."""
-
-    def __init__(self, models, *arguments, **options):
-        super().__init__(models, *arguments, **options)
-        self.tfs = TfsClient(self.grpc_port)
-
-    def stop(self, *arguments):
-        if hasattr(self, "tfs"):
-            self.tfs.close()
-        return super().stop(*arguments)
-
-    def counted(self, model, verb, code):
-        return self.metric("atelier_requests_total", model=model, protocol=f"grpc:{verb}", code=str(code))
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +57,7 @@ def client(service):
     return service.tfs
 
 
-@pytest.fixture
-def start():
-    """Starts services and sees that they end with 0."""
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def classes(classification):
@@ -125,7 +106,7 @@ def test_strings_in_tensor_content_have_their_lengths_first(client):
     assert list(reply.outputs["out_string"].string_val) == elements
 
 
-def test_the_last_value_stands_for_all_that_are_missing_and_no_value_for_zeros(client):
+def test_the_last_value_fills_missing_elements_and_without_values_they_are_zero(client):
     reply = client.predict({"x": shaped("DT_FLOAT", (4, 1), float_val=[1, 2])}, "rule")
     assert reply.outputs["values"].float_val == [1, 3, 3, 3]
     assert client.predict({"x": shaped("DT_FLOAT", (2, 1))}, "rule").outputs["values"].float_val == [-1, -1]
@@ -196,7 +177,7 @@ def test_regress_answers_one_number_for_each_example(client):
     assert [each.value for each in reply.result.regressions] == [0, -5, 5]
 
 
-def test_a_feature_of_the_context_stands_for_those_that_an_example_does_not_have(client):
+def test_a_feature_of_the_context_is_used_where_an_example_does_not_have_it(client):
     sent = examples(example(), example(x=[1.0]), context=example(x=[0.5]))
     reply = client.Regress(pb.RegressionRequest(model_spec=model_spec("rule"), input=sent))
     assert [each.value for each in reply.result.regressions] == [0, 1]
@@ -289,8 +270,8 @@ def test_requests_are_counted_logged_and_their_errors_too(tmp_path, start):
     refusal(service.tfs.predict, {"pixels": PIXELS}, "nope")
     assert service.counted("brightness", "predict", 200) == 1
     assert service.counted("brightness", "predict", 400) == 1
-    for told in ("request_id=mine", "code=400", "code=404"):
-        service.says("protocol=grpc:predict", also=told)
+    for reported in ("request_id=mine", "code=400", "code=404"):
+        service.wait_for_log("protocol=grpc:predict", also=reported)
 
 
 def test_an_api_key_is_required_if_the_service_has_some(tmp_path, start):

@@ -1,14 +1,14 @@
-"""HandleReloadConfigRequest: what a list of models loads and unloads, and what it may not ask for."""
+"""HandleReloadConfigRequest: which models a list loads and unloads, and which requests are refused."""
 
 import pytest
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.e2e.test_bare_models import bare
-from tests.e2e.test_follow import publish
-from tests.e2e.test_tfs_grpc import TfsService
-from tests.e2e.test_v2_http import PIXELS
-from tests.support.service import starting
+from tests.support.bare_models import bare
+from tests.support.models_directory import publish
+from tests.support.service import start_fixture
 from tests.support.tfs import model_spec, refusal
+from tests.support.tfs_service import TfsService
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import write_brightness_model, write_rule_model, write_words_model
 
 KEY = "s3cret"
@@ -24,9 +24,7 @@ def models(tmp_path):
     return directory
 
 
-@pytest.fixture
-def start():
-    yield from starting(TfsService)
+start = start_fixture(TfsService)
 
 
 def config(*names, **fields):

@@ -15,8 +15,8 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from app.edge.entry.tls import HANDSHAKES
-from tests.e2e.test_grpc import pixels
 from tests.support.certificates import Certificates
+from tests.support.grpc_requests import pixels
 from tests.support.service import ROOT, Service, own_environment, running, wait_until
 from tests.support.tiny_models import SIDE
 
@@ -105,7 +105,7 @@ def test_a_refusal_arrives_although_the_client_keeps_sending(encrypted, certific
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_client_that_does_not_read_does_not_hold_up_the_end(models, server, certificates, workers):
+def test_a_client_that_does_not_read_does_not_delay_the_shutdown(models, server, certificates, workers):
     service = Service(models, *flags(server), "--workers", workers, wait_ready=False)
     trusted = context(certificates.ca)
     with (
@@ -137,7 +137,7 @@ def test_tls_below_1_2_is_refused(encrypted, certificates):
         assert tls.version() == "TLSv1.3"
 
 
-def test_without_a_valid_certificate_of_its_own_no_client_is_let_in(mutual, certificates):
+def test_a_client_without_a_valid_certificate_is_refused(mutual, certificates):
     known, unknown = certificates.signed("client"), certificates.signed("other", by="stranger")
     with client_of(mutual, certificates.ca, known) as client:
         assert client.post(PREDICT, content=IMAGE, headers=OCTETS).status_code == 200

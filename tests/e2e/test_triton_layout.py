@@ -1,4 +1,4 @@
-"""A repository that Triton served: config.pbtxt says what serving.json and model.json would."""
+"""A repository in Triton's layout: config.pbtxt takes the place of serving.json and model.json."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason, write_graph
-from tests.e2e.test_grpc import GrpcService
+from tests.support.bare_models import write_graph
+from tests.support.grpc_service import GrpcService
+from tests.support.model_state import reason
 from tests.support.service import starting, wait_until
 from tests.support.tiny_models import write_brightness_model
 
@@ -165,11 +166,11 @@ def test_outputs_that_are_not_stated_are_not_answered(models, start):
     assert reply.json() == {"predictions": [[1.0], [2.0]]}
 
 
-def test_what_has_no_effect_is_said_in_one_line(models, start):
+def test_what_has_no_effect_is_reported_in_one_line(models, start):
     more = with_batching("preferred_batch_size: [ 2, 4 ] preserve_ordering: true") + 'parameters { key: "a" value { } }'
     write_scorer(models, more)
     service = start(models)
-    service.says(
+    service.wait_for_log(
         "model scorer: config.pbtxt states without effect: parameters, dynamic_batching.preferred_batch_size, "
         "dynamic_batching.preserve_ordering"
     )
@@ -260,10 +261,10 @@ def test_every_mistake_is_named_and_the_other_models_serve(models, start):
     write_scorer(models)
     service = start(models, wait_ready=False)
     wait_until(lambda: reason(service, "scorer")[0] == "READY")
-    for index, (kind, (_, says)) in enumerate(MISTAKES.items()):
+    for index, (kind, (_, message)) in enumerate(MISTAKES.items()):
         state, why = reason(service, f"scorer{index}")
         assert state == "UNAVAILABLE", kind
-        assert says.replace("'scorer'", f"'scorer{index}'") in why, kind
+        assert message.replace("'scorer'", f"'scorer{index}'") in why, kind
 
 
 def test_a_fixed_first_dimension_cannot_be_the_batch(models, start):
@@ -284,7 +285,7 @@ def test_a_change_is_followed(models, start):
     config.write_text(CONFIG.replace("max_batch_size: 4", "max_batch_size: 3"))
     wait_until(lambda: largest() == 3)
     config.write_text("nonsense")
-    service.says("nonsense")
+    service.wait_for_log("nonsense")
     assert service.client.post("/v1/models/scorer:predict", json={"instances": [[1, 2, 3]]}).status_code == 200
     config.write_text(f"{CONFIG} version_policy {{ all {{ }} }}")
     path = "/v1/models/scorer/versions/1:predict"
@@ -301,7 +302,7 @@ def test_a_timeout_that_only_delays_is_named_as_without_effect(models, start):
     queue = "default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 1500 }"
     write_scorer(models, with_batching(queue))
     service = start(models)
-    service.says(
+    service.wait_for_log(
         "model scorer: config.pbtxt states without effect: "
         "dynamic_batching.default_queue_policy.default_timeout_microseconds, which requires REJECT, "
         "dynamic_batching.default_queue_policy.timeout_action: DELAY"
@@ -427,12 +428,12 @@ def test_bad_samples_are_named_and_the_other_models_serve(models, start):
         write_picker(models, stated, name=f"picker{index}")
     write_scorer(models)
     service = start(models, wait_ready=False)
-    service.says("models serve")
+    service.wait_for_log("models serve")
     assert reason(service, "scorer")[0] == "READY"
-    for index, (kind, (_, says)) in enumerate(BAD_WARMUPS.items()):
+    for index, (kind, (_, message)) in enumerate(BAD_WARMUPS.items()):
         state, why = reason(service, f"picker{index}")
         assert state == "UNAVAILABLE", kind
-        assert says in why, kind
+        assert message in why, kind
 
 
 def test_samples_of_strings_come_from_files_with_lengths(models, start):

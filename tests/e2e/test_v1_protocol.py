@@ -68,7 +68,7 @@ def test_regress_answers_one_number_per_example(url):
     assert curl(f"{url}/v1/models/rule:regress", shared) == {"results": [5.0, 5.0]}
 
 
-def test_regress_of_a_classifier_says_what_to_use(url):
+def test_regress_of_a_classifier_names_the_verb_to_use(url):
     answer = curl(f"{url}/v1/models/brightness:regress", json.dumps({"examples": [{"pixels": PIXELS[0].tolist()}]}))
     assert answer == {"error": "model 'brightness' does not answer with one number per instance; use :classify"}
 

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol's routes refuse, and in which words."""
+"""Requests that the routes of the Open Inference Protocol refuse, and the error messages."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from tests.e2e.test_bad_input import refused
+from tests.support.http_requests import refused
 from tests.support.tiny_models import SIDE
 
 INFER = "/v2/models/brightness/infer"
@@ -269,7 +269,7 @@ def test_an_unknown_model_and_version(tiny):
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", INFER), ("POST", "/v2/models/brightness"), ("PUT", "/v2")])
-def test_a_wrong_verb_says_which_is_right(tiny, verb, path):
+def test_a_wrong_verb_is_refused_with_the_right_one(tiny, verb, path):
     reply = tiny.request(verb, path)
     assert reply.status_code == 405
     assert reply.json()["error"].startswith("Method Not Allowed; use ")

@@ -10,27 +10,10 @@ from tritonclient.utils import InferenceServerException
 
 from app import __version__
 from tests.support.service import Service
-from tests.support.tiny_models import SIDE, softmax, write_rule_model
+from tests.support.tiny_inputs import MANY, PIXELS, TEXTS, expected
+from tests.support.tiny_models import SIDE, write_rule_model
+from tests.support.triton_http import pixels, tensor
 from tests.support.triton_settings import settings_calls
-
-PIXELS = np.random.default_rng(7).integers(0, 256, (5, SIDE, SIDE), dtype=np.uint8)
-MANY = np.random.default_rng(8).integers(0, 256, (400, SIDE, SIDE), dtype=np.uint8)
-TEXTS = ["a good film", "bad", "good good bad film film"]
-
-
-def expected(pixels):
-    flat = pixels.reshape(len(pixels), -1).astype(np.float32)
-    return softmax(np.stack([127.5 - flat.mean(axis=1), flat.mean(axis=1) - 127.5], axis=1))
-
-
-def tensor(name, values, datatype, *, binary=True, api=triton):
-    given = api.InferInput(name, list(values.shape), datatype)
-    given.set_data_from_numpy(values, binary_data=binary)
-    return given
-
-
-def pixels(values=PIXELS, *, binary=True):
-    return [tensor("pixels", values, "UINT8", binary=binary)]
 
 
 @pytest.fixture
@@ -116,7 +99,7 @@ def test_config_of_a_text_model_shows_its_length_buckets(client):
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_json_and_binary_in_any_mixture_answer_alike(client, binary_in, binary_out):
+def test_json_and_binary_in_any_mixture_give_the_same_answers(client, binary_in, binary_out):
     outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary_out)]
     result = client.infer("brightness", pixels(binary=binary_in), outputs=outputs)
     np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)
@@ -225,7 +208,7 @@ def test_compression_both_ways(client, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_a_large_reply_is_compressed_for_who_asks_and_a_small_one_is_not(tiny, algorithm):
+def test_a_large_reply_is_compressed_with_accept_encoding_and_a_small_one_is_not(tiny, algorithm):
     headers = {"accept-encoding": algorithm, "inference-header-content-length": "0"}
     assert (
         "content-encoding"

@@ -8,25 +8,19 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import bare, reason, write_centred_model, write_graph
+from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.model_state import reason
 from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
-# What write_rule_model writes: 2 x - 1.
+# The model of write_rule_model: 2 x - 1.
 INPUTS = np.arange(5, dtype=np.float32)[:, None]
 ANSWERS = 2 * INPUTS - 1
 
 
 @pytest.fixture
-def source(tmp_path):
-    return tmp_path / "source"
-
-
-@pytest.fixture
-def models(tmp_path):
-    directory = tmp_path / "models"
-    directory.mkdir()
-    return directory
+def models(empty_models):
+    return empty_models
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def verify(models, state, tmp_path):
-    """Runs the command with arrays; returns its exit code and what it says."""
+    """Runs the command with arrays; returns its exit code and output."""
 
     def run(name, *options, **arrays):
         if arrays:
@@ -228,7 +222,7 @@ def test_a_state_directory_that_cannot_be_written(source, models, state, verify)
     ],
     ids=["shortened", "empty", "a FIFO"],
 )
-def test_damaged_samples_refuse_the_version_and_say_which_file(source, models, state, verify, serve, damage, message):
+def test_damaged_samples_refuse_the_version_and_name_the_file(source, models, state, verify, serve, damage, message):
     bare(models, write_rule_model(source))
     write_brightness_model(models)
     assert verify("rule")[0] == 0

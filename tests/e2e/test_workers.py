@@ -1,4 +1,4 @@
-"""``serve --workers 2``: one service to whoever asks, whichever process answers."""
+"""``serve --workers 2``: clients see one service, whichever process answers."""
 
 import itertools
 import json
@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from app.runtime.devices import cpu_threads
-from tests.e2e.test_v2_http import PIXELS
 from tests.support.service import ROOT, Service, own_environment, wait_until
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_slow_model, write_words_model
 from tests.support.workers import CLIENTS, Load, Watch, Workers
 
@@ -49,16 +49,16 @@ def models(tmp_path):
 
 @pytest.fixture
 def start():
-    """Starts services with two workers and sees that they end with 0."""
-    begun = []
+    """Starts services with two workers and checks that they exit with 0."""
+    started = []
 
     def begin(models, *arguments, workers=2, **options):
         service = Service(models, "--workers", str(workers), *arguments, **options)
-        begun.append(Workers(service, workers))
-        return begun[-1]
+        started.append(Workers(service, workers))
+        return started[-1]
 
     yield begin
-    for each in begun:
+    for each in started:
         each.close()
         runs = each.service.process.poll() is None
         code = each.service.stop()
@@ -75,7 +75,7 @@ def predict(client):
 
 
 def version(client):
-    """Of the model that answers a request that names none."""
+    """The default version of the model."""
     inputs = [{"name": "pixels", "shape": [1, 4, 4], "datatype": "UINT8", "data": [0] * 16}]
     return client.post("/v2/models/brightness/infer", json={"inputs": inputs}).json()["model_version"]
 
@@ -85,7 +85,7 @@ def command(workers, model, name, **body):
 
 
 def is_gone(pid):
-    """Whether no process of that id runs; one that nobody has waited for does not."""
+    """Whether no process with that id runs; a zombie does not run."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
@@ -113,7 +113,7 @@ def test_both_workers_answer_and_every_count_is_their_sum(workers):
     answers = workers.ask_all(predict)
     assert set(answers) == {200}
     asked = len(answers)
-    for _ in range(10):  # whoever is asked
+    for _ in range(10):  # whichever worker answers
         assert workers.metric("atelier_requests_total", model="brightness", code="200") == asked
         assert workers.metric("atelier_request_seconds_count", model="brightness") == asked
         assert sum(workers.answered().values()) == asked
@@ -156,11 +156,11 @@ def test_the_environment_names_workers_too(start, models):
     workers = start(models, workers=1, environment={"ATELIER_WORKERS": "2"})
     assert workers.pids() == {}  # the flag wins
     service = Service(models, environment={"ATELIER_WORKERS": "2"})
-    service.says("worker 2: ready: 2 of 2 models serve")
+    service.wait_for_log("worker 2: ready: 2 of 2 models serve")
     assert service.stop() == 0
 
 
-def test_log_lines_of_workers_say_which(start, models):
+def test_log_lines_of_workers_name_the_worker(start, models):
     workers = start(models, "--log-format", "json")
     workers.service.stop()
     lines = [json.loads(line) for line in workers.service.lines]
@@ -177,7 +177,7 @@ def test_a_number_of_workers_out_of_range_is_refused(models, number):
 # Commands
 
 
-def test_what_one_worker_is_told_all_have_done(workers, models):
+def test_a_command_to_one_worker_is_executed_by_all(workers, models):
     write_brightness_model(models, version=2, bias=50.0)
     assert command(workers, "brightness", "load").status_code == 200
     assert set(workers.ask_all(version)) == {"2"}
@@ -207,7 +207,7 @@ def test_what_one_worker_is_told_all_have_done(workers, models):
         ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],
 )
-def test_refused_commands_say_what_a_single_process_says(workers, model, name, body, code, error):
+def test_refused_commands_get_the_same_error_as_from_a_single_process(workers, model, name, body, code, error):
     reply = command(workers, model, name, **body)
     assert (reply.status_code, reply.json()) == (code, {"error": error})
 
@@ -221,7 +221,7 @@ def test_a_version_that_does_not_load_is_not_promoted(workers, models):
     assert set(workers.ask_all(version)) == {"1"}
 
 
-def test_what_all_workers_refuse_is_said_once(workers, models):
+def test_an_error_of_all_workers_is_logged_once(workers, models):
     damaged = write_brightness_model(models, version=2)
     (damaged / "notes.txt").write_text("x")
     assert command(workers, "brightness", "load").status_code == 400
@@ -238,14 +238,14 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
         write_brightness_model(models, version=number, bias=50.0 * number)
     (models / "brightness" / "serving.json").write_text('{"version_policy": {"all": true}}')
     workers = start(models)
-    wanted = list(itertools.islice(itertools.cycle([1, 2, 3, 2]), 24))
+    expected = list(itertools.islice(itertools.cycle([1, 2, 3, 2]), 24))
     with ThreadPoolExecutor(CLIENTS) as pool:
-        replies = list(pool.map(lambda number: command(workers, "brightness", "promote", version=number), wanted))
+        replies = list(pool.map(lambda number: command(workers, "brightness", "promote", version=number), expected))
     assert {reply.status_code for reply in replies} == {200}
     done = [reply.json() for reply in replies]
     document = json.loads((models / "brightness" / "serving.json").read_text())
     last = document["version_labels"]["stable"]
-    # One after the other: each began where another one had ended, the first one at version 3.
+    # One after the other: each started where another one had ended, the first one at version 3.
     steps = Counter(each["version"] for each in done)
     steps.subtract(each["before"] for each in done)
     steps.subtract([last])
@@ -289,7 +289,7 @@ def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
     assert workers.metric("atelier_shadow_copies_total", result="ran") == asked
     count = "atelier_shadow_score_distance_count"
     assert workers.metric(count) == seen[0]["instances"]["compared"]
-    time.sleep(1.5)  # for both workers to have told
+    time.sleep(1.5)  # for both workers to have reported
     workers.wait_for_another(1, workers.kill(1))
     assert workers.metric(count) == seen[0]["instances"]["compared"]
     assert seen[0]["state"] == "running"
@@ -313,15 +313,15 @@ def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
     path.write_text(json.dumps(settings))
     workers = start(models)
     bright = {"instances": [[[255] * 4] * 4]}
-    with ThreadPoolExecutor(CLIENTS) as pool:  # at once, so that both workers get some
+    with ThreadPoolExecutor(CLIENTS) as pool:  # in parallel, so that both workers get some
         replies = list(pool.map(lambda _: workers.client.post("/v1/models/brightness:predict", json=bright), range(40)))
     assert {reply.status_code for reply in replies} == {200}
-    assert max(workers.answered().values()) < 40  # neither has seen as many as are needed
+    assert max(workers.answered().values()) < 40  # neither has seen enough of them alone
     wait_until(lambda: "halted" in json.loads(path.read_text())["rollout"])
     assert json.loads(path.read_text())["rollout"]["halted"] == (
         "40 of 40 instances were answered otherwise than by stable, more than max_disagreement 0.2 allows"
     )
-    workers.service.says("model brightness: the canary is halted: 40 of 40 instances")
+    workers.service.wait_for_log("model brightness: the canary is halted: 40 of 40 instances")
     wait_until(lambda: workers.metric("atelier_canary_halted", model="brightness", version="2") == 1)
 
 
@@ -356,10 +356,10 @@ def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
     port = int(workers.service.log.split("gRPC listens on 127.0.0.1:")[1].split("\n")[0])
 
     def is_ready(_):
-        # A channel of its own: gRPC would put all of them on one connection.
+        # A separate channel: gRPC would put all of them on one connection.
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            with suppress(grpc.RpcError):  # no model of no name; counted all the same
+            with suppress(grpc.RpcError):  # a model without a name; it is counted nevertheless
                 ask(b"", timeout=30)
 
     workers.ask_all(is_ready)
@@ -392,7 +392,7 @@ def test_a_killed_worker_loses_what_was_under_way_and_is_replaced(workers):
     assert watch.fallen == []
     assert workers.metric("atelier_worker_restarts_total") == 3
     assert workers.metric("atelier_workers") == 2
-    # What was counted in the last second of a worker may be lost with it, but no more than that is missing or too much.
+    # Counts of the last second of a worker may be lost with it, but the difference is not larger.
     assert 0 < workers.metric("atelier_requests_total", model="brightness", code="200") <= len(load.codes) + load.lost
     assert workers.service.log.count("was ended by SIGKILL; another one starts") == 3
     assert set(workers.ask_all(predict)) == {200}
@@ -454,13 +454,13 @@ def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for
     assert hanging.pids() == before
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
     wait_until(lambda: hanging.pids() != before)
-    hanging.service.says("the backends of all models have hung for 3 s; another worker takes over")
+    hanging.service.wait_for_log("the backends of all models have hung for 3 s; another worker takes over")
     assert set(hanging.ask_all(predict)) == {200}
     assert hanging.metric("atelier_worker_restarts_total") == 1
     assert hanging.metric("atelier_hung_batches_total", model="brightness") == 2
 
 
-def test_workers_that_all_hang_stay_and_say_so(hanging):
+def test_workers_that_all_hang_are_not_ended_and_report_it(hanging):
     with ExitStack() as stack, ThreadPoolExecutor(CLIENTS) as pool:
         clients = [stack.enter_context(httpx.Client(base_url=hanging.service.url, timeout=30)) for _ in range(CLIENTS)]
         list(pool.map(hang, clients))
@@ -552,14 +552,14 @@ def test_a_signal_before_any_worker_serves_ends_the_service(models):
 # Refusals
 
 
-def test_a_models_directory_that_does_not_exist_is_said_as_ever(tmp_path):
+def test_a_missing_models_directory_is_reported_as_without_workers(tmp_path):
     one, two = (serve("--models-dir", tmp_path / "nope", "--workers", number) for number in (1, 2))
     assert (one.returncode, one.stderr) == (two.returncode, two.stderr)
     assert two.returncode == 2
     assert "does not exist" in two.stderr
 
 
-def test_a_taken_port_is_said_as_ever(models):
+def test_a_taken_port_is_reported_as_without_workers(models):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,6 +1,6 @@
 """Serves real graphs of other projects: ``python -m tests.foreign FILES PYTHON``; ``make foreign-models`` calls it.
 
-Each graph lies alone in its directory. Its answers must be those of ONNX Runtime to the same batch, bit by bit. Prints
+Each graph is alone in its directory. Its answers must be those of ONNX Runtime to the same batch, bit by bit. Prints
 a table, and ends with 1 if a graph does not serve or an answer differs.
 """
 

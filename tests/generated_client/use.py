@@ -11,7 +11,7 @@ MODEL = "fashion-mnist-mlp"
 
 
 def main(url: str) -> None:
-    """Import every module, and ask the service in both protocols."""
+    """Import every module, and send requests to the service in both protocols."""
     sys.path.insert(0, ".")
     if not compileall.compile_dir(PACKAGE, quiet=1):
         raise SystemExit("the generated client does not compile")

@@ -1,4 +1,4 @@
-"""What a call costs."""
+"""Time and memory of a call."""
 
 import json
 import subprocess
@@ -38,21 +38,21 @@ def least_seconds(call, *, runs):
     """The least processor time of this thread in several runs: other work on the machine only adds to it."""
     best = float("inf")
     for _ in range(runs):
-        began = time.thread_time()
+        started = time.thread_time()
         call()
-        best = min(best, time.thread_time() - began)
+        best = min(best, time.thread_time() - started)
     return best
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What it cost to open and decode an image, in a process of its own.
+    """Time and memory of opening and decoding an image, in a separate process.
 
     Attributes:
         outcome: size and mode, or the name of the error and its message.
         seconds: of processor time.
-        peak_bytes: most that were held above what the process held before.
-        asked_bytes: what it would have asked as room; 0 if it was refused before.
+        peak_bytes: peak memory above that of the process before.
+        asked_bytes: the bytes it would have reserved in the budget; 0 if it was refused before.
     """
 
     outcome: str

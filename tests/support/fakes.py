@@ -1,4 +1,4 @@
-"""Fakes that we wrote: a clock that is told the time, a backend that does what a test says."""
+"""Fakes that we wrote: a clock and a backend that a test controls."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from app.runtime.warmup import LatencyCurve
 
 
 class FakeClock:
-    """Seconds that pass only when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -26,7 +26,7 @@ class FakeClock:
 
 
 class FakeBackend(Backend):
-    """Answers twice its input; fails on batches that hold ``poison``; can be held up by a test."""
+    """Answers twice its input; fails on batches that contain ``poison``; a test can block it."""
 
     provider = "CPUExecutionProvider"
 
@@ -52,7 +52,7 @@ class FakeBackend(Backend):
 
 
 class FaultyGpu(FakeBackend):
-    """A fake whose device fails when a test says so.
+    """A fake whose device fails when a test sets it.
 
     Args:
         fault: from the rows of a call and how many calls came before, the error's text; None lets it run.
@@ -138,7 +138,7 @@ def make_work(
 
 
 async def answer(work):
-    """What came of a work: the first number of each of its rows."""
+    """The result of a work: the first number of each of its rows."""
     return (await asyncio.wait_for(work.future, 10))["y"][:, 0].tolist()
 
 

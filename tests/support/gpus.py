@@ -1,4 +1,4 @@
-"""Environments in which a process finds GPUs that are not there, or finds none, whatever the machine has."""
+"""Environments in which a process finds fake GPUs, or no GPU, independently of the machine."""
 
 from tests.support.service import ROOT
 

@@ -1,4 +1,4 @@
-"""Image files that say little and cost much."""
+"""Small image files that are costly to decode."""
 
 import io
 import struct
@@ -54,7 +54,7 @@ def scans(count, *, size=(64, 64), between=b""):
 
 
 def one_scan_a_channel(size):
-    """A JPEG that is not progressive and still has to be held whole: a scan for each of three channels."""
+    """A JPEG that is not progressive and is still buffered completely: a scan for each of three channels."""
     grey = encode(Image.new("L", size, 100), "JPEG", quality=10)
     frame = grey.index(b"\xff\xc0")
     after = frame + 2 + int.from_bytes(grey[frame + 2 : frame + 4])
@@ -90,7 +90,7 @@ def grey_tags(size, compression, *more):
 
 
 def tile(width, height, *, size=(64, 64)):
-    """A TIFF of one deflated tile of zeros, however small its image is."""
+    """A TIFF of one deflated tile of zeros, even for a small image."""
     squeezer = zlib.compressobj(9)
     row = bytes(width)
     content = b"".join(squeezer.compress(row) for _ in range(height)) + squeezer.flush()

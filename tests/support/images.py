@@ -19,7 +19,7 @@ def encode(image: Image.Image, form: str, **options) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces its size and holds no pixels."""
+    """A PNG that declares its size and contains no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
@@ -27,7 +27,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def damaged_tiff() -> bytes:
-    """A TIFF whose strip begins at an offset that is not an integer: Pillow raises TypeError."""
+    """A TIFF whose strip starts at an offset that is not an integer: Pillow raises TypeError."""
     whole = encode(Image.fromarray(np.zeros((4, 4), np.uint8)), "TIFF")
     strip_offsets, as_long, as_float = 273, 4, 11
     damaged = whole.replace(struct.pack("<HH", strip_offsets, as_long), struct.pack("<HH", strip_offsets, as_float))

@@ -10,7 +10,7 @@ CANNOT_MOUNT = "this machine lets users mount no file system of their own"
 
 
 def can_mount() -> bool:
-    """Whether a user may mount in a name space of their own."""
+    """Whether a user may mount in a separate namespace."""
     command = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", "/tmp"]
     return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
 
@@ -28,5 +28,5 @@ def on_small_disk(directory: Path, *, size: str) -> list[str]:
 
 
 def seen_by(pid: int, path: Path) -> Path:
-    """The path as a process in a name space of its own sees it."""
+    """The path as a process in a separate namespace sees it."""
     return Path(f"/proc/{pid}/root") / path.relative_to("/")

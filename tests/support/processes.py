@@ -1,11 +1,11 @@
-"""What becomes of processes that a test starts, as /proc tells it."""
+"""The state of processes that a test starts, from /proc."""
 
 import os
 from pathlib import Path
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process runs; False for one that has ended and whose parent has not asked how."""
+    """Whether the process runs; False for one that has ended and was not waited for (a zombie)."""
     try:
         return _stat(Path(f"/proc/{pid}"))[0] not in "ZX"
     except OSError:
@@ -13,7 +13,7 @@ def is_running(pid: int) -> bool:
 
 
 def is_known(pid: int) -> bool:
-    """Whether the process runs or its parent has yet to ask how it ended."""
+    """Whether the process runs or is a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -35,5 +35,5 @@ def children(pid: int) -> list[int]:
 
 
 def _stat(directory: Path) -> list[str]:
-    """Fields after the name, which may hold anything: state, parent, ..."""
+    """Fields after the name, which may contain any characters: state, parent, ..."""
     return (directory / "stat").read_text().rpartition(")")[2].split()

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+# Root without the capabilities by which permissions do not count for it.
+BOUND_BY_PERMISSIONS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,8 +124,8 @@ class Service:
         """Everything written to standard error so far."""
         return "".join(self.lines)
 
-    def says(self, text: str, *, also: str = "", within_s: float = 30) -> None:
-        """Wait for a line of the log that holds both; what the service has just written takes a moment to get here."""
+    def wait_for_log(self, text: str, *, also: str = "", within_s: float = 30) -> None:
+        """Wait for a line of the log that contains both texts; a line arrives here a moment after it is written."""
         wait_until(lambda: any(text in line and also in line for line in self.lines), within_s=within_s)
 
     def wait_until_ready(self) -> None:
@@ -132,11 +136,7 @@ class Service:
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of the only sample of that name with those labels; 0 without one."""
-        for family in text_string_to_metric_families(self.client.get("/metrics").text):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    return float(sample.value)
-        return 0.0
+        return sample(self.client, name, **labels)
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -163,7 +163,7 @@ ServiceKind = TypeVar("ServiceKind", bound=Service)
 
 
 def running(service: ServiceKind) -> Iterator[ServiceKind]:
-    """The body of a fixture of one service, which logs no traceback and ends with 0."""
+    """The body of a fixture of one service, which logs no traceback and exits with 0."""
     yield service
     code = service.stop()
     assert "Traceback" not in service.log
@@ -171,7 +171,7 @@ def running(service: ServiceKind) -> Iterator[ServiceKind]:
 
 
 def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
-    """The body of a fixture that starts services, and sees that they end with 0."""
+    """The body of a fixture that starts services, and checks that they exit with 0."""
     services: list[Service] = []
 
     def begin(*arguments: Any, **options: Any) -> Service:
@@ -182,3 +182,22 @@ def starting(kind: type[Service] = Service) -> Iterator[Callable[..., Service]]:
     for service in services:
         if service.process.returncode is None:
             assert service.stop() == 0
+
+
+def start_fixture(kind: type[Service]) -> Any:
+    """A fixture that starts services and checks that they exit with 0: ``start = start_fixture(kind)`` in a test."""
+
+    @pytest.fixture
+    def start() -> Iterator[Callable[..., Service]]:
+        yield from starting(kind)
+
+    return start
+
+
+def sample(client: httpx.Client, name: str, **labels: str) -> float:
+    """The value of the first sample of that name with those labels in /metrics; 0 without one."""
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for found in family.samples:
+            if found.name == name and labels.items() <= found.labels.items():
+                return float(found.value)
+    return 0.0

@@ -1,4 +1,4 @@
-"""Stands in for the process that runs a SavedModel, without TensorFlow: y = 2x - 1, and an end for some values of x.
+"""Replaces the process that runs a SavedModel, without TensorFlow: y = 2x - 1, and failures for some values of x.
 
 ``python -m tests.support.stub_worker DIRECTORY THREADS``; the directory is one of ``write_rule_model``.
 """
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from app.runtime.engines.worker_loop import serve
+
+STUB = (sys.executable, "-m", "tests.support.stub_worker")
 
 # Values of x: the process is killed while it runs the batch; the batch is refused; it never ends.
 DEADLY, REFUSED, ENDLESS = 99.0, 98.0, 97.0

@@ -1,5 +1,9 @@
 """A client of TensorFlow Serving's gRPC services, of the project's own messages."""
 
+import os
+import subprocess
+import sys
+
 import grpc
 import numpy as np
 import pytest
@@ -8,12 +12,14 @@ from app.contract.dtypes import NAMES
 from app.edge.grpc.tfs import serving_pb2 as pb
 from tests.support.service import ROOT
 
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _DTYPES = {np.dtype(dtype): names.tensorflow for dtype, names in NAMES.items() if dtype != "string"}
 
 
 def tfs_client():
-    """Where TensorFlow Serving's own client is installed, alone; ``make test`` does that. For PYTHONPATH."""
+    """The directory of TensorFlow Serving's own client, for PYTHONPATH; ``make test`` installs it."""
     found = list((ROOT / "build/tfs-client-venv/lib").glob("python3*/site-packages"))
     assert found, "make build/tfs-client-venv/.installed"
     return found[0]
@@ -83,7 +89,7 @@ def tensor(values):
 
 
 def feature(values):
-    """A Feature of bytes, floats or integers, whichever the values are; of no kind without values."""
+    """A Feature with the kind of the values: bytes, floats or integers; without values, a Feature without a kind."""
     if not len(values):
         return pb.Feature()
     if isinstance(values[0], bytes):
@@ -111,3 +117,18 @@ def numbers(proto):
     """The values of a reply's tensor of float32."""
     assert proto.dtype == pb.DT_FLOAT
     return np.array(proto.float_val, np.float32).reshape([dim.size for dim in proto.tensor_shape.dim])
+
+
+def real_client(argument):
+    """The output of TensorFlow Serving's client."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

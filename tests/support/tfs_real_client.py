@@ -1,6 +1,6 @@
-"""What ``test_tfs_client.py`` runs in a process of its own: TensorFlow Serving's client, as its documentation uses it.
+"""The script of ``test_tfs_client.py``: TensorFlow Serving's client, as its documentation uses it.
 
-python tests/support/tfs_real_client.py PORT       asks a service, and prints its answers as JSON
+python tests/support/tfs_real_client.py PORT       calls a service, and prints its answers as JSON
 python tests/support/tfs_real_client.py --files    prints the .proto files of its messages, in base64
 python tests/support/tfs_real_client.py --both     imports the project's own messages, before TensorFlow and after
 """

@@ -1,4 +1,4 @@
-"""Versions on the disk that consist of a manifest, and what stands in for them once they are loaded."""
+"""Versions on disk that consist of a manifest, and fakes of the loaded versions."""
 
 import json
 from pathlib import Path

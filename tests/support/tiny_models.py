@@ -117,7 +117,7 @@ def write_words_model(models: Path, *, name: str = "words", version: int = 1) ->
 def write_verse_model(
     models: Path, *, name: str = "verse", version: int = 1, scores: np.ndarray = FOLLOWS, label: str = "king"
 ) -> Path:
-    """Texts split into lines; the next token by the last one alone, wherever padding begins."""
+    """Texts split into lines; the next token depends on the last one alone, with any padding."""
     tokenizer = Tokenizer(VERSE, max_length=16, keep="last", scheme="lines")
     nodes = [
         helper.make_node("Cast", ["token_ids"], ["present"], to=TensorProto.BOOL),
@@ -156,7 +156,7 @@ def write_verse_model(
 
 
 def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, finite: bool = True) -> Path:
-    """Numbers in and out, y = 2x - 1: no labels, nothing but tensors; unless ``finite``, of NaN and infinity too."""
+    """Numbers in and out, y = 2x - 1: no labels, only tensors; unless ``finite``, with NaN and infinity too."""
     nodes = [helper.make_node("Gemm", ["x", "slope", "intercept"], ["values"])]
     spec = ModelSpec(
         name=name,
@@ -216,7 +216,7 @@ def write_fragile_model(models: Path, *, name: str = "fragile", version: int = 1
 def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, multiplications: int = 12) -> Path:
     """Answers its input after some seconds of matrix multiplication, when the input is not 0; one row a batch.
 
-    Its queue may hold any number of seconds, unless the test writes a serving.json of its own afterwards.
+    Its queue has no limit in seconds, unless the test writes another serving.json afterwards.
     """
     size = 1500
     nodes = [
@@ -234,7 +234,7 @@ def write_slow_model(models: Path, *, name: str = "slow", version: int = 1, mult
 
 
 def write_endless_model(models: Path, *, name: str = "endless", version: int = 1) -> Path:
-    """No call of it ever returns, so that its golden samples are replayed for ever."""
+    """Its calls never return, so that the replay of its golden samples does not end."""
     flag = helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])
     number = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["N"])
     body = helper.make_graph(

@@ -1,10 +1,10 @@
-"""The calls of Triton's clients, alike over HTTP and gRPC, for settings that the service does not have."""
+"""Calls of Triton's clients, the same over HTTP and gRPC, for settings that the service does not have."""
 
 from functools import partial
 
 
 def settings_calls(client):
-    """Each call, and the first word of what it is refused with."""
+    """Each call, and the first word of its error."""
     return (
         (client.get_log_settings, "log"),
         (partial(client.update_log_settings, {"log_verbose_level": 1}), "log"),

@@ -36,7 +36,7 @@ class Workers:
         }
 
     def kill(self, number: int) -> int:
-        """End a worker at once; its process id."""
+        """Kill a worker; returns its process id."""
         pid = self.pids()[number]
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -82,7 +82,7 @@ class Workers:
 
 
 class Load:
-    """Clients that ask all the time, each over its own connection; a context manager.
+    """Clients that send requests continuously, each over its own connection; a context manager.
 
     Attributes:
         codes: status codes of all answers.
@@ -143,7 +143,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._done.is_set():
-            with suppress(httpx.TransportError):  # asked of the worker that was killed
+            with suppress(httpx.TransportError):  # a request to the worker that was killed
                 self._compare(self._totals())
                 self.scrapes += 1
 

@@ -121,7 +121,7 @@ def test_the_data_of_a_stage_are_checked_too(tmp_path, console):
         )
 
 
-def test_a_command_says_it_in_one_sentence_and_exits_with_2(write_recipe, command, tmp_path):
+def test_a_command_prints_one_sentence_and_exits_with_2(write_recipe, command, tmp_path):
     write_recipe(
         "tiny_images.py",
         """

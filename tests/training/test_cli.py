@@ -95,7 +95,7 @@ def test_evaluate_measures_a_run_again(published):
     assert "Ankle boot" in again.stdout
 
 
-def test_ctrl_c_says_how_to_continue_and_resume_does(tmp_path):
+def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
     command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
     with subprocess.Popen(
         [sys.executable, "-m", "training", *command, "--epochs", "30", "--run-id", "x"],
@@ -194,7 +194,7 @@ def test_a_target_without_a_validation_part_leaves_the_test_set_alone(write_reci
     assert "tested anyway, by --force" in (tmp_path / "models/tiny-images/1/card.md").read_text()
 
 
-def test_without_tensorflow_one_sentence_says_what_to_run(tmp_path):
+def test_without_tensorflow_one_sentence_names_the_command_to_run(tmp_path):
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Runs and versions on a file system that is really full: a small one of its own, in a user's own name space."""
+"""Runs and versions on a file system that is full: a small separate one, in a user namespace."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_continues
     assert [line.split(",")[0] for line in after.splitlines()[-3:]] == ["1", "2", "3"]
 
 
-def test_a_disk_that_is_full_when_publishing_leaves_the_versions_there_were_and_nothing_else(tmp_path):
+def test_a_full_disk_while_publishing_leaves_only_the_earlier_versions(tmp_path):
     done = shell(
         f"""
         mkdir models

@@ -8,9 +8,8 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
-from tests.training.fit.test_fit import train
 from tests.training.loading import load
-from tests.training.tiny import Given, number_recipe, plane_points
+from tests.training.tiny import Given, number_recipe, plane_points, train
 from training.data.number_batches import NumberFeed
 from training.data.pipelines import NumberPipeline
 from training.data.settings import Span
@@ -85,7 +84,7 @@ def test_each_loss_of_numbers_finds_the_plane(loss, tmp_path, console):
     )
     trained = train(recipe, tmp_path, console)
     kernel, bias = trained.model.get_weights()
-    np.testing.assert_allclose([*kernel[:, 0], bias[0]], [1, -2, 0.5], atol=0.15)  # still on its way
+    np.testing.assert_allclose([*kernel[:, 0], bias[0]], [1, -2, 0.5], atol=0.15)  # training has not converged yet
 
 
 def test_patience_without_a_validation_part_is_refused(tmp_path, console):
@@ -94,7 +93,7 @@ def test_patience_without_a_validation_part_is_refused(tmp_path, console):
         train(recipe, tmp_path, console)
 
 
-def test_the_best_weights_by_an_accuracy_that_nobody_measures_are_refused(tmp_path, console):
+def test_the_best_weights_by_an_accuracy_that_is_not_measured_are_refused(tmp_path, console):
     data = Given(train=plane_points(64, 1), validation=plane_points(20, 2), test=plane_points(0, 3))
     recipe = number_recipe(data=data, fitting=Fitting(epochs=5, batch_size=16))
     with pytest.raises(SettingRefused, match=r"val_accuracy is not among the metrics.*set fitting\.monitor=val_loss"):

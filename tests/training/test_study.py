@@ -1,4 +1,4 @@
-"""A study of a trained model: where its findings stand, and what a missed one does."""
+"""A study of a trained model: where its findings are reported, and the effect of a missed one."""
 
 import json
 
@@ -9,7 +9,7 @@ from training.runs.record import Plan
 from training.runs.run import run
 
 
-def test_findings_stand_in_metrics_report_and_card(tmp_path, console):
+def test_findings_are_in_metrics_report_and_card(tmp_path, console):
     recipe = number_recipe(study=AskedAtZero())
     plan = Plan(repository=tmp_path / "models")
     outcome = run(recipe, plan, directory=tmp_path, console=console)
@@ -25,7 +25,7 @@ def test_findings_stand_in_metrics_report_and_card(tmp_path, console):
     assert "| rows | 64 |" in card
 
 
-def test_a_missed_finding_refuses_publishing_and_says_which(tmp_path, console):
+def test_a_missed_finding_refuses_publishing_and_names_it(tmp_path, console):
     plan = Plan(repository=tmp_path / "models")
     outcome = run(number_recipe(study=AskedAtZero(wanted=7.0)), plan, directory=tmp_path, console=console)
     assert outcome.version is None
@@ -34,7 +34,7 @@ def test_a_missed_finding_refuses_publishing_and_says_which(tmp_path, console):
     assert "(NOT as expected: 7 ± 0.1)" in (tmp_path / "report.html").read_text()
 
 
-def test_force_publishes_anyway_and_the_card_says_so(tmp_path, console):
+def test_force_publishes_anyway_and_the_card_records_it(tmp_path, console):
     plan = Plan(repository=tmp_path / "models", force=True)
     outcome = run(number_recipe(study=AskedAtZero(wanted=7.0)), plan, directory=tmp_path, console=console)
     card = (outcome.version / "card.md").read_text()

@@ -183,7 +183,7 @@ def build_plane(network: Network, signature: Signature) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class AskedAtZero:
-    """What the network answers to zeros."""
+    """The network's answer to zeros."""
 
     wanted: float = 0.5
 
@@ -237,3 +237,12 @@ class Doubling:
 
 def tiny_lesson(*, serves: bool = True, **settings: Any) -> Lesson:
     return Lesson(name="tiny-lesson", description="Doubles.", study=Doubling(**settings), serves=serves)
+
+
+def train(recipe, directory, console):
+    from training.fit.fit import fit
+
+    directory.mkdir(exist_ok=True)
+    splits = recipe.data.load()
+    feed = recipe.pipeline.bind(splits.train, classes=2)
+    return fit(recipe, feed, splits, directory=directory, console=console)

@@ -91,7 +91,7 @@ class TextPipeline(TextSettings):
     """Texts as token ids, batched by similar length. Settings as in ``TextSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
-        """The feed with a vocabulary of the most frequent tokens of ``train``, and of nothing else."""
+        """The feed with a vocabulary of the most frequent tokens of ``train`` only."""
         from training.data.text_batches import TextFeed
 
         assert isinstance(train.instances, tuple)  # a text recipe has a text data set
@@ -117,7 +117,7 @@ class NextTokenPipeline(NextTokenSettings):
     """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
-        """The feed with a vocabulary of the most frequent tokens of ``train``, and of nothing else."""
+        """The feed with a vocabulary of the most frequent tokens of ``train`` only."""
         from training.data.next_token_batches import NextTokenFeed
 
         assert isinstance(train.instances, tuple)  # a text recipe has a text data set

@@ -182,7 +182,7 @@ def read_jpeg_tar(path: Path, classes: tuple[str, ...]) -> Examples:
 
 
 def read_binary_tar(path: Path, classes: tuple[str, ...], *, part: str) -> Examples:
-    """The ``classes`` of the makers' binary batches whose file names begin with ``part``, in the makers' order.
+    """The ``classes`` of the makers' binary batches whose file names start with ``part``, in the makers' order.
 
     Raises:
         DataDamaged: not a tar, no such batch, or a batch that is not a whole number of records.

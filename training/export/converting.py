@@ -16,7 +16,7 @@ from training.export.onnx_graph import PassFailed, canonicalise
 IR_VERSION = 8  # the file format of opset 17
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Messages of tf2onnx 1.17, tfonnx.py: the node's name begins with the names of the layers that contain it.
+# Messages of tf2onnx 1.17, tfonnx.py: the node's name starts with the names of the layers that contain it.
 _UNSUPPORTED = re.compile(r"Tensorflow op \[(?P<node>.+): (?P<op>\w+)\] is not supported")
 _FAILED = re.compile(r"Failed to convert node '(?P<node>.+?)' .*?OP=(?P<op>\w+)", re.DOTALL)
 _CALLS = re.compile(r"^(StatefulPartitionedCall(_\d+)?/)+")

@@ -11,7 +11,7 @@ from training.errors import TrainingError
 
 
 class PassFailed(TrainingError):
-    """The graph does not have the form that a pass requires; the message says what was found."""
+    """The graph does not have the form that a pass requires; the message describes what was found."""
 
 
 class GraphEdit:

@@ -22,7 +22,7 @@ def write_saved_model(function: Any, directory: Path, *, keep: Mapping[str, Any]
         keep: attribute -> object: the variables and tables that the function reads.
 
     Raises:
-        AssertionError: the function reads a resource that ``keep`` does not hold.
+        AssertionError: the function reads a resource that ``keep`` does not contain.
     """
     import tensorflow as tf
 

@@ -193,7 +193,7 @@ class Checkpoints(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class RefuseDivergence(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends a run whose loss is no longer a finite number."""
+    """Ends a run whose loss is not finite any more."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Check the running mean of the loss, which keeps a NaN."""

@@ -75,8 +75,8 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         batches: tf.data.Dataset of training batches.
-        said: kind and layer -> sentence of all reported problems, also before an interruption; grows.
-        say: called with each new sentence.
+        said: kind and layer -> sentence of each reported problem, also before an interruption; grows.
+        say: callback with each new sentence.
     """
 
     def __init__(self, batches: Any, said: dict[str, str], say: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ TRIAL_DIRECTORY = "imported"
 
 
 class Kind(StrEnum):
-    """What clients send."""
+    """The kind of input that clients send."""
 
     TENSOR = "tensor"
     IMAGE = "image"

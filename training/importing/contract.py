@@ -1,4 +1,4 @@
-"""The contract of an imported model: what its graph says, and what the command adds about labels and pre-processing."""
+"""The contract of an imported model: tensors of its graph, and labels and pre-processing from the command."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What stands before an imported graph: pixels or token ids, as clients send them, become the input of the model.
+"""Layers in front of an imported graph: pixels or token ids, as clients send them, become the input of the model.
 
 The same conversion exists three times, for numpy, TensorFlow and ONNX; every made format is compared with the first.
 """

@@ -45,7 +45,7 @@ def golden_of(
         notes: gets sentences about what was found.
 
     Raises:
-        SourceRefused: the model does not run with the inputs, or its answers are not as its graph says, or not finite.
+        SourceRefused: the model does not run with the inputs, or its answers do not match its graph, or are not finite.
     """
     inputs = runnable(spec, run) if samples is None else dict(samples)
     lengths = lengths_of(spec, inputs)
@@ -112,7 +112,7 @@ def batch_sizes(
             return BATCH_SIZES, spec
         except ParityBroken as error:
             alone = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises for a batch
+        except Exception as error:  # noqa: BLE001 - any exception of a library for a batch
             alone = f"a batch does not run: {in_short(error)}"
     if golden.lengths:
         raise SourceRefused(

@@ -1,7 +1,7 @@
-"""What is checked of a file before a library reads it: its kind, its size, and whether it contains code.
+"""Checks of a file before a library reads it: its kind, its size, and whether it contains code.
 
 A Keras file may contain Python code (a Lambda layer), and name modules and functions to be imported. A SavedModel is a
-program for TensorFlow, which may read and write files. Neither is run here. This is no sandbox: import files that you
+program for TensorFlow, which may read and write files. Neither is run here. It is not a sandbox: import files that you
 do not trust in a container.
 """
 
@@ -46,7 +46,7 @@ def kind_of(path: Path) -> str:
     """``keras``, ``h5``, ``saved_model`` or ``onnx``, by the content of a file and only then by its name.
 
     Raises:
-        SourceRefused: it does not exist, is too large, or is none of them.
+        SourceRefused: it does not exist, is too large, or has another format.
     """
     try:
         if path.is_dir():
@@ -163,7 +163,7 @@ def check_config(path: Path, config: Mapping[str, Any], *, allow_code: bool) -> 
     Args:
         path: of the model, for messages.
         config: as in config.json; what Keras does not read for inference (``compile_config``) is not searched.
-        allow_code: accept it all the same.
+        allow_code: accept it nevertheless.
 
     Raises:
         SourceRefused: names the layer.
@@ -216,7 +216,7 @@ def check_ops(path: Path, ops: Iterator[tuple[str, str]], *, allow_code: bool) -
     Args:
         path: of the model, for messages.
         ops: operation and node.
-        allow_code: accept them all the same.
+        allow_code: accept them nevertheless.
 
     Raises:
         SourceRefused: names the first one.

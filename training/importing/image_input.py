@@ -1,4 +1,4 @@
-"""What ``--as image`` says: the size, the steps, and how pixels are scaled for the model."""
+"""Settings of ``--as image``: the size, the steps, and how pixels are scaled for the model."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class ImageOptions:
 
 
 def image_entrance(tensor: TensorSpec, options: ImageOptions) -> tuple[Entrance | None, ImagePreprocessing]:
-    """What turns uint8 pixels into the input of the model, and the steps before.
+    """The layers that convert uint8 pixels to the input of the model, and the steps before.
 
     Args:
         tensor: the input of the model.
@@ -62,7 +62,7 @@ def image_entrance(tensor: TensorSpec, options: ImageOptions) -> tuple[Entrance 
 
 
 def _layout(tensor: TensorSpec, size: str) -> tuple[Layout, int, int, int]:
-    """Where the channels are; height, width and number of channels."""
+    """The layout of the channels; height, width and number of channels."""
     if tensor.is_string or tensor.dtype == "bool":
         raise SourceRefused(f"--as image requires an input of numbers; it is {tensor.in_words}")
     shape = tensor.shape

@@ -1,4 +1,4 @@
-"""What is recorded of an import: metrics.json and card.md of the version."""
+"""The records of an import: metrics.json and card.md of the version."""
 
 import datetime
 import hashlib
@@ -13,7 +13,7 @@ from training.importing.sources.source import Source
 
 @dataclass
 class Made:
-    """What was made of a model.
+    """The result of an import.
 
     Attributes:
         directory: of the version.
@@ -29,7 +29,7 @@ class Made:
 
 
 def write_records(source: Source, spec: ModelSpec, made: Made, command: str, directory: Path) -> None:
-    """metrics.json and card.md: where the model comes from, and how it was compared."""
+    """metrics.json and card.md: the source of the model, and how it was compared."""
     imported = {
         "file": source.path.name,
         "kind": source.kind,

@@ -96,7 +96,7 @@ def lengths_of(spec: ModelSpec, samples: Tensors) -> dict[str, Array]:
     """For a text model: number of ids of each row before its padding.
 
     Raises:
-        SourceRefused: a row has padding before or between its ids, or nothing else.
+        SourceRefused: a row has padding before or between its ids, or padding only.
     """
     step = spec.preprocessing
     if not isinstance(step, TextPreprocessing):
@@ -200,7 +200,7 @@ def runnable(spec: ModelSpec, run: Callable[[Tensors], Tensors]) -> dict[str, Ar
                 run(one(samples, lengths, range(len(next(iter(samples.values()))))[row]))
         except SourceRefused:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a library raises for an input that does not suit the model
+        except Exception as error:  # noqa: BLE001 - any exception of a library for an input that does not match the model
             reason = in_short(error)
         else:
             return samples

@@ -95,7 +95,7 @@ def _write_formats(
             raise
         except ParityBroken as error:
             made.left_out[name] = f"{error}; a larger --tolerance accepts more"
-        except Exception as error:  # noqa: BLE001 - one format fails alone, whatever its library raises
+        except Exception as error:  # noqa: BLE001 - one format fails alone, with any exception of its library
             made.left_out[name] = in_short(error).removeprefix(f"{spec.name}: ")
         else:
             made.formats[name] = found

@@ -1,9 +1,9 @@
-"""Back-propagation through a 2-2-2 sigmoid network, by hand and in Keras, and the slip of a well-known example.
+"""Back-propagation through a 2-2-2 sigmoid network, by hand and in Keras, and the mistake of a well-known example.
 
     h1 = σ(w1 x1 + w2 x2 + b1)    o1 = σ(w5 h1 + w6 h2 + b2)
     h2 = σ(w3 x1 + w4 x2 + b1)    o2 = σ(w7 h1 + w8 h2 + b2)    E = ½ (t1 - o1)² + ½ (t2 - o2)²
 
-Gradient descent changes all weights at once, and so do the weights that the example prints after its first step. Its
+Gradient descent changes all weights together, and so do the weights that the example prints after its first step. Its
 errors, and its outputs after 10,000 steps, come from a descent that changes w5 to w8 first and then carries the error
 back through the changed weights.
 
@@ -81,7 +81,7 @@ class Backpropagation:
             raise ValueError("steps must be 1 or more")
 
     def __call__(self, context: LessonContext) -> Findings:
-        """Descend in Keras, by hand, and by hand with the slip; compare with the printed figures."""
+        """Descend in Keras, by hand, and by hand with the mistake; compare with the printed figures."""
         keras = descend_in_keras(learning_rate=self.learning_rate, steps=self.steps)
         hand = descend_by_hand(learning_rate=self.learning_rate, steps=self.steps)
         slip = descend_by_hand(learning_rate=self.learning_rate, steps=self.steps, reuse_updated=True)
@@ -138,7 +138,7 @@ def descend_by_hand(*, learning_rate: float, steps: int, reuse_updated: bool = F
     Args:
         learning_rate: factor of the gradient.
         steps: 1 or more.
-        reuse_updated: the slip: take w(h→o) of δ_h after its update.
+        reuse_updated: the mistake: take w(h→o) of δ_h after its update.
 
     Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors (1986).
     """

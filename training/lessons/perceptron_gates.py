@@ -5,7 +5,7 @@ A perceptron computes H(w1 x1 + w2 x2 + b), H the Heaviside step, 0 at 0, and le
     w += rate (target - output) x    b += rate (target - output)
 
 one row after the other. Learning ends with an epoch without an error. If an epoch ends with weights with which it or
-an earlier one began, everything in between repeats forever: that proves that the gate cannot be learnt. Weights are
+an earlier one started, everything in between repeats forever: that proves that the gate cannot be learnt. Weights are
 fractions, so that the comparison is exact at every learning rate. For a gate that no line separates they stay bounded
 and do return (perceptron cycling theorem: Minsky & Papert, Perceptrons, 1969; Block & Levin, 1970). For a gate that a
 line separates the learning ends (convergence theorem: Novikoff, 1962).
@@ -57,7 +57,7 @@ class Perceptron:
         epochs: number of epochs, including the one without an error.
         updates: number of weight updates in all of them.
         learnt: whether the last epoch had no error.
-        returned_to: the epoch, from 1, that began with the weights at the end of the last one; None without one.
+        returned_to: the epoch, from 1, that started with the weights at the end of the last one; None without one.
     """
 
     weights: Weights
@@ -88,7 +88,7 @@ def learn(targets: tuple[int, ...], *, start: Weights, rate: Fraction, bias: boo
     """Rosenblatt's rule on ``ROWS`` until an epoch has no error, or the weights return, or ``longest`` epochs.
 
     The bias is the weight of a third input, which is always 1, or 0 if ``bias`` is off. ``rate`` must be above 0: with
-    0 the weights of every gate would return at once, and prove nothing.
+    0 the weights of every gate would return immediately, and prove nothing.
     """
     inputs = np.array([(x1, x2, int(bias)) for x1, x2 in ROWS], dtype=object)
     weights = np.array(start, dtype=object)

@@ -48,7 +48,7 @@ class Parameters:
         return self.output_weight * max(0.0, self.net_input()) + self.output_bias
 
     def updated(self, learning_rate: float) -> Self:
-        """One step of SGD on (y - t)², all five parameters at once.
+        """One step of SGD on (y - t)², all five parameters together.
 
         ∂/∂y = 2 (y - t)    ∂/∂v = ∂/∂y · a    ∂/∂c = ∂/∂y
         ∂/∂z = ∂/∂y · v · [z > 0]              ∂/∂w = ∂/∂z · x    ∂/∂b = ∂/∂z

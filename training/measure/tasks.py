@@ -72,7 +72,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Classify:
-    """One of several classes; the output holds their probabilities."""
+    """One of several classes; the output contains their probabilities."""
 
     output: str = PROBABILITIES
 

@@ -91,7 +91,7 @@ def _order(counts: Counter[Gram]) -> _Order:
 
 
 def _discounts(counts: Counter[Gram]) -> tuple[float, float, float]:
-    """Chen & Goodman's equation 26; each above 0 and below its count, whichever counts of 1 to 4 are missing."""
+    """Chen & Goodman's equation 26; each above 0 and below its count, even if some counts of 1 to 4 are missing."""
     n = Counter(min(count, 5) for count in counts.values())
     share = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.5
     found = [number - (number + 1) * share * n[number + 1] / n[number] if n[number] else 0.5 for number in (1, 2, 3)]

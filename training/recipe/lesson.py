@@ -15,7 +15,7 @@ from training.overrides import FIXED
 
 @dataclass(frozen=True, kw_only=True)
 class LessonContext:
-    """Where a lesson writes and prints.
+    """Directory and console of a lesson.
 
     Attributes:
         directory: of the run; receives the pictures.

@@ -256,11 +256,11 @@ class Recipe:
         data: source of the instances, and how they are split.
         pipeline: converts an instance to an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
-        build: (network, signature) -> tf_keras.Model, input and output named as the signature says.
+        build: (network, signature) -> tf_keras.Model, input and output named as in the signature.
         stages: trainings before the main one, in order, or in parallel with it.
         adopt: as ``Stage.adopt``, for the network itself.
         finish: (network, trained model, signature, weights passed on by the stages) -> the model to measure and
-            publish, which shares its weights; for computations that cost too much in training. Default: the trained
+            publish, which shares its weights; for computations that are too expensive in training. Default: the trained
             model.
         task: task of the network.
         study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its

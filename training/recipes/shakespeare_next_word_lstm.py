@@ -5,7 +5,7 @@ Result: perplexity 51.96 on the test passages, trigram model 70.13 (51.74 and 71
 7.9 min
 Date and hardware: 2026-11-21, two cores of an AMD EPYC
 
-In training the network predicts every word of a stretch of text at once. In serving it reads a text and gives the
+In training the network predicts every word of a stretch of text in one step. In serving it reads a text and gives the
 probability that each word of its vocabulary, a mark, or a line end comes next. Both use the same layers: the embedding
 that reads words also scores them (Press & Wolf, arXiv:1608.05859), which halves the weights and helps with little
 text.

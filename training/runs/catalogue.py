@@ -1,6 +1,6 @@
 """The recipes and lessons, found by their files in training/recipes and training/lessons.
 
-Imports no TensorFlow, and no recipe until asked.
+Imports no TensorFlow, and recipes only when they are needed.
 """
 
 import difflib

@@ -31,7 +31,7 @@ def unfinished_directory(root: Path, name: str, identifier: str | None) -> Path:
     """The run to continue: ``identifier``, or the newest unpublished run of the recipe.
 
     Raises:
-        RunNotFound: there is no such run.
+        RunNotFound: the run does not exist.
     """
     candidates = [root / name / identifier] if identifier else sorted((root / name).glob("*"), reverse=True)
     for directory in candidates:

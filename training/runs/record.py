@@ -21,7 +21,7 @@ from training.recipe.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to do in a run besides training.
+    """The options of a run besides training.
 
     Attributes:
         overrides: ``path=value`` as given; already applied to the recipe.

@@ -41,7 +41,7 @@ class Outcome:
 
     Attributes:
         validation: None if the data set has no validation part.
-        test: None if the test set was not used, or there is none.
+        test: None if the test set was not used or does not exist.
         gate: why the test set may or may not be used, and what --force overruled.
         allowed: whether it may be used, and the model published.
         findings: of the recipe's study.
@@ -164,7 +164,7 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
 
 
 def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[bool, str]:
-    """Whether the test set may be used, and the sentence that says why."""
+    """Whether the test set may be used, and a sentence with the reason."""
     target = recipe.targets.test_accuracy
     if target is None:
         return True, "the recipe sets no target"
@@ -183,7 +183,7 @@ def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[b
 
 
 def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:
-    """Figures on ``examples``; None if there are none."""
+    """Figures on ``examples``; None without examples."""
     if not len(examples):
         return None
     answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)

@@ -30,7 +30,7 @@ _ENCRYPTED = 1
 
 
 class BadArchive(Exception):
-    """The archive breaks a rule; the message says which."""
+    """The archive breaks a rule; the message names it."""
 
 
 def read_npz(data: bytes, *, limit_bytes: int, kinds: str = NUMBERS) -> dict[str, Array]:

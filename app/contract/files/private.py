@@ -122,7 +122,7 @@ def _reflinked(origin: int, copy: int) -> bool:
 
 
 def _locked_directory(place: Path, prefix: str) -> tuple[Path, int]:
-    """Create and lock a directory; retry if another process removed it as a leftover before the lock was held."""
+    """Create and lock a directory; retry if another process removed it as a leftover before the lock was taken."""
     while True:
         path = place / f"{prefix}{secrets.token_hex(8)}"
         path.mkdir(mode=0o700, parents=True)

@@ -35,7 +35,7 @@ def walk(directory: Path, *, limit: int = VERSION_ENTRIES, hidden: bool = True) 
     Args:
         directory: where to start.
         limit: most entries.
-        hidden: whether to include names that begin with a dot.
+        hidden: whether to include names that start with a dot.
 
     Raises:
         VersionRefused: more entries than ``limit``, or more than 16 directories in each other.

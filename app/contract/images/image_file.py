@@ -114,7 +114,7 @@ def open_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT, longest_e
 
     Raises:
         WrongFormat: not an image.
-        TooLarge: above the pixel limit, or made of more parts than any real program writes.
+        TooLarge: above the pixel limit, or with more parts than any real program writes.
         InvalidInput: truncated, damaged, or of a kind that is not accepted.
     """
     try:

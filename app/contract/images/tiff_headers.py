@@ -1,6 +1,6 @@
 """Declarations in the directories of a TIFF file, read before Pillow and libtiff: tags, tiles, strips, byte counts.
 
-libtiff allocates a whole tile however small the image is, and reads a strip as often as the directory lists it. EXIF is
+libtiff allocates a whole tile even for a small image, and reads a strip as often as the directory lists it. EXIF is
 a TIFF directory, too.
 """
 

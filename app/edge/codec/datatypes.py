@@ -63,7 +63,7 @@ def array_from_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
     thread ran. So other threads have a turn after each part.
 
     Args:
-        values: that the element type can hold.
+        values: that the element type can represent.
         dtype: of the array.
     """
     array = np.empty(len(values), dtype)

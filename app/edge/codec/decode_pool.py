@@ -1,8 +1,8 @@
 """Threads that decode what is too large for the event loop: large JSON, forms, compressed bodies, images and texts.
 
 The number of threads is small, which limits the processor time spent on decoding. The memory of the images being
-decoded is limited too. A job ends when its deadline passes or its client leaves: at once while it waits, between two
-instances while it runs.
+decoded is limited too. A job ends when its deadline passes or its client leaves: immediately while it waits, after one
+instance while it runs.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class DecodePool:
 
     Args:
         threads: most calls that run at the same time; the first call starts the threads.
-        memory_bytes: most bytes held by the images that are being decoded.
+        memory_bytes: most bytes used by the images that are being decoded.
         clock: monotonic seconds.
     """
 

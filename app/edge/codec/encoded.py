@@ -60,7 +60,7 @@ async def decode_inputs(
 
     Raises:
         InvalidInput: names the item and the rule it breaks.
-        TooLarge: more than the queue of the model can ever hold.
+        TooLarge: more than fits into the empty queue of the model.
         QueueFull, DeadlineExceeded, Draining: see ``DecodePool.run``.
     """
     tensors: dict[str, Array] = {}

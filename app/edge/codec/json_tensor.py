@@ -43,7 +43,7 @@ class JsonReader:
         self._shapes: dict[bytes, tuple[int, ...]] = {}
 
     def read(self, body: bytes, *, strict: bool = False) -> "Document":
-        """Parse ``body``, which must hold a JSON object.
+        """Parse ``body``, which must be a JSON object.
 
         Args:
             body: UTF-8.
@@ -113,7 +113,7 @@ class Document:
             name: name of the value in errors.
 
         Returns:
-            int64, uint64, float64 or bool with the shape of the nesting; None if the array holds only strings and
+            int64, uint64, float64 or bool with the shape of the nesting; None if the array contains only strings and
             objects, or is a list that contains one; the caller handles these.
 
         Raises:
@@ -121,7 +121,7 @@ class Document:
         """
         if isinstance(value, simdjson.Array):
             if len(self._body) > MOST_VALUES and _has_strings(self._body):
-                check_values(self._body, name)  # before reading millions of numbers in vain
+                check_values(self._body, name)  # before reading millions of numbers for nothing
             rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
             known = self._shapes.get(rest)
             shape = known or _rectangle(value)

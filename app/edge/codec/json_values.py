@@ -76,7 +76,7 @@ def slow_tensor(value: JsonValue, name: str) -> Array | None:
 
 
 def nesting(value: JsonValue, name: str) -> tuple[list[int], list[JsonValue]]:
-    """Shape and elements of nested lists; a value that is no list has no dimension.
+    """Shape and elements of nested lists; a value that is not a list has no dimension.
 
     Raises:
         InvalidInput: lists of one level differ in length.

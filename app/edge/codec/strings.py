@@ -1,4 +1,4 @@
-"""Tensors of strings in JSON: a string stands for its UTF-8, ``{"b64": ...}`` for any bytes.
+"""Tensors of strings in JSON: a string is sent as its UTF-8, ``{"b64": ...}`` as any bytes.
 
 Source: TensorFlow Serving, RESTful API, encoding binary values.
 """

@@ -32,7 +32,7 @@ class GuardedProtocol(ParsingProtocol):
             self._refuse(error_reply(Overloaded(f"{most} connections are open, as many as are allowed; try again")))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called when the connection is closed: nobody waits for its answers."""
+        """Called when the connection is closed: its answers are not needed any more."""
         super().connection_lost(exc)
         self._connections.remove(self)
         self._take_unparsed()

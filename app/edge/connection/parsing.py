@@ -26,7 +26,7 @@ class ParsingProtocol(ReceivingProtocol):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        # The message being received: when it began, what its head says, and its bytes so far.
+        # The message being received: when it started, its parsed head, and its bytes so far.
         self._began = 0.0
         self._hosts = self._length = 0
         self._codings = b""
@@ -83,7 +83,7 @@ class ParsingProtocol(ReceivingProtocol):
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A request begins. Its scope is created only if it is needed."""
+        """A request starts. Its scope is created only if it is needed."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False

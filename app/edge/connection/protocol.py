@@ -88,7 +88,7 @@ class InferenceProtocol(GuardedProtocol):
         answer.begin(self._dispatch.answer(request))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called when nobody waits for the answer any more."""
+        """Called when the answer is not needed any more."""
         super().connection_lost(exc)
         if self._running is not None:
             self._running.cancel()
@@ -101,7 +101,7 @@ class InferenceProtocol(GuardedProtocol):
         return None if self._door.access_log is not None else self._dispatch.refusals.of(route, self._began)
 
     def _answer_probe(self) -> bool:
-        """Answer a health check without a task, so that thousands of them at once do not delay each other."""
+        """Answer a health check without a task, so that thousands of simultaneous ones do not delay each other."""
         path = self.url.decode("latin-1")
         if path not in PROBES or self.parser.get_method() != b"GET" or not self._is_free():
             return False

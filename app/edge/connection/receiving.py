@@ -27,7 +27,7 @@ class ReceivingProtocol(RefusingProtocol):
         self._unparsed_since: float | None = None
         # The client closed its stream, but some bytes are not parsed yet.
         self._has_ended = False
-        # What the head of the message being received says.
+        # The head of the message being received.
         self._length = 0
         self._codings = b""
 
@@ -35,7 +35,7 @@ class ReceivingProtocol(RefusingProtocol):
         """Parse received bytes, now or in one of the next turns."""
         if self._is_deaf:
             return
-        if self._unparsed:  # parsing is in progress, or the application asked for more of the body
+        if self._unparsed:  # parsing is in progress, or the application requested more of the body
             self._keep(data)
             self.flow.pause_reading()
         elif self._connections.turns.must_wait(data, self.loop):
@@ -94,7 +94,7 @@ class ReceivingProtocol(RefusingProtocol):
         return _head_bytes(data, at) if at < _HEADS_AT_ONCE_BYTES else 0
 
     def _continue(self) -> None:
-        """Parse what waited, in a turn of its own: within the task of an answer, no other answer can run."""
+        """Parse what waited, in a separate turn: within the task of an answer, no other answer can run."""
         if self._unparsed:
             self._wait()
         elif self._has_ended or self.flow.read_paused:

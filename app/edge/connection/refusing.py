@@ -60,7 +60,7 @@ class RefusingProtocol(HttpToolsProtocol):
         """Read what came after a request that is answered now."""
 
     def on_response_complete(self) -> None:
-        """Continue, in a turn of its own if the next request has already arrived."""
+        """Continue, in a separate turn if the next request has already arrived."""
         self.server_state.total_requests += 1
         if self.pipeline:
             if not self.transport.is_closing():
@@ -146,7 +146,7 @@ class RefusingProtocol(HttpToolsProtocol):
     def _linger(self) -> None:
         """Close the write side, and the connection once the client has closed its side or had time to.
 
-        TLS closes both directions at once, so the client gets only the time and recognizes the end by Content-Length.
+        TLS closes both directions together, so the client gets only the time and recognizes the end by Content-Length.
         """
         self._phase, self._since = Phase.LINGER, self.loop.time()
         self.flow.resume_reading()

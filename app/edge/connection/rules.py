@@ -8,14 +8,14 @@ from app.edge.connection.limits import HttpLimits
 from app.edge.http.body import too_large
 from app.edge.respond import Reply, error_body, error_reply
 
-# Seconds for which the client may continue to send after a refusal. Closing at once would reset the connection and
+# Seconds for which the client may continue to send after a refusal. Closing immediately would reset the connection and
 # lose the reply.
 LINGER_S = 2.0
 _END_OF_AUTHORITY = re.compile(rb"[/?#]")
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     NEW = "its first byte"
     IDLE = "the next request"
@@ -84,7 +84,7 @@ def is_overdue(phase: Phase, waited_s: float, body_bytes: int, limits: HttpLimit
 
     Args:
         phase: what it waits for.
-        waited_s: seconds since the phase began.
+        waited_s: seconds since the phase started.
         body_bytes: bytes of the body received in that time.
         limits: on it.
     """

@@ -1,4 +1,4 @@
-"""Lets connections read in turns, so that very many requests at once do not hold up the event loop."""
+"""Lets connections read in turns, so that very many simultaneous requests do not block the event loop."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from app.edge.rest.routes import V1_VERBS
 # Seconds in each turn of the event loop in which connections parse requests and start their answers. Inference has
 # more of them: to keep a request costs a quarter of its refusal, which under overload would be missing for answers.
 TURN_S, INFERENCE_TURN_S = 0.005, 0.05
-# Counted for an answer that starts later in the same turn, in a task of its own; the slowest routes take 1 ms.
+# Counted for an answer that starts later in the same turn, in a separate task; the slowest routes take 1 ms.
 TASK_S = 0.0003
 # While connections arrive faster than they are accepted, so many are accepted for each short turn of other requests.
 ACCEPTS = 16
@@ -128,5 +128,5 @@ def _is_health(data: bytes) -> bool:
 
 
 def _is_inference(data: bytes) -> bool:
-    """Whether the bytes begin with a request for inference."""
+    """Whether the bytes start with a request for inference."""
     return data[:5] == b"POST " and data[: data.find(b" ", 5, _TARGET_BYTES)].endswith(_INFERENCE)

@@ -7,7 +7,7 @@ from app.control.sites import Sites
 from app.edge.respond import Header, Reply, Scope
 
 _PREFIXES = ("/v1/", "/v2/")
-# Pages of other sites cannot change what is served, whatever CORS allows.
+# Pages of other sites cannot change what is served, even if CORS allows them to call.
 _CLOSED = "/v2/repository/"
 _EXPOSED = b"x-request-id, server-timing, retry-after, www-authenticate, inference-header-content-length"
 _MAX_AGE = b"600"

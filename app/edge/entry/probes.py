@@ -23,7 +23,7 @@ class Probes:
         self._registry = registry
 
     def reply(self, path: str) -> Reply | None:
-        """The reply to GET of this path; None if it is no health check."""
+        """The reply to GET of this path; None if it is not a health check."""
         if path in LIVE:
             return _IS_LIVE
         if path not in READY:

@@ -13,7 +13,7 @@ from app.errors import ServingError
 FILE_LIMIT_BYTES = 2**20
 # Seconds to wait for the client when a connection closes; an idle client that does not read would delay the close.
 CLOSE_TIMEOUT_S = 1.0
-# Handshakes allowed in addition to ``max_connections``, so that an extra connection is told why it is closed.
+# Handshakes allowed in addition to ``max_connections``, so that an extra connection gets an answer before it is closed.
 HANDSHAKES = 64
 
 
@@ -37,9 +37,9 @@ def tls_times(context: ssl.SSLContext | None, *, handshake_timeout_s: float) -> 
 
 
 class CountingContext(ssl.SSLContext):
-    """Encrypts at most ``most`` connections at once; a further one is closed before its handshake.
+    """Encrypts at most ``most`` connections in parallel; a further one is closed before its handshake.
 
-    An event loop tells the protocol about a connection only once it is encrypted, so a client that never finishes its
+    An event loop notifies the protocol of a connection only once it is encrypted, so a client that never finishes its
     handshake would not be counted.
 
     Attributes:

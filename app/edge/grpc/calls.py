@@ -1,4 +1,4 @@
-"""What inference calls of all gRPC services share: ``Answering`` with the calls' metadata, deadlines and statuses."""
+"""Shared by inference calls of all gRPC services: ``Answering`` with the calls' metadata, deadlines and statuses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
     """Answers inference calls. gRPC reads the message before the call starts, so the stage "read" is always 0.
 
     Args:
-        keys: the API keys that inference requires; None: anybody may ask.
+        keys: the API keys that inference requires; None: every caller is permitted.
         registry, decoding, observer, access_log, clock: see ``Answering``.
     """
 

@@ -84,7 +84,7 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
         return await self.inferred(call, model, lambda: parse_infer(message, model, memory), is_small=is_small(message))
 
     async def _text(self, call: InferCall, model: LoadedModel) -> pb.ModelInferResponse | None:
-        """Continue a text: within a stream in pieces, whose end is a reply of its own if the client asks for it."""
+        """Continue a text: within a stream in pieces, whose end is a separate reply if the client requests it."""
         text, sampling, options = parse_text(call.message)
         call.has_own_timeout = options.timeout_s is not None
         options = until_deadline(call, options, model)

@@ -1,4 +1,4 @@
-"""What the methods of all gRPC services share: request ids, errors as status codes, and who may administer."""
+"""Shared by the methods of all gRPC services: request ids, errors as status codes, and access to admin calls."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -54,7 +54,7 @@ class Methods:
     """The methods of a service.
 
     Args:
-        admin: who may load and unload.
+        admin: which callers may load and unload.
         door: creates request ids, and has the access log.
     """
 

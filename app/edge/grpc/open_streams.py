@@ -1,4 +1,4 @@
-"""Calls that stay open until the client or the service ends them: how many there are, and what they are told."""
+"""Calls that stay open until the client or the service ends them: their number, and notifications to them."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterator
@@ -16,7 +16,7 @@ class OpenStreams:
 
     Args:
         state: of the service, which the streams follow.
-        most: streams open at once.
+        most: streams open in parallel.
     """
 
     def __init__(self, state: Callable[[], Hashable], *, most: int = MOST_STREAMS) -> None:
@@ -31,7 +31,7 @@ class OpenStreams:
         """Count a stream until the block ends, and call ``on_change`` whenever the state has changed.
 
         Raises:
-            Overloaded: as many streams are open as are allowed.
+            Overloaded: the maximum number of streams is open.
         """
         if len(self._told) >= self._most:
             raise Overloaded(f"{self._most} streams are open, as many as are allowed; try again")

@@ -1,4 +1,4 @@
-"""Refuses requests that are no messages, or too large ones, as a client's mistake, for all methods of all services."""
+"""Refuses invalid or too large messages as a client's mistake, for all methods of all services."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -17,8 +17,8 @@ from app.errors import CannotListen
 log = logging.getLogger("atelier.grpc")
 
 # Most calls that gRPC keeps while the event loop is busy, 12 KB each. It resets further ones, which can neither be
-# counted nor explained; its own limits are 1,000 and 3,000. There is none for each connection: clients learn it only
-# after their first calls, which would be reset.
+# counted nor explained; its own limits are 1,000 and 3,000. A limit for each connection is not set: clients learn it
+# only after their first calls, which would be reset.
 PENDING_CALLS = 16_384
 # Time to send the answers of calls that were failed because they did not finish in time.
 LAST_WORDS_S = 1.0

@@ -144,7 +144,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: ServicerContext
     ) -> pb.RepositoryModelLoadResponse:
-        """Load the versions that serving.json asks for."""
+        """Load the versions that serving.json specifies."""
         self.check_admin("RepositoryModelLoad", context)
         _check_repository(request.repository_name)
         check_load_parameters(plain_parameters(request.parameters))

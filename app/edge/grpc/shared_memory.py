@@ -15,7 +15,7 @@ class SharedMemoryMethods(Methods):
     """See and register regions, for administrators on this machine.
 
     Args:
-        memory: the regions, or why there are none.
+        memory: the regions, or the reason why they are not available.
         admin, door: see ``Methods``.
     """
 

@@ -1,7 +1,7 @@
 """``ModelStreamInfer``: many requests and their replies within one call.
 
 Source: Triton, gRPC service definition and decoupled models: an error of one request is a message of the stream, which
-continues; the parameter ``triton_final_response`` says that no further reply to its request follows.
+continues; the parameter ``triton_final_response`` marks the last reply to its request.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _ENDS = frozenset({StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED})
 class InferenceStream:
     """One call of ``ModelStreamInfer``.
 
-    Replies come in the order of their requests, except the pieces of a text, each of which is sent at once.
+    Replies come in the order of their requests, except the pieces of a text, each of which is sent immediately.
 
     Args:
         inference: answers each request.

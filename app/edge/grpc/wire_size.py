@@ -55,7 +55,7 @@ class FieldLimit:
 
 
 def parts_of(descriptor: Any) -> Parts:
-    """All messages within a message, however deep, its texts and whole numbers; no message may contain itself.
+    """All messages within a message, at any depth, its texts and whole numbers; no message may contain itself.
 
     Args:
         descriptor: of the message's type.

@@ -159,7 +159,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         else:
             have_body = self._clock()
             with self._watch.watching(call.receive):
-                # Each coroutine costs half a microsecond: what is cheap does without.
+                # Each coroutine costs half a microsecond: cheap steps are not coroutines.
                 request = self._bodies.parsed_at_once(call, call.body, model)
                 if request is None:
                     request, inputs = await self._bodies.decoded(call, call.body, model)

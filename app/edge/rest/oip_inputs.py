@@ -16,7 +16,7 @@ from app.loaded import LoadedModel
 from app.types import Array
 
 RESERVED_PREFIX = "triton_"
-# Asks for the mark of the last reply in a message of its own where a request has several; elsewhere without effect.
+# Requests a separate message that marks the last reply where a request has several; elsewhere without effect.
 EMPTY_FINAL = "triton_enable_empty_final_response"
 LARGEST_UINT64 = 2**64 - 1
 # Largest product of a tensor's shape without sizes of 0: numpy multiplies the others even if nothing is stored. No

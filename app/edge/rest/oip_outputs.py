@@ -63,7 +63,7 @@ class Printed:
         """Flat values for JSON.
 
         Raises:
-            InvalidInput: an element of BYTES is not UTF-8, and JSON cannot hold it.
+            InvalidInput: an element of BYTES is not UTF-8, and JSON cannot represent it.
         """
         if self.values is not None:
             return self.values.reshape(-1)

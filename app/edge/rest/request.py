@@ -24,8 +24,8 @@ class HttpRequest(Call):
         receive: ASGI; also reports that the client left. None if the caller cancels the answer itself in that case.
         send: ASGI, for streamed replies.
         content_type, content_encoding, accept_encoding: as sent, in lower case where case means nothing.
-        content_length: bytes of the body; None if the head does not say.
-        json_length: bytes of the JSON in front of binary tensors; None if there are none.
+        content_length: bytes of the body; None if the head does not state it.
+        json_length: bytes of the JSON in front of binary tensors; None without binary tensors.
     """
 
     headers: list[Header]

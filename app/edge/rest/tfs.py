@@ -30,8 +30,8 @@ _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Array | Encoded], Layout]:
     """Tensors of a ``:predict`` body, and the layout of the reply.
 
-    ``instances`` holds one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
-    string stands for a text, ``{"b64": ...}`` for the bytes of an image or a text; both are also the elements of a
+    ``instances`` contains one value (or one object of named values) per row, ``inputs`` whole tensors by name. A
+    string is a text, ``{"b64": ...}`` the bytes of an image or a text; both are also the elements of a
     tensor of strings.
 
     Raises:
@@ -52,7 +52,7 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
 def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | Encoded]:
     """Tensors of a ``:classify`` or ``:regress`` body: ``{"examples": [{feature: value}, ...]}``.
 
-    ``context`` holds features shared by all examples. A feature is an input's name; ``text`` and ``image``
+    ``context`` contains features shared by all examples. A feature is an input's name; ``text`` and ``image``
     name the input that texts and images feed. An example may also be a bare text, or ``{"b64": ...}``.
 
     Raises:
@@ -119,7 +119,7 @@ def print_regress(values: Array) -> bytes:
 
 
 def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
-    """What answers the signature that a body names in ``signature_name``; the model itself for the default one.
+    """The model of the signature that a body names in ``signature_name``; ``model`` for the default one.
 
     Raises:
         InvalidInput: the model has no such signature; names those that it has.
@@ -160,10 +160,10 @@ def columns(
         rows: at least one; each has a value for every input that ``shared`` lacks.
         name: of the rows in the request, for errors.
         model: the model that receives them.
-        shared: stands for what a row does not have. It is not copied into the rows: its size times theirs has no limit.
+        shared: used for what a row does not have. It is not copied into the rows: its size times theirs has no limit.
 
     Raises:
-        InvalidInput: a key is unknown, missing, or not in all rows; or an input is there under both of its names.
+        InvalidInput: a key is unknown, missing, or not in all rows; or an input is given under both of its names.
     """
     known = {tensor.name for tensor in model.spec.inputs}
     first = shared.keys() | rows[0].keys()

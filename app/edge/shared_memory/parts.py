@@ -9,7 +9,7 @@ from app.errors import InvalidInput, quoted
 
 
 class Part(NamedTuple):
-    """Where a request keeps a tensor.
+    """The location of a tensor of a request.
 
     Attributes:
         region: name of a registered region.
@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 
 def read_part(parameters: dict[str, Any], place: str) -> Part | None:
-    """The part that the parameters of a tensor name; None if they name none.
+    """The part that the parameters of a tensor name; None if they do not name one.
 
     Raises:
         InvalidInput: one of them is missing, or not a whole number.

@@ -126,9 +126,9 @@ class Regions:
             offset: bytes from the start of the object.
 
         Raises:
-            InvalidInput: the name is taken, a value is none, the object does not exist, is not ours to use, or is
+            InvalidInput: the name is taken, a value is invalid, the object does not exist, is not ours to use, or is
                 smaller.
-            TooLarge: as many regions are registered as are allowed.
+            TooLarge: the maximum number of regions is registered.
         """
         if name in self._regions:
             raise InvalidInput(f"shared memory region {quoted(name)} already in manager; unregister it first")

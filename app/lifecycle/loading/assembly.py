@@ -45,7 +45,7 @@ class Assembly:
     clock: Clock
 
     def gate(self, contract: VersionContract) -> Gate:
-        """What every instance must pass.
+        """The checks that every instance must pass.
 
         Raises:
             VersionRefused: see ``largest_batch``.
@@ -62,7 +62,7 @@ class Assembly:
         *,
         memory_bytes: int = 0,
     ) -> LoadedModel:
-        """What serves one contract with these instances.
+        """A loaded model that serves one contract with these instances.
 
         Args:
             contract: of them.
@@ -126,9 +126,9 @@ class Assembly:
     def other_signatures(
         self, contracts: Mapping[str, VersionContract], opened: Sequence[Placed]
     ) -> dict[str, LoadedModel]:
-        """What serves the other signatures of a SavedModel, in the processes of the default one.
+        """Loaded models of the other signatures of a SavedModel, in the processes of the default one.
 
-        One that cannot be served is left out, and the log says why.
+        One that cannot be served is left out, and the log has the reason.
         """
         found = {}
         for signature, contract in contracts.items():

@@ -11,16 +11,16 @@ from app.repository.policy import BackendName
 
 
 def backend_of(files: VersionFiles, stated: BackendName | None, default: BackendName) -> BackendName:
-    """What runs a version with model.json: as its model's settings state, else as in ``_unstated``."""
+    """The backend of a version with model.json: from its model's settings, else as in ``_unstated``."""
     formats: dict[BackendName, str] = {"onnx": ONNX_FILE, "savedmodel": SAVED_MODEL_FILE}
     return stated or _unstated([backend for backend, file in formats.items() if files.has(file)], default)
 
 
 def foreign_backend(path: Path, found: ForeignFiles, stated: BackendName | None, default: BackendName) -> BackendName:
-    """What runs a version without model.json: as its model's settings state, else as in ``_unstated``.
+    """The backend of a version without model.json: from its model's settings, else as in ``_unstated``.
 
     Raises:
-        VersionRefused: its settings ask for a backend whose format it does not have.
+        VersionRefused: its settings name a backend whose format it does not have.
     """
     files: dict[BackendName, str | None] = {"onnx": found.graph, "savedmodel": found.saved_model}
     able = [name for name, file in files.items() if file is not None]

@@ -20,13 +20,13 @@ log = logging.getLogger("atelier.devices")
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRequest:
-    """What a GPU backend is opened for.
+    """Arguments for opening a GPU backend.
 
     Attributes:
         graph: verified; it exists while the version loads.
         spec: its contract.
         gpu_mem_limit_mb: most memory of its arena in MiB; None sets no limit.
-        max_batch_size: largest batch that will be asked for.
+        max_batch_size: largest batch that will run.
     """
 
     graph: Graph

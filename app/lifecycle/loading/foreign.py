@@ -31,7 +31,7 @@ from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.lifecycle")
 
-# Signatures of one SavedModel besides the default one: each has a queue of its own.
+# Signatures of one SavedModel besides the default one: each has its own queue.
 MOST_SIGNATURES = 16
 # A protocol buffer has at most that many bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
@@ -63,7 +63,7 @@ class VersionOnDisk:
         return running
 
     def close(self) -> None:
-        """Close the running backend if nobody has taken it."""
+        """Close the running backend if it has not been taken."""
         if (running := self.take()) is not None:
             running.close()
 
@@ -96,7 +96,7 @@ class ForeignReader:
         Args:
             place: of its model.
             version: its number.
-            stated: backend that the settings of the model ask for; None takes the default, or the only one possible.
+            stated: backend in the settings of the model; None takes the default, or the only one possible.
             threads: of a SavedModel.
 
         Raises:
@@ -141,7 +141,7 @@ class ForeignReader:
         return self._saved_model(place.name, files, settings, threads)
 
     def _samples(self, name: str, files: VersionFiles) -> Callable[[ModelSpec], Samples | None]:
-        """What gives the samples for a contract; nothing is run of a version that is refused for having none."""
+        """A function from a contract to its samples; a version that is refused without samples does not run."""
         found = self.find_samples(name, files)
         if found is None and self.require_verified:
             raise VersionRefused(

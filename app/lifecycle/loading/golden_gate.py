@@ -22,7 +22,7 @@ def replay(
         run: the backend that is to serve.
         batch_size: rows per call.
         provider: execution provider of the backend; the golden file states tolerances for each.
-        than: who gave the answers, for messages.
+        than: the source of the answers, for messages.
 
     Returns:
         The largest absolute difference seen.
@@ -52,7 +52,7 @@ def _difference(values: Array, expected: Array) -> npt.NDArray[np.float64]:
     """Absolute difference of each element; infinity if only one of them is a number, or between different strings."""
     if expected.dtype.kind == "O":
         return np.asarray(np.where(values == expected, 0.0, np.inf))
-    if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot hold all numbers of 64 bits
+    if expected.dtype.kind != "f" and values.dtype == expected.dtype:  # a float cannot represent all numbers of 64 bits
         return np.asarray(
             np.where(values == expected, 0.0, np.maximum(1.0, np.abs(values.astype(np.float64) - expected)))
         )

@@ -1,4 +1,4 @@
-"""Where versions load: in threads of their own, a few at a time; one that does not end holds up no other."""
+"""Loads versions in separate threads, a few at a time; one that does not end delays no other."""
 
 import asyncio
 import threading
@@ -10,13 +10,13 @@ from app.batching.instance_thread import InstanceThread
 from app.errors import Draining, VersionRefused
 from app.loaded import LoadedModel
 
-# The next load begins when one before has ended, or has taken this long. With one at a time each has the processor and
+# The next load starts when an earlier one has ended, or has taken this long. One at a time has the processor and
 # the memory to itself, and the latency that it measures is that of its model. Few loads take longer.
 TURN_S = 5.0
 
 
 class Turns:
-    """Lets so many begin; the next when one of them has ended, or has taken so long.
+    """Lets a number of loads start; the next one when one of them has ended, or has taken too long.
 
     Args:
         parallel: how many.
@@ -61,20 +61,20 @@ class LoadThreads:
     def __init__(self, *, timeout_s: float, turn_s: float = TURN_S, parallel: int = 1) -> None:
         self._timeout_s = timeout_s
         self._turns = Turns(parallel, turn_s)
-        # Threads are used again: a new one gets an arena of malloc of its own, where pages stay that others could use.
+        # Threads are reused: a new one gets its own arena of malloc, whose free pages other threads cannot use.
         self._idle: list[InstanceThread] = []
-        # Who waits for what a thread loads; done if nobody does any more. The call does not hold it: an error holds the
-        # frame of its call, and with what holds the error it would be a cycle.
+        # Awaited by the caller of a load; done if nobody waits any more. The call has no reference to it: an exception
+        # refers to the frame of its call, so that this would be a reference cycle.
         self._running: dict[InstanceThread, asyncio.Future[LoadedModel]] = {}
         self._has_ended = False
 
     @property
     def any_runs(self) -> bool:
-        """Whether a load is under way, be it one that was left behind."""
+        """Whether a load is in progress, including one that was given up."""
         return bool(self._running)
 
     def end(self) -> None:
-        """Wait for no load any more, and begin none: the service is shutting down. On the event loop."""
+        """Wait for no load any more, and start none: the service is shutting down. On the event loop."""
         self._has_ended = True
         for thread in self._idle:
             thread.end(_nothing)
@@ -84,7 +84,7 @@ class LoadThreads:
                 future.set_exception(_draining())
 
     async def run(self, load: Callable[[], LoadedModel]) -> LoadedModel:
-        """What ``load`` gives, or raises.
+        """Run ``load``; returns its result, or raises its error.
 
         Raises:
             VersionRefused: it takes too long.
@@ -108,8 +108,8 @@ class LoadThreads:
                 return future.result()
             finally:
                 if not future.cancel():
-                    future.exception()  # nobody may wait for it any more
-                del future  # which holds the exception, which holds this frame
+                    future.exception()  # its caller may have stopped waiting
+                del future  # which refers to the exception, which refers to this frame
 
     def _deliver(self, thread: InstanceThread, loaded: LoadedModel | Exception) -> None:
         future = self._running.pop(thread)

@@ -1,4 +1,4 @@
-"""From a version directory to a LoadedModel: every check that stands between the disk and the first request."""
+"""From a version directory to a LoadedModel: every check between the disk and the first request."""
 
 import logging
 import tempfile
@@ -80,7 +80,7 @@ class Loader:
         places: where the models are.
         make_backend: opens a graph for a contract, with that many threads.
         threads: that the machine has for one backend call.
-        observer_for: who is told of the batches of a model version.
+        observer_for: returns the observer of the batches of a model version.
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
@@ -89,7 +89,7 @@ class Loader:
         device_chooser: opens versions on their devices; None loads everything on the CPU.
         private_dir: place of private copies of files that are too large for the memory, while a version loads.
         open_file: opens the files of a version.
-        read_facts: what a graph says of its inputs and outputs.
+        read_facts: reads inputs and outputs of a graph.
         require_verified: refuse versions without golden samples.
         find_samples: golden samples of versions of other tools.
         has_tensorflow: whether SavedModels of other tools can run.
@@ -125,7 +125,7 @@ class Loader:
             serving: the settings to load it with; None takes those in serving.json.
 
         Raises:
-            VersionRefused: says which file of the version breaks which rule.
+            VersionRefused: names the file of the version and the rule that it breaks.
         """
         opened = self.open(name, version, serving)
         assembly, placed = opened.assembly, opened.placed
@@ -191,7 +191,7 @@ class Loader:
         return max(1, self.threads // serving.instances)
 
     def _open_instances(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> list[Placed]:
-        """All instances of a version, verified, on the devices that serving.json asks for."""
+        """All instances of a version, verified, on the devices that serving.json specifies."""
         files = read.files
         if read.backend != "onnx":
             files.check_rest()
@@ -275,7 +275,7 @@ class _Graphs:
 
     @contextmanager
     def at_hand(self) -> Iterator[Graph]:
-        """The graph that is held, or else read now, and the same one as the manifest stated at the time of the load."""
+        """The graph in memory, or else read now; it must be the one in the manifest at the time of the load."""
         if self._held is not None:
             yield self._held
         else:
@@ -287,7 +287,7 @@ def _place_process(device: str | None, backend: RunBy) -> Placement:
     """The CPU, for ``device`` of serving.json, for a model in a separate process.
 
     Raises:
-        VersionRefused: it asks for a GPU.
+        VersionRefused: it requires a GPU.
     """
     if device is not None and device.startswith(CUDA):
         raise VersionRefused(f"device is {device!r}, and backend {backend!r} runs on the CPU only")

@@ -1,4 +1,4 @@
-"""Samples of a version of another tool: who has them, and what they say."""
+"""Samples of a version of another tool: where they are, and their expected outputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def no_samples(name: str, files: VersionFiles) -> None:
 
 
 def stored(store: VerifiedSamples) -> FindSamples:
-    """What ``python -m app verify`` has written into the state directory.
+    """Finds the samples that ``python -m app verify`` has written into the state directory.
 
     Raises when it is called:
         VersionRefused: the file is damaged, or does not fit the contract.

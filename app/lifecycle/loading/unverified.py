@@ -2,7 +2,7 @@
 
 Strings are numbers in digits, or else images: many graphs decode them.
 
-Nothing says what the right answers are. What can be checked is that they do not depend on the batch: the same input
+The right answers are not known. What can be checked is that they do not depend on the batch: the same input
 gives the same answer twice, alone and in a batch, in any order. Otherwise each request runs as it was sent.
 """
 
@@ -40,7 +40,7 @@ def examine(
         spec: its contract.
         may_batch: whether to try a batch, too.
         known: input name -> (rows, *shape), to be run in place of generated inputs.
-        whose: where they come from, for messages.
+        whose: their source, for messages.
 
     Returns:
         Input name -> (rows, *shape), None if the graph runs with none of them; and why instances must not share a

@@ -1,4 +1,4 @@
-"""What every backend of a version must pass before it serves: golden samples, raw samples, and a measured latency."""
+"""Checks of every backend of a version before it serves: golden samples, raw samples, and a measured latency."""
 
 import resource
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock
 
 WARMUP_BUDGET_S = 0.1
-# More golden rows than that are replayed in several batches, however large a batch may be.
+# More golden rows than that are replayed in several batches, even if a batch may be larger.
 REPLAY_ROWS = 256
 # Batches grow at warm-up until one would make the process larger than before by more.
 GROWTH_LIMIT_BYTES = 2**30
@@ -32,7 +32,7 @@ UNKNOWN_CALL_S = 0.01
 
 
 def resident_bytes() -> int:
-    """Memory of this process; 0 where the system does not tell."""
+    """Memory of this process in bytes; 0 where the system does not report it."""
     try:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     except OSError:
@@ -45,7 +45,7 @@ class Gate:
 
     Args:
         contract: with its golden samples.
-        max_batch_size: largest batch that will be asked for.
+        max_batch_size: largest batch that will run.
         is_stated: whether serving.json states that size. One that model.json hints at is not insisted on.
         clock: monotonic seconds.
         resident: bytes of memory of this process.

@@ -22,7 +22,7 @@ from app.types import Array, Tensors
 
 @dataclass(frozen=True)
 class Verification:
-    """What has been found and written.
+    """The results of a verification.
 
     Attributes:
         rows: number of samples.
@@ -60,7 +60,7 @@ def verify(
 
     Raises:
         ModelNotFound: there is no such model.
-        VersionRefused: the version brings golden samples of its own, cannot be loaded, does not run with the samples,
+        VersionRefused: the version has its own golden samples, cannot be loaded, does not run with the samples,
             or answers something else; nothing is written then.
         BackendFailed: the runtime failed on a sample.
         OSError: the samples cannot be written.

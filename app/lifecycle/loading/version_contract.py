@@ -1,4 +1,4 @@
-"""What a version says of itself: model.json, its vocabulary and its golden samples, which must fit together."""
+"""The contract of a version: model.json, its vocabulary and its golden samples, which must match each other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,14 @@ class VersionContract:
     """Everything of a version but what runs it.
 
     Attributes:
-        spec: model.json, or what the graph says.
+        spec: model.json, or derived from the graph.
         tokenizer: of text models.
         golden: the golden samples; None if the version has none.
         generated: inputs in their place; None if the graph runs with none of them.
         alone: why instances of a version without golden samples run one at a time; empty if they share batches.
         is_whole: whether the first dimension of its graph turned out not to be a batch, so that the samples have one
             dimension more than those that were given.
-        than: who gave the answers of the golden samples, for messages.
+        than: the source of the answers in the golden samples, for messages.
     """
 
     spec: ModelSpec
@@ -64,7 +64,7 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     """Read the contract of a version of the model ``name``.
 
     Raises:
-        VersionRefused: says which file breaks which rule.
+        VersionRefused: names the file and the rule that it breaks.
     """
     directory = files.directory
     spec = ModelSpec.parse(directory / SPEC_FILE, files.read(SPEC_FILE, SPEC_LIMIT_BYTES))
@@ -153,7 +153,7 @@ def check_samples(
         kind: "input" or "output".
         samples: name -> (rows, *shape).
         tensors: of the contract.
-        says: where it comes from, for messages.
+        says: its source, for messages.
 
     Raises:
         VersionRefused: names the tensor.

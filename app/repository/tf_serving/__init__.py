@@ -1,1 +1,1 @@
-"""Models that TensorFlow Serving served: what its models.config says, in the words of serving.json."""
+"""Models of TensorFlow Serving: its models.config, converted to settings of serving.json."""

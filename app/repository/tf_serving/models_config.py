@@ -28,7 +28,7 @@ def read_models_config(path: Path) -> dict[str, NamedModel]:
     """Model name -> where it is, and the keys of serving.json that the file states.
 
     Raises:
-        VersionRefused: the file cannot be read, is larger than 1 MiB, or breaks a rule; says which model breaks it.
+        VersionRefused: the file cannot be read, is larger than 1 MiB, or breaks a rule; names the model that breaks it.
     """
     try:
         config = read_text_proto(path, pb.ModelServerConfig(), CONFIG_LIMIT_BYTES)

@@ -22,7 +22,7 @@ class NamedModel:
 
     Attributes:
         name: of the model.
-        base_path: holds its versions, and serving.json.
+        base_path: contains its versions, and serving.json.
         document: keys of serving.json that are stated with it.
     """
 
@@ -55,7 +55,7 @@ class NamedModels:
     """The models that a file names, which is read again when it has changed; or fixed ones.
 
     Args:
-        fixed: if there is no file.
+        fixed: used without a file.
         file: None without one.
         read: reads the file; VersionRefused if it is not valid.
 
@@ -79,7 +79,7 @@ class NamedModels:
             self._models = read(file)
 
     def current(self) -> Mapping[str, NamedModel]:
-        """Model name -> model. While the file is not valid, what it said before stays in effect; the log says so."""
+        """Model name -> model. While the file is not valid, its last valid content stays in effect; this is logged."""
         if self.file is None or self._read is None or (mark := _mark(self.file)) == self._mark:
             return self._models
         self._mark = mark

@@ -1,4 +1,4 @@
-"""Models that Triton served: what their config.pbtxt says, in the words of serving.json and of the contract."""
+"""Models of Triton: their config.pbtxt, converted to settings of serving.json and to the contract."""
 
 CONFIG_FILE = "config.pbtxt"
 WARMUP_DIRECTORY = "warmup"

@@ -1,4 +1,4 @@
-"""Reads config.pbtxt, and refuses what would change answers if it were passed over.
+"""Reads config.pbtxt, and refuses fields that would change answers if they were ignored.
 
 Source: Triton, model configuration. Protobuf's text format.
 """
@@ -19,7 +19,7 @@ CONFIG_LIMIT_BYTES = 2**20
 # As Triton names them -> as serving.json does.
 PLATFORMS = {"onnxruntime_onnx": "onnx", "tensorflow_savedmodel": "savedmodel"}
 BACKENDS = {"onnxruntime": "onnx", "tensorflow": "savedmodel"}
-# Fields that are followed, or only describe the model; all others that are set are passed over with a line in the log.
+# Fields that are followed, or only describe the model; all others that are set are ignored with a line in the log.
 _FOLLOWED = frozenset(
     {
         "name",
@@ -43,10 +43,10 @@ _FOLLOWED_QUEUE = frozenset({"default_timeout_microseconds", "allow_timeout_over
 
 
 def read_config(model_directory: Path) -> pb.ModelConfig | None:
-    """config.pbtxt of a model; None if there is none.
+    """config.pbtxt of a model; None if it does not exist.
 
     Raises:
-        VersionRefused: it is not valid, or asks for something without which the answers would be others.
+        VersionRefused: it is not valid, or requires something without which the answers would differ.
     """
     path = model_directory / CONFIG_FILE
     try:

@@ -1,4 +1,4 @@
-"""What a model directory that Triton served says of its model; protobuf is loaded only where there is such a file."""
+"""Settings of a model directory in Triton's layout; protobuf is loaded only if there is a config.pbtxt."""
 
 import logging
 from itertools import islice
@@ -21,7 +21,7 @@ class Defaults(NamedTuple):
 
 
 def signature(model_directory: Path) -> Stated | None:
-    """What config.pbtxt states of the graph; None without one. The log names what it states in vain.
+    """Facts of the graph in config.pbtxt; None without one. The log names fields without effect.
 
     Raises:
         VersionRefused: see ``read_config`` and ``stated_signature``.
@@ -47,7 +47,7 @@ def states_other_versions(model_directory: Path) -> bool:
 
 
 def serving_defaults(model_directory: Path) -> Defaults | None:
-    """What config.pbtxt states; None without one, and next to versions of our own, for which it is an export.
+    """Settings in config.pbtxt; None without one, and next to our own versions, for which it is an export.
 
     Raises:
         VersionRefused: see ``read_config``.
@@ -62,7 +62,7 @@ def serving_defaults(model_directory: Path) -> Defaults | None:
 
 
 def model_filename(model_directory: Path) -> str:
-    """The file or directory, inside a version, that config.pbtxt names; "" if it names none.
+    """The file or directory, inside a version, that config.pbtxt names; "" if it does not name one.
 
     Raises:
         VersionRefused: see ``read_config``.

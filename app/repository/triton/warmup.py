@@ -1,6 +1,6 @@
 """model_warmup of config.pbtxt: inputs that are known to run, as zeros, random values or from files in NAME/warmup/.
 
-Source: Triton, model configuration (ModelWarmup): a file holds one instance as raw bytes, strings with their lengths.
+Source: Triton, model configuration (ModelWarmup): a file contains one instance as raw bytes, strings with lengths.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ class OnnxBackend(Backend):
     """One ONNX graph in one inference session, on the CPU or on a GPU.
 
     Args:
-        graph: the verified bytes; or the path of a file that nobody else may change.
+        graph: the verified bytes; or the path of a file that no other user may change.
         spec: its contract; names, element types and ranks must agree.
         threads: intra-op threads of the session, for operations on the CPU.
         cuda: options of the CUDA execution provider; None runs everything on the CPU.

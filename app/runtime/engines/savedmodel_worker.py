@@ -25,7 +25,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     """Load the SavedModel of a directory on the CPU.
 
     Args:
-        directory: holds saved_model.pb and variables/.
+        directory: contains saved_model.pb and variables/.
         threads: threads of one operation.
 
     Returns:

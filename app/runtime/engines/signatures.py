@@ -1,4 +1,4 @@
-"""Signatures of a SavedModel: what its process says of them, and what fits them."""
+"""Signatures of a SavedModel: as its process reports them, and which contracts match them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from app.types import Tensors
 
 
 def facts_of(signature: dict[str, Any]) -> GraphFacts:
-    """What the process says of a signature: name -> [element type, sizes], of inputs and of outputs."""
+    """A signature as the process reports it: name -> [element type, sizes], of inputs and of outputs."""
     return GraphFacts(
         *(
             tuple(

@@ -1,4 +1,4 @@
-"""gRPC messages of the largest size that are far larger once they are parsed, many at once."""
+"""gRPC messages of the largest size that are far larger once they are parsed, many in parallel."""
 
 import multiprocessing
 import threading
@@ -17,7 +17,7 @@ _INT64, _BYTES = 3, 8
 
 
 def grpc_messages(target: Target) -> Found:
-    """Twelve messages at once, of each of four kinds; health is probed until all are answered."""
+    """Twelve messages in parallel, of each of four kinds; health is probed until all are answered."""
     assert target.service.grpc_port is not None
     messages = {
         "a name of 16 MB": _field(_MODEL_NAME, b"\1" * 16_000_000),
@@ -28,7 +28,7 @@ def grpc_messages(target: Target) -> Found:
     waits, faults = {}, []
     for name, message in messages.items():
         mine, theirs = multiprocessing.Pipe()
-        # In a process of their own: a client that sends 16 MB keeps its interpreter, and would make the probe wait.
+        # In a separate process: a client that sends 16 MB keeps its interpreter, and would make the probe wait.
         sending = multiprocessing.get_context("spawn").Process(
             target=_ask_at_once, args=(target.service.grpc_port, message, theirs)
         )
@@ -50,7 +50,7 @@ def grpc_messages(target: Target) -> Found:
 
 
 def _ask_at_once(port: int, message: bytes, told: Connection) -> None:
-    """Say that all clients are connected, wait for the start, and say what each was answered."""
+    """Report that all clients are connected, wait for the start, and report the answer of each."""
     import grpc
 
     channels = [

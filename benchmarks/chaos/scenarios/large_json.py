@@ -1,4 +1,4 @@
-"""Documents of the largest allowed size, many at once."""
+"""Documents of the largest allowed size, many in parallel."""
 
 import http.client
 import threading
@@ -8,7 +8,7 @@ from benchmarks.chaos.target import MOST_SILENCE_S, Found, Scenario, Target
 
 
 def large_json(target: Target) -> Found:
-    """Ten JSON documents of 15 MB at once, of each of five kinds."""
+    """Ten JSON documents of 15 MB in parallel, of each of five kinds."""
     image = b"[" + b",".join([b"[" + b",".join([b"128"] * 28) + b"]"] * 28) + b"]"
     head = b'{"inputs":[{"name":"pixels","datatype":"UINT8","shape":[4700,28,28],"data":['
     documents = {

@@ -1,4 +1,4 @@
-"""Clients that ask for metrics without pause."""
+"""Clients that request metrics without pause."""
 
 import re
 import socket

@@ -219,7 +219,7 @@ def test_only_the_tuned_keys_change(tmp_path):
     assert os.listdir(tmp_path) == ["serving.json"]
 
 
-def test_a_model_without_a_file_gets_one_that_everybody_may_read(tmp_path):
+def test_a_model_without_a_file_gets_one_that_all_users_may_read(tmp_path):
     path = write_batching(tmp_path, {"length_buckets": [8, 16]})
     assert json.loads(path.read_text()) == {"batching": {"length_buckets": [8, 16]}}
     assert path.stat().st_mode & 0o777 == 0o644
@@ -255,7 +255,7 @@ def test_a_file_that_is_invalid_or_would_be_is_left_as_it_is(tmp_path, text, err
     assert os.listdir(tmp_path) == ["serving.json"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "serving.json"
     path.write_text("{}")
 

@@ -1,4 +1,4 @@
-"""Who may join the queue, when a deadline is out of reach, and what Retry-After says."""
+"""Which requests may join the queue, when a deadline cannot be met, and the value of Retry-After."""
 
 import asyncio
 
@@ -86,7 +86,7 @@ def test_before_the_body_is_read_a_full_queue_already_refuses(entry):
         ({"instances": 0}, ModelNotReady, "every backend of the version hangs: a batch runs for longer than"),
     ],
 )
-def test_nothing_joins_while_draining_or_while_every_backend_hangs(entry, state, error, says):
+def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, says):
     queue = admission()
     for name, value in state.items():
         setattr(queue, name, value)
@@ -96,7 +96,7 @@ def test_nothing_joins_while_draining_or_while_every_backend_hangs(entry, state,
         assert refused.value.message.startswith(says)
 
 
-def test_more_seconds_of_waiting_than_allowed_are_refused_whatever_the_timeout(entry):
+def test_more_seconds_of_waiting_than_allowed_are_refused_with_any_timeout(entry):
     queue = Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3, max_queue_s=1.0)
     for _ in range(11):
         queue.admit([entry(timeout_s=1000)], running_s=0.0, now=NOW)
@@ -147,7 +147,7 @@ def test_an_answer_is_not_there_before_its_whole_batch(entry):
         queue.admit([entry(timeout_s=1.6)], running_s=0.0, now=NOW)
 
 
-def test_who_decodes_counts_as_one_that_waits(entry):
+def test_a_request_that_is_being_decoded_counts_as_waiting(entry):
     queue = Admission(max_queue_rows=2, max_queue_bytes=10_000)
     refused = pytest.raises(QueueFull, match=r"2 instances \(0 bytes\) wait already")
     with queue.decoding_one(), queue.decoding_one(), refused:
@@ -212,7 +212,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
         ((1, 30), (40, 31), QueueFull, "1 instances wait and 2 more exceed max_queue_rows=100 or max_queue_bytes=100"),
     ],
 )
-def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_joins(rows, nbytes, error, says):
+def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, says):
     loop = asyncio.new_event_loop()
     queue = full(loop, rows=rows[0], nbytes=rows[1]) if rows else full(loop)
     before = (queue.rows, queue.nbytes, list(queue.seconds))
@@ -256,7 +256,7 @@ def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_re
 def test_several_instances_share_the_parts_of_a_request_and_the_backlog(entry):
     queue = Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3, instances=2)
     queue.admit([entry(cost_s=2.0, timeout_s=1000)], running_s=0.0, now=NOW)
-    # 1 s ahead, and 2 s of its own in two parts: 2.2 s with the tenth.
+    # 1 s of earlier work, and 2 s for the request in two parts: 2.2 s with the tenth.
     with pytest.raises(DeadlineOutOfReach):
         queue.admit([entry(cost_s=1.0, timeout_s=2.1), entry(cost_s=1.0, timeout_s=2.1)], running_s=0.0, now=NOW)
     queue.admit([entry(cost_s=1.0, timeout_s=2.3), entry(cost_s=1.0, timeout_s=2.3)], running_s=0.0, now=NOW)

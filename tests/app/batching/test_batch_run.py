@@ -12,7 +12,7 @@ from app.runtime.backend import Backend
 
 
 class Recorder(Backend):
-    """Remembers its inputs and answers with what a test says."""
+    """Records its inputs and returns the outputs that a test sets."""
 
     provider = "CPUExecutionProvider"
 
@@ -25,7 +25,7 @@ class Recorder(Backend):
 
 
 class Ticks:
-    """A clock that goes on by a power of two at each look, so that every difference tells which looks it is of."""
+    """A clock that advances by another power of two at each read, so that a difference identifies the two reads."""
 
     def __init__(self):
         self.now, self.step = 0.0, 1.0
@@ -58,7 +58,7 @@ def test_every_output_is_taken_apart_by_the_rows_of_each_work(work):
         assert outcome["first"].tolist() == [[rows]] * rows
 
 
-def test_a_batch_is_padded_with_its_last_row_in_every_input_and_the_padding_answers_nobody(work):
+def test_a_batch_is_padded_with_its_last_row_in_every_input_and_the_padding_is_dropped(work):
     backend = Recorder(lambda inputs: {"y": inputs["a"][:, 0] + inputs["b"][:, 0]})
     alone = work(a=np.array([[1, 9], [2, 9]], np.float32), b=np.array([[10, 9], [20, 9]], np.float32))
     [outcome] = run_works(backend, [alone], BatchTimes(), clock=Ticks(), allowed_batch_sizes=(1, 4))
@@ -103,7 +103,7 @@ def test_a_batch_that_fails_is_halved_until_the_bad_work_fails_alone(work, error
 
 def test_the_times_are_those_of_stacking_running_and_taking_apart(work):
     times = BatchTimes()
-    # The looks at the clock are at 1, 3, 7 and 15 seconds.
+    # The clock is read at 1, 3, 7 and 15 seconds.
     run_works(Recorder(lambda inputs: {"y": inputs["x"]}), [work(x=np.ones((1, 1)))], times, clock=Ticks())
     assert times == BatchTimes(input_s=2.0, infer_s=4.0, output_s=8.0)
 

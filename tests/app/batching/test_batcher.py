@@ -140,7 +140,7 @@ def test_a_batch_that_hung_is_not_run_again_in_halves():
     assert backend.batches == [[1, 2, 3, 4]]
 
 
-def test_a_client_that_leaves_while_its_batch_runs_harms_nobody():
+def test_a_client_that_leaves_while_its_batch_runs_does_not_affect_others():
     async def scenario(batcher, work, backend, observed, clock):
         backend.may_run.clear()
         gone, kept = work(1), work(2)
@@ -250,7 +250,7 @@ def test_many_clients_at_random_moments_all_get_their_own_answer(inline):
     assert all(rows <= 4 for rows, _ in observed.batches)
 
 
-def test_a_batch_is_padded_with_rows_to_an_allowed_size_and_the_padding_answers_nobody():
+def test_a_batch_is_padded_with_rows_to_an_allowed_size_and_the_padding_is_dropped():
     async def scenario(batcher, work, backend, observed, clock):
         works = [work(1, 2), work(3)]
         for each in works:
@@ -294,7 +294,7 @@ def test_what_a_running_batch_leaves_no_time_for_is_refused_at_once():
 
 
 @pytest.mark.parametrize("inline", [True, False])
-def test_when_our_own_code_fails_who_waits_is_told_and_the_next_request_is_answered(inline, caplog):
+def test_when_our_own_code_fails_the_waiting_requests_fail_and_the_next_one_is_answered(inline, caplog):
     async def scenario(batcher, work, backend, observed, clock):
         def broken(**_):
             observed.batch_done = type(observed).batch_done.__get__(observed)

@@ -1,4 +1,4 @@
-"""Several instances behind one queue: what runs at the same time, and that nobody is forgotten."""
+"""Several instances behind one queue: what runs in parallel, and that every request is answered."""
 
 import asyncio
 import logging
@@ -253,7 +253,7 @@ def test_instances_that_hang_are_counted_out_and_in_again_with_their_admission(c
     assert back == "a answers again after it hung"
 
 
-def test_of_several_instances_each_reason_is_told_once_with_its_device():
+def test_each_reason_of_several_instances_is_reported_once_with_its_device():
     assert instances_on("cpu").reason == "placed on cpu"
     instances = instances_on("cuda:0", "cuda:1", "cuda:0")
     assert instances.reason == "cuda:0: placed on cuda:0; cuda:1: placed on cuda:1"
@@ -263,7 +263,7 @@ def test_of_several_instances_each_reason_is_told_once_with_its_device():
     assert instances.degraded == "cuda:1: out of memory"
 
 
-def test_instances_that_share_backends_know_the_same_devices_and_tell_only_new_faults():
+def test_instances_that_share_backends_have_the_same_devices_and_report_only_new_faults():
     instances = instances_on("cuda:0", "cuda:1")
     instances.all[1].condition.faults = 4
     shared = []

@@ -106,7 +106,7 @@ def test_shapes_that_may_not_be_stacked_never_share(entry):
     assert batches(queue_of(first, second), entry) == [("a", "bucket"), ("b", "idle")]
 
 
-def test_who_left_and_who_is_late_is_dropped_on_the_way(entry):
+def test_abandoned_and_late_work_is_dropped_when_a_batch_is_taken(entry):
     gone, late, kept = entry("g"), entry("l", timeout_s=-1), entry("k")
     gone.future.cancel()
     taken = queue_of(gone, late, kept).take_batch(now=NOW)
@@ -120,7 +120,7 @@ def test_a_lane_of_dropped_work_only_does_not_end_the_search(entry):
     assert (entry.named(taken.batch.works), taken.batch.reason, entry.named(taken.cancelled)) == ("k", "idle", "g")
 
 
-def test_nothing_but_dropped_work_gives_no_batch(entry):
+def test_a_queue_of_dropped_work_gives_no_batch(entry):
     gone = entry("g")
     gone.future.cancel()
     queue = queue_of(gone)

@@ -159,7 +159,7 @@ def test_the_longest_time_is_that_of_the_largest_batch_at_the_greatest_length(te
     assert rules.most_seconds_allowed(curve) == pytest.approx(1075.2)
 
 
-def test_what_is_not_stated_comes_from_the_curve(text_spec):
+def test_rules_that_are_not_stated_come_from_the_curve(text_spec):
     curve = sequence_curve(1e-3, 1e-6, 1e-9)
     rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=0.0)
     assert rules.max_batch_size == worthwhile_batch_size(curve)

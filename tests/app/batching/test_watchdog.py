@@ -19,7 +19,7 @@ ALLOWED_S = 0.05
 
 
 class Stuck(FakeBackend):
-    """Does not return before a test says so."""
+    """Does not return until a test releases it."""
 
     def __init__(self):
         super().__init__()
@@ -143,7 +143,7 @@ def _let_return(backend):
             thread.join(10)
 
 
-def test_closing_does_not_wait_for_ever_for_a_call_that_nobody_has_found_to_hang(caplog):
+def test_closing_does_not_wait_forever_for_a_call_that_was_not_detected_as_hanging(caplog):
     backend = Stuck()
 
     async def main():
@@ -178,7 +178,7 @@ def test_without_a_limit_a_batch_may_take_any_time():
     run([backend], scenario, allowed_s=math.inf)
 
 
-def test_a_batch_that_began_after_the_timer_was_set_gets_its_whole_time():
+def test_a_batch_that_started_after_the_timer_was_set_gets_its_full_time():
     backend = Stuck()
 
     async def scenario(batcher, work, clock):
@@ -220,7 +220,7 @@ def test_a_batch_whose_device_fails_gets_its_full_time_again_once_a_spare_is_ope
     run([backend], scenario)
 
 
-def test_what_is_too_long_comes_from_the_estimate_unless_it_is_said():
+def test_the_time_limit_comes_from_the_estimate_unless_it_is_configured():
     rules = BatchRules(max_batch_size=1, inline_below_s=0.0)
     assert (rules.seconds_allowed(0.001), rules.seconds_allowed(2.0)) == (30.0, 200.0)
     assert BatchRules(max_batch_size=1, inline_below_s=0.0, max_execution_s=5.0).seconds_allowed(2.0) == 5.0
@@ -295,7 +295,7 @@ def test_no_timer_is_set_for_batches_that_may_take_any_time():
     assert (hung, loop.set) == ([], [])
 
 
-def test_a_watchdog_that_is_closed_tells_nobody():
+def test_a_closed_watchdog_calls_no_callback():
     watchdog, (busy,), clock, loop, hung = watched(1)
     busy.running = Batch([], 1, "full")
     watchdog.watch(busy, now=clock.now, allowed_s=1.0, loop=loop)

@@ -1,4 +1,4 @@
-"""No step from bytes to instances costs more than linearly in what it is given."""
+"""Every step from bytes to instances takes at most linear time and memory in the size of its input."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_splitting_a_text_costs_linearly_in_its_length(pattern, more, scheme):
     assert split(SMALL * TIMES) < MOST * split(SMALL)
 
 
-# Numbers of parts of a file. Files beyond the limits are refused at once: each of these stays below.
+# Numbers of parts of a file. Files beyond the limits are refused immediately: each of these stays below.
 PARTS = {
     "sub-blocks of a GIF": lambda count: hostile.gif(b"\x21\xfe" + b"\x01a" * count + b"\x00"),
     "filling of a GIF": lambda count: hostile.gif(bytes(count)),

@@ -22,7 +22,7 @@ def test_the_first_dimension_is_the_batch_and_others_that_vary_stay_open():
     assert spec.batching.max_batch_size > 1
 
 
-def test_numbers_may_be_nan_because_nothing_says_that_they_may_not():
+def test_numbers_may_be_nan_because_no_setting_forbids_it():
     assert not derive("m", facts(("x", "float32", (None,))))[0].inputs[0].finite
 
 
@@ -44,7 +44,7 @@ def test_a_batch_of_exactly_one_runs_instances_one_at_a_time():
         ([(None,)], (3,)),
     ],
 )
-def test_without_a_first_dimension_that_all_tensors_share_there_is_no_batch(shapes, output):
+def test_without_a_first_dimension_that_all_tensors_share_there_is_no_batch_dimension(shapes, output):
     inputs = [(f"x{index}", "float32", shape) for index, shape in enumerate(shapes)]
     spec, alone = derive("m", facts(*inputs, outputs=[("y", "float32", output)]))
     assert not spec.batched
@@ -54,7 +54,7 @@ def test_without_a_first_dimension_that_all_tensors_share_there_is_no_batch(shap
     ]
 
 
-def test_a_batch_that_is_none_becomes_a_dimension_that_varies():
+def test_a_first_dimension_that_is_not_a_batch_becomes_a_variable_dimension():
     spec = without_batch(derive("m", facts(("x", "float32", (None, 3))))[0])
     assert not spec.batched
     assert [tensor.shape for tensor in (*spec.inputs, *spec.outputs)] == [(-1, 3), (-1, 3)]

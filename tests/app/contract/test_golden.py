@@ -92,7 +92,7 @@ def test_a_pickle_in_a_golden_file_is_neither_written_nor_opened(version):
 
 
 @pytest.mark.parametrize("tolerance", [0.02, float("inf"), float("nan"), -1e-9])
-def test_a_golden_file_does_not_say_by_itself_what_is_exact(version, tolerance):
+def test_a_golden_file_alone_does_not_decide_which_outputs_are_compared_exactly(version, tolerance):
     rewrite(version, outputs={"y": ROWS / 64}, tolerance={"default": 1e-5, "CPUExecutionProvider": tolerance})
     with pytest.raises(VersionRefused, match=r"states a tolerance of .* for 'CPUExecutionProvider'; 0 to 0\.01 is"):
         Golden.read(version)

@@ -148,7 +148,7 @@ def test_a_large_photograph_costs_little_more_than_pillow_takes_to_decode_it_who
 
 
 @pytest.mark.parametrize("form", ["progressive JPEG", "PNG", "WebP", "TIFF"])
-def test_the_room_that_is_asked_for_grows_with_the_declared_pixels(form):
+def test_the_reserved_memory_grows_with_the_declared_pixels(form):
     sizes = ((2000, 1400), (4000, 2800))  # reduced by 2 and by 4
     small, large = (open_image(FORMS[form](photograph(0, size=size)), longest_edge=28).peak_bytes for size in sizes)
     assert 3 * small < large <= 4 * small
@@ -167,7 +167,7 @@ def trim_in_floating_point(image, fuzz=0.05):
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("fuzz", [0.0, 0.02, 0.05, 0.3, 1.0])
-def test_an_image_below_a_megapixel_is_trimmed_to_the_same_bits_as_ever(mode, fuzz):
+def test_an_image_below_a_megapixel_is_trimmed_to_the_same_bits_as_in_floating_point(mode, fuzz):
     random = np.random.default_rng(7)
     for seed in range(20):
         edge = (int(random.integers(1, 900)), int(random.integers(1, 700)))

@@ -1,4 +1,4 @@
-"""Strings with their lengths in front, as tensors in raw bytes and files of Triton's model_warmup hold them."""
+"""Strings with their lengths in front, as in raw tensor contents and in files of Triton's model_warmup."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_strings_come_back_from_their_bytes():
     assert split_prefixed(memoryview(data), most=4) == (TEXTS, len(data))
 
 
-def test_what_follows_the_last_string_is_not_looked_at():
+def test_bytes_after_the_last_string_are_ignored():
     data = length_prefixed(TEXTS[:2])
     assert split_prefixed(data + b"\xff", most=2) == (TEXTS[:2], len(data))
 

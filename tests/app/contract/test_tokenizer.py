@@ -123,7 +123,7 @@ def test_ids_from_1_up_have_the_names_of_the_unknown_token_and_of_the_vocabulary
     assert [tokenizer.names[i - 1] for i in ids] == tokenizer.decode(ids) == [UNKNOWN, "king", LINE_END]
 
 
-def test_padding_is_left_out_of_what_ids_stand_for():
+def test_padding_is_left_out_when_ids_are_converted_to_text():
     tokenizer = Tokenizer((LINE_END, "king"), max_length=10, keep="last", scheme="lines")
     assert tokenizer.decode([3, 2, PADDING_ID, PADDING_ID]) == ["king", LINE_END]
 
@@ -200,7 +200,7 @@ def test_a_vocabulary_that_is_missing_is_named(tmp_path):
         Tokenizer.read(tmp_path / "vocabulary.txt", max_length=5, keep="last")
 
 
-def test_bytes_that_are_no_text_are_refused_with_the_first_wrong_one():
+def test_bytes_that_are_not_utf8_are_refused_and_the_message_names_the_first_wrong_byte():
     assert text_from_bytes("straße".encode()) == "straße"
     with pytest.raises(WrongFormat, match="3 bytes are not UTF-8 text: byte 1 is 0xff"):
         text_from_bytes(b"a\xff\xfe")

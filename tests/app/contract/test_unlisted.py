@@ -65,12 +65,12 @@ def grow_hidden(version):
 
 
 @pytest.mark.parametrize("change", [grow, touch, add, replace, grow_hidden])
-def test_files_that_change_meanwhile_are_refused(version, change):
+def test_files_that_change_during_the_copy_are_refused(version, change):
     with pytest.raises(VersionRefused, match="its files are still changing"):
         list_files(version, wait=lambda seconds: change(version))
 
 
-def test_a_file_that_vanishes_meanwhile_is_an_error(version):
+def test_a_file_that_disappears_during_the_copy_is_an_error(version):
     with pytest.raises((VersionRefused, OSError)):
         list_files(version, wait=lambda seconds: remove(version))
 
@@ -81,7 +81,7 @@ def test_a_single_file_is_listed_without_its_neighbours(version):
 
 
 @pytest.mark.parametrize("change", [grow, touch, replace])
-def test_a_single_file_that_changes_meanwhile_is_refused(version, change):
+def test_a_single_file_that_changes_during_the_copy_is_refused(version, change):
     with pytest.raises(VersionRefused, match="its files are still changing"):
         list_file(version / "model.onnx", wait=lambda seconds: change(version))
 

@@ -42,7 +42,7 @@ def test_keys_that_are_made_at_once_are_all_kept(path):
     assert sorted(entry.name for entry in read_keys(path).keys) == list("abcdefgh")
 
 
-def test_a_key_opens_what_its_scopes_say_however_it_is_sent(path, clock):
+def test_a_key_permits_what_its_scopes_allow_in_every_header(path, clock):
     one = add_key(path, name="one", scopes=["infer", "metrics"], rate=None)
     two = add_key(path, name="two", scopes=["admin"], rate=None)
     keys = ApiKeys(path, clock=clock)
@@ -61,7 +61,7 @@ def test_any_other_key_opens_nothing(path, clock, given):
         ask(ApiKeys(path, clock=clock), given)
 
 
-def test_a_rate_limits_the_requests_per_second_and_says_when_to_try_again(path, clock):
+def test_a_rate_limits_the_requests_per_second_and_reports_when_to_retry(path, clock):
     key = add_key(path, name="one", scopes=["infer"], rate=2)
     other = add_key(path, name="slow", scopes=["infer"], rate=0.25)
     keys = ApiKeys(path, clock=clock)
@@ -87,7 +87,7 @@ def test_a_rate_limits_the_requests_per_second_and_says_when_to_try_again(path, 
     assert answered == 2
 
 
-def test_the_slowest_rate_says_when_to_try_again_too(path, clock):
+def test_the_slowest_rate_reports_when_to_retry_too(path, clock):
     key = add_key(path, name="one", scopes=["infer"], rate=SLOWEST_RATE)
     keys = ApiKeys(path, clock=clock)
     ask(keys, key)

@@ -1,4 +1,4 @@
-"""What a Host header names."""
+"""Parsing of the Host header."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The scope that every inference request enters: what is counted, logged and held, whatever becomes of the request."""
+"""The scope of every inference request: what is counted, logged and kept loaded, with every outcome of the request."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from tests.support.fakes import FakeClock
 
 
 class FakeBatcher:
-    """Remembers what it was asked before a body is read."""
+    """Records the calls that come before a body is read."""
 
     rules = SimpleNamespace(level=lambda priority: priority or 2)
 
@@ -217,7 +217,7 @@ def test_a_client_that_left_is_counted_and_gets_no_reply(caplog, error):
 
 
 @pytest.mark.parametrize("error", [Unauthenticated("no key"), RuntimeError("a bug in the check")])
-def test_a_caller_who_is_not_admitted_learns_nothing_of_the_model(error):
+def test_a_caller_without_permission_gets_no_information_about_the_model(error):
     def refuse(_call):
         raise error
 
@@ -229,7 +229,7 @@ def test_a_caller_who_is_not_admitted_learns_nothing_of_the_model(error):
 
 
 @pytest.mark.parametrize("error", [None, InvalidInput("bad"), RuntimeError("a bug"), ClientLeft()])
-def test_the_version_is_held_until_the_reply_whatever_becomes_of_it(error):
+def test_the_version_stays_loaded_until_the_reply_with_every_outcome(error):
     model = fake_model(3)
     held = []
 
@@ -267,7 +267,7 @@ def test_a_request_for_a_version_or_a_label_never_goes_to_the_canary(asked):
     assert (protocol.keys_read, rollout.seen) == ([], [])
 
 
-def test_a_failure_of_the_canary_is_told_to_its_rollout():
+def test_a_failure_of_the_canary_is_reported_to_its_rollout():
     stable, canary = fake_model(3), fake_model(4)
     rollout = FakeRollout(stable, canary)
     protocol = FakeProtocol(FakeRegistry(stable, rollout), reply=raising(BackendFailed("broken")))
@@ -277,7 +277,7 @@ def test_a_failure_of_the_canary_is_told_to_its_rollout():
 
 
 @pytest.mark.parametrize(("is_own", "seen"), [(False, [(4, 504)]), (True, [])])
-def test_a_timeout_that_the_client_has_set_is_no_failure_of_the_canary(is_own, seen):
+def test_a_timeout_that_the_client_has_set_is_not_a_failure_of_the_canary(is_own, seen):
     stable, canary = fake_model(3), fake_model(4)
     rollout = FakeRollout(stable, canary)
 

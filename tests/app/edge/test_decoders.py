@@ -1,4 +1,4 @@
-"""Nothing but a ServingError leaves a decoder, and what it returns is what the signature says: all but gRPC's."""
+"""Decoders raise only ServingError, and what they return matches the signature: all but gRPC's."""
 
 import json
 import logging
@@ -71,7 +71,7 @@ LEAVES = st.one_of(
     st.floats().map(json.dumps),
     st.text(max_size=5).map(json.dumps),
 )
-# Texts of documents, so that an object may hold a key twice and a string half of a character.
+# Texts of documents, so that an object may contain a key twice and a string half of a character.
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(

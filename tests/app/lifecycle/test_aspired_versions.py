@@ -1,4 +1,4 @@
-"""The steps of the plan, taken over fake loads; a canary that has passed a limit."""
+"""The steps of the plan with fake loads; a canary that has exceeded a limit."""
 
 import asyncio
 
@@ -121,7 +121,7 @@ def test_no_halt_is_written_for_a_canary_that_has_followed_or_starts_again(direc
 
 
 class RemovedAtOnce(Repository):
-    """Somebody removes the halt as soon as it is written, before the service has looked at the file again."""
+    """The halt is removed as soon as it is written, before the service reads the file again."""
 
     def halt(self, pair, reason, *, judged):
         is_written = super().halt(pair, reason, judged=judged)

@@ -1,4 +1,4 @@
-"""Each model is followed by itself: what becomes of one does not keep others from being followed."""
+"""Each model is followed independently: a failure of one does not stop the others."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from tests.support.fakes import until
 
 
 class Disk:
-    """Models by name with a mark that changes, and a lifecycle that a test can hold up or let fail."""
+    """Models by name with a fingerprint that changes, and a lifecycle that a test can block or make fail."""
 
     def __init__(self, *names):
         self.marks = dict.fromkeys(names, 0)
@@ -44,7 +44,7 @@ class Disk:
 
 
 def following(scenario):
-    """Runs a scenario beside a follower."""
+    """Runs a scenario in parallel with a follower."""
 
     async def run():
         disk = Disk("a", "b")
@@ -59,7 +59,7 @@ def following(scenario):
     asyncio.run(run())
 
 
-def test_a_model_that_takes_for_ever_holds_up_no_other():
+def test_a_model_that_takes_forever_delays_no_other():
     async def scenario(disk):
         disk.held["a"] = asyncio.Event()
         disk.change("a")
@@ -71,7 +71,7 @@ def test_a_model_that_takes_for_ever_holds_up_no_other():
     following(scenario)
 
 
-def test_what_changes_while_it_is_followed_is_followed_once_more():
+def test_a_model_that_changes_while_it_is_followed_is_followed_again():
     async def scenario(disk):
         disk.held["a"] = asyncio.Event()
         disk.change("a")
@@ -98,7 +98,7 @@ def test_a_mistake_is_logged_and_the_model_is_followed_the_next_time(caplog):
     following(scenario)
 
 
-def test_a_version_that_goes_on_changing_is_looked_at_again_after_a_while():
+def test_a_version_that_keeps_changing_is_checked_again_later():
     async def scenario(disk):
         disk.waits["a"] = 0.01
         disk.change("a")

@@ -1,4 +1,4 @@
-"""What is left of a version that was unloaded or replaced: nothing, without any help from the collector of cycles."""
+"""A version that was unloaded or replaced is freed without the cyclic garbage collector."""
 
 import asyncio
 import gc
@@ -37,7 +37,7 @@ def no_collector():
 
 
 def parts_of(model: LoadedModel) -> dict[str, weakref.ref]:
-    """Weak references to all that is large in a version, or holds it."""
+    """Weak references to everything large in a version, and to what refers to it."""
     instance = model.instances.all[0]
     parts = {"version": model, "batcher": model.batcher, "thread": instance.thread, "curve": model.curve}
     parts |= {"backend": instance.backend, "session": instance.backend.session}
@@ -51,7 +51,7 @@ def alive(parts: dict[str, weakref.ref]) -> list[str]:
 
 
 async def until_freed(left):
-    """Wait until nothing is left: a thread lets go of a call a moment after its result is there."""
+    """Wait until all are freed: a thread releases a call a moment after its result is available."""
     deadline = time.monotonic() + 10
     while found := left():
         assert time.monotonic() < deadline, found

@@ -1,4 +1,4 @@
-"""The plan of a model: which steps lead from what is served to what serving.json asks for."""
+"""The plan of a model: the steps from the loaded versions to the versions that serving.json specifies."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def pair(default, canary, rollout=None):
         (policy(), [3, 2, 1], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
         (policy(), [3, 2, 1], served(2, default=2, refused=[3]), []),
         (policy(), [2, 1], served(refused=[2, 1]), []),
-        # What answers continues until something else can, even if it is gone from the disk.
+        # The loaded version keeps answering until another one can, even if its files were removed.
         (policy(), [3], served(2, default=2, refused=[3]), []),
         (policy(), [3], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
         # While no version answers, the first that can does.
@@ -66,7 +66,7 @@ def pair(default, canary, rollout=None):
         (policy(latest=2), [3, 2, 1], served(3, default=3, refused=[2]), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, default=3), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, 1, default=3), [ServeDefault(1), Retire((3,))]),
-        # Other settings: the version is loaded again, whoever answers meanwhile.
+        # Other settings: the version is loaded again, whichever version answers during the load.
         (policy(), [1], served(outdated=[1], default=1), [Load(1)]),
         (policy(instances=2), [1], served(outdated=[1], default=1), []),
         # The stable version; refused, it leaves the default version, and after a start the one promoted before it.
@@ -79,7 +79,7 @@ def pair(default, canary, rollout=None):
         (policy(stable=3), [3, 2, 1], served(refused=[3]), [Load(2)]),
         (policy(stable=3, promoted=[1], old=2), [3, 2, 1], served(refused=[3]), [Load(1)]),
         (policy(stable=7), [2, 1], served(2, default=2, stable=7), []),
-        # Labels serve next to what version_policy asks for.
+        # Labels serve in addition to the versions of version_policy.
         (policy(old=1), [3, 2, 1], served(3, default=3), [Load(1)]),
         (policy(old=1), [3, 2, 1], served(3, 1, default=3), [SetLabels({"old": 1})]),
         (policy(), [3, 2, 1], served(3, 1, default=3, old=1), [SetLabels({}), Retire((1,))]),
@@ -138,7 +138,7 @@ def test_the_next_steps(asked, versions, before, steps):
         (policy(latest=2), [3, 1], None),
     ],
 )
-def test_what_is_asked_for_and_does_not_serve(asked, loaded, version):
+def test_the_first_specified_version_that_does_not_serve(asked, loaded, version):
     assert unmet(asked, [3, 2, 1], served(*loaded)) == version
 
 
@@ -164,7 +164,7 @@ def policies(draw):
 
 
 def take(state, step, policy, loads):
-    """What is served after a step, if of the versions those in ``loads`` load."""
+    """The versions served after a step, if only those in ``loads`` load."""
     match step:
         case Load(version) if version in loads:
             return replace(state, loaded={**state.loaded, version: policy.load_settings})
@@ -209,7 +209,7 @@ def cases(draw):
 
 
 @given(cases())
-def test_the_plan_ends_and_then_asks_for_nothing(case):
+def test_the_plan_ends_without_further_steps(case):
     policy, versions, before, loads = case
     way, after = execute(policy, versions, before, loads)
     assert plan(policy, versions, after) == [] or after.loaded.keys() - loads

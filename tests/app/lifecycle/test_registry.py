@@ -1,4 +1,4 @@
-"""What the registry says of models that it does not know."""
+"""Errors of the registry for unknown models."""
 
 import pytest
 

@@ -23,8 +23,8 @@ from app.lifecycle.loading.loader import Loader
 from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
 from app.runtime.engines.savedmodel import SavedModelBackend
-from tests.app.wiring.test_process_limits import STUB
 from tests.support.fakes import Observed
+from tests.support.stub_worker import STUB
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_rule_model, write_words_model
 
 FILES = ("manifest.json", "model.json", "vocabulary.txt", "golden.npz", "model.onnx")
@@ -37,7 +37,7 @@ class Swapper:
         target: that is replaced.
         evil: what replaces it.
         at: how many files are opened before that.
-        after: whether the file has been opened by then.
+        after: whether the file has been opened before.
     """
 
     def __init__(self, target: Path, evil: bytes, *, at: int, after: bool) -> None:
@@ -138,7 +138,7 @@ def test_a_file_swapped_at_any_moment_is_refused_or_not_noticed(tmp_path, file, 
 
 
 def make_copies_necessary(version):
-    """A graph that names a file, and one beside it: its weights could be there."""
+    """A graph that names an external file which exists: its weights could be in it."""
     import onnx
 
     graph = onnx.load(version / "model.onnx")
@@ -148,7 +148,7 @@ def make_copies_necessary(version):
     write_manifest(version)
 
 
-def test_a_graph_keeps_its_weights_in_a_file_beside_it(tmp_path):
+def test_a_graph_keeps_its_weights_in_a_file_next_to_it(tmp_path):
     import onnx
 
     version = write_brightness_model(tmp_path / "models")
@@ -262,7 +262,7 @@ def test_a_vocabulary_is_a_file_of_the_version(tmp_path, name):
 
 
 def test_the_spare_of_a_gpu_is_the_graph_that_was_verified(tmp_path):
-    """It may be opened hours after the load, from a directory in which anything may be by then."""
+    """It may be opened hours after the load, from a directory whose files may have changed."""
     version = write_brightness_model(tmp_path / "models")
     files = VersionFiles(version, place=tmp_path)
     with files.graph() as graph:

@@ -13,7 +13,7 @@ from tests.support.tiny_disk import FakeLoader
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):
-    """Remembers which threads cancel its timers: it may only be its own."""
+    """Records which threads cancel its timers: only its own thread may."""
 
     def __init__(self):
         super().__init__()

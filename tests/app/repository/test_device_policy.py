@@ -17,7 +17,7 @@ def test_a_device_by_its_name(tmp_path, device):
     assert (policy.device, policy.gpu_mem_limit_mb) == (device, 512)
 
 
-def test_nothing_said_leaves_it_to_the_process(tmp_path):
+def test_without_a_setting_the_process_decides(tmp_path):
     assert read(tmp_path, "{}").device is None
 
 

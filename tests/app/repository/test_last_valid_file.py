@@ -1,4 +1,4 @@
-"""What is kept of serving.json beside it."""
+"""The copy of the last valid serving.json."""
 
 import os
 
@@ -32,7 +32,7 @@ def test_what_is_kept_means_the_same_and_is_written_once(tmp_path, policy):
     assert sorted(os.listdir(tmp_path)) == [LAST_VALID_FILE, "serving.json"]
 
 
-def test_where_there_is_no_serving_json_nothing_is_kept(tmp_path, policy):
+def test_without_serving_json_no_copy_is_kept(tmp_path, policy):
     remember(tmp_path, policy)
     (tmp_path / "serving.json").unlink()
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_what_cannot_be_read_is_not_there(tmp_path, text):
     assert last_valid(tmp_path) is None
 
 
-def test_what_holds_is_what_the_file_says_or_said_last_and_a_mistake_is_told(tmp_path, policy):
+def test_the_last_valid_policy_is_in_effect_and_a_mistake_is_reported(tmp_path, policy):
     mistakes = []
     assert policy_in_effect(tmp_path, on_mistake=mistakes.append) == policy
     (tmp_path / "serving.json").write_text("{")

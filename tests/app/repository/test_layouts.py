@@ -1,4 +1,4 @@
-"""How the forms of versions are told apart."""
+"""How the layouts of versions are distinguished."""
 
 import os
 
@@ -59,7 +59,7 @@ def test_what_a_version_can_be_run_from(version, names, found, words):
     assert foreign_files(version).in_words == words
 
 
-def test_next_to_a_config_of_triton_any_file_makes_a_version_that_says_what_is_missing(version):
+def test_next_to_a_config_of_triton_any_file_makes_a_version_that_names_the_missing_file(version):
     (version.parent / "config.pbtxt").write_text("")
     assert layout_of(version) is None
     write(version, ".nfs1")
@@ -79,7 +79,7 @@ def test_a_config_of_triton_names_the_file_or_the_directory(version):
         foreign_files(version)
 
 
-def test_what_is_not_a_regular_file_is_no_graph(version):
+def test_only_a_regular_file_is_a_graph(version):
     os.mkfifo(version / "model.onnx")
     (version / "saved_model.pb").mkdir()
     assert layout_of(version) is None

@@ -1,4 +1,4 @@
-"""Where models are, whatever else is in the directory."""
+"""Where models are found, next to unrelated files and directories."""
 
 import os
 
@@ -28,7 +28,7 @@ def test_directories_and_files_are_found(models):
     assert directories(places) == [models, models / "a", models / "a" / "1"]
 
 
-def test_a_directory_hides_a_file_and_says_so_once(models, caplog):
+def test_a_directory_takes_precedence_over_a_file_and_this_is_logged_once(models, caplog):
     (models / "a.onnx").write_bytes(b"graph")
     places = Places(models)
     for _ in range(2):

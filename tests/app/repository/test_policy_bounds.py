@@ -1,4 +1,4 @@
-"""serving.json: every number in it ends somewhere, and the message says where."""
+"""serving.json: every number in it has a limit, and the message names the limit."""
 
 import json
 import os
@@ -56,15 +56,15 @@ def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, docume
 
 @pytest.mark.parametrize("name", ["serving.json", LAST_VALID_FILE])
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["fifo", "device"])
-def test_what_is_no_file_is_never_waited_for(tmp_path, name, make):
-    began = time.monotonic()
+def test_a_read_never_blocks_on_a_path_that_is_not_a_regular_file(tmp_path, name, make):
+    started = time.monotonic()
     make(tmp_path / name)
     assert last_valid(tmp_path) is None
     assert policy_in_effect(tmp_path) == ServingPolicy()
     if name == "serving.json":
         with pytest.raises(VersionRefused, match="must be a regular file"):
             write_batching(tmp_path, {"max_batch_size": 2})
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1
 
 
 def test_a_fifo_in_the_place_of_what_is_kept_is_replaced(tmp_path):

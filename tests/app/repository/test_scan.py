@@ -1,4 +1,4 @@
-"""What is found below the models directory, whatever is there."""
+"""Which models are found in a models directory with any content."""
 
 import os
 
@@ -67,7 +67,7 @@ def test_too_many_files_are_a_matter_of_their_model(models):
     assert snapshot(Places(models)).keys() == {"m", "other"}
 
 
-def test_links_that_lead_nowhere_or_to_themselves_are_no_models(models):
+def test_broken_and_circular_links_are_not_models(models):
     (models / "gone").symlink_to("nowhere")
     (models / "self").symlink_to("self")
     (models / "m" / "3").symlink_to("3")

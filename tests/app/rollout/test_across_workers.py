@@ -1,4 +1,4 @@
-"""Canaries are judged by the sums of what workers tell."""
+"""Canaries are judged by the sums of the numbers that workers report."""
 
 from dataclasses import asdict
 
@@ -13,67 +13,67 @@ POLICY = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.5, min_requests=
 PASSED = "10 of 10 requests failed, more than max_error_rate 0.5 allows"
 
 
-def told(number, requests, *, errors=None, halted=False):
+def reported(number, requests, *, errors=None, halted=False):
     seen = Comparison(requests=requests, errors=requests if errors is None else errors)
     return {"number": number, "metrics": {"rollouts": [[*PAIR, asdict(seen), halted]]}}
 
 
-def told_nothing(number):
+def reported_nothing(number):
     return {"number": number, "metrics": {"rollouts": []}}
 
 
-def hear(canaries, worker, counts, policy=POLICY):
+def receive(canaries, worker, counts, policy=POLICY):
     return [canaries.passed(tried, policy, seen) for tried, seen in canaries.news(worker, counts)]
 
 
 def test_a_limit_is_passed_by_the_sum_and_each_request_counts_once():
     canaries = Canaries()
-    assert hear(canaries, 1, told(1, 5)) == [None]
-    assert hear(canaries, 1, told(2, 5)) == []  # nothing new
-    assert hear(canaries, 2, told(1, 4)) == [None]
-    assert hear(canaries, 2, told(2, 5)) == [PASSED]
+    assert receive(canaries, 1, reported(1, 5)) == [None]
+    assert receive(canaries, 1, reported(2, 5)) == []  # nothing new
+    assert receive(canaries, 2, reported(1, 4)) == [None]
+    assert receive(canaries, 2, reported(2, 5)) == [PASSED]
 
 
 def test_counts_that_come_late_are_left_out():
     canaries = Canaries()
-    assert hear(canaries, 1, told(2, 9)) == [None]
-    assert hear(canaries, 1, told(1, 8)) == []
-    assert hear(canaries, 1, told(3, 10)) == [PASSED]
+    assert receive(canaries, 1, reported(2, 9)) == [None]
+    assert receive(canaries, 1, reported(1, 8)) == []
+    assert receive(canaries, 1, reported(3, 10)) == [PASSED]
 
 
 def test_what_a_worker_had_seen_that_is_gone_still_counts():
     canaries = Canaries()
-    assert hear(canaries, 1, told(7, 4)) == [None]
-    assert hear(canaries, 2, told(1, 0)) == []
+    assert receive(canaries, 1, reported(7, 4)) == [None]
+    assert receive(canaries, 2, reported(1, 0)) == []
     canaries.ended(1)
-    assert hear(canaries, 1, told_nothing(1)) == []  # it loads its models
-    assert hear(canaries, 1, told(2, 6)) == [PASSED]
+    assert receive(canaries, 1, reported_nothing(1)) == []  # it loads its models
+    assert receive(canaries, 1, reported(2, 6)) == [PASSED]
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_canary_that_was_loaded_anew_is_judged_anew(first):
+def test_a_canary_that_was_loaded_again_is_judged_from_zero(first):
     canaries = Canaries()
-    assert hear(canaries, 1, told(1, 9)) == [None]
-    assert hear(canaries, 1, told(2, first)) == [None] * first
-    assert hear(canaries, 1, told(3, 9)) == [None]
-    assert hear(canaries, 1, told(4, 10)) == [PASSED]
+    assert receive(canaries, 1, reported(1, 9)) == [None]
+    assert receive(canaries, 1, reported(2, first)) == [None] * first
+    assert receive(canaries, 1, reported(3, 9)) == [None]
+    assert receive(canaries, 1, reported(4, 10)) == [PASSED]
 
 
-def test_a_canary_that_no_worker_tries_any_more_is_judged_anew_when_it_comes_back():
+def test_a_canary_that_no_worker_tries_any_more_is_judged_from_zero_when_it_returns():
     canaries = Canaries()
-    assert hear(canaries, 1, told(1, 9)) == [None]
-    assert hear(canaries, 2, told(1, 0)) == []
-    assert hear(canaries, 1, told_nothing(2)) == []
-    assert hear(canaries, 2, told_nothing(2)) == []
-    assert hear(canaries, 1, told(3, 9)) == [None]
-    assert hear(canaries, 2, told(3, 1)) == [PASSED]
+    assert receive(canaries, 1, reported(1, 9)) == [None]
+    assert receive(canaries, 2, reported(1, 0)) == []
+    assert receive(canaries, 1, reported_nothing(2)) == []
+    assert receive(canaries, 2, reported_nothing(2)) == []
+    assert receive(canaries, 1, reported(3, 9)) == [None]
+    assert receive(canaries, 2, reported(3, 1)) == [PASSED]
 
 
-def test_a_halted_canary_is_not_judged_and_another_policy_begins_anew():
+def test_a_halted_canary_is_not_judged_and_another_policy_starts_from_zero():
     canaries = Canaries()
-    assert hear(canaries, 1, told(1, 9)) == [None]
-    assert hear(canaries, 1, told(2, 99, halted=True)) == []
-    assert hear(canaries, 1, told(3, 100), POLICY.model_copy(update={"halted": "bad"})) == [None]
+    assert receive(canaries, 1, reported(1, 9)) == [None]
+    assert receive(canaries, 1, reported(2, 99, halted=True)) == []
+    assert receive(canaries, 1, reported(3, 100), POLICY.model_copy(update={"halted": "bad"})) == [None]
     other = RolloutPolicy(rollback=RollbackPolicy(max_error_rate=0.5, min_requests=2))
-    assert hear(canaries, 1, told(4, 101), other) == [None]
-    assert hear(canaries, 1, told(5, 102), other) != [None]
+    assert receive(canaries, 1, reported(4, 101), other) == [None]
+    assert receive(canaries, 1, reported(5, 102), other) != [None]

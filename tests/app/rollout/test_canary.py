@@ -11,7 +11,7 @@ from app.rollout.canary import MOST_COPIES, MOST_COPY_BYTES, Rollout
 
 
 def copied(sizes):
-    """How many copies of requests of so many bytes were taken, while the stable version is never idle."""
+    """How many copies of requests of ``nbytes`` were accepted, while the stable version is never idle."""
 
     async def main():
         busy = asyncio.Event()

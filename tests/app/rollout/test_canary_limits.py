@@ -1,4 +1,4 @@
-"""When a canary is halted: each limit over a window of its own."""
+"""When a canary is halted: each limit has its own window."""
 
 from app.repository.policy import RollbackPolicy, RolloutPolicy
 from app.rollout.canary_limits import WINDOW, Limits
@@ -35,6 +35,6 @@ def test_a_canary_that_turns_bad_late_is_noticed_within_a_window():
     )
 
 
-def test_exactly_at_the_limit_a_canary_goes_on():
+def test_exactly_at_the_limit_a_canary_continues():
     assert judged(Comparison(requests=100, errors=5)) == [None]
     assert judged(Comparison(requests=100, errors=6)) != [None]

@@ -1,4 +1,4 @@
-"""How far the answers of two versions lie apart."""
+"""How much the answers of two versions differ."""
 
 import numpy as np
 import pytest

@@ -41,7 +41,7 @@ def test_cuda_sees_what_the_variable_names_up_to_the_first_wrong_entry(visible, 
     assert visible_order(GPUS, visible) == order
 
 
-def test_gpus_have_the_names_that_cuda_gives_them_and_hidden_ones_say_why():
+def test_gpus_have_the_names_of_cuda_and_hidden_ones_have_a_reason():
     found = describe_gpus(GPUS, "2,0", "")
     assert [(device.name, device.description, device.used) for device in found] == [
         ("cuda:0", "C, 24 GiB", True),
@@ -64,13 +64,13 @@ def test_a_missing_library_is_named_with_what_to_do(monkeypatch):
     )
 
 
-def test_a_driver_without_its_library_is_not_mended_by_installing(monkeypatch):
+def test_a_driver_without_its_library_is_not_fixed_by_installing(monkeypatch):
     monkeypatch.setattr(module, "cuda_version", lambda: "13.0")
     monkeypatch.setattr(module, "missing_libraries", lambda: ("libcuda.so.1", "libcudnn.so.9"))
     assert module.why_no_cuda().startswith("the driver's libcuda.so.1 is missing; in a container,")
 
 
-def test_an_onnx_runtime_without_cuda_says_so(monkeypatch):
+def test_an_onnx_runtime_without_cuda_is_reported(monkeypatch):
     monkeypatch.setattr(module, "cuda_version", lambda: "")
     assert module.why_no_cuda() == "the installed ONNX Runtime was built without CUDA"
 
@@ -129,7 +129,7 @@ def test_device_cpu_gets_the_cpu_and_no_device_is_probed():
         ([CPU, gpu(0, hindrance="no cuDNN")], "device is 'auto', and cuda:0 cannot be used: no cuDNN"),
     ],
 )
-def test_auto_falls_back_to_the_cpu_and_says_why(devices, reason):
+def test_auto_falls_back_to_the_cpu_and_gives_the_reason(devices, reason):
     assert choose("auto", devices, Counter()) == Placement("cpu", reason)
 
 
@@ -172,7 +172,7 @@ def test_a_gpu_that_is_hidden_on_purpose_loads_nothing_and_causes_no_warning(mon
         ),
     ],
 )
-def test_a_gpu_that_is_asked_for_and_cannot_be_had_is_refused_in_words(requested, devices, error):
+def test_a_requested_gpu_that_is_not_available_is_refused_with_a_reason(requested, devices, error):
     with pytest.raises(VersionRefused) as refusal:
         choose(requested, devices, Counter())
     assert refusal.value.message == error

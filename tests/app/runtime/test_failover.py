@@ -76,7 +76,7 @@ class Guarded:
         ("output 'y' has 3 rows for 4 instances", False, False),
     ],
 )
-def test_faults_of_the_device_are_told_from_those_of_the_model(text, fault, memory):
+def test_faults_of_the_device_are_distinguished_from_those_of_the_model(text, fault, memory):
     assert is_device_fault(BackendFailed(text)) is fault
     assert is_out_of_memory(BackendFailed(text)) is memory
     assert is_device_fault(DeviceFault(text))
@@ -110,7 +110,7 @@ def test_what_does_not_fit_into_memory_runs_in_halves_and_a_batch_as_large_must_
     assert guarded.on_cpu == []
 
 
-def test_a_dead_device_is_replaced_by_the_cpu_and_tried_again_ever_more_rarely(caplog):
+def test_a_dead_device_is_replaced_by_the_cpu_and_tried_again_less_and_less_often(caplog):
     caplog.set_level(logging.INFO, "atelier.devices")
     guarded = Guarded(lambda rows, call: DEAD)
     assert guarded.run(1, 2, 3, 4) == [2, 4, 6, 8]
@@ -156,13 +156,13 @@ def test_a_bad_input_is_not_a_device_fault():
     assert guarded.gpu.calls == 1
 
 
-def test_without_a_cpu_to_take_over_both_reasons_are_said():
+def test_without_a_cpu_to_take_over_both_reasons_are_reported():
     guarded = Guarded(lambda rows, call: DEAD, spare=VersionRefused("model.onnx is gone"))
     with pytest.raises(BackendFailed, match=r"CUDA failure 700.*the CPU cannot take over: model.onnx is gone"):
         guarded.run(1)
 
 
-def test_it_is_told_while_the_spare_is_opened_and_when_it_was():
+def test_the_state_shows_that_the_spare_is_being_opened_and_that_it_is_open():
     condition, clock, seen = Condition(), FakeClock(), []
 
     def open_spare():
@@ -171,9 +171,9 @@ def test_it_is_told_while_the_spare_is_opened_and_when_it_was():
         return FakeBackend()
 
     backend = FailoverBackend(FaultyGpu(lambda *_: DEAD), open_spare, condition, name="model m on cuda:0", clock=clock)
-    began = clock.now
+    started = clock.now
     backend.run({"x": np.ones((1, 1), np.float32)})
-    assert (seen, condition.spare_at) == ([math.inf], began + 7)
+    assert (seen, condition.spare_at) == ([math.inf], started + 7)
 
 
 def test_closing_closes_both_and_frees_the_place():

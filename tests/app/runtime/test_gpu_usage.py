@@ -36,7 +36,7 @@ def nvml(monkeypatch):
     return monkeypatch
 
 
-def test_what_the_driver_does_not_tell_of_a_gpu_is_left_open(nvml):
+def test_values_that_the_driver_does_not_report_are_none(nvml):
     assert GpuMeter().read() == [FIRST, SECOND]
     assert FIRST.memory_in_words == "1.0 of 8.0 GiB in use"
 
@@ -49,7 +49,7 @@ def test_gpus_have_the_names_that_cuda_gives_them(nvml):
     ]
 
 
-def test_a_gpu_that_fails_later_is_still_there_and_tells_nothing(nvml):
+def test_a_gpu_that_fails_later_is_still_listed_without_values(nvml):
     meter = GpuMeter()
     meter.read()
     nvml.setenv("FAKE_NVML_LOST", "1")
@@ -73,9 +73,9 @@ def test_a_driver_that_is_stuck_costs_one_thread_and_one_wait(nvml):
     assert meter.read() == [FIRST, SECOND]
     nvml.setattr(pynvml, "nvmlDeviceGetPowerUsage", power)
     try:
-        began = time.monotonic()
+        started = time.monotonic()
         first, second = meter.read()
-        assert time.monotonic() - began >= 0.05
+        assert time.monotonic() - started >= 0.05
         assert (first.name, first.memory_total_bytes, first.power_w) == ("cuda:0", None, None)
         clock.now += 1
         assert [meter.read() for _ in range(100)] == [[first, second]] * 100
@@ -101,7 +101,7 @@ def test_a_driver_that_is_stuck_from_the_start_leaves_no_gpu(nvml):
     assert meter.read() == [FIRST, SECOND]
 
 
-def test_without_a_driver_it_is_asked_once(nvml):
+def test_a_missing_driver_is_queried_once(nvml):
     nvml.setenv("FAKE_NVML_MISSING", "1")
     meter = GpuMeter()
     assert meter.read() == []

@@ -98,7 +98,7 @@ def test_a_gpu_that_turns_slow_loses_its_batches():
     assert len(gpu.batches) + len(cpu.batches) == 20
 
 
-def test_what_the_cpu_did_for_a_failing_gpu_says_nothing_about_the_gpu():
+def test_times_of_the_cpu_in_place_of_a_failing_gpu_do_not_count_for_the_gpu():
     condition = Condition(degraded="CUDA failure 700; the CPU takes over")
     backend, gpu, _ = routed(times=5.0, condition=condition)
     for _ in range(20):
@@ -114,7 +114,7 @@ def test_both_are_closed():
     assert cpu.closed
 
 
-def test_through_the_batcher_every_row_gets_its_own_answer_wherever_it_ran():
+def test_through_the_batcher_every_row_gets_its_own_answer_from_every_device():
     backend, gpu, cpu = routed()
 
     async def main():

@@ -86,7 +86,7 @@ def test_the_older_quota_files_are_read_too(tmp_path):
     assert cpu_threads(tmp_path) == 1
 
 
-def test_every_device_says_why():
+def test_every_device_gives_the_reason():
     devices = probe_devices()
     assert devices[0].name == "cpu"
     assert devices[0].used

@@ -48,7 +48,7 @@ def test_probabilities_of_zero_are_never_drawn():
 
 @pytest.mark.parametrize("temperature", [0, 5e-324, 1.0, 100.0])
 @pytest.mark.parametrize("top_k", [0, 1, 2])
-def test_where_only_the_unknown_token_is_likely_at_all_a_known_one_is_drawn(temperature, top_k):
+def test_where_only_the_unknown_token_is_likely_a_known_one_is_drawn(temperature, top_k):
     certain = np.array([1, 0, 0, 0, 0], np.float32)
     random = np.random.default_rng(1)
     assert draw(certain, Sampling(temperature=temperature, top_k=top_k), random) in range(2, 6)

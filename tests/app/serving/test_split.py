@@ -42,7 +42,7 @@ def test_a_long_text_does_not_make_short_ones_pay():
     buckets=st.lists(st.integers(1, 60), max_size=6, unique=True).map(sorted),
     surplus=st.integers(0, 5),
 )
-def test_every_row_comes_back_in_its_place(lengths, size, buckets, surplus):
+def test_every_row_is_returned_at_its_position(lengths, size, buckets, surplus):
     ids = texts(lengths, width=max(lengths) + surplus)
     request = split({"ids": ids}, sequence="ids", rules=rules(size, buckets))
     answers = []

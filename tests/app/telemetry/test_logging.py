@@ -1,4 +1,4 @@
-"""One event is one line of the log, whatever a client has put into it."""
+"""One event is one line of the log, with any characters that a client sends."""
 
 import json
 import logging

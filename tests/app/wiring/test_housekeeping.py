@@ -23,7 +23,7 @@ class Node:
 
 
 class Process:
-    """Counts trims; its memory is what a test says."""
+    """Counts trims; a test sets its memory."""
 
     def __init__(self):
         self.trims = 0
@@ -84,7 +84,7 @@ def test_many_new_objects_are_looked_through():
 
 
 def test_collections_that_free_little_become_rarer_until_one_frees_much():
-    """Under overload thousands of requests wait, whose objects are no garbage."""
+    """Under overload thousands of requests wait, whose objects are not garbage."""
     process, kept, looks = Process(), [], []
 
     async def scenario(housekeeping):
@@ -152,14 +152,14 @@ class MallocInfo(ctypes.Structure):
 
 
 def bytes_apart():
-    """Of blocks that malloc has given mappings of their own."""
+    """The number of blocks for which malloc uses separate mappings."""
     ask = ctypes.CDLL(None).mallinfo2
     ask.restype = MallocInfo
     return ask().hblkhd
 
 
 def check_where_large_blocks_lie():
-    """Run in a process of its own: free space in the heap of this one would take the blocks."""
+    """Run in a separate process: free space in the heap of this one would take the blocks."""
     blocks = LargeBlocks()
     before = bytes_apart()
     with blocks.apart():

@@ -1,9 +1,8 @@
-"""A version in a process of its own: a batch that hangs there is ended there, and costs the others nothing."""
+"""A version in a separate process: a batch that hangs is ended with its process, other versions are not affected."""
 
 import asyncio
 import os
 import signal
-import sys
 import time
 from functools import partial
 
@@ -20,10 +19,9 @@ from app.runtime.engines.process_backend import GRACE_S
 from app.runtime.engines.savedmodel import SavedModelBackend
 from app.telemetry.metrics import Metrics
 from tests.support.fakes import make_work
-from tests.support.stub_worker import ENDLESS
+from tests.support.stub_worker import ENDLESS, STUB
 from tests.support.tiny_models import write_rule_model
 
-STUB = (sys.executable, "-m", "tests.support.stub_worker")
 # The first batch of each process has that long.
 FIRST_S = 1.0
 

@@ -83,20 +83,20 @@ def test_a_call_ends_when_the_other_end_does():
 
 def test_what_was_told_last_is_taken_up_before_the_end_and_a_question_does_not_delay_it():
     async def scenario():
-        ends, told = socket.socketpair(), []
+        ends, reported = socket.socketpair(), []
 
-        async def hear(value):
-            told.append(value)
+        async def receive(value):
+            reported.append(value)
 
-        one, other = Channel({"hear": hear, "wait": wait}), Channel({})
+        one, other = Channel({"receive": receive, "wait": wait}), Channel({})
         await one.open(ends[0])
         await other.open(ends[1])
         other.tell("wait")
         for value in range(100):
-            other.tell("hear", value=value)
+            other.tell("receive", value=value)
         await other.close()
         await one.closed()
-        assert told == list(range(100))
+        assert reported == list(range(100))
         await one.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
@@ -119,7 +119,7 @@ def test_the_first_message_is_read_without_an_event_loop_and_the_rest_with_one()
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
-def test_an_end_before_the_first_message_is_no_message():
+def test_an_end_before_the_first_message_is_not_a_message():
     own, other = socket.socketpair()
     other.close()
     with own, pytest.raises(EOFError):

@@ -50,13 +50,13 @@ def test_an_error_of_one_worker_names_it(models):
         asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
 
 
-def test_an_error_of_all_workers_is_said_as_a_single_process_says_it(models):
+def test_an_error_of_all_workers_is_reported_as_by_a_single_process(models):
     workers = [FakeWorker(number, load=VersionRefused("broken")) for number in (1, 2)]
     with pytest.raises(VersionRefused, match=r"^broken$"):
         asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
 
 
-def test_a_worker_that_ends_meanwhile_does_not_count(models):
+def test_a_worker_that_ends_during_the_call_does_not_count(models):
     workers = [FakeWorker(1, load=ChannelClosed()), FakeWorker(2)]
     asyncio.run(Coordinator(Repository(models), lambda: workers).load("brightness"))
     with pytest.raises(ServingError, match="load was done by no worker: all have ended"):

@@ -1,4 +1,4 @@
-"""What a worker does that its supervisor asks for."""
+"""Commands that a worker executes for its supervisor."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from app.workers.channel import Channel
 from app.workers.link import Link
 
 
-async def heard(**_):
+async def received(**_):
     pass
 
 
@@ -24,7 +24,7 @@ def test_a_step_of_a_command_is_done_once_the_models_are_loaded():
     async def main():
         ends = socket.socketpair()
         link = Link(ends[0], unloaded={}, loads_first=True)
-        supervisor = Channel({"heard": heard, "loaded": heard})
+        supervisor = Channel({"received": received, "loaded": received})
         await supervisor.open(ends[1])
         await link.open(SimpleNamespace(registry=SimpleNamespace(), lifecycle=Lifecycle(), metrics=Metrics()))
         try:
@@ -48,7 +48,7 @@ def test_a_halt_ends_only_the_canary_that_it_was_judged_for():
     async def main():
         ends = socket.socketpair()
         link = Link(ends[0], unloaded={}, loads_first=True)
-        supervisor = Channel({"heard": heard})
+        supervisor = Channel({"received": received})
         await supervisor.open(ends[1])
         await link.open(SimpleNamespace(registry=registry, metrics=Metrics()))
         try:

@@ -1,7 +1,7 @@
-"""Stands in for nvidia-ml-py where its directory is on PYTHONPATH: two GPUs, of which the second tells less.
+"""Replaces nvidia-ml-py where its directory is on PYTHONPATH: two GPUs, of which the second reports less.
 
 The variable FAKE_NVML_LOST makes every question about a GPU fail, as for one that has fallen off the bus;
-FAKE_NVML_MISSING says that there is no driver.
+FAKE_NVML_MISSING simulates a machine without a driver.
 """
 
 # ruff: noqa: N802 - the library's names

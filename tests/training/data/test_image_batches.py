@@ -77,7 +77,7 @@ def test_cutout_paints_a_square_on_the_stated_share():
     assert 0.4 < (painted > 0).mean() < 0.6
 
 
-def test_mixup_blends_images_and_labels_alike():
+def test_mixup_blends_images_and_labels_by_the_same_factor():
     labels = np.arange(64, dtype=np.int32) % 2
     examples = Examples(instances=(labels[:, None, None] * np.full((1, 4, 4), 200)).astype(np.uint8), labels=labels)
     found = batches(examples, ImageAugmentation(mixup=1.0), batch_size=64)

@@ -1,4 +1,4 @@
-"""Windows of running text to train on, contexts to measure on; no word occurs twice, so an id tells its place."""
+"""Windows of running text to train on, contexts to measure on; each word occurs once, so an id is a position."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_a_resumed_run_gets_the_batches_it_would_have_got():
     assert not same(whole, batches(feed, examples, epochs=4, batch_size=3, seed=4))
 
 
-def test_word_dropout_hides_the_stated_share_of_what_is_read_and_nothing_of_what_is_foretold():
+def test_word_dropout_hides_the_stated_share_of_the_inputs_and_none_of_the_targets():
     examples = make_examples((2000,))
     plain, dropped = bind(examples, vocabulary_size=3000), bind(examples, vocabulary_size=3000, word_dropout=0.25)
     pairs = zip(
@@ -143,7 +143,7 @@ def test_a_stage_can_not_read_more_than_the_network_does():
     )
 
 
-def test_looks_at_a_part_go_through_it_window_by_window():
+def test_evaluation_of_a_part_goes_through_it_window_by_window():
     examples = make_examples()
     feed = bind(examples)
     text = stream(feed, examples)
@@ -158,7 +158,7 @@ def test_looks_at_a_part_go_through_it_window_by_window():
 
 
 @pytest.mark.parametrize("lengths", [(1,), (2,), (5, 2), (LONGEST,), (LONGEST + 1,), (2 * LONGEST,)])
-def test_a_text_shorter_than_two_windows_trains_nothing_and_can_still_be_looked_at(lengths):
+def test_a_text_shorter_than_two_windows_gives_no_training_batch_and_can_still_be_evaluated(lengths):
     examples = make_examples(lengths)
     feed = bind(examples)
     assert feed.rows(examples) == 0
@@ -181,7 +181,7 @@ def by_hand(feed, examples: Examples) -> list[tuple[list[int], int]]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_every_token_but_the_first_of_each_passage_is_asked_for_once_from_what_precedes_it_there(batch_size):
+def test_every_token_but_the_first_of_each_passage_is_predicted_once_from_the_tokens_before_it(batch_size):
     examples = make_examples()
     feed = bind(examples)
     dataset, order = feed.evaluation(examples, batch_size=batch_size)
@@ -194,14 +194,14 @@ def test_every_token_but_the_first_of_each_passage_is_asked_for_once_from_what_p
         assert rows.dtype == np.int32
         assert rows.shape[1] <= LONGEST
         assert (np.diff((rows != 0).astype(int), axis=1) <= 0).all()  # padding only after the text
-        assert (rows != 0).any(axis=0).all()  # and no more of it than the longest row of the batch needs
+        assert (rows != 0).any(axis=0).all()  # as long as the longest row of the batch
         found += [(row[row != 0].tolist(), column + 1) for row, column in zip(rows, columns, strict=True)]
     assert found == wanted
     assert len(dataset) == -(-len(wanted) // batch_size)
     assert feed.truth(examples).tolist() == [token - 1 for _, token in wanted]
 
 
-def test_the_validation_part_s_unknown_words_are_asked_for_as_the_unknown_token():
+def test_unknown_words_of_the_validation_part_are_predicted_as_the_unknown_token():
     feed = bind(make_examples())
     other = Examples(instances=("w001 nobody w002",), labels=np.zeros(1, np.int32))
     assert feed.truth(other).tolist() == [UNKNOWN_ID - 1, int(feed.tokenizer.encode("w002")[0]) - 1]

@@ -100,7 +100,7 @@ def test_the_vocabulary_comes_from_the_training_part_alone():
     assert feed.tokenizer.encode("good film elsewhere").tolist() == [1, 2, 1]
 
 
-def test_evaluation_covers_every_row_shortest_first_and_says_which_is_which():
+def test_evaluation_covers_every_row_shortest_first_with_its_index():
     examples = make_examples(21)
     feed = bind(examples)
     dataset, order = feed.evaluation(examples, batch_size=8)

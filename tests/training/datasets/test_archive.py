@@ -17,7 +17,7 @@ def archive(tmp_path):
     return Archive(name="set.bin", url=origin.as_uri(), md5=hashlib.md5(CONTENT).hexdigest())
 
 
-def test_data_is_in_the_users_cache_unless_the_variable_says_otherwise(tmp_path, monkeypatch):
+def test_data_is_in_the_users_cache_unless_the_variable_is_set(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("ATELIER_DATA_DIR", raising=False)
     assert data_directory() == tmp_path / ".cache" / "atelier"

@@ -21,7 +21,7 @@ def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def picture(name: str, number: int) -> np.ndarray:
-    """One colour all over: red tells the class, green the number."""
+    """One colour all over: red is the class, green the number."""
     return np.broadcast_to(np.array([ALL_NUMBERS[name] * 25, number * 10, 30], np.uint8), (32, 32, 3))
 
 
@@ -173,7 +173,7 @@ def test_an_archive_of_three_classes_only_has_no_eight_others(data_directory):
         EightOthers(archive=Archive(name="gone", url="file:///", md5="")).load()
 
 
-def test_synthetic_blobs_stand_in_for_the_eight_others():
+def test_synthetic_blobs_replace_the_eight_others():
     splits = EightOthers(synthetic_count=40).synthetic()
     assert (splits.form, splits.labels) == ("synthetic", OTHER_LABELS)
     assert np.bincount(splits.train.labels).tolist() == [5] * 8

@@ -17,7 +17,7 @@ def test_a_split_follows_from_its_seed():
     assert sorted(one) != sorted(other)
 
 
-def test_examples_are_taken_in_the_order_asked_for():
+def test_examples_are_taken_in_the_given_order():
     texts = Examples(instances=("a", "b", "c"), labels=np.array([0, 1, 2], np.int32)).take(np.array([2, 0]))
     assert texts.instances == ("c", "a")
     assert texts.labels.tolist() == [2, 0]

@@ -108,7 +108,7 @@ def test_the_onnx_graph_has_the_specs_names_types_and_readable_free_dimensions(e
     assert [(opset.domain, opset.version) for opset in proto.opset_import] == [("", spec.opset)]
 
 
-def test_nothing_in_the_exports_says_where_they_were_made(exported):
+def test_the_exports_contain_no_path_of_the_machine_that_made_them(exported):
     _, _, _, directory = exported
     proto = onnx.load(directory / "model.onnx")
     assert not proto.doc_string + proto.graph.doc_string + "".join(node.doc_string for node in proto.graph.node)

@@ -92,7 +92,7 @@ def test_the_two_directions_end_in_states_that_a_swap_would_show(exported):
     assert np.abs(states[:, :4] - states[:, 4:]).max() > 1e-3
 
 
-def test_a_row_of_nothing_but_padding_counts_as_one_token(exported):
+def test_a_row_of_padding_only_counts_as_one_token(exported):
     _, run, _ = exported("bidirectional")
     ids = np.zeros((2, LONGEST), np.int32)
     ids[1, :3] = [5, 6, 7]
@@ -117,7 +117,7 @@ def test_a_masked_layer_that_is_not_an_lstm_is_refused(tmp_path):
         export_onnx(model, TEXT_SPEC, tmp_path / "model.onnx")
 
 
-def test_a_network_without_a_mask_is_not_taken_for_one():
+def test_a_network_without_a_mask_is_not_treated_as_masked():
     assert not onnx_passes.has_mask(cnn())
     assert onnx_passes.has_mask(masked_lstm())
 
@@ -156,7 +156,7 @@ def scaled_dense(*, outputs):
 
 
 @pytest.mark.parametrize("outputs", [["sum"], ["scaled"], ["plain", "scaled"]])
-def test_a_scale_moves_only_where_nobody_reads_the_unscaled_value_and_the_answer_stays(outputs):
+def test_a_scale_moves_only_if_the_unscaled_value_has_no_other_reader_and_the_answer_stays_the_same(outputs):
     graph = scaled_dense(outputs=outputs)
     onnx_passes.fold_scales(graph)
     assert ("Mul" in [node.op_type for node in graph.node]) == (outputs != ["scaled"])
@@ -167,14 +167,14 @@ def test_a_scale_moves_only_where_nobody_reads_the_unscaled_value_and_the_answer
 
 
 @pytest.mark.parametrize(("build", "spec"), [(mlp, IMAGE_SPEC), (cnn, IMAGE_SPEC), (masked_lstm, TEXT_SPEC)])
-def test_equal_models_give_equal_bytes_whatever_was_built_before(tmp_path, build, spec):
+def test_equal_models_give_equal_bytes_after_any_earlier_builds(tmp_path, build, spec):
     export_onnx(build(), spec, tmp_path / "first.onnx")
     cnn(seed=1)
     export_onnx(build(), spec, tmp_path / "second.onnx")
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
-def test_names_say_what_stands_where(exported):
+def test_names_describe_the_position_of_each_layer(exported):
     _, _, graph = exported("bidirectional")
     assert [node.name for node in graph.node] == [f"{node.op_type}_{n}" for n, node in enumerate(graph.node)]
     for value in graph.initializer:
@@ -298,7 +298,7 @@ def test_the_mask_is_back_after_the_body_even_if_that_fails(error):
     np.testing.assert_array_equal(model(ids).numpy(), before)
 
 
-def test_a_layer_that_never_masked_does_not_begin_to():
+def test_a_layer_that_never_masked_does_not_start_to():
     import tf_keras
     from tf_keras import layers
 

@@ -39,7 +39,7 @@ def test_equal_runners_differ_by_nothing():
     }
 
 
-def test_padding_that_moves_the_onnx_answer_at_all_is_refused_though_keras_may_stray_within_the_tolerance():
+def test_padding_must_not_change_the_onnx_answer_and_may_change_that_of_keras_within_the_tolerance():
     with pytest.raises(ParityBroken, match=r"m: padding in a batch of 1 changes the ONNX answer by 4\.\d+e-06"):
         check_parity("m", golden_texts(), keras=careless_mean, saved_model=mean, onnx=careless_mean)
 

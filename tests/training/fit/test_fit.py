@@ -11,18 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.tiny import build_bag, image_recipe, text_recipe
+from tests.training.tiny import build_bag, image_recipe, text_recipe, train
 from training.errors import SettingRefused, TrainingDiverged
 from training.fit.callbacks import AveragedWeights, read_weights
-from training.fit.fit import fit
 from training.recipe.recipe import Fitting, Optimizer, Schedule, Stage
-
-
-def train(recipe, directory, console):
-    directory.mkdir(exist_ok=True)
-    splits = recipe.data.load()
-    feed = recipe.pipeline.bind(splits.train, classes=2)
-    return fit(recipe, feed, splits, directory=directory, console=console)
 
 
 def history(directory: Path) -> list[dict[str, str]]:
@@ -78,12 +70,12 @@ def test_the_best_epoch_s_weights_are_kept_and_training_stops_when_no_epoch_is_b
     assert trained.progressed.epoch == 3
 
 
-def test_the_last_epoch_s_weights_are_kept_when_the_recipe_says_so(tmp_path, console):
+def test_the_last_epoch_s_weights_are_kept_when_the_recipe_sets_it(tmp_path, console):
     recipe = image_recipe(fitting=Fitting(epochs=2, batch_size=16, keep="last"))
     assert train(recipe, tmp_path, console).kept_epoch == 2
 
 
-def test_the_validation_set_may_be_looked_at_less_often(tmp_path, console):
+def test_the_validation_set_may_be_evaluated_less_often(tmp_path, console):
     train(image_recipe(fitting=Fitting(epochs=5, batch_size=32, validate_every=2)), tmp_path, console)
     looked = [row["epoch"] for row in history(tmp_path) if row["val_loss"]]
     assert looked == ["2", "4", "5"]
@@ -109,7 +101,7 @@ def test_a_batch_larger_than_the_training_part_is_refused(tmp_path, console):
         ({"descent": "mini-batch", "batch_size": 50}, 2),  # whole batches only
     ],
 )
-def test_an_epoch_has_as_many_steps_as_the_descent_says(settings, steps, tmp_path, console):
+def test_an_epoch_has_as_many_steps_as_the_descent_sets(settings, steps, tmp_path, console):
     trained = train(image_recipe(fitting=Fitting(**({"epochs": 2, "batch_size": 1000} | settings))), tmp_path, console)
     assert int(trained.model.optimizer.iterations) == 2 * steps
 
@@ -166,8 +158,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from tests.training.tiny import image_recipe
-from tests.training.fit.test_fit import interrupted_recipe, train
+from tests.training.fit.test_fit import interrupted_recipe
+from tests.training.tiny import train
 from training.environment import quiet_tensorflow
 quiet_tensorflow()
 train(interrupted_recipe(), Path(sys.argv[1]), Console())
@@ -206,7 +198,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path, console):
     assert resumed[: before["epoch"]] == before["history"]
 
     whole = train(interrupted_recipe(), tmp_path / "whole", console)
-    # Weights, averages, optimiser state and schedule all went on: the figures are those of an undisturbed run.
+    # Weights, averages, optimiser state and schedule were restored: the figures equal those of an uninterrupted run.
     for row, expected in zip(resumed, whole.progressed.history, strict=True):
         for figure in ("loss", "val_loss", "learning_rate"):
             assert row[figure] == pytest.approx(expected[figure], rel=1e-4)

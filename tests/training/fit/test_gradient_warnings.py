@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.training.fit.test_fit import train
-from tests.training.tiny import build_bag, image_recipe, number_recipe, text_recipe
+from tests.training.tiny import build_bag, image_recipe, number_recipe, text_recipe, train
 from training.fit.callbacks import read_weights
 from training.fit.gradient_warnings import Look, warnings_of
 from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Stage
@@ -134,7 +133,7 @@ class Stopping(Console):
         super().print(*objects, **options)
 
 
-def test_a_resumed_run_does_not_repeat_what_was_said_before(tmp_path, console):
+def test_a_resumed_run_does_not_repeat_earlier_warnings(tmp_path, console):
     half_dead = network_of(
         lambda layers: layers.Dense(9, "relu", bias_initializer=half_constant, name="half"),
     )

@@ -14,8 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.processes import children, is_running
-from tests.training.fit.test_fit import train
-from tests.training.tiny import image_recipe
+from tests.training.tiny import image_recipe, train
 from training.errors import StageDied, TrainingDiverged
 from training.fit.callbacks import read_weights
 from training.fit.fit import trained_model
@@ -102,7 +101,7 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from tests.training.fit.test_parallel_stages import pair
-from tests.training.fit.test_fit import train
+from tests.training.tiny import train
 from training.environment import quiet_tensorflow
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

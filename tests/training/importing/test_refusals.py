@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.training.importing.conftest import write_onnx
+from tests.support.saved_by_others import write_onnx
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_a_saved_model_that_reads_files_is_refused_before_it_is_loaded(refused):
     assert "reads or writes files, or calls Python" in message
 
 
-def test_weights_alone_are_no_model(refused):
+def test_weights_alone_are_not_a_model(refused):
     message = refused("weights.h5")
     assert "is an HDF5 file with weights alone: it has no model_config; save the whole model" in message
 
 
-def test_an_hdf5_file_of_something_else_is_no_model(refused, tmp_path):
+def test_an_hdf5_file_of_something_else_is_not_a_model(refused, tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["numbers"] = np.arange(3)
     assert "is an HDF5 file with no model of Keras" in refused(tmp_path / "data.h5")
@@ -113,12 +113,12 @@ def test_an_hdf5_file_of_something_else_is_no_model(refused, tmp_path):
         ("a.keras", b"", "is empty"),
     ],
 )
-def test_a_file_that_is_no_model(name, content, sentence, refused, tmp_path):
+def test_a_file_that_is_not_a_model(name, content, sentence, refused, tmp_path):
     (tmp_path / name).write_bytes(content)
     assert sentence in refused(tmp_path / name)
 
 
-def test_a_zip_archive_of_something_else_is_no_model(refused, tmp_path):
+def test_a_zip_archive_of_something_else_is_not_a_model(refused, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("readme", "hello")
     assert "is a zip archive without config.json and metadata.json of Keras" in refused(tmp_path / "a.keras")
@@ -246,7 +246,7 @@ def test_samples_that_are_out_of_range_for_pixels(refused, tmp_path):
     assert "'pixels' has values that do not fit uint8" in message
 
 
-def test_samples_that_are_no_archive_or_do_not_exist(refused, tmp_path):
+def test_samples_that_are_not_an_archive_or_do_not_exist(refused, tmp_path):
     (tmp_path / "a.npz").write_bytes(os.urandom(100))
     assert "does not end like a zip archive" in refused("image.keras", "--samples", str(tmp_path / "a.npz"))
     assert "No such file" in refused("image.keras", "--samples", str(tmp_path / "missing.npz"))

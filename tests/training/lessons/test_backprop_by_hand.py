@@ -34,7 +34,7 @@ def keras():
     return descend_in_keras(learning_rate=0.5, steps=10_000)
 
 
-def test_the_whole_study_finds_what_is_printed_and_says_where_the_course_slips(tmp_path, console):
+def test_the_whole_study_finds_the_printed_numbers_and_names_the_mistakes_of_the_course(tmp_path, console):
     found = RECIPE.study(LessonContext(directory=tmp_path, console=console))
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}
@@ -69,7 +69,7 @@ def test_a_learning_rate_that_float32_cannot_hold_stays_exact_in_keras():
     np.testing.assert_allclose(keras.errors, hand.errors, rtol=0, atol=1e-14)
 
 
-def test_the_slip_changes_the_hidden_weights_of_the_first_step_and_not_the_output_weights():
+def test_the_mistake_changes_the_hidden_weights_of_the_first_step_and_not_the_output_weights():
     right = descend_by_hand(learning_rate=0.5, steps=1)
     slip = descend_by_hand(learning_rate=0.5, steps=1, reuse_updated=True)
     assert (right.first_weights[4:] == slip.first_weights[4:]).all()

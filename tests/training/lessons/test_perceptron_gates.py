@@ -107,7 +107,7 @@ def test_a_gate_that_a_line_separates_is_never_called_impossible(gate, start):
     assert perceptron.decide(np.array(ROWS)).tolist() == list(GATES[gate])
 
 
-def test_no_line_at_all_separates_xor():
+def test_no_line_separates_xor():
     """Every sign pattern that a line can give to the four corners is met by small whole weights."""
     small = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3), axis=-1).reshape(-1, 3)
     patterns = {tuple(row) for row in (small[:, :2] @ np.array(ROWS).T + small[:, 2:] > 0).astype(int).tolist()}

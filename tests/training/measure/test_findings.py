@@ -23,7 +23,7 @@ from training.measure.findings import Findings, above, below, between, close, eq
         (recorded("f", np.float32(0.5)), None, ""),
     ],
 )
-def test_a_figure_says_whether_it_is_what_it_should_be(finding, holds, wanted):
+def test_a_figure_shows_whether_it_has_the_expected_value(finding, holds, wanted):
     assert (finding.holds, finding.wanted) == (holds, wanted)
     json.dumps(finding.as_json(), allow_nan=False)
 

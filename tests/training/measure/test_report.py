@@ -50,7 +50,7 @@ def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
     assert "<bright>" not in page
 
 
-def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
+def test_the_card_has_metrics_data_and_the_command_to_reproduce_it(metrics):
     card = model_card("tiny-images", "Dark or bright.", metrics)
     assert card.startswith("# tiny-images\n\nDark or bright.")
     assert "| Test accuracy | 0.6667 on 3 rows |" in card
@@ -58,7 +58,7 @@ def test_the_card_tells_how_well_on_what_and_how_to_make_it_again(metrics):
     assert "python -m training run tiny-images --set fitting.epochs=2 --publish" in card
 
 
-def test_without_a_test_the_card_says_so(metrics):
+def test_without_a_test_the_card_states_that_it_was_not_tested(metrics):
     card = model_card("tiny-images", "Dark or bright.", metrics | {"test": None})
     assert "| Test part | not measured |" in card
 

@@ -26,7 +26,7 @@ def discounts(*, ones, twos, threes, fours) -> tuple[Fraction, Fraction, Fractio
     return 1 - 2 * y * Fraction(twos, ones), 2 - 3 * y * Fraction(threes, twos), 3 - 4 * y * Fraction(fours, threes)
 
 
-# What precedes each token: 5 and 3 stand before 1; 1, 3, 4 and 5 before 3; 1, 3 and 4 before 4; 3 before 5.
+# What precedes each token: 5 and 3 precede 1; 1, 3, 4 and 5 precede 3; 1, 3 and 4 precede 4; 3 precedes 5.
 # 4 4 at the start of a passage counts as well. Counts of 1, 2, 3 and 4 occur once each.
 D1, D2, D3 = discounts(ones=1, twos=1, threes=1, fours=1)
 KEPT = (D1 + D2 + 2 * D3) / 10
@@ -38,7 +38,7 @@ ANYWHERE = {
     5: (1 - D1) / 10 + KEPT / 6,
     6: KEPT / 6,
 }
-# What precedes each pair: 3 3 stands after 1, 3, 4 and 5; 4 3 after 1, 3 and 4; 3 5 and 3 1 after two tokens each;
+# What precedes each pair: 3 3 follows 1, 3, 4 and 5; 4 3 after 1, 3 and 4; 3 5 and 3 1 after two tokens each;
 # 5 1, 1 4, 3 4, 1 3 and 5 3 after one.
 E1, E2, E3 = discounts(ones=5, twos=2, threes=1, fours=1)
 KEPT_3 = (E1 + 2 * E2 + E3) / 9  # 3 4 once; 3 5 and 3 1 twice; 3 3 four times
@@ -95,7 +95,7 @@ def test_the_log_loss_is_that_of_every_token_but_the_first_of_each_passage():
     assert trigram(*TWO).log_loss(passages) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_a_token_after_another_passage_s_end_tells_nothing():
+def test_a_token_after_another_passage_s_end_is_not_used():
     joined, apart = trigram(TWO[0] + TWO[1]), trigram(*TWO)
     assert joined.probability(4, (3, 1)) > apart.probability(4, (3, 1))
     assert apart.log_loss([np.array([3, 3, 1, 4], np.int32)]) > joined.log_loss([np.array([3, 3, 1, 4], np.int32)])
@@ -106,7 +106,7 @@ def test_a_token_after_another_passage_s_end_tells_nothing():
     st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=30), min_size=1, max_size=5),
     st.lists(st.integers(1, 8), max_size=3),
 )
-def test_the_probabilities_of_all_tokens_sum_to_1_whatever_was_seen(passages, before):
+def test_the_probabilities_of_all_tokens_sum_to_1_for_any_passages(passages, before):
     model = trigram(*passages, vocabulary=8)
     probabilities = [model.probability(token, tuple(before)) for token in range(1, 9)]
     assert sum(probabilities) == pytest.approx(1, abs=1e-9)

@@ -29,7 +29,7 @@ def kinds(model):
 def test_layers_have_their_widths_and_names():
     model = built(units=(5, 2))
     assert [(layer.name, layer.units) for layer in model.layers[1:]] == [("hidden_1", 5), ("hidden_2", 2)]
-    assert kinds(model) == ["Dense", "Dense"]  # nothing that was not asked for
+    assert kinds(model) == ["Dense", "Dense"]  # only the configured layers
     assert model.losses == []
 
 
@@ -54,7 +54,7 @@ def test_an_activation_comes_after_the_layer_and_its_normalisation(activation, f
     np.testing.assert_allclose(model(rows), formula(before), rtol=1e-5, atol=1e-6)  # float32
 
 
-def test_batch_normalisation_stands_between_a_layer_and_its_activation():
+def test_batch_normalisation_is_between_a_layer_and_its_activation():
     model = built(units=(4, 4), batch_normalization=True)
     assert kinds(model) == ["Dense", "BatchNormalization", "Activation"] * 2
 
@@ -87,7 +87,7 @@ def test_l2_adds_the_weighted_sum_of_the_squared_weights_to_the_loss():
         ("orthogonal", np.sqrt(1 / 400)),
     ],
 )
-def test_weights_start_as_the_initialiser_says_and_biases_at_0(initializer, deviation):
+def test_weights_start_with_the_initialiser_and_biases_at_0(initializer, deviation):
     tf_keras.utils.set_random_seed(0)
     x = layers.Input((400,))
     kernel, bias = tf_keras.Model(x, Dense(units=(200,), initializer=initializer)(x)).get_weights()

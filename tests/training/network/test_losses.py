@@ -70,7 +70,7 @@ def test_the_root_mean_squared_error_has_a_gradient_where_the_error_is_zero():
         ("root-mean-squared-error", sqrt((1 + 0 + 9) / 3)),  # not the mean over the batches of each one's root
     ],
 )
-def test_a_metric_of_numbers_is_that_of_all_rows_whatever_their_batch(name, by_hand):
+def test_a_metric_of_numbers_is_that_of_all_rows_for_any_batches(name, by_hand):
     [metric] = build_metrics((name,))
     metric.update_state([[1.0], [5.0]], [[2.0], [5.0]])
     metric.update_state([[0.0]], [[3.0]])

@@ -13,7 +13,7 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from app.contract.tokenizer import Tokenizer
 from app.errors import VersionRefused
-from tests.training.publish.test_triton_config import DATA_TYPES, OF_DTYPE, model_config  # noqa: F401  (a fixture)
+from tests.support.triton_model_config import DATA_TYPES, OF_DTYPE, model_config
 from tests.training.tiny_networks import (
     CLASSES,
     EDGE,
@@ -92,7 +92,7 @@ def test_a_version_holds_every_file_of_the_contract_and_its_manifest_agrees(repo
 
 
 @pytest.mark.parametrize("spec", [IMAGE_SPEC, TEXT_SPEC], ids=lambda spec: spec.name)
-def test_model_json_config_pbtxt_and_the_graph_name_the_same_tensors(repository, spec, model_config):  # noqa: F811
+def test_model_json_config_pbtxt_and_the_graph_name_the_same_tensors(repository, spec):
     graph = onnx.load(repository / spec.name / "1" / "model.onnx").graph
     config = model_config((repository / spec.name / "config.pbtxt").read_text())
     read = ModelSpec.read(repository / spec.name / "1")

@@ -9,7 +9,7 @@ import pytest
 from app.contract.manifest import verify_manifest, write_manifest
 from training.publish.version_directory import TEMPORARY_PREFIX, add_version
 
-# Writes one version. At the step that its command line names it says so, and waits to be killed.
+# Writes one version. It reports the step that its command line names, and waits to be killed.
 WRITER = """
 import os, sys, time
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_a_file_whose_name_is_a_number_is_not_written_over(tmp_path):
     assert (tmp_path / "7").read_text() == "not a version"
 
 
-def test_files_and_directories_are_readable_by_other_users_whatever_the_umask(tmp_path):
+def test_files_and_directories_are_readable_by_other_users_with_any_umask(tmp_path):
     def write(directory):
         (directory / "variables").mkdir(mode=0o700)
         (directory / "variables" / "data").write_text("x")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.contract.tensor_spec import TensorSpec
-from tests.training.datasets.test_fashion_mnist import write_makers_files
+from tests.training.makers_files import write_makers_files
 from training.data.settings import Span
 from training.fit.fit import fit
 from training.network.optimizers import build_optimizer
@@ -94,7 +94,7 @@ def test_a_batch_has_the_order_of_the_file_and_the_size_taught(data_directory):
             assert target.tolist() == np.eye(10)[known[image.tobytes()]].tolist()
 
 
-def test_a_run_tells_drawn_garments_apart(tmp_path, console):
+def test_a_run_classifies_drawn_garments(tmp_path, console):
     small = ["data.synthetic_count=400", "fitting.epochs=12", "fitting.batch_size=16"]
     recipe = apply_overrides(load_recipe("fashion-mnist-functional"), small)
     outcome = run(recipe, Plan(dataset="synthetic", test=True), directory=tmp_path, console=console)

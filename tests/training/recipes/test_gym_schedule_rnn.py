@@ -13,14 +13,14 @@ SMALL = ["data.rows=2400", "fitting.epochs=12", "study.rows=300"]
 
 
 def schedule_says(diary: str) -> str:
-    """Today's exercise: one step further each day, whether anybody came or not."""
+    """Today's exercise: one step further each day, also after a missed day."""
     days = diary.split()
     last = max(place for place, day in enumerate(days) if day != MISSED)
     return EXERCISES[(EXERCISES.index(days[last]) + len(days) - last) % len(EXERCISES)]
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_labels_are_what_the_schedule_says_also_after_missed_days(part):
+def test_labels_follow_the_schedule_also_after_missed_days(part):
     splits = GymSchedule(rows=2000).load()
     examples = splits.read_test() if part == "test" else getattr(splits, part)
     assert splits.labels == EXERCISES
@@ -36,7 +36,7 @@ def test_a_diary_has_days_of_the_schedule_and_missed_ones_and_ends_in_a_gap_of_a
         days = diary.split()
         assert 1 <= len(days) <= 20
         places = [(place, EXERCISES.index(day)) for place, day in enumerate(days) if day != MISSED]
-        assert len({(exercise - place) % 3 for place, exercise in places}) == 1  # nobody leaves the schedule
+        assert len({(exercise - place) % 3 for place, exercise in places}) == 1  # all follow the schedule
         gaps.append(len(days) - 1 - places[-1][0])
         between += [day == MISSED for day in days[: places[-1][0]]]
     assert set(gaps) == set(range(5))
@@ -44,7 +44,7 @@ def test_a_diary_has_days_of_the_schedule_and_missed_ones_and_ends_in_a_gap_of_a
     assert np.mean(between) == pytest.approx(0.25, abs=0.02)  # of about 25,000 days: seven standard errors
 
 
-def test_a_gap_can_be_asked_for():
+def test_a_gap_can_be_predicted():
     for gap in (0, 3):
         diaries = GymSchedule().diaries(50, 9, gap=gap)
         assert {

@@ -39,7 +39,7 @@ def by_hand(weight: float, bias: float) -> tuple[float, float]:
     return weight, bias
 
 
-def test_it_is_asked_for_10_and_says_almost_19(outcome):
+def test_the_prediction_for_10_is_almost_19(outcome):
     assert 18.9 < figures(outcome)["f(10)"] < 19.1
     assert outcome.findings.missed == ()
 

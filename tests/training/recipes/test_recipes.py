@@ -10,7 +10,7 @@ FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}
 
 
 def signature_of(recipe: Recipe) -> tuple[Signature, int]:
-    """The signature with as many ids as the vocabulary may have, and the width of the network's answer."""
+    """The signature with the largest vocabulary, and the width of the network's output."""
     known = {f"{path}=" for path, _ in settings(recipe)}
     small = apply_overrides(recipe, [few for few in FEW if few[: few.index("=") + 1] in known])
     splits = small.data.synthetic()
@@ -59,7 +59,7 @@ def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
     assert np.isfinite(trained.progressed.history[0]["val_loss"])
 
 
-def test_padding_does_not_change_what_the_review_classifier_says():
+def test_padding_does_not_change_the_predictions_of_the_review_classifier():
     recipe = load_recipe("imdb-sentiment-lstm")
     model = recipe.build(recipe.network, signature_of(recipe)[0])
     row = np.random.default_rng(1).integers(1, 19_999, (1, 12)).astype(np.int32)
@@ -67,7 +67,7 @@ def test_padding_does_not_change_what_the_review_classifier_says():
     np.testing.assert_allclose(model(row).numpy(), model(padded).numpy(), atol=1e-6)  # float32, other batch shape
 
 
-def test_the_review_classifier_s_embeddings_start_with_what_words_say_by_themselves():
+def test_the_review_classifier_s_embeddings_start_with_the_scores_of_single_words():
     from training.recipes.imdb_sentiment_lstm import EMBEDDING, WORDS, adopt_words, build_still
 
     recipe = load_recipe("imdb-sentiment-lstm")

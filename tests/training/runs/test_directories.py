@@ -15,7 +15,7 @@ def make_run(root, identifier, **metrics):
     return directory
 
 
-def test_a_new_run_is_named_by_the_time_or_as_asked(tmp_path):
+def test_a_new_run_is_named_by_the_time_or_as_given(tmp_path):
     assert new_directory(tmp_path, "mlp", "first") == tmp_path / "mlp" / "first"
     assert new_directory(tmp_path, "mlp", None).name[:2] == "20"
 

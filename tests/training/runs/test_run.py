@@ -74,14 +74,14 @@ def test_below_the_target_the_test_set_is_not_touched(tmp_path, console):
     assert read(tmp_path / "run" / "metrics.json")["test"] is None
 
 
-def test_a_cost_above_the_target_is_said(tmp_path, console):
+def test_more_parameters_than_the_target_are_reported(tmp_path, console):
     recipe = image_recipe(epochs=1, targets=Targets(test_accuracy=0.5, parameters=500, minutes=1))
     run(recipe, Plan(), directory=tmp_path, console=console)
     assert "538 parameters are more than the target of 500 parameters" in console.file.getvalue()
     assert "minutes are more" not in console.file.getvalue()
 
 
-def test_force_tests_below_the_target_and_says_so(tmp_path, console):
+def test_force_tests_below_the_target_and_reports_it(tmp_path, console):
     recipe = image_recipe(epochs=1, target=0.999)
     outcome = run(recipe, Plan(test=True, force=True), directory=tmp_path, console=console)
     assert recipe.data.test_reads == [1]

@@ -143,7 +143,7 @@ def published(tmp_path, name, **changes):
     path.write_text(json.dumps(metrics | changes))
 
 
-def test_reproduce_compares_whatever_a_recipe_measures(write_recipe, command, tmp_path):
+def test_reproduce_compares_everything_a_recipe_measures(write_recipe, command, tmp_path):
     parts = "plane_points(64, 1), validation=plane_points(20, 2), test=plane_points(10, 3)"
     measured = f"number_recipe(name='measured', data=Given(train={parts}))"
     write_recipe("measured.py", f"from tests.training.tiny import *\nRECIPE = {measured}\n")

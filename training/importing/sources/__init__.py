@@ -1,1 +1,1 @@
-"""One module for each library that saves models: what it says of itself, its answers, and the formats made of it."""
+"""One module for each library that saves models: its facts, its answers, and conversions to the served formats."""

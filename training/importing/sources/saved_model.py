@@ -1,4 +1,4 @@
-"""A SavedModel of TensorFlow, whatever made it."""
+"""A SavedModel of TensorFlow, written by any tool."""
 
 import shutil
 from collections.abc import Iterator

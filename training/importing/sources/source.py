@@ -1,4 +1,4 @@
-"""A model that another tool saved: what it says of itself, its own answers, and the formats that can be made of it."""
+"""A model that another tool saved: its facts, its own answers, and conversions to the served formats."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Source(ABC):
         kind: in words.
         path: of the file or directory.
         facts: inputs and outputs, named as in the contract; sizes with the batch.
-        opset: of the ONNX graph that it is, or that is made of it.
+        opset: of the ONNX graph that it is, or is converted to.
         packages: package -> version, of those that read it.
     """
 
@@ -44,7 +44,7 @@ class Source(ABC):
         """Write a SavedModel with the inputs of the contract.
 
         Raises:
-            SourceRefused, ExportFailed: it cannot be made of this model; says why.
+            SourceRefused, ExportFailed: this model cannot be converted to it; has the reason.
         """
 
     @abstractmethod
@@ -61,7 +61,7 @@ class TensorFlowSource(Source):
 
     @abstractmethod
     def kept(self, function: Any) -> list[dict[str, Any]]:
-        """What a SavedModel must hold besides the traced function: to be tried in this order."""
+        """Objects that a SavedModel must contain besides the traced function: to be tried in this order."""
 
     def traced(self, spec: ModelSpec, entrance: Entrance | None, *, device: str | None) -> Any:
         """The forward pass as a ``tf.function`` of the inputs of the contract, in order."""

@@ -25,7 +25,7 @@ _ELEMENTS: dict[str, np.dtype[Any]] = {"int64_list": np.dtype("i8"), "float_list
 def read_examples(sent: pb.Input, model: LoadedModel) -> dict[str, Array | Encoded]:
     """The tensors of a request of Examples, one instance each.
 
-    A feature of the context stands for one of that name that an Example does not have. Numbers are an instance in
+    A feature of the context is used where an Example does not have one of that name. Numbers are an instance in
     row-major order; bytes are a text or an encoded image, or the strings of an instance.
 
     Raises:

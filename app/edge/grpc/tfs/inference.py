@@ -80,7 +80,7 @@ class TfsInference(GrpcAnswering[TfsCall, Any]):
 
 
 def _spec_of(message: Any) -> pb.ModelSpec:
-    """The model of a request; an empty one if it names none."""
+    """The model of a request; empty if the request does not name a model."""
     if isinstance(message, pb.MultiInferenceRequest):
         return message.tasks[0].model_spec if message.tasks else pb.ModelSpec()
     spec: pb.ModelSpec = message.model_spec

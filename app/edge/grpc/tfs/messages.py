@@ -115,7 +115,7 @@ def first_spec(message: pb.MultiInferenceRequest) -> pb.ModelSpec:
     """The model of a request of ``MultiInference``, which is that of each of its tasks.
 
     Raises:
-        InvalidInput: there is no task, or too many, or they name several models or versions.
+        InvalidInput: no task, too many tasks, or tasks for several models or versions.
     """
     if not 1 <= len(message.tasks) <= MOST_TASKS:
         raise InvalidInput(f"the request has {len(message.tasks)} tasks; send 1 to {MOST_TASKS}")
@@ -184,7 +184,7 @@ def _input_names(aliases: Iterable[str], model: LoadedModel) -> dict[str, str]:
 
 
 def _output_names(aliases: Sequence[str], model: LoadedModel) -> list[str]:
-    """The outputs that a request asks for: those that it names, or all."""
+    """The outputs of a reply: those that the request names, or all."""
     known = [tensor.name for tensor in model.spec.outputs]
     seen: set[str] = set()
     for alias in aliases:

@@ -43,8 +43,8 @@ class Reload:
 
         Raises:
             InvalidInput: not a list of models, or an entry breaks a rule.
-            ModelNotFound: the models directory does not hold a model of that name.
-            Unsupported: an entry asks for what only serving.json or the models directory decides.
+            ModelNotFound: the models directory does not contain a model of that name.
+            Unsupported: an entry sets what only serving.json or the models directory decides.
             VersionRefused: a version cannot be loaded; nothing is unloaded.
         """
         if config.WhichOneof("config") != "model_config_list":
@@ -71,7 +71,7 @@ class Reload:
                 await self._commands.unload(name, timeout_s=self._unload_timeout_s)
 
     def _check(self, model: pb.ModelConfig, directory: Path) -> None:
-        """What an entry asks for must be so already: clients cannot change it."""
+        """The settings of an entry must be those in effect: clients cannot change them."""
         if model.base_path and not _is_same(model.base_path, directory):
             raise Unsupported(
                 f"base_path {model.base_path!r} of model {model.name!r} is not supported: its versions are in "
@@ -108,5 +108,5 @@ class Reload:
 
 
 def _is_same(path: str, directory: Path) -> bool:
-    """Whether a path is that of a directory, by its words alone: nothing on the disk is looked at."""
+    """Whether a path is that of a directory, by its syntax alone: the disk is not accessed."""
     return "\0" not in path and os.path.abspath(path) == os.path.abspath(directory)

@@ -1,7 +1,7 @@
 """TensorFlow's TensorProto to tensors, and tensors to TensorProto.
 
 Source: TensorFlow, tensor.proto and tensor.cc (``Tensor::FromProto``): elements are in ``tensor_content`` or in the
-field of their type, where the last one stands for all that are missing, and no element for zeros.
+field of their type, where the last one is repeated for all that are missing; without elements they are zero.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class Room:
     """Bytes that the tensors of a request may take beyond those that were sent.
 
     Args:
-        limit_bytes: as many as the largest message has.
+        limit_bytes: size of the largest message.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -114,7 +114,7 @@ def read_tensor(tensor: pb.TensorProto, name: str, model: LoadedModel, room: Roo
 
     Raises:
         InvalidInput: names the input, the value and the rule it breaks.
-        TooLarge: it states more elements than a request may hold.
+        TooLarge: it states more elements than a request may have.
     """
     spec = model.spec.input(name)
     sent_as = _DTYPES.get(tensor.dtype, str(tensor.dtype))
@@ -190,7 +190,7 @@ def _numbers(tensor: pb.TensorProto, element: Element, declared: Declared, dtype
 
 
 def _narrowed(values: Array, dtype: np.dtype[Any], element: Element, name: str) -> Array:
-    """Numbers of 32 bits as the type that they stand for."""
+    """Numbers of 32 bits, converted to the type that they represent."""
     narrow = values.astype(dtype)
     if len(wrong := np.flatnonzero(narrow != values)):
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -216,7 +216,7 @@ def _strings(tensor: pb.TensorProto, declared: Declared, room: Room) -> Sequence
 
 
 def _values(tensor: pb.TensorProto, element: Element, declared: Declared) -> Sequence[Any]:
-    """The elements that were sent one by one: in the field of their type, none beside tensor_content."""
+    """The elements that were sent one by one: in the field of their type, none in addition to tensor_content."""
     name, count = declared.name, prod(declared.shape)
     for field in _VALUES:
         if field != element.field and len(getattr(tensor, field)):

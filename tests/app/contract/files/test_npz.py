@@ -1,4 +1,4 @@
-"""Archives of arrays that lie about their size take no memory, and nothing in them is run."""
+"""Archives whose headers declare a wrong size are refused without allocating it, and no pickle in them is loaded."""
 
 import io
 import struct
@@ -86,7 +86,7 @@ def test_an_archive_is_refused_that(how):
         tracemalloc.stop()
 
 
-def test_a_directory_of_64_bits_is_not_even_looked_at():
+def test_a_zip64_directory_is_refused_without_reading_it():
     data = archive(a=array())
     end = data[-22:]
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)

@@ -1,4 +1,4 @@
-"""Private copies: nobody else reads them, and nothing is left of them whatever ends their maker."""
+"""Private copies: other users cannot read them, and they are removed however their process ends."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Image files that cost more than their pixels: refused by their structure, or paid for by the room they ask."""
+"""Image files that cost more than their pixels: refused by their structure, or counted against the memory budget."""
 
 import struct
 import zlib
@@ -15,11 +15,11 @@ from tests.support.cost import decoding, least_seconds
 from tests.support.images import encode
 
 MEGABYTE = 1_000_000
-# A process that imports and decodes holds so much more or less from run to run.
+# The memory of a process that imports and decodes varies by this much from run to run.
 SLACK_BYTES = 12 * MEGABYTE
 LONG_SEGMENT = hostile.segment(0xE1, b"Exif\0\0" + bytes(60_000))
 
-# The file, and a part of what the refusal says.
+# The file, and a part of the error message.
 REFUSED = {
     "a TIFF tile of two gigapixels": (lambda: hostile.tile(65536, 32720), "a tile has 2144337920 pixels"),
     "TIFF tiles far beyond the image": (
@@ -176,7 +176,7 @@ ROOM = {
 
 
 @pytest.mark.parametrize("build", ROOM.values(), ids=ROOM)
-def test_what_is_decoded_holds_no_more_than_it_asks_for(build):
+def test_decoding_uses_no_more_memory_than_it_reserves(build):
     cost = decoding(build())
     assert cost.asked_bytes, cost.outcome
     assert cost.peak_bytes < cost.asked_bytes + SLACK_BYTES
@@ -258,7 +258,7 @@ def test_ordinary_files_are_decoded(build):
     assert sorted(open_image(build()).decode().size) == [200, 300]
 
 
-def test_tiles_are_decoded_as_ever():
+def test_tiles_are_decoded():
     data = hostile.tile(128, 128, size=(100, 120))
     assert np.asarray(open_image(data).decode()).tolist() == np.zeros((120, 100)).tolist()
 

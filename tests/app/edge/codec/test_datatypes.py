@@ -34,9 +34,9 @@ def test_other_threads_run_while_many_numbers_are_converted():
     watcher.start()
     while not waits:
         time.sleep(0.001)
-    began = time.perf_counter()
+    started = time.perf_counter()
     array_from_numbers(values, np.dtype("i8"))
-    took = time.perf_counter() - began
+    took = time.perf_counter() - started
     done.set()
     watcher.join()
     assert max(waits) < took / 2

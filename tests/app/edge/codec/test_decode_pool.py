@@ -14,7 +14,7 @@ from tests.support.service import wait_until
 
 
 class Gate:
-    """A call that runs until it is let go, as a large image does."""
+    """A call that runs until a test releases it, in place of a large image."""
 
     def __init__(self):
         self.began, self.may_end = threading.Event(), threading.Event()
@@ -40,7 +40,7 @@ def ticket(timeout_s=30.0, clock=time.perf_counter):
     return Ticket(clock() + timeout_s, timeout_s, clock)
 
 
-async def begun(gate):
+async def started(gate):
     assert await asyncio.to_thread(gate.began.wait, 30)
 
 
@@ -59,7 +59,7 @@ def test_a_job_whose_client_left_is_not_run(gate):
     async def main():
         pool, ran = pool_of(), []
         first = asyncio.create_task(pool.run(gate, ticket()))
-        await begun(gate)
+        await started(gate)
         second = asyncio.create_task(pool.run(lambda: ran.append(2), ticket()))
         await asyncio.sleep(0)
         second.cancel()
@@ -78,7 +78,7 @@ def test_of_the_jobs_that_run_alone_one_runs_at_a_time_and_others_pass_them(gate
     async def main():
         pool, ran = pool_of(threads=2), []
         first = asyncio.create_task(pool.run(gate, ticket(), alone=True))
-        await begun(gate)
+        await started(gate)
         second = asyncio.create_task(pool.run(lambda: ran.append("second alone"), ticket(), alone=True))
         await asyncio.sleep(0)
         for number in range(3):
@@ -98,7 +98,7 @@ def test_jobs_that_wait_for_one_that_runs_alone_keep_out_only_their_like(gate):
         clock = lambda: now[0]  # noqa: E731 - a clock that is turned by hand
         pool = pool_of(threads=2, clock=clock)
         first = asyncio.create_task(pool.run(gate, ticket(clock=clock), alone=True))
-        await begun(gate)
+        await started(gate)
         second = asyncio.create_task(pool.run(lambda: 2, ticket(clock=clock), alone=True))
         await asyncio.sleep(0)
         now[0] = MOST_WAIT_S + 0.1
@@ -112,11 +112,11 @@ def test_jobs_that_wait_for_one_that_runs_alone_keep_out_only_their_like(gate):
     asyncio.run(main())
 
 
-def test_a_deadline_is_told_while_the_job_waits_and_while_it_runs(gate):
+def test_a_deadline_fails_a_job_while_it_waits_and_while_it_runs(gate):
     async def main():
         pool = pool_of()
         running = asyncio.create_task(pool.run(gate, ticket(0.05)))
-        await begun(gate)
+        await started(gate)
         with pytest.raises(DeadlineExceeded, match="the timeout of 20 ms passed while the request was decoded"):
             await pool.run(lambda: None, ticket(0.02))
         with pytest.raises(DeadlineExceeded):
@@ -126,7 +126,7 @@ def test_a_deadline_is_told_while_the_job_waits_and_while_it_runs(gate):
     asyncio.run(main())
 
 
-def test_a_job_learns_between_two_instances_that_nobody_waits_any_more(gate):
+def test_a_job_is_cancelled_between_two_instances_when_its_client_has_left(gate):
     async def main():
         pool, mine = pool_of(), ticket()
         seen = []
@@ -140,7 +140,7 @@ def test_a_job_learns_between_two_instances_that_nobody_waits_any_more(gate):
                 raise
 
         job = asyncio.create_task(pool.run(decode_two, mine))
-        await begun(gate)
+        await started(gate)
         job.cancel()
         await asyncio.sleep(0)
         gate.may_end.set()
@@ -157,7 +157,7 @@ def test_no_job_joins_while_the_oldest_waits_for_too_long(gate):
     async def main():
         pool = pool_of(clock=lambda: now[0])
         running = asyncio.create_task(pool.run(gate, ticket(clock=lambda: now[0])))
-        await begun(gate)
+        await started(gate)
         waiting = asyncio.create_task(pool.run(lambda: 1, ticket(clock=lambda: now[0])))
         await asyncio.sleep(0)
         now[0] = MOST_WAIT_S + 0.5
@@ -185,7 +185,7 @@ def test_images_wait_for_room_and_one_that_never_fits_is_refused(gate):
 
         mine = ticket()
         first = asyncio.create_task(pool.run(lambda: hold(60, "first", gate), mine))
-        await begun(gate)
+        await started(gate)
         second = asyncio.create_task(pool.run(lambda: hold(60, "second", lambda: None), mine))
         await asyncio.sleep(0.02)
         assert held == ["first"]
@@ -199,7 +199,7 @@ def test_images_wait_for_room_and_one_that_never_fits_is_refused(gate):
     asyncio.run(main())
 
 
-def test_who_waits_for_room_gives_up_at_the_deadline(gate):
+def test_a_job_that_waits_for_memory_fails_at_its_deadline(gate):
     async def main():
         pool = pool_of(threads=2)
 
@@ -208,7 +208,7 @@ def test_who_waits_for_room_gives_up_at_the_deadline(gate):
                 then()
 
         first = asyncio.create_task(pool.run(lambda: hold(gate, ticket()), ticket()))
-        await begun(gate)
+        await started(gate)
         mine = ticket(0.05)
         with pytest.raises(DeadlineExceeded):
             await pool.run(lambda: hold(lambda: None, mine), mine)
@@ -220,11 +220,11 @@ def test_who_waits_for_room_gives_up_at_the_deadline(gate):
     asyncio.run(main())
 
 
-def test_at_the_end_of_the_shutdown_time_all_are_told_and_the_threads_end(gate):
+def test_at_the_end_of_the_shutdown_time_all_jobs_fail_and_the_threads_end(gate):
     async def main():
         pool = pool_of()
         jobs = [asyncio.create_task(pool.run(gate, ticket())) for _ in range(3)]
-        await begun(gate)
+        await started(gate)
         pool.fail_unfinished()
         for job in jobs:
             with pytest.raises(Draining):
@@ -257,7 +257,7 @@ def test_a_job_that_fails_keeps_nothing_that_waits_for_a_collection():
         gc.disable()
         try:
             kept = await ask(Body())
-            await pool.run(lambda: None, ticket())  # the thread has let go of it as well
+            await pool.run(lambda: None, ticket())  # the thread has released it as well
             assert kept() is None
         finally:
             gc.enable()

@@ -1,4 +1,4 @@
-"""What goes wrong in a callback of the parser is our fault, unless the parser itself says otherwise."""
+"""An exception in a callback of the parser is a server error, unless the parser itself reports a client error."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from tests.support.fakes import until
 
 @pytest.mark.parametrize("callback", ["on_url", "on_header", "_take_request", "_take_body"])
 @pytest.mark.parametrize(
-    ("error", "status", "says"),
+    ("error", "status", "message"),
     [
         (OverflowError("ours"), 500, b"internal error; see the service's log"),
         (httptools.HttpParserInvalidURLError("theirs"), 400, b"not valid HTTP: theirs"),
     ],
 )
 def test_an_exception_in_a_callback_is_answered_as_whose_it_is(
-    tmp_path, monkeypatch, caplog, callback, error, status, says
+    tmp_path, monkeypatch, caplog, callback, error, status, message
 ):
     def fails(*_):
         raise error
@@ -46,6 +46,6 @@ def test_an_exception_in_a_callback_is_answered_as_whose_it_is(
 
     answer = asyncio.run(main())
     assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert says in answer
+    assert message in answer
     faults = [record for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info]
     assert [record.exc_info[1] for record in faults] == ([error] if status == 500 else [])

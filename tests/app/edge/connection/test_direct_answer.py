@@ -1,4 +1,4 @@
-"""An answer runs on the short way as it would in a task: whatever asyncio offers to a task works in it."""
+"""An answer on the short path runs as in a task: everything that asyncio offers to a task works in it."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ class FakeConnection:
 
 
 def run(answer, *, then=lambda direct: None):
-    """What ``answer`` gives on the short way; ``then`` is called once it waits for the first time."""
+    """The result of ``answer`` on the short path; ``then`` is called once it waits for the first time."""
 
     async def main():
         connection = FakeConnection()
@@ -100,7 +100,7 @@ def test_an_answer_may_do_what_a_task_may(answer, gives):
     assert run(answer) == gives
 
 
-def told_of_cancelling(wait):
+def cancellation_is_seen(wait):
     async def answer():
         try:
             await wait()
@@ -113,10 +113,10 @@ def told_of_cancelling(wait):
 
 @pytest.mark.parametrize("seconds", [0, 10])
 def test_a_client_that_leaves_ends_the_wait(seconds):
-    assert run(told_of_cancelling(lambda: asyncio.sleep(seconds)), then=DirectAnswer.cancel) == "cancelled"
+    assert run(cancellation_is_seen(lambda: asyncio.sleep(seconds)), then=DirectAnswer.cancel) == "cancelled"
 
 
-def test_an_answer_is_the_current_task_and_nobody_is_before_and_after():
+def test_an_answer_is_the_current_task_and_there_is_none_before_and_after():
     seen = []
 
     async def answer():

@@ -1,4 +1,4 @@
-"""What a connection leaves behind: nothing, without any help from the collector of cycles, whatever was sent on it."""
+"""A closed connection is freed without the cyclic garbage collector, after any kind of request."""
 
 import asyncio
 import gc

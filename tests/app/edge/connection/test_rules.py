@@ -59,7 +59,7 @@ def test_which_heads_are_refused(change, status):
         (Phase.LINGER, LINGER_S, None),
     ],
 )
-def test_what_takes_too_long_and_who_is_told(phase, allowed_s, status):
+def test_which_phase_takes_too_long_and_which_clients_get_an_answer(phase, allowed_s, status):
     assert not is_overdue(phase, allowed_s, 500, LIMITS)
     assert is_overdue(phase, allowed_s + 0.1, 500, LIMITS)
     reply = overdue_reply(phase, allowed_s + 0.1, 500, LIMITS)

@@ -1,4 +1,4 @@
-"""A request that was sent ahead starts in a turn, like one that arrives on a connection of its own."""
+"""A request that was sent ahead starts in a turn, like one that arrives on its own connection."""
 
 import asyncio
 

@@ -81,7 +81,7 @@ async def test_other_paths_below_those_of_health_checks_wait(path):
     assert order == them[:1]
 
 
-async def test_a_connection_that_asks_for_a_turn_gets_it_after_those_before_it():
+async def test_connections_get_turns_in_the_order_of_their_requests():
     them, order = readers(3)
     loop = asyncio.get_running_loop()
     for reader in them:
@@ -141,7 +141,7 @@ async def test_new_connections_do_not_come_before_inference(path):
     assert order == them[1:2]
 
 
-async def test_inference_has_a_turn_of_its_own_and_leaves_some_of_it_to_others():
+async def test_inference_has_its_own_turn_and_leaves_part_of_it_to_others():
     them, order = readers(6, costs_s=INFERENCE_TURN_S)
     for reader, data in zip(them, (INFERENCE, INFERENCE, OTHER, INFERENCE, OTHER, INFERENCE), strict=True):
         reader.receive(data)

@@ -57,13 +57,13 @@ REQUESTS = {
     "another site's page": (PREDICT, b"{}", {"Origin": "http://example.org", "Sec-Fetch-Site": "cross-site"}),
     "another host": (PREDICT, b"{}", {"Host": "example.org"}),
 }
-# What differs from one reply to the next on either way.
+# Headers that differ from one reply to the next on both paths.
 CHANGES = re.compile(rb"(?m)^(date|server-timing): .*\r$")
 
 
 @pytest.fixture(scope="module")
 def replies(tmp_path_factory):
-    """What each request is answered with: on the short way, and through ASGI."""
+    """The reply to each request: on the short path, and through ASGI."""
     models = tmp_path_factory.mktemp("models")
     write_brightness_model(models)
     settings = Settings(models_dir=models, port=0, watch="off")
@@ -104,7 +104,7 @@ def parts(reply):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_both_ways_of_http_answer_alike(replies, name):
+def test_both_http_paths_give_the_same_answers(replies, name):
     short, long = replies[name]
     assert parts(short) == parts(long)
 

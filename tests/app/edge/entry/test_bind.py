@@ -1,4 +1,4 @@
-"""Who removes a Unix socket from the disk."""
+"""Which process removes a Unix socket from the disk."""
 
 import socket
 
@@ -21,7 +21,7 @@ def answers(path):
 
 
 async def test_a_service_removes_its_own_socket_and_not_that_of_its_successor(tmp_path):
-    """A service that drains has closed its socket, and another one may listen at the same path by then."""
+    """A service that drains has closed its socket, and another one may listen at the same path already."""
     path = tmp_path / "admin.sock"
     old, new = Bind(str(path), None), Bind(str(path), None)
     (await listening(old)).close()
@@ -32,7 +32,7 @@ async def test_a_service_removes_its_own_socket_and_not_that_of_its_successor(tm
     assert not path.exists()
 
 
-async def test_what_is_no_socket_of_ours_stays(tmp_path):
+async def test_a_file_that_is_not_our_socket_is_not_removed(tmp_path):
     path = tmp_path / "admin.sock"
     path.write_text("a file")
     Bind(str(path), None).close()

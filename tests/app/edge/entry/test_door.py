@@ -1,4 +1,4 @@
-"""The door, where no real service goes wrong by itself."""
+"""Errors of the door that a real service does not produce."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ SCOPE = {
 
 
 def ask(app, scope=SCOPE):
-    """What goes out."""
+    """The bytes that are sent."""
     sent = []
 
     async def send(message):

@@ -1,4 +1,4 @@
-"""What ``test_decoder.py`` runs in a process of its own: Triton's client registers the names of our messages."""
+"""The script of ``test_decoder.py``, in a separate process: Triton's client registers the names of our messages."""
 
 from random import Random
 

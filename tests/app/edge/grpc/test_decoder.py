@@ -1,4 +1,4 @@
-"""Nothing but a ServingError leaves the decoder of gRPC's messages, and what it returns is what the signature says."""
+"""The decoder of gRPC messages raises only ServingError, and what it returns matches the signature."""
 
 import subprocess
 import sys

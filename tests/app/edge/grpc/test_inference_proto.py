@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from tests.support.proto_descriptors import enums, fields, names
 from tests.support.service import ROOT
 
-# In a process of its own: Triton's client registers the same names.
+# In a separate process: Triton's client registers the same names.
 PRINT = """
 import base64
 from app.edge.grpc import inference_pb2
@@ -44,25 +45,6 @@ def theirs():
     return files
 
 
-def fields(messages, place=""):
-    """What decides the bytes of a message: per field its number, type, message type, whether it repeats, its oneof."""
-    found = {}
-    for message in messages:
-        name = f"{place}.{message.name}"
-        found[name] = "message"
-        for field in message.field:
-            oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
-            kind = field.type_name.replace(".atelier.triton.", ".inference.")
-            found[f"{name}.{field.name}"] = (field.number, field.type, kind, field.label, oneof)
-        found |= fields(message.nested_type, name)
-        found |= enums(message.enum_type, name)
-    return found
-
-
-def enums(found, place=""):
-    return {f"{place}.{each.name}.{value.name}": value.number for each in found for value in each.value}
-
-
 def methods(file):
     (service,) = file.service
     return {
@@ -79,7 +61,7 @@ def test_every_field_has_the_number_and_the_type_that_clients_use(ours):
 
 
 def test_config_proto_has_every_field_of_tritons_settings(config):
-    """So that a name with a slip in config.pbtxt is told from one that is passed over."""
+    """So that a misspelt name in config.pbtxt is distinguished from a known one that is ignored."""
     want = theirs()[1]
     assert fields(config.message_type) == fields(want.message_type)
     assert enums(config.enum_type) == enums(want.enum_type)
@@ -93,20 +75,10 @@ def test_every_method_is_one_of_the_clients(ours):
 
 
 @pytest.mark.parametrize("place", ["app/edge/grpc/inference.proto", "app/repository/triton/config.proto"])
-def test_the_generated_module_holds_what_the_proto_file_says(both, place):
+def test_the_generated_module_matches_the_proto_file(both, place):
     source, file = (ROOT / place).read_text(encoding="utf-8"), both[place.endswith("config.proto")]
     code = re.sub(r"//.*", "", source)
     said = set(re.findall(r"(?:message|enum|rpc) (\w+)", code)) | set(re.findall(r"(\w+) = \d+;", code))
     held = {method.name for service in file.service for method in service.method}
     held |= names(file.message_type, file.enum_type)
     assert said == held
-
-
-def names(messages, enum_types):
-    found = {each.name for each in enum_types} | {value.name for each in enum_types for value in each.value}
-    for message in messages:
-        if not message.options.map_entry:
-            assert isinstance(message, DescriptorProto)
-            found |= {message.name, *(field.name for field in message.field)}
-            found |= names(message.nested_type, message.enum_type)
-    return found

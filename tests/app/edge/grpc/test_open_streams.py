@@ -14,25 +14,25 @@ def quick(monkeypatch):
     monkeypatch.setattr(open_streams, "LOOK_EVERY_S", 0.001)
 
 
-def test_every_stream_is_told_of_a_change_and_only_then():
+def test_every_stream_is_notified_of_a_change_and_only_then():
     async def run():
-        state, told = ["ready"], []
+        state, reported = ["ready"], []
         streams = OpenStreams(lambda: state[0])
         looks = asyncio.Event()
 
         def first():
-            told.append("first")
+            reported.append("first")
 
         def second():
-            told.append("second")
+            reported.append("second")
             looks.set()
 
         with streams.one(first), streams.one(second):
             await asyncio.sleep(0.01)
-            assert told == []
+            assert reported == []
             state[0] = "draining"
             await asyncio.wait_for(looks.wait(), 5)
-            assert sorted(told) == ["first", "second"]
+            assert sorted(reported) == ["first", "second"]
 
     asyncio.run(run())
 
@@ -52,7 +52,7 @@ def test_one_stream_too_many_is_refused_until_another_one_ends():
     asyncio.run(run())
 
 
-def test_nobody_looks_while_no_stream_is_open():
+def test_there_is_no_polling_while_no_stream_is_open():
     async def run():
         looks = []
         streams = OpenStreams(lambda: looks.append(1))

@@ -30,7 +30,7 @@ def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
     assert len({when for _, when in continued}) == 5
 
 
-def test_who_leaves_while_waiting_holds_up_nobody():
+def test_a_client_that_leaves_while_waiting_does_not_delay_others():
     async def act():
         turns = Turns()
         waiting = [asyncio.create_task(turns.next()) for _ in range(3)]

@@ -19,7 +19,7 @@ def test_a_small_message_may_hold_anything():
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
-def test_as_many_fields_as_accepted_are_no_problem_and_one_more_is_refused(field):
+def test_the_maximum_number_of_fields_is_accepted_and_one_more_is_refused(field):
     most = FILL + field * (MOST_FIELDS - 1)
     check_fields(most)
     with pytest.raises(
@@ -42,7 +42,7 @@ def test_the_fields_of_a_tensor_count_too(more):
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_fields_count_as_deep_as_the_limit_says(more):
+def test_fields_count_down_to_the_depth_limit(more):
     inner = b"\x12\x00" * (4 + more)
     message = FILL + b"\x12" + bytes([len(inner) + 2]) + b"\x12" + bytes([len(inner)]) + inner  # 2 in 2 in 2
     check_fields(message, FieldLimit({2: {}}, most=3))
@@ -63,7 +63,7 @@ def test_fields_count_as_deep_as_the_limit_says(more):
         b"\x2a",  # a length is missing
     ],
 )
-def test_what_is_no_message_is_not_counted(end):
+def test_bytes_that_are_not_a_message_are_not_counted(end):
     with pytest.raises(ValueError, match=r"field of kind|does not end"):
         check_fields(FILL + end)
     check_fields(end)
@@ -98,7 +98,7 @@ def test_packed_bools_count_four_bytes_each():
 
 
 @pytest.mark.parametrize("place", ["model_name", "id", "an input's name", "the key of a parameter", "a parameter"])
-def test_a_long_text_is_refused_wherever_it_is(place):
+def test_a_long_text_is_refused_in_every_field(place):
     for more in (0, 1):
         text, message = "n" * (MOST_TEXT_BYTES + more), pb.ModelInferRequest()
         if place in {"model_name", "id"}:
@@ -116,7 +116,7 @@ def test_a_long_text_is_refused_wherever_it_is(place):
             check_fields(message.SerializeToString(), INFER)
 
 
-def test_bytes_for_a_model_are_no_text():
+def test_bytes_for_a_model_are_not_text():
     message = pb.ModelInferRequest()
     message.inputs.add().contents.bytes_contents.append(b"n" * (MOST_TEXT_BYTES + 1))
     check_fields(message.SerializeToString(), INFER)

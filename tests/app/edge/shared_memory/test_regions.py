@@ -1,4 +1,4 @@
-"""Regions are read and written within their bounds, whatever happens to the memory."""
+"""Regions are read and written within their bounds, even if the memory is resized or removed."""
 
 import os
 import threading
@@ -153,6 +153,6 @@ def test_there_is_a_limit_to_the_number_of_regions(place, monkeypatch):
     assert regions.status(None) == []
 
 
-def test_closed_regions_say_why():
+def test_closed_regions_report_the_reason():
     with pytest.raises(Forbidden, match="region 'x' is not available: too far"):
         Closed("too far").read(Part("x", 1, 0))

@@ -32,7 +32,7 @@ BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
 
 
 class PretendGpu(Backend):
-    """The CPU provider under CUDA's name, so many seconds slower or faster than the CPU."""
+    """The CPU provider under CUDA's name, slower or faster than the CPU by a number of seconds."""
 
     provider = "CUDAExecutionProvider"
 
@@ -155,7 +155,7 @@ def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu,
 
 
 @pytest.mark.parametrize("gpu", [{"error": 0.01}, {"refuses": VersionRefused("no kernel")}])
-def test_a_gpu_that_is_asked_for_must_pass(models, gpu):
+def test_a_requested_gpu_must_pass_verification(models, gpu):
     policy(models, '{"device": "cuda"}')
     machine = Machine(models, [CPU, GPU], **gpu)
     with pytest.raises(VersionRefused):
@@ -183,20 +183,20 @@ def test_the_memory_limit_and_the_largest_batch_reach_the_gpu(models):
 
 
 @pytest.mark.parametrize(
-    ("devices", "wanted", "error"),
+    ("devices", "expected", "error"),
     [
         ([CPU], "cuda:1", "device is 'cuda:1', which requires a GPU, but no NVIDIA driver reports one;"),
         ([CPU, BROKEN], "cuda", "device is 'cuda', but cuda:0 cannot be used: libcudnn.so.9 missing;"),
     ],
 )
-def test_a_gpu_that_is_not_there_refuses_the_version(models, devices, wanted, error):
-    policy(models, f'{{"device": "{wanted}"}}')
+def test_a_version_for_a_missing_gpu_is_refused(models, devices, expected, error):
+    policy(models, f'{{"device": "{expected}"}}')
     with pytest.raises(VersionRefused) as refusal:
         Machine(models, devices).load()
     assert refusal.value.message.startswith(error)
 
 
-def test_a_savedmodel_is_refused_where_serving_json_asks_for_a_gpu(models):
+def test_a_savedmodel_is_refused_where_serving_json_requires_a_gpu(models):
     policy(models, '{"backend": "savedmodel", "device": "cuda"}')
     with pytest.raises(VersionRefused, match="device is 'cuda', and backend 'savedmodel' runs on the CPU only"):
         Machine(models, [CPU, GPU]).load()
@@ -244,7 +244,7 @@ def test_a_gpu_that_dies_later_is_replaced_by_a_verified_cpu(models):
     model.batcher.close()
 
 
-def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_anew(models):
+def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_again(models):
     policy(models, '{"device": "cuda"}')
     machine, metrics = Machine(models, [CPU, GPU]), Metrics()
     loader = replace(machine.loader, observer_for=metrics.for_version)

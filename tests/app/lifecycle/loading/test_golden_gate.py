@@ -1,4 +1,4 @@
-"""What the golden gate compares, and with which tolerance."""
+"""The comparisons of the golden gate, and their tolerances."""
 
 import numpy as np
 import pytest

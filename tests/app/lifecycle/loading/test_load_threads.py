@@ -1,4 +1,4 @@
-"""Loads take turns, and one that does not end keeps neither the next nor anybody who waits for it."""
+"""Loads take turns, and one that does not end blocks neither the next one nor its callers."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ def test_one_load_at_a_time(load):
     asyncio.run(main())
 
 
-def test_what_a_load_raises_comes_out_and_the_next_begins():
+def test_an_error_of_a_load_is_raised_and_the_next_load_starts():
     async def main():
         threads = LoadThreads(timeout_s=30, turn_s=30)
         for _ in range(2):
@@ -68,7 +68,7 @@ def test_what_a_load_raises_comes_out_and_the_next_begins():
     asyncio.run(main())
 
 
-def test_after_its_turn_the_next_begins_beside_it(load):
+def test_after_its_turn_the_next_load_starts_in_parallel(load):
     async def main():
         threads = LoadThreads(timeout_s=30, turn_s=0.05)
         first, second, third = load(), load(), load()
@@ -97,7 +97,7 @@ def test_one_that_takes_too_long_is_refused_and_what_it_loads_in_the_end_is_thro
     asyncio.run(main())
 
 
-def test_when_the_service_ends_nobody_waits_and_nothing_begins(load):
+def test_when_the_service_ends_no_caller_waits_and_no_load_starts(load):
     async def main():
         threads = LoadThreads(timeout_s=30, turn_s=30)
         running, waiting = load(), load()

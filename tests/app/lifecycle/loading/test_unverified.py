@@ -1,4 +1,4 @@
-"""What generated inputs show of a version without golden samples."""
+"""Checks of a version without golden samples, with generated inputs."""
 
 import io
 import itertools
@@ -94,7 +94,7 @@ def test_an_answer_that_differs_each_time_is_noticed():
     assert "differs" in why(lambda x, ids: total(x, ids) + next(calls))
 
 
-def test_a_difference_by_rounding_is_none():
+def test_a_rounding_difference_is_ignored():
     assert why(lambda x, ids: total(x, ids) * (1 + 1e-6 * (len(x) > 1))) == ""
 
 
@@ -103,7 +103,7 @@ def test_whole_numbers_must_be_equal():
     assert why(lambda x, ids: ids) == ""
 
 
-def test_a_batch_that_does_not_run_is_no_batch():
+def test_a_batch_that_does_not_run_is_not_a_batch():
     def only_one(x, ids):
         if len(x) > 1:
             raise BackendFailed("one row, please")
@@ -112,7 +112,7 @@ def test_a_batch_that_does_not_run_is_no_batch():
     assert why(only_one) == f"a batch of {ROWS} does not run: one row, please"
 
 
-def test_a_graph_that_cannot_batch_is_not_asked_to():
+def test_a_graph_that_cannot_batch_runs_single_instances():
     samples, alone = found(lambda x, ids: total(x, ids) - x.mean(), may_batch=False)
     assert (samples is not None, alone) == (True, "")
 
@@ -129,7 +129,7 @@ def test_other_sizes_are_tried_until_one_runs(size):
     assert samples["x"].shape == (ROWS, size)
 
 
-def test_a_graph_that_runs_with_nothing_says_so():
+def test_a_graph_that_fails_with_every_input_is_reported():
     def never(x, ids):
         raise BackendFailed("ONNX Runtime: no")
 
@@ -179,7 +179,7 @@ def test_known_inputs_take_the_place_of_generated_ones():
 
 
 @pytest.mark.parametrize(
-    ("known", "says"),
+    ("known", "message"),
     [
         ({"x": np.zeros((2, 1), np.float32)}, r"model_warmup has the inputs \['x'\], and the model \['id', 'x'\]"),
         (
@@ -189,8 +189,8 @@ def test_known_inputs_take_the_place_of_generated_ones():
         ({"x": np.zeros((2, 1), np.float32), "id": np.zeros((2, 1), np.int64)}, "for 'id'; the model takes one int64"),
     ],
 )
-def test_known_inputs_that_do_not_fit_are_refused(known, says):
-    with pytest.raises(VersionRefused, match=says):
+def test_known_inputs_that_do_not_match_are_refused(known, message):
+    with pytest.raises(VersionRefused, match=message):
         examine(Answering(total), SPEC, may_batch=True, known=known)
 
 

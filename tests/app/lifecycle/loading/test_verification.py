@@ -1,4 +1,4 @@
-"""How large a batch a version may ask for: what is stated is tried or refused, a hint is cut to what is possible."""
+"""The largest batch of a version: a stated size is tested or refused, a hint is reduced to what is possible."""
 
 import json
 import time
@@ -23,7 +23,7 @@ def contract_of(version, **changes):
 
 
 class Growing:
-    """A backend that answers as it should, and a process that grows by so many bytes for each row of a batch."""
+    """A backend with correct answers, and a process that grows by a number of bytes for each row of a batch."""
 
     provider = "CPUExecutionProvider"
 

@@ -115,7 +115,7 @@ def test_files_that_cannot_be_read(tmp_path):
         read_models_config(tmp_path / "bytes")
 
 
-def test_a_file_that_breaks_later_leaves_what_it_said_before(tmp_path, base, caplog):
+def test_when_a_file_breaks_its_last_valid_content_stays_in_effect(tmp_path, base, caplog):
     path = tmp_path / "models.config"
     path.write_text(listing(f'name: "a" base_path: "{base}"'))
     named = NamedModels(file=path, read=read_models_config)

@@ -1,4 +1,4 @@
-"""What every backend promises, shown with published models: ONNX Runtime and TensorFlow give what Keras gave."""
+"""The contract of every backend, with published models: ONNX Runtime and TensorFlow give the answers of Keras."""
 
 import os
 import signal

@@ -23,7 +23,7 @@ from tests.support.stub_worker import CANNOT_LOAD, DEADLY, ENDLESS, NEVER_READY,
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
 STUB = (sys.executable, "-m", "tests.support.stub_worker")
-# Opens a backend in a process of its own, prints the number of its process, and starts a batch that never ends.
+# Opens a backend in a separate process, prints the number of its process, and starts a batch that never ends.
 PARENT = """
 import sys, threading
 from pathlib import Path
@@ -171,9 +171,9 @@ def test_a_process_that_hangs_while_it_is_started_again_fails_the_batch(start, d
 def test_closing_does_not_wait_for_a_stopped_process(start):
     backend = start()
     os.kill(backend.pid, signal.SIGSTOP)
-    began = time.monotonic()
+    started = time.monotonic()
     backend.close()
-    assert time.monotonic() - began < 2 * STOP_TIMEOUT_S
+    assert time.monotonic() - started < 2 * STOP_TIMEOUT_S
     assert not is_known(backend.pid)
 
 
@@ -223,7 +223,7 @@ def test_a_version_without_a_savedmodel_is_refused(tmp_path):
         SavedModelBackend(directory / "saved_model.pb", ModelSpec.read(directory), 1)
 
 
-def test_without_tensorflow_it_is_said_what_to_install(start, tmp_path, monkeypatch):
+def test_without_tensorflow_the_error_names_what_to_install(start, tmp_path, monkeypatch):
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     worker = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")

@@ -1,4 +1,4 @@
-"""What is sent arrives: names, dtypes, shapes and bytes."""
+"""Names, dtypes, shapes and bytes arrive as sent."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ def ends():
 
 
 def over_the_wire(ends, header, tensors):
-    """A frame that may be larger than what the socket holds."""
+    """A frame that may be larger than the buffer of the socket."""
     sender = threading.Thread(target=send_frame, args=(ends[0], header, tensors))
     sender.start()
     received = receive_frame(ends[1])
@@ -36,7 +36,7 @@ def test_every_shape_and_dtype_arrives_as_it_was(ends, dtype, shape):
     np.testing.assert_array_equal(arrived, values)
 
 
-def test_several_tensors_keep_their_order_and_begin_aligned(ends):
+def test_several_tensors_keep_their_order_and_are_aligned(ends):
     sent = {"b": np.arange(5, dtype=np.uint8), "a": np.arange(6, dtype=np.float32), "c": np.ones((2, 2), np.int32)}
     _, tensors = over_the_wire(ends, {}, sent)
     assert list(tensors) == ["b", "a", "c"]
@@ -48,7 +48,7 @@ def test_several_tensors_keep_their_order_and_begin_aligned(ends):
         assert tensors[name].flags.writeable
 
 
-def test_rows_that_do_not_lie_together_arrive_in_their_order(ends):
+def test_rows_that_are_not_contiguous_arrive_in_their_order(ends):
     grid = np.arange(24, dtype=np.int32).reshape(4, 6)
     _, tensors = over_the_wire(ends, {}, {"every other": grid[::2, ::3], "turned": grid.T})
     np.testing.assert_array_equal(tensors["every other"], grid[::2, ::3])
@@ -64,7 +64,7 @@ def test_frames_do_not_run_into_one_another(ends):
         assert tensors["x"].tolist() == [number] * number
 
 
-def test_the_end_of_the_other_side_is_said(ends):
+def test_a_closed_peer_is_reported(ends):
     ends[0].send(b"half a pre")
     ends[0].close()
     with pytest.raises(EOFError, match="closed"):

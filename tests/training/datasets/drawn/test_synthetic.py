@@ -28,7 +28,7 @@ def test_equal_seeds_give_equal_instances_and_others_do_not(draw):
     assert set(np.unique(first[1])) <= set(range(10))
 
 
-def test_no_two_garments_of_one_set_are_alike():
+def test_no_two_garments_of_one_set_are_equal():
     images, _ = fashion_images(200, seed=1)
     assert len({image.tobytes() for image in images}) == 200
 
@@ -47,7 +47,7 @@ def test_a_garment_is_bright_on_black_and_fills_the_frame(name):
 def test_shoes_point_to_the_left(name):
     image = draw_garment(name)
     left, right = image[:14, :14], image[:14, 14:]
-    assert right.sum() > 2 * left.sum()  # the shaft stands on the right
+    assert right.sum() > 2 * left.sum()  # the shaft is on the right
 
 
 @pytest.mark.parametrize("name", ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"])
@@ -66,7 +66,7 @@ def test_a_photo_is_in_colour_small_and_on_a_light_ground():
     assert (photo.max(axis=2) - photo.min(axis=2))[dark].mean() > 15
 
 
-def test_a_garment_that_nobody_sells_is_refused():
+def test_an_unknown_garment_is_refused():
     with pytest.raises(ValueError, match="unknown garment 'Hat'; choose one of T-shirt/top, Trouser"):
         draw_garment("Hat")
 

@@ -7,12 +7,12 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from app.edge.grpc.tfs import serving_pb2 as pb
-from tests.app.edge.grpc.test_inference_proto import enums, fields, names
-from tests.e2e.test_tfs_client import real_client
+from tests.support.proto_descriptors import enums, fields, names
 from tests.support.service import ROOT
+from tests.support.tfs import real_client
 
 PLACE = "app/edge/grpc/tfs/serving.proto"
-# The type of a status is in a package of its own, and lists all codes.
+# The type of a status is in a separate package, and lists all codes.
 PACKAGES = (".tensorflow.serving.", ".tensorflow.error.", ".tensorflow.")
 
 
@@ -59,7 +59,7 @@ def test_every_field_has_the_number_and_the_type_that_clients_use(ours, theirs):
     assert {name: want.get(name) for name in have} == have
 
 
-def test_every_method_of_both_services_is_there(ours, theirs):
+def test_every_method_of_both_services_exists(ours, theirs):
     want = methods(theirs)
     assert methods([ours]) == {name: want[name] for name in methods([ours])}
     assert set(methods([ours])) == set(want)
@@ -79,7 +79,7 @@ def test_repeated_numbers_are_packed_as_clients_pack_them(ours, theirs):
     assert have == {name: want[name] for name in have}
 
 
-def test_the_generated_module_holds_what_the_proto_file_says(ours):
+def test_the_generated_module_matches_the_proto_file(ours):
     code = re.sub(r"//.*", "", (ROOT / PLACE).read_text(encoding="utf-8"))
     said = set(re.findall(r"(?:message|enum|rpc) (\w+)", code)) | set(re.findall(r"(\w+) = \d+(?: \[.*?\])?;", code))
     held = {method.name for service in ours.service for method in service.method}

@@ -10,7 +10,7 @@ from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.tfs.tensors import ELEMENTS, Room, read_tensor, write_tensor
 from app.errors import InvalidInput, TooLarge
 from benchmarks.fuzzing.models import version_of
-from tests.e2e.test_every_dtype import ROWS
+from tests.support.dtype_rows import ROWS
 from tests.support.saved_models import tensorflow
 from tests.support.tfs import shaped, tensor
 

@@ -1,30 +1,20 @@
-"""Models of other tools, of a few weights, each saved once."""
-
-import warnings
+"""Models of other tools, of a few weights: Keras 3, Keras 2, TensorFlow and ONNX."""
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, helper, numpy_helper
-
-from training.environment import quiet_tensorflow
 
 SIDE = 8
 
 
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory):
-    """Folder with one file for each kind of model."""
-    quiet_tensorflow()
-    folder = tmp_path_factory.mktemp("saved")
-    with warnings.catch_warnings(action="ignore"):  # of the libraries that save
-        save_models(folder)
+def save_models(folder):
+    """Write one file or directory for each kind of model into ``folder``."""
+    save_keras_and_tensorflow_models(folder)
     write_onnx(folder / "channels.onnx", shape=["n", 3, SIDE, SIDE])
     write_onnx(folder / "one.onnx", shape=[1, 3, SIDE, SIDE])
-    return folder
 
 
-def save_models(folder):
+def save_keras_and_tensorflow_models(folder):
     import keras
     import tensorflow as tf
     import tf_keras
