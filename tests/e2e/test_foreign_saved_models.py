@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from app.contract.strings import length_prefixed
 from app.edge.grpc.tfs import serving_pb2 as tfs_pb
-from tests.e2e.test_bare_models import reason, write_graph
-from tests.e2e.test_cli import run
-from tests.e2e.test_grpc import GrpcService
+from tests.support.bare_models import write_graph
+from tests.support.commands import run
+from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.e2e.test_bare_models import reason, write_graph
+from tests.support.bare_models import write_graph
+from tests.support.model_state import reason
 from tests.support.service import ROOT, wait_until
 
 DOCUMENT = ROOT / "docs/how-to/write-a-backend.md"
@@ -148,13 +149,15 @@ def test_without_the_flag_the_version_is_refused_and_the_reason_says_how_to_swit
     write_best_label(models)
     install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
     service = started(start, models, site, wait_ready=False)
-    service.says("model labels version 1 refused", also="which is not switched on; --plugins best-label does so")
+    service.wait_for_log(
+        "model labels version 1 refused", also="which is not switched on; --plugins best-label does so"
+    )
 
 
 def test_a_backend_that_no_package_has_is_refused(start, models, site):
     write_version(models, "labels", "nobody")
     service = started(start, models, site, "--plugins", "nobody", wait_ready=False)
-    service.says("model labels version 1 refused", also="no installed packages have the entry point 'nobody'")
+    service.wait_for_log("model labels version 1 refused", also="no installed packages have the entry point 'nobody'")
 
 
 @pytest.mark.parametrize(("code", "why"), BROKEN.values(), ids=BROKEN)
@@ -162,7 +165,7 @@ def test_a_backend_that_cannot_load_refuses_the_version_with_its_reason(start, m
     write_version(models, "labels", "broken")
     install(site, broken=("broken", "Broken", code))
     service = started(start, models, site, "--plugins", "broken", wait_ready=False)
-    service.says("model labels version 1 refused", also=why)
+    service.wait_for_log("model labels version 1 refused", also=why)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_a_backend_that_cannot_load_refuses_the_version_with_its_reason(start, m
 def test_a_backend_file_that_is_not_what_it_must_be_is_refused(start, models, site, text, why):
     (write_version(models, "labels", "odd") / "backend.json").write_text(text)
     service = started(start, models, site, "--plugins", "odd", wait_ready=False)
-    service.says("model labels version 1 refused", also=why)
+    service.wait_for_log("model labels version 1 refused", also=why)
 
 
 def test_settings_that_name_another_backend_are_refused(start, models, site):
@@ -186,7 +189,9 @@ def test_settings_that_name_another_backend_are_refused(start, models, site):
     (models / "odd" / "serving.json").write_text('{"backend": "onnx"}')
     install(site, odd=("odd", "Odd", ODD))
     service = started(start, models, site, "--plugins", "odd", wait_ready=False)
-    service.says("model odd version 1 refused", also="backend is 'onnx' in the settings, and 'odd' in backend.json")
+    service.wait_for_log(
+        "model odd version 1 refused", also="backend is 'onnx' in the settings, and 'odd' in backend.json"
+    )
 
 
 def test_a_batch_that_fails_says_why_and_the_next_one_is_answered(start, models, site):
