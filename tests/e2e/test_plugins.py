@@ -128,7 +128,8 @@ def test_without_the_flag_the_version_is_refused_and_the_reason_says_how_to_swit
     install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
     service = started(start, models, site, wait_ready=False)
     service.wait_for_log(
-        "model labels version 1 refused", also="which is not switched on; --plugins best-label does so"
+        "model labels version 1 refused",
+        also="which is not switched on; --plugins best-label (or ATELIER_PLUGINS) does so",
     )
 
 
