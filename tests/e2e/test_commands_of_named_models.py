@@ -50,7 +50,7 @@ def labels(directory):
 def test_the_options_are_those_of_the_service(command):
     def options(name):
         words = " ".join(run(name, "--help").stdout.split("Options:\n")[1].split())
-        return sorted(re.findall(r"--model\S+ <.*?\.(?= --)", words))
+        return sorted(re.findall(r"--model(?!-memory)\S+ <.*?\.(?= --)", words))
 
     assert len(options("serve")) == 4
     assert options(command) == options("serve")

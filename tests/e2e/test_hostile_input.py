@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from app.errors import ERROR_LIMIT_CHARACTERS
 from tests.support.http_requests import refused
 from tests.support.images import damaged_tiff
 from tests.support.service import Service, running
@@ -222,7 +221,8 @@ def test_an_error_does_not_repeat_all_of_a_long_value(client):
     error = refused(
         client, "/v1/models/words:predict", content=json.dumps({"instances": ["a"], "signature_name": "x" * 10**5})
     )
-    assert len(error) == ERROR_LIMIT_CHARACTERS + len(" ...")
+    assert "signature 'xxx" in error
+    assert len(error) < 400
 
 
 @pytest.mark.parametrize("timeout", [2**64 - 1, 2**63, 10**18])
