@@ -38,7 +38,7 @@ SMALL = {
     ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
     "make train": ' ARGS="fashion-mnist-mlp"',
 }
-# make test is what runs this; the installation is the same as the checkout's.
+# `make test` runs this; the installation is the same as the checkout's.
 NOT_RUN_HERE = {"make test"}
 
 

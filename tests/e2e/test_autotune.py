@@ -1,4 +1,4 @@
-"""``python -m app autotune`` and the service that takes up what it wrote."""
+"""``python -m app autotune`` and the service that follows its settings."""
 
 import json
 

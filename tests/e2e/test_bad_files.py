@@ -138,7 +138,7 @@ REFUSED = {
         "at most 131072 items",
     ),
 }
-# Strange, and nothing against them: they serve.
+# Unusual, but valid: they serve.
 ACCEPTED = {
     "hint": stated({"batching": {"max_batch_size": 200_000}}),
     "circles": circles,

@@ -38,7 +38,7 @@ BOUNDS = {
 
 @pytest.fixture(scope="module")
 def bounded(tiny_models):
-    """A service whose bounds are reached within a test."""
+    """A service with limits that a test can reach."""
     yield from running(Service(tiny_models, environment=BOUNDS))
 
 

@@ -29,7 +29,7 @@ CHUNKED = (
 
 @pytest.fixture(scope="module")
 def service():
-    """Clients that do not read are given up sooner than a connection that does nothing is closed, and later."""
+    """Clients that do not read are disconnected earlier, or later, than idle connections."""
     bounds = {
         "ATELIER_REPLIES_LIMIT_BYTES": str(64 * 2**20),
         "ATELIER_SEND_TIMEOUT_S": "4",

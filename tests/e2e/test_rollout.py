@@ -257,7 +257,7 @@ def asking(service, *, users=3):
 
 @contextmanager
 def upload(service, path, document):
-    """Begins a request whose body is too large for the parser to wait for; yields what ends it and gives the status."""
+    """Start a request whose body is too large for the parser to wait for; yields a function that ends it."""
     body = json.dumps(document).encode().ljust(200_000)
     host, port = service.url.removeprefix("http://").split(":")
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"

@@ -201,7 +201,7 @@ def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificat
 
 
 def test_connections_count_from_their_handshake_on(models, server, certificates):
-    """Clients that never finish a handshake keep out one another, not those that are served."""
+    """Clients that never finish a handshake block one another, not the served clients."""
     bounds = {"ATELIER_MAX_CONNECTIONS": "8", "ATELIER_HEAD_TIMEOUT_S": "2"}
     service = Service(models, *flags(server), wait_ready=False, environment=bounds)
     with client_of(service, certificates.ca) as client, ExitStack() as opened:

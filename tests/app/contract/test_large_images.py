@@ -17,7 +17,7 @@ from tests.support.service import ROOT
 
 # Largest difference between the reduced and the full path, of 255 levels, on average over an instance.
 MOST_LEVELS = 2.0
-# Labels are compared where the best one leads by that much: a smaller lead is a tie that any change may turn.
+# Labels are compared where the best one leads by that much: a smaller lead is a tie that any change may reverse.
 LEAD = 0.05
 
 

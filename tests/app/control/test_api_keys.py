@@ -123,7 +123,7 @@ def no_descriptors():
 def test_a_file_that_could_not_be_read_is_read_at_the_next_look_though_it_has_not_changed(
     path, clock, caplog, no_descriptors
 ):
-    """A key that was withdrawn while no file could be opened must not stay in force."""
+    """A key that was revoked while no file could be opened must not stay valid."""
     withdrawn = add_key(path, name="one", scopes=["infer"], rate=None)
     keys = ApiKeys(path, clock=clock)
     path.write_text('{"keys": []}')

@@ -85,7 +85,7 @@ class Told:
 
 
 class FakeProtocol(Answering):
-    """A protocol whose steps a test gives."""
+    """A protocol whose steps a test supplies."""
 
     def __init__(self, registry, *, reply, admit=lambda call: None, options=None, access="all"):
         self.told, self.time = Told(), FakeClock()

@@ -15,7 +15,7 @@ POLICY = ServingPolicy(version_labels={STABLE: 1, CANARY: 2}, rollout=ROLLOUT)
 
 
 class HeldCommands(Commands):
-    """Remembers its steps, and stays in ``load`` until a test lets it continue."""
+    """Records its steps, and blocks in ``load`` until a test releases it."""
 
     def __init__(self, repository):
         super().__init__(repository)

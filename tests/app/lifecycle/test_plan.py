@@ -183,7 +183,7 @@ def take(state, step, policy, loads):
 
 
 def execute(policy, versions, state, loads):
-    """Take all steps, as ``AspiredVersions`` does; the states and steps on the way, and the last state.
+    """Take all steps, as ``AspiredVersions`` does; returns the states and steps in between, and the last state.
 
     A version that serves with other settings and does not load with these keeps serving: the policy cannot be followed.
     """

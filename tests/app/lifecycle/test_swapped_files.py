@@ -1,4 +1,4 @@
-"""Files that are replaced while a version loads: what serves is what was hashed, or nothing does."""
+"""Files that are replaced while a version loads: the hashed files serve, or none do."""
 
 import hashlib
 import itertools
@@ -93,7 +93,7 @@ def sha256(data):
 
 
 def write_pair(tmp_path):
-    """A version, and another one of the same model whose files all differ and are right as well."""
+    """A version, and another valid one of the same model with different files."""
     good = write_words_model(tmp_path / "models")
     evil = write_words_model(tmp_path / "evil")
     flip_one_weight(evil, "weights")

@@ -66,7 +66,7 @@ def test_a_close_second_is_tried_now_and_then_and_a_bad_one_never():
 
 
 class Slow(FakeBackend):
-    """Takes its time on a fake clock."""
+    """Advances a fake clock by its computing time."""
 
     def __init__(self, clock, curve, *, times=1.0, provider="CPUExecutionProvider"):
         super().__init__()

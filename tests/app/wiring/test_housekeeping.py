@@ -46,7 +46,7 @@ def run(scenario, process, **options):
 
     async def main():
         task = asyncio.create_task(housekeeping.run())
-        await until(lambda: process.trims == 1)  # what loading has left
+        await until(lambda: process.trims == 1)  # memory that loading has freed
         await scenario(housekeeping)
         assert not task.done()
         task.cancel()
@@ -114,7 +114,7 @@ def test_pages_are_given_back_once_memory_has_grown_from_its_least():
         await asyncio.sleep(0.05)
         process.resident += TRIM_FROM_BYTES
         await until(lambda: process.trims == 2)
-        await asyncio.sleep(0.05)  # it stays as large: that is what it needs
+        await asyncio.sleep(0.05)  # it stays the same: the memory is in use
         assert process.trims == 2
 
     run(scenario, process, every_s=0.01)

@@ -49,7 +49,7 @@ def test_what_numpy_writes_is_read():
 
 
 def lying(data, size):
-    """The archive whose directory and local header declare another inflated size."""
+    """The archive with another inflated size in its directory and local header."""
     data = bytearray(data)
     struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, size)
     struct.pack_into("<I", data, data.index(b"PK\x03\x04") + 22, size)

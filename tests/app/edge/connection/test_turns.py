@@ -29,7 +29,7 @@ class Reader:
 
 
 def readers(count, *, costs_s=2 * TURN_S):
-    """That many connections, each of which takes a whole turn, and the order in which they read."""
+    """Connections that each need a whole turn, and the order in which they read."""
     order, turns = [], Turns()
     return [Reader(turns, order, costs_s=costs_s) for _ in range(count)], order
 

@@ -9,7 +9,7 @@ from tests.support.fakes import until
 
 
 class Client:
-    """Sends nothing after its request, until a test lets it leave."""
+    """Sends nothing after its request, until a test disconnects it."""
 
     def __init__(self):
         self.left, self.asked = asyncio.Event(), 0

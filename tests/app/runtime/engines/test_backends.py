@@ -41,7 +41,7 @@ def opened(request):
 
 
 def golden_rows(golden, rows):
-    """The last rows, which are not those that a mix-up with another batch would give."""
+    """The last rows, so that a mix-up with another batch would be noticed."""
     return {name: np.ascontiguousarray(values[-rows:]) for name, values in golden.inputs.items()}
 
 
@@ -148,7 +148,7 @@ def test_a_process_killed_in_the_midst_of_a_batch_fails_that_batch_alone(mortal)
         except BackendFailed as error:
             failures.append(error.message)
 
-    os.kill(pid, signal.SIGSTOP)  # it takes the batch and does not answer
+    os.kill(pid, signal.SIGSTOP)  # it receives the batch and does not answer
     thread = threading.Thread(target=run)
     thread.start()
     wait_until(lambda: _is_waiting_for_a_frame(thread))
