@@ -167,7 +167,7 @@ def test_a_client_prints_what_the_page_shows(checkout, page, client):
     assert agree(printed, promised, tolerance=0.002), printed
 
 
-def test_the_examples_are_what_the_generator_draws():
+def test_the_examples_are_those_of_the_generator():
     boot = draw_garment("Ankle boot")
     np.testing.assert_array_equal(np.asarray(Image.open(ROOT / "docs/examples/boot.png")), boot)
     assert json.loads((ROOT / "docs/examples/boot.json").read_text())["instances"] == [boot.tolist()]

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from app.settings import Settings
 
 
-def test_room_for_all_bodies_is_room_for_one():
+def test_the_limit_of_all_bodies_is_at_least_that_of_one():
     assert Settings(body_limit_bytes=1_000, bodies_limit_bytes=1_000).bodies_limit_bytes == 1_000
     with pytest.raises(ValidationError, match="ATELIER_BODIES_LIMIT_BYTES is 999, but a single body may have 1000"):
         Settings(body_limit_bytes=1_000, bodies_limit_bytes=999)

@@ -65,7 +65,7 @@ def probabilities(reply):
     return np.frombuffer(reply.raw_output_contents[0], np.float32)
 
 
-def test_the_replies_come_in_the_order_of_the_requests(service):
+def test_the_replies_are_in_the_order_of_the_requests(service):
     asked = [
         numbered(request(raw=[MANY[i].tobytes()]), i) if i % 3 else numbered(text("the", max_tokens=3), i)
         for i in range(100)
@@ -127,7 +127,7 @@ def test_messages_that_cannot_be_read_are_refused_in_their_places(service):
     assert third.error_message == ""
 
 
-def test_a_text_comes_in_pieces_and_whole_by_a_single_call(service):
+def test_a_text_is_sent_in_pieces_by_a_stream_and_whole_by_a_single_call(service):
     options = {"temperature": 0.0, "max_tokens": 5}
     plain, marked = (
         list(service.stub.ModelStreamInfer(iter([text("Long live the", **options, **more)])))
@@ -153,7 +153,7 @@ def test_pieces_of_several_texts_are_not_kept_for_each_other(service):
     assert numbers.index("1") < 1000  # before the last piece of the first; how early is a question of the client
 
 
-def test_a_client_that_leaves_takes_its_requests_with_it(tmp_path, begin):
+def test_a_client_that_leaves_cancels_its_requests(tmp_path, begin):
     write_slow_model(tmp_path)
     service = begin(tmp_path)
     call = service.stub.ModelStreamInfer(iter([slow() for _ in range(10)]))

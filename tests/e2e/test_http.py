@@ -172,12 +172,12 @@ def test_small_and_large_bodies_on_one_connection(connection, size):
         assert reply(connection)[0] == expected
 
 
-def test_a_large_body_and_the_next_request_at_once(connection):
+def test_a_large_body_and_the_next_request_in_one_packet(connection):
     send(connection, request(JSON, body=spacious(300_000)), request(OCTETS), request(OCTETS, body=BODY * 3000))
     assert [reply(connection)[2].count(b"[") for _ in range(3)] == [2, 2, 3001]
 
 
-def test_a_body_announced_too_large_is_refused_before_it_comes(connection):
+def test_a_body_announced_too_large_is_refused_before_it_arrives(connection):
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{OCTETS}Content-Length: 99999999999\r\n\r\n"
     send(connection, head.encode() + bytes(100_000))
     status, _, body = reply(connection)

@@ -32,7 +32,7 @@ def flood(service, count, *, path=SLOW, document=None):
         return list(pool.map(lambda _: service.client.post(path, json=document or BUSY), range(count)))
 
 
-def test_what_would_wait_for_longer_than_the_queue_may_take_is_refused_with_the_estimate(service):
+def test_a_request_that_would_wait_longer_than_the_queue_limit_is_refused_with_the_estimate(service):
     replies = flood(service, 24)
     codes = [reply.status_code for reply in replies]
     assert codes.count(200) >= 1
@@ -63,7 +63,7 @@ def reply_of(line):
     return int(top.split()[1]), json.loads(body)
 
 
-def test_a_refusal_comes_before_the_body_and_the_connection_stays_open(service):
+def test_a_refusal_is_sent_before_the_body_and_the_connection_stays_open(service):
     address = service.client.base_url.host, service.client.base_url.port
     ended = threading.Event()
 

@@ -90,7 +90,7 @@ def test_both_protocols_are_encrypted(encrypted, certificates):
         httpx.get(encrypted.url + "/v2/health/live", verify=context(certificates.stranger))
 
 
-def test_plain_text_gets_nothing(encrypted):
+def test_plain_text_on_a_tls_port_gets_no_answer(encrypted):
     with pytest.raises(httpx.TransportError):
         httpx.get(encrypted.url.replace("https", "http") + "/v2/health/live")
 
@@ -154,7 +154,7 @@ def test_a_client_without_a_valid_certificate_is_refused(mutual, certificates):
         assert refused.value.status() == str(grpc.StatusCode.UNAVAILABLE)
 
 
-def test_an_encrypted_key_needs_its_password_which_no_log_holds(models, server, certificates, start):
+def test_an_encrypted_key_needs_its_password_which_is_never_logged(models, server, certificates, start):
     key = certificates.encrypted(server[1], PASSWORD)
     service = start(
         models,

@@ -30,7 +30,7 @@ def admission():
     return Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3)
 
 
-def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_the_time_to_come_back(entry):
+def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_retry_after(entry):
     queue = admission()
     for _ in range(40):
         queue.admit([entry()], running_s=0.0, now=NOW)
@@ -44,7 +44,7 @@ def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_the_time_to_
     assert queue.rows == 41
 
 
-def test_only_what_goes_first_counts_as_ahead(entry):
+def test_only_work_that_runs_first_counts_as_ahead(entry):
     queue = admission()
     for _ in range(40):
         queue.admit([entry(level=3)], running_s=0.0, now=NOW)
@@ -60,7 +60,7 @@ def test_an_idle_backend_takes_any_request_so_that_a_wrong_estimate_is_corrected
         queue.admit([entry(cost_s=0.1, timeout_s=1)], running_s=None, now=NOW)
 
 
-def test_what_left_the_queue_no_longer_counts(entry):
+def test_work_that_left_the_queue_does_not_count_any_more(entry):
     queue = admission()
     works = [entry(cost_s=0.1 * i, level=1 + i % 3, timeout_s=1000) for i in range(30)]
     for work in works:
@@ -172,7 +172,7 @@ def sized(loop, *, rows, level, cost_s):
     ),
     leave=st.randoms(use_true_random=False),
 )
-def test_rows_bytes_and_seconds_are_those_of_what_waits_at_every_level(requests, leave):
+def test_rows_bytes_and_seconds_are_those_of_the_waiting_work_at_every_level(requests, leave):
     loop = asyncio.new_event_loop()
     queue = Admission(max_queue_rows=10_000, max_queue_bytes=100_000, levels=3)
     waiting = []
@@ -240,7 +240,7 @@ def test_a_queue_whose_bytes_are_used_up_refuses_before_the_body_is_read():
     loop.close()
 
 
-def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_read(entry):
+def test_running_work_and_work_of_higher_priority_are_ahead_before_the_body_is_read(entry):
     queue = admission()
     queue.admit([entry(level=1, cost_s=1.0)], running_s=0.0, now=NOW)
     queue.admit([entry(level=2, cost_s=4.0)], running_s=0.0, now=NOW)

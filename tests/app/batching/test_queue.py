@@ -142,7 +142,7 @@ def test_a_full_batch_does_not_wait(entry):
     assert wait(queue_of(entry("a", rows=3), entry("b"))) == (0.0, "full")
 
 
-def test_full_counts_only_what_may_share_the_batch(entry):
+def test_full_counts_only_work_that_may_share_the_batch(entry):
     queue = queue_of(entry("a", rows=3, length=5), entry("b", length=100), length_buckets=(8, 128))
     assert wait(queue) == (1.0, "delay")
 

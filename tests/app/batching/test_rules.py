@@ -47,7 +47,7 @@ def test_of_several_lengths_the_middle_one_decides_which_batch_pays():
     assert worthwhile_batch_size(LatencyCurve(SIZES, [flat, linear, flat], lengths=(8, 16, 32))) == 1
 
 
-def test_what_a_batch_costs_besides_its_call_counts_as_well():
+def test_the_time_of_a_batch_outside_its_call_counts_as_well():
     cheap = LatencyCurve(SIZES, [[1e-9 * rows for rows in SIZES]])  # nothing next to the overhead
     assert worthwhile_batch_size(cheap) == 32
 
@@ -105,7 +105,7 @@ def test_bucket_limits_increase_to_the_longest(ratio, longest):
     assert all(longer / shorter <= ratio + 0.6 for shorter, longer in pairwise(limits))
 
 
-def test_what_serving_json_states_is_taken(text_spec):
+def test_rules_in_serving_json_are_used(text_spec):
     policy = BatchingPolicy(
         max_batch_size=16,
         allowed_batch_sizes=(4, 16),

@@ -65,7 +65,7 @@ async def hang(batcher, work, backend, clock):
         await asyncio.wait_for(stuck.future, 10)
 
 
-def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(caplog):
+def test_without_a_usable_instance_all_requests_are_refused_immediately_until_the_call_returns(caplog):
     caplog.set_level(logging.INFO)
     backend = Stuck()
 
@@ -101,7 +101,7 @@ def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(ca
     assert backend.closed
 
 
-def test_the_other_instance_takes_what_comes():
+def test_the_other_instance_runs_new_work():
     stuck, sound = Stuck(), FakeBackend()
 
     async def scenario(batcher, work, clock):

@@ -138,7 +138,7 @@ def test_fifty_large_photographs_differ_by_two_levels_at_most_and_get_the_same_l
     assert decided >= 40
 
 
-def test_a_large_photograph_costs_little_more_than_pillow_takes_to_decode_it_whole():
+def test_a_large_photograph_takes_little_more_time_than_pillow_needs_to_decode_it():
     spec, _ = published("fashion-mnist-cnn")
     data = encode(photograph(0, size=(4000, 3000)), "JPEG", quality=85)
 

@@ -219,7 +219,7 @@ def test_the_plan_ends_without_further_steps(case):
 
 
 @given(cases())
-def test_something_answers_all_the_while_and_nothing_that_serves_retires(case):
+def test_a_version_answers_after_every_step_and_no_serving_version_retires(case):
     policy, versions, before, loads = case
     for state, step in execute(policy, versions, before, loads)[0]:
         after = take(state, step, policy, loads)

@@ -212,7 +212,7 @@ def test_files_swapped_all_the_time_by_another_thread_never_serve(tmp_path):
     assert {sha256(graph) for graph in bench.graphs} <= {stated["model.onnx"]}
 
 
-def test_a_savedmodel_is_loaded_from_a_copy_of_what_was_hashed_each_time_that_its_process_starts(tmp_path):
+def test_a_savedmodel_is_loaded_from_a_copy_of_the_hashed_files_at_each_start_of_its_process(tmp_path):
     version = write_rule_model(tmp_path / "models")
     (version / "saved_model.pb").write_bytes(b"the graph")
     (version / "variables").mkdir()

@@ -175,6 +175,6 @@ def check_where_large_blocks_lie():
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
-def test_large_blocks_lie_apart_during_loads_and_not_otherwise():
+def test_large_blocks_have_separate_mappings_only_during_loads():
     code = f"from {__name__} import check_where_large_blocks_lie as check; check()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

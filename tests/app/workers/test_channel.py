@@ -81,7 +81,7 @@ def test_a_call_ends_when_the_other_end_does():
     run(scenario)
 
 
-def test_what_was_told_last_is_taken_up_before_the_end_and_a_question_does_not_delay_it():
+def test_the_last_message_is_handled_before_the_end_and_a_pending_call_does_not_delay_it():
     async def scenario():
         ends, reported = socket.socketpair(), []
 

@@ -73,7 +73,7 @@ def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, con
     np.testing.assert_array_equal(again(pixels).numpy(), at_once.model(pixels).numpy())
 
 
-def test_what_ends_the_stage_ends_the_run(tmp_path, console):
+def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     wild = Optimizer(name="sgd", learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match="the loss became"):
         train(pair(beside=True, optimizer=wild), tmp_path, console)

@@ -31,7 +31,7 @@ def test_numbers_are_served_as_they_are():
     assert (output.minimum, output.maximum) == (None, None)
 
 
-def test_what_a_regression_answers_is_described_by_mean_and_deviation():
+def test_answers_of_a_regression_are_described_by_mean_and_deviation():
     statistics = Regress().statistics(np.float32([[1, 10], [3, 10]]), np.zeros((2, 2)), names=())
     assert statistics == {"rows": 2, "mean": [2.0, 10.0], "standard_deviation": [1.0, 0.0]}
 
@@ -75,7 +75,7 @@ def test_the_next_token_is_served_by_the_vocabulary_s_words():
     assert (output.shape, output.minimum, output.maximum) == ((9,), 0.0, 1.0)
 
 
-def test_what_a_language_model_answers_is_described_by_its_confidence():
+def test_answers_of_a_language_model_are_described_by_their_confidence():
     statistics = PredictNextToken().statistics(ANSWERS, CAME, names=())
     assert statistics["rows"] == 4
     assert statistics["confidence"]["mean"] == pytest.approx((3 * 0.5 + 0.3) / 4)

@@ -151,6 +151,6 @@ def test_the_command_line_foretells_with_it(outcome):
     assert [line.split()[1] for line in done.stdout.splitlines()] == [tokenizer.names[column] for column in best]
 
 
-def test_a_temperature_of_nothing_is_refused():
+def test_a_temperature_of_zero_is_refused():
     with pytest.raises(SettingRefused, match=r"study\.temperature must be above 0"):
         apply_overrides(RECIPE, ["study.temperature=0"])

@@ -32,7 +32,7 @@ def array(values=None, *, shape=None, descr=None):
     return buffer.getvalue() + values.tobytes()
 
 
-def test_what_numpy_writes_is_read():
+def test_archives_of_numpy_are_read():
     written = {
         "rows": np.arange(12, dtype=np.float32).reshape(3, 4),
         "columns": np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),

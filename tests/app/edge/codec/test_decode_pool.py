@@ -44,7 +44,7 @@ async def started(gate):
     assert await asyncio.to_thread(gate.began.wait, 30)
 
 
-def test_a_call_gives_what_it_returns_or_raises():
+def test_a_call_returns_its_result_or_raises_its_error():
     async def main():
         pool = pool_of()
         assert await pool.run(lambda: 7, ticket()) == 7
@@ -172,7 +172,7 @@ def test_no_job_joins_while_the_oldest_waits_for_too_long(gate):
     asyncio.run(main())
 
 
-def test_images_wait_for_room_and_one_that_never_fits_is_refused(gate):
+def test_images_wait_for_memory_and_one_that_never_fits_is_refused(gate):
     async def main():
         pool = pool_of(threads=2)
         held = []
@@ -241,7 +241,7 @@ class Body:
     """Stands for what a job works on."""
 
 
-def test_a_job_that_fails_keeps_nothing_that_waits_for_a_collection():
+def test_a_failed_job_creates_no_reference_cycle():
     async def main():
         pool = pool_of()
 

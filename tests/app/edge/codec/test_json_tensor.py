@@ -35,7 +35,7 @@ def outcome(function):
 
 @given(shapes, st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_rectangular_array_comes_back_as_it_is(shape, data):
+def test_a_rectangular_array_is_returned_unchanged(shape, data):
     flat = data.draw(st.lists(numbers, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
     array = np.array(flat, np.float64).reshape(shape)
     np.testing.assert_array_equal(read(json.dumps({"x": array.tolist()}).encode()), array)

@@ -45,7 +45,7 @@ def golden_rows(golden, rows):
     return {name: np.ascontiguousarray(values[-rows:]) for name, values in golden.inputs.items()}
 
 
-def test_every_golden_sample_alone_and_unpadded_gives_what_keras_gave(opened):
+def test_every_golden_sample_alone_and_unpadded_gives_the_answer_of_keras(opened):
     backend, _, golden = opened
     for row in range(golden.rows):
         for name, values in backend.run(golden.row(row)).items():
@@ -72,7 +72,7 @@ def test_outputs_are_those_of_the_signature(opened, rows):
         assert values.flags.c_contiguous
 
 
-def test_an_answer_stays_what_it_is_when_the_next_batch_runs(opened):
+def test_an_answer_does_not_change_when_the_next_batch_runs(opened):
     backend, _, golden = opened
     first = backend.run(golden_rows(golden, 7))
     kept = {name: values.copy() for name, values in first.items()}
