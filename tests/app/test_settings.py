@@ -13,7 +13,7 @@ def test_the_limit_of_all_bodies_is_at_least_that_of_one():
 
 
 def test_an_error_of_settings_shows_no_secret():
-    """Plain uvicorn prints it as it is."""
+    """Plain uvicorn prints the error unchanged."""
     with pytest.raises(ValidationError) as refused:
         Settings(admin_key="TOPSECRETKEY123", tls_key_password="PASSWORD9")
     assert "TOPSECRET" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""API keys as an operator makes them and as clients send them."""
+"""API keys as an operator creates them and as clients send them."""
 
 import re
 import subprocess
@@ -185,7 +185,7 @@ def test_keys_are_added_and_revoked_without_a_restart_and_a_broken_file_is_ignor
 
     second = new_key(path, "second")
     wait_until(lambda: codes(second) == {200})
-    time.sleep(2.5)  # within two seconds both workers have read it, and only one of them need have answered
+    time.sleep(2.5)  # both workers read it within two seconds, even if only one has answered
     path.write_text("{broken")
     workers.service.wait_for_log("the previous keys stay in effect")
     assert codes(first) == codes(second) == {200}

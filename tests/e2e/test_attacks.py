@@ -37,7 +37,7 @@ def blank_png(edge):
 
 
 def photograph(form="JPEG"):
-    """12 megapixels, as a phone takes them."""
+    """12 megapixels, as from a phone."""
     x, y = np.meshgrid(np.linspace(0, 9, 4000, dtype=np.float32), np.linspace(0, 7, 3000, dtype=np.float32))
     pixels = (128 + 60 * np.sin(x) + 50 * np.cos(y)).astype(np.uint8)
     return encode(Image.fromarray(np.stack([pixels, pixels // 2, 255 - pixels], axis=2)), form, quality=80)

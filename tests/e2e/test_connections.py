@@ -248,7 +248,7 @@ def test_a_trailer_without_end_is_refused(line):
 @pytest.mark.parametrize("path", [PATH, "/v2/repository/index"])
 def test_a_body_announced_too_large_gets_its_refusal_while_it_is_sent(line, path, version):
     line.send(head(path=path, version=version, length=99_999_999))
-    line.send(bytes(300_000))  # as a proxy does that has not looked yet
+    line.send(bytes(300_000))  # like a proxy that has not read the refusal yet
     assert line.reply() == (413, {"error": "body of 99999999 bytes; at most 16777216 are accepted"})
 
 
@@ -269,7 +269,7 @@ def test_bodies_of_unanswered_requests_share_one_memory_limit(bounded):
         for line in lines:
             line.send(head(length=1_900_000) + bytes(1_400_000))
         assert bounded.client.get("/v2/health/live").status_code == 200
-        replies = dict(line.reply() for line in lines)  # the last of the three to be read finds no room
+        replies = dict(line.reply() for line in lines)  # the last of the three to be read exceeds the limit
         assert replies.keys() == {503, 408}
         assert "at most 3000000 are allowed; try again" in replies[503]["error"]
 
@@ -407,7 +407,7 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
 
 
 def test_bytes_sent_ahead_count_against_the_limit_of_bodies(tmp_path, start):
-    """Those that find no room are refused after the answers to the requests before them."""
+    """Requests above the limit are refused after the answers to the requests before them."""
     write_slow_model(tmp_path)
     limits = {"ATELIER_BODIES_LIMIT_BYTES": "400000", "ATELIER_BODY_LIMIT_BYTES": "400000"}
     service = start(tmp_path, environment=limits)
@@ -439,7 +439,7 @@ def burst(service, lines):
     """Of requests that arrive together: reading time of the last quarter, divided by that of the first quarter."""
     service.process.send_signal(signal.SIGSTOP)
     for line in lines:
-        line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be seen as inference, which waits less
+        line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be recognised as inference, which waits less
     service.process.send_signal(signal.SIGCONT)
     assert {line.reply()[0] for line in lines} <= {200, 429, 503}
     read_ms = [ms for line in lines if (ms := ms_read(line))]

@@ -16,7 +16,7 @@ def test_the_root_leads_a_browser_to_the_documentation(tiny, method):
 
 
 def test_the_root_reports_to_other_clients_that_the_service_is_live(tiny):
-    """As the client of KServe reads it."""
+    """As the client of KServe parses it."""
     assert tiny.get("/").json() == {"status": "alive"}
 
 

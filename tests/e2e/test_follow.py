@@ -36,7 +36,7 @@ def service(start, models):
 
 
 def touch_another_model(service, models):
-    """Make the service look at the directory, and wait until it has."""
+    """Trigger a scan of the directory, and wait until it is done."""
     words = models / "words"
     version = max(int(each.name) for each in words.iterdir()) + 1
     staged = write_words_model(models / ".staging", version=version)
@@ -46,7 +46,7 @@ def touch_another_model(service, models):
 
 @contextmanager
 def under_load(service, *, clients=4):
-    """Asks all the time; yields the list of status codes."""
+    """Send requests continuously; yields the list of status codes."""
     codes, done = [], threading.Event()
 
     def ask():
@@ -132,7 +132,7 @@ def test_a_bad_version_is_refused_once_and_the_old_one_keeps_serving(service, mo
         service.wait_for_log("brightness version 2 refused", also=reason)
         assert service.metric("atelier_model_state", model="brightness", version="2", state="UNAVAILABLE") == 1
         assert serving(service) == ["1"]
-        # Looked at again, and not tried again: none of its files has changed.
+        # Scanned again, and not retried: none of its files has changed.
         touch_another_model(service, models)
         assert loads(service, "refused") == 1
         shutil.rmtree(models / "brightness" / "2")

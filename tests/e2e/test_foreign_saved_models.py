@@ -78,7 +78,7 @@ def write_garbage(models):
 
 
 def write_half(models):
-    """A copy that has not come to the weights yet."""
+    """A copy in progress without the weights."""
     directory = models / "half" / "1"
     shutil.copytree(models / "line" / "1", directory)
     shutil.rmtree(directory / "variables")
@@ -144,7 +144,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """All SavedModels next to each other, good and bad."""
+    """A service with all SavedModels, valid and invalid."""
     models = tmp_path_factory.mktemp("saved-models") / "models"
     models.mkdir()
     write_good(models)

@@ -46,7 +46,7 @@ UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over four models; tests leave it as it was."""
+    """A service with four models; tests do not change it."""
     models = tmp_path_factory.mktemp("grpc-models")
     write_brightness_model(models)
     write_words_model(models)
@@ -67,7 +67,7 @@ start = start_fixture(GrpcService)
 
 @pytest.fixture
 def slow(tmp_path, start):
-    """A service whose model takes some tenths of a second for each row, and which has found out that it does."""
+    """A service whose model takes some tenths of a second for each row, and which has measured that."""
     write_slow_model(tmp_path)
     service = start(tmp_path)
     service.triton.infer("slow", busy())
@@ -614,7 +614,7 @@ def test_with_a_key_admin_calls_require_it_from_every_host(tmp_path, start, host
 
 
 def many(field, count=1_500):
-    """A message with very many entries of one kind, and what it is refused with."""
+    """A message with very many entries of one kind, and its error message."""
     message = good()
     if field == "inputs":
         for _ in range(count):
@@ -678,7 +678,7 @@ def test_a_timeout_that_cannot_be_met_is_refused_immediately(slow):
     code, found = refusal(slow.triton.infer, "slow", busy(), timeout=10_000)
     assert code == "RESOURCE_EXHAUSTED"
     [left_ms] = re.findall(r"the timeout leaves (\S+) ms", found)
-    assert 5 < float(left_ms) <= 10  # the time since the call came in is over
+    assert 5 < float(left_ms) <= 10  # the time since the arrival of the call is subtracted
     for call in running:
         call.cancel()
 
@@ -720,7 +720,7 @@ def ignore(result, error):
 
 
 class Answers:
-    """Collects what calls under way are answered."""
+    """Collects the answers of calls in progress."""
 
     def __init__(self, service, count):
         self.found = []

@@ -23,7 +23,7 @@ METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over three models; tests leave it as it was."""
+    """A service with three models; tests do not change it."""
     models = tmp_path_factory.mktemp("stream-models")
     write_brightness_model(models)
     write_verse_model(models)
@@ -32,7 +32,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def begin():
-    """Starts services for gRPC and sees that they end with 0."""
+    """Starts services for gRPC and checks that they exit with 0."""
     yield from starting(GrpcService)
 
 
@@ -150,7 +150,7 @@ def test_pieces_of_several_texts_are_not_kept_for_each_other(service):
     asked = [text("the", number=number, temperature=0.0, max_tokens=1000) for number in range(2)]
     numbers = [reply.infer_response.id for reply in service.stub.ModelStreamInfer(iter(asked))]
     assert len(numbers) == 2000
-    assert numbers.index("1") < 1000  # before the last piece of the first; how early is a question of the client
+    assert numbers.index("1") < 1000  # before the last piece of the first; how early depends on the client
 
 
 def test_a_client_that_leaves_cancels_its_requests(tmp_path, begin):
@@ -165,7 +165,7 @@ def test_a_client_that_leaves_cancels_its_requests(tmp_path, begin):
 def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin):
     write_slow_model(tmp_path)
     service = begin(tmp_path)
-    service.stub.ModelInfer(slow())  # finds out that it does not run on the event loop
+    service.stub.ModelInfer(slow())  # measures that it does not run on the event loop
     asked = queue.Queue()
     call = service.stub.ModelStreamInfer(iter(asked.get, None))
     for _ in range(4):

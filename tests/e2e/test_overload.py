@@ -21,7 +21,7 @@ def service(tmp_path):
     write_brightness_model(tmp_path)
     (tmp_path / "slow" / "serving.json").write_text('{"batching": {"max_queue_s": 0.2}}')
     service = Service(tmp_path)
-    service.client.post(SLOW, json=BUSY)  # it finds out how slow it is
+    service.client.post(SLOW, json=BUSY)  # so that its latency is measured
     yield service
     assert service.stop() == 0
 
@@ -85,7 +85,7 @@ def test_a_refusal_is_sent_before_the_body_and_the_connection_stays_open(service
                     status = 0
                 line.settimeout(30)
                 line.sendall(b'{"instances":[1]')
-                if status == 0:  # it has room and waits for the body
+                if status == 0:  # it is admitted and waits for the body
                     reply_of(line)
                 return status == 429
 

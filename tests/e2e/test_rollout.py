@@ -1,4 +1,4 @@
-"""A canary next to the stable version: its share of the requests, copies, and limits that end it."""
+"""A canary next to the stable version: a percentage of the requests, mirrored requests, and limits that halt it."""
 
 import json
 import socket

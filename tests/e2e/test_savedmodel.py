@@ -29,7 +29,7 @@ def models(tmp_path):
 
 
 def ask_for(models, name, backend):
-    """Write serving.json as an editor does: a new file in the place of the old."""
+    """Write serving.json as an editor does: a new file replaces the old one."""
     path = models / name / "serving.json"
     path.with_name(".new").write_text(f'{{"backend": "{backend}"}}')
     path.with_name(".new").rename(path)

@@ -242,7 +242,7 @@ def test_a_service_that_stops_ends_the_run_and_the_next_service_continues_it(mod
 
 
 def interrupted(folder, number, *place, output, by):
-    """Start a long run and end it, or what it needs, once some rows are done; its code, output and partial file."""
+    """Start a long run and end it, or its service, once some rows are done; its code, output and partial file."""
     partial = folder / f".{output}.partial"
     process = subprocess.Popen(
         command("words", "long.txt", "--output", output, *place),

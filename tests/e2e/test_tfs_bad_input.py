@@ -1,4 +1,4 @@
-"""Requests of TensorFlow Serving's protocol that break a rule: each is named, and the next one is answered."""
+"""Invalid requests of TensorFlow Serving's protocol: the error names the rule, and the next request is answered."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ start = start_fixture(TfsService)
 
 
 def test_an_unknown_model_version_or_label(client):
-    """In TensorFlow Serving's words: some clients compare the whole sentence."""
+    """The message is TensorFlow Serving's: some clients compare the whole sentence."""
     assert refusal(client.predict, {"pixels": GOOD}, "nope") == (
         "NOT_FOUND",
         "Servable not found for request: Latest(nope)",

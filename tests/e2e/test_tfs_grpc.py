@@ -42,7 +42,7 @@ IDS = np.array([[2, 4, 2], [3, 3, 2]], np.int32)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over four models; tests leave it as it was."""
+    """A service with four models; tests do not change it."""
     models = tmp_path_factory.mktemp("tfs-models")
     write_brightness_model(models)
     write_words_model(models)

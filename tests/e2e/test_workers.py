@@ -24,7 +24,7 @@ from tests.support.workers import CLIENTS, Load, Watch, Workers
 
 BODY = {"instances": PIXELS.tolist()}
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
-# A batch of white pictures never ends. A worker waits 3 s for one that does.
+# A batch of white pictures never ends. A worker waits 3 s for another one.
 HANGING = """
 import time
 from app.runtime.engines.onnx import OnnxBackend
@@ -245,7 +245,7 @@ def test_many_parallel_promotions_leave_a_complete_file_and_correct_answers(star
     done = [reply.json() for reply in replies]
     document = json.loads((models / "brightness" / "serving.json").read_text())
     last = document["version_labels"]["stable"]
-    # One after the other: each started where another one had ended, the first one at version 3.
+    # In sequence: each started from the version of another one, the first one from version 3.
     steps = Counter(each["version"] for each in done)
     steps.subtract(each["before"] for each in done)
     steps.subtract([last])
@@ -431,7 +431,7 @@ def test_workers_that_never_start_end_the_service_with_their_code(models, tmp_pa
 
 @pytest.fixture
 def hanging(start, models, tmp_path):
-    """Two workers in which batches of white pictures never end, and are given up soon."""
+    """Two workers in which batches of white pictures never end, with a short hang limit."""
     (models / "brightness" / "serving.json").write_text('{"instances": 2, "batching": {"max_execution_ms": 200}}')
     shutil.rmtree(models / "words")
     (tmp_path / "sitecustomize.py").write_text(HANGING)
@@ -439,7 +439,7 @@ def hanging(start, models, tmp_path):
 
 
 def hang(client):
-    """Ask until every instance of the worker that this client is connected to hangs."""
+    """Send requests until every instance of the worker that this client is connected to hangs."""
     white = {"instances": [[[255] * 4] * 4]}
     wait_until(lambda: client.post("/v1/models/brightness:predict", json=white).status_code == 503)
 
@@ -488,7 +488,7 @@ def test_a_signal_lets_all_workers_finish(workers, sig):
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     host, port = workers.service.url.removeprefix("http://").split(":")
     connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(16)]
-    for each in connections:  # taken by a worker, as its answer shows; then half of another request
+    for each in connections:  # accepted by a worker, as its answer shows; then half of another request
         each.sendall(head + body)
         assert each.recv(4096).startswith(b"HTTP/1.1 200")
         each.sendall(head + body[:10])

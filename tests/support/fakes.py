@@ -74,7 +74,7 @@ class FaultyGpu(FakeBackend):
 
 
 class Observed:
-    """Remembers what a batcher reports."""
+    """Records the reports of a batcher."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, str]] = []

@@ -1,4 +1,4 @@
-"""The command line in its own process, as a user meets it; data sets are drawn."""
+"""The command line in its own process; data sets are synthetic."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-        # A test run in the background of a shell ignores SIGINT, and would hand that on.
+        # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         for line in process.stdout:

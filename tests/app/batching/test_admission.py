@@ -194,7 +194,7 @@ def test_rows_bytes_and_seconds_are_those_of_the_waiting_work_at_every_level(req
 
 
 def full(loop, *, rows=0, nbytes=0, **limits):
-    """A queue in which so much waits already."""
+    """A queue with this much waiting work."""
     queue = Admission(**{"max_queue_rows": 100, "max_queue_bytes": 100, **limits})
     if rows:
         work = make_work(loop, *range(rows), now=NOW, level=1, timeout_s=1e6)
@@ -250,7 +250,7 @@ def test_running_work_and_work_of_higher_priority_are_ahead_before_the_body_is_r
         with pytest.raises(DeadlineOutOfReach):
             queue.check_open(level=level, running_s=running_s, left_s=left_s)
     queue.check_open(level=2, running_s=0.0, left_s=5.6)
-    queue.check_open(left_s=1.2)  # of a request whose level is not known, only what goes before all counts
+    queue.check_open(left_s=1.2)  # the level of the request is not known: only work that precedes every level counts
 
 
 def test_several_instances_share_the_parts_of_a_request_and_the_backlog(entry):

@@ -341,6 +341,6 @@ def test_before_a_body_is_read_only_waiting_and_running_work_counts():
         batcher.check_open(level=2, left_s=0.133)
         with pytest.raises(DeadlineOutOfReach):
             batcher.check_open(level=2, left_s=0.131)
-        batcher.check_open(left_s=0.089)  # at level 1 nothing that waits goes first
+        batcher.check_open(left_s=0.089)  # no waiting work precedes level 1
 
     run(scenario)

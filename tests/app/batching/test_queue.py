@@ -11,7 +11,7 @@ NOW = 100.0
 
 
 class Entries:
-    """Makes work on a loop that never runs, and remembers its name."""
+    """Makes work on a loop that never runs, and records its name."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""A backend that does not return: which requests fail, which continue, and when it is used again."""
+"""A backend call that does not return: which requests fail, which continue, and when the backend is used again."""
 
 import asyncio
 import logging
@@ -227,7 +227,7 @@ def test_the_time_limit_comes_from_the_estimate_unless_it_is_configured():
 
 
 class FakeTimers:
-    """An event loop that only remembers its timers; a test lets them fire."""
+    """An event loop that only records its timers; a test fires them."""
 
     def __init__(self):
         self.timers = []

@@ -1,4 +1,4 @@
-"""Large photographs: reduced while they are decoded, and what that may change."""
+"""Large photographs: reduced while they are decoded, with a limit on the difference."""
 
 import functools
 
@@ -155,7 +155,7 @@ def test_the_reserved_memory_grows_with_the_declared_pixels(form):
 
 
 def trim_in_floating_point(image, fuzz=0.05):
-    """The box that ``trim`` cut before it counted in whole numbers, as versions were published with."""
+    """The box of ``trim`` in floating point, with which earlier versions were published."""
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
     distance = np.min([np.linalg.norm(pixels - corner, axis=2) for corner in corners], axis=0)

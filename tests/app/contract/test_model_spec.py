@@ -1,4 +1,4 @@
-"""model.json refuses what it cannot mean; which models may predict the next token, and what their scores are called."""
+"""Invalid model.json files are refused; which models may predict the next token, and the names of their scores."""
 
 import json
 import re

@@ -94,7 +94,7 @@ def test_no_truncation_anywhere_escapes_as_another_error(form):
             pixels = fashion(whole[:length])
         except InvalidInput:
             continue
-        assert pixels.shape == (28, 28)  # some formats carry nothing after the pixels
+        assert pixels.shape == (28, 28)  # some formats have no bytes after the pixels
 
 
 def test_no_flipped_byte_escapes_as_another_error():

@@ -1,4 +1,4 @@
-"""The file of API keys, and what a key opens."""
+"""The file of API keys, and the permissions of a key."""
 
 import json
 import os

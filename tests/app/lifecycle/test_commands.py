@@ -51,7 +51,7 @@ def directory(tmp_path):
 
 
 def halt_during_a_load(directory, policy):
-    """A canary is halted while a load is under way, during which serving.json changes; the steps that were taken."""
+    """A canary is halted during a load in which serving.json changes; returns the steps that were taken."""
 
     async def main():
         commands = HeldCommands(Repository(directory.parent))

@@ -180,6 +180,6 @@ def test_golden_samples_are_freed_once_a_version_is_loaded_or_refused(lifecycle,
             await lifecycle.load("brightness")
         assert lifecycle.registry.get("brightness").version == 2
         await until_freed(lambda: count(Golden) - before["Golden"])
-        await until_freed(lambda: count(InferenceSession) - before["InferenceSession"])  # one has gone, one has come
+        await until_freed(lambda: count(InferenceSession) - before["InferenceSession"])  # one freed, one created
 
     run(lifecycle, scenario)

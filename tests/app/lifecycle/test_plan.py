@@ -61,7 +61,7 @@ def pair(default, canary, rollout=None):
         # The loaded version keeps answering until another one can, even if its files were removed.
         (policy(), [3], served(2, default=2, refused=[3]), []),
         (policy(), [3], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
-        # While no version answers, the first that can does.
+        # While no version answers, the first one that can becomes the default version.
         (policy(every=True), [2, 1], served(2), [ServeDefault(2), Load(1)]),
         (policy(latest=2), [3, 2, 1], served(3, default=3, refused=[2]), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, default=3), [Load(1)]),

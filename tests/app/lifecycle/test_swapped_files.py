@@ -31,7 +31,7 @@ FILES = ("manifest.json", "model.json", "vocabulary.txt", "golden.npz", "model.o
 
 
 class Swapper:
-    """Opens files, and puts another one in the place of ``target`` just before or just after one of them is opened.
+    """Opens files, and replaces ``target`` by another file just before or just after one of them is opened.
 
     Args:
         target: that is replaced.
@@ -55,7 +55,7 @@ class Swapper:
 
 
 class Bench:
-    """A loader that remembers the graphs that were opened."""
+    """A loader that records the graphs that were opened."""
 
     def __init__(self, models, **options):
         self.graphs = []

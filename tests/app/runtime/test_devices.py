@@ -1,4 +1,4 @@
-"""Which devices there are, under which names, and which of them a version gets."""
+"""The devices of a machine, their names, and which of them a version gets."""
 
 import ctypes
 import logging

@@ -1,4 +1,4 @@
-"""Whatever a GPU does, every request is answered, and with the right bits."""
+"""Every request is answered correctly, with any failure of a GPU."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from app.errors import BackendFailed, DeviceFault, VersionRefused
 from app.runtime.failover import LONGEST_BACKOFF_S, Condition, FailoverBackend, is_device_fault, is_out_of_memory
 from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, make_batcher, make_work
 
-# Put together after the format strings in ONNX Runtime 1.31's libraries, not seen on a GPU.
+# Built from the format strings in ONNX Runtime 1.31's libraries, not observed on a GPU.
 OUT_OF_MEMORY = (
     "ONNX Runtime: [ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running MatMul. "
     "Failed to allocate memory for requested buffer of size 1073741824"
@@ -96,7 +96,7 @@ def test_a_batch_that_does_not_fit_into_memory_runs_in_halves_until_one_as_large
     assert guarded.gpu.batches == [[1, 2], [3, 4]]
     assert guarded.condition.degraded.endswith("buffer of size 1073741824; it gets smaller batches")
     assert guarded.condition.faults == 1
-    assert guarded.run(5, 6, 7) == [10, 12, 14]  # not tried whole before the backoff is over
+    assert guarded.run(5, 6, 7) == [10, 12, 14]  # not tried as one batch before the backoff is over
     assert guarded.gpu.batches[2:] == [[5, 6], [7]]
     assert guarded.gpu.calls == 5
     guarded.clock.now += 1.5

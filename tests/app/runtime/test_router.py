@@ -1,4 +1,4 @@
-"""Each batch goes where it is measured to be answered sooner."""
+"""Each batch runs on the device that is measured to answer it sooner."""
 
 import asyncio
 

@@ -16,7 +16,7 @@ from app.workers.totals import Totals, requests_in
 
 
 def record(counts, seed):
-    """Something of everything that is counted; times that binary fractions add up without rounding."""
+    """A sample of every kind of count, with times that add up without rounding in binary."""
     rng = np.random.default_rng(seed)
     for number in rng.integers(1, 300, 20).tolist():
         seconds = number / 1024
@@ -56,7 +56,7 @@ def test_every_count_is_part_of_the_snapshot():
     merged = VersionMetrics()
     merged.merge(over_the_wire(counts.snapshot()))
     for each in fields(VersionMetrics):
-        if each.name != "waiting":  # taken up by the histograms
+        if each.name != "waiting":  # included in the histograms
             assert _plain(getattr(merged, each.name)) == _plain(getattr(counts, each.name)), each.name
             assert _plain(getattr(merged, each.name)) != _plain(getattr(empty, each.name)), each.name
 

@@ -1,4 +1,4 @@
-"""When memory is given back: after a version was freed, when much has piled up, and not otherwise."""
+"""Memory is returned to the system after a version was freed, and when much of it is free, and not otherwise."""
 
 import asyncio
 import ctypes
@@ -16,7 +16,7 @@ from tests.support.service import ROOT
 
 
 class Node:
-    """Refers to itself."""
+    """An object in a reference cycle."""
 
     def __init__(self):
         self.itself = self
@@ -108,7 +108,7 @@ def test_pages_are_given_back_once_memory_has_grown_from_its_least():
 
     async def scenario(housekeeping):
         process.resident += TRIM_FROM_BYTES - 1
-        await asyncio.sleep(0.05)  # several looks
+        await asyncio.sleep(0.05)  # several checks
         assert process.trims == 1
         process.resident = 50
         await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from tests.support.fakes import make_work
 from tests.support.stub_worker import ENDLESS, STUB
 from tests.support.tiny_models import write_rule_model
 
-# The first batch of each process has that long.
+# Time limit of the first batch of each process.
 FIRST_S = 1.0
 
 

@@ -9,7 +9,7 @@ from tests.support.fakes import until
 
 
 class Counting(asyncio.Protocol):
-    """Counts itself while it is connected."""
+    """Counts its instances while they are connected."""
 
     def __init__(self, open_connections):
         self.open_connections = open_connections

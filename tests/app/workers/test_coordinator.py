@@ -1,4 +1,4 @@
-"""Commands in all workers: what is answered when they differ; canaries that are halted in all."""
+"""Commands in all workers: the answer if they differ; canaries that are halted in all of them."""
 
 import asyncio
 import json

@@ -11,7 +11,7 @@ def counts(requests, *, number=1, rollouts=()):
 
 
 def requests(totals):
-    """Of all workers, and of each."""
+    """The counts of all workers together, and of each."""
     document = totals.document(workers=2, serving=2)
     (_, _, version), *_ = document["metrics"]["versions"]
     return version["counts"]["requests"][0][1], document["requests"]

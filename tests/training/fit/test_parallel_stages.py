@@ -25,7 +25,7 @@ LAYERS = ("hidden", "probabilities")
 
 
 def keep_apart(network, model, inherited):
-    """Take nothing over."""
+    """Adopt no weights."""
 
 
 def average(network, model, signature, inherited):
@@ -35,7 +35,7 @@ def average(network, model, signature, inherited):
 
 
 def pair(*, beside: bool, epochs: int = 3, **changes: object) -> Recipe:
-    """Two networks that learn nothing of each other; the mean of both."""
+    """Two independent networks; the mean of both."""
     stage = Stage(
         name="first",
         build=image_recipe().build,

@@ -1,4 +1,4 @@
-"""Each setting of the dense layers is seen in the network that is built."""
+"""Each setting of the dense layers has its effect in the network."""
 
 import numpy as np
 import pytest

@@ -107,7 +107,7 @@ def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
 
 
 class Stubborn:
-    """A judge that finds a text positive only if more than a third of it is the last word of the vocabulary."""
+    """A classifier: positive only if more than a third of a text is the last word of the vocabulary."""
 
     labels = ("negative", "positive")
     wanted = range(2)

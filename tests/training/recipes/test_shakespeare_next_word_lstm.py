@@ -38,7 +38,7 @@ TINY = apply_overrides(RECIPE, SMALL)
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    """Two epochs on speeches of our own, published though the LSTM knows less than the counts."""
+    """Two epochs on our own speeches, published although the LSTM is worse than the trigram model."""
     directory = tmp_path_factory.mktemp("shakespeare")
     plan = Plan(dataset="synthetic", test=True, force=True, repository=directory / "models")
     return run(TINY, plan, directory=directory / "run", console=Console(file=io.StringIO(), width=200))

@@ -28,7 +28,7 @@ TINY = apply_overrides(
         "stages.head.fitting.batch_size=16",
         "fitting.epochs=1",
         "fitting.batch_size=16",
-        "optimizer.learning_rate=0",  # what the head stage leaves behind stays visible
+        "optimizer.learning_rate=0",  # so that the weights of the head stage stay unchanged
         "study.labelled=16",
         "study.steps=12",
     ],

@@ -14,7 +14,7 @@ LIMIT = 4 * 2**20
 
 
 def archive(**members):
-    """Stored members, as they are."""
+    """A zip archive with these members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():

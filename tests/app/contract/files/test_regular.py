@@ -1,4 +1,4 @@
-"""Files that others wrote: only regular ones are read, up to a limit, and directories are walked to an end."""
+"""Files of other programs: only regular ones are read, up to a limit, and a walk of directories always ends."""
 
 import os
 import socket

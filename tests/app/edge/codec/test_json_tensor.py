@@ -47,7 +47,7 @@ def test_any_array_gives_the_same_outcome_fast_and_slow(value, other):
     document = json.dumps({"other": other, "x": value}).encode()
     assert outcome(lambda: read(document)) == outcome(lambda: slow_tensor(value, "x"))
     alone = json.dumps({"x": value}).encode()
-    for _ in range(2):  # the second time its nesting is remembered
+    for _ in range(2):  # the second time its nesting is cached
         assert outcome(lambda: read(alone)) == outcome(lambda: slow_tensor(value, "x"))
 
 

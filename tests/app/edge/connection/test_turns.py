@@ -11,7 +11,7 @@ INFERENCE = b"POST /v1/models/m:predict HTTP/1.1\r\n"
 
 
 class Reader:
-    """A connection that notes when it reads, among all of them."""
+    """A connection that records when it reads, among all of them."""
 
     def __init__(self, turns, order, *, costs_s=0.0):
         self.turns, self.order, self.costs_s = turns, order, costs_s

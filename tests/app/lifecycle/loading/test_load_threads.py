@@ -12,7 +12,7 @@ from tests.support.fakes import until
 
 
 class Load:
-    """A load that a test ends."""
+    """A load that blocks until a test ends it."""
 
     def __init__(self):
         self.began, self.may_end = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""models.config of TensorFlow Serving, and what is wrong with it."""
+"""models.config of TensorFlow Serving, and its mistakes."""
 
 import os
 

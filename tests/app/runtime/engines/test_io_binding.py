@@ -22,7 +22,7 @@ PUBLISHED = [(name, version) for name, versions in sorted(scan(Places(MODELS)).i
 
 
 class CountedMemory(OrdinaryMemory):
-    """Remembers what it gave."""
+    """Records the buffers that it allocates."""
 
     def __init__(self) -> None:
         self.given: list[int] = []
@@ -31,7 +31,7 @@ class CountedMemory(OrdinaryMemory):
     def allocate(self, nbytes):
         self.given.append(nbytes)
         block = super().allocate(nbytes)
-        block[:] = 0xAB  # as memory is that others have used
+        block[:] = 0xAB  # like memory that was used before
         return block
 
     def close(self):
