@@ -25,7 +25,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 
 class Lifecycle(Commands):
-    """Brings the registry in line with the repository.
+    """Updates the registry from the repository.
 
     Args:
         registry: what requests see.
@@ -251,7 +251,7 @@ class Lifecycle(Commands):
             rollout.stop(reason, is_written=True)
 
     def _halt(self, rollout: Rollout, reason: str) -> None:
-        """A canary of this process has passed a limit."""
+        """Called when a canary of this process has exceeded a limit."""
         task = asyncio.create_task(self.halt(rollout.pair, reason, judged=rollout.policy))
         self._halting.add(task)
         task.add_done_callback(self._halting.discard)

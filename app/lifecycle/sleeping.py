@@ -50,7 +50,7 @@ class Sleeping:
         return self._loads.memory is not None and self._loads.memory.was_reached
 
     def begin_asleep(self, name: str, versions: Iterable[int], why: str = _WHY) -> None:
-        """Let a model of which nothing is loaded load with its next request. The caller must hold its lock."""
+        """Let a model without loaded versions load with its next request. The caller must hold its lock."""
         for version in versions:
             record = self._registry.enter(name, version)
             if not record.refused:
@@ -83,7 +83,7 @@ class Sleeping:
                 self._loads.forget_gone(name, versions)
 
     def _may_sleep(self, name: str) -> bool:
-        """Not while it is changed, nor while a canary is compared, whose figures would be lost."""
+        """False while it is changed, and while a canary is compared, whose figures would be lost."""
         return not self._locks[name].locked() and self._registry.rollout(name) is None
 
     async def _put_to_sleep(self, name: str) -> None:

@@ -24,7 +24,7 @@ from app.repository.policy import (
 )
 from app.repository.policy_file import read_policy
 
-# So many promotions can be rolled back.
+# Number of promotions that can be rolled back.
 HISTORY = 20
 
 

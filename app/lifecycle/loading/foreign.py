@@ -1,4 +1,4 @@
-"""Reads versions that other tools wrote: the contract comes from the graph, and samples are generated."""
+"""Reads versions that other tools wrote: the contract is derived from the graph, and samples are generated."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 # Signatures of one SavedModel besides the default one: each has its own queue.
 MOST_SIGNATURES = 16
-# A protocol buffer has at most that many bytes.
+# Largest size of a protocol buffer in bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
 
 

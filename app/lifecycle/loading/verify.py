@@ -1,4 +1,4 @@
-"""Gives a version of another tool golden samples: those of a file, or what it answers today."""
+"""Gives a version of another tool golden samples: those of a file, or its present answers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

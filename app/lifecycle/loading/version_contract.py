@@ -26,7 +26,7 @@ BATCH_LIMIT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class VersionContract:
-    """Everything of a version but what runs it.
+    """Everything of a version except its backends.
 
     Attributes:
         spec: model.json, or derived from the graph.
