@@ -1,4 +1,4 @@
-"""The files of a version that comes without a manifest, hashed now, once they have stopped changing.
+"""The files of a version without a manifest, hashed now, once they have stopped changing.
 
 They are read twice: a change between the two reads is a copy in progress.
 """
@@ -68,7 +68,7 @@ def _manifest(
     wait(min(SETTLED_S, max(0.0, newest + SETTLED_S - now())))
     files = {}
     for name, status in before:
-        if name.startswith(".") or "/." in name:  # a tool's own file: while it grows, a copy is in progress
+        if name.startswith(".") or "/." in name:  # a temporary file of a tool: while it grows, a copy is in progress
             continue
         with opened(directory / name, opener) as descriptor:
             sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
