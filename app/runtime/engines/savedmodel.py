@@ -93,7 +93,7 @@ class SavedModelBackend(Backend):
         self._shapes = GraphShapes.needed_for(self.spec)
 
     def follow(self, spec: ModelSpec) -> None:
-        """Run by another contract from now on, for the same tensors. No call is in progress."""
+        """Use another contract from now on, for the same tensors. No call is in progress."""
         self.spec = self._contract = spec
         self._shapes = GraphShapes.needed_for(spec)
 
@@ -240,7 +240,7 @@ class SignatureBackend(Backend):
         return self._owner.run_signature(self._signature, self._spec, self._shapes, inputs)
 
     def close(self) -> None:
-        """The process is its owner's."""
+        """Do nothing: the owner closes the process."""
 
 
 def is_installed() -> bool:
