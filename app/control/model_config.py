@@ -65,7 +65,7 @@ def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
 
 
 def platform(model: LoadedModel) -> str:
-    """The runtime of the version, in Triton's words."""
+    """The runtime of the version, as Triton names it."""
     return "tensorflow_savedmodel" if _is_savedmodel(model) else "onnxruntime_onnx"
 
 
