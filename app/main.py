@@ -24,7 +24,7 @@ from app.api.statistics import statistics_router
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
 from app.control.sites import Sites
-from app.edge.codec.decode_pool import DecodePool
+from app.edge.codec.decode_pool import THREADS, DecodePool
 from app.edge.connection.limits import Connections, HttpLimits
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
@@ -49,9 +49,6 @@ from app.wiring.lifespan import lifespan
 from app.wiring.processes import Processes, SingleProcess
 
 log = logging.getLogger("atelier.main")
-
-# Pillow and simdjson release the interpreter lock while they work; more threads would only compete with the event loop.
-DECODE_THREADS = 2
 
 
 def create_app(settings: Settings | None = None, processes: Processes | None = None) -> Atelier:
@@ -80,9 +77,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.connections = Connections(http_limits(settings))
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
-    app.decode_pool = DecodePool(
-        threads=DECODE_THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter
-    )
+    app.decode_pool = DecodePool(threads=THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter)
     app.memory = shared_memory(settings)
     app.decoding = BodyDecoding(
         limits=limits,

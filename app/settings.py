@@ -173,6 +173,11 @@ class Settings(BaseSettings):
         description="Most MiB of all loaded versions, in each worker process; beyond it, the models that were least "
         "recently used are unloaded, and their next request loads them. Default: no limit.",
     )
+    plugins: Names = Field(
+        default=(),
+        description="Backends of installed packages (entry points atelier.backends) that versions may use, separated "
+        "by commas.",
+    )
     require_verified: bool = Field(
         default=False, description="Refuse versions without golden samples, such as those of other tools."
     )

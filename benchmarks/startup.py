@@ -16,6 +16,13 @@ from pathlib import Path
 
 # The model whose graph is copied.
 COPIED = "fashion-mnist-mlp"
+# Ways to start with many models.
+WAYS = {
+    "all at the start": (),
+    "two at a time": ("--parallel-loads", "2"),
+    "on request": ("--load-models", "on-request"),
+    "limit of 300 MiB": ("--model-memory-limit-mb", "300"),
+}
 # Files younger than a second count as a copy in progress.
 AGE_S = 10
 
@@ -27,17 +34,21 @@ class Startup:
     Attributes:
         ready_s: seconds from the start of the process to the first 200 of /v2/health/ready.
         resident_mb: resident memory at that time, in 10^6 bytes.
+        estimated_mb: the sum of ``atelier_model_memory_bytes`` then.
+        loaded: versions that are loaded then.
     """
 
     ready_s: float
     resident_mb: float
+    estimated_mb: float
+    loaded: int
 
 
-def measure_startup(models: Path) -> Startup:
+def measure_startup(models: Path, *flags: str) -> Startup:
     """Start the service with ``models`` once, and stop it."""
     start = time.monotonic()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models)]
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *flags]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         try:
@@ -46,12 +57,15 @@ def measure_startup(models: Path) -> Startup:
                 time.sleep(0.005)
             ready_s = time.monotonic() - start
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            with urllib.request.urlopen(url + "/metrics") as reply:
+                metrics = reply.read().decode()
         finally:
             process.terminate()
             process.stderr.read()
     resident = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert resident is not None
-    return Startup(ready_s, int(resident[1]) * 1024 / 1e6)
+    estimates = re.findall(r"^atelier_model_memory_bytes\{.*\} (\S+)$", metrics, re.MULTILINE)
+    return Startup(ready_s, int(resident[1]) * 1024 / 1e6, sum(map(float, estimates)) / 1e6, len(estimates))
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class Batcher:
         observer: records every batch.
         clock: monotonic seconds.
         finite_output: output that must not contain NaN or infinity; None allows them.
+
+    Attributes:
+        rules: as given.
     """
 
     def __init__(  # only the loader calls it
@@ -54,7 +57,7 @@ class Batcher:
         self.instances = Instances(instances)
         self._free = self.instances.free
         self._watchdog = Watchdog(self.instances.all, partial(self._guarded, self._hung), clock)
-        self._rules = rules
+        self.rules = rules
         self._curve = curve
         self._admission = admission
         self._observer = observer
@@ -96,11 +99,6 @@ class Batcher:
         )
 
     @property
-    def rules(self) -> BatchRules:
-        """When a batch closes and where it runs."""
-        return self._rules
-
-    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the batcher: the one that runs at the first access."""
         if self._loop is None:
@@ -122,23 +120,23 @@ class Batcher:
         for work in works:
             work.cost_s = work.rows * self._row_seconds(work.length)
         running_s = None if self._free else self.instances.seconds_until_free(now)
-        self._admission.batch_s = self._rules.max_batch_size * self._row_seconds(works[0].length)
+        self._admission.batch_s = self.rules.max_batch_size * self._row_seconds(works[0].length)
         self._backlog.add(works, running_s=running_s, now=now)
         self._idle.clear()
         if self._free:
             if self._wakeup is None:
                 # Run after the requests that are already readable on other connections, so that they share the batch.
                 self._wake_soon()
-            elif self._rules.max_queue_delay_s and self._queue.rows_ready() >= self._rules.max_batch_size:
+            elif self.rules.max_queue_delay_s and self._queue.rows_ready() >= self.rules.max_batch_size:
                 self._wakeup.cancel()  # a full batch does not wait for the rest of the delay
                 self._wake_soon()
 
     def _row_seconds(self, length: int) -> float:
         """Estimated seconds per row of that length in a full batch."""
         if length:
-            return self._curve.per_row(self._rules.max_batch_size, length)
+            return self._curve.per_row(self.rules.max_batch_size, length)
         if self._fixed_row_s is None:
-            self._fixed_row_s = self._curve.per_row(self._rules.max_batch_size)
+            self._fixed_row_s = self._curve.per_row(self.rules.max_batch_size)
         return self._fixed_row_s
 
     async def drained(self) -> None:
@@ -198,11 +196,11 @@ class Batcher:
         """Run the waiting work, now or when the delay is over. Runs on the event loop while an instance is free."""
         self._wakeup = None
         waited_for = "idle"
-        if self._queue and self._rules.max_queue_delay_s:
+        if self._queue and self.rules.max_queue_delay_s:
             wait_s, waited_for = seconds_to_wait(
                 self._queue,
-                max_batch_size=self._rules.max_batch_size,
-                max_queue_delay_s=self._rules.max_queue_delay_s,
+                max_batch_size=self.rules.max_batch_size,
+                max_queue_delay_s=self.rules.max_queue_delay_s,
                 compute_s=self._curve.estimate(self._admission.rows, self._queue.oldest().length),
                 now=self._clock(),
             )
@@ -224,16 +222,16 @@ class Batcher:
         now = self._clock()
         if (times := instance.begin(batch, now=now, estimate_s=estimate_s)) is not None:
             self._admission.observe_pace(times)
-        if estimate_s < self._rules.inline_below_s:
+        if estimate_s < self.rules.inline_below_s:
             self._finish(
-                instance, batch, *run_batch(instance.backend, batch, self._rules, self._clock, self._finite_output)
+                instance, batch, *run_batch(instance.backend, batch, self.rules, self._clock, self._finite_output)
             )
             return
         instance.free_at = now + estimate_s
-        allowed_s = self._rules.seconds_allowed(estimate_s) + self._rules.grace_s
+        allowed_s = self.rules.seconds_allowed(estimate_s) + self.rules.grace_s
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
-        run = partial(run_batch, instance.backend, batch, self._rules, self._clock, self._finite_output)
+        run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
         instance.thread.run(run, ran, self.loop)
         self._free.popleft()
         if self._free and self._queue:
@@ -284,7 +282,7 @@ class Batcher:
             rows=batch.rows,
             reason=batch.reason,
             times=times,
-            padding=padding_ratio(batch.works, allowed_batch_sizes=self._rules.allowed_batch_sizes),
+            padding=padding_ratio(batch.works, allowed_batch_sizes=self.rules.allowed_batch_sizes),
         )
         instance.is_pressed = bool(self._queue) and batch.reason == "full"
         if not self._queue:

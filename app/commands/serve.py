@@ -102,6 +102,10 @@ def serve(
             min=1,
         ),
     ] = None,
+    plugins: Annotated[
+        str | None,
+        typer.Option(help="Backends of installed packages that versions may use, separated by commas [default: none]."),
+    ] = None,
     require_verified: Annotated[
         bool | None,
         typer.Option(

@@ -10,7 +10,7 @@ from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import BatchingHints, Classification
-from app.contract.tensor_spec import TensorSpec
+from app.contract.tensor_spec import MOST_DIMENSIONS, TensorSpec
 from app.errors import VersionRefused
 from app.types import Tensors
 
@@ -232,10 +232,15 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
 
 
 def _shape(kind: str, tensor: TensorFacts) -> tuple[int | None, ...]:
-    """The shape; VersionRefused if not even the number of dimensions is known."""
+    """The shape; VersionRefused if the number of its dimensions is not known, or too large."""
     if tensor.shape is None:
         raise VersionRefused(
             f"{kind} {shown(tensor.name)!r} has an unknown number of dimensions; export the model with a shape for it, "
             "in which sizes may vary"
+        )
+    if len(tensor.shape) > MOST_DIMENSIONS + 1:
+        raise VersionRefused(
+            f"{kind} {shown(tensor.name)!r} has {len(tensor.shape)} dimensions; at most {MOST_DIMENSIONS} besides the "
+            "batch are served"
         )
     return tensor.shape

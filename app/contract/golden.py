@@ -28,6 +28,9 @@ MINIMUM_ROWS = 64
 # With a maximum batch size of 1, a replay takes one backend call per row.
 MAXIMUM_ROWS = 4096
 MOST_RAW_SAMPLES = 64
+# In all tensors together: each is an object, which the interpreter makes and frees by itself.
+MOST_SAMPLE_STRINGS = 2**20
+META_LIMIT_BYTES = 2**20
 # Largest tolerance for any provider and any file: ten times the training package's tolerance for the
 # least exact provider (TensorRT), for answers of magnitude 1. It grows in proportion for larger answers.
 LARGEST_TOLERANCE = 1e-2
@@ -144,6 +147,9 @@ class Golden:
         """
         try:
             arrays = read_npz(data, limit_bytes=INFLATED_LIMIT_BYTES)
+            if (nbytes := arrays["meta"].nbytes) > META_LIMIT_BYTES:
+                raise ValueError(f"meta has {nbytes} bytes; at most {META_LIMIT_BYTES} are read")
+            check_strings(sum(arrays[name].size for name in arrays if f"strings:{name}" in arrays))
             meta = json.loads(arrays.pop("meta").tobytes())
             golden = cls(
                 inputs=_section(arrays, "input"),
@@ -173,6 +179,7 @@ class Golden:
             raise ValueError(f"it has {self.rows} rows; at most {MAXIMUM_ROWS} are replayed")
         if len(self.raw) > MOST_RAW_SAMPLES:
             raise ValueError(f"it has {len(self.raw)} raw samples; at most {MOST_RAW_SAMPLES} are sent")
+        check_strings(sum(values.size for _, values in parts if values.dtype.kind == "O"))
         for name, values in parts:
             if not values.size:
                 raise ValueError(f"{shown(name)!r} holds nothing")
@@ -197,6 +204,12 @@ class Golden:
             raise ValueError(f"the lengths of {shown(name)!r} are not whole numbers, one for each row of an input")
         if lengths.min() < 1 or lengths.max() > padded.shape[1]:
             raise ValueError(f"the lengths of {shown(name)!r} are not between 1 and {padded.shape[1]}")
+
+
+def check_strings(count: int) -> None:
+    """Refuse samples with more strings than are read, with a ValueError."""
+    if count > MOST_SAMPLE_STRINGS:
+        raise ValueError(f"it has {count} strings; at most {MOST_SAMPLE_STRINGS} are read")
 
 
 def magnitude(outputs: Mapping[str, Array]) -> float:

@@ -47,9 +47,14 @@ class Manifest(BaseModel):
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path, in the form that manifests use, leads to a file below its base directory."""
+    """Whether a path, in the form that manifests use, leads to a file below its base directory.
+
+    None with a NUL does: the system cannot open it, and Python raises a ValueError in place of an OSError.
+    """
     parts = PurePosixPath(name).parts
-    return bool(parts) and "/".join(parts) == name and ".." not in parts and not name.startswith("/")
+    return (
+        "\0" not in name and bool(parts) and "/".join(parts) == name and ".." not in parts and not name.startswith("/")
+    )
 
 
 def write_manifest(directory: Path) -> None:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from sys import getsizeof
 from typing import Any
 
@@ -61,7 +61,7 @@ def unpacked(lengths: Array, data: bytes | memoryview) -> Array:
     Raises:
         ValueError: the lengths do not add up to the length of the data.
     """
-    ends = [0, *accumulate(map(int, lengths.ravel()))]
+    ends = [0, *np.cumsum(lengths, dtype=np.int64).tolist()]
     if ends[-1] != len(data):
         raise ValueError(f"the lengths of its strings add up to {ends[-1]}, and there are {len(data)} bytes")
     return string_array([bytes(data[start:end]) for start, end in pairwise(ends)], lengths.shape)

@@ -9,11 +9,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.contract.dtypes import NAMES, DType, numpy_dtype
-from app.contract.strings import string_array
+from app.contract.extent import Extent
+from app.contract.strings import MOST_STRINGS, string_array
 from app.types import Array
 
 # Largest values that a contract may state. Each is checked before anything is allocated.
 LARGEST_INSTANCE_BYTES = 64 * 2**20
+LARGEST_SIZE = LARGEST_INSTANCE_BYTES
+# Dimensions of one instance.
+MOST_DIMENSIONS = 8
 
 
 class Frozen(BaseModel):
@@ -22,7 +26,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Size = Annotated[int, Field(ge=-1, le=LARGEST_INSTANCE_BYTES)]
+Size = Annotated[int, Field(ge=-1, le=LARGEST_SIZE)]
 
 
 class TensorSpec(Frozen):
@@ -44,20 +48,23 @@ class TensorSpec(Frozen):
 
     name: str = Field(min_length=1, max_length=256)
     dtype: DType
-    shape: tuple[Size, ...] = Field(max_length=8)
+    shape: tuple[Size, ...] = Field(max_length=MOST_DIMENSIONS)
     minimum: float | None = None
     maximum: float | None = None
     finite: bool = True
     utf8: bool = Field(default=False, exclude=True)
     batched: bool = Field(default=True, exclude=True)
-    graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=8, exclude=True)
+    graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=MOST_DIMENSIONS, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
         if 0 in self.shape:
             raise ValueError(f"{self.name!r} has shape {self.shape}; a size is at least 1, or -1")
-        if (nbytes := self.fixed_bytes) > LARGEST_INSTANCE_BYTES:
-            raise ValueError(f"one instance of {self.name!r} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+        fixed = self.extent(1)
+        if fixed.nbytes > LARGEST_INSTANCE_BYTES:
+            raise ValueError(f"one instance of {self.name!r} has {fixed.in_words}; at most {LARGEST_INSTANCE_BYTES}")
+        if fixed.strings > MOST_STRINGS:
+            raise ValueError(f"one instance of {self.name!r} has {fixed.strings} strings; at most {MOST_STRINGS}")
         if self.is_string and self.has_range:
             raise ValueError(f"{self.name!r} holds strings, which have no minimum or maximum")
         return self
@@ -67,10 +74,9 @@ class TensorSpec(Frozen):
         """Dimensions of the tensor in the graph, with the batch if there is one."""
         return len(self.shape if self.graph_shape is None else self.graph_shape) + self.batched
 
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes of one instance in which every variable size is 1; of strings, those of the references to them."""
-        return self.numpy_dtype.itemsize * prod(abs(size) for size in self.shape)
+    def extent(self, size: int) -> Extent:
+        """What one instance holds in which every variable size is ``size``; strings are empty."""
+        return Extent.of(self.numpy_dtype, prod(size if each == -1 else each for each in self.shape))
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:

@@ -12,7 +12,7 @@ from stat import S_ISLNK, S_ISREG
 from pydantic import ValidationError
 
 from app.contract.files.private import hash_of
-from app.contract.files.regular import Opener, open_regular, opened, shown
+from app.contract.files.regular import Opener, open_regular, opened, shown, told
 from app.contract.files.tree import Entry, walk
 from app.contract.manifest import VERSION_LIMIT_BYTES, FileEntry, Manifest
 from app.errors import VersionRefused
@@ -37,8 +37,8 @@ def list_files(
         wait: sleeps.
 
     Raises:
-        VersionRefused: the files change during the read, are too many or too large, or are not regular files.
-        OSError: they cannot be read.
+        VersionRefused: the files change meanwhile, are too many or too large, are not regular files, or cannot be read.
+        OSError: they cannot be listed.
     """
     return _manifest(directory, lambda: _files(directory), opener, now, wait)
 
@@ -70,7 +70,7 @@ def _manifest(
     for name, status in before:
         if name.startswith(".") or "/." in name:  # a temporary file of a tool: while it grows, a copy is in progress
             continue
-        with opened(directory / name, opener) as descriptor:
+        with told(directory / name), opened(directory / name, opener) as descriptor:
             sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
         files[name] = FileEntry(size=status.st_size, sha256=sha256)
     if _marks(look()) != _marks(before):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.contract.files.private import check_hash, check_size, copy_verified, private_directory
-from app.contract.files.regular import Opener, chunks, open_regular, opened, shown
+from app.contract.files.regular import Opener, chunks, open_regular, opened, shown, told
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import Manifest, check_listing, is_inside, read_manifest, verify_file
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
@@ -78,7 +78,7 @@ class VersionFiles:
         self._saved_model_at = saved_model_at
         self._unchecked = set(self._manifest.files)
         if not others:
-            with _told(directory):
+            with told(directory):
                 check_listing(directory, self._manifest)
 
     @property
@@ -104,7 +104,7 @@ class VersionFiles:
             raise VersionRefused(f"{self.directory}: {shown(name)} is not in the manifest")
         if entry.size > limit_bytes:
             raise VersionRefused(f"{path} has {entry.size} bytes; at most {limit_bytes} bytes are read")
-        with _told(path), opened(path, self._opener) as descriptor:
+        with told(path), opened(path, self._opener) as descriptor:
             check_size(path, os.fstat(descriptor).st_size, entry.size)
             data = b"".join(chunks(descriptor, entry.size))
         check_hash(path, hashlib.sha256(data).hexdigest(), entry.sha256)
@@ -119,7 +119,7 @@ class VersionFiles:
         """
         if not is_inside(name):
             raise VersionRefused(f"{self.directory}: {shown(name)!r} is not the path of a file inside the version")
-        with _told(self.directory):
+        with told(self.directory):
             if not (self.directory / name).resolve(strict=True).is_relative_to(self.directory.resolve(strict=True)):
                 raise VersionRefused(f"{self.directory}: {shown(name)} is a link that leads out of the version")
         return self.read(name, limit_bytes)
@@ -167,6 +167,17 @@ class VersionFiles:
         with self._copies(name for name in self._manifest.files if self._is_of_saved_model(name)) as copies:
             yield copies / self._saved_model_at
 
+    @property
+    def all_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self._manifest.files.values())
+
+    @contextmanager
+    def everything(self) -> Iterator[Path]:
+        """A private directory with all files."""
+        with self._copies(self._manifest.files) as copies:
+            yield copies
+
     def check_rest(self) -> None:
         """Check the files that were not read yet.
 
@@ -174,7 +185,7 @@ class VersionFiles:
             VersionRefused: names the first file that differs from the manifest.
         """
         for name in sorted(self._unchecked):
-            with _told(self.directory):
+            with told(self.directory):
                 verify_file(self.directory / name, self._manifest.files[name], self._opener)
             self._unchecked.discard(name)
 
@@ -182,7 +193,7 @@ class VersionFiles:
     def _copies(self, names: Iterable[str]) -> Iterator[Path]:
         """A private directory with verified copies of these files."""
         with ExitStack() as stack:
-            with _told(self.directory):
+            with told(self.directory):
                 place = stack.enter_context(private_directory(self._place))
                 for name in names:
                     self._copy(name, place)
@@ -201,12 +212,3 @@ class VersionFiles:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy_verified(self.directory / name, target, size=entry.size, sha256=entry.sha256, opener=self._opener)
         self._unchecked.discard(name)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Convert errors of the disk to a refusal."""
-    try:
-        yield
-    except OSError as error:
-        raise VersionRefused(f"{path}: {error}") from error

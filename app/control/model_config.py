@@ -20,9 +20,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
     rules = model.batcher.rules
     return {
         "name": model.name,
-        "platform": platform(model),
-        "backend": "tensorflow" if _is_savedmodel(model) else "onnxruntime",
-        "default_model_filename": SAVED_MODEL_FILE if _is_savedmodel(model) else ONNX_FILE,
+        **_runtime(model),
         "max_batch_size": 0 if not model.spec.batched else rules.max_batch_size,
         "input": [{**_tensor(tensor), "format": "FORMAT_NONE"} for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
@@ -65,12 +63,19 @@ def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
 
 
 def platform(model: LoadedModel) -> str:
-    """The runtime of the version, as Triton names it."""
-    return "tensorflow_savedmodel" if _is_savedmodel(model) else "onnxruntime_onnx"
+    """The runtime of the version, in Triton's words; empty for a backend of an installed package."""
+    return _runtime(model)["platform"]
 
 
-def _is_savedmodel(model: LoadedModel) -> bool:
-    return model.provider == TENSORFLOW
+def _runtime(model: LoadedModel) -> dict[str, str]:
+    """What runs the version, in Triton's words."""
+    if model.provider == TENSORFLOW:
+        found = ("tensorflow_savedmodel", "tensorflow", SAVED_MODEL_FILE)
+    elif model.provider.endswith("ExecutionProvider"):
+        found = ("onnxruntime_onnx", "onnxruntime", ONNX_FILE)
+    else:
+        found = ("", model.provider, "")
+    return dict(zip(("platform", "backend", "default_model_filename"), found, strict=True))
 
 
 def _instance_groups(model: LoadedModel) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 
-# The name of the one signature that a model has.
+# The name of the default signature.
 SIGNATURE = "serving_default"
 _STATES = {
     State.LOADING: "LOADING",
@@ -37,16 +37,20 @@ async def model_metadata(registry: Registry, name: str, version: int | None) -> 
         ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.awake``.
     """
     model = await registry.awake(name, version)
-    signatures = {SIGNATURE: model, **model.signatures}
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
         "metadata": {
-            "signature_def": {"signature_def": {key: signature_def(each, key) for key, each in signatures.items()}}
+            "signature_def": {"signature_def": signature_defs(model)},
         },
     }
 
 
-def signature_def(model: LoadedModel, name: str = SIGNATURE) -> dict[str, Any]:
+def signature_defs(model: LoadedModel) -> dict[str, dict[str, Any]]:
+    """All signatures of a version by their names, the default one first."""
+    return {name: _signature_def(each, name) for name, each in {SIGNATURE: model, **model.signatures}.items()}
+
+
+def _signature_def(model: LoadedModel, name: str) -> dict[str, Any]:
     """A signature: inputs and outputs with the batch, -1 is a size that varies."""
     return {
         "inputs": {tensor.name: _tensor(tensor, f"{name}_{tensor.name}") for tensor in model.spec.inputs},

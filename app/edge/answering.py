@@ -108,8 +108,9 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             if self._registry.asleep.names:
                 await self._registry.asleep.wake(call.route.name)
             model = self._find(call)
+            checked = None
             if not call.is_whole:  # a version that is unloaded does not wait for a slow client
-                self._check_unread(call, model)
+                checked = self._check_unread(call, model)
                 await self.read(call)
                 if self._registry.asleep.names:
                     await self._registry.asleep.wake(call.route.name)
@@ -117,7 +118,8 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             if call.rollout is not None and call.rollout.splits:
                 call.model = model = call.rollout.choose(self.rollout_key(call, call.rollout.sticky_header))
             with model.leases:
-                self._check_open(call, model)
+                if checked is None or checked != _marks_of(model):
+                    self._check_open(call, model)
                 call.code = 200
                 reply = await self.reply(call, model)
         except ServingError as error:
@@ -175,10 +177,16 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             call.rollout = self._registry.rollout(route.name)
         return model
 
-    def _check_unread(self, call: AnyCall, model: LoadedModel) -> None:
-        """Refuse a request that cannot be admitted, unless its content may send it to the canary."""
-        if call.rollout is None or not call.rollout.splits:
-            self._check_open(call, model)
+    def _check_unread(self, call: AnyCall, model: LoadedModel) -> tuple[object, ...] | None:
+        """Refuse a request that cannot be admitted, unless its content may send it to the canary.
+
+        Returns:
+            What the decision depends on, to be compared when the request is read; None if there was no decision.
+        """
+        if call.rollout is not None and call.rollout.splits:
+            return None
+        self._check_open(call, model)
+        return _marks_of(model)
 
     def _check_open(self, call: AnyCall, model: LoadedModel) -> None:
         """Refuse a request that cannot be admitted, before it is decoded."""
@@ -211,3 +219,16 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             bytes=None if reply is None else self.size(reply),
             ms=round(1e3 * seconds, 3),
         )
+
+
+def _marks_of(model: LoadedModel) -> tuple[object, ...]:
+    """The version, and what changes whenever its queue does."""
+    admission = model.admission
+    return (
+        model,
+        admission.rows,
+        admission.decoding,
+        admission.turnover,
+        admission.instances,
+        admission.draining,
+    )

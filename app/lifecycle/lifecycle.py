@@ -19,7 +19,7 @@ from app.repository.missing import no_version
 from app.repository.policy import STABLE, CanaryPair, ServingPolicy
 from app.repository.repository import Repository
 from app.rollout.canary import Rollout
-from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
+from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 
 log = logging.getLogger("atelier.lifecycle")
 

@@ -1,5 +1,7 @@
 """The layouts of a version directory: Atelier's own, and graphs that other tools wrote.
 
+A directory with backend.json is run by a backend of an installed package.
+
 Sources: TensorFlow Serving (NAME/N/saved_model.pb), Triton (NAME/config.pbtxt, N/model.onnx, N/model.savedmodel/).
 """
 
@@ -12,6 +14,7 @@ from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import MANIFEST_FILE
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
+from app.repository.backend_file import BACKEND_FILE, read_backend_file
 from app.repository.triton.model import model_filename, states_other_versions
 
 TRITON_SAVED_MODEL = "model.savedmodel"
@@ -34,11 +37,13 @@ class ForeignFiles:
         graph: an ONNX graph; None without one.
         saved_model: the directory with saved_model.pb, "" for the version itself; None without one.
         is_named: whether the settings of another server name it.
+        plugin: the backend of an installed package that runs it; None without backend.json.
     """
 
     graph: str | None
     saved_model: str | None
     is_named: bool = False
+    plugin: str | None = None
 
     @property
     def in_words(self) -> str:
@@ -57,18 +62,20 @@ def layout_of(directory: Path) -> Layout | None:
     if any((directory / name).exists() for name in _ONLY_OURS):
         return None
     found = _by_their_names(directory)
-    if found.graph is not None or found.saved_model is not None:
+    if found.graph is not None or found.saved_model is not None or (directory / BACKEND_FILE).exists():
         return Layout.FOREIGN
     return Layout.FOREIGN if states_other_versions(directory.parent) and _has_content(directory) else None
 
 
 def foreign_files(directory: Path) -> ForeignFiles:
-    """Files from which a version without a manifest can run; at least one of both.
+    """What a version without a manifest can be run from; at least one of all.
 
     Raises:
-        VersionRefused: config.pbtxt cannot be read or followed, or names what is not in the version; or there is
-            nothing to run.
+        VersionRefused: backend.json or config.pbtxt cannot be read or followed, or names what is not in the version; or
+            there is nothing to run.
     """
+    if (directory / BACKEND_FILE).exists():
+        return ForeignFiles(None, None, plugin=read_backend_file(directory))
     if named := model_filename(directory.parent):
         found = ForeignFiles(
             named if (directory / named).is_file() else None,

@@ -15,6 +15,8 @@ POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
 STABLE, CANARY = "stable", "canary"
 BackendName = Literal["onnx", "savedmodel"]
+# What runs a version: one of those, or a backend of an installed package, which backend.json names.
+RunBy = BackendName | Literal["plugin"]
 
 # The largest values in a file.
 MOST_VERSIONS = 1000

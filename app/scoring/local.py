@@ -62,7 +62,7 @@ class LocalScorer:
     @cached_property
     def chunk_rows(self) -> int:
         """Rows that fit a chunk: its inputs, its answers and the queue."""
-        inputs = sum(tensor.fixed_bytes for tensor in self._model.spec.inputs)
+        inputs = sum(tensor.extent(1).nbytes for tensor in self._model.spec.inputs)
         policy = self._model.batching
         possible = min(CHUNK_BYTES, policy.max_queue_bytes) // max(1, inputs)
         return max(1, min(ROWS, policy.max_queue_rows, possible, MOST_ANSWER_BYTES // max(1, self._model.answer_bytes)))

@@ -92,6 +92,7 @@ def build_loader(settings: Settings, metrics: Metrics, places: Places, placer: P
         clock=time.perf_counter,
         private_dir=private_dir,
         require_verified=settings.require_verified,
+        plugins=settings.plugins,
         find_samples=stored(VerifiedSamples(settings.state_dir)),
         device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),

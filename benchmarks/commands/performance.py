@@ -13,10 +13,13 @@ from rich.table import Table
 from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.results import RESULTS, spread, write_result
-from benchmarks.startup import COPIED, bare_copies, measure_startup
+from benchmarks.startup import COPIED, WAYS, Startup, bare_copies, measure_startup
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Comparison
+
+
+_BARE_FIGURES = ("ready_s", "loaded", "resident_mb", "estimated_mb")
 
 
 def startup(
@@ -28,12 +31,10 @@ def startup(
 ) -> None:
     """Seconds until ready and resident memory with all models loaded; median over several starts."""
     if bare:
-        with bare_copies(models, bare) as place:
-            starts = [measure_startup(place) for _ in range(repeats)]
-        names = [f"{bare} copies of the graph of {COPIED}"]
-    else:
-        starts = [measure_startup(models) for _ in range(repeats)]
-        names = sorted(path.name for path in models.iterdir() if path.is_dir())
+        _startup_bare(models, repeats, bare)
+        return
+    starts = [measure_startup(models) for _ in range(repeats)]
+    names = sorted(path.name for path in models.iterdir() if path.is_dir())
     summary = {
         "ready_s": spread([start.ready_s for start in starts]),
         "resident_mb": spread([start.resident_mb for start in starts]),
@@ -42,10 +43,23 @@ def startup(
     for name, values in summary.items():
         table.add_row(name, *(f"{value:.2f}" for value in values.values()))
     Console().print(table)
-    write_result(
-        "startup-bare" if bare else "startup",
-        {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]},
-    )
+    write_result("startup", {"models": names, "summary": summary, "starts": [asdict(start) for start in starts]})
+
+
+def _startup_bare(models: Path, repeats: int, count: int) -> None:
+    """Every way to start with many models, interleaved."""
+    ways: dict[str, list[Startup]] = {way: [] for way in WAYS}
+    with bare_copies(models, count) as place:
+        for _ in range(repeats):
+            for way, flags in WAYS.items():
+                ways[way].append(measure_startup(place, *flags))
+    table = Table("way", "ready, s", "loaded", "resident, MB", "estimate, MB", title=f"{count} copies of {COPIED}")
+    for way, starts in ways.items():
+        figures = [spread([getattr(start, name) for start in starts])["median"] for name in _BARE_FIGURES]
+        table.add_row(way, f"{figures[0]:.2f}", *(f"{figure:.0f}" for figure in figures[1:]))
+    Console().print(table)
+    found = {way: [asdict(start) for start in starts] for way, starts in ways.items()}
+    write_result("startup-bare", {"copies": count, "of": COPIED, "ways": found})
 
 
 def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:

@@ -1,6 +1,7 @@
 """A directory with only model.onnx in it serves, and is reported as not verified."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -191,6 +192,8 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
     ("inputs", "error"),
     [
         ([("x", TensorProto.FLOAT, ["batch", 2**30])], "the graph does not make a contract"),
+        ([("x", TensorProto.STRING, ["batch", 2**19])], "one instance of 'x' has 524288 strings; at most 262144"),
+        ([("x", TensorProto.FLOAT, ["batch", *[1] * 1000])], "'x' has 1001 dimensions; at most 8 besides the batch"),
         ([("x", TensorProto.BFLOAT16, ["batch"])], "input 'x' is a tensor(bfloat16); tensors of bool, uint8"),
     ],
 )
@@ -260,3 +263,43 @@ def test_promotion_and_rollback_work_as_for_any_version(source, models, start):
 
 def infer(rows):
     return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 1], "data": rows}]}
+
+
+def peak_mb(service):
+    with open(f"/proc/{service.process.pid}/status") as status:
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read())[1]) / 1024
+
+
+LARGE = {
+    "eight inputs of 64 MiB": (
+        [(f"x{at}", TensorProto.INT8, ["rows", 2**26]) for at in range(8)],
+        "each request runs as a whole: no input can be generated: an instance has 536870912 bytes",
+    ),
+    "five inputs of 4 MiB": (
+        [(f"x{at}", TensorProto.INT8, ["rows", 2**22]) for at in range(5)],
+        "its batches agree with single instances",
+    ),
+    "eight dimensions that vary": (
+        [("x", TensorProto.FLOAT, ["rows", *[f"size{at}" for at in range(8)]])],
+        "its batches agree with single instances",
+    ),
+    "many strings": (
+        [("x", TensorProto.STRING, ["rows", 2**16])],
+        "its batches agree with single instances",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_generated_inputs_take_a_bounded_amount_of_memory(source, models, start, kind):
+    """Eight rows of each input, drawn as 8-byte numbers, took 5 GB."""
+    inputs, why = LARGE[kind]
+    bare(models, write_rule_model(source))
+    rest = peak_mb(start(models))
+    nodes = [helper.make_node("Identity", [name], [f"y{at}"]) for at, (name, _, _) in enumerate(inputs)]
+    outputs = [(f"y{at}", *each[1:]) for at, each in enumerate(inputs)]
+    write_graph(models, "large", nodes, inputs, outputs)
+    service = start(models)
+    assert reason(service, "large")[0] == "READY"
+    assert why in reason(service, "large")[1]
+    assert peak_mb(service) - rest < 600

@@ -12,6 +12,7 @@ import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
 from app.contract.strings import length_prefixed
+from app.edge.grpc.tfs import serving_pb2 as tfs_pb
 from tests.support.bare_models import write_graph
 from tests.support.commands import run
 from tests.support.grpc_service import GrpcService
@@ -19,6 +20,7 @@ from tests.support.images import png
 from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 from tests.support.service import running
+from tests.support.tfs import TfsClient, model_spec, predict_request, refusal
 
 # TensorFlow takes some seconds to start, and each SavedModel has a separate process.
 PATIENCE_S = 300
@@ -356,6 +358,37 @@ def test_a_request_chooses_a_signature(service):
     assert ask(service, instances=["a", "bc"], signature_name="count") == {"predictions": [1, 2]}
     assert ask(service, inputs={"text": ["abc"]}, signature_name="count") == {"outputs": [3]}
     assert ask(service, inputs=[[1, 2], [3, 5]], signature_name="centre") == {"outputs": [[-1, -1.5], [1, 1.5]]}
+
+
+@pytest.fixture(scope="module")
+def tfs(service):
+    client = TfsClient(service.grpc_port)
+    yield client
+    client.close()
+
+
+def test_a_grpc_request_chooses_a_signature(tfs):
+    def predict(signature, inputs, *outputs):
+        reply = tfs.Predict(predict_request(inputs, "several", signature=signature, outputs=outputs))
+        [found] = reply.outputs.values()
+        return reply.model_spec.signature_name, list(found.float_val or found.int_val or found.int64_val)
+
+    values = {"x": np.array([[1], [2]], np.float32)}
+    assert predict("", values) == ("serving_default", [2, 4])
+    assert predict("serving_default", values) == ("serving_default", [2, 4])
+    assert predict("count", {"text": np.array([b"a", b"bc"], object)}) == ("count", [1, 2])
+
+
+def test_an_unknown_signature_of_a_grpc_request_is_refused(tfs):
+    request = predict_request({"x": np.array([[1]], np.float32)}, "several", signature="other")
+    assert refusal(tfs.Predict, request) == ("INVALID_ARGUMENT", 'Serving signature key "other" not found.')
+
+
+def test_grpc_metadata_has_all_signatures(tfs, service):
+    request = tfs_pb.GetModelMetadataRequest(model_spec=model_spec("several"), metadata_field=["signature_def"])
+    found = tfs_pb.SignatureDefMap.FromString(tfs.GetModelMetadata(request).metadata["signature_def"].value)
+    assert sorted(found.signature_def) == ["centre", "count", "serving_default"]
+    assert found.signature_def["count"].inputs["text"].dtype == tfs_pb.DT_STRING
 
 
 def test_an_unknown_signature_is_refused_with_those_that_there_are(service):

@@ -202,6 +202,22 @@ MISTAKES = {
         'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }',
         "input 'x' is stated with dims [4]; in the graph its shape is [-1, 3], with the batch",
     ),
+    "many dims": (
+        f'input {{ name: "x" data_type: TYPE_FP32 dims: {[2**63 - 1] * 1000} reshape: {{ shape: [ 3 ] }} }}',
+        "dims of 'x' has 1000 dimensions; at most 8 are served",
+    ),
+    "a type without a name": (
+        'input { name: "x" data_type: 999 dims: [ 3 ] }',
+        "input.data_type is 999; one of TYPE_INVALID, TYPE_BOOL",
+    ),
+    "labels with a NUL in their name": (
+        r'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "a\000b" }',
+        "is not next to config.pbtxt",
+    ),
+    "a name of a file that is too long": (
+        f'default_model_filename: "{"a" * 300}"',
+        "File name too long",
+    ),
     "no labels": (
         'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "none.txt" }',
         "none.txt: No such file or directory",
@@ -367,8 +383,27 @@ BAD_WARMUPS = {
     "another name": (warmup(X_RANDOM.replace('"x"', '"z"')), "model_warmup has the inputs ['z'], and the model ['x']"),
     "another type": (warmup(X_ZERO.replace("INT64", "FP32")), "model_warmup has float32 of shape (2,) for 'x'"),
     "other dims": (warmup(X_ZERO.replace("dims: 2", "dims: 3")), "model_warmup has int64 of shape (3,) for 'x'"),
+    "more dims than NumPy has": (
+        warmup(X_ZERO.replace("dims: 2", f"dims: {[1] * 100}")),
+        "dims of 'x' in model_warmup 'first' has 100 dimensions; at most 8 are served",
+    ),
+    "a type without a name": (warmup(X_ZERO.replace("TYPE_INT64", "77")), "model_warmup.inputs.data_type is 77"),
+    "a file with a NUL in its name": (warmup(X_FILE.replace("rows", r"ro\000ws")), "; name a file in warmup/"),
     "no size": (warmup(X_ZERO.replace("dims: 2", "dims: -1")), "input 'x' has dims [-1]; each is at least 1"),
-    "too large": (warmup(X_ZERO.replace("dims: 2", "dims: 99999999")), "input 'x' has 799999992 bytes; at most"),
+    "too large": (warmup(X_ZERO.replace("dims: 2", "dims: 60000000")), "480000000 bytes; at most 67108864"),
+    "too large together": (
+        "model_warmup { "
+        + "".join(
+            f'inputs {{ key: "x{at}" value {{ data_type: TYPE_INT8 dims: 67108864 random_data: true }} }} '
+            for at in range(8)
+        )
+        + "}",
+        "model_warmup '' has 536870912 bytes; samples have at most 67108864 bytes",
+    ),
+    "too many strings": (
+        warmup(X_RANDOM.replace("INT64 dims: 2", "STRING dims: 1000000")),
+        "1000000 strings; samples have at most 67108864 bytes and 262144 strings",
+    ),
     "nothing stated": (
         warmup(X_ZERO.replace("zero_data: true", "")),
         "state zero_data, random_data or input_data_file",

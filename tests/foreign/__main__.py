@@ -1,7 +1,8 @@
 """Serves real graphs of other projects: ``python -m tests.foreign FILES PYTHON``; ``make foreign-models`` calls it.
 
-Each graph is alone in its directory. Its answers must be those of ONNX Runtime to the same batch, bit by bit. Prints
-a table, and ends with 1 if a graph does not serve or an answer differs.
+Each graph is alone in its directory. Its answers must be those of ONNX Runtime to the same batch, bit by bit. The
+example of docs/how-to/write-a-backend.md serves a pipeline of scikit-learn; its answers must be those of the pipeline.
+Prints a table, and ends with 1 if a model does not serve or an answer differs.
 """
 
 import shutil
@@ -17,6 +18,7 @@ import onnxruntime
 import tritonclient.http as triton
 
 from tests.foreign.graphs import GRAPHS, Real
+from tests.support.plugins import code_of, install
 from tests.support.service import Service
 
 SEEDS = range(5)
@@ -34,8 +36,11 @@ def main(files: Path, python: Path) -> int:
         for name, path in found.items():
             (models / name / "1").mkdir(parents=True)
             shutil.copy(path, models / name / "1" / "model.onnx")
-        versions = _versions(files) | _versions(*python.parent.parent.glob("lib/python3*/site-packages"))
-        service = Service(models)
+        [packages] = python.parent.parent.glob("lib/python3*/site-packages")
+        versions = _versions(files) | _versions(packages)
+        _write_pipeline(models, made)
+        site = _install_plugin(Path(place), packages)
+        service = Service(models, "--plugins", "pipeline", environment={"PYTHONPATH": str(site)})
         try:
             failed = 0
             print("| package | file | how it serves | answers |\n|---|---|---|---|")  # noqa: T201
@@ -44,9 +49,57 @@ def main(files: Path, python: Path) -> int:
                 failed += answers != "equal"
                 package = f"{each.package} {versions[each.package]}"
                 print(f"| {package} | {each.path} | {state} | {answers} |", flush=True)  # noqa: T201
+            answers = _pipeline_answers(service, made)
+            failed += answers != "equal"
+            print(f"| scikit-learn {versions['scikit-learn']} | pipeline.joblib | --plugins | {answers} |")  # noqa: T201
         finally:
             code = service.stop()
     return int(failed > 0 or code != 0)
+
+
+def _write_pipeline(models: Path, made: Path) -> None:
+    """A version that the example of the document runs."""
+    version = models / "pipeline" / "1"
+    version.mkdir(parents=True)
+    shutil.copy(made / "pipeline.joblib", version)
+    (version / "backend.json").write_text('{"backend": "pipeline"}')
+
+
+def _install_plugin(place: Path, packages: Path) -> Path:
+    """A directory with the example and scikit-learn, but with the NumPy of the service."""
+    site = place / "site"
+    site.mkdir()
+    for name in (
+        "sklearn",
+        "scikit_learn.libs",
+        "scipy",
+        "scipy.libs",
+        "joblib",
+        "cloudpickle",
+        "threadpoolctl.py",
+        "narwhals",
+    ):
+        if (packages / name).exists():
+            (site / name).symlink_to(packages / name)
+    install(site, pipeline=("pipeline", "Pipeline", code_of("pipeline")))
+    return site
+
+
+def _pipeline_answers(service: Service, made: Path) -> str:
+    """Whether the answers of the pipeline are those that it gave where it was fitted."""
+    with np.load(made / "pipeline.npz") as known:
+        features, probabilities = known["features"], known["probabilities"]
+    tensor = triton.InferInput("features", features.shape, "FP64")
+    tensor.set_data_from_numpy(features)
+    answer = triton.InferenceServerClient(service.url.removeprefix("http://")).infer("pipeline", [tensor])
+    found = answer.as_numpy("probabilities")
+    if not np.array_equal(answer.as_numpy("class"), probabilities.argmax(axis=1)):
+        return "classes differ"
+    return (
+        "equal"
+        if _same_bits(found, probabilities)
+        else f"probabilities differ by {np.abs(found - probabilities).max()}"
+    )
 
 
 def _tried(service: Service, graph: Real, path: Path) -> tuple[str, str]:

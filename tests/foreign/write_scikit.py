@@ -1,11 +1,13 @@
-"""Writes two pipelines of scikit-learn as ONNX: ``python write_scikit.py DIRECTORY``, where skl2onnx is installed.
+"""Writes two models of scikit-learn as ONNX: ``python write_scikit.py DIRECTORY``, where skl2onnx is installed.
 
-Both have an INT64 label and float32 probabilities as outputs.
+Both have an INT64 label and float32 probabilities as outputs. The first is also saved as it is, with inputs and what it
+answers to them.
 """
 
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 from skl2onnx import to_onnx
 from sklearn.ensemble import RandomForestClassifier
@@ -24,6 +26,10 @@ def main(directory: Path) -> None:
         ("scikit-trees", RandomForestClassifier(20, random_state=0)),
     ):
         model.fit(features, labels)
+        if name == "scikit-classes":
+            rows = features[:50].astype(np.float64)
+            joblib.dump(model, directory / "pipeline.joblib")
+            np.savez(directory / "pipeline.npz", features=rows, probabilities=model.predict_proba(rows))
         graph = to_onnx(model, initial_types=None, X=features[:1], options={"zipmap": False})
         graph.graph.input[0].name, before = "features", graph.graph.input[0].name
         for node in graph.graph.node:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.runtime.engines.savedmodel_worker import serve
+from app.runtime.engines.worker_loop import serve
 
 STUB = (sys.executable, "-m", "tests.support.stub_worker")
 

@@ -48,6 +48,15 @@ def opened(path: Path, opener: Opener = open_regular) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Convert errors of the disk to a refusal that names a path."""
+    try:
+        yield
+    except OSError as error:
+        raise VersionRefused(f"{shown(path)}: {error}") from error
+
+
 def read_file(path: Path, limit_bytes: int, *, opener: Opener = open_regular) -> bytes:
     """The content of a regular file.
 

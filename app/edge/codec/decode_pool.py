@@ -22,6 +22,9 @@ log = logging.getLogger("atelier.edge")
 
 T = TypeVar("T")
 
+# Pillow and simdjson release the interpreter lock while they work; more threads would only compete with the event loop.
+THREADS = 2
+
 # While the oldest job has waited for longer than this, no other job is accepted.
 MOST_WAIT_S = 1.0
 # Interval at which a thread that waits for memory checks whether the client still waits for the result.

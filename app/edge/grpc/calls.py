@@ -129,10 +129,11 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
             is_small: whether that costs less than a thread hop.
         """
         request = parse() if is_small else await self._decoding.aside(parse, model, began=call.began)
-        request.options = until_deadline(call, request.options, model)
-        inputs = await self._decoding.tensors(request.inputs, model, request.options, began=call.began)
+        answering = request.model or model
+        request.options = until_deadline(call, request.options, answering)
+        inputs = await self._decoding.tensors(request.inputs, answering, request.options, began=call.began)
         call.timings.decode = self._clock() - call.began
-        return await self.predicted(call, request, inputs, model)
+        return await self.predicted(call, request, inputs, answering)
 
 
 def until_deadline(call: GrpcCall, options: RequestOptions, model: LoadedModel) -> RequestOptions:

@@ -18,7 +18,7 @@ from app.lifecycle.loading.version_contract import VersionContract, largest_batc
 from app.loaded import LoadedModel
 from app.repository.policy import ServingPolicy
 from app.runtime.backend import Backend
-from app.runtime.engines.savedmodel import SavedModelBackend
+from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.router import slowest
 from app.runtime.warmup import LatencyCurve
 from app.types import Clock
@@ -137,7 +137,7 @@ class Assembly:
                 views = [
                     Placed.of(gate.verify(each.backend.sibling(signature, contract.spec), CPU), each.placement)
                     for each in opened
-                    if isinstance(each.backend, SavedModelBackend)
+                    if isinstance(each.backend, ProcessBackend)
                 ]
                 found[signature] = self.loaded(contract, views)
             except (VersionRefused, BackendFailed) as error:

@@ -2,14 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from app.contract.derive import GraphFacts, Stated, derive, without_batch
-from app.contract.files.regular import Opener, shown
+from app.contract.files.regular import Opener, shown, told
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
@@ -18,13 +19,14 @@ from app.lifecycle.loading.backend_choice import foreign_backend
 from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
 from app.lifecycle.loading.unverified import ROWS, examine
 from app.lifecycle.loading.version_contract import VersionContract
+from app.repository.backend_file import BACKEND_FILE
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
-from app.repository.policy import BackendName
+from app.repository.policy import BackendName, RunBy
 from app.repository.triton.model import signature
 from app.runtime.backend import Backend, take_rows
-from app.runtime.engines.savedmodel import SIGNATURE, SavedModelBackend
-from app.runtime.engines.savedmodel_process import HOW_TO_INSTALL
+from app.runtime.engines.process_backend import SIGNATURE, ProcessBackend
+from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.lifecycle")
@@ -45,13 +47,15 @@ class VersionOnDisk:
         backend: what runs it.
         others: contracts of the other signatures of a SavedModel.
         running: a backend that was opened to read it, for the first instance; None if it is taken, or there is none.
+        again: opens another one (contract, threads); None for a graph.
     """
 
     files: VersionFiles
     contract: VersionContract
-    backend: BackendName
+    backend: RunBy
     others: Mapping[str, VersionContract] = field(default_factory=dict)
     running: Backend | None = None
+    again: Callable[..., ProcessBackend] | None = None
 
     def take(self) -> Backend | None:
         """The running backend, which the caller closes from now on."""
@@ -70,17 +74,19 @@ class ForeignReader:
 
     Attributes:
         make_backend, make_savedmodel, read_facts, open_file, private_dir, default_backend, has_tensorflow,
-            require_verified: see ``Loader``.
+            require_verified, make_plugin, plugins: see ``Loader``.
         find_samples: the samples of a version.
     """
 
     make_backend: Callable[[Graph, ModelSpec, int], Backend]
-    make_savedmodel: Callable[..., SavedModelBackend]
+    make_savedmodel: Callable[..., ProcessBackend]
     read_facts: Callable[[Graph], GraphFacts]
     has_tensorflow: Callable[[], bool]
     open_file: Opener
     private_dir: Path
     default_backend: BackendName
+    make_plugin: Callable[..., ProcessBackend]
+    plugins: Collection[str] = ()
     find_samples: FindSamples = no_samples
     require_verified: bool = False
 
@@ -98,28 +104,35 @@ class ForeignReader:
         """
         if place.file is not None:
             foreign_backend(place.file, ForeignFiles(place.file.name, None), stated, self.default_backend)
-            _check_size(place.file)
+            with told(place.file):
+                _check_size(place.file)
+                manifest = list_file(place.file, self.open_file)
             files = VersionFiles(
                 place.file.parent,
                 place=self.private_dir,
                 opener=self.open_file,
-                manifest=list_file(place.file, self.open_file),
+                manifest=manifest,
                 graph_file=place.file.name,
                 others=True,
             )
             return self._graph(place.name, files, None)
         directory = place.directory / str(version)
-        found = foreign_files(directory)
+        with told(directory):
+            found = foreign_files(directory)
+        if found.plugin is not None:
+            return self._plugin(place, directory, found.plugin, stated, threads)
         backend = foreign_backend(directory, found, stated, self.default_backend)
         if backend == "savedmodel" and not self.has_tensorflow():
             raise TensorFlowMissing(f"{directory}: TensorFlow is not installed; {HOW_TO_INSTALL}")
         settings = signature(place.directory)
-        _check_paths(directory, found, backend)
+        with told(directory):
+            _check_paths(directory, found, backend)
+            manifest = list_files(directory, self.open_file)
         files = VersionFiles(
             directory,
             place=self.private_dir,
             opener=self.open_file,
-            manifest=list_files(directory, self.open_file),
+            manifest=manifest,
             graph_file=found.graph or ONNX_FILE,
             saved_model_at=found.saved_model or "",
         )
@@ -149,8 +162,41 @@ class ForeignReader:
             backend.close()
         return VersionOnDisk(files=files, contract=contract, backend="onnx")
 
+    def _plugin(
+        self, place: Place, directory: Path, name: str, stated: BackendName | None, threads: int
+    ) -> VersionOnDisk:
+        """A version that backend.json names a backend for."""
+        if stated is not None:
+            raise VersionRefused(f"{directory}: backend is {stated!r} in the settings, and {name!r} in {BACKEND_FILE}")
+        if name not in self.plugins:
+            raise VersionRefused(
+                f"{directory}: {BACKEND_FILE} names the backend {name!r}, which is not switched on; "
+                f"--plugins {name} does so, if an installed package has it"
+            )
+        with told(directory):
+            check_links(directory, "")
+            manifest = list_files(directory, self.open_file)
+        files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
+        make = partial(self.make_plugin, directory, name=name, snapshot=files.everything)
+        return self._in_process(place.name, files, None, threads, make=make, path=directory, run_by="plugin")
+
     def _saved_model(self, name: str, files: VersionFiles, stated: Stated | None, threads: int) -> VersionOnDisk:
         path = files.saved_model_file
+        make = partial(self.make_savedmodel, path, snapshot=files.saved_model)
+        return self._in_process(name, files, stated, threads, make=make, path=path, run_by="savedmodel")
+
+    def _in_process(
+        self,
+        name: str,
+        files: VersionFiles,
+        stated: Stated | None,
+        threads: int,
+        *,
+        make: Callable[..., ProcessBackend],
+        path: Path,
+        run_by: RunBy,
+    ) -> VersionOnDisk:
+        """A version that runs in a separate process, which says its signatures."""
         samples = self._samples(name, files)
         alone = ""
 
@@ -161,7 +207,7 @@ class ForeignReader:
             spec, alone = derive(name, facts, stated)
             return spec
 
-        backend = self.make_savedmodel(path, contract_of, threads, snapshot=files.saved_model)
+        backend = make(contract_of, threads)
         try:
             contract = _examined(backend, backend.spec, alone, stated, samples(backend.spec))
             if contract.spec is not backend.spec:
@@ -170,10 +216,10 @@ class ForeignReader:
         except BaseException:
             backend.close()
             raise
-        return VersionOnDisk(files=files, contract=contract, backend="savedmodel", others=others, running=backend)
+        return VersionOnDisk(files=files, contract=contract, backend=run_by, others=others, running=backend, again=make)
 
 
-def _others(backend: SavedModelBackend, name: str) -> dict[str, VersionContract]:
+def _others(backend: ProcessBackend, name: str) -> dict[str, VersionContract]:
     """The contracts of the other signatures; those that cannot be served are left out, and the log has the reasons."""
     contracts: dict[str, VersionContract] = {}
     for other in sorted(backend.signatures.keys() - {SIGNATURE}):

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.contract.files.npz import NUMBERS, STRINGS, BadArchive, read_npz
 from app.contract.files.regular import read_file, shown
-from app.contract.golden import GOLDEN_LIMIT_BYTES, INFLATED_LIMIT_BYTES, MAXIMUM_ROWS
+from app.contract.golden import GOLDEN_LIMIT_BYTES, INFLATED_LIMIT_BYTES, MAXIMUM_ROWS, check_strings
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import encoded
 from app.contract.tensor_spec import TensorSpec
@@ -78,6 +78,12 @@ class GivenSamples:
             raise VersionRefused(f"{where} has {counts} rows; as many of each are required, 1 to {MAXIMUM_ROWS}")
         return inputs, outputs
 
+    def _check_strings(self) -> None:
+        try:
+            check_strings(sum(values.size for values in self.arrays.values() if values.dtype.kind in STRINGS))
+        except ValueError as error:
+            raise VersionRefused(f"{shown(self.path)}: {error}") from error
+
     def _fitted(self, key: str, values: Array, tensor: TensorSpec) -> Array:
         where = f"{shown(self.path)}: {shown(key)!r}"
         if not tensor.batched and values.ndim == len(tensor.shape):
@@ -94,6 +100,7 @@ class GivenSamples:
         if values.dtype.kind not in _ACCEPTED[dtype.kind]:
             raise VersionRefused(f"{where} holds {values.dtype}; expected {tensor.instance_in_words}")
         if tensor.is_string:
+            self._check_strings()
             return encoded(values.astype(object))
         with np.errstate(over="ignore"):
             cast = values.astype(dtype)

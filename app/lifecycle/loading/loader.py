@@ -2,9 +2,10 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from app.batching.work import BatchObserver
@@ -31,10 +32,12 @@ from app.lifecycle.loading.version_contract import VersionContract, read_contrac
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
-from app.repository.policy import BackendName, ServingPolicy
+from app.repository.policy import BackendName, RunBy, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.runtime.backend import Backend, row_count, take_rows
 from app.runtime.engines.onnx import read_facts
+from app.runtime.engines.plugin import PluginBackend
+from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
 from app.runtime.placement import ON_CPU, Placement
 from app.runtime.warmup import median_seconds
@@ -90,6 +93,8 @@ class Loader:
         require_verified: refuse versions without golden samples.
         find_samples: golden samples of versions of other tools.
         has_tensorflow: whether SavedModels of other tools can run.
+        make_plugin: as ``PluginBackend``.
+        plugins: names of the backends of installed packages that are switched on.
     """
 
     places: Places
@@ -108,6 +113,8 @@ class Loader:
     require_verified: bool = False
     find_samples: FindSamples = no_samples
     has_tensorflow: Callable[[], bool] = is_installed
+    make_plugin: Callable[..., ProcessBackend] = PluginBackend
+    plugins: Collection[str] = ()
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -162,7 +169,8 @@ class Loader:
         if place.file is None and layout_of(directory) is not Layout.FOREIGN:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             backend = backend_of(files, serving.backend, self.default_backend)
-            return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend)
+            again = partial(self.make_savedmodel, files.saved_model_file, snapshot=files.saved_model)
+            return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend, again=again)
         reader = ForeignReader(
             make_backend=self.make_backend,
             make_savedmodel=self.make_savedmodel,
@@ -173,32 +181,30 @@ class Loader:
             default_backend=self.default_backend,
             find_samples=self.find_samples,
             require_verified=self.require_verified,
+            make_plugin=self.make_plugin,
+            plugins=self.plugins,
         )
         return reader.read(place, version, serving.backend, threads=self._threads_of(serving))
 
     def _threads_of(self, serving: ServingPolicy) -> int:
-        """Threads of one of the instances of a SavedModel."""
+        """Threads of one of the instances that run in processes."""
         return max(1, self.threads // serving.instances)
 
     def _open_instances(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> list[Placed]:
         """All instances of a version, verified, on the devices that serving.json specifies."""
         files = read.files
-        if read.backend == "savedmodel":
+        if read.backend != "onnx":
             files.check_rest()
-            return open_all(serving.instances, lambda: self._open_savedmodel(read, serving, gate))
+            return open_all(serving.instances, lambda: self._open_in_process(read, serving, gate))
         graphs = _Graphs(files)
         with graphs.held() as graph:
             files.check_rest()
             return open_all(serving.instances, self._opener(graphs, graph, read.contract, serving, gate))
 
-    def _open_savedmodel(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
-        placement = _place_savedmodel(serving.device)
-        backend = read.take() or self.make_savedmodel(
-            read.files.saved_model_file,
-            read.contract.spec,
-            self._threads_of(serving),
-            snapshot=read.files.saved_model,
-        )
+    def _open_in_process(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
+        placement = _place_process(serving.device, read.backend)
+        assert read.again is not None
+        backend = read.take() or read.again(read.contract.spec, self._threads_of(serving))
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(
@@ -277,12 +283,12 @@ class _Graphs:
                 yield graph
 
 
-def _place_savedmodel(device: str | None) -> Placement:
-    """The CPU, for ``device`` of serving.json.
+def _place_process(device: str | None, backend: RunBy) -> Placement:
+    """The CPU, for ``device`` of serving.json, for a model in a separate process.
 
     Raises:
         VersionRefused: it requires a GPU.
     """
     if device is not None and device.startswith(CUDA):
-        raise VersionRefused(f"device is {device!r}, and backend 'savedmodel' runs on the CPU only")
-    return Placement(CPU, "backend is 'savedmodel', which runs on the CPU")
+        raise VersionRefused(f"device is {device!r}, and backend {backend!r} runs on the CPU only")
+    return Placement(CPU, f"backend is {backend!r}, which runs on the CPU")

@@ -13,13 +13,14 @@ from itertools import product
 import numpy as np
 from PIL import Image
 
+from app.contract.drawn import digits, drawn
+from app.contract.extent import Extent
 from app.contract.model_spec import ModelSpec
-from app.contract.strings import string_array
-from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend, join_rows, row_count, take_rows
 from app.types import Array, Tensors
 
+# Fewer if an instance is large: see ``Extent``.
 ROWS = 8
 # Tried in this order until the graph runs: for dimensions that vary, and one more than the largest whole number.
 SIZES = (8, 1, 16, 32, 64, 224)
@@ -50,8 +51,13 @@ def examine(
     """
     if known is not None:
         _check_known(spec, known, whose)
+    sizes = _sizes(spec)
+    if known is None and not sizes:
+        extent = _instance(spec, size=1)
+        fewest = f"{_fewest_rows(spec)} must fit into {extent.limit_in_words}"
+        return None, f"no input can be generated: an instance has {extent.in_words}; {fewest}"
     error = BackendFailed("")
-    for samples in _tried(spec) if known is None else [known]:
+    for samples in _tried(spec, sizes) if known is None else [known]:
         try:
             answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(row_count(samples))])
         except BackendFailed as failed:
@@ -78,19 +84,36 @@ def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
             )
 
 
-def _tried(spec: ModelSpec) -> Iterator[Tensors]:
+def _instance(spec: ModelSpec, *, size: int) -> Extent:
+    """Of the inputs of one instance whose dimensions that vary have that size."""
+    return sum((tensor.extent(size) for tensor in spec.inputs), Extent())
+
+
+def _fewest_rows(spec: ModelSpec) -> int:
+    """How many instances are compared at least.
+
+    If one alone fits, two never share a batch, unless sizes vary: smaller ones may.
+    """
+    return 2 if any(tensor.is_variable for tensor in spec.inputs) else 1
+
+
+def _sizes(spec: ModelSpec) -> list[int]:
+    """The sizes to try of which enough instances fit into the samples."""
+    tried = SIZES if any(tensor.is_variable for tensor in spec.inputs) else SIZES[:1]
+    return [size for size in tried if _instance(spec, size=size).possible_rows >= _fewest_rows(spec)]
+
+
+def _tried(spec: ModelSpec, sizes: list[int]) -> Iterator[Tensors]:
     """Inputs to try, in this order."""
-    for size, limit in product(SIZES, LIMITS):
+    for size, limit in product(sizes, LIMITS):
         yield generated(spec, size=size, limit=limit)
     if any(tensor.is_string for tensor in spec.inputs):
-        for size, limit in product(SIZES, LIMITS):
+        for size, limit in product(sizes, LIMITS):
             yield generated(spec, size=size, limit=limit, string=_png)
 
 
-def generated(
-    spec: ModelSpec, *, size: int, limit: int, string: Callable[[int], bytes] = lambda value: b"%d" % value
-) -> Tensors:
-    """Rows of distinct inputs: normally distributed numbers, or whole numbers from 0 to ``limit`` - 1.
+def generated(spec: ModelSpec, *, size: int, limit: int, string: Callable[[int], bytes] = digits) -> Tensors:
+    """Rows of distinct inputs, as many as fit: normally distributed numbers, or whole ones from 0 to ``limit`` - 1.
 
     Args:
         spec: of the model.
@@ -99,15 +122,12 @@ def generated(
         string: the string made of a whole number.
     """
     rng = np.random.default_rng(0)
-
-    def values(tensor: TensorSpec) -> Array:
-        shape = (ROWS, *(size if each == -1 else each for each in tensor.shape))
-        drawn = rng.normal(size=shape) if tensor.numpy_dtype.kind == "f" else rng.integers(0, limit, shape)
-        if tensor.is_string:
-            return string_array([string(int(each)) for each in drawn.ravel()], shape)
-        return drawn.astype(tensor.numpy_dtype)
-
-    return {tensor.name: values(tensor) for tensor in spec.inputs}
+    rows = min(ROWS, _instance(spec, size=size).possible_rows)
+    shapes = {tensor.name: (rows, *(size if each == -1 else each for each in tensor.shape)) for tensor in spec.inputs}
+    return {
+        tensor.name: drawn(rng, tensor.numpy_dtype, shapes[tensor.name], limit=limit, string=string)
+        for tensor in spec.inputs
+    }
 
 
 def _png(value: int) -> bytes:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.contract.extent import Extent
 from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
 from app.contract.model_spec import (
     LARGEST_BATCH,
@@ -12,16 +13,12 @@ from app.contract.model_spec import (
     ModelSpec,
 )
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
-from app.contract.strings import held_bytes
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
 from app.contract.version_files import VersionFiles
 from app.errors import VersionRefused
 from app.types import Array, Tensors
-
-# Inputs and outputs of one batch together.
-BATCH_LIMIT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +91,7 @@ def largest_batch(contract: VersionContract, stated: int | None) -> int:
         stated: by serving.json; None takes the hint.
 
     Raises:
-        VersionRefused: inputs and outputs of ``stated`` instances, or of a single one, exceed ``BATCH_LIMIT_BYTES``.
+        VersionRefused: inputs and outputs of ``stated`` instances, or of a single one, exceed the limits of ``Extent``.
     """
     possible = possible_batch(contract)
     if stated is None:
@@ -104,9 +101,10 @@ def largest_batch(contract: VersionContract, stated: int | None) -> int:
             f"batching.max_batch_size is {stated}, and {contract.spec.name!r} cannot batch: {contract.alone}"
         )
     if stated > possible:
+        extent = _instance_extent(contract)
         raise VersionRefused(
             f"batching.max_batch_size is {stated}, and inputs and outputs of one instance of {contract.spec.name!r} "
-            f"have {_instance_bytes(contract)} bytes; {BATCH_LIMIT_BYTES} bytes, a batch of {possible}, is the limit"
+            f"have {extent.in_words}; {extent.limit_in_words}, a batch of {possible}, is the limit"
         )
     return stated
 
@@ -119,28 +117,29 @@ def possible_batch(contract: VersionContract) -> int:
     """
     if contract.alone:
         return 1
-    nbytes = _instance_bytes(contract)
-    if nbytes > BATCH_LIMIT_BYTES:
+    extent = _instance_extent(contract)
+    if not extent.possible_rows:
         raise VersionRefused(
-            f"inputs and outputs of one instance of {contract.spec.name!r} have {nbytes} bytes; a batch may have "
-            f"{BATCH_LIMIT_BYTES}"
+            f"inputs and outputs of one instance of {contract.spec.name!r} have {extent.in_words}; a batch may have "
+            f"{extent.limit_in_words}"
         )
-    return min(LARGEST_BATCH, BATCH_LIMIT_BYTES // nbytes)
+    return min(LARGEST_BATCH, extent.possible_rows)
 
 
-def _instance_bytes(contract: VersionContract) -> int:
-    """Bytes of the inputs and outputs of one instance: as long as a text may be, else as in the golden samples."""
+def _instance_extent(contract: VersionContract) -> Extent:
+    """Of the inputs and outputs of one instance: as long as a text may be, else as in the golden samples."""
     step, known = contract.spec.preprocessing, dict(contract.samples or {})
     if contract.golden is not None:
         known |= contract.golden.outputs
     text = step if isinstance(step, TextPreprocessing) else None
-    total = 0
+    total = Extent()
     for tensor in (*contract.spec.inputs, *contract.spec.outputs):
         samples = known.get(tensor.name)
-        nbytes = tensor.fixed_bytes if samples is None else held_bytes(samples[:1])
+        extent = tensor.extent(1) if samples is None else Extent.held(samples[:1])
         if text is not None and tensor.name == text.input:
-            nbytes = max(nbytes, text.max_length * tensor.numpy_dtype.itemsize)
-        total += nbytes
+            longest = Extent.of(tensor.numpy_dtype, text.max_length)
+            extent = max(extent, longest, key=lambda each: each.nbytes)
+        total += extent
     return total
 
 

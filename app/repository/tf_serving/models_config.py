@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from google.protobuf import text_format
 
-from app.contract.files.regular import read_file, shown
+from app.contract.files.regular import shown
 from app.errors import VersionRefused
 from app.repository.policy import POLICY_FILE, ServingPolicy
 from app.repository.stated_policy import version_policy
+from app.repository.text_proto import read_text_proto
 from app.repository.tf_serving import models_pb2 as pb
 from app.repository.tf_serving.named import NamedModel, named_model
 
@@ -31,12 +31,9 @@ def read_models_config(path: Path) -> dict[str, NamedModel]:
         VersionRefused: the file cannot be read, is larger than 1 MiB, or breaks a rule; names the model that breaks it.
     """
     try:
-        data = read_file(path, CONFIG_LIMIT_BYTES)
-        config: pb.ModelServerConfig = text_format.Parse(data.decode("utf-8"), pb.ModelServerConfig())
-    except OSError as error:
+        config = read_text_proto(path, pb.ModelServerConfig(), CONFIG_LIMIT_BYTES)
+    except FileNotFoundError as error:
         raise VersionRefused(f"{path}: {error.strerror}") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise VersionRefused(f"{path}: {shown(str(error))}") from None
     listed = config.model_config_list.config
     if not 1 <= len(listed) <= MOST_MODELS:
         raise VersionRefused(f"{path}: model_config_list has {len(listed)} models; 1 to {MOST_MODELS} are served")

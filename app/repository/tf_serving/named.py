@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from app.contract.files.regular import shown
@@ -45,7 +46,7 @@ def named_model(where: str, name: str, base_path: str, document: Mapping[str, An
     path = Path(base_path)
     if not path.is_absolute():
         raise VersionRefused(f"{where}: base_path {shown(base_path)!r} is not an absolute path of a directory")
-    if "\0" in base_path or not path.is_dir():
+    if not _is_directory(path):
         raise VersionRefused(f"{where}: base_path {shown(base_path)!r} does not exist, or is not a directory")
     return NamedModel(name, path, document or {})
 
@@ -88,6 +89,14 @@ class NamedModels:
         except VersionRefused as error:
             log.error("%s; the last valid list of models stays in effect", error.message)
         return self._models
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one that this user can reach; no path with a NUL or a name that is too long is."""
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _mark(file: Path) -> Hashable:

@@ -3,15 +3,15 @@
 Source: Triton, model configuration. Protobuf's text format.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
-from google.protobuf import text_format
-
-from app.contract.files.regular import read_file, shown
+from app.contract.files.regular import shown
 from app.contract.manifest import is_inside
+from app.contract.tensor_spec import LARGEST_SIZE, MOST_DIMENSIONS
 from app.errors import VersionRefused
+from app.repository.text_proto import read_text_proto
 from app.repository.triton import CONFIG_FILE
 from app.repository.triton import config_pb2 as pb
 
@@ -50,15 +50,9 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
     """
     path = model_directory / CONFIG_FILE
     try:
-        data = read_file(path, CONFIG_LIMIT_BYTES)
+        config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise VersionRefused(f"{path}: {error.strerror}") from error
-    try:
-        config: pb.ModelConfig = text_format.Parse(data.decode("utf-8"), pb.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise VersionRefused(f"{path}: {shown(str(error))}") from None
     for reason in _refusals(config, model_directory.name):
         raise VersionRefused(f"{path}: {reason}")
     return config
@@ -92,6 +86,11 @@ def passed_over(config: pb.ModelConfig) -> list[str]:
 
 def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
     """Why the model cannot be served as the file specifies."""
+    for what, sizes in _shapes(config):  # before anything multiplies them
+        if len(sizes) > MOST_DIMENSIONS:
+            yield f"{what} has {len(sizes)} dimensions; at most {MOST_DIMENSIONS} are served"
+        elif max(sizes, default=0) > LARGEST_SIZE:
+            yield f"{what} has the size {max(sizes)}; at most {LARGEST_SIZE} is served"
     if config.name not in {"", name}:
         yield f"name is {shown(config.name)!r}, and the directory {name!r}; the two must be the same"
     for field, known in (("platform", PLATFORMS), ("backend", BACKENDS)):
@@ -125,3 +124,13 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
                 yield f"reshape of {shown(tensor.name)!r} from {dims} to {shape} does not keep the number of elements"
         if not tensor.name or not tensor.data_type or not tensor.dims:
             yield f"{shown(tensor.name)!r}: an input or output has a name, a data_type and dims"
+
+
+def _shapes(config: pb.ModelConfig) -> Iterator[tuple[str, Sequence[int]]]:
+    """All shapes that are followed, and what each is, for messages."""
+    for tensor in (*config.input, *config.output):
+        yield f"dims of {shown(tensor.name)!r}", tensor.dims
+        yield f"reshape of {shown(tensor.name)!r}", tensor.reshape.shape
+    for sample in config.model_warmup:
+        for name, each in sample.inputs.items():
+            yield f"dims of {shown(name)!r} in model_warmup {shown(sample.name)!r}", each.dims

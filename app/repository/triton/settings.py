@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.derive import Stated, StatedTensor
-from app.contract.files.regular import read_file
+from app.contract.files.regular import read_file, shown
+from app.contract.manifest import is_inside
 from app.errors import VersionRefused
 from app.repository.stated_policy import version_policy
 from app.repository.triton import config_pb2 as pb
@@ -78,13 +79,13 @@ def _labels(config: pb.ModelConfig, model_directory: Path) -> tuple[str, tuple[s
     for output in config.output:
         if output.label_filename:
             path = model_directory / output.label_filename
-            if Path(output.label_filename).name != output.label_filename:
-                raise VersionRefused(f"label_filename {output.label_filename!r} is not next to config.pbtxt")
+            if not is_inside(output.label_filename) or "/" in output.label_filename:
+                raise VersionRefused(f"label_filename {shown(output.label_filename)!r} is not next to config.pbtxt")
             try:
                 lines = read_file(path, LABELS_LIMIT_BYTES).decode("utf-8").splitlines()
             except OSError as error:
-                raise VersionRefused(f"{path}: {error.strerror}") from error
+                raise VersionRefused(f"{shown(path)}: {error.strerror}") from error
             except UnicodeDecodeError as error:
-                raise VersionRefused(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+                raise VersionRefused(f"{shown(path)} is not UTF-8: {error.reason} at byte {error.start}") from None
             return output.name, tuple(line for line in lines if line)
     return None

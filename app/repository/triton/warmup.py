@@ -3,12 +3,16 @@
 Source: Triton, model configuration (ModelWarmup): a file contains one instance as raw bytes, strings with lengths.
 """
 
+from dataclasses import dataclass
+from itertools import cycle, islice
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from app.contract.drawn import drawn
 from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.extent import Extent
 from app.contract.files.regular import read_file, shown
 from app.contract.manifest import is_inside
 from app.contract.strings import split_prefixed, string_array
@@ -18,9 +22,30 @@ from app.repository.triton import WARMUP_DIRECTORY
 from app.repository.triton import config_pb2 as pb
 from app.types import Array
 
-# Rows that are generated from the samples; several of equal shapes are repeated in turn.
+# Rows that are generated from the samples, several of equal shapes in turn. Fewer if a row is large: see ``Extent``.
 ROWS = 8
 _DTYPES: dict[str, DType] = {names.triton: dtype for dtype, names in NAMES.items()}
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An input of a sample, checked as far as it can be before it is made.
+
+    Attributes:
+        what: sample and input, for messages.
+        dtype: of its elements.
+        sizes: of one instance.
+        is_random: random values; otherwise zeros.
+        file: has the values, if they are neither.
+        extent: of one instance.
+    """
+
+    what: str
+    dtype: DType
+    sizes: tuple[int, ...]
+    is_random: bool
+    file: Path | None
+    extent: Extent
 
 
 def warmup_rows(config: pb.ModelConfig, model_directory: Path) -> dict[str, Array] | None:
@@ -37,9 +62,23 @@ def warmup_rows(config: pb.ModelConfig, model_directory: Path) -> dict[str, Arra
     for sample in stated:
         if not sample.inputs:
             raise VersionRefused(f"model_warmup {shown(sample.name)!r} has no inputs")
-    alike = [sample for sample in stated if _shapes(sample) == _shapes(stated[0])]
+    shapes = _shapes(stated[0])
+    alike = [sample for sample in stated if _shapes(sample) == shapes][:ROWS]
+    samples = [_checked(sample, model_directory) for sample in alike]
+    total, fitting = Extent(), []
+    for sample, inputs in islice(cycle(zip(alike, samples, strict=True)), ROWS):
+        extent = sum((each.extent for each in inputs.values()), Extent())
+        total += extent
+        if not extent.possible_rows:
+            raise VersionRefused(
+                f"model_warmup {shown(sample.name)!r} has {extent.in_words}; samples have at most "
+                f"{extent.limit_in_words}"
+            )
+        if not total.possible_rows:
+            break
+        fitting.append(inputs)
     rng = np.random.default_rng(0)
-    rows = [_row(alike[index % len(alike)], rng, model_directory) for index in range(ROWS)]
+    rows = [{name: _values(each, rng) for name, each in inputs.items()} for inputs in fitting]
     return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -47,9 +86,9 @@ def _shapes(sample: pb.ModelWarmup) -> dict[str, tuple[object, ...]]:
     return {name: (each.data_type, *each.dims) for name, each in sample.inputs.items()}
 
 
-def _row(sample: pb.ModelWarmup, rng: np.random.Generator, model_directory: Path) -> dict[str, Array]:
+def _checked(sample: pb.ModelWarmup, model_directory: Path) -> dict[str, _Input]:
     return {
-        name: _values(f"model_warmup {shown(sample.name)!r}, input {shown(name)!r}", each, rng, model_directory)
+        name: _input(f"model_warmup {shown(sample.name)!r}, input {shown(name)!r}", each, model_directory)
         for name, each in sample.inputs.items()
     }
 
@@ -60,43 +99,59 @@ def _stacked(rows: list[Array]) -> Array:
     return string_array([each for row in rows for each in row.ravel()], (len(rows), *rows[0].shape))
 
 
-def _values(what: str, stated: pb.ModelWarmup.Input, rng: np.random.Generator, model_directory: Path) -> Array:
-    """One instance."""
-    type_name, dims = pb.DataType.Name(stated.data_type), list(stated.dims)
+def _input(what: str, stated: pb.ModelWarmup.Input, model_directory: Path) -> _Input:
+    type_name, sizes = pb.DataType.Name(stated.data_type), tuple(stated.dims)
     dtype = _DTYPES.get(type_name)
     if dtype is None:
         raise VersionRefused(f"{what} is a {type_name}; tensors of {', '.join(_DTYPES)} are served")
-    if any(size < 1 for size in dims):
-        raise VersionRefused(f"{what} has dims {dims}; each is at least 1")
-    itemsize = numpy_dtype(dtype).itemsize
-    if (nbytes := itemsize * prod(dims)) > LARGEST_INSTANCE_BYTES:
-        raise VersionRefused(f"{what} has {nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+    if any(size < 1 for size in sizes):
+        raise VersionRefused(f"{what} has dims {list(sizes)}; each is at least 1")
     which = stated.WhichOneof("input_data_type")
     if which is None:
         raise VersionRefused(f"{what}: state zero_data, random_data or input_data_file")
+    file, content_bytes = None, 0
     if which == "input_data_file":
-        return _from_file(what, stated.input_data_file, dtype, dims, model_directory)
-    is_random, kind = which == "random_data", numpy_dtype(dtype).kind
-    whole = rng.integers(0, 2 if kind == "b" else 10, dims) if is_random else np.zeros(dims, np.int64)
-    if kind == "O":
-        return string_array([b"%d" % each if is_random else b"" for each in whole.ravel()], tuple(dims))
-    return np.asarray(rng.normal(size=dims) if is_random and kind == "f" else whole).astype(dtype)
+        file = _file(what, stated.input_data_file, model_directory)
+        try:
+            content_bytes = file.stat().st_size
+        except OSError as error:
+            raise VersionRefused(f"{what}: {shown(file)}: {error.strerror}") from error
+    extent = Extent.of(numpy_dtype(dtype), prod(sizes), content_bytes=content_bytes)
+    if extent.nbytes > LARGEST_INSTANCE_BYTES:
+        raise VersionRefused(f"{what} has {extent.nbytes} bytes; at most {LARGEST_INSTANCE_BYTES}")
+    return _Input(what, dtype, sizes, which == "random_data", file, extent)
 
 
-def _from_file(what: str, file: str, dtype: DType, dims: list[int], model_directory: Path) -> Array:
-    if not is_inside(file):
-        raise VersionRefused(f"{what}: input_data_file is {shown(file)!r}; name a file in {WARMUP_DIRECTORY}/")
-    path = model_directory / WARMUP_DIRECTORY / file
+def _file(what: str, name: str, model_directory: Path) -> Path:
+    if not is_inside(name):
+        raise VersionRefused(f"{what}: input_data_file is {shown(name)!r}; name a file in {WARMUP_DIRECTORY}/")
+    return model_directory / WARMUP_DIRECTORY / name
+
+
+def _values(stated: _Input, rng: np.random.Generator) -> Array:
+    """One instance."""
+    if stated.file is not None:
+        return _from_file(stated, stated.file)
+    dtype = numpy_dtype(stated.dtype)
+    if stated.is_random:
+        return drawn(rng, dtype, stated.sizes, limit=2 if dtype.kind == "b" else 10)
+    return np.full(stated.sizes, b"", dtype) if dtype.kind == "O" else np.zeros(stated.sizes, dtype)
+
+
+def _from_file(stated: _Input, path: Path) -> Array:
+    what, count = f"{stated.what}: {shown(path)}", prod(stated.sizes)
     try:
-        data = read_file(path, LARGEST_INSTANCE_BYTES)
+        data = read_file(path, stated.extent.nbytes if stated.dtype == "string" else LARGEST_INSTANCE_BYTES)
     except OSError as error:
-        raise VersionRefused(f"{what}: {path}: {error.strerror}") from error
-    if dtype == "string":
-        return string_array(_strings(f"{what}: {path}", data, prod(dims)), tuple(dims))
-    expected = numpy_dtype(dtype).itemsize * prod(dims)
-    if len(data) != expected:
-        raise VersionRefused(f"{what}: {path} has {len(data)} bytes; dims {dims} of {dtype} are {expected}")
-    return np.frombuffer(data, numpy_dtype(dtype).newbyteorder("<")).astype(dtype).reshape(dims)
+        raise VersionRefused(f"{what}: {error.strerror}") from error
+    if stated.dtype == "string":
+        return string_array(_strings(what, data, count), stated.sizes)
+    dtype = numpy_dtype(stated.dtype)
+    if len(data) != stated.extent.nbytes:
+        raise VersionRefused(
+            f"{what} has {len(data)} bytes; dims {list(stated.sizes)} of {stated.dtype} are {stated.extent.nbytes}"
+        )
+    return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(stated.sizes)
 
 
 def _strings(what: str, data: bytes, count: int) -> list[bytes]:

@@ -1,67 +1,31 @@
 """A TensorFlow SavedModel as a backend. TensorFlow runs in a separate process and is not imported here."""
 
 import importlib.util
-import logging
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts
 from app.contract.model_spec import ModelSpec
-from app.errors import BackendFailed, BackendHung, VersionRefused
-from app.runtime.backend import Backend, row_count
-from app.runtime.engines.graph_shapes import GraphShapes
-from app.runtime.engines.savedmodel_process import STOP_TIMEOUT_S, SavedModelProcess
-from app.runtime.engines.signatures import agree, check_inputs, facts_of
-from app.types import Array, Tensors
-
-log = logging.getLogger("atelier.runtime")
-
-Snapshot = Callable[[], AbstractContextManager[Path]]
-# Facts of all signatures by name -> the contract of one of them.
-Contract = Callable[[dict[str, GraphFacts]], ModelSpec]
+from app.errors import VersionRefused
+from app.runtime.engines.process_backend import Contract, ProcessBackend, Snapshot
 
 TENSORFLOW = "TensorFlow"
-SIGNATURE = "serving_default"
 WORKER = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
-START_TIMEOUT_S = 120.0
-# A process that does not answer a batch for this long hangs.
-BATCH_LIMIT_S = 30.0
-# Extra seconds for a batch that finds the process dead: it starts a new one and is its first batch.
-GRACE_S = START_TIMEOUT_S + BATCH_LIMIT_S + 2 * STOP_TIMEOUT_S
-# A process that keeps dying is restarted at most this many times within this many seconds.
-RESTARTS = 3
-RESTART_WINDOW_S = 60.0
 
 
-class SavedModelBackend(Backend):
-    """The signature ``serving_default`` of one SavedModel, run by TensorFlow on the CPU in a separate process.
-
-    A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
-    A process that does not answer within the limit is killed and counts as one that died.
+class SavedModelBackend(ProcessBackend):
+    """A SavedModel, run by TensorFlow; see ``ProcessBackend``.
 
     Args:
         path: saved_model.pb, next to variables/.
-        contract: names, element types and ranks must agree; or derives the contract from the signatures.
-        threads: threads of one operation.
-        command: starts the process; the directory and ``threads`` are appended.
-        start_timeout_s: seconds in which the process must load the model.
-        batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process always
-            has this limit, since TensorFlow prepares much in it.
-        snapshot: returns a context with a directory of the verified files, entered while a process loads them; None
-            uses the directory of ``path``, which no other user may change.
-        clock: monotonic seconds.
+        contract, threads, command, others: see ``ProcessBackend``.
+        snapshot: None uses the directory of ``path``, which no other user may change.
 
     Raises:
-        VersionRefused: the file does not exist, TensorFlow is not installed, cannot load it or takes too long, or the
-            signature disagrees with the contract, or does not make one.
+        VersionRefused: the file does not exist, TensorFlow is not installed, or as in ``ProcessBackend``.
     """
-
-    provider = TENSORFLOW
 
     def __init__(
         self,
@@ -70,177 +34,13 @@ class SavedModelBackend(Backend):
         threads: int,
         *,
         command: Sequence[str] = WORKER,
-        start_timeout_s: float = START_TIMEOUT_S,
-        batch_limit_s: float = BATCH_LIMIT_S,
         snapshot: Snapshot | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        **others: Any,
     ) -> None:
         if not path.is_file():
             raise VersionRefused(f"{path}: the file does not exist, and the backend savedmodel requires it")
-        self._path = path
-        self._contract = contract
-        self._snapshot: Snapshot = snapshot or (lambda: nullcontext(path.parent.absolute()))
-        self._command, self._threads = command, threads
-        self._start_timeout_s = start_timeout_s
-        self._first_limit_s = self._batch_limit_s = batch_limit_s
-        self._clock = clock
-        self._restarts: list[float] = []
-        self._closed = False
-        # A frame answers the previous frame, so two batches must not mix.
-        self._lock = threading.Lock()
-        self.signatures: dict[str, GraphFacts] = {}
-        self.spec, self._worker = self._start()
-        self._shapes = GraphShapes.needed_for(self.spec)
-
-    def follow(self, spec: ModelSpec) -> None:
-        """Use another contract from now on, for the same tensors. No call is in progress."""
-        self.spec = self._contract = spec
-        self._shapes = GraphShapes.needed_for(spec)
-
-    def sibling(self, signature: str, spec: ModelSpec) -> "SignatureBackend":
-        """Another signature of the same SavedModel, in the same process.
-
-        Args:
-            signature: a key of ``signatures``.
-            spec: its contract.
-        """
-        return SignatureBackend(self, signature, spec)
-
-    @property
-    def pid(self) -> int:
-        """Process id of the process that runs the model, or last ran it."""
-        return self._worker.process.pid
-
-    def limit_calls(self, seconds: float) -> float:
-        """See ``Backend``: a process whose call takes longer is killed."""
-        self._batch_limit_s = seconds
-        return GRACE_S
-
-    def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``. BackendHung without an answer within the limit."""
-        return self.run_signature(SIGNATURE, self.spec, self._shapes, inputs)
-
-    def run_signature(
-        self, signature: str, spec: ModelSpec, shapes: GraphShapes | None, inputs: Tensors
-    ) -> dict[str, Array]:
-        """Run one batch by a signature and its contract."""
-        check_inputs(spec, inputs)
-        rows = row_count(inputs)
-        if shapes is not None:
-            inputs = shapes.to_graph(inputs)
-        with self._lock:
-            worker = self._living()
-            limit_s = self._batch_limit_s
-            if not worker.has_answered:
-                limit_s = max(limit_s, self._first_limit_s)
-            try:
-                header, outputs = worker.ask(signature, inputs, limit_s)
-            except TimeoutError as error:
-                worker.kill()
-                late = f"did not answer a batch of {rows} instances within its limit of {limit_s:g} s and was killed"
-                log.error("%s: the TensorFlow process %s", self._path, late)
-                raise BackendHung(f"the TensorFlow process {late}") from error
-            except (EOFError, OSError) as error:
-                raise BackendFailed(f"the TensorFlow process ended while it ran this batch: {worker.stop()}") from error
-            except BaseException:  # its answer to this batch must not be read as that to the next
-                worker.kill()
-                raise
-        if "error" in header:
-            raise BackendFailed(f"TensorFlow: {header['error']}")
-        outputs = {tensor.name: outputs[tensor.name] for tensor in spec.outputs}
-        for name, values in outputs.items():
-            if spec.batched and (values.ndim == 0 or len(values) != rows):
-                raise BackendFailed(f"output {name!r} has shape {list(values.shape)} for {rows} instances")
-        return outputs if shapes is None else shapes.from_graph(outputs)
-
-    def close(self) -> None:
-        """End the process and wait for it."""
-        with self._lock:
-            self._closed = True
-            self._worker.stop()
-
-    def _living(self) -> SavedModelProcess:
-        """The process; starts a new one if it has died."""
-        if self._closed:
-            raise BackendFailed(f"{self._path}: the backend is closed")
-        if self._worker.process.poll() is None:
-            return self._worker
-        ended = self._worker.stop()
-        now = self._clock()
-        self._restarts = [each for each in self._restarts if now - each < RESTART_WINDOW_S]
-        if len(self._restarts) >= RESTARTS:
-            raise BackendFailed(
-                f"the TensorFlow process ended ({ended}) and was restarted {RESTARTS} times within "
-                f"{RESTART_WINDOW_S:g} s; the next attempt is in {RESTART_WINDOW_S - now + self._restarts[0]:.0f} s"
-            )
-        self._restarts.append(now)
-        log.warning("%s: the TensorFlow process ended (%s) and is restarted", self._path, ended)
-        try:
-            _, self._worker = self._start()
-        except VersionRefused as error:
-            raise BackendHung(f"the TensorFlow process cannot be restarted: {error.message}") from error
-        return self._worker
-
-    def _start(self) -> tuple[ModelSpec, SavedModelProcess]:
-        with self._snapshot() as directory:  # TensorFlow has read all files when it reports ready
-            return self._start_in(directory)
-
-    def _start_in(self, directory: Path) -> tuple[ModelSpec, SavedModelProcess]:
-        worker = SavedModelProcess([*self._command, str(directory), str(self._threads)])
-        try:
-            header = worker.wait_ready(self._start_timeout_s)
-            if "error" in header:
-                raise VersionRefused(f"{self._path}: {header['error']}")
-            return self._agreed(header["signatures"]), worker
-        except TimeoutError as error:
-            worker.kill()
-            raise VersionRefused(
-                f"{self._path}: TensorFlow has not loaded it within {self._start_timeout_s:g} s"
-            ) from error
-        except (EOFError, OSError) as error:
-            ended = worker.stop()
-            raise VersionRefused(f"{self._path}: the TensorFlow process ended while it loaded: {ended}") from error
-        except BaseException:
-            worker.stop()
-            raise
-
-    def _agreed(self, signatures: dict[str, Any]) -> ModelSpec:
-        """The contract, which fits the signature."""
-        self.signatures = found = {name: facts_of(each) for name, each in signatures.items()}
-        contract = self._contract
-        spec = contract if isinstance(contract, ModelSpec) else contract(found)
-        if (facts := found.get(SIGNATURE)) is None:
-            raise VersionRefused(f"{self._path}: it has no signature {SIGNATURE!r}; it has {sorted(found)}")
-        agree(self._path, "input", spec.inputs, facts.inputs)
-        agree(self._path, "output", spec.outputs, facts.outputs)
-        return spec
-
-
-class SignatureBackend(Backend):
-    """A signature other than ``serving_default``, in the process of that one, which is closed by itself.
-
-    Args:
-        owner: has the process.
-        signature: its name.
-        spec: its contract.
-    """
-
-    provider = TENSORFLOW
-
-    def __init__(self, owner: SavedModelBackend, signature: str, spec: ModelSpec) -> None:
-        self._owner, self._signature, self._spec = owner, signature, spec
-        self._shapes = GraphShapes.needed_for(spec)
-
-    def limit_calls(self, seconds: float) -> float:
-        """The limit of the process is in effect, which its owner sets."""
-        return GRACE_S
-
-    def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``."""
-        return self._owner.run_signature(self._signature, self._spec, self._shapes, inputs)
-
-    def close(self) -> None:
-        """Do nothing: the owner closes the process."""
+        snapshot = snapshot or (lambda: nullcontext(path.parent.absolute()))
+        super().__init__(path, contract, threads, provider=TENSORFLOW, command=command, snapshot=snapshot, **others)
 
 
 def is_installed() -> bool:

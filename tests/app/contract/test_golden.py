@@ -1,5 +1,7 @@
 """Invalid golden.npz files are refused."""
 
+import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -152,3 +154,38 @@ def test_each_output_has_a_tolerance_in_proportion_to_its_answers_and_whole_numb
     }
     golden = Golden(inputs={"x": ROWS}, outputs=outputs, tolerance={"default": 1.0})
     assert golden.tolerances("any") == {"price": 1.0, "probability": pytest.approx(1e-5), "label": 0.0}
+
+
+def strings_in_a_file(version, count):
+    """golden.npz with so many strings, all empty: the file has the length of each, and inflates from almost nothing."""
+    lengths = np.zeros((64, count // 64), np.uint32)
+    arrays = {"input:x": lengths, "strings:input:x": np.zeros(0, np.uint8), "output:y": ROWS}
+    meta = json.dumps({"tolerance": {"default": 1e-5}, "raw": []}).encode()
+    np.savez_compressed(version / "golden.npz", meta=np.frombuffer(meta, np.uint8), **arrays)
+
+
+def test_more_strings_than_are_read_are_refused_before_they_are_made(version):
+    strings_in_a_file(version, 2**24)
+    tracemalloc.start()
+    try:
+        with pytest.raises(VersionRefused, match=r"golden\.npz: .*it has 16777216 strings; at most 1048576 are read"):
+            Golden.read(version)
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+    strings_in_a_file(version, 2**12)
+    assert Golden.read(version).inputs["x"].shape == (64, 64)
+
+
+def test_samples_that_could_not_be_read_again_are_not_written():
+    values = np.full((64, 2**15), b"", object)
+    golden = Golden(inputs={"x": values}, outputs={"y": ROWS}, tolerance={"default": 1e-5})
+    with pytest.raises(ValueError, match="it has 2097152 strings; at most 1048576 are read"):
+        golden.check()
+
+
+def test_a_document_that_is_too_large_is_refused_before_it_is_parsed(version):
+    meta = np.full(2**24, ord("["), np.uint8)
+    np.savez_compressed(version / "golden.npz", meta=meta, **{"input:x": ROWS, "output:y": ROWS})
+    with pytest.raises(VersionRefused, match=r"golden\.npz: .*meta has 16777216 bytes; at most 1048576 are read"):
+        Golden.read(version)

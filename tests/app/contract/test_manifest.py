@@ -5,7 +5,14 @@ import json
 import pytest
 
 from app.contract.files.regular import open_regular
-from app.contract.manifest import check_listing, read_manifest, verify_file, verify_manifest, write_manifest
+from app.contract.manifest import (
+    check_listing,
+    is_inside,
+    read_manifest,
+    verify_file,
+    verify_manifest,
+    write_manifest,
+)
 from app.errors import VersionRefused
 
 
@@ -75,3 +82,8 @@ def test_a_manifest_names_files_inside_the_version_alone(version, name):
     (version / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(VersionRefused, match="is not the path of a file inside the version"):
         verify_manifest(version)
+
+
+def test_no_path_inside_a_version_has_a_nul():
+    assert is_inside("a/b")
+    assert not is_inside("a\0b")

@@ -109,3 +109,9 @@ def test_links_inside_a_version_are_followed_and_others_are_refused(version, tmp
     (version / "weights" / "up").symlink_to("..")
     with pytest.raises(VersionRefused, match="weights/up is a link to a directory, or leads out of the version"):
         check_links(version, "weights")
+
+
+def test_a_file_that_fails_while_it_is_read_is_refused_with_its_name(tmp_path):
+    (tmp_path / "memory.onnx").symlink_to("/proc/self/mem")  # a regular file of which nothing is at position 0
+    with pytest.raises(VersionRefused, match=r"memory\.onnx: .*Input/output error"):
+        list_file(tmp_path / "memory.onnx")

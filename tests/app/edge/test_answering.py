@@ -32,7 +32,9 @@ class FakeBatcher:
 
 
 def fake_model(version, *, waiting=0, refusal=None):
-    admission = SimpleNamespace(rows=waiting, check_open=lambda: None)
+    admission = SimpleNamespace(
+        rows=waiting, decoding=0, turnover=0, instances=1, draining=False, check_open=lambda: None
+    )
     return SimpleNamespace(
         name="m",
         version=version,

@@ -15,7 +15,8 @@ from app.errors import BackendHung
 from app.lifecycle.loading.loader import Loader
 from app.repository.places import Places
 from app.runtime.engines.onnx import OnnxBackend
-from app.runtime.engines.savedmodel import GRACE_S, SavedModelBackend
+from app.runtime.engines.process_backend import GRACE_S
+from app.runtime.engines.savedmodel import SavedModelBackend
 from app.telemetry.metrics import Metrics
 from tests.support.fakes import make_work
 from tests.support.stub_worker import ENDLESS, STUB

@@ -50,19 +50,21 @@ def is_small(message: Any) -> bool:
 
 def parse_predict(message: pb.PredictRequest, model: LoadedModel, room: Room) -> InferenceRequest[pb.PredictResponse]:
     """Tensors of ``Predict``. Raises InvalidInput: names the input or the output, and the rule it breaks."""
-    if not is_signature(message.model_spec.signature_name):
-        raise InvalidInput(f'Serving signature key "{message.model_spec.signature_name}" not found.')
-    names = _input_names(message.inputs, model)
-    inputs = {name: read_tensor(message.inputs[alias], name, model, room) for alias, name in names.items()}
-    outputs = _output_names(message.output_filter, model)
+    signature = message.model_spec.signature_name or SIGNATURE
+    answering = model if signature == SIGNATURE else model.signatures.get(signature)
+    if answering is None:
+        raise InvalidInput(f'Serving signature key "{signature}" not found.')
+    names = _input_names(message.inputs, answering)
+    inputs = {name: read_tensor(message.inputs[alias], name, answering, room) for alias, name in names.items()}
+    outputs, spec = _output_names(message.output_filter, answering), answering.spec
 
     def reply(answer: Answer) -> pb.PredictResponse:
-        response = pb.PredictResponse(model_spec=_spec(model))
+        response = pb.PredictResponse(model_spec=_spec(model, signature))
         for name in outputs:
-            response.outputs[name].CopyFrom(write_tensor(answer[name], model.spec.output(name)))
+            response.outputs[name].CopyFrom(write_tensor(answer[name], spec.output(name)))
         return response
 
-    return InferenceRequest(inputs, reply)
+    return InferenceRequest(inputs, reply, model=answering)
 
 
 def parse_classify(
@@ -228,9 +230,9 @@ def _regressing(model: LoadedModel) -> Callable[[Answer], pb.RegressionResult]:
     return result
 
 
-def _spec(model: LoadedModel) -> pb.ModelSpec:
+def _spec(model: LoadedModel, signature: str = SIGNATURE) -> pb.ModelSpec:
     """Which model, version and signature have answered."""
-    spec = pb.ModelSpec(name=model.name, signature_name=SIGNATURE)
+    spec = pb.ModelSpec(name=model.name, signature_name=signature)
     spec.version.value = model.version
     return spec
 

@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from grpc.aio import ServicerContext
 
 from app.control.administration import AdminRule
-from app.control.tfs import SIGNATURE, signature_def, version_status
+from app.control.tfs import signature_defs, version_status
 from app.edge.entry.door import Door
 from app.edge.grpc.calls import Refusal
 from app.edge.grpc.methods import Methods, answers_errors
@@ -115,7 +115,7 @@ class TfsServicer(Methods):
             raise target.not_found() from None
         response = pb.GetModelMetadataResponse(model_spec=pb.ModelSpec(name=model.name))
         response.model_spec.version.value = model.version
-        signatures = ParseDict({"signature_def": {SIGNATURE: signature_def(model)}}, pb.SignatureDefMap())
+        signatures = ParseDict({"signature_def": signature_defs(model)}, pb.SignatureDefMap())
         found = response.metadata[_SIGNATURE_DEF]
         found.type_url, found.value = _SIGNATURE_DEF_TYPE, signatures.SerializeToString()
         return response

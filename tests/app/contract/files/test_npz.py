@@ -92,3 +92,24 @@ def test_a_zip64_directory_is_refused_without_reading_it():
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
     with pytest.raises(BadArchive, match="64-bit directory"):
         read_npz(data[:-22] + locator + end, limit_bytes=LIMIT)
+
+
+HEADERS = {
+    "a list as a key": b"{[]: 1}",
+    "brackets that stay open": b"(" * 5000,
+    "a text that stays open": b"'''",
+    "a truth value as a size": b"{'descr': '<i8', 'fortran_order': False, 'shape': (True,)}",
+    "keys of two types": b"{1: 2, 'a': 3}",
+    "no element type": b"{'descr': (), 'fortran_order': False, 'shape': (1,)}",
+    "more signs than Python parses": b"-" * 9000 + b"1",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
+def test_a_header_that_numpy_fails_to_read_is_a_bad_archive(header):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        prefix = np.lib.format.magic(1, 0) + struct.pack("<H", len(header) + 1)
+        archive.writestr("x.npy", prefix + header + b"\n" + bytes(8))
+    with pytest.raises(BadArchive):
+        read_npz(buffer.getvalue(), limit_bytes=2**20)

@@ -2,12 +2,15 @@
 
 import io
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from app.contract.extent import BATCH_LIMIT_BYTES
 from app.contract.model_spec import ModelSpec
+from app.contract.strings import held_bytes
 from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.unverified import ROWS, examine, generated
@@ -189,3 +192,100 @@ def test_known_inputs_take_the_place_of_generated_ones():
 def test_known_inputs_that_do_not_match_are_refused(known, message):
     with pytest.raises(VersionRefused, match=message):
         examine(Answering(total), SPEC, may_batch=True, known=known)
+
+
+class Recording(Answering):
+    """Answers with the first input, unless its largest size is another one; says how many bytes it was given."""
+
+    def __init__(self, size=None):
+        self.size = size
+        self.largest_bytes = 0
+
+    def run(self, inputs):
+        self.largest_bytes = max(self.largest_bytes, sum(map(held_bytes, inputs.values())))
+        first = next(iter(inputs.values()))
+        if self.size not in {None, max(first.shape[1:])}:
+            raise BackendFailed("not that size")
+        return {"y": first}
+
+
+def of_inputs(*shapes, dtype="int8"):
+    inputs = tuple(TensorSpec(name=f"x{at}", dtype=dtype, shape=shape) for at, shape in enumerate(shapes))
+    return replace_inputs(SPEC, inputs)
+
+
+def replace_inputs(spec, inputs):
+    return spec.model_copy(update={"inputs": inputs})
+
+
+def examined(spec, backend=None):
+    """Samples, the reason to run alone, and the largest number of bytes that were allocated at a time."""
+    tracemalloc.start()
+    try:
+        samples, alone = examine(backend or Recording(), spec, may_batch=True)
+        return samples, alone, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_larger_an_instance_the_fewer_are_generated():
+    samples, alone, peak_bytes = examined(of_inputs(*[(2**22,)] * 5))
+    assert alone == ""
+    assert [len(values) for values in samples.values()] == [3] * 5
+    assert sum(map(held_bytes, samples.values())) <= BATCH_LIMIT_BYTES
+    assert peak_bytes < 3 * BATCH_LIMIT_BYTES  # the samples, their reverse and the answers; no 8-byte numbers
+
+
+def test_no_inputs_are_generated_that_have_more_bytes_together_than_a_batch():
+    samples, alone, peak_bytes = examined(of_inputs(*[(2**25,)] * 3))
+    assert samples is None
+    assert alone == "no input can be generated: an instance has 100663296 bytes; 1 must fit into 67108864 bytes"
+    assert peak_bytes < 2**20
+
+
+@pytest.mark.parametrize(("dimensions", "size"), [(1, 224), (2, 224), (3, 64), (4, 32), (5, 16), (8, 1)])
+def test_sizes_that_vary_are_tried_as_far_as_two_instances_fit(dimensions, size):
+    backend = Recording(size)
+    samples, alone, _ = examined(of_inputs((-1,) * dimensions, dtype="float32"), backend)
+    assert alone == ""
+    assert samples["x0"].shape[1:] == (size,) * dimensions
+    assert backend.largest_bytes <= BATCH_LIMIT_BYTES
+
+
+def test_a_size_of_which_two_instances_do_not_fit_is_not_tried():
+    backend = Recording(224)
+    assert examined(of_inputs((-1,) * 4, dtype="float32"), backend)[0] is None
+    assert backend.largest_bytes <= BATCH_LIMIT_BYTES
+
+
+def test_of_inputs_that_do_not_vary_each_kind_of_values_is_tried_once():
+    calls = []
+
+    def never(x, ids):
+        calls.append(x)
+        raise BackendFailed("no")
+
+    fixed = replace_inputs(SPEC, (TensorSpec(name="x", dtype="float32", shape=(2,)), SPEC.inputs[1]))
+    examine(Answering(never), fixed, may_batch=True)
+    assert len(calls) == 2
+
+
+def test_samples_have_no_more_strings_than_a_request():
+    samples, alone, _ = examined(of_inputs((2**16,), (2**15,), dtype="string"))
+    assert alone == ""
+    assert [values.shape for values in samples.values()] == [(2, 2**16), (2, 2**15)]
+    samples, alone, _ = examined(of_inputs((2**18,), (2**18,), dtype="string"))
+    assert samples is None
+    assert "an instance has 21495808 bytes and 524288 strings; 1 must fit into" in alone
+
+
+def test_an_image_is_made_once_for_each_value():
+    made = []
+
+    def text(value):
+        made.append(value)
+        return b"%d" % value
+
+    spec = of_inputs((1000,), dtype="string")
+    assert generated(spec, size=1, limit=10, string=text)["x0"].shape == (ROWS, 1000)
+    assert made == list(range(10))

@@ -6,11 +6,12 @@ import time
 import numpy as np
 import pytest
 
+from app.contract.extent import BATCH_LIMIT_BYTES
 from app.contract.manifest import write_manifest
 from app.contract.version_files import VersionFiles
 from app.errors import VersionRefused
 from app.lifecycle.loading.verification import Gate
-from app.lifecycle.loading.version_contract import BATCH_LIMIT_BYTES, largest_batch, read_contract
+from app.lifecycle.loading.version_contract import largest_batch, read_contract
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 

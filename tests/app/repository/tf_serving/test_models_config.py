@@ -55,6 +55,15 @@ MISTAKES = {
     "another type": ('name: "a" base_path: "BASE" model_type: OTHER', "model_type OTHER is not run here"),
     "a relative path": ('name: "a" base_path: "models/a"', "base_path 'models/a' is not an absolute path"),
     "a bucket": ('name: "a" base_path: "s3://bucket/a"', "base_path 's3://bucket/a' is not an absolute path"),
+    "a type without a name": (
+        'name: "a" base_path: "BASE" model_type: 77',
+        "model_config_list.config.model_type is 77; one of MODEL_TYPE_UNSPECIFIED, TENSORFLOW, OTHER is expected",
+    ),
+    "a path with a NUL": (r'name: "a" base_path: "/a\000b"', "does not exist, or is not a directory"),
+    "a path with a name that is too long": (
+        'name: "a" base_path: "/LONG"'.replace("LONG", "a" * 5000),
+        "does not exist, or is not a directory",
+    ),
     "no path": ('name: "a"', "base_path '' is not an absolute path"),
     "a missing path": ('name: "a" base_path: "BASE/none"', "none' does not exist, or is not a directory"),
     "no name": ('base_path: "BASE"', "model '': a name has letters, digits"),

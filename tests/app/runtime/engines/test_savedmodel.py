@@ -13,12 +13,9 @@ import pytest
 
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
-from app.runtime.engines.savedmodel import (
-    RESTART_WINDOW_S,
-    RESTARTS,
-    STOP_TIMEOUT_S,
-    SavedModelBackend,
-)
+from app.runtime.engines.model_process import STOP_TIMEOUT_S
+from app.runtime.engines.process_backend import RESTART_WINDOW_S, RESTARTS
+from app.runtime.engines.savedmodel import SavedModelBackend
 from tests.support.fakes import FakeClock
 from tests.support.processes import is_known, is_running
 from tests.support.service import ROOT, wait_until

@@ -1,4 +1,4 @@
-"""The process of a SavedModel, from the service's side: start, calls and end."""
+"""The process that runs a model, as the service sees it: started, asked, and ended."""
 
 import os
 import re
@@ -13,7 +13,6 @@ from typing import Any
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.types import Array, Tensors
 
-HOW_TO_INSTALL = "to serve SavedModels: make serve SAVEDMODEL=1, or pip install -r requirements/savedmodel.txt"
 STOP_TIMEOUT_S = 5.0
 # A longer limit means no limit: poll() counts milliseconds in 32 bits.
 _LONGEST_WAIT_S = 2e6
@@ -21,7 +20,7 @@ _LONGEST_WAIT_S = 2e6
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 
-class SavedModelProcess:
+class ModelProcess:
     """One process: its socket, its last line on standard error, and whether it has answered a batch yet."""
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -44,7 +43,7 @@ class SavedModelProcess:
             raise
         self.has_answered = False
         self._said = ""
-        self._reader = threading.Thread(target=self._read, name="savedmodel-stderr", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="model-stderr", daemon=True)
         self._reader.start()
 
     def wait_ready(self, timeout_s: float) -> dict[str, Any]:

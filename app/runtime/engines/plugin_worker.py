@@ -1,0 +1,104 @@
+"""The process of a backend of an installed package: ``... plugin_worker NAME DIRECTORY THREADS``.
+
+``worker_loop`` says how the service talks to it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from app.runtime.engines.plugin import GROUP
+from app.runtime.engines.process_backend import SIGNATURE
+from app.runtime.engines.worker_loop import CannotLoad, Run, serve
+from app.types import Array, Tensors
+
+# Name -> element type, and sizes with the batch; a size that varies is None.
+Signature = Mapping[str, tuple[str, Sequence[int | None]]]
+
+
+class Model(Protocol):
+    """What the entry point returns, called with the directory of a version and a number of threads."""
+
+    inputs: Signature
+    outputs: Signature
+
+    def run(self, inputs: Tensors) -> Mapping[str, Array]:
+        """Outputs of a batch: name -> (rows, *shape); row i answers row i of the inputs."""
+        ...
+
+
+def main() -> None:
+    """Load, then answer until the socket closes."""
+    name, directory, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    serve(lambda: load(name, directory, threads))
+    os._exit(0)
+
+
+def load(name: str, directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
+    """Load a version with the entry point of that name.
+
+    Args:
+        name: of the entry point.
+        directory: holds the files of the version.
+        threads: that it may use.
+
+    Returns:
+        As ``savedmodel_worker.load``.
+
+    Raises:
+        CannotLoad: there is no such entry point, or several, or what it returns is no model.
+    """
+    found = list(entry_points(group=GROUP, name=name))
+    if len(found) != 1:
+        raise CannotLoad(f"{len(found) or 'no'} installed packages have the entry point {name!r} of {GROUP}")
+    model: Model = found[0].load()(directory, threads)
+    try:
+        signature = {"inputs": _described(model.inputs), "outputs": _described(model.outputs)}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CannotLoad(f"{found[0].value} returns no model: {error}") from error
+
+    def run(_: str, inputs: Tensors) -> dict[str, Array]:
+        outputs = model.run(inputs)
+        return {each: _checked(each, outputs, *signature["outputs"][each]) for each in signature["outputs"]}
+
+    return {SIGNATURE: signature}, run
+
+
+def _described(tensors: Signature) -> dict[str, tuple[str, list[int | None]]]:
+    return {str(name): (str(element), list(sizes)) for name, (element, sizes) in tensors.items()}
+
+
+def _checked(name: str, outputs: Mapping[str, Array], element: str, sizes: Sequence[int | None]) -> Array:
+    """An output as the signature states it."""
+    if name not in outputs:
+        raise ValueError(f"output {name!r} is missing; it returns {sorted(outputs)}")
+    values = np.asarray(outputs[name])
+    is_right = values.dtype.kind in "OSU" if element == "string" else values.dtype == np.dtype(element)
+    fits = len(values.shape) == len(sizes) and all(
+        want in {None, got} for want, got in zip(sizes, values.shape, strict=True)
+    )
+    if not is_right or not fits:
+        raise ValueError(
+            f"output {name!r} is {values.dtype} of shape {list(values.shape)}; the signature states {element} of shape "
+            f"{list(sizes)}"
+        )
+    return _strings(name, values) if element == "string" else values
+
+
+def _strings(name: str, values: Array) -> Array:
+    """Strings as the service exchanges them: bytes, in UTF-8."""
+    found = np.empty(values.size, object)
+    for index, value in enumerate(values.ravel().tolist()):
+        if not isinstance(value, str | bytes):
+            raise ValueError(f"output {name!r} has a {type(value).__name__} among its strings")
+        found[index] = value.encode() if isinstance(value, str) else value
+    return found.reshape(values.shape)
+
+
+if __name__ == "__main__":
+    main()

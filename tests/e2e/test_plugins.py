@@ -1,0 +1,203 @@
+"""Versions that are run by code of an installed package; the package is the example of the documents."""
+
+import json
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from tests.support.bare_models import write_graph
+from tests.support.model_state import reason
+from tests.support.plugins import code_of, install
+from tests.support.service import wait_until
+
+BROKEN = {
+    "raises": (
+        "class Broken:\n    def __init__(self, directory, threads):\n        raise OSError('no weights')\n",
+        "no weights",
+    ),
+    "no model": ("def Broken(directory, threads):\n    return 1\n", "broken:Broken returns no model"),
+    "ends": (
+        "import os\n\ndef Broken(directory, threads):\n    os._exit(3)\n",
+        "process ended while it loaded: exit code 3",
+    ),
+    "no type": (
+        "class Broken:\n    inputs = {'x': ('money', [None])}\n    outputs = {'y': ('float32', [None])}\n"
+        "    def __init__(self, directory, threads):\n        pass\n    def run(self, inputs):\n        return {}\n",
+        "input 'x' is a money; tensors of bool",
+    ),
+}
+ODD = """
+import os, time
+import numpy as np
+
+
+class Odd:
+    inputs = {"x": ("int64", [None])}
+    outputs = {"y": ("int64", [None])}
+
+    def __init__(self, directory, threads):
+        pass
+
+    def run(self, inputs):
+        (x,) = inputs.values()
+        if (x == -1).any():
+            raise ValueError("minus one is not allowed")
+        if (x == -2).any():
+            os._exit(7)
+        if (x == -3).any():
+            time.sleep(600)
+        if (x == -4).any():
+            return {"z": x}
+        if (x == -6).any():
+            return {"y": np.array([object()] * len(x))}
+        if (x == -5).any():
+            return {"y": x.astype("float32")}
+        return {"y": x * 2}
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    place = tmp_path / "site"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def models(tmp_path):
+    place = tmp_path / "models"
+    place.mkdir()
+    return place
+
+
+def write_version(models, name, backend, version=1):
+    directory = models / name / str(version)
+    directory.mkdir(parents=True)
+    (directory / "backend.json").write_text(json.dumps({"backend": backend}))
+    return directory
+
+
+def write_best_label(models):
+    scores = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)
+    write_graph(
+        models,
+        "labels",
+        [helper.make_node("MatMul", ["x", "scores"], ["y"])],
+        [("x", TensorProto.FLOAT, ["batch", 3])],
+        [("y", TensorProto.FLOAT, ["batch", 3])],
+        {"scores": scores},
+    )
+    directory = models / "labels" / "1"
+    (directory / "model.onnx").rename(directory / "scores.onnx")
+    (directory / "labels.txt").write_text("boot bag shirt\n")
+    (directory / "backend.json").write_text('{"backend": "best-label"}')
+    return directory
+
+
+def started(start, models, site, *flags, **options):
+    return start(models, *flags, environment={"PYTHONPATH": str(site)}, **options)
+
+
+def predict(service, name, instances):
+    reply = service.client.post(f"/v1/models/{name}:predict", json={"instances": instances})
+    return reply.json()["predictions"] if reply.is_success else (reply.status_code, reply.json()["error"])
+
+
+def test_the_example_of_the_document_answers_over_every_protocol(start, models, site):
+    write_best_label(models)
+    install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
+    service = started(start, models, site, "--plugins", "best-label")
+    rows = [[0, 1, 0], [0.5, 0, 0], [1, 1, 1]]
+    assert predict(service, "labels", rows) == [
+        {"label": "bag", "score": 2.0},
+        {"label": "boot", "score": 0.5},
+        {"label": "shirt", "score": 3.0},
+    ]
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0, 1, 0]}]}
+    outputs = service.client.post("/v2/models/labels/infer", json=body).json()["outputs"]
+    assert [each["data"] for each in outputs] == [["bag"], [2.0]]
+    config = service.client.get("/v2/models/labels/config").json()
+    assert config["backend"] == "best-label"
+    assert reason(service, "labels")[1].startswith("unverified")
+    assert service.metric("atelier_model_memory_bytes", model="labels") > 100 * 2**20
+
+
+def test_without_the_flag_the_version_is_refused_and_the_reason_says_how_to_switch_it_on(start, models, site):
+    write_best_label(models)
+    install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
+    service = started(start, models, site, wait_ready=False)
+    service.wait_for_log(
+        "model labels version 1 refused", also="which is not switched on; --plugins best-label does so"
+    )
+
+
+def test_a_backend_that_no_package_has_is_refused(start, models, site):
+    write_version(models, "labels", "nobody")
+    service = started(start, models, site, "--plugins", "nobody", wait_ready=False)
+    service.wait_for_log("model labels version 1 refused", also="no installed packages have the entry point 'nobody'")
+
+
+@pytest.mark.parametrize(("code", "why"), BROKEN.values(), ids=BROKEN)
+def test_a_backend_that_cannot_load_refuses_the_version_with_its_reason(start, models, site, code, why):
+    write_version(models, "labels", "broken")
+    install(site, broken=("broken", "Broken", code))
+    service = started(start, models, site, "--plugins", "broken", wait_ready=False)
+    service.wait_for_log("model labels version 1 refused", also=why)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Invalid JSON"),
+        ("{}", "backend: Field required"),
+        ('{"backend": "a b"}', "backend: String should match pattern"),
+        ('{"backend": "odd", "more": 1}', "more: Extra inputs are not permitted"),
+        ("[" * 5000, "5000 bytes"),
+    ],
+)
+def test_a_backend_file_that_is_not_what_it_must_be_is_refused(start, models, site, text, why):
+    (write_version(models, "labels", "odd") / "backend.json").write_text(text)
+    service = started(start, models, site, "--plugins", "odd", wait_ready=False)
+    service.wait_for_log("model labels version 1 refused", also=why)
+
+
+def test_settings_that_name_another_backend_are_refused(start, models, site):
+    write_version(models, "odd", "odd")
+    (models / "odd" / "serving.json").write_text('{"backend": "onnx"}')
+    install(site, odd=("odd", "Odd", ODD))
+    service = started(start, models, site, "--plugins", "odd", wait_ready=False)
+    service.wait_for_log(
+        "model odd version 1 refused", also="backend is 'onnx' in the settings, and 'odd' in backend.json"
+    )
+
+
+def test_a_batch_that_fails_says_why_and_the_next_one_is_answered(start, models, site):
+    write_version(models, "odd", "odd")
+    (models / "odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
+    install(site, odd=("odd", "Odd", ODD))
+    service = started(start, models, site, "--plugins", "odd")
+    assert predict(service, "odd", [1, 2]) == [2, 4]
+    assert predict(service, "odd", [-1]) == (500, "odd: minus one is not allowed")
+    assert predict(service, "odd", [-4]) == (500, "odd: output 'y' is missing; it returns ['z']")
+    assert predict(service, "odd", [-5]) == (
+        500,
+        "odd: output 'y' is float32 of shape [1]; the signature states int64 of shape [None]",
+    )
+    assert predict(service, "odd", [-6])[0] == 500
+    assert predict(service, "odd", [3]) == [6]
+    assert predict(service, "odd", [-2])[0] == 500
+    assert predict(service, "odd", [4]) == [8]
+    code, error = predict(service, "odd", [-3])
+    assert code >= 500
+    assert "did not answer a batch" in error
+    wait_until(lambda: predict(service, "odd", [5]) == [10])
+
+
+def test_a_new_version_is_followed(start, models, site):
+    write_version(models, "odd", "odd")
+    install(site, odd=("odd", "Odd", ODD))
+    service = started(start, models, site, "--plugins", "odd")
+    write_version(models, "odd", "odd", 2)
+    wait_until(lambda: service.client.get("/v2/models/odd/versions/2/ready").status_code == 200)
+    assert predict(service, "odd", [1]) == [2]
