@@ -37,7 +37,7 @@ def list_files(
         wait: sleeps.
 
     Raises:
-        VersionRefused: the files change meanwhile, are too many or too large, are not regular files, or cannot be read.
+        VersionRefused: the files change, are too many or too large, are not regular files, or cannot be read.
         OSError: they cannot be listed.
     """
     return _manifest(directory, lambda: _files(directory), opener, now, wait)

@@ -181,7 +181,7 @@ class Lifecycle(Commands):
         It stays unloaded until ``load``.
 
         Raises:
-            ModelNotFound: there is no such model.
+            ModelNotFound: the model does not exist.
         """
         self.registry.records(name)  # before a lock is made for the name
         async with self._locks[name]:

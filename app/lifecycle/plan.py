@@ -120,8 +120,8 @@ def _choose_default(
 def _preferred(policy: ServingPolicy, versions: Sequence[int], default: int | None) -> list[int]:
     """Versions that may become the default version, the best first.
 
-    If the stable version is refused, the default version stays. After a start there is none: then it is the one that
-    was stable before, or the newest.
+    If the stable version is refused, the default version stays. After a start, when there is no default version, it is
+    the one that was stable before, or the newest.
     """
     labels, (candidates, _) = policy.version_labels, policy.candidates(versions)
     if STABLE not in labels:

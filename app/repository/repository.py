@@ -38,7 +38,7 @@ class Repository:
         """Versions of a model, newest first.
 
         Raises:
-            ModelNotFound: there is no such model.
+            ModelNotFound: the model does not exist.
             OSError: the models directory cannot be read.
         """
         found = self.scan()

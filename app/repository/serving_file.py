@@ -93,7 +93,7 @@ def rollback(place: Place, *, default: int | None, versions: Sequence[int]) -> P
         place, default, versions: see ``promote``.
 
     Raises:
-        VersionNotFound: there is no version to go back to.
+        VersionNotFound: there is no earlier version.
         VersionRefused, OSError: see ``write_batching``.
     """
     now, version, promoted = _previous(place, default, versions)

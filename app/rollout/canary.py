@@ -60,7 +60,7 @@ class Rollout:
 
     @property
     def sticky_header(self) -> str | None:
-        """Name of the header whose value decides, in lower case; None if there is none."""
+        """Name of the header whose value decides, in lower case; None without one."""
         name = self.policy.canary.sticky_header if self.policy.canary is not None else None
         return name.lower() if name is not None else None
 

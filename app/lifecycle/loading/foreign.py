@@ -46,7 +46,7 @@ class VersionOnDisk:
         contract: as written, or derived from its graph.
         backend: what runs it.
         others: contracts of the other signatures of a SavedModel.
-        running: a backend that was opened to read it, for the first instance; None if it is taken, or there is none.
+        running: a backend that was opened to read it, for the first instance; None if it is taken or does not exist.
         again: opens another one (contract, threads); None for a graph.
     """
 
@@ -196,7 +196,7 @@ class ForeignReader:
         path: Path,
         run_by: RunBy,
     ) -> VersionOnDisk:
-        """A version that runs in a separate process, which says its signatures."""
+        """A version that runs in a separate process, which reports its signatures."""
         samples = self._samples(name, files)
         alone = ""
 

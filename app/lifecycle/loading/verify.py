@@ -59,7 +59,7 @@ def verify(
             least 1.
 
     Raises:
-        ModelNotFound: there is no such model.
+        ModelNotFound: the model does not exist.
         VersionRefused: the version has its own golden samples, cannot be loaded, does not run with the samples,
             or answers something else; nothing is written then.
         BackendFailed: the runtime failed on a sample.

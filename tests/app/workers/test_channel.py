@@ -58,7 +58,7 @@ def test_a_long_message_arrives_whole():
     assert run(lambda one, _: one.call("double", value=text)) == 2 * text
 
 
-def test_an_error_of_the_service_is_raised_again_and_another_only_said_in_the_log(caplog):
+def test_an_error_of_the_service_is_raised_again_and_another_one_is_only_logged(caplog):
     with pytest.raises(ModelNotFound, match="no such model"):
         run(lambda one, _: one.call("refuse"))
     with pytest.raises(ServingError, match="fail failed; see the service's log"):
