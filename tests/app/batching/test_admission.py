@@ -80,20 +80,20 @@ def test_before_the_body_is_read_a_full_queue_already_refuses(entry):
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "says"),
+    ("state", "error", "expected"),
     [
         ({"draining": True}, Draining, "the service is shutting down"),
         ({"instances": 0}, ModelNotReady, "every backend of the version hangs: a batch runs for longer than"),
     ],
 )
-def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, says):
+def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, expected):
     queue = admission()
     for name, value in state.items():
         setattr(queue, name, value)
     for call in (queue.check_open, lambda: queue.admit([entry()], running_s=None, now=NOW)):
         with pytest.raises(error) as refused:
             call()
-        assert refused.value.message.startswith(says)
+        assert refused.value.message.startswith(expected)
 
 
 def test_more_seconds_of_waiting_than_allowed_are_refused_with_any_timeout(entry):
@@ -204,7 +204,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
 
 
 @pytest.mark.parametrize(
-    ("rows", "nbytes", "error", "says"),
+    ("rows", "nbytes", "error", "expected"),
     [
         ((), (40, 60), None, ""),
         ((), (40, 61), TooLarge, "request holds 2 instances (101 bytes); at most 100 instances and 100 bytes fit the"),
@@ -212,7 +212,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
         ((1, 30), (40, 31), QueueFull, "1 instances wait and 2 more exceed max_queue_rows=100 or max_queue_bytes=100"),
     ],
 )
-def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, says):
+def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, expected):
     loop = asyncio.new_event_loop()
     queue = full(loop, rows=rows[0], nbytes=rows[1]) if rows else full(loop)
     before = (queue.rows, queue.nbytes, list(queue.seconds))
@@ -225,7 +225,7 @@ def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows,
     else:
         with pytest.raises(error) as refused:
             queue.admit(works, running_s=0.0, now=NOW)
-        assert refused.value.message.startswith(says)
+        assert refused.value.message.startswith(expected)
         assert (queue.rows, queue.nbytes, queue.seconds) == before
     loop.close()
 
