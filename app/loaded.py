@@ -38,7 +38,7 @@ class Leases:
     """
 
     def __init__(self) -> None:
-        self.used_at = 0.0  # monotonic seconds
+        self.used_at = monotonic()  # of the last request, or of the load
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()

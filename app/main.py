@@ -89,6 +89,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     )
     path = settings.api_keys_file
     app.keys = None if path is None else ApiKeys(path, clock=time.monotonic)
+    app.registry.asleep.wakes_for_metadata = app.keys is None
     sites = Sites(
         is_local=is_loopback(settings.host), allowed_hosts=settings.allowed_hosts, origins=settings.cors_origins
     )

@@ -51,11 +51,11 @@ def oip_router(registry: Registry) -> APIRouter:
 
     @router.get("/models/{name}/config", summary="Signature, batching and measured latency of the version that serves")
     async def config(name: str) -> dict[str, Any]:
-        return model_config(await registry.awake(name))
+        return model_config(await registry.described(name))
 
     @router.get("/models/{name}/versions/{version}/config", summary="Signature, batching and latency of one version")
     async def version_config(name: str, version: Version) -> dict[str, Any]:
-        return model_config(await registry.awake(name, version))
+        return model_config(await registry.described(name, version))
 
     for path, why in (
         ("/trace/setting", TRACE_SETTINGS),

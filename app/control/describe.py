@@ -54,9 +54,9 @@ async def model_metadata(registry: Registry, name: str, version: int | None) -> 
     """Inputs and outputs of a version, shapes with the batch; None means the default version.
 
     Raises:
-        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.awake``.
+        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.described``.
     """
-    model = await registry.awake(name, version)
+    model = await registry.described(name, version)
     serving = [record.version for record in registry.records(name) if record.state is State.READY]
     return {
         "name": name,

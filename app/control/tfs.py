@@ -34,9 +34,9 @@ async def model_metadata(registry: Registry, name: str, version: int | None) -> 
     """The signatures of a version; None means the default version.
 
     Raises:
-        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.awake``.
+        ModelNotFound, VersionNotFound, ModelNotReady: see ``Registry.described``.
     """
-    model = await registry.awake(name, version)
+    model = await registry.described(name, version)
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
         "metadata": {

@@ -106,14 +106,14 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         try:
             self.admit(call)
             if self._registry.asleep.names:
-                await self._registry.asleep.wake(call.route.name)
+                await self._wake(call)
             model = self._find(call)
             checked = None
             if not call.is_whole:  # a version that is unloaded does not wait for a slow client
                 checked = self._check_unread(call, model)
                 await self.read(call)
                 if self._registry.asleep.names:
-                    await self._registry.asleep.wake(call.route.name)
+                    await self._wake(call)
                 model = self._find(call)
             if call.rollout is not None and call.rollout.splits:
                 call.model = model = call.rollout.choose(self.rollout_key(call, call.rollout.sticky_header))
@@ -167,6 +167,11 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             reply = await self._decoding.printed(request.print_answer, outputs, model, options, began=call.began)
         timings.encode = self._clock() - answered
         return reply
+
+    async def _wake(self, call: AnyCall) -> None:
+        """Load the requested model if it sleeps."""
+        version = call.route.version
+        await self._registry.wake(call.route.name, None if version is None else version_number(version))
 
     def _find(self, call: AnyCall) -> LoadedModel:
         """The requested version, or the default version together with the canary that is compared with it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from app.errors import Draining, ServingError
+from app.lifecycle.model_lock import ModelLock
 from app.repository.missing import no_version
 from app.repository.policy import CanaryPair, RolloutPolicy
 from app.repository.repository import Repository
@@ -29,7 +30,7 @@ class Commands(ABC):
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, ModelLock] = defaultdict(ModelLock)
 
     async def load(self, name: str) -> None:
         """Load the versions that the policy of one model specifies, from the present files; loaded ones stay loaded.

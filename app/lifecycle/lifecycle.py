@@ -13,7 +13,7 @@ from app.lifecycle.loading.load_threads import Turns
 from app.lifecycle.registry import Registry
 from app.lifecycle.sleeping import Sleeping
 from app.lifecycle.version_loads import VersionLoads
-from app.lifecycle.versions import State
+from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 from app.repository.missing import no_version
 from app.repository.policy import STABLE, CanaryPair, ServingPolicy
@@ -22,6 +22,10 @@ from app.rollout.canary import Rollout
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 
 log = logging.getLogger("atelier.lifecycle")
+
+
+# A version for which there was no room is tried again then.
+NO_ROOM_RETRY_S = 30.0
 
 
 class Lifecycle(Commands):
@@ -112,8 +116,10 @@ class Lifecycle(Commands):
         async with turn, self._locks[name]:
             if name in self._unloaded:
                 return
+            if self.registry.models(name):  # a command was faster
+                return
             if self._loads_on_request or self._sleeping.memory_is_used_up:
-                self._sleeping.begin_asleep(name, versions)
+                await self._sleeping.begin(name, versions)
             else:
                 await self._sleeping.load(name, versions)
 
@@ -128,16 +134,31 @@ class Lifecycle(Commands):
 
     async def _load(self, name: str, versions: list[int]) -> None:
         self._unloaded.discard(name)
-        self.registry.asleep.names.discard(name)
         before = self.registry.live(name)
         try:
-            refused = await self._aspired.apply(name, versions, retry=True)
+            refused = await self._apply(name, versions, retry=True)
         except VersionRefused as error:
             raise VersionRefused(f"{error.message}; {self._who_serves(name, before)}") from error
         if refused is not None:
             raise VersionRefused(
                 f"model {name!r} version {refused.version} refused: {refused.reason}; {self._who_serves(name, before)}"
             )
+
+    async def _apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
+        """As ``AspiredVersions.apply``, for a command; if there is no room for the model, it sleeps."""
+        try:
+            refused = await self._aspired.apply(name, versions, retry=retry)
+        except NoRoom as error:
+            if self.registry.live(name) is None:
+                await self._sleeping.begin(name, versions, error.message)
+            else:
+                self.registry.asleep.remove(name)
+            raise
+        except VersionRefused:
+            self.registry.asleep.remove(name)
+            raise
+        self.registry.asleep.remove(name)
+        return refused
 
     def _who_serves(self, name: str, before: LoadedModel | None) -> str:
         live = self.registry.live(name)
@@ -162,16 +183,22 @@ class Lifecycle(Commands):
             return None
         versions = (await asyncio.to_thread(self.repository.scan)).get(name, [])
         if not versions:
+            if name in self.registry.asleep.names:
+                self._loads.forget_gone(name, versions)
             if self.registry.live(name) is not None:
                 log.warning("model %s is gone from the models directory; its loaded versions continue to serve", name)
             return None
         is_new = name not in self.registry.names()
         if name in self.registry.asleep.names or (is_new and self._loads_on_request):
             self._loads.forget_gone(name, versions)
-            self._sleeping.begin_asleep(name, versions)
+            await self._sleeping.begin(name, versions)
             return None
-        with suppress(VersionRefused, Draining, NoRoom):  # in the log and in the state of every version
-            await self._aspired.apply(name, versions, retry=False)
+        try:
+            with suppress(VersionRefused, Draining):  # in the log and in the state of every version
+                await self._aspired.apply(name, versions, retry=False)
+        except NoRoom as error:
+            log.warning("%s", error.message)
+            return NO_ROOM_RETRY_S
         waits = [record.retry_at - time.monotonic() for record in self.registry.records(name) if record.retry_at]
         return max(0.0, min(waits)) if waits else None
 
@@ -187,7 +214,7 @@ class Lifecycle(Commands):
         async with self._locks[name]:
             records = self.registry.records(name)
             self._unloaded.add(name)
-            self.registry.asleep.names.discard(name)
+            self.registry.asleep.remove(name)
             self.registry.serve(name, None)
             self.registry.roll_out(name, None)
             reason = _why_unloaded(name)
@@ -199,7 +226,7 @@ class Lifecycle(Commands):
         if stable in versions and not self.registry.refuses(name, stable):
             return stable
         live = self.registry.live(name)
-        return live.version if live is not None else None
+        return live.version if live is not None else self.registry.asleep.names.get(name)
 
     # With workers, the supervisor has a separate lock, and calls these steps of its commands in each worker.
 
@@ -228,11 +255,10 @@ class Lifecycle(Commands):
     async def _settle(self, name: str, version: int) -> None:
         versions = await self._versions(name)
         self._unloaded.discard(name)
-        self.registry.asleep.names.discard(name)
         before = self.registry.live(name)
         try:
-            await self._aspired.apply(name, versions, retry=False)
-        except VersionRefused as error:
+            await self._apply(name, versions, retry=False)
+        except (VersionRefused, NoRoom) as error:
             if (live := self.registry.live(name)) is None or live.version != version:
                 raise VersionRefused(
                     f"serving.json of model {name!r} says now that version {version} is stable, and cannot be "

@@ -2,25 +2,52 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
+from typing import Protocol
 
 from app.errors import NoRoom, VersionRefused
-from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 
 log = logging.getLogger("atelier.lifecycle")
 
 MIB = 2**20
+# A model that is changed at the moment may be able to sleep soon: wait this long for it, looking again at intervals.
+PATIENCE_S = 5.0
+LOOK_AGAIN_S = 0.05
+
+
+class Memory(Protocol):
+    """What holds memory now, and what can give some back."""
+
+    def loaded(self) -> list[LoadedModel]:
+        """Every version that is loaded."""
+        ...
+
+    def retiring_bytes(self) -> int:
+        """Memory of versions that finish their last requests."""
+        ...
+
+    def may_ever_sleep(self, name: str) -> bool:
+        """Whether a model can go to sleep, now or when the present change of it is over."""
+        ...
+
+    def is_changing(self, name: str) -> bool:
+        """Whether a model is being loaded, unloaded or changed."""
+        ...
+
+    def sleep(self, name: str) -> Awaitable[None]:
+        """Put a model to sleep that is not changing; returns when its memory is free."""
+        ...
 
 
 class MemoryLimit:
     """Keeps the memory of loaded versions below a limit; a loading version is not counted until it is ready.
 
     Args:
-        registry: knows what is loaded.
+        memory: what there is.
         limit_bytes: of ``LoadedModel.memory_bytes`` of all versions together.
-        may_sleep: whether a model may go to sleep now.
-        sleep: puts it to sleep, once the requests that use it have finished.
+        clock, rest: monotonic seconds, and a pause.
 
     Attributes:
         was_reached: a model had to go to sleep.
@@ -28,64 +55,98 @@ class MemoryLimit:
 
     def __init__(
         self,
-        registry: Registry,
+        memory: Memory,
         limit_bytes: int,
         *,
-        may_sleep: Callable[[str], bool],
-        sleep: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float] = monotonic,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._registry = registry
+        self._memory = memory
         self._limit_bytes = limit_bytes
-        self._may_sleep = may_sleep
-        self._sleep = sleep
+        self._clock, self._rest = clock, rest
         self._making_room = asyncio.Lock()
         self._known: dict[tuple[str, int], int] = {}
+        self._sleeping: set[asyncio.Future[None]] = set()
         self.was_reached = False
 
     async def before_load(self, name: str, version: int) -> None:
         """Make room for a version that was loaded before; the memory of other versions is not known yet.
 
         Raises:
-            NoRoom, VersionRefused: see ``after_load``.
+            NoRoom: see ``after_load``.
         """
-        await self._make_room(name, version, self._known.get((name, version), 0))
+        known_bytes = self._known.get((name, version), 0)
+        if known_bytes <= self._limit_bytes:  # otherwise its files or settings may have changed
+            await self._make_room(name, version, known_bytes)
 
     async def after_load(self, model: LoadedModel) -> None:
-        """Make room for a version that is ready, and not in the registry yet.
+        """Make room for a version that is ready, and not in the registry yet: put it there before the next await.
 
         Raises:
             VersionRefused: it takes more than the limit alone.
-            NoRoom: it does not fit next to models that cannot go to sleep now.
+            NoRoom: it does not fit next to models that cannot go to sleep.
         """
-        self._known[model.name, model.version] = model.memory_bytes
-        await self._make_room(model.name, model.version, model.memory_bytes)
-
-    def _fits(self, more_bytes: int) -> bool:
-        return sum(model.memory_bytes for model in self._registry.loaded()) + more_bytes <= self._limit_bytes
+        need_bytes = self._known[model.name, model.version] = model.memory_bytes
+        if need_bytes > self._limit_bytes:
+            raise VersionRefused(
+                f"takes about {_in_mib(need_bytes)} MiB; --model-memory-limit-mb allows {_in_mib(self._limit_bytes)} "
+                "MiB for all models"
+            )
+        await self._make_room(model.name, model.version, need_bytes)
 
     async def _make_room(self, name: str, version: int, need_bytes: int) -> None:
-        need, limit = _in_mib(need_bytes), _in_mib(self._limit_bytes)
-        if need_bytes > self._limit_bytes:
-            raise VersionRefused(f"takes about {need} MiB; --model-memory-limit-mb allows {limit} MiB for all models")
-        async with self._making_room:
-            while not self._fits(need_bytes):
-                victim = self._least_recently_used(besides=name)
-                if victim is None:
-                    raise NoRoom(
-                        f"model {name!r} version {version} takes about {need} MiB, and no other model can be unloaded "
-                        f"now to stay below {limit} MiB (--model-memory-limit-mb); try again"
-                    )
-                self.was_reached = True
-                log.info("model %s is unloaded: model %s needs about %d MiB", victim, name, need)
-                await self._sleep(victim)
+        ends_at = self._clock() + PATIENCE_S
+        while True:
+            async with self._making_room:
+                if await self._unload_until_fits(name, need_bytes):
+                    return
+            if not self._could_fit(name, need_bytes) or self._clock() >= ends_at:
+                raise NoRoom(
+                    f"model {name!r} version {version} takes about {_in_mib(need_bytes)} MiB, and no other model can "
+                    f"be unloaded now to stay below {_in_mib(self._limit_bytes)} MiB (--model-memory-limit-mb); try "
+                    "again"
+                )
+            await self._rest(LOOK_AGAIN_S)
+
+    async def _unload_until_fits(self, name: str, need_bytes: int) -> bool:
+        while not self._fits(need_bytes):
+            if not self._could_fit(name, need_bytes):
+                return False
+            victim = self._least_recently_used(besides=name)
+            if victim is None:
+                return False
+            self.was_reached = True
+            log.info("model %s is unloaded: model %s needs about %d MiB", victim, name, _in_mib(need_bytes))
+            # Whoever waits may be cancelled; the victim is unloaded all the same.
+            sleeping = asyncio.ensure_future(self._memory.sleep(victim))
+            self._sleeping.add(sleeping)
+            sleeping.add_done_callback(self._sleeping.discard)
+            await asyncio.shield(sleeping)
+        return True
+
+    def _fits(self, more_bytes: int) -> bool:
+        held = sum(model.memory_bytes for model in self._memory.loaded()) + self._memory.retiring_bytes()
+        return held + more_bytes <= self._limit_bytes
+
+    def _could_fit(self, name: str, need_bytes: int) -> bool:
+        """Whether the version would fit if all others slept that may ever sleep: otherwise none needs to."""
+        stay = sum(model.memory_bytes for model in self._memory.loaded() if not self._can_give(model, besides=name))
+        return stay + need_bytes <= self._limit_bytes
+
+    def _can_give(self, model: LoadedModel, besides: str) -> bool:
+        return model.name != besides and self._memory.may_ever_sleep(model.name)
+
+    def _candidates(self, besides: str) -> Iterator[LoadedModel]:
+        for model in self._memory.loaded():
+            if self._can_give(model, besides) and not self._memory.is_changing(model.name):
+                yield model
 
     def _least_recently_used(self, besides: str) -> str | None:
         """The model without requests that was not used for longest; else the first of the others; None: no models."""
         used: dict[str, tuple[bool, float]] = {}
-        for model in self._registry.loaded():
-            if model.name != besides and self._may_sleep(model.name):
-                last = max((each.leases.in_use, each.leases.used_at) for each in model.with_signatures)
-                used[model.name] = max(last, used.get(model.name, last))
+        for model in self._candidates(besides):
+            last = max((each.leases.in_use, each.leases.used_at) for each in model.with_signatures)
+            used[model.name] = max(last, used.get(model.name, last))
         return min(used, key=used.__getitem__) if used else None
 
 

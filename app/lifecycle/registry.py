@@ -102,7 +102,7 @@ class Registry:
         if not self._records[name]:
             del self._records[name]
             self._labels.pop(name, None)
-            self.asleep.names.discard(name)
+            self.asleep.remove(name)
         self._on_state(name, version, None)
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
@@ -129,9 +129,21 @@ class Registry:
             raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
         return record.model
 
-    async def awake(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
-        """As ``get``; a model that sleeps is loaded first."""
-        await self.asleep.wake(name)
+    async def wake(self, name: str, version: int | None) -> None:
+        """Load a model that sleeps, for a request of that version; see ``Asleep.wake``.
+
+        Raises:
+            VersionNotFound: the version does not exist.
+        """
+        if name in self.asleep.names:
+            if version is not None:
+                self.record(name, version)
+            await self.asleep.wake(name)
+
+    async def described(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
+        """As ``get``, for a question about the inputs; a model that sleeps is loaded first, if it may be."""
+        if self.asleep.wakes_for_metadata:
+            await self.wake(name, version)
         return self.get(name, version, label)
 
     def check_ready(self, name: str, version: int | None = None) -> None:

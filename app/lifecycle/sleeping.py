@@ -5,19 +5,21 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from app.errors import Draining, NoRoom, VersionRefused
+from app.errors import Draining, ModelNotFound, NoRoom, VersionRefused
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.memory_limit import MemoryLimit
+from app.lifecycle.model_lock import ModelLock
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
 from app.lifecycle.versions import State
+from app.loaded import LoadedModel
 
 log = logging.getLogger("atelier.lifecycle")
 
-_WHY = "not loaded; the next request loads it"
+_WHY = "not loaded; the next inference request loads it"
 
 
 class Sleeping:
-    """Puts models to sleep, and loads them again.
+    """Puts models to sleep, and loads them again; the ``Memory`` of the limit.
 
     Args:
         loads: loads and retires single versions; gets the memory limit.
@@ -30,7 +32,7 @@ class Sleeping:
         self,
         loads: VersionLoads,
         aspired: AspiredVersions,
-        locks: Mapping[str, asyncio.Lock],
+        locks: Mapping[str, ModelLock],
         *,
         memory_limit_bytes: int | None,
     ) -> None:
@@ -38,24 +40,30 @@ class Sleeping:
         self._aspired = aspired
         self._locks = locks
         self._registry = loads.registry
-        self._registry.asleep.loaded_by(self._wake)
+        self._asleep = loads.registry.asleep
+        self._asleep.loaded_by(self._wake)
         if memory_limit_bytes is not None:
-            loads.memory = MemoryLimit(
-                self._registry, memory_limit_bytes, may_sleep=self._may_sleep, sleep=self._put_to_sleep
-            )
+            loads.memory = MemoryLimit(self, memory_limit_bytes)
 
     @property
     def memory_is_used_up(self) -> bool:
         """Whether a model had to go to sleep so that another one could load."""
         return self._loads.memory is not None and self._loads.memory.was_reached
 
-    def begin_asleep(self, name: str, versions: Iterable[int], why: str = _WHY) -> None:
-        """Let a model without loaded versions load with its next request. The caller must hold its lock."""
+    async def begin(self, name: str, versions: Iterable[int], why: str = _WHY) -> None:
+        """Let a model load with its next request. The caller must hold its lock."""
+        live = self._registry.live(name)
+        if live is not None or name not in self._asleep.names:
+            self._asleep.names[name] = live.version if live is not None else None
+        self._registry.serve(name, None)
+        self._registry.roll_out(name, None)
+        if name in self._registry.names():
+            records = self._registry.records(name)
+            await asyncio.gather(*(self._loads.retire(name, each, why, RETIRE_TIMEOUT_S) for each in records))
         for version in versions:
             record = self._registry.enter(name, version)
             if not record.refused:
                 self._registry.set(name, record, State.UNAVAILABLE, why)
-        self._registry.asleep.names.add(name)
 
     async def load(self, name: str, versions: list[int]) -> None:
         """Load a model without a command that names it: errors are in the log and in the states.
@@ -68,27 +76,47 @@ class Sleeping:
             except NoRoom as error:
                 log.warning("%s", error.message)
                 if self._registry.live(name) is None:
-                    self.begin_asleep(name, versions, error.message)
-                return
-        self._registry.asleep.names.discard(name)
+                    await self.begin(name, versions, error.message)
+                    return
+        self._asleep.remove(name)
 
-    async def _wake(self, name: str) -> None:
+    async def _wake(self, name: str) -> bool:
         async with self._locks[name]:
-            if name not in self._registry.asleep.names or self._registry.draining:
-                return
-            versions = (await asyncio.to_thread(self._loads.repository.scan)).get(name, [])
-            if versions:
-                await self.load(name, versions)
-            else:
-                self._loads.forget_gone(name, versions)
+            if name not in self._asleep.names:
+                return True
+            if self._registry.draining:
+                return False
+            try:
+                versions = await asyncio.to_thread(self._loads.repository.versions, name)
+            except (ModelNotFound, OSError) as error:  # the follower notices if it is gone
+                log.error("model %s cannot be loaded: %s", name, error)
+                return False
+            for version in versions:
+                record = self._registry.enter(name, version)
+                if not record.refused:
+                    record.reason = ""  # which says that it sleeps
+            await self.load(name, versions)
+            return self._registry.live(name) is not None
 
-    def _may_sleep(self, name: str) -> bool:
-        """False while it is changed, and while a canary is compared, whose figures would be lost."""
-        return not self._locks[name].locked() and self._registry.rollout(name) is None
+    # Memory
 
-    async def _put_to_sleep(self, name: str) -> None:
+    def loaded(self) -> list[LoadedModel]:
+        """See ``Memory``."""
+        return self._registry.loaded()
+
+    def retiring_bytes(self) -> int:
+        """See ``Memory``."""
+        return self._loads.retiring_bytes
+
+    def may_ever_sleep(self, name: str) -> bool:
+        """Not while a canary is compared, whose figures would be lost."""
+        return self._registry.rollout(name) is None
+
+    def is_changing(self, name: str) -> bool:
+        """See ``Memory``."""
+        return self._locks[name].is_used
+
+    async def sleep(self, name: str) -> None:
+        """See ``Memory``. Nobody has the lock or waits for it, so this does not wait for it either."""
         async with self._locks[name]:
-            self._registry.asleep.names.add(name)
-            self._registry.serve(name, None)
-            records = self._registry.records(name)
-            await asyncio.gather(*(self._loads.retire(name, each, _WHY, RETIRE_TIMEOUT_S) for each in records))
+            await self.begin(name, ())

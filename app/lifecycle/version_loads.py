@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import Draining, ModelNotReady, NoRoom, ServingError, TensorFlowMissing, VersionRefused, shortened
 from app.lifecycle.loading.load_threads import LoadThreads
@@ -40,6 +40,7 @@ class VersionLoads:
 
     Attributes:
         memory: most memory of all versions; None: no limit.
+        retiring_bytes: of versions that finish their last requests.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class VersionLoads:
         self.repository = repository
         self.threads = LoadThreads(timeout_s=load_timeout_s, parallel=parallel)
         self.memory: MemoryLimit | None = None
+        self.retiring_bytes = 0
+        self._retiring: set[asyncio.Future[None]] = set()
         # SavedModels that were skipped at the start.
         self.without_tensorflow: list[str] = []
         self._load_blocking = load
@@ -100,7 +103,8 @@ class VersionLoads:
             raise VersionRefused(error.message) from error
         record.model = new
         self.registry.replace(name, old, new)
-        await self._free(name, old, RETIRE_TIMEOUT_S)
+        new.leases.used_at = old.leases.used_at
+        await self._in_any_case(self._free(name, old, RETIRE_TIMEOUT_S))
         log.info(
             "model %s version %d loaded again on %s: its settings have changed", name, record.version, new.provider
         )
@@ -134,6 +138,9 @@ class VersionLoads:
             record.model = await self._load(name, version, policy)
         except (Draining, NoRoom) as error:
             self.registry.set(name, record, State.UNAVAILABLE, error.message)
+            raise
+        except asyncio.CancelledError:
+            self.registry.set(name, record, State.UNAVAILABLE, "the load was cancelled")
             raise
         except ServingError as error:
             reason = error.message
@@ -189,17 +196,31 @@ class VersionLoads:
             return
         record.model = None
         self.registry.set(name, record, State.UNLOADING, "unloading")
+        await self._in_any_case(self._retire(name, record, model, reason, timeout_s))
+
+    async def _retire(
+        self, name: str, record: VersionRecord, model: LoadedModel, reason: str, timeout_s: float
+    ) -> None:
         await self._free(name, model, timeout_s)
         self.registry.set(name, record, State.UNAVAILABLE, reason)
         log.info("model %s version %d unloaded", name, record.version)
 
+    async def _in_any_case(self, freeing: Coroutine[Any, Any, None]) -> None:
+        """Free a version even if whoever waits for it is cancelled."""
+        task = asyncio.create_task(freeing)
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        await asyncio.shield(task)
+
     async def _free(self, name: str, model: LoadedModel, timeout_s: float) -> None:
+        self.retiring_bytes += model.memory_bytes
         try:
             await asyncio.wait_for(model.leases.ended(), timeout_s)
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"
         await _close(model, ModelNotReady(gone))
+        self.retiring_bytes -= model.memory_bytes
         self._on_freed()
 
 

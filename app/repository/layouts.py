@@ -59,10 +59,12 @@ def layout_of(directory: Path) -> Layout | None:
     """
     if (directory / MANIFEST_FILE).is_file():
         return Layout.ATELIER
+    if (directory / BACKEND_FILE).exists():
+        return Layout.FOREIGN
     if any((directory / name).exists() for name in _ONLY_OURS):
         return None
     found = _by_their_names(directory)
-    if found.graph is not None or found.saved_model is not None or (directory / BACKEND_FILE).exists():
+    if found.graph is not None or found.saved_model is not None:
         return Layout.FOREIGN
     return Layout.FOREIGN if states_other_versions(directory.parent) and _has_content(directory) else None
 

@@ -72,3 +72,25 @@ def test_other_models_load_and_follow_during_it_and_the_service_ends_in_time(sta
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": "the service is shutting down"}
     assert "Traceback" not in service.log
+
+
+def test_a_first_request_whose_load_does_not_end_holds_up_no_other_model_nor_shutdown(start, tmp_path):
+    write_endless_model(tmp_path, name="a-endless")
+    write_brightness_model(tmp_path)
+    service = start(tmp_path, "--load-models", "on-request", "--model-memory-limit-mb", "100")
+    place = (service.client.base_url.host, service.client.base_url.port)
+    request = b"POST /v1/models/a-endless:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+    waiting = [socket.create_connection(place, timeout=30) for _ in range(2)]
+    for line in waiting:
+        line.sendall(request)
+    wait_until(lambda: states(service)["a-endless", "1"][0] == "LOADING")
+    waiting[0].close()
+    reply = service.client.post("/v1/models/brightness:predict", json={"instances": [[[0] * 4] * 4]})
+    assert reply.status_code == 200, reply.text
+    assert service.client.get("/healthz").status_code == 200
+    started = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - started < 15
+    assert waiting[1].recv(65_536).startswith(b"HTTP/1.1 503 ")
+    waiting[1].close()
+    assert "Traceback" not in service.log

@@ -67,7 +67,7 @@ def test_a_model_loads_with_its_first_request(models, start):
     assert loaded(service) == set()
     assert service.client.get("/v2/models/a/ready").status_code == 200
     [entry] = [each for each in service.client.post("/v2/repository/index").json() if each["name"] == "a"]
-    assert entry["reason"] == "not loaded; the next request loads it"
+    assert entry["reason"] == "not loaded; the next inference request loads it"
     assert answer(service, "c", 2) == 6
     assert loaded(service) == {"c"}
     assert service.metric("atelier_model_memory_bytes", model="c") == pytest.approx(10 * MIB, rel=0.01)

@@ -117,7 +117,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
     @answers_errors
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: ServicerContext) -> pb.ModelConfigResponse:
         """Signature and batching. The message has no field for the latency curve, which REST returns."""
-        config = model_config(await self._registry.awake(request.name, _version(request.version)))
+        config = model_config(await self._registry.described(request.name, _version(request.version)))
         del config["latency_curve"]
         return _filled(pb.ModelConfigResponse(), {"config": config})
 

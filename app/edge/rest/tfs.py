@@ -6,6 +6,7 @@ Source: TensorFlow Serving, RESTful API (predict, classify, regress and their ro
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 
 from app.batching.work import Answer
@@ -17,13 +18,17 @@ from app.edge.codec.json_tensor import Document
 from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, members, plain, slow_tensor
 from app.edge.codec.strings import is_b64, print_strings, read_element, read_strings
 from app.edge.respond import Reply
-from app.errors import InvalidInput, quoted
+from app.errors import InvalidInput, TooLarge, quoted
 from app.loaded import LoadedModel
 from app.types import Array
 
 Layout = Literal["row", "columnar"]
 Print = Callable[[Answer], Reply]
 _NOTHING: Mapping[str, Any] = {}
+# A value that all rows share becomes at most so many bytes: as many as a request may have.
+MOST_REPEATED_BYTES = 16 * 2**20
+# Numbers that are read again for each row that lacks them, if other rows have their own.
+MOST_COPIED = 65_536
 _EXAMPLES = 'objects {key: value}, texts or {"b64": ...}'
 
 
@@ -152,7 +157,12 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
 
 
 def columns(
-    rows: Sequence[Mapping[str, Any]], name: str, model: LoadedModel, shared: Mapping[str, Any] = _NOTHING
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    model: LoadedModel,
+    shared: Mapping[str, Any],
+    *,
+    size_of: Callable[[Any], int],
 ) -> dict[str, tuple[str, list[Any]]]:
     """The values of each input, and the key that the rows have for it.
 
@@ -161,10 +171,14 @@ def columns(
         name: of the rows in the request, for errors.
         model: the model that receives them.
         shared: used for what a row does not have. It is not copied into the rows: its size times theirs has no limit.
+        size_of: how many numbers or strings a value has.
 
     Raises:
         InvalidInput: a key is unknown, missing, or not in all rows; or an input is given under both of its names.
+        TooLarge: the queue can never hold so many rows, or a shared value would be read for too many of them.
     """
+    if len(rows) > (most := model.admission.max_queue_rows):
+        raise TooLarge(f"{name} holds {len(rows)} instances; at most max_queue_rows={most} fit the queue")
     known = {tensor.name for tensor in model.spec.inputs}
     first = shared.keys() | rows[0].keys()
     named = {key: input_name(key, model) for key in (*rows[0], *(key for key in shared if key not in rows[0]))}
@@ -181,7 +195,15 @@ def columns(
             )
     if len(set(named.values())) < len(named):
         raise InvalidInput(f"{name}[0] names the same input twice: {sorted(first)}; send one of them")
-    return {target: (key, [row[key] if key in row else shared[key] for row in rows]) for key, target in named.items()}
+    used = {key: shared[key] for key in named if key in shared}
+    for key, value in used.items():
+        lacking = sum(key not in row for row in rows)
+        if lacking < len(rows) and lacking * size_of(value) > MOST_COPIED:
+            raise TooLarge(
+                f"{lacking} of {len(rows)} rows of {name} have no {quoted(key)} of their own, and the shared one has "
+                f"{size_of(value)} values; state it in all of them, or in none"
+            )
+    return {target: (key, [row[key] if key in row else used[key] for row in rows]) for key, target in named.items()}
 
 
 def input_name(key: str, model: LoadedModel) -> str:
@@ -195,10 +217,37 @@ def named_rows(
 ) -> dict[str, Array | Encoded]:
     """Tensors from one object of named values for each instance; see ``columns``."""
     tensors: dict[str, Array | Encoded] = {}
-    for target, (key, values) in columns(rows, name, model, shared).items():
-        place = f"{name}.{key}"
-        tensors[target] = _or_strings(slow_tensor(values, place), values, place, target, model)
+    for target, (key, values) in columns(rows, name, model, shared, size_of=_elements).items():
+        place, one = f"{name}.{key}", values[:1] if is_shared(values) else values
+        tensors[target] = _or_strings(slow_tensor(one, place), one, place, target, model)
+        if len(one) < len(values):
+            tensors[target] = repeated(tensors[target], len(values))
     return tensors
+
+
+def is_shared(values: Sequence[object]) -> bool:
+    """Whether all rows have the same object, so that it is read only once."""
+    return len(values) > 1 and all(value is values[0] for value in values)
+
+
+def repeated(one: Array | Encoded, rows: int) -> Array | Encoded:
+    """The value of one row for all of them.
+
+    Raises:
+        TooLarge: it has more bytes than a request may have.
+    """
+    if isinstance(one, Encoded):
+        return Encoded(one.items * rows, place=lambda _: one.place(0), how=one.how)
+    if rows * one.nbytes > MOST_REPEATED_BYTES:
+        raise TooLarge(
+            f"{rows} instances share a value of {one.nbytes} bytes; together at most {MOST_REPEATED_BYTES} are accepted"
+        )
+    return np.repeat(one, rows, axis=0)
+
+
+def _elements(value: JsonValue) -> int:
+    """How many values there are in a value of JSON."""
+    return 1 + sum(map(_elements, value)) if isinstance(value, list) else 1
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:

@@ -171,7 +171,7 @@ class ForeignReader:
         if name not in self.plugins:
             raise VersionRefused(
                 f"{directory}: {BACKEND_FILE} names the backend {name!r}, which is not switched on; "
-                f"--plugins {name} does so, if an installed package has it"
+                f"--plugins {name} (or ATELIER_PLUGINS) does so, if an installed package has it"
             )
         with told(directory):
             check_links(directory, "")

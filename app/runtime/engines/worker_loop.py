@@ -39,7 +39,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
     # and closes the socket when it needs no more answers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=sys.stdin.fileno()) as channel:
+    with socket.socket(fileno=_own_standard_input()) as channel:
         threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
         try:
             try:
@@ -58,6 +58,15 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                     send_frame(channel, {}, outputs)
         except (EOFError, OSError):
             return  # the service is gone
+
+
+def _own_standard_input() -> int:
+    """The socket, no longer as standard input: children of a model would keep it open when this process has ended."""
+    own = os.dup(sys.stdin.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return own
 
 
 def _end_with(channel: socket.socket) -> None:

@@ -13,7 +13,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.rest.tfs import columns
+from app.edge.rest.tfs import columns, is_shared, repeated
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -38,9 +38,17 @@ def read_examples(sent: pb.Input, model: LoadedModel) -> dict[str, Array | Encod
     context = sent.example_list_with_context.context.features.feature if kind == "example_list_with_context" else {}
     rows = [example.features.feature for example in examples]
     tensors: dict[str, Array | Encoded] = {}
-    for target, (key, features) in columns(rows, NAME, model, context).items():
-        tensors[target] = _column(features, key, model.spec.input(target), model)
+    for target, (key, features) in columns(rows, NAME, model, context, size_of=_values).items():
+        one = features[:1] if is_shared(features) else features
+        tensors[target] = _column(one, key, model.spec.input(target), model)
+        if len(one) < len(features):
+            tensors[target] = repeated(tensors[target], len(features))
     return tensors
+
+
+def _values(feature: pb.Feature) -> int:
+    kind = feature.WhichOneof("kind")
+    return 1 if kind is None else 1 + len(getattr(feature, kind).value)
 
 
 def _column(features: Sequence[pb.Feature], key: str, spec: TensorSpec, model: LoadedModel) -> Array | Encoded:

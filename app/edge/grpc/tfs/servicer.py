@@ -110,7 +110,7 @@ class TfsServicer(Methods):
                 raise InvalidInput(f"Metadata field {name} is not supported")
         target = Target.of(spec)
         try:
-            model = await self._registry.awake(target.name, target.number, target.label)
+            model = await self._registry.described(target.name, target.number, target.label)
         except NotFound:
             raise target.not_found() from None
         response = pb.GetModelMetadataResponse(model_spec=pb.ModelSpec(name=model.name))
