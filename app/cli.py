@@ -1,6 +1,6 @@
 """The command line, ``python -m app`` (also installed as ``atelier``).
 
-``training.cli`` has the same options of ``Typer``, so that both look alike; a test compares them.
+``training.cli`` has the same options of ``Typer``, so that both have the same layout; a test compares them.
 """
 
 from typing import Annotated

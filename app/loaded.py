@@ -65,7 +65,7 @@ class Leases:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """One version that is ready to serve. A request holds a lease on it from path to reply.
+    """One version that is ready to serve. A request has a lease on it from path to reply.
 
     Attributes:
         name, version: as in the repository.
@@ -110,7 +110,7 @@ class LoadedModel:
 
     @property
     def with_signatures(self) -> "tuple[LoadedModel, ...]":
-        """This one, and what answers the other signatures: all that has a queue."""
+        """This model, and those of the other signatures: all with a queue."""
         return (self, *self.signatures.values())
 
     @property

@@ -23,7 +23,7 @@ WAYS = {
     "on request": ("--load-models", "on-request"),
     "limit of 300 MiB": ("--model-memory-limit-mb", "300"),
 }
-# Files younger than a second are taken for a copy in progress.
+# Files younger than a second count as a copy in progress.
 AGE_S = 10
 
 

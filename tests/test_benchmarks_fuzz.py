@@ -1,4 +1,4 @@
-"""The fuzzer ends with 0 where it finds nothing, keeps what was new, and reports a decoder that breaks its promise."""
+"""The fuzzer exits with 0 without findings, keeps new inputs, and reports a decoder that breaks its contract."""
 
 from functools import partial
 from random import Random

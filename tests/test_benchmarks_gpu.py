@@ -59,7 +59,7 @@ def test_without_a_gpu_it_ends_with_one_sentence():
         (("--device", "cpu", "--models-dir", os.devnull), f"error: no published model in {os.devnull}"),
     ],
 )
-def test_what_cannot_be_measured_is_one_sentence(arguments, error):
+def test_a_measurement_that_is_not_possible_gives_one_sentence(arguments, error):
     result = run(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(error)

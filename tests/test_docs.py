@@ -1,4 +1,4 @@
-"""The documents name everything there is, and nothing that is not."""
+"""The documents name all settings, metrics and files that exist, and no others."""
 
 import re
 import subprocess

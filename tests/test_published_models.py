@@ -93,7 +93,7 @@ def test_golden_samples_cover_every_class_and_length(directory):
 
 
 @each_version
-def test_each_golden_row_alone_gives_what_keras_gave(directory):
+def test_each_golden_row_alone_gives_the_answer_of_keras(directory):
     spec, golden = ModelSpec.read(directory), Golden.read(directory)
     run = onnx_runner(directory / ONNX_FILE, spec)
     limit = golden.tolerance_for("CPUExecutionProvider")
@@ -121,7 +121,7 @@ def test_pre_processing_and_labels_are_those_of_the_recipe(directory):
 
 @pytest.mark.parametrize("model", FASHION)
 @pytest.mark.parametrize("garment", ["Ankle boot", "Bag", "Trouser"])
-def test_the_fashion_models_recognise_what_we_draw(service, model, garment):
+def test_the_fashion_models_recognise_drawn_garments(service, model, garment):
     for seed in range(20):
         assert classify(service, model, png(draw_garment(garment, seed=seed)))[0][0] == garment
 

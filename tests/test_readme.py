@@ -38,7 +38,7 @@ SMALL = {
     ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
     "make train": ' ARGS="fashion-mnist-mlp"',
 }
-# make test is what runs this; the installation is the same as the checkout's.
+# `make test` runs this; the installation is the same as the checkout's.
 NOT_RUN_HERE = {"make test"}
 
 
@@ -167,7 +167,7 @@ def test_a_client_prints_what_the_page_shows(checkout, page, client):
     assert agree(printed, promised, tolerance=0.002), printed
 
 
-def test_the_examples_are_what_the_generator_draws():
+def test_the_examples_are_those_of_the_generator():
     boot = draw_garment("Ankle boot")
     np.testing.assert_array_equal(np.asarray(Image.open(ROOT / "docs/examples/boot.png")), boot)
     assert json.loads((ROOT / "docs/examples/boot.json").read_text())["instances"] == [boot.tolist()]

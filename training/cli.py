@@ -1,7 +1,7 @@
 """Command line of training: ``python -m training`` (also installed as ``atelier-training``).
 
-``app.cli`` has the same options of ``Typer``, so that both look alike; a test compares them. Importing this module,
-``list`` and ``--help`` do not import TensorFlow.
+``app.cli`` has the same options of ``Typer``, so that both have the same layout; a test compares them. Importing this
+module, ``list`` and ``--help`` do not import TensorFlow.
 """
 
 import sys

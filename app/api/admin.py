@@ -11,7 +11,7 @@ from app.errors import Forbidden
 
 
 class AdminGuard:
-    """A FastAPI dependency that admits administrators: by their key, or because they are on this machine.
+    """A FastAPI dependency that admits administrators: by their key, or by an address of this machine.
 
     Pages of other sites are always refused. A call without a key must also name this machine as its host.
 

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 PAGE = "/docs"
 ASSETS = f"{PAGE}/assets"
-# Without this, Swagger UI would send our document to a validation server of its makers.
+# Without this, Swagger UI would send our document to a validation server of its authors.
 _PARAMETERS = {"validatorUrl": None}
 
 

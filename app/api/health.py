@@ -10,7 +10,7 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Loading, sh
 
 
 def health_router(probes: Probes) -> APIRouter:
-    """Routes of the health checks. The command line's server answers most of them before they come here."""
+    """Routes of the health checks. The server of the command line answers most of them before this router."""
     router = APIRouter(tags=["health"])
 
     async def health(request: Request) -> Response:

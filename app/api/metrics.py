@@ -12,13 +12,13 @@ from app.api.admin import KeyGuard
 
 
 class Collected(Collector):
-    """Families that are collected already."""
+    """Metric families that were collected earlier."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
     def collect(self) -> list[Metric]:
-        """Those families."""
+        """Return them."""
         return self._families
 
 

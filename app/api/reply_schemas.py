@@ -100,7 +100,7 @@ SCHEMAS: dict[str, Schema] = {
     "GenerateReply": members({"text_output": TEXT, "id": TEXT}, model_name=TEXT, model_version=TEXT),
 }
 
-# The end of a path -> the schema of the reply to GET there; the first that fits.
+# The end of a path -> the schema of the reply to GET there; the first that matches.
 _GET = {
     "/v1/models": "ModelNames",
     "/v2/models": "ModelNames",

@@ -1,4 +1,4 @@
-"""Triton's shared memory extension: which regions there are, and for administrators to register them."""
+"""Triton's shared memory extension: lists regions, and lets administrators register them."""
 
 from typing import Any
 

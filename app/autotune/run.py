@@ -40,7 +40,7 @@ async def tune(
     clock: Clock,
     on_progress: Callable[[int, int], None],
 ) -> Tuning:
-    """Measure the promising settings of a model, and measure those close to the best once more.
+    """Measure the promising settings of a model, and measure those close to the best again.
 
     Args:
         model: loaded and idle.

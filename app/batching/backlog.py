@@ -10,7 +10,7 @@ from app.errors import DeadlineExceeded, ServingError
 
 
 class Backlog:
-    """Admits work, and gives it up as batches or with an error. Only for the event loop.
+    """Admits work, and returns it as batches or answers it with an error. Only for the event loop.
 
     Args:
         queue: chooses the batches.
@@ -46,7 +46,7 @@ class Backlog:
         return taken.batch
 
     def fail(self, error: ServingError) -> None:
-        """Answer all of it with an error."""
+        """Answer all waiting work with an error."""
         for work in self.queue.drain():
             self.admission.release(work)
             settle(work, error)

@@ -9,7 +9,7 @@ import numpy as np
 from app.contract.strings import string_array
 from app.types import Array
 
-# NumPy draws 8-byte numbers, whatever the tensor holds: so many at a time are converted.
+# NumPy draws 8-byte numbers for every dtype: this many at a time are converted.
 _AT_ONCE = 2**16
 
 

@@ -31,7 +31,7 @@ MOST_RAW_SAMPLES = 64
 # In all tensors together: each is an object, which the interpreter makes and frees by itself.
 MOST_SAMPLE_STRINGS = 2**20
 META_LIMIT_BYTES = 2**20
-# Largest tolerance for any provider, whatever the file states: ten times the training package's tolerance for the
+# Largest tolerance for any provider and any file: ten times the training package's tolerance for the
 # least exact provider (TensorRT), for answers of magnitude 1. It grows in proportion for larger answers.
 LARGEST_TOLERANCE = 1e-2
 

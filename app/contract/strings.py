@@ -20,7 +20,7 @@ PREFIX_BYTES = _LENGTH.size
 
 
 def string_array(elements: Sequence[Any], shape: Sequence[int]) -> Array:
-    """Elements in row-major order as an object array of that shape; numpy would look into them otherwise."""
+    """Elements in row-major order as an object array of that shape; numpy would read them as sequences otherwise."""
     values = np.empty(len(elements), object)
     values[:] = elements
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""The files of a version that comes without a manifest, hashed now, once they have stopped changing.
+"""The files of a version without a manifest, hashed now, once they have stopped changing.
 
 They are read twice: a change between the two reads is a copy in progress.
 """
@@ -37,7 +37,7 @@ def list_files(
         wait: sleeps.
 
     Raises:
-        VersionRefused: the files change meanwhile, are too many or too large, are not regular files, or cannot be read.
+        VersionRefused: the files change, are too many or too large, are not regular files, or cannot be read.
         OSError: they cannot be listed.
     """
     return _manifest(directory, lambda: _files(directory), opener, now, wait)
@@ -68,7 +68,7 @@ def _manifest(
     wait(min(SETTLED_S, max(0.0, newest + SETTLED_S - now())))
     files = {}
     for name, status in before:
-        if name.startswith(".") or "/." in name:  # a tool's own file: while it grows, a copy is in progress
+        if name.startswith(".") or "/." in name:  # a temporary file of a tool: while it grows, a copy is in progress
             continue
         with told(directory / name), opened(directory / name, opener) as descriptor:
             sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)

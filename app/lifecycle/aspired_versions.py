@@ -117,7 +117,7 @@ class AspiredVersions:
         return True
 
     def _refuse_all(self, name: str, versions: list[int], error: VersionRefused) -> None:
-        """Say in the state of every version that serving.json is broken, and no valid one is known."""
+        """Set the state of every version: serving.json is broken, and no valid one is known."""
         log.error("model %s: %s", name, error.message)
         self._on_policy(name, True)
         for version in versions:

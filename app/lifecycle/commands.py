@@ -80,7 +80,7 @@ class Commands(ABC):
             return await self._make_stable(name, await asyncio.to_thread(target), write)
 
     async def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> None:
-        """Write down that a canary has passed a limit, so that a restart does not start it again.
+        """Record that a canary has exceeded a limit, so that a restart does not start it again.
 
         It gets no more requests already: the judge has stopped it before, without waiting for a lock.
 

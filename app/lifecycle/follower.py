@@ -33,7 +33,7 @@ class Follower:
             _tell(name, mark)
 
     async def run(self, changes: AsyncIterator[None]) -> None:
-        """Look at the directory each time that ``changes`` yields."""
+        """Scan the directory each time that ``changes`` yields."""
         try:
             async for _ in changes:
                 try:
@@ -55,7 +55,7 @@ class Follower:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        """Follow a model now, or once more when it has been followed."""
+        """Follow a model now, or again when a follow in progress has ended."""
         if (task := self._again.pop(name, None)) is not None:
             task.cancel()
         if name in self._following:

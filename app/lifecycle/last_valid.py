@@ -1,4 +1,4 @@
-"""The serving.json that was valid last, of each model, for the time that the file is broken."""
+"""The last valid serving.json of each model, used while the file is broken."""
 
 import asyncio
 import logging

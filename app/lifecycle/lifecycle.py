@@ -29,7 +29,7 @@ NO_ROOM_RETRY_S = 30.0
 
 
 class Lifecycle(Commands):
-    """Brings the registry in line with the repository.
+    """Updates the registry from the repository.
 
     Args:
         registry: what requests see.
@@ -208,7 +208,7 @@ class Lifecycle(Commands):
         It stays unloaded until ``load``.
 
         Raises:
-            ModelNotFound: there is no such model.
+            ModelNotFound: the model does not exist.
         """
         self.registry.records(name)  # before a lock is made for the name
         async with self._locks[name]:
@@ -277,7 +277,7 @@ class Lifecycle(Commands):
             rollout.stop(reason, is_written=True)
 
     def _halt(self, rollout: Rollout, reason: str) -> None:
-        """A canary of this process has passed a limit."""
+        """Called when a canary of this process has exceeded a limit."""
         task = asyncio.create_task(self.halt(rollout.pair, reason, judged=rollout.policy))
         self._halting.add(task)
         task.add_done_callback(self._halting.discard)

@@ -1,4 +1,4 @@
-"""Most memory of all loaded versions: beyond it, the models that were least recently used go to sleep."""
+"""Most memory of all loaded versions: above it, the least recently used models go to sleep."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ class Memory(Protocol):
 
 
 class MemoryLimit:
-    """Keeps what is loaded below a limit; a version that loads comes on top until it is ready.
+    """Keeps the memory of loaded versions below a limit; a loading version is not counted until it is ready.
 
     Args:
         memory: what there is.
@@ -70,7 +70,7 @@ class MemoryLimit:
         self.was_reached = False
 
     async def before_load(self, name: str, version: int) -> None:
-        """Make room for a version that was loaded before; what another one takes is not known yet.
+        """Make room for a version that was loaded before; the memory of other versions is not known yet.
 
         Raises:
             NoRoom: see ``after_load``.

@@ -93,7 +93,7 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
     if load is None:
         load = next((each for each in _asked(policy, versions, ready) if each not in ready | served.refused), None)
     if load is not None:
-        # While no version answers, the first that can does; the others may take a while to load.
+        # While no version answers, the first one that can is used; the others may take a while to load.
         first = [ServeDefault(default)] if default is not None and served.default is None else []
         return [*first, Load(load)]
     return _switch(policy, served, default, ready.intersection(_asked(policy, versions, ready)))
@@ -120,8 +120,8 @@ def _choose_default(
 def _preferred(policy: ServingPolicy, versions: Sequence[int], default: int | None) -> list[int]:
     """Versions that may become the default version, the best first.
 
-    If the stable version is refused, the default version stays. After a start there is none: then it is the one that
-    was stable before, or the newest.
+    If the stable version is refused, the default version stays. After a start, when there is no default version, it is
+    the one that was stable before, or the newest.
     """
     labels, (candidates, _) = policy.version_labels, policy.candidates(versions)
     if STABLE not in labels:
@@ -140,7 +140,7 @@ def _labelled(policy: ServingPolicy, versions: Sequence[int]) -> list[int]:
 
 
 def _asked(policy: ServingPolicy, versions: Sequence[int], ready: frozenset[int]) -> list[int]:
-    """Versions to load, in this order: those with a label, and candidates until so many are ready as should serve."""
+    """Versions to load, in this order: those with a label, and candidates until the required number is ready."""
     candidates, count = policy.candidates(versions)
     asked = []
     for version in candidates:
@@ -152,7 +152,7 @@ def _asked(policy: ServingPolicy, versions: Sequence[int], ready: frozenset[int]
 
 
 def _switch(policy: ServingPolicy, served: Served, default: int | None, wanted: frozenset[int]) -> list[Step]:
-    """From what serves to what should, once everything is loaded; nothing retires before its successor serves."""
+    """From the serving to the specified versions, once all are loaded; none retires before its successor serves."""
     steps: list[Step] = []
     if default is not None and default != served.default:
         steps.append(ServeDefault(default))

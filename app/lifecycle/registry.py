@@ -47,7 +47,7 @@ class Registry:
             self._live[name] = model
 
     def replace(self, name: str, old: LoadedModel, new: LoadedModel) -> None:
-        """A version was loaded again: requests get it as it is now."""
+        """Replace a version that was loaded again: new requests use it."""
         if self._live.get(name) is old:
             self._live[name] = new
         if (rollout := self._rollouts.get(name)) is not None and (old is rollout.stable or old is rollout.canary):
@@ -58,7 +58,7 @@ class Registry:
         self._labels[name] = dict(labels)
 
     def labels(self, name: str) -> Mapping[str, int]:
-        """Label -> version that it names, whether that serves or not."""
+        """Label -> its version, serving or not."""
         return self._labels.get(name, {})
 
     def rollout(self, name: str) -> Rollout | None:
@@ -92,7 +92,7 @@ class Registry:
         return self._records.setdefault(name, {}).setdefault(version, VersionRecord(version, State.UNAVAILABLE))
 
     def set(self, name: str, record: VersionRecord, state: State, reason: str = "") -> None:
-        """A version changes its state."""
+        """Change the state of a version."""
         record.state, record.reason = state, reason
         self._on_state(name, record.version, state)
 
@@ -183,7 +183,7 @@ class Registry:
         return labels[label]
 
     async def index(self) -> list[tuple[str, list[VersionRecord]]]:
-        """Every model of the repository, sorted, with its known versions, newest first; also what is not loaded."""
+        """Every model of the repository, sorted, with its known versions, newest first, loaded or not."""
         found = await asyncio.to_thread(self._scan)
         models = []
         for name in sorted({*found, *self._records}):
@@ -222,7 +222,7 @@ class Registry:
 
     @property
     def not_ready_reason(self) -> str | None:
-        """Why requests should go elsewhere; None when ready."""
+        """Why the service is not ready; None when ready."""
         if self.draining:
             return "the service is shutting down"
         if self.loading or self.others_load:
@@ -235,7 +235,7 @@ class Registry:
 
     @property
     def hangs(self) -> bool:
-        """Whether no backend of any version that answers requests returns."""
+        """Whether the backends of all versions that answer requests hang."""
         return bool(self._live) and not any(model.instances.usable for model in self._live.values())
 
     @property
@@ -249,7 +249,7 @@ class Registry:
         self.draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new work, finish what waits and runs within ``timeout_s``, fail the rest, close."""
+        """Accept no new work, finish waiting and running work within ``timeout_s``, fail the rest, close."""
         self.start_draining()
         for model in self._queues():
             model.admission.draining = True
@@ -264,7 +264,7 @@ class Registry:
         await asyncio.gather(*(asyncio.to_thread(model.batcher.close) for model in models))
 
     def fail_unfinished(self) -> None:
-        """Answer all work that waits or runs with Draining."""
+        """Answer all waiting and running work with Draining."""
         for model in self._queues():
             model.admission.draining = True
             model.batcher.fail_unfinished()

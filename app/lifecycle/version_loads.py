@@ -1,4 +1,4 @@
-"""Loads, replaces and retires single versions, the new before the old goes."""
+"""Loads, replaces and retires single versions; the new one serves before the old one retires."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ LONGEST_BACKOFF_S = 60.0
 
 
 class VersionLoads:
-    """Brings single versions into the registry and out of it.
+    """Adds single versions to the registry and removes them.
 
     Args:
         registry: what requests see.
@@ -111,7 +111,7 @@ class VersionLoads:
         return new
 
     async def _may_have_changed(self, name: str, record: VersionRecord, policy: ServingPolicy) -> bool:
-        """Not if it was refused with these settings and these files, or its files have changed just now."""
+        """False if it was refused with these settings and these files, or if its files have changed just now."""
         if not record.refused:
             return True
         fingerprint = await asyncio.to_thread(self.repository.fingerprint, name, record.version)
@@ -225,7 +225,7 @@ class VersionLoads:
 
 
 async def _close(model: LoadedModel, why: ServingError | None) -> None:
-    """End a version; what still waits is answered with the error."""
+    """End a version; waiting work is answered with the error."""
     for each in reversed(model.with_signatures):  # the process of a SavedModel ends with the first
         each.admission.draining = True
         each.batcher.stop(why)

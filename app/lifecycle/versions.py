@@ -8,7 +8,7 @@ from app.loaded import LoadedModel
 
 
 class State(StrEnum):
-    """State of a version; words of Triton's repository extension."""
+    """State of a version; names of Triton's repository extension."""
 
     LOADING = "LOADING"
     READY = "READY"

@@ -1,4 +1,4 @@
-"""Notices that something below the models directory has changed, by the kernel's events or by looking again."""
+"""Detects changes below the models directory, by the kernel's events or by polling."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ _RESTART_AFTER_S = 5.0
 
 
 async def changes(places: Places, mode: Mode) -> AsyncIterator[None]:
-    """Yields when something may have changed, until it is closed.
+    """Yields after a possible change, until it is closed.
 
     Args:
         places: where the models are.

@@ -1,4 +1,4 @@
-"""The last valid serving.json of a model, kept next to the file for the time that it is broken."""
+"""The last valid serving.json of a model, kept next to the file and used while it is broken."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ LAST_VALID_FILE = ".serving.last-good.json"
 
 
 def remember(model_directory: Path, policy: ServingPolicy) -> None:
-    """Keep a policy that is followed; written only if it is another one than is kept.
+    """Keep a policy that is followed; written only if it differs from the kept one.
 
     Without a serving.json nothing is kept, and an earlier copy is removed.
 
@@ -25,7 +25,7 @@ def remember(model_directory: Path, policy: ServingPolicy) -> None:
     """
     path = model_directory / LAST_VALID_FILE
     if not (model_directory / POLICY_FILE).exists():
-        if path.exists():  # on a read-only mount, removing what is not there fails too
+        if path.exists():  # on a read-only mount, removing a missing file fails too
             path.unlink(missing_ok=True)
         return
     try:

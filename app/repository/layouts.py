@@ -1,4 +1,4 @@
-"""The forms of a version directory: Atelier's own, and graphs that other tools wrote.
+"""The layouts of a version directory: Atelier's own, and graphs that other tools wrote.
 
 A directory with backend.json is run by a backend of an installed package.
 
@@ -23,7 +23,7 @@ _ONLY_OURS = (SPEC_FILE, GOLDEN_FILE, "metrics.json", "baseline.json", "card.md"
 
 
 class Layout(Enum):
-    """The form of a version."""
+    """The layout of a version."""
 
     ATELIER = "a version with a manifest"
     FOREIGN = "a graph that another tool wrote"

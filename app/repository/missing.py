@@ -11,7 +11,7 @@ def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
 
 
 def no_version(name: str, version: int, known: Iterable[int]) -> VersionNotFound:
-    """In TensorFlow Serving's words, and which versions there are."""
+    """The error with TensorFlow Serving's message, and the existing versions."""
     return VersionNotFound(f"Could not find version {version} of model {name}; known versions: {listed(known)}")
 
 

@@ -50,7 +50,7 @@ class Places:
 
     @property
     def roots(self) -> list[Path]:
-        """The directories in which models come and go; at least one."""
+        """The directories in which models are added and removed; at least one."""
         file = self._named.file
         roots = [self.models_dir, None if file is None else file.parent]
         return [each for each in roots if each is not None] or [
@@ -87,7 +87,7 @@ class Places:
                 names = [each for each in found if not each.name.startswith(".") and each.name.isprintable()]
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        # A name that cannot be printed can be no model's, and would break every list that it is part of.
+        # A name that cannot be printed is not a model's name, and would break every list that contains it.
         places = {each.name: Place(each.name, self.models_dir / each.name) for each in names if _is_directory(each)}
         for each in names:
             name = each.name.removesuffix(GRAPH_SUFFIX)
@@ -107,7 +107,7 @@ class Places:
 def _is_directory(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link into a directory that is not ours to read, or in a circle
+    except OSError:  # a link into a directory that we may not read, or a circular one
         return False
 
 

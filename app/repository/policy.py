@@ -47,7 +47,7 @@ class Specific(BaseModel):
 
 
 class VersionPolicy(BaseModel):
-    """Which versions serve; at most one of the three. Words of Triton's and TensorFlow Serving's version policies.
+    """Which versions serve; at most one of the three. Names of Triton's and TensorFlow Serving's version policies.
 
     Attributes:
         latest: the newest ones; one by default.
@@ -98,7 +98,7 @@ class CanaryPolicy(BaseModel):
 
 
 class ShadowPolicy(BaseModel):
-    """Copies of the requests to the stable version go to the canary; its answers are compared and thrown away.
+    """Copies of the requests to the stable version go to the canary; its answers are compared and discarded.
 
     Attributes:
         percent: of the requests that the stable version answers.
@@ -109,7 +109,7 @@ class ShadowPolicy(BaseModel):
 
 
 class RollbackPolicy(BaseModel):
-    """When the canary gets no more requests, neither real ones nor copies.
+    """When the canary gets no more requests or copies.
 
     Attributes:
         max_error_rate: share of its requests and copies that it may fail; None allows all.

@@ -1,4 +1,4 @@
-"""Mistakes in serving.json in one sentence: which key, its value, the rule that it breaks."""
+"""Mistakes in serving.json in one sentence: the key, its value, the rule that it breaks."""
 
 from typing import get_args
 

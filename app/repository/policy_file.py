@@ -1,4 +1,4 @@
-"""Reads the settings of a model: serving.json, and below it what other servers' settings state."""
+"""Reads the settings of a model: serving.json, and, with lower priority, those of other servers' files."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_policy(model_directory: Path, elsewhere: Mapping[str, Any] = _NOTHING) -> ServingPolicy:
-    """The policy of a model; what serving.json leaves open is as stated elsewhere, or else the default.
+    """The policy of a model; keys without a value in serving.json are as stated elsewhere, or else the default.
 
     Args:
         model_directory: of the model.

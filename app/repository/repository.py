@@ -1,4 +1,4 @@
-"""The models directory as one object: what is published there, and the settings of each model."""
+"""The models directory as one object: published versions, and the settings of each model."""
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ class Repository:
         """Versions of a model, newest first.
 
         Raises:
-            ModelNotFound: there is no such model.
+            ModelNotFound: the model does not exist.
             OSError: the models directory cannot be read.
         """
         found = self.scan()

@@ -50,7 +50,7 @@ class Unreadable:
 
 
 def snapshot(places: Places) -> dict[str, Hashable]:
-    """Model name -> something other than before if its serving.json or a file of its versions has changed.
+    """Model name -> fingerprint, which differs if its serving.json or a file of its versions has changed.
 
     An ``Unreadable`` takes the place of what cannot be read, or has too many files; the other models are not concerned.
     """
@@ -58,7 +58,7 @@ def snapshot(places: Places) -> dict[str, Hashable]:
 
 
 def directories(places: Places) -> list[Path]:
-    """The directories in which a file that matters may change: of models and of versions, without hidden ones."""
+    """The directories to watch for changes of files: of models and of versions, without hidden ones."""
     found = list(places.roots)
     for model in (place.directory for place in places.all() if place.file is None):
         found.append(model)
@@ -94,7 +94,7 @@ def file_fingerprint(path: Path) -> Hashable:
 
 
 def fingerprint(directory: Path) -> Hashable:
-    """Other than before if a file below a version's directory has come, gone or changed, judged by size and time.
+    """A fingerprint: differs if a file below a version's directory was added, removed or changed, by size and time.
 
     Names that start with a dot do not count: they are of publications in progress. Links to directories are not
     followed. An ``Unreadable`` if there are too many files, or they cannot be listed.
@@ -128,7 +128,7 @@ def _is_version_link(entry: Entry) -> bool:
 
 
 def version_number(text: str) -> int:
-    """The version that a client names, written as its directory is.
+    """The version that a client names, in the notation of its directory.
 
     Raises:
         InvalidInput: anything else, so that one version has one name.
@@ -148,5 +148,5 @@ def _versions(model_directory: Path) -> list[int]:
                 raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
             if _VERSION.fullmatch(entry.name) and (layout := layout_of(model_directory / entry.name)) is not None:
                 found_as[layout].append(int(entry.name))
-    # Next to a version with a manifest, a graph alone is the beginning of another one that is being copied.
+    # Next to a version with a manifest, a graph alone is the first file of another one that is being copied.
     return sorted(found_as[Layout.ATELIER] or found_as[Layout.FOREIGN], reverse=True)

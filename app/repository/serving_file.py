@@ -24,7 +24,7 @@ from app.repository.policy import (
 )
 from app.repository.policy_file import read_policy
 
-# So many promotions can be rolled back.
+# Number of promotions that can be rolled back.
 HISTORY = 20
 
 
@@ -93,7 +93,7 @@ def rollback(place: Place, *, default: int | None, versions: Sequence[int]) -> P
         place, default, versions: see ``promote``.
 
     Raises:
-        VersionNotFound: there is no version to go back to.
+        VersionNotFound: there is no earlier version.
         VersionRefused, OSError: see ``write_batching``.
     """
     now, version, promoted = _previous(place, default, versions)

@@ -12,7 +12,7 @@ from app.contract.files.regular import read_file, shown
 from app.errors import VersionRefused
 
 # Protobuf looks in each string for a run of backslashes before an x, from every backslash: the time grows with the
-# square of the run, and no other thread runs meanwhile.
+# square of the run, and no other thread runs in that time.
 _MOST_BACKSLASHES = 16
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -26,9 +26,9 @@ def read_text_proto(path: Path, empty: MessageT, limit_bytes: int) -> MessageT:
         limit_bytes: a larger file is not read.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: the file does not exist.
         VersionRefused: it cannot be read, is too large, is not such a message, or has a number where one of several
-            names is expected; says what is wrong where.
+            names is expected; names the mistake and its line.
     """
     try:
         data = read_file(path, limit_bytes)
@@ -47,7 +47,7 @@ def read_text_proto(path: Path, empty: MessageT, limit_bytes: int) -> MessageT:
 
 
 def _numbers_without_a_name(message: Message, where: str) -> Iterator[str]:
-    """Values of enums that the format accepts as numbers, although they are none of the enum."""
+    """Values of enums that the format accepts as numbers, although the enum does not have them."""
     for field, value in message.ListFields():
         kind, name = field.message_type, f"{where}{field.name}"
         if kind is not None and kind.GetOptions().map_entry:

@@ -48,7 +48,7 @@ class VerifiedSamples:
         return self.state_dir / _SUBDIRECTORY / name / f"{digest}.npz"
 
     def fingerprint(self, name: str) -> Hashable:
-        """Other than before if samples of a model have come, gone or changed, judged by size and time."""
+        """A fingerprint: differs if samples of a model were added, removed or changed, judged by size and time."""
         if self.state_dir is None:
             return ()
         try:
@@ -78,7 +78,7 @@ class VerifiedSamples:
             raise VersionRefused(f"{path}: {error.strerror}") from error
 
     def write(self, name: str, digest: str, golden: Golden) -> Path:
-        """Put samples in the place of those that a version has; all or nothing.
+        """Replace the samples of a version; all or nothing.
 
         Returns:
             The file.

@@ -29,7 +29,7 @@ class _Judged:
 
 
 class Canaries:
-    """Adds up the counts of all workers; lives in the supervisor."""
+    """Adds up the counts of all workers; used by the supervisor."""
 
     def __init__(self) -> None:
         self._told: dict[int, _Told] = {}
@@ -73,7 +73,7 @@ class Canaries:
         return reason
 
     def ended(self, worker: int) -> None:
-        """A worker is gone; its successor counts from nothing."""
+        """Called when a worker has ended; its successor counts from zero."""
         self._told.pop(worker, None)
 
 

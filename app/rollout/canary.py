@@ -19,7 +19,7 @@ from app.types import Clock, Tensors
 
 log = logging.getLogger("atelier.rollout")
 
-# Copies that wait for a quiet moment; what comes beyond is not copied.
+# Most copies that wait until the canary is idle; further requests are not copied.
 MOST_COPIES = 256
 MOST_COPY_BYTES = 64 * 2**20
 COPIES_AT_ONCE = 32
@@ -55,12 +55,12 @@ class Rollout:
 
     @property
     def pair(self) -> CanaryPair:
-        """Which two versions these are."""
+        """The two versions."""
         return CanaryPair(self.stable.name, self.stable.version, self.canary.version)
 
     @property
     def sticky_header(self) -> str | None:
-        """Name of the header whose value decides, in lower case; None if there is none."""
+        """Name of the header whose value decides, in lower case; None without one."""
         name = self.policy.canary.sticky_header if self.policy.canary is not None else None
         return name.lower() if name is not None else None
 
@@ -77,7 +77,7 @@ class Rollout:
         return self.canary if _share(self.stable.name, key) < self.policy.canary.percent / 100 else self.stable
 
     def answered(self, model: LoadedModel, code: int) -> None:
-        """A real request was answered."""
+        """Count an answered real request."""
         if model is self.canary:
             self._note(Comparison(requests=1, errors=int(code >= 500)))
 
@@ -145,7 +145,7 @@ class Rollout:
             self.halt(self, reason)
 
     def stop(self, reason: str, *, is_written: bool = False) -> None:
-        """The canary gets no more requests.
+        """Stop sending requests to the canary.
 
         Args:
             reason: in words.

@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def disagreement(self) -> float:
-        """Share of compared instances that were answered otherwise."""
+        """Share of compared instances with different answers."""
         return 1 - self.agreed / self.rows if self.rows else 0.0
 
     def add(self, stable: Answer, canary: Answer, scores: str | None) -> None:

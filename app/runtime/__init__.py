@@ -1,1 +1,1 @@
-"""Devices and backends: what runs a batch, and how long it takes."""
+"""Devices and backends: they run batches and measure their latency."""

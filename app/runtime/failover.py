@@ -60,7 +60,7 @@ def is_device_fault(error: BackendFailed) -> bool:
 class FailoverBackend(Backend):
     """A primary backend, and a spare that takes over while the primary's device fails.
 
-    A batch in which the device fails is run again in two halves; if it fails once more, the spare runs the rest. Until
+    A batch in which the device fails is run again in two halves; if it fails again, the spare runs the rest. Until
     a backoff is over, the spare runs everything, or, if the halves succeeded, the primary gets batches of at most that
     size. Then the primary is tried with a whole batch again.
 

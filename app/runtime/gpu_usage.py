@@ -14,7 +14,7 @@ from app.runtime.devices import Gpu, gpu_names
 
 T = TypeVar("T")
 
-# A driver that has not answered within this time is stuck; normally it takes milliseconds.
+# A driver that has not answered within this time hangs; normally it takes milliseconds.
 READ_LIMIT_S = 1.0
 
 

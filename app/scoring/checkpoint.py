@@ -1,4 +1,4 @@
-"""The rows that are done: a file of lines next to the output, which an interruption leaves as it is.
+"""The finished rows: a file of lines next to the output, which an interruption does not damage.
 
 Each line is one row, written in the order of the inputs. A line that was cut off is dropped when the work continues.
 """
@@ -37,7 +37,7 @@ class Checkpoint:
         self._file: IO[bytes] | None = None
 
     def start(self) -> None:
-        """Begin a new file; an old one is replaced."""
+        """Start a new file; an old one is replaced."""
         self._file = self.path.open("wb")
         self._file.write(orjson.dumps({"plan": self._plan}, option=_OPTIONS))
         self._file.flush()

@@ -75,7 +75,7 @@ def _write_csv(path: Path, checkpoint: Checkpoint, columns: Columns) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Lists as JSON; nothing for what is missing."""
+    """Lists as JSON; an empty text for missing values."""
     if isinstance(value, list | dict):
         return orjson.dumps(value).decode()
     return "" if value is None else value

@@ -1,4 +1,4 @@
-"""Scores with a running service over its V1 protocol; connections are kept, errors of one row stay with it."""
+"""Scores with a running service over its V1 protocol; connections are kept, and an error affects one row only."""
 
 import asyncio
 import base64
@@ -67,7 +67,7 @@ class RemoteScorer:
         self._classifies = False
 
     def open(self) -> None:
-        """Ask what the model takes and answers; blocks.
+        """Query the inputs and answers of the model; blocks.
 
         Raises:
             CannotScore: the service does not answer, or has no such model.

@@ -1,4 +1,4 @@
-"""One instance to score: lines of texts and rows of arrays; and what a model takes."""
+"""One instance to score: lines of texts and rows of arrays; and the inputs that a model accepts."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

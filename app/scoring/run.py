@@ -70,7 +70,7 @@ async def run(
 
 
 def skip(rows: Iterator[Row], checkpoint: Checkpoint) -> None:
-    """Pass over the rows that are done, without reading their files.
+    """Skip the finished rows, without reading their files.
 
     Raises:
         CannotScore: the inputs are no longer those of the interrupted run.

@@ -38,7 +38,7 @@ class TextFormatter(logging.Formatter):
     """One line of text: time, level, message, and further fields as ``name=value``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line without a traceback. Whatever a client or a file has put into it, it is one line."""
+        """The line without a traceback. It is always one line, with any content from clients or files."""
         fields: dict[str, object] = getattr(record, "fields", {})
         if not record.message.isprintable():
             record.message = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in record.message)

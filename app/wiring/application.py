@@ -57,7 +57,7 @@ class Atelier(FastAPI):
         await self.dispatch(scope, receive, send, super().__call__)
 
     def fail_unfinished(self) -> None:
-        """Answer every request that is decoded, waits or runs with Draining: the time to finish is over."""
+        """Answer every request that is decoded, waits or runs with Draining: the shutdown time is over."""
         self.decode_pool.fail_unfinished()
         self.registry.fail_unfinished()
 

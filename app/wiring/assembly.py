@@ -41,7 +41,7 @@ def build_lifecycle(
     processes: Processes | None = None,
     on_freed: Callable[[], None] = lambda: None,
 ) -> Lifecycle:
-    """The registry over the models directory and what fills it; nothing is loaded yet.
+    """The registry and lifecycle of the models directory; nothing is loaded yet.
 
     Args:
         settings: of the process.

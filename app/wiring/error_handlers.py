@@ -31,7 +31,7 @@ async def _http(request: Request, error: Exception) -> Response:
     headers = {**(error.headers or {}), "content-type": "application/json"}
     message = str(error.detail)
     if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
-        # In TensorFlow Serving's words and with its code.
+        # With TensorFlow Serving's message and code.
         both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
         rule = "; a version and a label cannot be supplied together" if both else ROUTES
         message = f"Malformed request: {request.method} {request.url.path}{rule}"

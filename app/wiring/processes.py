@@ -51,13 +51,13 @@ class SingleProcess:
         self.loaded = asyncio.Event()
 
     def commands(self, lifecycle: Lifecycle) -> RepositoryCommands:
-        """Carried out here."""
+        """The commands of this process."""
         return lifecycle
 
     async def statistics(self, own: Metrics) -> Statistics:
-        """Its own."""
+        """Those of this process."""
         return own
 
     async def metrics(self, own: Collector) -> Collector:
-        """Its own."""
+        """Those of this process."""
         return own

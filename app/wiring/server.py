@@ -137,7 +137,7 @@ class Server(uvicorn.Server):
         return sockets
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
+        """Start to shut down. The signal is not raised again afterwards, so that the exit code is 0."""
         registry = self._app.registry
         if registry.draining or self._loop is None:
             self.should_exit = True

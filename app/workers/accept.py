@@ -16,13 +16,13 @@ from collections.abc import Callable
 from app.edge.entry.tls import TlsTimes
 from app.workers.channel import log
 
-# So long a worker with more connections than another waits for that one to wake up.
+# A worker with more connections than another one waits this long for that one to wake up.
 PATIENCE_S = 0.002
 # Taken immediately when the other did not: it is busy.
 MOST_AT_ONCE = 8
 # After the system has refused one.
 FULL_PAUSE_S = 1.0
-# Between two looks of one that leaves all to others whether there still are any.
+# Interval at which a worker that leaves all connections to others checks whether there are any others.
 USELESS_PAUSE_S = 0.1
 CLOSED = -1
 _BYTES = 4
@@ -100,7 +100,7 @@ class Acceptor:
         self._loop.add_reader(listening, self._somebody_came)
 
     def tell(self) -> int:
-        """Let the others know how many connections this worker has, or that it takes none."""
+        """Publish how many connections this worker has, or that it accepts none."""
         count = self._own() + len(self._connecting)
         self._counts.set(self._worker, count if self._is_useful() else CLOSED)
         return count
@@ -113,7 +113,7 @@ class Acceptor:
             self._later.cancel()
 
     async def wait_closed(self) -> None:
-        """Return when every connection that was taken has its protocol."""
+        """Return when every accepted connection has its protocol."""
         if self._connecting:
             await asyncio.wait(self._connecting)
 

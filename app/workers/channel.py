@@ -20,11 +20,11 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 class ChannelClosed(Exception):
-    """The other end is gone before it has answered."""
+    """The other end closed before it answered."""
 
 
 class Channel:
-    """One end of the pair. Either end may call the other, and several calls may be under way.
+    """One end of the pair. Either end may call the other, and several calls may be in progress.
 
     Args:
         handlers: name of a call -> what answers it; arguments come as keywords, results are JSON values. An error of
@@ -60,7 +60,7 @@ class Channel:
             del self._waiting[number]
 
     def tell(self, name: str, /, **arguments: Any) -> None:
-        """Call and expect no answer; nothing happens if the other end is gone."""
+        """Call and expect no answer; no effect if the other end is closed."""
         try:
             self._send({"call": name, "arguments": arguments})
         except ChannelClosed:
@@ -70,10 +70,10 @@ class Channel:
         """Return when the other end is closed and its messages are handled; its last calls may still run."""
         if self._listening is not None:
             await asyncio.wait([self._listening])
-        await asyncio.sleep(0)  # tasks of messages that came last get their first turn
+        await asyncio.sleep(0)  # tasks of the last messages get their first turn
 
     async def close(self) -> None:
-        """Send what waits, and close."""
+        """Send the waiting messages, and close."""
         if self._writer is not None:
             self._writer.close()
         if self._listening is not None:

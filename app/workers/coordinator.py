@@ -69,7 +69,7 @@ class Coordinator(Commands):
         await asyncio.gather(*halts)  # each may wait for its model's lock
 
     def ended(self, worker: int) -> None:
-        """A worker is gone; its successor counts from nothing."""
+        """Called when a worker has ended; its successor counts from zero."""
         self._canaries.ended(worker)
 
     @property

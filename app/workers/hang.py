@@ -1,9 +1,9 @@
-"""When a worker whose backends hang makes room for another one."""
+"""When a worker whose backends hang is replaced."""
 
 import time
 from collections.abc import Callable
 
-# A thread in a call that does not return cannot be stopped, its process can. So long the call may still return.
+# A thread in a call that does not return cannot be stopped, its process can. Until then the call may still return.
 REPLACE_AFTER_S = 60.0
 
 

@@ -70,14 +70,14 @@ class Link:
         await self._channel.closed()
 
     async def close(self) -> None:
-        """Tell the last counts, and end."""
+        """Send the last counts, and close."""
         for task in self._telling:
             task.cancel()
         self._channel.tell("heard", counts=await self._counts())
         await self._channel.close()
 
     def serving(self) -> None:
-        """From now on this worker takes requests."""
+        """Report that this worker accepts requests from now on."""
         self._channel.tell("serving")
 
     async def load(self, name: str) -> None:
@@ -97,7 +97,7 @@ class Link:
         return Promotion(**await self._ask("rollback", name=name))
 
     def commands(self, lifecycle: Lifecycle) -> RepositoryCommands:
-        """The supervisor carries them out in all workers."""
+        """The commands, which the supervisor executes in all workers."""
         return self
 
     async def statistics(self, own: Metrics) -> SummedMetrics:
@@ -127,7 +127,7 @@ class Link:
         metrics = self._application.metrics.snapshot()
         return {"number": next(self._numbers), "metrics": metrics, "process": self._process.snapshot()}
 
-    # Asked by the supervisor. A worker that is still loading its models answers when it has.
+    # Called by the supervisor. A worker that is still loading its models answers afterwards.
 
     async def _step(self, step: str, /, **arguments: Any) -> Any:
         await self.loaded.wait()

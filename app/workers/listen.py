@@ -29,7 +29,7 @@ def hold_grpc_port(host: str, port: int) -> list[socket.socket]:
                 held.append(_hold(family, (str(address[0]), held[0].getsockname()[1] if held else port)))
             except OSError as refused:
                 unknown = refused
-                if refused.errno != errno.EADDRNOTAVAIL:  # a name may have addresses that this machine has not
+                if refused.errno != errno.EADDRNOTAVAIL:  # a name may have addresses that are not of this machine
                     raise
         if not held:
             raise unknown or OSError(f"{host} has no address")

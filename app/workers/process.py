@@ -56,7 +56,7 @@ class WorkerServer(Server):
             await self._link.close()
 
     async def startup(self, sockets: Any = None) -> None:
-        """Begin to take requests."""
+        """Start to accept requests."""
         await super().startup([])
         self._acceptors = [
             Acceptor(

@@ -33,7 +33,7 @@ LONGEST_PAUSE_S = 30.0
 # Workers report their counts every second.
 HUNG_AFTER_S = 60.0
 LOOK_EVERY_S = 5.0
-# A scrape waits that long for the newest counts of a worker, and takes the last known then.
+# A scrape waits this long for the newest counts of a worker, and then uses the last known ones.
 COUNTS_TIMEOUT_S = 1.0
 # After a second Ctrl-C.
 KILL_AFTER_S = 5.0
@@ -100,7 +100,7 @@ class Supervisor:
         return self._exit_code
 
     async def _keep(self, number: int) -> None:
-        """See that there is a worker of this number until the service stops."""
+        """Keep a worker of this number running until the service stops."""
         loads_first, early = False, 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -196,7 +196,7 @@ class Supervisor:
                 worker.channel.tell("all_loaded")
 
     def _announce(self) -> None:
-        """Say where the service listens, in uvicorn's words, when the first worker takes requests."""
+        """Log the address of the service, in uvicorn's format, when the first worker accepts requests."""
         if not self._is_announced:
             self._is_announced = True
             host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
@@ -204,7 +204,7 @@ class Supervisor:
             log.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", self._settings.scheme, host, port)
 
     def _on_signal(self, sig: int) -> None:
-        """The first one lets all workers drain, a second one is handed on."""
+        """The first signal lets all workers drain, a second one is forwarded to them."""
         if self._stopping.is_set():
             for worker in self._workers.values():
                 worker.signal(sig)

@@ -10,7 +10,7 @@ from app.telemetry.process import OwnProcess, ProcessMetrics
 
 
 class Totals:
-    """Sums over workers that never fall when one ends; lives in the supervisor."""
+    """Sums over workers that never fall when one ends; used by the supervisor."""
 
     def __init__(self) -> None:
         self._last: dict[int, Mapping[str, Any]] = {}
@@ -31,14 +31,14 @@ class Totals:
             self._last[worker] = counts
 
     def ended(self, worker: int) -> None:
-        """A worker has ended; its counts are kept."""
+        """Called when a worker has ended; its counts are kept."""
         if (counts := self._last.pop(worker, None)) is not None:
             self._ended.merge(counts["metrics"], ended=True)
             self._ended_process.merge(counts["process"], ended=True)
             self._ended_requests[worker] += requests_in(counts["metrics"])
 
     def restarted(self) -> None:
-        """A worker is started in place of one that ended."""
+        """Called when a worker is started in place of one that ended."""
         self._restarts += 1
 
     def document(self, *, workers: int, serving: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Totals:
             process.merge(counts["process"])
             requests[worker] += requests_in(counts["metrics"])
         snapshot = metrics.snapshot()
-        if self._last:  # a canary that no worker has any more is forgotten, as it is by a single process
+        if self._last:  # a canary that no worker has any more is dropped, as in a single process
             pairs = {tuple(each[:3]) for counts in self._last.values() for each in counts["metrics"]["rollouts"]}
             snapshot["rollouts"] = [each for each in snapshot["rollouts"] if tuple(each[:3]) in pairs]
         return {

@@ -6,14 +6,14 @@ from pydantic import ValidationError
 from app.settings import Settings
 
 
-def test_room_for_all_bodies_is_room_for_one():
+def test_the_limit_of_all_bodies_is_at_least_that_of_one():
     assert Settings(body_limit_bytes=1_000, bodies_limit_bytes=1_000).bodies_limit_bytes == 1_000
     with pytest.raises(ValidationError, match="ATELIER_BODIES_LIMIT_BYTES is 999, but a single body may have 1000"):
         Settings(body_limit_bytes=1_000, bodies_limit_bytes=999)
 
 
 def test_an_error_of_settings_shows_no_secret():
-    """Plain uvicorn prints it as it is."""
+    """Plain uvicorn prints the error unchanged."""
     with pytest.raises(ValidationError) as refused:
         Settings(admin_key="TOPSECRETKEY123", tls_key_password="PASSWORD9")
     assert "TOPSECRET" not in str(refused.value)

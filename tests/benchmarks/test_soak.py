@@ -1,4 +1,4 @@
-"""The soak in its short form: a real service that leaks is found out, and the real one is not."""
+"""A short soak: a leak is found in a service that leaks, and none in the real one."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from benchmarks.soak.run import Plan, soak
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 LEAKING = (sys.executable, "-m", "tests.support.leaking_service", "serve")
-# 64 KiB for each of 150 requests in a second are 35,000 MB an hour; what a few seconds of noise can be is far less.
+# 64 KiB for each of 150 requests in a second are 35,000 MB an hour; a few seconds of noise give far less.
 SHORT = Plan(
     seconds=9,
     warm_up_s=3,

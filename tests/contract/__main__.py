@@ -18,7 +18,7 @@ NO_MODEL = "nothing"
 
 
 def main(schemathesis: str, *options: str) -> int:
-    """How many runs found something."""
+    """The number of runs with findings."""
     failed = 0
     with tempfile.TemporaryDirectory() as place:
         models = Path(place) / "models"

@@ -14,7 +14,7 @@ def start():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A models directory with one model of a few weights, for the tests of a file alone."""
+    """A models directory with one model of a few weights, for the tests of one file."""
     directory = tmp_path_factory.mktemp("models")
     write_brightness_model(directory)
     return directory
@@ -30,5 +30,5 @@ def empty_models(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """A directory outside the models directory, for versions of which a test copies parts."""
+    """A directory outside the models directory: a test writes versions there and copies parts of them."""
     return tmp_path / "source"

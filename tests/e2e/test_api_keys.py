@@ -1,4 +1,4 @@
-"""API keys as an operator makes them and as clients send them."""
+"""API keys as an operator creates them and as clients send them."""
 
 import re
 import subprocess
@@ -101,7 +101,7 @@ def test_admin_routes_take_the_admin_key_and_keys_for_administrators(service, ke
 @pytest.mark.parametrize(
     ("path", "body"), [(PREDICT, IMAGE), (PREDICT, LARGE), (LOAD, b"")], ids=["small", "large", "admin"]
 )
-def test_a_key_that_is_sent_twice_opens_nothing(service, keys, name, path, body):
+def test_a_key_that_is_sent_twice_is_refused(service, keys, name, path, body):
     """A proxy may have checked one of them, and the service would take the other."""
     prefix = "Bearer " if name == "authorization" else ""
     for pair in (("wrong", keys["both"]), (keys["both"], "wrong"), (keys["both"], keys["both"])):
@@ -153,7 +153,7 @@ def test_grpc_requires_the_same_keys(service, keys):
     assert service.triton.is_server_ready()
 
 
-def test_over_grpc_a_key_that_is_sent_twice_opens_nothing(service, keys):
+def test_over_grpc_a_key_that_is_sent_twice_is_refused(service, keys):
     metadata = [("authorization", "Bearer wrong"), ("authorization", f"Bearer {keys['both']}")]
     for call, request in (
         (service.stub.ModelInfer, pb.ModelInferRequest(model_name="brightness")),
@@ -174,7 +174,7 @@ def test_metrics_can_require_a_key(place, keys, start):
     assert codes == [401, 403, 200]
 
 
-def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tmp_path, place, start):
+def test_keys_are_added_and_revoked_without_a_restart_and_a_broken_file_is_ignored(tmp_path, place, start):
     path = tmp_path / "keys.json"
     first = new_key(path, "first")
     workers = Workers(start(place / "models", "--workers", "2", "--api-keys-file", str(path)))
@@ -185,7 +185,7 @@ def test_keys_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(tm
 
     second = new_key(path, "second")
     wait_until(lambda: codes(second) == {200})
-    time.sleep(2.5)  # within two seconds both workers have read it, and only one of them need have answered
+    time.sleep(2.5)  # both workers read it within two seconds, even if only one has answered
     path.write_text("{broken")
     workers.service.wait_for_log("the previous keys stay in effect")
     assert codes(first) == codes(second) == {200}

@@ -37,7 +37,7 @@ def blank_png(edge):
 
 
 def photograph(form="JPEG"):
-    """12 megapixels, as a phone takes them."""
+    """12 megapixels, as from a phone."""
     x, y = np.meshgrid(np.linspace(0, 9, 4000, dtype=np.float32), np.linspace(0, 7, 3000, dtype=np.float32))
     pixels = (128 + 60 * np.sin(x) + 50 * np.cos(y)).astype(np.uint8)
     return encode(Image.fromarray(np.stack([pixels, pixels // 2, 255 - pixels], axis=2)), form, quality=80)
@@ -63,7 +63,7 @@ def test_a_text_that_is_hard_to_clean_does_not_delay_others(service, text):
     assert waits[0] < MOST_SILENCE_S
 
 
-def test_a_text_of_a_megabyte_is_refused_at_once(service):
+def test_a_text_of_a_megabyte_is_refused_immediately(service):
     with longest_silence(service) as waits:
         reply = service.client.post(TEXT, content=b"<" * 1_000_000, headers=PLAIN)
     assert reply.status_code == 413
@@ -137,7 +137,7 @@ def test_a_small_file_that_is_costly_to_decode_is_refused_in_every_protocol(serv
     assert resident_mb(service, "VmHWM") - before < 200  # the bodies; 0.5 to 2.5 GB before there was a bound
 
 
-def test_eight_phone_photographs_at_once_take_less_than_300_mb(service):
+def test_eight_phone_photographs_in_parallel_take_less_than_300_mb(service):
     data = photograph()
     service.client.post(IMAGE, content=data)
     before = resident_mb(service)

@@ -1,4 +1,4 @@
-"""``python -m app autotune`` and the service that takes up what it wrote."""
+"""``python -m app autotune`` and the service that follows its settings."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_a_limit_that_nothing_meets_is_reported_and_nothing_is_written(tmp_path)
     assert not (directory / "serving.json").exists()
 
 
-def test_an_invalid_serving_json_is_reported_and_left_as_it_is(tmp_path):
+def test_an_invalid_serving_json_is_reported_and_not_changed(tmp_path):
     directory = write_brightness_model(tmp_path).parent
     path = directory / "serving.json"
     path.write_text('{"batching": {"max_batch_size": 0}}')

@@ -17,12 +17,12 @@ from tests.support.model_state import serving
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
-# Above the service at rest with the same models in order, while it reads everything that is wrong below.
+# Memory above that of an idle service with valid models, while it reads all the broken files below.
 MOST_MB = 120
 
 
 def in_place_of(file, make):
-    """Puts something else where a file is."""
+    """Replaces a file by something else."""
 
     def spoil(directory):
         path = directory / file
@@ -34,7 +34,7 @@ def in_place_of(file, make):
 
 def a_socket(path):
     here = os.getcwd()
-    os.chdir(path.parent)  # the address of a socket is a short one
+    os.chdir(path.parent)  # the path of a socket must be short
     try:
         with closing(socket.socket(socket.AF_UNIX)) as listener:
             listener.bind(path.name)
@@ -138,7 +138,7 @@ REFUSED = {
         "at most 131072 items",
     ),
 }
-# Strange, and nothing against them: they serve.
+# Unusual, but valid: they serve.
 ACCEPTED = {
     "hint": stated({"batching": {"max_batch_size": 200_000}}),
     "circles": circles,

@@ -306,7 +306,7 @@ def test_a_text_of_spaces_is_refused(tiny):
 @pytest.mark.parametrize(
     ("model", "send"), [("words", SEND_WORDS), ("brightness", SEND_BRIGHTNESS), ("fragile", SEND_FRAGILE)]
 )
-def test_an_empty_body_is_answered_with_what_to_send(tiny, model, send, headers):
+def test_an_empty_body_is_refused_with_the_accepted_formats(tiny, model, send, headers):
     assert refused(tiny, f"/v1/models/{model}:predict", content=b"", headers=headers) == f"body is empty; {send}"
 
 
@@ -347,7 +347,7 @@ def test_a_form_with_a_bad_file_names_the_part(tiny):
     )
 
 
-def test_an_unread_content_type_is_answered_with_what_to_send(tiny):
+def test_an_unsupported_content_type_is_refused_with_the_supported_ones(tiny):
     error = refused(tiny, "/v1/models/words:classify", content=b"x", headers={"content-type": "application/pdf"})
     assert error == f"Content-Type 'application/pdf' is not read; {SEND_WORDS}"
 
@@ -398,7 +398,7 @@ def test_a_truncated_gzip_body_is_refused(tiny):
     assert error == "body ends before its gzip data does; send all of it"
 
 
-def test_what_follows_compressed_data_is_refused(tiny):
+def test_bytes_after_compressed_data_are_refused(tiny):
     whole = b'{"instances": [1, 2, 3]}'
     for encoding, body in [("gzip", gzip.compress(whole)), ("deflate", zlib.compress(whole))]:
         for junk in (b"junk", b"\0", bytes(100), body[:9]):
@@ -508,7 +508,7 @@ def test_a_gzip_bomb_is_413(tiny):
     assert error == f"body inflates to more than {16 * 2**20} bytes; at most {16 * 2**20} are accepted"
 
 
-def test_more_rows_than_the_queue_holds_are_413(tiny):
+def test_more_rows_than_fit_into_the_queue_are_413(tiny):
     error = refused(tiny, "/v1/models/brightness:predict", content=bytes(16 * 4097), headers=OCTETS, code=413)
     assert error.startswith("request holds 4097 instances")
 

@@ -69,7 +69,7 @@ def test_a_halted_canary_stays_halted_after_a_start_with_a_broken_file(start, mo
     assert json.loads((models / "brightness" / KEPT).read_text()) == policy
 
 
-def test_a_canary_that_is_halted_stays_halted_though_the_file_breaks_at_once(start, models):
+def test_a_canary_that_is_halted_stays_halted_even_if_the_file_breaks_immediately(start, models):
     rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.0, "min_requests": 1}}
     break_it(models, json.dumps({"version_labels": {"stable": 1, "canary": 2}, "rollout": rollout}))
     service = start(models, "--watch", "off")
@@ -137,7 +137,7 @@ def test_a_version_published_while_the_file_is_broken_serves_with_the_last_valid
     wait_until(lambda: serving(service) == ["4"])
 
 
-def test_without_serving_json_nothing_is_kept(start, models):
+def test_without_serving_json_no_copy_is_written(start, models):
     break_it(models, '{"version_labels": {"stable": 1}}')
     service = start(models)
     assert (models / "brightness" / KEPT).exists()
@@ -153,7 +153,7 @@ def test_commands_that_run_next_to_the_service_keep_no_copy(models):
     assert not (models / "brightness" / KEPT).exists()
 
 
-def test_git_does_not_see_what_is_kept():
+def test_git_ignores_the_kept_copy():
     assert f"models/*/{KEPT}" in (ROOT / ".gitignore").read_text().splitlines()
 
 
@@ -195,7 +195,7 @@ def test_without_write_permission_a_broken_file_prevents_the_next_start_and_the_
         (models / "brightness").chmod(0o755)
 
 
-def test_what_is_kept_and_cannot_be_read_is_as_if_it_were_not_there(models):
+def test_a_kept_copy_that_cannot_be_read_counts_as_missing(models):
     break_it(models)
     (models / "brightness" / KEPT).write_text('{"from": "a later release"}')
     service = Service(models, wait_ready=False)

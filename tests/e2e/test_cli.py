@@ -1,4 +1,4 @@
-"""The command line as a newcomer meets it."""
+"""The command line for a new user."""
 
 import os
 import re
@@ -107,7 +107,7 @@ def test_no_word_of_a_table_is_cut_off(columns):
     assert "…" not in text
 
 
-def test_models_lists_what_they_take_and_how_good_they_are(tiny_models):
+def test_models_lists_inputs_and_accuracy(tiny_models):
     text = run("models", "--models-dir", tiny_models).stdout
     assert "brightness" in text
     assert "image: pixels uint8[4, 4]" in text
@@ -230,7 +230,7 @@ def test_the_service_imports_no_tensorflow():
         ),
     ],
 )
-def test_serve_does_not_start_with_what_cannot_work(arguments, error):
+def test_serve_does_not_start_with_invalid_settings(arguments, error):
     result = run("serve", *arguments)
     assert (result.returncode, result.stderr) == (2, f"error: {error}\n")
 

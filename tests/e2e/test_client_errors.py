@@ -8,7 +8,7 @@ from app.errors import ERROR_LIMIT_CHARACTERS
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 
-def test_what_a_client_causes_is_not_logged_as_an_error(start, models):
+def test_client_faults_are_not_logged_as_errors(start, models):
     service = start(models, "--log-level", "debug")
     pixels = [[0] * 4] * 4
 

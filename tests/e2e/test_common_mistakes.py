@@ -1,4 +1,4 @@
-"""The mistakes in docs/how-to/send-requests.md get the status and the words that its table has."""
+"""The mistakes in docs/how-to/send-requests.md get the status and the message in its table."""
 
 import re
 

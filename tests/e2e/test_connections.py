@@ -38,7 +38,7 @@ BOUNDS = {
 
 @pytest.fixture(scope="module")
 def bounded(tiny_models):
-    """A service whose bounds are reached within a test."""
+    """A service with limits that a test can reach."""
     yield from running(Service(tiny_models, environment=BOUNDS))
 
 
@@ -62,7 +62,7 @@ def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(line, head
 
 
 @pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
-def test_a_body_after_such_an_offer_is_never_read_as_a_request(line, headers):
+def test_a_body_after_an_upgrade_offer_is_never_read_as_a_request(line, headers):
     line.send(head(headers, length=len(LIVE)), LIVE)
     status, document = line.reply()
     assert status == 400
@@ -71,13 +71,13 @@ def test_a_body_after_such_an_offer_is_never_read_as_a_request(line, headers):
 
 
 @pytest.mark.parametrize("headers", UPGRADES.values(), ids=UPGRADES)
-def test_a_get_with_such_an_offer_is_answered_once(line, headers):
+def test_a_get_with_an_upgrade_offer_is_answered_once(line, headers):
     line.send(f"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
     assert line.reply() == (200, {"live": True})
     assert line.is_silent()
 
 
-def test_such_an_offer_in_pieces_before_a_body_in_chunks_and_behind_another_request(line):
+def test_an_upgrade_offer_in_pieces_before_a_chunked_body_and_behind_another_request(line):
     chunked = head("Transfer-Encoding: chunked\r\nConnection: Upgr", length=None)[:-2]
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     line.send(LIVE + chunked, b"ade\r\nUpg", b"rade: h2c\r\n\r\n", body[:7], body[7:] + LIVE)
@@ -194,7 +194,7 @@ EARLY = {
 
 @pytest.mark.parametrize("first", EARLY.values(), ids=EARLY)
 @pytest.mark.parametrize("size", [8_000, 16_500, 18_000, 40_000])
-def test_after_a_request_that_is_answered_before_its_chunks_have_come_the_next_one_is_answered(line, first, size):
+def test_after_a_request_that_is_answered_before_its_chunks_have_arrived_the_next_one_is_answered(line, first, size):
     chunks = b"".join(b"%x\r\n%b\r\n" % (1_000, bytes(1_000)) for _ in range(size // 1_000)) + b"0\r\n\r\n"
     line.send(first + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + head() + BODY)
     assert line.reply()[0] in {200, 403, 404, 405}
@@ -248,7 +248,7 @@ def test_a_trailer_without_end_is_refused(line):
 @pytest.mark.parametrize("path", [PATH, "/v2/repository/index"])
 def test_a_body_announced_too_large_gets_its_refusal_while_it_is_sent(line, path, version):
     line.send(head(path=path, version=version, length=99_999_999))
-    line.send(bytes(300_000))  # as a proxy does that has not looked yet
+    line.send(bytes(300_000))  # like a proxy that has not read the refusal yet
     assert line.reply() == (413, {"error": "body of 99999999 bytes; at most 16777216 are accepted"})
 
 
@@ -263,13 +263,13 @@ def test_a_body_in_chunks_that_never_ends_is_refused_and_not_read_forever(bounde
         assert line.is_closed_under(b"10000\r\n" + bytes(65_536) + b"\r\n")
 
 
-def test_bodies_of_unanswered_requests_share_one_room(bounded):
+def test_bodies_of_unanswered_requests_share_one_memory_limit(bounded):
     with Line(bounded.url) as first, Line(bounded.url) as second, Line(bounded.url) as third:
         lines = (first, second, third)
         for line in lines:
             line.send(head(length=1_900_000) + bytes(1_400_000))
         assert bounded.client.get("/v2/health/live").status_code == 200
-        replies = dict(line.reply() for line in lines)  # the last of the three to be read finds no room
+        replies = dict(line.reply() for line in lines)  # the last of the three to be read exceeds the limit
         assert replies.keys() == {503, 408}
         assert "at most 3000000 are allowed; try again" in replies[503]["error"]
 
@@ -280,7 +280,7 @@ def test_bodies_of_unanswered_requests_share_one_room(bounded):
     wait_until(fits)
 
 
-def test_an_inflated_prompt_shares_that_room(tmp_path, start):
+def test_an_inflated_prompt_counts_against_the_limit_of_bodies(tmp_path, start):
     write_verse_model(tmp_path)
     service = start(tmp_path, environment=BOUNDS)
     prompt = gzip.compress(b'{"text_input": "' + b" " * 1_900_000 + b'"}')
@@ -353,7 +353,7 @@ def test_a_client_that_never_reads_is_disconnected(bounded):
         assert line.is_closed_under(big)
 
 
-def test_a_connection_that_is_reset_in_the_middle_of_a_body_leaves_nothing_held(bounded):
+def test_a_connection_that_is_reset_in_the_middle_of_a_body_frees_its_bytes(bounded):
     for _ in range(20):
         with Line(bounded.url) as line:
             line.send(head(length=1_900_000) + bytes(500_000))
@@ -406,8 +406,8 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
         assert {line.reply()[0] for line in others for _ in range(count)} <= {200, 404}
 
 
-def test_bytes_sent_ahead_share_the_room_of_bodies(tmp_path, start):
-    """Those that find no room are refused after the answers to the requests before them."""
+def test_bytes_sent_ahead_count_against_the_limit_of_bodies(tmp_path, start):
+    """Requests above the limit are refused after the answers to the requests before them."""
     write_slow_model(tmp_path)
     limits = {"ATELIER_BODIES_LIMIT_BYTES": "400000", "ATELIER_BODY_LIMIT_BYTES": "400000"}
     service = start(tmp_path, environment=limits)
@@ -439,7 +439,7 @@ def burst(service, lines):
     """Of requests that arrive together: reading time of the last quarter, divided by that of the first quarter."""
     service.process.send_signal(signal.SIGSTOP)
     for line in lines:
-        line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be seen as inference, which waits less
+        line.send(head(path=f"{PATH}?{'x' * 600}") + BODY)  # too long to be recognised as inference, which waits less
     service.process.send_signal(signal.SIGCONT)
     assert {line.reply()[0] for line in lines} <= {200, 429, 503}
     read_ms = [ms for line in lines if (ms := ms_read(line))]

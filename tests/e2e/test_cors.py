@@ -28,7 +28,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(models):
-    """Of a service that is open to one site."""
+    """A client of a service that permits one site."""
     service = Service(models, "--cors-origins", f"{APP}, http://localhost:3000/")
     yield service.client
     assert service.stop() == 0

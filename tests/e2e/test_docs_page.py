@@ -16,7 +16,7 @@ def test_the_root_leads_a_browser_to_the_documentation(tiny, method):
 
 
 def test_the_root_reports_to_other_clients_that_the_service_is_live(tiny):
-    """As the client of KServe reads it."""
+    """As the client of KServe parses it."""
     assert tiny.get("/").json() == {"status": "alive"}
 
 
@@ -24,7 +24,7 @@ def test_posting_to_the_root_is_405(tiny):
     assert tiny.post("/").status_code == 405
 
 
-def test_everything_that_the_page_loads_comes_from_this_service(tiny):
+def test_everything_that_the_page_loads_is_served_by_this_service(tiny):
     page = tiny.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "https://" not in page.text
@@ -47,7 +47,7 @@ def test_browsers_get_the_type_of_each_file_and_need_not_load_it_twice(tiny, nam
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/nothing.js", "/docs/assets/%2e%2e/main.py", "/redoc", "/docs/assets/"])
-def test_nothing_else_is_served_from_there(tiny, path):
+def test_other_paths_below_the_page_are_404(tiny, path):
     reply = tiny.get(path)
     assert reply.status_code == 404
     assert reply.json()["error"].endswith(" is not a route; GET /docs lists all routes")

@@ -146,7 +146,7 @@ def test_grpc_contents(service):
         ("uint64", "1.5", "value 1.5 at [1] is not a whole number"),
     ],
 )
-def test_a_number_that_the_type_cannot_hold_is_refused(service, dtype, value, error):
+def test_a_number_that_the_type_cannot_represent_is_refused(service, dtype, value, error):
     columns = {f"in_{each}": listed(values) for each, values in ROWS.items()}
     columns[f"in_{dtype}"] = [[0, 1], [1, "HERE"]]
     document = json.dumps({"inputs": columns}).replace('"HERE"', value if isinstance(value, str) else json.dumps(value))

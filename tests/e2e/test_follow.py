@@ -36,7 +36,7 @@ def service(start, models):
 
 
 def touch_another_model(service, models):
-    """Make the service look at the directory, and wait until it has."""
+    """Trigger a scan of the directory, and wait until it is done."""
     words = models / "words"
     version = max(int(each.name) for each in words.iterdir()) + 1
     staged = write_words_model(models / ".staging", version=version)
@@ -46,7 +46,7 @@ def touch_another_model(service, models):
 
 @contextmanager
 def under_load(service, *, clients=4):
-    """Asks all the time; yields the list of status codes."""
+    """Send requests continuously; yields the list of status codes."""
     codes, done = [], threading.Event()
 
     def ask():
@@ -81,7 +81,7 @@ def test_a_published_version_serves_and_no_request_is_lost(start, models, mode):
     assert loads(service, "ready") == 2
 
 
-def test_a_service_that_does_not_watch_takes_nothing_by_itself(start, models):
+def test_a_service_that_does_not_watch_loads_new_versions_only_by_command(start, models):
     service = start(models, "--watch", "off")
     publish(models, 2)
     time.sleep(3)
@@ -132,7 +132,7 @@ def test_a_bad_version_is_refused_once_and_the_old_one_keeps_serving(service, mo
         service.wait_for_log("brightness version 2 refused", also=reason)
         assert service.metric("atelier_model_state", model="brightness", version="2", state="UNAVAILABLE") == 1
         assert serving(service) == ["1"]
-        # Looked at again, and not tried again: none of its files has changed.
+        # Scanned again, and not retried: none of its files has changed.
         touch_another_model(service, models)
         assert loads(service, "refused") == 1
         shutil.rmtree(models / "brightness" / "2")
@@ -246,7 +246,7 @@ def test_an_unloaded_model_stays_unloaded_when_versions_are_published(service, m
     assert serving(service) == ["2"]
 
 
-def test_versions_that_cannot_be_read_do_not_stop_what_serves(models):
+def test_versions_that_cannot_be_read_do_not_stop_serving_ones(models):
     service = Service(models, through=BOUND_BY_PERMISSIONS)
     closed = models / "brightness"
     try:
@@ -375,7 +375,7 @@ def test_a_version_that_does_not_load_is_not_promoted(service, models):
     assert answers(service) == "1"
 
 
-def test_after_a_start_what_was_stable_before_answers_if_stable_is_refused(start, models):
+def test_after_a_start_the_previous_stable_version_answers_if_stable_is_refused(start, models):
     publish(models, 2)
     publish(models, 3, lambda directory: flip_one_weight(directory, "weights"))
     assert command("promote", "brightness", "1", models=models)[0] == 0
@@ -384,7 +384,7 @@ def test_after_a_start_what_was_stable_before_answers_if_stable_is_refused(start
     assert answers(service) == "1"
 
 
-def test_the_command_does_not_promote_what_is_not_complete(models):
+def test_the_command_does_not_promote_an_incomplete_version(models):
     publish(models, 2, lambda directory: (directory / "golden.npz").unlink())
     code, message = command("promote", "brightness", "2", models=models)
     assert (code, "golden.npz" in message) == (2, True)

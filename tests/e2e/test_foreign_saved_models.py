@@ -80,7 +80,7 @@ def write_garbage(models):
 
 
 def write_half(models):
-    """A copy that has not come to the weights yet."""
+    """A copy in progress without the weights."""
     directory = models / "half" / "1"
     shutil.copytree(models / "line" / "1", directory)
     shutil.rmtree(directory / "variables")
@@ -146,7 +146,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """All SavedModels next to each other, good and bad."""
+    """A service with all SavedModels, valid and invalid."""
     models = tmp_path_factory.mktemp("saved-models") / "models"
     models.mkdir()
     write_good(models)
@@ -292,7 +292,7 @@ def test_one_bad_image_fails_alone_and_the_message_names_the_reason(service):
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_be_served_is_refused_with_the_reason(service, kind):
+def test_an_unsupported_saved_model_is_refused_with_the_reason(service, kind):
     _, name, message = REFUSED[kind]
     state, why = reason(service, name)
     assert state == "UNAVAILABLE"
@@ -318,7 +318,7 @@ def without_tensorflow(tmp_path):
     return {"PYTHONPATH": str(place)}
 
 
-def test_without_tensorflow_one_line_names_what_was_skipped_and_the_command(tmp_path, start, without_tensorflow):
+def test_without_tensorflow_one_line_names_the_skipped_parts_and_the_command(tmp_path, start, without_tensorflow):
     models = tmp_path / "models"
     write_line(models / "line" / "1")
     shutil.copytree(models / "line", models / "line2")

@@ -58,7 +58,7 @@ def test_temperature_zero_takes_the_likeliest_token_each_time(client):
     assert generate(client, "Long live the", temperature=0, max_tokens=5) == " king\nthe king\n"
 
 
-def test_the_stream_holds_the_same_text_in_pieces(client):
+def test_the_stream_contains_the_same_text_in_pieces(client):
     assert stream(client, "Long live the", temperature=0, max_tokens=5) == [" king", "\n", "the", " king", "\n"]
 
 
@@ -200,7 +200,7 @@ def test_curl_shows_the_pieces(service):
         ),
     ],
 )
-def test_what_breaks_a_rule_is_refused_before_the_first_event(client, verb, body, error):
+def test_a_request_that_breaks_a_rule_is_refused_before_the_first_event(client, verb, body, error):
     reply = client.post(f"/v2/models/verse/{verb}", json=body)
     assert (reply.status_code, reply.json()) == (400, {"error": error})
     assert reply.headers["content-type"] == "application/json"
@@ -230,7 +230,7 @@ def test_every_extreme_of_a_parameter_that_is_allowed_is_answered(client, parame
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])
 @pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_k", "seed", "stop", "priority", "timeout"])
 @pytest.mark.parametrize("value", ["1e400", "-1e400", "1e308", "-5e-324", "NaN", "1" * 5_000, "-" + "1" * 5_000])
-def test_a_number_beyond_what_is_allowed_is_refused(client, verb, name, value):
+def test_a_number_above_the_limit_is_refused(client, verb, name, value):
     body = f'{{"text_input": "the", "parameters": {{"{name}": {value}}}}}'
     reply = client.post(f"/v2/models/verse/{verb}", content=body)
     assert reply.status_code == 400, reply.text[:300]
@@ -244,7 +244,7 @@ def test_a_model_that_does_not_generate_text_names_its_inputs(client, verb):
     assert reply.json()["error"].startswith("document[0] has the unknown key 'text_input'; model 'brightness' takes ")
 
 
-def test_the_prompt_may_be_a_tensor_of_one_text_and_the_id_comes_back(client):
+def test_the_prompt_may_be_a_tensor_of_one_text_and_the_reply_has_the_id(client):
     body = {"text_input": ["the"], "id": "7", "parameters": {"temperature": 0, "max_tokens": 2}}
     alone = client.post("/v2/models/verse/generate", json={**body, "text_input": "the"}).json()
     assert client.post("/v2/models/verse/generate", json=body).json() == alone

@@ -46,7 +46,7 @@ UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over four models; tests leave it as it was."""
+    """A service with four models; tests do not change it."""
     models = tmp_path_factory.mktemp("grpc-models")
     write_brightness_model(models)
     write_words_model(models)
@@ -67,7 +67,7 @@ start = start_fixture(GrpcService)
 
 @pytest.fixture
 def slow(tmp_path, start):
-    """A service whose model takes some tenths of a second for each row, and which has found out that it does."""
+    """A service whose model takes some tenths of a second for each row, and which has measured that."""
     write_slow_model(tmp_path)
     service = start(tmp_path)
     service.triton.infer("slow", busy())
@@ -147,7 +147,7 @@ def test_model_config_is_that_of_rest(client, service):
     assert not config.model_transaction_policy.decoupled
 
 
-def test_infer_answers_what_rest_answers(client, service):
+def test_infer_gives_the_answers_of_rest(client, service):
     result = client.infer("brightness", pixels())
     np.testing.assert_allclose(result.as_numpy("probabilities"), expected(PIXELS), atol=1e-6)
     body = {"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": list(PIXELS.shape), "data": PIXELS.tolist()}]}
@@ -166,7 +166,7 @@ def test_typed_contents_answer_like_raw_ones(service):
     np.testing.assert_allclose(numbers_of(typed), expected(PIXELS), atol=1e-6)
 
 
-def test_many_typed_values_at_once(service):
+def test_many_typed_values_in_one_message(service):
     response = service.stub.ModelInfer(request(shape=(1000, SIDE, SIDE), uint_contents=[7] * 16_000))
     np.testing.assert_allclose(numbers_of(response), expected(np.full((1000, SIDE, SIDE), 7)), atol=1e-6)
 
@@ -210,7 +210,7 @@ def test_class_count_answers_the_best_classes_with_their_labels(client):
     assert float(best[0]) == pytest.approx(0.7310586, abs=1e-6)  # sigmoid(1), to float32's last digits
 
 
-def test_the_id_comes_back(client):
+def test_the_reply_has_the_id_of_the_request(client):
     assert client.infer("brightness", pixels(), request_id="17-b").get_response().id == "17-b"
 
 
@@ -391,7 +391,7 @@ def test_every_extreme_of_a_timeout_is_allowed(service, value):
         {"string_param": "1" * 5_000},
     ],
 )
-def test_a_number_beyond_what_is_allowed_is_refused(service, name, value):
+def test_a_number_above_the_limit_is_refused(service, name, value):
     assert refusal(service.stub.ModelInfer, with_parameter(good(), name, **value))[0] == "INVALID_ARGUMENT"
 
 
@@ -492,7 +492,7 @@ def test_log_and_trace_settings_are_refused_with_the_reason(client):
         assert (code, why.split(":")[0]) == ("UNIMPLEMENTED", f"{what} settings are not supported")
 
 
-def test_a_hundred_requests_at_once(client):
+def test_a_hundred_simultaneous_requests(client):
     answers = {}
     done = threading.Semaphore(0)
 
@@ -569,7 +569,7 @@ def test_the_index_and_loading_and_unloading(tmp_path, start):
     assert (code, found.endswith("; version 1 continues to serve")) == ("FAILED_PRECONDITION", True)
 
 
-def test_what_load_and_unload_do_not_take(client, service):
+def test_parameters_that_load_and_unload_refuse(client, service):
     code, found = refusal(client.load_model, "words", config="{}", files={"file:1/model.onnx": b"x"})
     assert (code, found.split(":")[0]) == ("UNIMPLEMENTED", "parameter 'config' of load is not supported")
     message = pb.RepositoryModelUnloadRequest(model_name="words")
@@ -614,7 +614,7 @@ def test_with_a_key_admin_calls_require_it_from_every_host(tmp_path, start, host
 
 
 def many(field, count=1_500):
-    """A message with very many entries of one kind, and what it is refused with."""
+    """A message with very many entries of one kind, and its error message."""
     message = good()
     if field == "inputs":
         for _ in range(count):
@@ -672,13 +672,13 @@ def test_empty_inputs_that_would_take_a_gigabyte_take_their_bytes(service):
     assert resident_mb(service, "VmHWM") - before < 150
 
 
-def test_a_timeout_out_of_reach_is_refused_at_once(slow):
+def test_a_timeout_that_cannot_be_met_is_refused_immediately(slow):
     running = [slow.triton.async_infer("slow", busy(), callback=ignore) for _ in range(2)]
     wait_until(lambda: slow.queued() == 1)
     code, found = refusal(slow.triton.infer, "slow", busy(), timeout=10_000)
     assert code == "RESOURCE_EXHAUSTED"
     [left_ms] = re.findall(r"the timeout leaves (\S+) ms", found)
-    assert 5 < float(left_ms) <= 10  # the time since the call came in is over
+    assert 5 < float(left_ms) <= 10  # the time since the arrival of the call is subtracted
     for call in running:
         call.cancel()
 
@@ -720,7 +720,7 @@ def ignore(result, error):
 
 
 class Answers:
-    """Collects what calls under way are answered."""
+    """Collects the answers of calls in progress."""
 
     def __init__(self, service, count):
         self.found = []
@@ -891,7 +891,7 @@ def is_answered(port, preface):
     return False
 
 
-def test_thousands_of_calls_at_once_are_all_answered_or_refused_and_counted(tiny_models, start):
+def test_thousands_of_parallel_calls_are_all_answered_or_refused_and_counted(tiny_models, start):
     """gRPC itself would reset some of more than a thousand calls without counting them."""
     service = start(tiny_models)
     request = pb.ModelInferRequest(model_name="brightness", raw_input_contents=[bytes(SIDE * SIDE)])

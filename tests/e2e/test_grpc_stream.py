@@ -23,7 +23,7 @@ METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over three models; tests leave it as it was."""
+    """A service with three models; tests do not change it."""
     models = tmp_path_factory.mktemp("stream-models")
     write_brightness_model(models)
     write_verse_model(models)
@@ -32,7 +32,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def begin():
-    """Starts services for gRPC and sees that they end with 0."""
+    """Starts services for gRPC and checks that they exit with 0."""
     yield from starting(GrpcService)
 
 
@@ -65,7 +65,7 @@ def probabilities(reply):
     return np.frombuffer(reply.raw_output_contents[0], np.float32)
 
 
-def test_the_replies_come_in_the_order_of_the_requests(service):
+def test_the_replies_are_in_the_order_of_the_requests(service):
     asked = [
         numbered(request(raw=[MANY[i].tobytes()]), i) if i % 3 else numbered(text("the", max_tokens=3), i)
         for i in range(100)
@@ -127,7 +127,7 @@ def test_messages_that_cannot_be_read_are_refused_in_their_places(service):
     assert third.error_message == ""
 
 
-def test_a_text_comes_in_pieces_and_whole_by_a_single_call(service):
+def test_a_text_is_sent_in_pieces_by_a_stream_and_whole_by_a_single_call(service):
     options = {"temperature": 0.0, "max_tokens": 5}
     plain, marked = (
         list(service.stub.ModelStreamInfer(iter([text("Long live the", **options, **more)])))
@@ -150,10 +150,10 @@ def test_pieces_of_several_texts_are_not_kept_for_each_other(service):
     asked = [text("the", number=number, temperature=0.0, max_tokens=1000) for number in range(2)]
     numbers = [reply.infer_response.id for reply in service.stub.ModelStreamInfer(iter(asked))]
     assert len(numbers) == 2000
-    assert numbers.index("1") < 1000  # before the last piece of the first; how early is a question of the client
+    assert numbers.index("1") < 1000  # before the last piece of the first; how early depends on the client
 
 
-def test_a_client_that_leaves_takes_its_requests_with_it(tmp_path, begin):
+def test_a_client_that_leaves_cancels_its_requests(tmp_path, begin):
     write_slow_model(tmp_path)
     service = begin(tmp_path)
     call = service.stub.ModelStreamInfer(iter([slow() for _ in range(10)]))
@@ -165,7 +165,7 @@ def test_a_client_that_leaves_takes_its_requests_with_it(tmp_path, begin):
 def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin):
     write_slow_model(tmp_path)
     service = begin(tmp_path)
-    service.stub.ModelInfer(slow())  # finds out that it does not run on the event loop
+    service.stub.ModelInfer(slow())  # measures that it does not run on the event loop
     asked = queue.Queue()
     call = service.stub.ModelStreamInfer(iter(asked.get, None))
     for _ in range(4):

@@ -43,7 +43,7 @@ def client(service):
 
 
 def raw(client, *lines, body=b""):
-    """The head and the body of the answer to a request as it is written."""
+    """The head and the body of the answer to the raw bytes of a request."""
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
         head = b"\r\n".join([*lines, b"Connection: close", b"Content-Length: %d" % len(body), b"", b""])
         connection.sendall(head + body)

@@ -38,7 +38,7 @@ def connection(tiny):
 
 @pytest.fixture
 def slow(tmp_path):
-    """A service whose model takes some tenths of a second for each row, and which has found out that it does."""
+    """A service whose model takes some tenths of a second for each row, and which has measured that."""
     write_slow_model(tmp_path)
     service = Service(tmp_path)
     assert service.client.post("/v1/models/slow:predict", content=b'{"instances": [1]}').status_code == 200
@@ -172,12 +172,12 @@ def test_small_and_large_bodies_on_one_connection(connection, size):
         assert reply(connection)[0] == expected
 
 
-def test_a_large_body_and_the_next_request_at_once(connection):
+def test_a_large_body_and_the_next_request_in_one_packet(connection):
     send(connection, request(JSON, body=spacious(300_000)), request(OCTETS), request(OCTETS, body=BODY * 3000))
     assert [reply(connection)[2].count(b"[") for _ in range(3)] == [2, 2, 3001]
 
 
-def test_a_body_announced_too_large_is_refused_before_it_comes(connection):
+def test_a_body_announced_too_large_is_refused_before_it_arrives(connection):
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{OCTETS}Content-Length: 99999999999\r\n\r\n"
     send(connection, head.encode() + bytes(100_000))
     status, _, body = reply(connection)
@@ -224,7 +224,7 @@ def test_the_request_of_a_client_that_left_is_removed_from_the_queue(tmp_path, s
             with connect(slow.client.base_url) as leaving:
                 send(leaving, BUSY)
                 wait_until(lambda: slow.metric("atelier_queued_rows", model="slow") > 0)
-                time.sleep(2 * HALF_CLOSE_WITHIN_S)  # sooner, the end of its stream may mean that it sends nothing more
+                time.sleep(2 * HALF_CLOSE_WITHIN_S)  # earlier, the end of its stream may be a half-close
         wait_until(lambda: slow.metric("atelier_requests_total", model="slow", code="499") == 3)
         wait_until(lambda: slow.metric("atelier_dropped_rows_total", model="slow", reason="cancelled") == 3)
         assert reply(first)[0] == 200

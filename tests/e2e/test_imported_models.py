@@ -65,7 +65,7 @@ def test_an_image_of_any_size_gets_a_label(service):
     assert {label for label, _ in reply.json()["results"][0]} == {"red", "green", "blue"}
 
 
-def test_a_sentence_goes_to_the_model_as_it_is(service):
+def test_a_sentence_is_sent_to_the_model_unchanged(service):
     replies = [
         service.client.post("/v1/models/moods:predict", json={"instances": [[text]]}).json()
         for text in ("good good good good", "bad bad bad bad")

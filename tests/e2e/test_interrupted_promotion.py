@@ -115,7 +115,7 @@ def test_a_command_on_a_full_disk_changes_nothing_and_reports_it(models, argumen
 
 
 @needs_mount
-def test_a_full_disk_costs_what_is_kept_of_serving_json_and_nothing_that_serves(models):
+def test_on_a_full_disk_the_copy_of_serving_json_is_missing_and_serving_continues(models):
     (models / "brightness" / "serving.json").unlink()
     service = Service(models, through=on_small_disk(models, size="1m"))
     there = seen_by(service.process.pid, models)
@@ -140,7 +140,7 @@ def stuck(tmp_path):
     return {"PYTHONPATH": str(tmp_path), "STUCK": str(path)}, path
 
 
-def test_a_command_killed_in_the_middle_of_writing_leaves_the_old_file_whole(start, models, stuck):
+def test_a_command_killed_while_writing_leaves_the_old_file_intact(start, models, stuck):
     environment, is_stuck = stuck
     service = start(models)
     process = subprocess.Popen(

@@ -29,7 +29,7 @@ CHUNKED = (
 
 @pytest.fixture(scope="module")
 def service():
-    """Clients that do not read are given up sooner than a connection that does nothing is closed, and later."""
+    """Clients that do not read are disconnected earlier, or later, than idle connections."""
     bounds = {
         "ATELIER_REPLIES_LIMIT_BYTES": str(64 * 2**20),
         "ATELIER_SEND_TIMEOUT_S": "4",
@@ -107,7 +107,7 @@ def test_unread_replies_share_one_memory_limit_and_their_connections_are_aborted
 
 
 def open_sockets(service):
-    """Of the service: a client that never reads does not see that its connection was given up."""
+    """The sockets of the service: a client that never reads does not notice that its connection was aborted."""
     place = f"/proc/{service.process.pid}/fd"
     return sum(os.readlink(f"{place}/{name}").startswith("socket:") for name in os.listdir(place))
 

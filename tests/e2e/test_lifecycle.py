@@ -171,7 +171,7 @@ def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path):
     assert refused.json() == {"error": "the service shut down before this request was answered"}
 
 
-def test_a_call_that_does_not_return_holds_up_neither_an_unload_nor_the_end(tmp_path, start):
+def test_a_call_that_does_not_return_delays_neither_an_unload_nor_the_shutdown(tmp_path, start):
     write_slow_model(tmp_path, multiplications=400)  # a minute
     (tmp_path / "slow" / "serving.json").write_text('{"instances": 2}')  # never on the event loop
     service = start(tmp_path, "--shutdown-timeout-s", "1")

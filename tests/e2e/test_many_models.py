@@ -113,7 +113,7 @@ def test_a_model_that_does_not_load_reports_the_reason_and_is_not_retried_with_e
     assert service.client.get("/v2/models/a/ready").status_code == 503
 
 
-def test_many_requests_at_once_load_a_model_once(models, start):
+def test_many_parallel_requests_load_a_model_once(models, start):
     service = start(models, "--load-models", "on-request")
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda value: answer(service, "d", value), range(64)))
@@ -121,7 +121,7 @@ def test_many_requests_at_once_load_a_model_once(models, start):
     assert service.metric("atelier_model_loads_total", model="d", result="ready") == 1
 
 
-def test_the_models_that_were_least_recently_used_make_room(models, start):
+def test_the_least_recently_used_models_are_unloaded_for_memory(models, start):
     service = start(models, "--load-models", "on-request", "--model-memory-limit-mb", "24")
     for name in "ab":
         answer(service, name)
@@ -133,7 +133,7 @@ def test_the_models_that_were_least_recently_used_make_room(models, start):
     assert loaded(service) == {"b", "c"}
 
 
-def test_what_does_not_fit_at_the_start_loads_with_its_first_request(models, start):
+def test_a_model_that_does_not_fit_at_the_start_loads_with_its_first_request(models, start):
     service = start(models, "--model-memory-limit-mb", "24")
     assert len(loaded(service)) == 2
     assert [answer(service, name) for name in FACTORS] == list(FACTORS.values())

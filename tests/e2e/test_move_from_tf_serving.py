@@ -111,7 +111,7 @@ def test_metadata(service):
     assert set(signature["outputs"]) == {"score"}
 
 
-def test_what_is_not_there(service):
+def test_missing_models_and_versions(service):
     assert post(service, "score/versions/9:predict", {"instances": ROWS})[0] == 404
     assert post(service, "score:predict", {"instances": [{"a": [1.0]}]})[0] == 400
     code, error = post(service, "score:predict", {"signature_name": "other", "instances": ROWS})

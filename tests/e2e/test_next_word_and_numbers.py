@@ -76,7 +76,7 @@ def test_the_next_word_follows_from_the_last_token(client, text, word):
     assert next_words(client, text)[0][0][0] == word
 
 
-def test_texts_of_different_length_in_one_request_get_what_each_gets_alone(client):
+def test_texts_of_different_length_in_one_request_get_the_same_answers_as_alone(client):
     texts = ["the", "Long live\nthe king", "\n,", "O king, the\n"]
     together = client.post("/v1/models/verse:classify", json={"examples": texts}).json()["results"]
     assert together == [next_words(client, text)[0] for text in texts]
@@ -155,7 +155,7 @@ def test_a_value_that_is_not_a_row_of_numbers_is_refused(client, body, error):
     assert reply.json()["error"].startswith(error)
 
 
-def test_models_lists_what_each_kind_takes_answers_and_how_good_it_is(models):
+def test_models_lists_inputs_answers_and_accuracy_of_each_kind(models):
     code, text, _ = run("models", "--models-dir", models)
     assert code == 0
     assert [" ".join(line.split()) for line in text.splitlines()] == [

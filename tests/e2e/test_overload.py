@@ -21,7 +21,7 @@ def service(tmp_path):
     write_brightness_model(tmp_path)
     (tmp_path / "slow" / "serving.json").write_text('{"batching": {"max_queue_s": 0.2}}')
     service = Service(tmp_path)
-    service.client.post(SLOW, json=BUSY)  # it finds out how slow it is
+    service.client.post(SLOW, json=BUSY)  # so that its latency is measured
     yield service
     assert service.stop() == 0
 
@@ -32,7 +32,7 @@ def flood(service, count, *, path=SLOW, document=None):
         return list(pool.map(lambda _: service.client.post(path, json=document or BUSY), range(count)))
 
 
-def test_what_would_wait_for_longer_than_the_queue_may_take_is_refused_with_the_estimate(service):
+def test_a_request_that_would_wait_longer_than_the_queue_limit_is_refused_with_the_estimate(service):
     replies = flood(service, 24)
     codes = [reply.status_code for reply in replies]
     assert codes.count(200) >= 1
@@ -63,7 +63,7 @@ def reply_of(line):
     return int(top.split()[1]), json.loads(body)
 
 
-def test_a_refusal_comes_before_the_body_and_the_connection_stays_open(service):
+def test_a_refusal_is_sent_before_the_body_and_the_connection_stays_open(service):
     address = service.client.base_url.host, service.client.base_url.port
     ended = threading.Event()
 
@@ -85,7 +85,7 @@ def test_a_refusal_comes_before_the_body_and_the_connection_stays_open(service):
                     status = 0
                 line.settimeout(30)
                 line.sendall(b'{"instances":[1]')
-                if status == 0:  # it has room and waits for the body
+                if status == 0:  # it is admitted and waits for the body
                     reply_of(line)
                 return status == 429
 

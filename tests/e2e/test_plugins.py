@@ -123,7 +123,7 @@ def test_the_example_of_the_document_answers_over_every_protocol(start, models, 
     assert service.metric("atelier_model_memory_bytes", model="labels") > 100 * 2**20
 
 
-def test_without_the_flag_the_version_is_refused_and_the_reason_says_how_to_switch_it_on(start, models, site):
+def test_without_the_flag_the_version_is_refused_and_the_reason_names_the_flag(start, models, site):
     write_best_label(models)
     install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
     service = started(start, models, site, wait_ready=False)
@@ -173,7 +173,7 @@ def test_settings_that_name_another_backend_are_refused(start, models, site):
     )
 
 
-def test_a_batch_that_fails_says_why_and_the_next_one_is_answered(start, models, site):
+def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(start, models, site):
     write_version(models, "odd", "odd")
     (models / "odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
     install(site, odd=("odd", "Odd", ODD))

@@ -1,4 +1,4 @@
-"""Behind nginx and HAProxy with the configurations that people write first."""
+"""Behind nginx and HAProxy with typical first configurations."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ def keyless(models):
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_a_proxy_without_forwarded_headers_looks_like_a_local_caller(keyless, tmp_path, name):
-    """The reason for --admin off and --admin-bind. HAProxy hands on the client's Host, nginx names the service's."""
+    """The reason for --admin off and --admin-bind. HAProxy forwards the client's Host, nginx sends the service's."""
     proxy, _ = PROXIES[name]
     with proxy(tmp_path, keyless.url) as url:
         assert httpx.post(url + PREDICT, content=IMAGE, headers=OCTETS).status_code == 200

@@ -121,7 +121,7 @@ def test_grpc_answers_with_it_as_trailing_metadata(service):
     assert (line["protocol"], line["model"], line["code"]) == ("grpc:infer", "no", 404)
 
 
-def test_errors_alone_or_a_share_can_be_logged_and_nothing_is_by_default(models, start):
+def test_errors_or_a_share_can_be_logged_and_the_default_is_off(models, start):
     silent, errors, share = (
         start(models, *flags) for flags in ((), ("--access-log", "errors"), ("--access-log", "0.2"))
     )

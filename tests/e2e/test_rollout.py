@@ -1,4 +1,4 @@
-"""A canary next to the stable version: its share of the requests, copies, and limits that end it."""
+"""A canary next to the stable version: a percentage of the requests, mirrored requests, and limits that halt it."""
 
 import json
 import socket
@@ -157,7 +157,7 @@ def test_too_much_disagreement_halts_the_canary_and_a_restart_does_not_forget(st
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_halt_holds_for_the_canary_that_was_tried_and_for_none_that_follows_it(start, models, workers):
+def test_a_halt_applies_to_the_canary_that_was_tried_and_not_to_later_ones(start, models, workers):
     publish(models, 2, bias=500.0)
     publish(models, 3)
     rollout = {"shadow": {}, "rollback": {"max_disagreement": 0.2, "min_requests": 10}}
@@ -221,7 +221,7 @@ def test_too_many_errors_halt_the_canary(start, models):
     assert shadow(service, "fragile")["requests"] == {"count": 20, "errors": 20}
 
 
-def test_a_promoted_canary_leaves_no_canary(start, models):
+def test_after_its_promotion_there_is_no_canary(start, models):
     publish(models, 2)
     write_policy(models, {"canary": {"percent": 50}})
     service = start(models)
@@ -257,7 +257,7 @@ def asking(service, *, users=3):
 
 @contextmanager
 def upload(service, path, document):
-    """Begins a request whose body is too large for the parser to wait for; yields what ends it and gives the status."""
+    """Start a request whose body is too large for the parser to wait for; yields a function that ends it."""
     body = json.dumps(document).encode().ljust(200_000)
     host, port = service.url.removeprefix("http://").split(":")
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"

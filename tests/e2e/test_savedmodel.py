@@ -29,7 +29,7 @@ def models(tmp_path):
 
 
 def ask_for(models, name, backend):
-    """Write serving.json as an editor does: a new file in the place of the old."""
+    """Write serving.json as an editor does: a new file replaces the old one."""
     path = models / name / "serving.json"
     path.with_name(".new").write_text(f'{{"backend": "{backend}"}}')
     path.with_name(".new").rename(path)
@@ -59,7 +59,7 @@ def under_load(service, name):
                 answers.append(
                     (reply.status_code, reply.json()["results"][0][0][0] if reply.is_success else reply.text)
                 )
-                time.sleep(0.005)  # leaves the processor to what is being loaded
+                time.sleep(0.005)  # yields the processor to the load
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:

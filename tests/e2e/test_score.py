@@ -136,7 +136,7 @@ def test_arrays_are_scored_with_the_answers_of_the_golden_samples(score, models,
         assert [found["dark"], found["bright"]] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_columns_named_like_inputs_hold_json(score, models, tmp_path):
+def test_columns_named_like_inputs_contain_json(score, models, tmp_path):
     pixels = Golden.read(models / "brightness" / "1").inputs["pixels"][:3]
     with (tmp_path / "in.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -205,7 +205,7 @@ def write_sums_model(folder):
         (("words", "t.txt", "--output", "o.csv", "--resume", "--overwrite"), "exclude each other"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_nothing_is_left(arguments, sentence, score, tmp_path):
+def test_a_mistake_gives_one_sentence_and_no_leftover_files(arguments, sentence, score, tmp_path):
     (tmp_path / "t.txt").write_text("good\n")
     (tmp_path / "t.md").write_text("good\n")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
@@ -219,7 +219,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_left(arguments, sentence, scor
     assert (tmp_path / "old.csv").read_text() == "precious"
 
 
-def test_a_service_that_goes_away_ends_the_run_which_continues_with_the_next_service(models, tmp_path):
+def test_a_service_that_stops_ends_the_run_and_the_next_service_continues_it(models, tmp_path):
     (tmp_path / "long.txt").write_text("good bad film good\n" * 60_000)
     service = Service(models)
     place = ("--url", service.url)
@@ -242,7 +242,7 @@ def test_a_service_that_goes_away_ends_the_run_which_continues_with_the_next_ser
 
 
 def interrupted(folder, number, *place, output, by):
-    """Start a long run and end it, or what it needs, once some rows are done; its code, output and partial file."""
+    """Start a long run and end it, or its service, once some rows are done; its code, output and partial file."""
     partial = folder / f".{output}.partial"
     process = subprocess.Popen(
         command("words", "long.txt", "--output", output, *place),

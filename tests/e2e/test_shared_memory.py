@@ -96,7 +96,7 @@ def test_a_large_tensor(client):
         assert few.as_numpy("values")[-1] == 2 * 104_095 - 1
 
 
-def test_an_output_that_names_no_region_is_404_and_nothing_is_answered_elsewhere(service):
+def test_an_output_for_an_unknown_region_is_404_and_no_output_is_written(service):
     output = {"name": "values", "parameters": {"shared_memory_region": "absent", "shared_memory_byte_size": 4}}
     status, document = infer(service, {"data": [1]}, [output])
     assert (status, document) == (404, {"error": "Unable to find shared memory region: 'absent'"})

@@ -29,7 +29,7 @@ def test_status_as_tensorflow_serving_prints_it(tiny):
     assert tiny.get("/v1/models/words/versions/1").json() == want
 
 
-def test_status_of_what_does_not_exist_is_404(tiny):
+def test_the_status_of_a_missing_model_is_404(tiny):
     assert tiny.get("/v1/models/nope").status_code == 404
     reply = tiny.get("/v1/models/words/versions/9")
     assert (reply.status_code, reply.json()) == (
@@ -75,7 +75,7 @@ def test_requests_batches_and_rows_are_counted(tiny_models):
     assert service.stop() == 0
 
 
-def test_labels_never_hold_what_a_client_made_up(tiny):
+def test_labels_never_contain_values_invented_by_a_client(tiny):
     tiny.post("/v1/models/made-up-name:predict", json={})
     assert "made-up-name" not in tiny.get("/metrics").text
 

@@ -185,7 +185,7 @@ def test_strings_are_not_classified(service):
     assert reply.json() == {"error": "output 'same' holds strings, which are not classified"}
 
 
-def test_more_strings_than_a_tensor_may_hold(service):
+def test_more_strings_than_a_tensor_may_have(service):
     count = MOST_STRINGS + 1
     reply = service.client.post(PREDICT, json={"inputs": ["" for _ in range(count)]})
     assert reply.status_code == 413

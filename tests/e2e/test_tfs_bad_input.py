@@ -1,4 +1,4 @@
-"""Requests of TensorFlow Serving's protocol that break a rule: each is named, and the next one is answered."""
+"""Invalid requests of TensorFlow Serving's protocol: the error names the rule, and the next request is answered."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ start = start_fixture(TfsService)
 
 
 def test_an_unknown_model_version_or_label(client):
-    """In TensorFlow Serving's words: some clients compare the whole sentence."""
+    """The message is TensorFlow Serving's: some clients compare the whole sentence."""
     assert refusal(client.predict, {"pixels": GOOD}, "nope") == (
         "NOT_FOUND",
         "Servable not found for request: Latest(nope)",
@@ -79,7 +79,7 @@ def test_a_version_that_no_directory_can_have(client, version):
     )
 
 
-def test_metadata_and_status_of_what_is_not_there(client):
+def test_metadata_and_status_of_missing_models(client):
     def metadata(**spec):
         return refusal(
             client.GetModelMetadata,
@@ -426,7 +426,7 @@ def test_examples_of_different_lengths(client):
     )
 
 
-def test_what_a_model_does_not_do(client):
+def test_verbs_that_a_model_does_not_support_are_refused(client):
     sent = examples(example(x=[1.0]))
     assert refusal(client.Classify, pb.ClassificationRequest(model_spec=model_spec("rule"), input=sent)) == (
         INVALID,

@@ -35,7 +35,7 @@ def test_predict(answers):
     assert np.array(answers["texts"]).argmax(axis=1).tolist() == [1, 0]
 
 
-def test_every_dtype_comes_back_as_it_was_sent(answers):
+def test_every_dtype_is_returned_as_sent(answers):
     own = {"string": "object"}
     assert answers["types"] == {name: [own.get(name, name), True] for name in NAMES}
     assert answers["bfloat16"] == [[0], [-5]]

@@ -42,7 +42,7 @@ IDS = np.array([[2, 4, 2], [3, 3, 2]], np.int32)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service over four models; tests leave it as it was."""
+    """A service with four models; tests do not change it."""
     models = tmp_path_factory.mktemp("tfs-models")
     write_brightness_model(models)
     write_words_model(models)
@@ -64,7 +64,7 @@ def classes(classification):
     return [(each.label, round(each.score, 5)) for each in classification.classes]
 
 
-def test_predict_answers_what_rest_answers(client, service):
+def test_predict_gives_the_answers_of_rest(client, service):
     reply = client.predict({"pixels": PIXELS})
     np.testing.assert_allclose(numbers(reply.outputs["probabilities"]), expected(PIXELS), atol=1e-6)
     rest = service.client.post("/v1/models/brightness:predict", json={"instances": PIXELS.tolist()}).json()
@@ -79,7 +79,7 @@ def test_a_version_a_label_and_the_signature_may_be_named(client, spec):
 
 
 @pytest.mark.parametrize("dtype", NAMES)
-def test_every_dtype_in_content_and_in_values_comes_back_equal(client, dtype):
+def test_every_dtype_in_content_and_in_values_is_returned_unchanged(client, dtype):
     given = {f"in_{each}": ROWS[each] for each in NAMES}
     values = ROWS[dtype]
     protos = {name: tensor(each) for name, each in given.items()}
@@ -304,7 +304,7 @@ def test_a_canary_gets_its_share_and_the_same_request_the_same_version(tmp_path,
     assert shadow(service)["requests"]["count"] > 0
 
 
-def test_the_deadline_of_the_call_refuses_what_comes_too_late(tmp_path, start):
+def test_an_answer_after_the_deadline_of_the_call_is_refused(tmp_path, start):
     write_slow_model(tmp_path)
     service = start(tmp_path)
     busy = predict_request({"x": np.array([1], np.int32)}, "slow")

@@ -129,7 +129,7 @@ ONLY_LIST = (
         ),
     ],
 )
-def test_what_is_refused_changes_nothing(models, start, request_, code, error):
+def test_a_refused_change_has_no_effect(models, start, request_, code, error):
     service = start(models)
     assert refusal(service.tfs.HandleReloadConfigRequest, request_) == (code, error.format(models=models))
     assert [states(service, name) for name in MODELS] == [["AVAILABLE"]] * 3

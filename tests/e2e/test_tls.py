@@ -90,7 +90,7 @@ def test_both_protocols_are_encrypted(encrypted, certificates):
         httpx.get(encrypted.url + "/v2/health/live", verify=context(certificates.stranger))
 
 
-def test_plain_text_gets_nothing(encrypted):
+def test_plain_text_on_a_tls_port_gets_no_answer(encrypted):
     with pytest.raises(httpx.TransportError):
         httpx.get(encrypted.url.replace("https", "http") + "/v2/health/live")
 
@@ -154,7 +154,7 @@ def test_a_client_without_a_valid_certificate_is_refused(mutual, certificates):
         assert refused.value.status() == str(grpc.StatusCode.UNAVAILABLE)
 
 
-def test_an_encrypted_key_needs_its_password_which_no_log_holds(models, server, certificates, start):
+def test_an_encrypted_key_needs_its_password_which_is_never_logged(models, server, certificates, start):
     key = certificates.encrypted(server[1], PASSWORD)
     service = start(
         models,
@@ -201,7 +201,7 @@ def test_files_that_do_not_fit_are_a_mistake_at_start(models, server, certificat
 
 
 def test_connections_count_from_their_handshake_on(models, server, certificates):
-    """Clients that never finish a handshake keep out one another, not those that are served."""
+    """Clients that never finish a handshake block one another, not the served clients."""
     bounds = {"ATELIER_MAX_CONNECTIONS": "8", "ATELIER_HEAD_TIMEOUT_S": "2"}
     service = Service(models, *flags(server), wait_ready=False, environment=bounds)
     with client_of(service, certificates.ca) as client, ExitStack() as opened:

@@ -208,7 +208,7 @@ def test_a_binary_size_that_is_not_a_size(tiny, size):
     assert error == f"'binary_data_size' of input 'pixels' is {size!r}; send a whole number of bytes"
 
 
-def test_binary_and_json_data_at_once(tiny):
+def test_binary_and_json_data_in_one_request(tiny):
     error = infer(tiny, with_input(parameters={"binary_data_size": 16}), tail=bytes(16))
     assert error == "input 'pixels' has both 'data' and the parameter 'binary_data_size'; send one of them"
 

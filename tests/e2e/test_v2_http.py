@@ -76,7 +76,7 @@ def test_the_list_of_models(tiny):
     assert tiny.get("/v2/models").json() == {"models": ["brightness", "fragile", "words"]}
 
 
-def test_model_config_shows_what_batching_is_in_force(client):
+def test_model_config_shows_the_batching_rules_in_effect(client):
     config = client.get_model_config("brightness")
     pixels = {"name": "pixels", "data_type": "TYPE_UINT8", "dims": [SIDE, SIDE], "format": "FORMAT_NONE"}
     assert config["input"] == [pixels]
@@ -177,7 +177,7 @@ def test_class_count_beyond_the_classes_answers_all_of_them_as_json(client):
     assert result.as_numpy("probabilities").shape == (5, 2)
 
 
-def test_the_id_comes_back(client):
+def test_the_reply_has_the_id_of_the_request(client):
     assert client.infer("brightness", pixels(), request_id="17-b").get_response()["id"] == "17-b"
 
 
@@ -247,7 +247,7 @@ def test_a_model_whose_name_has_a_space(numbers):
     assert result.as_numpy("values").tolist() == [[3.0]]
 
 
-def test_a_hundred_requests_at_once(client):
+def test_a_hundred_simultaneous_requests(client):
     pending = [client.async_infer("brightness", pixels(MANY[i : i + 1])) for i in range(100)]
     answers = np.concatenate([request.get_result().as_numpy("probabilities") for request in pending])
     np.testing.assert_allclose(answers, expected(MANY[:100]), atol=1e-6)

@@ -178,7 +178,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arrays", "message"), BAD.values(), ids=BAD)
-def test_samples_that_do_not_fit_leave_nothing(source, models, state, verify, arrays, message):
+def test_samples_that_do_not_match_write_no_file(source, models, state, verify, arrays, message):
     bare(models, write_rule_model(source))
     code, said = verify("rule", **arrays)
     assert code == 2

@@ -24,7 +24,7 @@ from tests.support.workers import CLIENTS, Load, Watch, Workers
 
 BODY = {"instances": PIXELS.tolist()}
 UNLOADED = "unloaded; POST /v2/repository/models/brightness/load loads it"
-# A batch of white pictures never ends. A worker waits 3 s for one that does.
+# A batch of white pictures never ends. A worker waits 3 s for another one.
 HANGING = """
 import time
 from app.runtime.engines.onnx import OnnxBackend
@@ -233,7 +233,7 @@ def test_an_error_of_all_workers_is_logged_once(workers, models):
     assert set(workers.ask_all(version)) == {"1"}
 
 
-def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, models):
+def test_many_parallel_promotions_leave_a_complete_file_and_correct_answers(start, models):
     for number in (2, 3):
         write_brightness_model(models, version=number, bias=50.0 * number)
     (models / "brightness" / "serving.json").write_text('{"version_policy": {"all": true}}')
@@ -245,7 +245,7 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
     done = [reply.json() for reply in replies]
     document = json.loads((models / "brightness" / "serving.json").read_text())
     last = document["version_labels"]["stable"]
-    # One after the other: each started where another one had ended, the first one at version 3.
+    # In sequence: each started from the version of another one, the first one from version 3.
     steps = Counter(each["version"] for each in done)
     steps.subtract(each["before"] for each in done)
     steps.subtract([last])
@@ -257,7 +257,7 @@ def test_many_promotions_at_once_leave_a_whole_file_and_true_answers(start, mode
     assert hidden == [".serving.last-good.json"]
 
 
-def test_what_is_published_serves_in_all_workers(workers, models):
+def test_a_published_version_serves_in_all_workers(workers, models):
     staged = write_brightness_model(models / ".staging", version=2, bias=50.0)
     staged.rename(models / "brightness" / "2")
     wait_until(lambda: workers.metric("atelier_model_loads_total", model="brightness", result="ready") == 4)
@@ -305,7 +305,7 @@ def test_a_canary_is_compared_and_halted_in_all_workers(start, models):
     assert workers.metric("atelier_canary_halted", model="brightness", version="2") == 1
 
 
-def test_limits_hold_for_the_sum_of_what_the_workers_have_seen(start, models):
+def test_limits_apply_to_the_sum_of_the_counts_of_all_workers(start, models):
     write_brightness_model(models, version=2, bias=500.0)  # everything is dark
     rollback = {"max_disagreement": 0.2, "min_requests": 40}
     settings = {"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}, "rollback": rollback}}
@@ -348,7 +348,7 @@ def test_a_canary_is_halted_although_that_cannot_be_written_down(start, models):
 # gRPC
 
 
-def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
+def test_grpc_reaches_all_workers_and_commands_apply_to_rest_too(start, models):
     grpc = pytest.importorskip("grpc")
     from tritonclient.grpc import InferenceServerClient
 
@@ -380,7 +380,7 @@ def test_grpc_reaches_all_workers_and_commands_hold_for_rest_too(start, models):
 # Workers that end
 
 
-def test_a_killed_worker_loses_what_was_under_way_and_is_replaced(workers):
+def test_a_killed_worker_loses_its_requests_in_progress_and_is_replaced(workers):
     with Load(workers.service, BODY) as load, Watch(workers) as watch:
         for number in (1, 2, 1):
             old = workers.kill(number)
@@ -411,7 +411,7 @@ def test_an_unloaded_model_stays_unloaded_in_a_new_worker(workers):
     assert set(workers.ask_all(predict)) == {200}
 
 
-def test_a_command_while_a_worker_starts_holds_for_it_too(workers, models):
+def test_a_command_while_a_worker_starts_applies_to_it_too(workers, models):
     old = workers.kill(1)
     assert command(workers, "brightness", "unload").status_code == 200
     workers.wait_for_another(1, old)
@@ -431,7 +431,7 @@ def test_workers_that_never_start_end_the_service_with_their_code(models, tmp_pa
 
 @pytest.fixture
 def hanging(start, models, tmp_path):
-    """Two workers in which batches of white pictures never end, and are given up soon."""
+    """Two workers in which batches of white pictures never end, with a short hang limit."""
     (models / "brightness" / "serving.json").write_text('{"instances": 2, "batching": {"max_execution_ms": 200}}')
     shutil.rmtree(models / "words")
     (tmp_path / "sitecustomize.py").write_text(HANGING)
@@ -439,12 +439,12 @@ def hanging(start, models, tmp_path):
 
 
 def hang(client):
-    """Ask until every instance of the worker that this client is connected to hangs."""
+    """Send requests until every instance of the worker that this client is connected to hangs."""
     white = {"instances": [[[255] * 4] * 4]}
     wait_until(lambda: client.post("/v1/models/brightness:predict", json=white).status_code == 503)
 
 
-def test_a_worker_whose_instances_all_hang_gets_no_connection_and_makes_room_for_another_one(hanging):
+def test_a_worker_whose_instances_all_hang_gets_no_connection_and_is_replaced(hanging):
     before = hanging.pids()
     with httpx.Client(base_url=hanging.service.url, timeout=30) as client:
         hang(client)
@@ -488,7 +488,7 @@ def test_a_signal_lets_all_workers_finish(workers, sig):
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     host, port = workers.service.url.removeprefix("http://").split(":")
     connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(16)]
-    for each in connections:  # taken by a worker, as its answer shows; then half of another request
+    for each in connections:  # accepted by a worker, as its answer shows; then half of another request
         each.sendall(head + body)
         assert each.recv(4096).startswith(b"HTTP/1.1 200")
         each.sendall(head + body[:10])
@@ -506,7 +506,7 @@ def test_a_signal_lets_all_workers_finish(workers, sig):
         socket.create_connection((host, int(port)))
 
 
-def test_not_ready_comes_before_not_listening_and_a_second_interrupt_ends_at_once(start, models):
+def test_not_ready_precedes_not_listening_and_a_second_interrupt_ends_immediately(start, models):
     workers = start(models, "--drain-delay-s", "600")
     pids = workers.pids().values()
     workers.service.process.send_signal(signal.SIGINT)

@@ -1,1 +1,1 @@
-"""Real graphs that other projects publish, served as they are; not part of the suite, see ``__main__``."""
+"""Real graphs that other projects publish, served unchanged; not part of the suite, see ``__main__``."""

@@ -26,7 +26,7 @@ TYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
 
 
 def main(files: Path, python: Path) -> int:
-    """1 if anything is not as it should be."""
+    """The exit code: 1 if an answer differs or a model does not serve."""
     onnxruntime.set_default_logger_severity(3)  # errors only
     with tempfile.TemporaryDirectory() as place:
         models, made = Path(place, "models"), Path(place, "made")

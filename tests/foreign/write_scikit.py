@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 
 def main(directory: Path) -> None:
-    """Fit both on drawn numbers."""
+    """Fit both on random numbers."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(400, 6)).astype(np.float32)
     labels = (features[:, 0] > 0).astype(np.int64) + (features[:, 1] * features[:, 2] > 0.5)

@@ -52,7 +52,7 @@ class Line:
         return int(self.top.split(b" ")[1]), json.loads(body)
 
     def is_closed_under(self, packet):
-        """Whether sending the same again and again ends in an error."""
+        """Whether repeated sending of the packet ends in an error."""
         ends_at = time.monotonic() + 20
         try:
             while time.monotonic() < ends_at:
@@ -62,7 +62,7 @@ class Line:
         return False
 
     def is_silent(self):
-        """Whether nothing comes for a while, and the connection stays open."""
+        """Whether no bytes arrive for a while, and the connection stays open."""
         self.socket.settimeout(0.3)
         try:
             return self.socket.recv(1) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class Certificates:
-    """An authority, and what it has signed.
+    """A certificate authority, and the certificates that it has signed.
 
     Args:
         directory: for the files.

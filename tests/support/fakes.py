@@ -74,7 +74,7 @@ class FaultyGpu(FakeBackend):
 
 
 class Observed:
-    """Remembers what a batcher reports."""
+    """Records the reports of a batcher."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, str]] = []
@@ -143,7 +143,7 @@ async def answer(work):
 
 
 async def until(happened):
-    """Let the event loop run until something is so."""
+    """Run the event loop until a condition is true."""
     async with asyncio.timeout(30):
         while not happened():  # noqa: ASYNC110
             await asyncio.sleep(0.001)

@@ -16,7 +16,7 @@ def png_chunk(kind, content=b""):
 
 
 def png(*chunks, size=(64, 64), bits=8, colour=0, rows=None):
-    """A PNG with those chunks between its header and its pixels."""
+    """A PNG with these chunks between its header and its pixels."""
     header = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
     pixels = zlib.compress(bytes(65 * 64) if rows is None else rows, 1)
     parts = [png_chunk(b"IHDR", header), *chunks, png_chunk(b"IDAT", pixels), png_chunk(b"IEND")]
@@ -29,7 +29,7 @@ def profile():
 
 
 def gif(blocks=b"", *, frame=(64, 64), dispose=0):
-    """A grey GIF of 64x64 pixels with those blocks before its frame."""
+    """A grey GIF of 64x64 pixels with these blocks before its frame."""
     whole = encode(PLAIN, "GIF")
     at = whole.index(b",")
     control = b"\x21\xf9\x04" + bytes([dispose << 2]) + b"\0\0\0\0"
@@ -41,13 +41,13 @@ def segment(marker, content=b""):
 
 
 def jpeg(between=b""):
-    """A JPEG with those bytes before its first segment."""
+    """A JPEG with these bytes before its first segment."""
     whole = encode(PLAIN, "JPEG")
     return whole[:2] + between + whole[2:]
 
 
 def scans(count, *, size=(64, 64), between=b""):
-    """A progressive grey JPEG whose last scan comes ``count`` times more."""
+    """A progressive grey JPEG whose last scan is repeated ``count`` times."""
     whole = encode(Image.new("L", size, 128), "JPEG", progressive=True, quality=10)
     last = whole.rindex(b"\xff\xda")
     return whole[:-2] + (between + whole[last:-2]) * count + b"\xff\xd9"
@@ -136,7 +136,7 @@ def fractions_below(count):
 
 
 def webp(more=b"", *, canvas=None):
-    """A WebP of 64x64 pixels with those chunks after it, and a canvas that may be another."""
+    """A WebP of 64x64 pixels with these chunks after it, and an optional other canvas size."""
     whole = bytearray(encode(PLAIN.convert("RGB"), "WEBP", exif=b"Exif\0\0" + many_tags(1)))
     if canvas is not None:
         whole[24:30] = b"".join((edge - 1).to_bytes(3, "little") for edge in canvas)

@@ -1,4 +1,4 @@
-"""``python -m tests.support.leaking_service serve``: the service, but for 64 KiB that stay after each request."""
+"""``python -m tests.support.leaking_service serve``: the service with a leak of 64 KiB for each request."""
 
 from typing import Any
 

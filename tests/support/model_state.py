@@ -11,7 +11,7 @@ def serving(service, name="brightness"):
 
 
 def entry(service, version, name="brightness"):
-    """The line of the index."""
+    """The entry of a version in the repository index."""
     for line in service.client.post("/v2/repository/index").json():
         if (line["name"], line["version"]) == (name, str(version)):
             return line

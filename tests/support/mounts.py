@@ -1,4 +1,4 @@
-"""File systems of a test's own: small ones that fill up, in a name space that ends with the process."""
+"""Small file systems for a test that fills them, in a mount namespace that ends with the process."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ needs_mount = pytest.mark.skipif(not can_mount(), reason=CANNOT_MOUNT)
 
 
 def on_small_disk(directory: Path, *, size: str) -> list[str]:
-    """A command that starts another one where ``directory`` is a file system of that size, with a copy of its files."""
+    """A command that starts another one with a file system of that size at ``directory``, with a copy of its files."""
     script = (
         f'cp -r "{directory}" "{directory}.copy" && mount -t tmpfs -o size={size} tmpfs "{directory}" && '
         f'cp -r "{directory}.copy/." "{directory}" && exec "$@"'

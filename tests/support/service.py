@@ -69,7 +69,7 @@ def _answers(port: int) -> bool:
 
 
 def wait_until(happened: Callable[[], object], *, within_s: float = 30) -> None:
-    """Return once ``happened`` gives something true; fail after some seconds."""
+    """Return once ``happened`` returns a true value; fail after ``within_s``."""
     deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline
@@ -80,7 +80,7 @@ class Service:
     """``python -m app serve`` as an operator starts it.
 
     Args:
-        models: models directory; None gives no --models-dir.
+        models: models directory; None: no --models-dir.
         arguments: further flags.
         wait_ready: return only once /v2/health/ready answers 200.
         environment: further variables.

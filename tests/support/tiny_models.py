@@ -80,7 +80,7 @@ def write_brightness_model(models: Path, *, name: str = "brightness", version: i
 
 
 def write_words_model(models: Path, *, name: str = "words", version: int = 1) -> Path:
-    """Texts, "negative" or "positive" by which of good and bad occurs more often; padding counts nothing."""
+    """Texts, "negative" or "positive" by which of good and bad occurs more often; padding does not count."""
     tokenizer = Tokenizer(WORDS, max_length=16, keep="last")
     votes = np.array([[0, 0], [0, 0], [0, 1], [1, 0], [0, 0]], np.float32)  # padding, unknown, good, bad, film
     nodes = [
@@ -259,7 +259,7 @@ def write_endless_model(models: Path, *, name: str = "endless", version: int = 1
 
 
 def _number_to_number(name: str) -> tuple[ModelSpec, Golden]:
-    """The contract of a model from one number to one number, by which nothing becomes nothing."""
+    """The contract of a model from one number to one number; zero gives zero."""
     spec = ModelSpec(
         name=name,
         inputs=(TensorSpec(name="x", dtype="int32", shape=()),),
@@ -302,7 +302,7 @@ def write_version(
     *,
     test: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a version; ``test`` are the figures of metrics.json, an accuracy if left out."""
+    """Write a version; ``test`` are the figures of metrics.json, an accuracy by default."""
     directory = models / spec.name / str(version)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ONNX_FILE).write_bytes(graph.SerializeToString())

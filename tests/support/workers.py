@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.service import Service, wait_until
 
-# At once, so that a worker that is busy leaves connections to the other.
+# In parallel, so that a busy worker leaves connections to the other.
 CLIENTS = 8
 
 
@@ -42,7 +42,7 @@ class Workers:
         return pid
 
     def wait_for_another(self, number: int, old: int) -> None:
-        """Return when a worker takes requests in place of that process."""
+        """Wait until another process takes the requests of that worker."""
         wait_until(lambda: self.pids()[number] != old)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

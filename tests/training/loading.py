@@ -1,4 +1,4 @@
-"""Loads a published version as the service does, and lets it go again."""
+"""Loads a published version as the service does, and frees it again."""
 
 import time
 from pathlib import Path

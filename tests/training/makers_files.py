@@ -16,7 +16,7 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def write_makers_files(directory) -> Archives:
-    """Tiny files in the makers' form: image i of either part has intensity i all over, label i modulo 10."""
+    """Tiny files in the format of the publisher: image i of either part has intensity i all over, label i modulo 10."""
     archives = {}
     for part, count in (("train", 60), ("test", 20)):
         images = np.broadcast_to(np.arange(count)[:, None, None], (count, 28, 28))

@@ -1,4 +1,4 @@
-"""Data that nothing can be learned from is refused in one sentence, before anything is written."""
+"""Unusable training data is refused in one sentence, before any file is written."""
 
 import io
 import tarfile
@@ -98,7 +98,7 @@ def test_more_instances_than_labels_are_refused(tmp_path, console):
 
 
 def test_targets_without_a_width_are_refused(tmp_path, console):
-    """Against answers of shape (rows, 1) they would be compared each with each."""
+    """With answers of shape (rows, 1) they would be broadcast against each other."""
     points = plane_points(32, 1)
     flat = Examples(instances=points.instances, labels=points.labels[:, 0])
     sentence = r"^given: the targets of the training part have shape \(32,\); \(rows, width\) is expected$"

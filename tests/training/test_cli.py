@@ -1,4 +1,4 @@
-"""The command line in its own process, as a user meets it; data sets are drawn."""
+"""The command line in its own process; data sets are synthetic."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_help_explains_every_option(tmp_path):
         assert word in done.stdout
 
 
-def test_a_published_run_prints_where_everything_is_and_nothing_of_tensorflow_s(published):
+def test_a_published_run_prints_all_paths_and_no_output_of_tensorflow(published):
     folder, done = published
     assert "test accuracy" in done.stdout
     assert "published: models/fashion-mnist-mlp/1" in done.stdout
@@ -64,7 +64,7 @@ def test_a_published_run_prints_where_everything_is_and_nothing_of_tensorflow_s(
     assert spec["trained_on"] == "synthetic"
 
 
-def test_reproduce_compares_with_the_published_accuracy_and_leaves_models_alone(published):
+def test_reproduce_compares_with_the_published_accuracy_and_does_not_change_models(published):
     folder, _ = published
     before = sorted((folder / "models").rglob("*"))
     done = training("reproduce", cwd=folder)
@@ -103,7 +103,7 @@ def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-        # A test run in the background of a shell ignores SIGINT, and would hand that on.
+        # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         for line in process.stdout:
@@ -179,7 +179,7 @@ def test_synthetic_data_do_not_take_the_place_of_a_version_of_real_data_but_by_f
     assert command(*synthetic, "--publish", "--run-id", "more").code == 0  # over synthetic data it may
 
 
-def test_a_target_without_a_validation_part_leaves_the_test_set_alone(write_recipe, command, tmp_path):
+def test_a_target_without_a_validation_part_does_not_use_the_test_set(write_recipe, command, tmp_path):
     none = "data=Given(train=bright_images(64, 1), validation=bright_images(0, 2), test=bright_images(16, 3), labels=L)"
     write_recipe(
         "tiny_images.py",

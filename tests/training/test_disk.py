@@ -46,7 +46,7 @@ def test_a_file_that_could_not_be_written_is_unchanged_and_no_other_file_is_left
         ("curves.png", lambda path: save(figure(), path)),
     ],
 )
-def test_on_a_full_disk_a_sentence_names_the_file_and_what_to_do(name, write, tmp_path):
+def test_on_a_full_disk_a_sentence_names_the_file_and_the_remedy(name, write, tmp_path):
     path = tmp_path / name
     (tmp_path / f".{name}").symlink_to("/dev/full")
     with pytest.raises(DiskFull) as refused, space_wanted("a file", "free some space"):
@@ -69,7 +69,7 @@ def test_tensorflow_s_error_becomes_a_sentence_too(tmp_path):
 @pytest.mark.parametrize(
     "error", [PermissionError(errno.EACCES, "no"), ValueError("no"), KeyboardInterrupt()], ids=repr
 )
-def test_other_errors_stay_what_they_are(error):
+def test_other_errors_are_not_changed(error):
     with pytest.raises(type(error)) as raised, space_wanted("a file", "free some space"):
         raise error
     assert raised.value is error

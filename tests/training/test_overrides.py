@@ -79,7 +79,7 @@ def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
         apply_overrides(image_recipe(), [assignment])
 
 
-def test_what_a_recipe_is_cannot_be_overridden():
+def test_the_identity_of_a_recipe_cannot_be_overridden():
     for path in ("name", "build", "targets.test_accuracy", "pipeline.steps"):
         with pytest.raises(SettingRefused, match="is not a setting"):
             apply_overrides(image_recipe(), [f"{path}=1"])

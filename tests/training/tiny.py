@@ -87,7 +87,7 @@ def short_texts(count: int, seed: int) -> Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class TinyData:
-    """A source that notes when its test part is read."""
+    """A source that records when its test part is read."""
 
     draw: Any = field(metadata=FIXED)
     rows: int = 128
@@ -144,7 +144,7 @@ def text_recipe(**changes: Any) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A source of these very parts."""
+    """A source that returns these parts."""
 
     train: Examples = field(metadata=FIXED)
     validation: Examples = field(metadata=FIXED)
@@ -214,7 +214,7 @@ def number_recipe(**changes: Any) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling:
-    """Knows what twice three is, and makes a model that doubles."""
+    """Checks that twice three is six, and builds a model that doubles."""
 
     factor: float = 2.0
 

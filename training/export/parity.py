@@ -24,7 +24,7 @@ def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runn
     """Compare the three runners on golden rows.
 
     The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows in
-    batches of ``BATCH_SIZES``, with rows of variable length padded to the longest of their batch, and once more padded
+    batches of ``BATCH_SIZES``, with rows of variable length padded to the longest of their batch, and again padded
     to the longest of all.
 
     Args:

@@ -101,7 +101,7 @@ class ReceivingProtocol(RefusingProtocol):
             self._resume()
 
     def read_on(self) -> None:
-        """Its turn: start the next request, or parse what waited unless it is behind one that waits."""
+        """Called in its turn: start the next request, or parse waiting bytes unless they follow a waiting request."""
         self._waits = False
         if self.transport.is_closing():
             return
@@ -115,7 +115,7 @@ class ReceivingProtocol(RefusingProtocol):
             self._resume()
 
     def _resume(self) -> None:
-        """Read from the client again, unless something waits; end the connection if the client has ended its stream."""
+        """Read from the client again, unless a request waits; end the connection if the client has ended its stream."""
         if self._unparsed or self.pipeline or self.transport.is_closing():
             return
         if self._has_ended and not self._is_deaf:

@@ -43,7 +43,7 @@ class RefusingProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._body_bytes = 0  # of the message being received, so far
         self._held_bytes = 0  # taken by this connection from the budget for bodies
-        # Nothing more is read: the last request has arrived, or one that cannot be parsed.
+        # No more bytes are read: the last request has arrived, or one that cannot be parsed.
         self._is_deaf = False
         self._is_last = False
         # A request is answered, and the one behind it waits for a turn.
@@ -57,7 +57,7 @@ class RefusingProtocol(HttpToolsProtocol):
 
     @abstractmethod
     def _continue(self) -> None:
-        """Read what came after a request that is answered now."""
+        """Parse the bytes after a request that is answered now."""
 
     def on_response_complete(self) -> None:
         """Continue, in a separate turn if the next request has already arrived."""

@@ -10,11 +10,11 @@ from app.edge.entry.probes import PATHS
 from app.edge.rest.routes import V1_VERBS
 
 # Seconds in each turn of the event loop in which connections parse requests and start their answers. Inference has
-# more of them: to keep a request costs a quarter of its refusal, which under overload would be missing for answers.
+# more of them: keeping a request costs a quarter of its refusal, which under overload takes time from answers.
 TURN_S, INFERENCE_TURN_S = 0.005, 0.05
 # Counted for an answer that starts later in the same turn, in a separate task; the slowest routes take 1 ms.
 TASK_S = 0.0003
-# While connections arrive faster than they are accepted, so many are accepted for each short turn of other requests.
+# While connections arrive faster than they are accepted, this many are accepted for each short turn of other requests.
 ACCEPTS = 16
 # Health checks do not wait for a turn: to answer all other requests of a burst may take seconds.
 _HEALTH = tuple(b"GET %b HTTP/1." % path.encode() for path in PATHS)
@@ -28,12 +28,12 @@ class Reader(Protocol):
     """A connection that has something to do."""
 
     def read_on(self) -> None:
-        """Its turn: continue with what has waited."""
+        """Called in its turn: continue with the waiting bytes."""
         ...
 
 
 class _Lane:
-    """Connections that wait, and until when they may read in this turn."""
+    """The waiting connections, and until when they may read in this turn."""
 
     def __init__(self) -> None:
         self.waiting: deque[Reader] = deque()

@@ -28,7 +28,7 @@ class UnreadReplies:
         self._since = 0.0
 
     def hold(self) -> None:
-        """The client reads more slowly than it is answered: count the unread bytes, or abort if there is no room."""
+        """The client reads more slowly than it is answered: count the unread bytes, or abort at the limit."""
         unread = self._transport.get_write_buffer_size()
         try:
             self._budget.take(unread)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 from app.errors import Overloaded
 
-# A stream learns of a change within this time.
+# A stream is notified of a change within this time.
 LOOK_EVERY_S = 0.5
 MOST_STREAMS = 4_096
 
 
 class OpenStreams:
-    """The open streams of a process. One timer looks for changes for all of them: each alone would wake up as often.
+    """The open streams of a process. One timer checks for changes for all of them: each alone would wake up as often.
 
     Args:
         state: of the service, which the streams follow.

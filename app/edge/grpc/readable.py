@@ -23,13 +23,13 @@ TURNS_BETWEEN = 3
 
 
 class Turns:
-    """Lets one after the other continue, with some turns of the event loop in between."""
+    """Lets its callers continue one by one, with some turns of the event loop in between."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
 
     async def next(self) -> None:
-        """Return when all that came before have continued."""
+        """Return when all earlier callers have continued."""
         async with self._lock:
             for _ in range(TURNS_BETWEEN):
                 await asyncio.sleep(0)
@@ -91,7 +91,7 @@ def _guarded(
             await refuse(request, context)
         return request
 
-    # Without a deserializer, which cannot wait: what follows gets the bytes.
+    # Without a deserializer, which cannot wait: the next handler gets the bytes.
     if handler.request_streaming:
 
         async def each_readable(messages: AsyncIterator[bytes]) -> AsyncIterator[object]:

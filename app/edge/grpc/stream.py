@@ -94,7 +94,7 @@ class InferenceStream:
         return None
 
     async def _read(self, requests: AsyncIterator[pb.ModelInferRequest | ServingError]) -> None:
-        """Begin to answer each request as it comes, while there is room."""
+        """Start to answer each request when it arrives, while the limits allow it."""
         last: asyncio.Task[None] | None = None
         async for request in requests:
             nbytes = 0 if isinstance(request, ServingError) else request.ByteSize()

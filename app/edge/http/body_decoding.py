@@ -123,7 +123,7 @@ class BodyDecoding(Decoding):
         model: LoadedModel,
         decode: Callable[[HttpRequest, bytes, LoadedModel], Awaitable[Decoded]],
     ) -> Decoded:
-        """Decode a body without its Content-Encoding; what it inflates to counts as a body for so long."""
+        """Decode a body without its Content-Encoding; the inflated bytes count as a body until the block ends."""
         encoding, limit = request.content_encoding, self._limits.body_limit_bytes
         plain = inflate(body, encoding, limit_bytes=limit, first_bytes=INLINE_INFLATED_BYTES)
         if plain is None:

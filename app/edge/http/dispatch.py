@@ -191,7 +191,7 @@ async def _compressed(reply: Reply, accept_encoding: str, timings: Timings, cloc
 
 
 def _malformed(scope: Scope) -> InvalidInput:
-    """An error in TensorFlow Serving's words, with the supported verbs."""
+    """An error with TensorFlow Serving's message, and the supported verbs."""
     verbs = " or :".join(V1_VERBS)
     return InvalidInput(f"Malformed request: {scope['method']} {scope['path']}; use :{verbs}")
 

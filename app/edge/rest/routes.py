@@ -18,7 +18,7 @@ _V1 = re.compile(
     re.IGNORECASE,
 )
 _V2 = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<verb>{'|'.join(V2_VERBS)})")
-# The words of TensorFlow Serving's paths; names and labels between them keep their case.
+# Fixed parts of TensorFlow Serving's paths; names and labels between them keep their case.
 _V1_STATUS = re.compile(
     r"/v1/models(?P<rest>/(?P<name>[^/:]+)(?:/(?P<kind>versions|labels)/(?P<which>[^/:]+))?(?P<metadata>/metadata)?)?",
     re.IGNORECASE,

@@ -28,7 +28,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """Makes what serves of the instances of one version.
+    """Builds the loaded model from the instances of one version.
 
     Attributes:
         name, version: of the model.
@@ -146,7 +146,7 @@ class Assembly:
 
 
 def _limit_calls(backends: Sequence[Backend], rules: BatchRules, curve: LatencyCurve) -> BatchRules:
-    """Let backends that can end a call which hangs do so after ``max_execution_ms``; the rules that give them the time.
+    """Let backends that can end a call which hangs do so after ``max_execution_ms``; returns the rules with that time.
 
     It fails that one batch then. The watchdog, which gives up the whole instance, comes later, and should never.
     """

@@ -1,4 +1,4 @@
-"""Which backend runs a version: of Atelier's form, or of another tool's."""
+"""Which backend runs a version: in Atelier's layout, or in another tool's."""
 
 from collections.abc import Sequence
 from pathlib import Path

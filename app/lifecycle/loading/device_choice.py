@@ -178,7 +178,7 @@ class DeviceChooser:
 
 
 def open_all(count: int, open_one: Callable[[], Placed]) -> list[Placed]:
-    """So many instances, or none: if one cannot be opened, those before it are closed, and their places are free."""
+    """A number of instances, or none: if one cannot be opened, earlier ones are closed, and their places are free."""
     opened: list[Placed] = []
     try:
         for _ in range(count):
@@ -190,7 +190,7 @@ def open_all(count: int, open_one: Callable[[], Placed]) -> list[Placed]:
 
 
 def close_all(opened: Sequence[Placed]) -> None:
-    """Close the backends of instances that do not come to serve."""
+    """Close the backends of instances that will not serve."""
     for each in opened:
         each.backend.close()
 

@@ -1,4 +1,4 @@
-"""Reads versions that other tools wrote: the contract comes from the graph, and samples are generated."""
+"""Reads versions that other tools wrote: the contract is derived from the graph, and samples are generated."""
 
 import logging
 import os
@@ -33,7 +33,7 @@ log = logging.getLogger("atelier.lifecycle")
 
 # Signatures of one SavedModel besides the default one: each has its own queue.
 MOST_SIGNATURES = 16
-# A protocol buffer has at most that many bytes.
+# Largest size of a protocol buffer in bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
 
 
@@ -46,7 +46,7 @@ class VersionOnDisk:
         contract: as written, or derived from its graph.
         backend: what runs it.
         others: contracts of the other signatures of a SavedModel.
-        running: a backend that was opened to read it, for the first instance; None if it is taken, or there is none.
+        running: a backend that was opened to read it, for the first instance; None if it is taken or does not exist.
         again: opens another one (contract, threads); None for a graph.
     """
 
@@ -196,7 +196,7 @@ class ForeignReader:
         path: Path,
         run_by: RunBy,
     ) -> VersionOnDisk:
-        """A version that runs in a separate process, which says its signatures."""
+        """A version that runs in a separate process, which reports its signatures."""
         samples = self._samples(name, files)
         alone = ""
 
@@ -220,7 +220,7 @@ class ForeignReader:
 
 
 def _others(backend: ProcessBackend, name: str) -> dict[str, VersionContract]:
-    """The contracts of the other signatures; those that cannot be served are left out, and the log says why."""
+    """The contracts of the other signatures; those that cannot be served are left out, and the log has the reasons."""
     contracts: dict[str, VersionContract] = {}
     for other in sorted(backend.signatures.keys() - {SIGNATURE}):
         try:

@@ -13,7 +13,7 @@ from app.types import Array, Tensors
 def replay(
     golden: Golden, run: Callable[[Tensors], Tensors], *, batch_size: int, provider: str, than: str = "Keras"
 ) -> float:
-    """Replay every golden row and compare with what was answered for it alone.
+    """Replay every golden row and compare with the answer to it alone.
 
     Rows run in batches, with the padding they are stored with, so that the gate covers batching too.
 

@@ -29,7 +29,7 @@ class Turns:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Waits for a turn, and gives it back at the end or after the time."""
+        """Waits for a turn, and frees it at the end or after the time."""
         await self._free.acquire()
         is_taken = True
 

@@ -137,7 +137,7 @@ class Loader:
             raise
 
     def open(self, name: str, version: int, serving: ServingPolicy | None = None) -> "Opened":
-        """Everything of ``load`` but the queue: all instances, verified, for the caller to close."""
+        """All of ``load`` except the queue: all instances, verified; the caller must close them."""
         place = self.places.of(name)
         serving = serving or read_policy(place.directory, place.stated)
         assembly = Assembly(
@@ -210,7 +210,7 @@ class Loader:
     def _opener(
         self, graphs: "_Graphs", graph: Graph, contract: VersionContract, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
-        """Opens one instance more of an ONNX graph."""
+        """Opens another instance of an ONNX graph."""
         spec, alone = contract.spec, serving.instances == 1
 
         def open_cpu() -> Backend:

@@ -13,7 +13,7 @@ from app.types import Tensors
 
 @dataclass(frozen=True)
 class Samples:
-    """Single instances, and what is known of the answers.
+    """Single instances, and the known answers.
 
     Attributes:
         inputs: input name -> (rows, *shape).
@@ -30,12 +30,12 @@ class Samples:
         return Golden(inputs=inputs, outputs=outputs, tolerance=self.tolerance) if outputs else None
 
 
-# Of a model and its files; what is found is then made to fit the contract, or refused.
+# Of a model and its files; the samples are then converted to the contract, or refused.
 FindSamples = Callable[[str, VersionFiles], Callable[[ModelSpec], Samples] | None]
 
 
 def no_samples(name: str, files: VersionFiles) -> None:
-    """Nobody has samples."""
+    """There are no samples."""
 
 
 def stored(store: VerifiedSamples) -> FindSamples:

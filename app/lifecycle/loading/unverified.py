@@ -1,4 +1,4 @@
-"""A version without golden samples: inputs are generated, and its answers must agree with one another.
+"""A version without golden samples: inputs are generated, and its answers must be consistent.
 
 Strings are numbers in digits, or else images: many graphs decode them.
 

@@ -21,13 +21,13 @@ from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock
 
 WARMUP_BUDGET_S = 0.1
-# More golden rows than that are replayed in several batches, even if a batch may be larger.
+# More golden rows than this are replayed in several batches, even if a batch may be larger.
 REPLAY_ROWS = 256
 # Batches grow at warm-up until one would make the process larger than before by more.
 GROWTH_LIMIT_BYTES = 2**30
 # A size that model.json hints at is not tried if a call would take longer.
 HINTED_CALL_LIMIT_S = 2.0
-# First estimate for a version of which no input is known that runs; its requests refine it.
+# First estimate for a version without a known valid input; its requests refine it.
 UNKNOWN_CALL_S = 0.01
 
 

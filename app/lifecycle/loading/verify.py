@@ -1,4 +1,4 @@
-"""Gives a version of another tool golden samples: those of a file, or what it answers today."""
+"""Gives a version of another tool golden samples: those of a file, or its present answers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ def verify(
             least 1.
 
     Raises:
-        ModelNotFound: there is no such model.
+        ModelNotFound: the model does not exist.
         VersionRefused: the version has its own golden samples, cannot be loaded, does not run with the samples,
             or answers something else; nothing is written then.
         BackendFailed: the runtime failed on a sample.

@@ -23,7 +23,7 @@ from app.types import Array, Tensors
 
 @dataclass(frozen=True, kw_only=True)
 class VersionContract:
-    """Everything of a version but what runs it.
+    """Everything of a version except its backends.
 
     Attributes:
         spec: model.json, or derived from the graph.

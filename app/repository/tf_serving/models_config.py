@@ -25,7 +25,7 @@ _PLATFORMS = {"", "tensorflow"}
 
 
 def read_models_config(path: Path) -> dict[str, NamedModel]:
-    """Model name -> where it is, and the keys of serving.json that the file states.
+    """Model name -> its path, and the keys of serving.json that the file states.
 
     Raises:
         VersionRefused: the file cannot be read, is larger than 1 MiB, or breaks a rule; names the model that breaks it.

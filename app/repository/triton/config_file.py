@@ -85,7 +85,7 @@ def passed_over(config: pb.ModelConfig) -> list[str]:
 
 
 def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
-    """Why the model cannot be served as the file asks."""
+    """Why the model cannot be served as the file specifies."""
     for what, sizes in _shapes(config):  # before anything multiplies them
         if len(sizes) > MOST_DIMENSIONS:
             yield f"{what} has {len(sizes)} dimensions; at most {MOST_DIMENSIONS} are served"

@@ -14,7 +14,7 @@ log = logging.getLogger("atelier.repository")
 
 
 class Defaults(NamedTuple):
-    """Keys of serving.json that config.pbtxt states, and all of it, to see whether it has changed."""
+    """Keys of serving.json that config.pbtxt states, and its whole content, to detect changes."""
 
     document: dict[str, Any]
     config: bytes

@@ -1,4 +1,4 @@
-"""config.pbtxt in the words of serving.json, and as what it states of inputs and outputs."""
+"""config.pbtxt as settings of serving.json, and as facts about inputs and outputs."""
 
 from math import ceil
 from pathlib import Path

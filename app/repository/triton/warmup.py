@@ -22,7 +22,7 @@ from app.repository.triton import WARMUP_DIRECTORY
 from app.repository.triton import config_pb2 as pb
 from app.types import Array
 
-# Rows that are made of the samples; several of equal shapes take turns. Fewer if a row is large: see ``Extent``.
+# Rows that are generated from the samples, several of equal shapes in turn. Fewer if a row is large: see ``Extent``.
 ROWS = 8
 _DTYPES: dict[str, DType] = {names.triton: dtype for dtype, names in NAMES.items()}
 

@@ -1,4 +1,4 @@
-"""Between the tensors of a batch and those of a graph that has no batch, or other shapes than clients see."""
+"""Converts between tensors of a batch and those of a graph without a batch, or with other shapes than clients see."""
 
 import numpy as np
 

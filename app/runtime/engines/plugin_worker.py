@@ -1,6 +1,6 @@
 """The process of a backend of an installed package: ``... plugin_worker NAME DIRECTORY THREADS``.
 
-``worker_loop`` says how the service talks to it.
+``worker_loop`` documents the protocol with the service.
 """
 
 import os
@@ -51,7 +51,7 @@ def load(name: str, directory: Path, threads: int) -> tuple[dict[str, Any], Run]
         As ``savedmodel_worker.load``.
 
     Raises:
-        CannotLoad: there is no such entry point, or several, or what it returns is no model.
+        CannotLoad: no such entry point, or several, or the returned object is not a model.
     """
     found = list(entry_points(group=GROUP, name=name))
     if len(found) != 1:

@@ -20,7 +20,7 @@ from app.types import Array, Tensors
 log = logging.getLogger("atelier.runtime")
 
 Snapshot = Callable[[], AbstractContextManager[Path]]
-# What a signature says, by its name -> the contract of one of them.
+# Facts of all signatures by name -> the contract of one of them.
 Contract = Callable[[dict[str, GraphFacts]], ModelSpec]
 
 SIGNATURE = "serving_default"
@@ -42,7 +42,7 @@ class ProcessBackend(Backend):
 
     Args:
         path: of the model, for messages.
-        contract: names, element types and ranks must agree; or makes the contract from what the signatures say.
+        contract: names, element types and ranks must agree; or derives the contract from the signatures.
         threads: threads of one operation.
         provider: what runs in the process, for messages and metrics.
         command: starts the process; the directory and ``threads`` are appended.
@@ -92,7 +92,7 @@ class ProcessBackend(Backend):
         return self._provider
 
     def follow(self, spec: ModelSpec) -> None:
-        """Run by another contract from now on, for the same tensors. No call is in progress."""
+        """Use another contract from now on, for the same tensors. No call is in progress."""
         self.spec = self._contract = spec
         self._shapes = GraphShapes.needed_for(spec)
 
@@ -116,7 +116,7 @@ class ProcessBackend(Backend):
         return GRACE_S
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """Run one batch; see ``Backend.run``. BackendHung if there is no answer within the limit."""
+        """Run one batch; see ``Backend.run``. BackendHung without an answer within the limit."""
         return self.run_signature(SIGNATURE, self.spec, self._shapes, inputs)
 
     def run_signature(
@@ -142,7 +142,7 @@ class ProcessBackend(Backend):
             except (EOFError, OSError) as error:
                 ended = worker.stop()
                 raise BackendFailed(f"the {self._provider} process ended while it ran this batch: {ended}") from error
-            except BaseException:  # its answer to this batch must not be taken for that to the next
+            except BaseException:  # its answer to this batch must not be read as that to the next
                 worker.kill()
                 raise
         if "error" in header:
@@ -237,7 +237,7 @@ class SignatureBackend(Backend):
         return self._owner.provider
 
     def limit_calls(self, seconds: float) -> float:
-        """The limit of the process holds, which its owner sets."""
+        """The limit of the process is in effect, which its owner sets."""
         return GRACE_S
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
@@ -245,4 +245,4 @@ class SignatureBackend(Backend):
         return self._owner.run_signature(self._signature, self._spec, self._shapes, inputs)
 
     def close(self) -> None:
-        """The process is its owner's."""
+        """Do nothing: the owner closes the process."""

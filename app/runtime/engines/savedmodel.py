@@ -21,7 +21,7 @@ class SavedModelBackend(ProcessBackend):
     Args:
         path: saved_model.pb, next to variables/.
         contract, threads, command, others: see ``ProcessBackend``.
-        snapshot: None uses the directory of ``path``, which nobody else may change.
+        snapshot: None uses the directory of ``path``, which no other user may change.
 
     Raises:
         VersionRefused: the file does not exist, TensorFlow is not installed, or as in ``ProcessBackend``.

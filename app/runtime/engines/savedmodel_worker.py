@@ -1,6 +1,6 @@
 """The process that runs a SavedModel: ``python -m app.runtime.engines.savedmodel_worker DIRECTORY THREADS``.
 
-TensorFlow is imported only here; ``worker_loop`` says how the service talks to it.
+TensorFlow is imported only here; ``worker_loop`` documents the protocol with the service.
 """
 
 import os

@@ -26,7 +26,7 @@ Run = Callable[[str, Tensors], dict[str, Array]]
 
 
 class CannotLoad(Exception):
-    """The model cannot run here; the message says why."""
+    """The model cannot run here; the message has the reason."""
 
 
 def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
@@ -52,7 +52,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                 header, inputs = receive_frame(channel)
                 try:
                     outputs = run(header["signature"], inputs)
-                except Exception as error:  # noqa: BLE001 - the boundary of a batch: what went wrong is its answer
+                except Exception as error:  # noqa: BLE001 - the boundary of a batch: the error is its answer
                     send_frame(channel, {"error": _in_short(error)})
                 else:
                     send_frame(channel, {}, outputs)

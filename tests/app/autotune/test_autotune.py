@@ -59,7 +59,7 @@ def test_the_setting_in_force_is_tried_once():
     assert candidates(hint=8, now=usual).count(usual) == 1
 
 
-def test_stated_batch_sizes_leave_the_largest_one_alone():
+def test_stated_batch_sizes_do_not_change_the_largest_one():
     tried = candidates(hint=32, now=Setting(max_batch_size=6), allowed_batch_sizes=(2, 6))
     assert {setting.max_batch_size for setting in tried} == {6}
     assert len({setting.max_queue_delay_us for setting in tried}) > 1
@@ -78,7 +78,7 @@ def test_a_p99_of_exactly_the_limit_meets_it():
     assert choose([only], p99_ms=5) is only
 
 
-def test_nothing_is_chosen_if_no_setting_meets_the_limit():
+def test_no_setting_is_chosen_if_none_meets_the_limit():
     assert choose([measured(4, p99=5.1), measured(8, p99=6)], p99_ms=5) is None
 
 
@@ -174,7 +174,7 @@ def run_bench(tmp_path, settings, *, fails=False, concurrency=4):
     return measurements, backend, observed
 
 
-def test_the_batches_keep_to_the_setting_and_hold_the_golden_texts_at_their_lengths(tmp_path):
+def test_the_batches_follow_the_setting_and_have_the_golden_texts_at_their_lengths(tmp_path):
     setting = Setting(max_batch_size=3)
     [measurement], backend, observed = run_bench(tmp_path, [setting])
     assert measurement.setting is setting
@@ -190,7 +190,7 @@ def test_length_buckets_of_a_setting_keep_lengths_apart(tmp_path):
     assert all(max(batch) <= 4 or min(batch) > 4 for batch in backend.batches)
 
 
-def test_more_clients_than_a_batch_holds_are_all_answered(tmp_path):
+def test_more_clients_than_the_batch_size_are_all_answered(tmp_path):
     [one], _, observed = run_bench(tmp_path, [Setting(max_batch_size=1)], concurrency=16)
     assert one.instances_per_s > 0
     assert not observed.dropped

@@ -30,7 +30,7 @@ def admission():
     return Admission(max_queue_rows=100, max_queue_bytes=10_000, levels=3)
 
 
-def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_the_time_to_come_back(entry):
+def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_retry_after(entry):
     queue = admission()
     for _ in range(40):
         queue.admit([entry()], running_s=0.0, now=NOW)
@@ -44,7 +44,7 @@ def test_a_deadline_that_the_backlog_does_not_allow_is_refused_with_the_time_to_
     assert queue.rows == 41
 
 
-def test_only_what_goes_first_counts_as_ahead(entry):
+def test_only_work_that_runs_first_counts_as_ahead(entry):
     queue = admission()
     for _ in range(40):
         queue.admit([entry(level=3)], running_s=0.0, now=NOW)
@@ -60,7 +60,7 @@ def test_an_idle_backend_takes_any_request_so_that_a_wrong_estimate_is_corrected
         queue.admit([entry(cost_s=0.1, timeout_s=1)], running_s=None, now=NOW)
 
 
-def test_what_left_the_queue_no_longer_counts(entry):
+def test_work_that_left_the_queue_does_not_count_any_more(entry):
     queue = admission()
     works = [entry(cost_s=0.1 * i, level=1 + i % 3, timeout_s=1000) for i in range(30)]
     for work in works:
@@ -80,20 +80,20 @@ def test_before_the_body_is_read_a_full_queue_already_refuses(entry):
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "says"),
+    ("state", "error", "expected"),
     [
         ({"draining": True}, Draining, "the service is shutting down"),
         ({"instances": 0}, ModelNotReady, "every backend of the version hangs: a batch runs for longer than"),
     ],
 )
-def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, says):
+def test_no_request_joins_the_queue_while_draining_or_while_every_backend_hangs(entry, state, error, expected):
     queue = admission()
     for name, value in state.items():
         setattr(queue, name, value)
     for call in (queue.check_open, lambda: queue.admit([entry()], running_s=None, now=NOW)):
         with pytest.raises(error) as refused:
             call()
-        assert refused.value.message.startswith(says)
+        assert refused.value.message.startswith(expected)
 
 
 def test_more_seconds_of_waiting_than_allowed_are_refused_with_any_timeout(entry):
@@ -172,7 +172,7 @@ def sized(loop, *, rows, level, cost_s):
     ),
     leave=st.randoms(use_true_random=False),
 )
-def test_rows_bytes_and_seconds_are_those_of_what_waits_at_every_level(requests, leave):
+def test_rows_bytes_and_seconds_are_those_of_the_waiting_work_at_every_level(requests, leave):
     loop = asyncio.new_event_loop()
     queue = Admission(max_queue_rows=10_000, max_queue_bytes=100_000, levels=3)
     waiting = []
@@ -194,7 +194,7 @@ def test_rows_bytes_and_seconds_are_those_of_what_waits_at_every_level(requests,
 
 
 def full(loop, *, rows=0, nbytes=0, **limits):
-    """A queue in which so much waits already."""
+    """A queue with this much waiting work."""
     queue = Admission(**{"max_queue_rows": 100, "max_queue_bytes": 100, **limits})
     if rows:
         work = make_work(loop, *range(rows), now=NOW, level=1, timeout_s=1e6)
@@ -204,7 +204,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
 
 
 @pytest.mark.parametrize(
-    ("rows", "nbytes", "error", "says"),
+    ("rows", "nbytes", "error", "expected"),
     [
         ((), (40, 60), None, ""),
         ((), (40, 61), TooLarge, "request holds 2 instances (101 bytes); at most 100 instances and 100 bytes fit the"),
@@ -212,7 +212,7 @@ def full(loop, *, rows=0, nbytes=0, **limits):
         ((1, 30), (40, 31), QueueFull, "1 instances wait and 2 more exceed max_queue_rows=100 or max_queue_bytes=100"),
     ],
 )
-def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, says):
+def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows, nbytes, error, expected):
     loop = asyncio.new_event_loop()
     queue = full(loop, rows=rows[0], nbytes=rows[1]) if rows else full(loop)
     before = (queue.rows, queue.nbytes, list(queue.seconds))
@@ -225,7 +225,7 @@ def test_the_bytes_of_all_works_of_a_request_fit_exactly_or_none_is_queued(rows,
     else:
         with pytest.raises(error) as refused:
             queue.admit(works, running_s=0.0, now=NOW)
-        assert refused.value.message.startswith(says)
+        assert refused.value.message.startswith(expected)
         assert (queue.rows, queue.nbytes, queue.seconds) == before
     loop.close()
 
@@ -240,7 +240,7 @@ def test_a_queue_whose_bytes_are_used_up_refuses_before_the_body_is_read():
     loop.close()
 
 
-def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_read(entry):
+def test_running_work_and_work_of_higher_priority_are_ahead_before_the_body_is_read(entry):
     queue = admission()
     queue.admit([entry(level=1, cost_s=1.0)], running_s=0.0, now=NOW)
     queue.admit([entry(level=2, cost_s=4.0)], running_s=0.0, now=NOW)
@@ -250,7 +250,7 @@ def test_what_runs_and_what_has_a_higher_priority_is_ahead_before_the_body_is_re
         with pytest.raises(DeadlineOutOfReach):
             queue.check_open(level=level, running_s=running_s, left_s=left_s)
     queue.check_open(level=2, running_s=0.0, left_s=5.6)
-    queue.check_open(left_s=1.2)  # of a request whose level is not known, only what goes before all counts
+    queue.check_open(left_s=1.2)  # the level of the request is not known: only work that precedes every level counts
 
 
 def test_several_instances_share_the_parts_of_a_request_and_the_backlog(entry):

@@ -79,7 +79,7 @@ def test_scores_that_are_not_numbers_fail_the_work_that_has_them_and_no_other(wo
     assert len(backend.inputs) == 1
 
 
-def test_outputs_may_hold_anything_where_no_output_must_be_finite(work):
+def test_outputs_may_have_any_values_where_no_output_must_be_finite(work):
     backend = Recorder(lambda inputs: {"y": inputs["x"]})
     [outcome] = run_works(backend, [work(x=np.array([[np.nan]], np.float32))], BatchTimes(), clock=Ticks())
     assert np.isnan(outcome["y"]).all()

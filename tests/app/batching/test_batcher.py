@@ -59,7 +59,7 @@ def test_work_submitted_together_shares_a_batch_and_gets_its_own_rows(inline):
     assert observed.queued == (0, 0)
 
 
-def test_what_arrives_while_the_backend_is_busy_becomes_the_next_batch():
+def test_requests_that_arrive_while_the_backend_is_busy_become_the_next_batch():
     async def scenario(batcher, work, backend, observed, clock):
         backend.may_run.clear()
         works = [work(1)]
@@ -194,7 +194,7 @@ def test_an_idle_backend_waits_for_company_only_until_the_delay_or_a_full_batch(
     assert observed.batches == [(4, "full"), (1, "delay")]
 
 
-def test_at_the_end_of_the_shutdown_time_what_waits_and_what_runs_is_refused():
+def test_at_the_end_of_the_shutdown_time_waiting_and_running_work_is_refused():
     async def scenario(batcher, work, backend, observed, clock):
         backend.may_run.clear()
         running, waiting = work(1), work(2)
@@ -210,7 +210,7 @@ def test_at_the_end_of_the_shutdown_time_what_waits_and_what_runs_is_refused():
     run(scenario)
 
 
-def test_a_backend_that_turns_slow_leaves_the_event_loop_alone_after_its_first_call():
+def test_a_backend_that_becomes_slow_does_not_block_the_event_loop_after_its_first_call():
     threads = []
 
     async def scenario(batcher, work, backend, observed, clock):
@@ -276,7 +276,7 @@ def test_a_delay_ends_in_time_for_the_deadline():
     assert observed.batches == [(1, "deadline")]
 
 
-def test_what_a_running_batch_leaves_no_time_for_is_refused_at_once():
+def test_a_request_that_cannot_meet_its_deadline_after_the_running_batch_is_refused_immediately():
     async def scenario(batcher, work, backend, observed, clock):
         backend.may_run.clear()
         running = work(1, 2, 3, 4)
@@ -329,7 +329,7 @@ def test_a_version_that_stops_answers_with_the_reason_it_is_given():
     run(scenario)
 
 
-def test_before_a_body_is_read_only_what_waits_and_runs_counts():
+def test_before_a_body_is_read_only_waiting_and_running_work_counts():
     async def scenario(batcher, work, backend, observed, clock):
         batcher.check_open(left_s=0.0)  # nothing waits: an idle backend takes any request
         backend.may_run.clear()
@@ -341,6 +341,6 @@ def test_before_a_body_is_read_only_what_waits_and_runs_counts():
         batcher.check_open(level=2, left_s=0.133)
         with pytest.raises(DeadlineOutOfReach):
             batcher.check_open(level=2, left_s=0.131)
-        batcher.check_open(left_s=0.089)  # at level 1 nothing that waits goes first
+        batcher.check_open(left_s=0.089)  # no waiting work precedes level 1
 
     run(scenario)

@@ -1,4 +1,4 @@
-"""Whatever shares a batch, every request gets the bits that it gets alone: the published models on ONNX Runtime."""
+"""In any batch, every request gets the same bits as alone: the published models on ONNX Runtime."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ NAMES = sorted(scan(Places(MODELS)))
 
 @pytest.fixture(scope="module")
 def loop():
-    """A batcher lives on one event loop."""
+    """A batcher belongs to one event loop."""
     with asyncio.Runner() as runner:
         yield runner
 

@@ -68,7 +68,7 @@ def test_two_batches_run_at_the_same_time():
     assert all(backend.closed for backend in backends)
 
 
-def test_a_free_instance_takes_at_once_what_comes_while_the_other_is_busy():
+def test_a_free_instance_runs_new_work_immediately_while_the_other_is_busy():
     busy, free = FakeBackend(), FakeBackend()
     busy.may_run.clear()
 
@@ -140,7 +140,7 @@ def test_estimates_count_the_instances():
     run(backends, scenario)
 
 
-def test_closing_waits_for_both_and_refuses_what_has_not_run():
+def test_closing_waits_for_both_and_refuses_work_that_has_not_run():
     backends = [FakeBackend(), FakeBackend()]
     for backend in backends:
         backend.may_run.clear()
@@ -166,7 +166,7 @@ def test_closing_waits_for_both_and_refuses_what_has_not_run():
     assert all(backend.closed for backend in backends)
 
 
-def test_drained_lets_two_running_batches_and_what_waits_finish():
+def test_drained_finishes_two_running_batches_and_waiting_work():
     backends = [FakeBackend(), FakeBackend()]
     for backend in backends:
         backend.may_run.clear()

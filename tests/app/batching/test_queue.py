@@ -11,7 +11,7 @@ NOW = 100.0
 
 
 class Entries:
-    """Makes work on a loop that never runs, and remembers its name."""
+    """Makes work on a loop that never runs, and records its name."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
@@ -142,7 +142,7 @@ def test_a_full_batch_does_not_wait(entry):
     assert wait(queue_of(entry("a", rows=3), entry("b"))) == (0.0, "full")
 
 
-def test_full_counts_only_what_may_share_the_batch(entry):
+def test_full_counts_only_work_that_may_share_the_batch(entry):
     queue = queue_of(entry("a", rows=3, length=5), entry("b", length=100), length_buckets=(8, 128))
     assert wait(queue) == (1.0, "delay")
 

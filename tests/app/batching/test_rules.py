@@ -1,4 +1,4 @@
-"""Batching settings that serving.json leaves open, from made-up latency curves."""
+"""Batching settings without a value in serving.json, derived from artificial latency curves."""
 
 from itertools import pairwise
 from math import inf
@@ -25,7 +25,7 @@ SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def sequence_curve(call_s, step_s, row_step_s):
-    """A recurrent network's: a share per call, one per step, and one per row and step."""
+    """The curve of a recurrent network: time per call, per step, and per row and step."""
     lengths = (16, 64, 256)
     seconds = [[call_s + length * (step_s + rows * row_step_s) for rows in SIZES] for length in lengths]
     return LatencyCurve(SIZES, seconds, lengths=lengths)
@@ -47,8 +47,8 @@ def test_of_several_lengths_the_middle_one_decides_which_batch_pays():
     assert worthwhile_batch_size(LatencyCurve(SIZES, [flat, linear, flat], lengths=(8, 16, 32))) == 1
 
 
-def test_what_a_batch_costs_besides_its_call_counts_as_well():
-    cheap = LatencyCurve(SIZES, [[1e-9 * rows for rows in SIZES]])  # nothing next to the overhead
+def test_the_time_of_a_batch_outside_its_call_counts_as_well():
+    cheap = LatencyCurve(SIZES, [[1e-9 * rows for rows in SIZES]])  # negligible next to the overhead
     assert worthwhile_batch_size(cheap) == 32
 
 
@@ -105,7 +105,7 @@ def test_bucket_limits_increase_to_the_longest(ratio, longest):
     assert all(longer / shorter <= ratio + 0.6 for shorter, longer in pairwise(limits))
 
 
-def test_what_serving_json_states_is_taken(text_spec):
+def test_rules_in_serving_json_are_used(text_spec):
     policy = BatchingPolicy(
         max_batch_size=16,
         allowed_batch_sizes=(4, 16),

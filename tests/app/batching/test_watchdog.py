@@ -1,4 +1,4 @@
-"""A backend that does not return: which requests fail, which continue, and when it is used again."""
+"""A backend call that does not return: which requests fail, which continue, and when the backend is used again."""
 
 import asyncio
 import logging
@@ -65,7 +65,7 @@ async def hang(batcher, work, backend, clock):
         await asyncio.wait_for(stuck.future, 10)
 
 
-def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(caplog):
+def test_without_a_usable_instance_all_requests_are_refused_immediately_until_the_call_returns(caplog):
     caplog.set_level(logging.INFO)
     backend = Stuck()
 
@@ -101,7 +101,7 @@ def test_with_no_instance_left_all_are_refused_at_once_until_the_call_returns(ca
     assert backend.closed
 
 
-def test_the_other_instance_takes_what_comes():
+def test_the_other_instance_runs_new_work():
     stuck, sound = Stuck(), FakeBackend()
 
     async def scenario(batcher, work, clock):
@@ -227,7 +227,7 @@ def test_the_time_limit_comes_from_the_estimate_unless_it_is_configured():
 
 
 class FakeTimers:
-    """An event loop that only remembers its timers; a test lets them fire."""
+    """An event loop that only records its timers; a test fires them."""
 
     def __init__(self):
         self.timers = []

@@ -44,7 +44,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("scheme", ["words", "lines"])
 @pytest.mark.parametrize(("pattern", "more"), TEXTS.values(), ids=TEXTS)
-def test_splitting_a_text_costs_linearly_in_its_length(pattern, more, scheme):
+def test_splitting_a_text_takes_linear_time_in_its_length(pattern, more, scheme):
     def split(length):
         text = (pattern * length)[:length] + more
         return least_seconds(lambda: tokenizer.split_tokens(text, scheme), runs=7)
@@ -67,7 +67,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("build", PARTS.values(), ids=PARTS)
-def test_reading_the_structure_of_an_image_costs_linearly_in_its_parts(build):
+def test_reading_the_structure_of_an_image_takes_linear_time_in_its_parts(build):
     def read(parts):
         data = build(parts)
         return least_seconds(lambda: read_declared(data), runs=7)

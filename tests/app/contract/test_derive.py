@@ -1,4 +1,4 @@
-"""The contract that a graph alone makes."""
+"""The contract that is derived from a graph alone."""
 
 import pytest
 

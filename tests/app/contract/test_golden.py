@@ -1,4 +1,4 @@
-"""golden.npz refuses what it cannot mean."""
+"""Invalid golden.npz files are refused."""
 
 import json
 import tracemalloc
@@ -146,7 +146,7 @@ def test_too_many_raw_samples_are_refused(version):
 
 
 def test_each_output_has_a_tolerance_in_proportion_to_its_answers_and_whole_numbers_none():
-    """A price next to a probability must not allow the probability to be anything."""
+    """A price next to a probability must not widen the tolerance of the probability."""
     outputs = {
         "price": np.full((64, 1), 1e5, np.float32),
         "probability": np.full((64, 1), 0.5, np.float32),

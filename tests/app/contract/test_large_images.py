@@ -1,4 +1,4 @@
-"""Large photographs: reduced while they are decoded, and what that may change."""
+"""Large photographs: reduced while they are decoded, with a limit on the difference."""
 
 import functools
 
@@ -17,7 +17,7 @@ from tests.support.service import ROOT
 
 # Largest difference between the reduced and the full path, of 255 levels, on average over an instance.
 MOST_LEVELS = 2.0
-# Labels are compared where the best one leads by that much: a smaller lead is a tie that any change may turn.
+# Labels are compared where the best one leads by that much: a smaller lead is a tie that any change may reverse.
 LEAD = 0.05
 
 
@@ -138,7 +138,7 @@ def test_fifty_large_photographs_differ_by_two_levels_at_most_and_get_the_same_l
     assert decided >= 40
 
 
-def test_a_large_photograph_costs_little_more_than_pillow_takes_to_decode_it_whole():
+def test_a_large_photograph_takes_little_more_time_than_pillow_needs_to_decode_it():
     spec, _ = published("fashion-mnist-cnn")
     data = encode(photograph(0, size=(4000, 3000)), "JPEG", quality=85)
 
@@ -155,7 +155,7 @@ def test_the_reserved_memory_grows_with_the_declared_pixels(form):
 
 
 def trim_in_floating_point(image, fuzz=0.05):
-    """The box that ``trim`` cut before it counted in whole numbers, as versions were published with."""
+    """The box of ``trim`` in floating point, with which earlier versions were published."""
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
     distance = np.min([np.linalg.norm(pixels - corner, axis=2) for corner in corners], axis=0)

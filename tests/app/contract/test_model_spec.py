@@ -1,4 +1,4 @@
-"""model.json refuses what it cannot mean; which models may predict the next token, and what their scores are called."""
+"""Invalid model.json files are refused; which models may predict the next token, and the names of their scores."""
 
 import json
 import re
@@ -200,17 +200,17 @@ def test_a_text_is_split_into_words_where_no_scheme_is_stated(tmp_path):
         ({"preprocessing": DOCUMENT["preprocessing"] | {"scheme": "letters"}}, r"text\.scheme"),
     ],
 )
-def test_the_next_token_of_what_has_no_score_for_each_id_is_refused(tmp_path, change, rule):
+def test_next_token_postprocessing_without_a_score_for_each_id_is_refused(tmp_path, change, rule):
     with pytest.raises(VersionRefused, match=rule):
         read(tmp_path, **change)
 
 
-def test_the_next_token_is_called_what_the_vocabulary_calls_it(tmp_path):
+def test_the_next_token_has_its_name_in_the_vocabulary(tmp_path):
     labels = labels_of(read(tmp_path), TOKENIZER)
     assert labels == (UNKNOWN, LINE_END, "king", ",")
 
 
-def test_classes_are_called_what_the_spec_calls_them(tmp_path):
+def test_classes_have_the_names_of_the_spec(tmp_path):
     step = Classification(output="probabilities", labels=("a", "b", "c", "d"))
     spec = read(tmp_path, postprocessing=step.model_dump())
     assert labels_of(spec, TOKENIZER) == ("a", "b", "c", "d")

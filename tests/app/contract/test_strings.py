@@ -7,7 +7,7 @@ from app.contract.strings import length_prefixed, split_prefixed
 TEXTS = [b"two", b"", b"\xff\x00", bytes(300)]
 
 
-def test_strings_come_back_from_their_bytes():
+def test_strings_are_restored_from_their_bytes():
     data = length_prefixed(TEXTS)
     assert data[:7] == b"\x03\x00\x00\x00two"
     assert split_prefixed(data, most=4) == (TEXTS, len(data))

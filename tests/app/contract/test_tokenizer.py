@@ -246,7 +246,7 @@ def test_the_letters_around_a_long_run_of_marks_are_kept():
     [
         ("e" + "\u0316" * 29 + "\u0301\u0316", ["é"]),
         ("e" + "\u0316" * 30 + "\u0301", ["e"]),
-        # Below, a joiner between "<" and the stroke that makes it another character leaves a tag.
+        # Below, a joiner between "<" and the stroke that combines with it: the tag remains.
         ("a <" + "\u0316" * 29 + "\u0338b> c", ["a", "b", "c"]),
         ("a <" + "\u0316" * 30 + "\u0338b> c", ["a", "c"]),
         ("a" + "." * 29 + "<\u0338b> c", ["a", "b", "c"]),

@@ -81,7 +81,7 @@ def test_every_mode_becomes_grey_or_rgb(mode):
     assert open_image(data).decode().mode in {"L", "RGB"}
 
 
-def test_the_pixel_limit_holds_before_decoding():
+def test_the_pixel_limit_applies_before_decoding():
     with pytest.raises(InvalidInput, match="image has 30x20 pixels; at most 500 pixels are accepted"):
         fashion(png(np.zeros((20, 30), np.uint8)), pixel_limit=500)
 
@@ -94,7 +94,7 @@ def test_no_truncation_anywhere_escapes_as_another_error(form):
             pixels = fashion(whole[:length])
         except InvalidInput:
             continue
-        assert pixels.shape == (28, 28)  # some formats carry nothing after the pixels
+        assert pixels.shape == (28, 28)  # some formats have no bytes after the pixels
 
 
 def test_no_flipped_byte_escapes_as_another_error():

@@ -60,7 +60,7 @@ def replace(version):
 
 
 def grow_hidden(version):
-    """As rsync writes the next file."""
+    """Simulates rsync, which writes the next file."""
     (version / ".copying").write_bytes(b"more of it")
 
 

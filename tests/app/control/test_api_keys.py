@@ -1,4 +1,4 @@
-"""The file of API keys, and what a key opens."""
+"""The file of API keys, and the permissions of a key."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def ask(keys, key, scope="infer"):
     return keys.check(scope, read_credentials([(b"authorization", f"Bearer {key}".encode())]))
 
 
-def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
+def test_the_file_contains_a_hash_and_only_its_owner_may_read_it(path):
     key = add_key(path, name="app", scopes=["infer"], rate=None)
     assert len(key) >= 43
     assert key not in path.read_text()
@@ -36,7 +36,7 @@ def test_the_file_holds_a_hash_and_is_for_its_owner_only(path):
     assert [entry.name for entry in read_keys(path).keys] == ["app"]
 
 
-def test_keys_that_are_made_at_once_are_all_kept(path):
+def test_keys_that_are_made_in_parallel_are_all_kept(path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: add_key(path, name=name, scopes=["infer"], rate=None), "abcdefgh"))
     assert sorted(entry.name for entry in read_keys(path).keys) == list("abcdefgh")
@@ -55,7 +55,7 @@ def test_a_key_permits_what_its_scopes_allow_in_every_header(path, clock):
 
 
 @pytest.mark.parametrize("given", ["", "x", "atelier_" + "A" * 43, "\u00fc", "a b"])
-def test_any_other_key_opens_nothing(path, clock, given):
+def test_any_other_key_is_refused(path, clock, given):
     add_key(path, name="one", scopes=["infer"], rate=None)
     with pytest.raises(Unauthenticated):
         ask(ApiKeys(path, clock=clock), given)
@@ -123,7 +123,7 @@ def no_descriptors():
 def test_a_file_that_could_not_be_read_is_read_at_the_next_look_though_it_has_not_changed(
     path, clock, caplog, no_descriptors
 ):
-    """A key that was withdrawn while no file could be opened must not stay in force."""
+    """A key that was revoked while no file could be opened must not stay valid."""
     withdrawn = add_key(path, name="one", scopes=["infer"], rate=None)
     keys = ApiKeys(path, clock=clock)
     path.write_text('{"keys": []}')
@@ -153,7 +153,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", [*BROKEN, "a FIFO", "nothing"])
-def test_a_broken_file_leaves_the_keys_that_were_in_force_and_is_never_quoted(path, clock, caplog, kind):
+def test_with_a_broken_file_the_previous_keys_stay_in_effect_and_the_file_is_never_quoted(path, clock, caplog, kind):
     key = add_key(path, name="one", scopes=["infer"], rate=None)
     keys = ApiKeys(path, clock=clock)
     path.unlink()

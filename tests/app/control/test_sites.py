@@ -48,7 +48,7 @@ def test_a_host_is_a_name_or_an_address_and_a_port(host, name):
         "[::1]@evil",
     ],
 )
-def test_nothing_else_is_a_host(host):
+def test_any_other_text_is_not_a_host(host):
     assert host_name(host) is None
     with pytest.raises(Forbidden):
         Sites(is_local=True, allowed_hosts=["evil", "localhost"]).check_host(host.encode(), is_near=True)

@@ -87,7 +87,7 @@ class Told:
 
 
 class FakeProtocol(Answering):
-    """A protocol whose steps a test gives."""
+    """A protocol whose steps a test supplies."""
 
     def __init__(self, registry, *, reply, admit=lambda call: None, options=None, access="all"):
         self.told, self.time = Told(), FakeClock()
@@ -186,7 +186,7 @@ def test_an_answer_is_counted_with_its_seconds_and_written_to_the_access_log(cap
         (BackendFailed("broken"), 500, logging.ERROR),
     ],
 )
-def test_an_error_is_replied_counted_and_logged_as_whose_it_is(caplog, error, code, level):
+def test_an_error_is_replied_counted_and_logged_as_a_client_or_server_fault(caplog, error, code, level):
     caplog.set_level(logging.DEBUG)
     protocol = FakeProtocol(FakeRegistry(fake_model(3)), reply=raising(error))
     assert answer(protocol, call()) == error.message
@@ -246,7 +246,7 @@ def test_the_version_stays_loaded_until_the_reply_with_every_outcome(error):
 
 
 @pytest.mark.parametrize(("key", "version"), [(b"canary", 4), (b"another", 3)])
-def test_the_canary_answers_its_share_and_hears_how_it_went(key, version):
+def test_the_canary_answers_its_share_and_the_outcomes_are_counted(key, version):
     stable, canary = fake_model(3), fake_model(4)
     rollout = FakeRollout(stable, canary)
     protocol = FakeProtocol(FakeRegistry(stable, rollout), reply=version_of)
@@ -328,7 +328,7 @@ def test_a_request_that_cannot_be_admitted_is_refused_before_it_is_read(options,
     assert protocol.told.requests == [(3, "v1:predict", 429, 0.0)]
 
 
-def test_a_request_that_is_still_read_holds_no_version():
+def test_a_request_that_is_still_being_read_has_no_lease_on_a_version():
     async def main():
         model = fake_model(3)
         protocol = FakeProtocol(FakeRegistry(model), reply=version_of)
@@ -347,7 +347,7 @@ def test_a_request_that_may_be_the_canarys_is_read_even_if_the_default_version_i
     assert answer(protocol, call(SlowCall)) == "version 4"
 
 
-def test_without_an_access_log_nothing_is_written(caplog):
+def test_without_an_access_log_no_line_is_written(caplog):
     caplog.set_level(logging.INFO)
     protocol = FakeProtocol(FakeRegistry(fake_model(3)), reply=version_of, access="off")
     answer(protocol, call())

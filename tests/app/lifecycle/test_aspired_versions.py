@@ -25,7 +25,7 @@ def directory(tmp_path):
 
 
 def following(directory, scenario, *refused, repository=None):
-    """Runs a scenario with a lifecycle that has loaded everything, save for versions that are refused."""
+    """Runs a scenario with a lifecycle that has loaded all versions except refused ones."""
 
     repository = repository or Repository(directory.parent)
 

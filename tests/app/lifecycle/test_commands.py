@@ -15,7 +15,7 @@ POLICY = ServingPolicy(version_labels={STABLE: 1, CANARY: 2}, rollout=ROLLOUT)
 
 
 class HeldCommands(Commands):
-    """Remembers its steps, and stays in ``load`` until a test lets it continue."""
+    """Records its steps, and blocks in ``load`` until a test releases it."""
 
     def __init__(self, repository):
         super().__init__(repository)
@@ -51,7 +51,7 @@ def directory(tmp_path):
 
 
 def halt_during_a_load(directory, policy):
-    """A canary is halted while a load is under way, during which serving.json changes; the steps that were taken."""
+    """A canary is halted during a load in which serving.json changes; returns the steps that were taken."""
 
     async def main():
         commands = HeldCommands(Repository(directory.parent))

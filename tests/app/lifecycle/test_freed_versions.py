@@ -105,7 +105,7 @@ def policy(models, name, document):
 
 
 @pytest.mark.parametrize("name", ["brightness", "words"])
-def test_nothing_is_left_of_a_version_that_was_unloaded(lifecycle, name):
+def test_an_unloaded_version_is_freed(lifecycle, name):
     async def scenario():
         await ask(lifecycle.registry.get(name))
         parts = parts_of(lifecycle.registry.get(name))
@@ -115,7 +115,7 @@ def test_nothing_is_left_of_a_version_that_was_unloaded(lifecycle, name):
     run(lifecycle, scenario)
 
 
-def test_nothing_is_left_of_a_version_that_a_newer_one_replaced(lifecycle, models):
+def test_a_version_that_a_newer_one_replaced_is_freed(lifecycle, models):
     async def scenario():
         await ask(lifecycle.registry.get("words"))
         parts = parts_of(lifecycle.registry.get("words"))
@@ -128,7 +128,7 @@ def test_nothing_is_left_of_a_version_that_a_newer_one_replaced(lifecycle, model
 
 
 @pytest.mark.parametrize("batching", [{"max_batch_size": 2}, {"max_queue_delay_us": 500}])
-def test_nothing_is_left_of_a_version_as_it_was_before_its_settings_changed(lifecycle, models, batching):
+def test_a_version_that_was_loaded_again_with_other_settings_is_freed(lifecycle, models, batching):
     async def scenario():
         await ask(lifecycle.registry.get("brightness"))
         parts = parts_of(lifecycle.registry.get("brightness"))
@@ -140,7 +140,7 @@ def test_nothing_is_left_of_a_version_as_it_was_before_its_settings_changed(life
     run(lifecycle, scenario)
 
 
-def test_nothing_is_left_of_a_canary_that_was_tried_and_given_up(lifecycle, models):
+def test_a_canary_that_was_tried_and_given_up_is_freed(lifecycle, models):
     async def scenario():
         write_brightness_model(models, version=2)
         labels = {"stable": 1, "canary": 2}
@@ -163,7 +163,7 @@ def test_nothing_is_left_of_a_canary_that_was_tried_and_given_up(lifecycle, mode
     run(lifecycle, scenario)
 
 
-def test_nothing_is_left_of_golden_samples_once_a_version_is_loaded_or_refused(lifecycle, models):
+def test_golden_samples_are_freed_once_a_version_is_loaded_or_refused(lifecycle, models):
     async def scenario():
         before = {kind.__name__: count(kind) for kind in (Golden, InferenceSession)}
         write_brightness_model(models, version=2)
@@ -180,6 +180,6 @@ def test_nothing_is_left_of_golden_samples_once_a_version_is_loaded_or_refused(l
             await lifecycle.load("brightness")
         assert lifecycle.registry.get("brightness").version == 2
         await until_freed(lambda: count(Golden) - before["Golden"])
-        await until_freed(lambda: count(InferenceSession) - before["InferenceSession"])  # one has gone, one has come
+        await until_freed(lambda: count(InferenceSession) - before["InferenceSession"])  # one freed, one created
 
     run(lifecycle, scenario)

@@ -61,7 +61,7 @@ def pair(default, canary, rollout=None):
         # The loaded version keeps answering until another one can, even if its files were removed.
         (policy(), [3], served(2, default=2, refused=[3]), []),
         (policy(), [3], served(3, 2, default=2), [ServeDefault(3), Retire((2,))]),
-        # While no version answers, the first that can does.
+        # While no version answers, the first one that can becomes the default version.
         (policy(every=True), [2, 1], served(2), [ServeDefault(2), Load(1)]),
         (policy(latest=2), [3, 2, 1], served(3, default=3, refused=[2]), [Load(1)]),
         (policy(specific=[1]), [3, 2, 1], served(3, default=3), [Load(1)]),
@@ -183,7 +183,7 @@ def take(state, step, policy, loads):
 
 
 def execute(policy, versions, state, loads):
-    """Take all steps, as ``AspiredVersions`` does; the states and steps on the way, and the last state.
+    """Take all steps, as ``AspiredVersions`` does; returns the states and steps in between, and the last state.
 
     A version that serves with other settings and does not load with these keeps serving: the policy cannot be followed.
     """
@@ -219,7 +219,7 @@ def test_the_plan_ends_without_further_steps(case):
 
 
 @given(cases())
-def test_something_answers_all_the_while_and_nothing_that_serves_retires(case):
+def test_a_version_answers_after_every_step_and_no_serving_version_retires(case):
     policy, versions, before, loads = case
     for state, step in execute(policy, versions, before, loads)[0]:
         after = take(state, step, policy, loads)

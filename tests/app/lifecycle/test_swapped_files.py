@@ -1,4 +1,4 @@
-"""Files that are replaced while a version loads: what serves is what was hashed, or nothing does."""
+"""Files that are replaced while a version loads: the hashed files serve, or none do."""
 
 import hashlib
 import itertools
@@ -31,7 +31,7 @@ FILES = ("manifest.json", "model.json", "vocabulary.txt", "golden.npz", "model.o
 
 
 class Swapper:
-    """Opens files, and puts another one in the place of ``target`` just before or just after one of them is opened.
+    """Opens files, and replaces ``target`` by another file just before or just after one of them is opened.
 
     Args:
         target: that is replaced.
@@ -55,7 +55,7 @@ class Swapper:
 
 
 class Bench:
-    """A loader that remembers the graphs that were opened."""
+    """A loader that records the graphs that were opened."""
 
     def __init__(self, models, **options):
         self.graphs = []
@@ -93,7 +93,7 @@ def sha256(data):
 
 
 def write_pair(tmp_path):
-    """A version, and another one of the same model whose files all differ and are right as well."""
+    """A version, and another valid one of the same model with different files."""
     good = write_words_model(tmp_path / "models")
     evil = write_words_model(tmp_path / "evil")
     flip_one_weight(evil, "weights")
@@ -212,7 +212,7 @@ def test_files_swapped_all_the_time_by_another_thread_never_serve(tmp_path):
     assert {sha256(graph) for graph in bench.graphs} <= {stated["model.onnx"]}
 
 
-def test_a_savedmodel_is_loaded_from_a_copy_of_what_was_hashed_each_time_that_its_process_starts(tmp_path):
+def test_a_savedmodel_is_loaded_from_a_copy_of_the_hashed_files_at_each_start_of_its_process(tmp_path):
     version = write_rule_model(tmp_path / "models")
     (version / "saved_model.pb").write_bytes(b"the graph")
     (version / "variables").mkdir()

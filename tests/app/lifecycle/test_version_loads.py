@@ -1,4 +1,4 @@
-"""Versions that come and go, over fakes of what they consist of."""
+"""Loading and unloading of versions, with fakes of their parts."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ def test_a_version_that_retires_ends_its_timers_on_the_event_loop():
     async def main():
         batcher = make_batcher(backend, clock=clock, observed=Observed())
         batcher.submit([work := make_work(asyncio.get_running_loop(), 1.0, now=clock.now)])
-        await asyncio.wait_for(work.future, 10)  # the timer for a batch that hangs runs on
+        await asyncio.wait_for(work.future, 10)  # the timer for a batch that hangs continues to run
         model = SimpleNamespace(version=1, leases=Leases(), batcher=batcher, admission=SimpleNamespace(draining=False))
         model.with_signatures = (model,)
         record = VersionRecord(1, State.READY, model=model)

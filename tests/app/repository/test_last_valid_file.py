@@ -18,7 +18,7 @@ def policy(tmp_path):
     return read_policy(tmp_path)
 
 
-def test_what_is_kept_means_the_same_and_is_written_once(tmp_path, policy):
+def test_the_kept_copy_has_the_same_meaning_and_is_written_once(tmp_path, policy):
     assert last_valid(tmp_path) is None
     before = fingerprint(tmp_path)
     remember(tmp_path, policy)
@@ -41,7 +41,7 @@ def test_without_serving_json_no_copy_is_kept(tmp_path, policy):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"of_a_later_release": 1}'])
-def test_what_cannot_be_read_is_not_there(tmp_path, text):
+def test_an_unreadable_copy_counts_as_missing(tmp_path, text):
     (tmp_path / LAST_VALID_FILE).write_text(text)
     assert last_valid(tmp_path) is None
 

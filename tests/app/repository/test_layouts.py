@@ -53,7 +53,7 @@ def test_the_form_follows_from_the_files(version, names, layout):
         (["saved_model.pb", "model.savedmodel/saved_model.pb"], ForeignFiles(None, ""), "saved_model.pb"),
     ],
 )
-def test_what_a_version_can_be_run_from(version, names, found, words):
+def test_the_files_from_which_a_version_can_run(version, names, found, words):
     write(version, *names)
     assert foreign_files(version) == found
     assert foreign_files(version).in_words == words

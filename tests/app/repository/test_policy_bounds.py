@@ -44,7 +44,7 @@ HUGE = 10**12
     ],
     ids=lambda document: json.dumps(document)[:60],
 )
-def test_what_is_beyond_a_limit_is_refused_with_a_short_message(tmp_path, document):
+def test_values_beyond_a_limit_are_refused_with_a_short_message(tmp_path, document):
     (tmp_path / "serving.json").write_text(json.dumps(document))
     with pytest.raises(VersionRefused) as refused:
         read_policy(tmp_path)
@@ -67,7 +67,7 @@ def test_a_read_never_blocks_on_a_path_that_is_not_a_regular_file(tmp_path, name
     assert time.monotonic() - started < 1
 
 
-def test_a_fifo_in_the_place_of_what_is_kept_is_replaced(tmp_path):
+def test_a_fifo_at_the_path_of_the_kept_copy_is_replaced(tmp_path):
     policy = ServingPolicy(version_labels={"stable": 1})
     (tmp_path / "serving.json").write_text(policy.model_dump_json(exclude_unset=True))
     os.mkfifo(tmp_path / LAST_VALID_FILE)

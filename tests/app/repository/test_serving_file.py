@@ -1,4 +1,4 @@
-"""Single keys of serving.json are changed, or the file stays as it is."""
+"""Single keys of serving.json are changed, or the file is not changed."""
 
 import json
 

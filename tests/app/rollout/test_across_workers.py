@@ -34,14 +34,14 @@ def test_a_limit_is_passed_by_the_sum_and_each_request_counts_once():
     assert receive(canaries, 2, reported(2, 5)) == [PASSED]
 
 
-def test_counts_that_come_late_are_left_out():
+def test_late_counts_are_ignored():
     canaries = Canaries()
     assert receive(canaries, 1, reported(2, 9)) == [None]
     assert receive(canaries, 1, reported(1, 8)) == []
     assert receive(canaries, 1, reported(3, 10)) == [PASSED]
 
 
-def test_what_a_worker_had_seen_that_is_gone_still_counts():
+def test_counts_of_an_ended_worker_still_count():
     canaries = Canaries()
     assert receive(canaries, 1, reported(7, 4)) == [None]
     assert receive(canaries, 2, reported(1, 0)) == []

@@ -1,4 +1,4 @@
-"""Copies for a canary that has no time for them: how much of them waits."""
+"""Copies for a canary that is too slow for them: how many of them wait."""
 
 import asyncio
 from types import SimpleNamespace

@@ -20,7 +20,7 @@ def test_large_requests_that_succeed_do_not_hide_small_ones_that_fail():
     assert last == "5 of 10 requests failed, more than max_error_rate 0.05 allows"
 
 
-def test_below_the_least_number_nothing_is_concluded():
+def test_below_the_minimum_number_of_requests_there_is_no_verdict():
     assert judged(*[Comparison(requests=1, errors=1)] * 9) == [None] * 9
     assert judged(Comparison(copies=1, rows=9, agreed=0)) == [None]
 

@@ -20,7 +20,7 @@ def test_distances_are_counted_by_interval_and_a_bound_belongs_to_the_one_below(
     assert {bound: count for bound, count in counts.items() if count} == {1e-6: 1, 0.5: 1, 1.0: 1, "beyond": 1}
 
 
-def test_percentiles_are_found_within_the_interval_that_holds_them():
+def test_percentiles_are_interpolated_within_their_bucket():
     exact = np.random.default_rng(0).uniform(0, 1, 1000)
     seen = compared(*exact)
     for share, width in ((0.03, 0.03), (0.5, 0.3), (0.99, 0.5)):
@@ -35,7 +35,7 @@ def test_no_percentile_is_beyond_the_largest_distance():
     assert compared(3.0, 5.0).distance_at(0.5) == 5.0  # beyond the intervals only the largest is known
 
 
-def test_what_one_request_adds_to_one_comparison_is_in_no_other():
+def test_a_request_counts_in_one_comparison_only():
     one, other = compared(0.5), Comparison()
     other.merge(one)
     other.merge(one)

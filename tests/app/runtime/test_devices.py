@@ -1,4 +1,4 @@
-"""Which devices there are, under which names, and which of them a version gets."""
+"""The devices of a machine, their names, and which of them a version gets."""
 
 import ctypes
 import logging
@@ -37,7 +37,7 @@ def gpu(number, *, hindrance=""):
         ("MIG-GPU-aaaa1111/1/0", []),
     ],
 )
-def test_cuda_sees_what_the_variable_names_up_to_the_first_wrong_entry(visible, order):
+def test_cuda_sees_the_devices_of_the_variable_up_to_the_first_wrong_entry(visible, order):
     assert visible_order(GPUS, visible) == order
 
 
@@ -51,7 +51,7 @@ def test_gpus_have_the_names_of_cuda_and_hidden_ones_have_a_reason():
     assert found[2].reason == "CUDA_VISIBLE_DEVICES is '2,0' and hides it"
 
 
-def test_a_missing_library_is_named_with_what_to_do(monkeypatch):
+def test_a_missing_library_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(module, "cuda_version", lambda: "13.0")
     monkeypatch.setattr(module, "missing_libraries", lambda: ("libcublasLt.so.13", "libcudnn.so.9"))
     monkeypatch.setattr(module, "_gpus", lambda: GPUS[:1])

@@ -1,4 +1,4 @@
-"""Whatever a GPU does, every request is answered, and with the right bits."""
+"""Every request is answered correctly, with any failure of a GPU."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from app.errors import BackendFailed, DeviceFault, VersionRefused
 from app.runtime.failover import LONGEST_BACKOFF_S, Condition, FailoverBackend, is_device_fault, is_out_of_memory
 from tests.support.fakes import FakeBackend, FakeClock, FaultyGpu, Observed, make_batcher, make_work
 
-# Put together after the format strings in ONNX Runtime 1.31's libraries, not seen on a GPU.
+# Built from the format strings in ONNX Runtime 1.31's libraries, not observed on a GPU.
 OUT_OF_MEMORY = (
     "ONNX Runtime: [ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running MatMul. "
     "Failed to allocate memory for requested buffer of size 1073741824"
@@ -90,13 +90,13 @@ def test_a_healthy_device_runs_everything_and_no_spare_is_opened():
     assert guarded.backend.provider == "CUDAExecutionProvider"
 
 
-def test_what_does_not_fit_into_memory_runs_in_halves_and_a_batch_as_large_must_fit_before_all_is_well():
+def test_a_batch_that_does_not_fit_into_memory_runs_in_halves_until_one_as_large_fits_again():
     guarded = Guarded(lambda rows, call: OUT_OF_MEMORY if rows > 2 and guarded.clock.now < 105 else None)
     assert guarded.run(1, 2, 3, 4) == [2, 4, 6, 8]
     assert guarded.gpu.batches == [[1, 2], [3, 4]]
     assert guarded.condition.degraded.endswith("buffer of size 1073741824; it gets smaller batches")
     assert guarded.condition.faults == 1
-    assert guarded.run(5, 6, 7) == [10, 12, 14]  # not tried whole before the backoff is over
+    assert guarded.run(5, 6, 7) == [10, 12, 14]  # not tried as one batch before the backoff is over
     assert guarded.gpu.batches[2:] == [[5, 6], [7]]
     assert guarded.gpu.calls == 5
     guarded.clock.now += 1.5
@@ -134,7 +134,7 @@ def test_a_dead_device_is_replaced_by_the_cpu_and_tried_again_less_and_less_ofte
     assert len(guarded.opened) == 1
 
 
-def test_a_device_that_comes_back_is_used_again_and_its_next_fault_is_a_first_one(caplog):
+def test_a_recovered_device_is_used_again_and_its_next_fault_counts_as_the_first(caplog):
     guarded = Guarded(lambda rows, call: DEAD if guarded.clock.now < 110 or guarded.clock.now > 200 else None)
     guarded.run(1)
     guarded.clock.now += 30

@@ -60,7 +60,7 @@ def test_a_gpu_that_fails_later_is_still_listed_without_values(nvml):
     assert meter.read() == [FIRST, SECOND]
 
 
-def test_a_driver_that_is_stuck_costs_one_thread_and_one_wait(nvml):
+def test_a_driver_that_hangs_blocks_one_thread_and_one_wait(nvml):
     asked, may_answer = [], threading.Event()
     clock = FakeClock()
 
@@ -88,7 +88,7 @@ def test_a_driver_that_is_stuck_costs_one_thread_and_one_wait(nvml):
     assert meter.read()[0] == FIRST
 
 
-def test_a_driver_that_is_stuck_from_the_start_leaves_no_gpu(nvml):
+def test_without_an_answer_of_the_driver_at_the_start_there_is_no_gpu(nvml):
     may_answer = threading.Event()
     nvml.setattr(pynvml, "nvmlInit", lambda: may_answer.wait(30))
     meter = GpuMeter(limit_s=0.05)

@@ -1,4 +1,4 @@
-"""Each batch goes where it is measured to be answered sooner."""
+"""Each batch runs on the device that is measured to answer it sooner."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ def test_both_together_are_as_fast_as_the_faster_one():
     assert faster_of(gpu_curve(), cpu_curve()).table == ((0.4, 0.8, 1.1, 1.2),)
 
 
-def test_what_batches_take_moves_the_crossover():
+def test_measured_times_of_batches_move_the_crossover():
     router = Router(gpu_curve(), cpu_curve())
     for _ in range(50):
         router.ran(4, 9.0, on_gpu=True)
@@ -66,7 +66,7 @@ def test_a_close_second_is_tried_now_and_then_and_a_bad_one_never():
 
 
 class Slow(FakeBackend):
-    """Takes its time on a fake clock."""
+    """Advances a fake clock by its computing time."""
 
     def __init__(self, clock, curve, *, times=1.0, provider="CPUExecutionProvider"):
         super().__init__()

@@ -1,4 +1,4 @@
-"""How the next token is drawn."""
+"""Sampling of the next token."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def shares(sampling, draws=20_000):
     return counts[2:] / draws
 
 
-def test_tokens_come_as_often_as_is_likely_and_the_unknown_one_never():
+def test_tokens_are_drawn_by_their_probability_and_the_unknown_one_never():
     # Tolerance: five standard deviations of a share of 20,000 draws.
     np.testing.assert_allclose(shares(Sampling()), [0.4, 0.1, 0.3, 0.2], atol=0.018)
 
@@ -31,7 +31,7 @@ def test_top_k_leaves_out_the_others():
 
 
 @pytest.mark.parametrize("top_k", [0, 4, 1000])
-def test_a_top_k_of_all_changes_nothing(top_k):
+def test_a_top_k_of_all_has_no_effect(top_k):
     assert shares(Sampling(top_k=top_k), 1000).tolist() == shares(Sampling(), 1000).tolist()
 
 

@@ -26,7 +26,7 @@ def test_a_line_of_text_stays_one_line_and_keeps_its_letters():
 
 
 @pytest.mark.parametrize("message", ["plain", "naïve", "with %d percent"])
-def test_an_ordinary_message_is_printed_as_it_is(message):
+def test_an_ordinary_message_is_printed_unchanged(message):
     made = logging.LogRecord("atelier", logging.INFO, __file__, 1, message, None, None)
     assert TextFormatter("%(message)s").format(made) == message
 

@@ -16,7 +16,7 @@ from app.workers.totals import Totals, requests_in
 
 
 def record(counts, seed):
-    """Something of everything that is counted; times that binary fractions add up without rounding."""
+    """A sample of every kind of count, with times that add up without rounding in binary."""
     rng = np.random.default_rng(seed)
     for number in rng.integers(1, 300, 20).tolist():
         seconds = number / 1024
@@ -56,7 +56,7 @@ def test_every_count_is_part_of_the_snapshot():
     merged = VersionMetrics()
     merged.merge(over_the_wire(counts.snapshot()))
     for each in fields(VersionMetrics):
-        if each.name != "waiting":  # taken up by the histograms
+        if each.name != "waiting":  # included in the histograms
             assert _plain(getattr(merged, each.name)) == _plain(getattr(counts, each.name)), each.name
             assert _plain(getattr(merged, each.name)) != _plain(getattr(empty, each.name)), each.name
 
@@ -90,7 +90,7 @@ def test_of_a_process_that_has_ended_only_counters_stay():
     assert 'atelier_hung_batches_total{model="m",version="1"} 21.0' in text
 
 
-def test_states_of_processes_that_differ_are_all_told():
+def test_different_states_of_workers_are_all_reported():
     merged = Metrics()
     for state in (State.LOADING, State.READY):
         one = Metrics()
@@ -127,7 +127,7 @@ def test_processes_add_up_but_for_the_start():
     }
 
 
-def test_what_a_process_says_of_itself_survives_the_wire():
+def test_the_metrics_of_a_process_survive_serialisation():
     merged = ProcessMetrics()
     merged.merge(over_the_wire(OwnProcess().snapshot()))
     text = generate_latest(merged).decode()

@@ -1,4 +1,4 @@
-"""When memory is given back: after a version was freed, when much has piled up, and not otherwise."""
+"""Memory is returned to the system after a version was freed, and when much of it is free, and not otherwise."""
 
 import asyncio
 import ctypes
@@ -16,7 +16,7 @@ from tests.support.service import ROOT
 
 
 class Node:
-    """Refers to itself."""
+    """An object in a reference cycle."""
 
     def __init__(self):
         self.itself = self
@@ -46,7 +46,7 @@ def run(scenario, process, **options):
 
     async def main():
         task = asyncio.create_task(housekeeping.run())
-        await until(lambda: process.trims == 1)  # what loading has left
+        await until(lambda: process.trims == 1)  # memory that loading has freed
         await scenario(housekeeping)
         assert not task.done()
         task.cancel()
@@ -108,13 +108,13 @@ def test_pages_are_given_back_once_memory_has_grown_from_its_least():
 
     async def scenario(housekeeping):
         process.resident += TRIM_FROM_BYTES - 1
-        await asyncio.sleep(0.05)  # several looks
+        await asyncio.sleep(0.05)  # several checks
         assert process.trims == 1
         process.resident = 50
         await asyncio.sleep(0.05)
         process.resident += TRIM_FROM_BYTES
         await until(lambda: process.trims == 2)
-        await asyncio.sleep(0.05)  # it stays as large: that is what it needs
+        await asyncio.sleep(0.05)  # it stays the same: the memory is in use
         assert process.trims == 2
 
     run(scenario, process, every_s=0.01)
@@ -175,6 +175,6 @@ def check_where_large_blocks_lie():
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
-def test_large_blocks_lie_apart_during_loads_and_not_otherwise():
+def test_large_blocks_have_separate_mappings_only_during_loads():
     code = f"from {__name__} import check_where_large_blocks_lie as check; check()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

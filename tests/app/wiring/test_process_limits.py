@@ -22,7 +22,7 @@ from tests.support.fakes import make_work
 from tests.support.stub_worker import ENDLESS, STUB
 from tests.support.tiny_models import write_rule_model
 
-# The first batch of each process has that long.
+# Time limit of the first batch of each process.
 FIRST_S = 1.0
 
 
@@ -76,7 +76,7 @@ def test_only_the_batch_fails_in_which_the_process_hangs(load, how):
     assert (counts.hangs, model.instances.hangs) == (1, 1)
 
 
-def test_the_limit_is_that_of_the_largest_batch_and_the_watchdog_comes_later(load):
+def test_the_limit_is_that_of_the_largest_batch_and_the_watchdog_fires_later(load):
     model, _ = load("{}")
     assert model_config(model)["parameters"]["max_execution_ms"]["string_value"] == "30000"
     assert (model.batcher.rules.max_execution_s, model.batcher.rules.grace_s) == (30, GRACE_S)

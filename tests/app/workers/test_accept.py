@@ -9,7 +9,7 @@ from tests.support.fakes import until
 
 
 class Counting(asyncio.Protocol):
-    """Counts itself while it is connected."""
+    """Counts its instances while they are connected."""
 
     def __init__(self, open_connections):
         self.open_connections = open_connections
@@ -39,7 +39,7 @@ async def connect(stack, address, number):
         await loop.sock_connect(client, address)
 
 
-def test_one_that_has_more_leaves_connections_to_the_other_and_takes_them_if_that_does_not():
+def test_a_worker_with_more_connections_leaves_new_ones_to_the_other_and_accepts_them_if_that_one_does_not():
     async def scenario():
         with ExitStack() as stack:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -61,7 +61,7 @@ def test_one_that_has_more_leaves_connections_to_the_other_and_takes_them_if_tha
     asyncio.run(scenario())
 
 
-def test_one_that_can_answer_nothing_leaves_all_to_others_as_long_as_there_are_any():
+def test_a_worker_that_cannot_answer_leaves_all_connections_to_the_others():
     async def scenario():
         with ExitStack() as stack:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -96,7 +96,7 @@ def test_one_that_can_answer_nothing_leaves_all_to_others_as_long_as_there_are_a
     asyncio.run(scenario())
 
 
-def test_two_share_what_comes():
+def test_two_workers_share_new_connections():
     async def scenario():
         with ExitStack() as stack:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -58,7 +58,7 @@ def test_a_long_message_arrives_whole():
     assert run(lambda one, _: one.call("double", value=text)) == 2 * text
 
 
-def test_an_error_of_the_service_is_raised_again_and_another_only_said_in_the_log(caplog):
+def test_an_error_of_the_service_is_raised_again_and_another_one_is_only_logged(caplog):
     with pytest.raises(ModelNotFound, match="no such model"):
         run(lambda one, _: one.call("refuse"))
     with pytest.raises(ServingError, match="fail failed; see the service's log"):
@@ -81,7 +81,7 @@ def test_a_call_ends_when_the_other_end_does():
     run(scenario)
 
 
-def test_what_was_told_last_is_taken_up_before_the_end_and_a_question_does_not_delay_it():
+def test_the_last_message_is_handled_before_the_end_and_a_pending_call_does_not_delay_it():
     async def scenario():
         ends, reported = socket.socketpair(), []
 

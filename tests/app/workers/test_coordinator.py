@@ -1,4 +1,4 @@
-"""Commands in all workers: what is answered when they differ; canaries that are halted in all."""
+"""Commands in all workers: the answer if they differ; canaries that are halted in all of them."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ def test_a_worker_that_ends_during_the_call_does_not_count(models):
         asyncio.run(Coordinator(Repository(models), lambda: workers[:1]).load("brightness"))
 
 
-def test_nothing_is_written_unless_all_workers_have_loaded_the_version(models):
+def test_the_file_is_written_only_if_all_workers_have_loaded_the_version(models):
     workers = [FakeWorker(1), FakeWorker(2, prepare=VersionRefused("does not fit"))]
     with pytest.raises(VersionRefused, match="worker 2"):
         asyncio.run(Coordinator(Repository(models), lambda: workers).promote("brightness", 1))
@@ -102,7 +102,7 @@ def test_a_promotion_starts_from_the_version_that_answers_in_the_workers(models,
     assert (back.version, back.before) == (before, 1)
 
 
-def test_what_was_unloaded_is_remembered_until_it_is_loaded(models):
+def test_an_unloaded_model_is_remembered_until_it_is_loaded(models):
     workers = [FakeWorker(1, unload=[2]), FakeWorker(2, unload=[2, 1])]
     coordinator = Coordinator(Repository(models), lambda: workers)
     asyncio.run(coordinator.unload("brightness", 1.0))

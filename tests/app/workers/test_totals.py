@@ -11,13 +11,13 @@ def counts(requests, *, number=1, rollouts=()):
 
 
 def requests(totals):
-    """Of all workers, and of each."""
+    """The counts of all workers together, and of each."""
     document = totals.document(workers=2, serving=2)
     (_, _, version), *_ = document["metrics"]["versions"]
     return version["counts"]["requests"][0][1], document["requests"]
 
 
-def test_what_an_ended_worker_has_counted_stays_and_its_successor_adds_to_it():
+def test_counts_of_an_ended_worker_stay_and_its_successor_adds_to_them():
     totals = Totals()
     totals.heard(1, counts(5))
     totals.heard(2, counts(7))
@@ -31,7 +31,7 @@ def test_what_an_ended_worker_has_counted_stays_and_its_successor_adds_to_it():
     assert requests(totals) == (15, [[1, 8], [2, 7]])
 
 
-def test_counts_that_come_late_do_not_take_the_place_of_newer_ones():
+def test_late_counts_do_not_replace_newer_ones():
     totals = Totals()
     totals.heard(1, counts(5, number=2))
     totals.heard(1, counts(4, number=1))

@@ -1,6 +1,6 @@
 """Replaces nvidia-ml-py where its directory is on PYTHONPATH: two GPUs, of which the second reports less.
 
-The variable FAKE_NVML_LOST makes every question about a GPU fail, as for one that has fallen off the bus;
+The variable FAKE_NVML_LOST makes every query of a GPU fail, as for one that is lost;
 FAKE_NVML_MISSING simulates a machine without a driver.
 """
 

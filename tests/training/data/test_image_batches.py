@@ -21,7 +21,7 @@ def batches(examples: Examples, augmentation: ImageAugmentation = ImageAugmentat
     return [(images.numpy(), targets.numpy()) for images, targets in feed.training(examples, Span(**wanted))]
 
 
-def test_every_row_comes_once_an_epoch_with_its_label_in_another_order_each_epoch():
+def test_every_row_occurs_once_an_epoch_with_its_label_in_another_order_each_epoch():
     examples = make_examples(32)
     found = batches(examples, epochs=2)
     assert len(found) == 8
@@ -46,7 +46,7 @@ def test_a_resumed_run_gets_the_batches_it_would_have_got():
         assert targets.tobytes() == other_targets.tobytes()
 
 
-def test_what_fills_no_batch_is_left_out():
+def test_rows_that_do_not_fill_a_batch_are_left_out():
     assert [len(images) for images, _ in batches(make_examples(30))] == [8, 8, 8]
 
 
@@ -97,7 +97,7 @@ def test_cutmix_swaps_a_rectangle_and_the_labels_by_its_area():
     assert ((targets > 0.05) & (targets < 0.95)).any()
 
 
-def test_a_warp_leaves_the_other_share_sharp_and_shifted_by_whole_pixels():
+def test_images_without_a_warp_stay_sharp_and_are_shifted_by_whole_pixels():
     examples = make_examples(200, (8, 8, 3))
     originals = {image[2:-2, 2:-2].tobytes() for image in examples.instances}
     images = np.concatenate([images for images, _ in batches(examples, ImageAugmentation(warp=0.5, rotation=30))])
@@ -131,7 +131,7 @@ def test_recolouring_stays_within_a_byte_and_changes_channels_apart():
     assert images.max() == 255
 
 
-def test_evaluation_keeps_the_order_and_changes_nothing():
+def test_evaluation_keeps_the_order_and_does_not_augment():
     examples = make_examples(21)
     feed = ImagePipeline(steps=STEPS, augmentation=ImageAugmentation(flip=True)).bind(examples, classes=3)
     dataset, order = feed.evaluation(examples, batch_size=8)
@@ -161,7 +161,7 @@ def test_mixup_and_cutmix_together_touch_at_most_every_image():
         ImageAugmentation(mixup=0.6, cutmix=0.5)
 
 
-def test_a_warp_of_nothing_changes_nothing_and_turns_only_its_share():
+def test_a_neutral_warp_has_no_effect_and_only_its_share_is_warped():
     examples = make_examples(400, (8, 8, 3))
     originals = {image.tobytes() for image in examples.instances}
     still = ImageAugmentation(warp=1.0, rotation=0.0, zoom=0.0, aspect=0.0, shear=0.0)

@@ -85,7 +85,7 @@ def test_each_token_read_has_the_one_after_it_as_its_target_less_one():
             assert wanted[-1] + 1 == text[int(np.flatnonzero(text == row[-1])[0]) + 1]
 
 
-def test_what_fills_no_batch_is_left_out_of_that_epoch():
+def test_rows_that_do_not_fill_a_batch_are_left_out_of_that_epoch():
     examples = make_examples()
     feed = bind(examples)
     assert feed.rows(examples) == 13
@@ -209,6 +209,6 @@ def test_unknown_words_of_the_validation_part_are_predicted_as_the_unknown_token
 
 
 @pytest.mark.parametrize(("rows", "passages"), [(1, 1), (37, 1), (38, 2), (39, 3), (88, 3), (89, 4), (10_000, 5)])
-def test_a_sample_has_the_first_passages_that_hold_enough_tokens(rows, passages):
+def test_a_sample_has_the_first_passages_with_enough_tokens(rows, passages):
     examples = make_examples()
     assert bind(examples).sample(examples, rows).instances == examples.instances[:passages]

@@ -34,7 +34,7 @@ def rows(found):
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
-def test_training_batches_hold_the_tokenizer_s_ids_with_their_labels(keep):
+def test_training_batches_contain_the_tokenizer_s_ids_with_their_labels(keep):
     examples = make_examples()
     feed = bind(examples, keep=keep)
     expected = sorted(
@@ -44,7 +44,7 @@ def test_training_batches_hold_the_tokenizer_s_ids_with_their_labels(keep):
     assert sorted(rows(batches(feed, examples))) == expected
 
 
-def test_a_batch_holds_texts_of_similar_length_padded_after_the_text_to_a_bucket():
+def test_a_batch_has_texts_of_similar_length_padded_after_the_text_to_a_bucket():
     examples = make_examples(480)
     found = batches(bind(examples, max_length=20), examples)
     for ids, _ in found:

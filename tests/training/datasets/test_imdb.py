@@ -55,7 +55,7 @@ def rows(part) -> list[tuple[str, int]]:
     return list(zip(part.instances, part.labels.tolist(), strict=True))
 
 
-def test_both_forms_give_the_same_rows_and_leave_out_the_overlap(data_directory, tmp_path, monkeypatch):
+def test_both_formats_give_the_same_rows_without_the_overlap(data_directory, tmp_path, monkeypatch):
     (data_directory / "sentiment").mkdir()
     write_csv(data_directory / "sentiment", listed=True)
     plain = Imdb(block_rows=10).load()

@@ -373,7 +373,7 @@ def test_the_next_word_of_padded_rows_is_keras_s_and_bit_for_bit_that_of_each_ro
     assert np.abs(together[0] - together[1]).max() > 1e-2
 
 
-def test_the_served_network_answers_what_the_trained_one_does_after_the_last_token(next_word):
+def test_the_served_network_gives_the_answer_of_the_trained_one_after_the_last_token(next_word):
     every, last, _ = next_word
     inputs, lengths = contexts()
     steps = every(inputs["token_ids"]).numpy()

@@ -27,7 +27,7 @@ def golden_texts():
     return Golden(inputs=inputs, lengths=lengths, outputs=outputs, tolerance={"default": 1e-5})
 
 
-def test_equal_runners_differ_by_nothing():
+def test_equal_runners_have_zero_difference():
     report = check_parity("m", golden_texts(), keras=mean, saved_model=mean, onnx=mean)
     nothing = {"1": 0.0, "2": 0.0, "7": 0.0, "32": 0.0}
     assert report == {

@@ -30,7 +30,7 @@ def test_the_lstm_s_variant_for_a_gpu_is_still_there(exported):
     assert [name for name in functions(exported[1]) if "gpu_lstm" in name]
 
 
-def test_what_is_left_gives_keras_s_numbers(exported):
+def test_the_remaining_graph_gives_the_numbers_of_keras(exported):
     model, directory = exported
     ids = np.random.default_rng(0).integers(1, TOKENIZER.id_count, (5, LONGEST)).astype(np.int32)
     ids[2, 3:] = 0

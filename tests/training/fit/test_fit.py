@@ -22,7 +22,7 @@ def history(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_leaves_its_history_logs_and_weights_in_its_directory(tmp_path, console):
+def test_a_run_writes_its_history_logs_and_weights_into_its_directory(tmp_path, console):
     recipe = image_recipe(epochs=3)
     trained = train(recipe, tmp_path, console)
     rows = history(tmp_path)
@@ -81,7 +81,7 @@ def test_the_validation_set_may_be_evaluated_less_often(tmp_path, console):
     assert looked == ["2", "4", "5"]
 
 
-def test_a_diverging_run_is_ended_with_what_to_change(tmp_path, console):
+def test_a_diverging_run_is_ended_with_advice(tmp_path, console):
     recipe = image_recipe(optimizer=Optimizer(name="sgd", learning_rate=1e30))
     with pytest.raises(TrainingDiverged, match=r"loss became nan at step \d+.*lower optimizer.learning_rate"):
         train(recipe, tmp_path, console)

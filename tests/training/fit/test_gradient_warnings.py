@@ -76,7 +76,7 @@ def ran(recipe, tmp_path, console):
 
 
 @pytest.mark.parametrize(("build", "layer"), [(DEAD, "below_zero"), (DEAD_LAYER, "rectified")])
-def test_relus_that_give_nothing_are_warned_of_with_their_layer_and_the_cure(build, layer, tmp_path, console):
+def test_dead_relus_are_reported_with_their_layer_and_the_remedy(build, layer, tmp_path, console):
     [warning] = ran(image_recipe(build=build, epochs=4), tmp_path, console)
     assert warning.startswith(f"100% of the ReLU units of layer '{layer}' are dead")
     assert "lower optimizer.learning_rate, start with he_normal, or use leaky ReLU" in warning
@@ -151,7 +151,7 @@ def half_constant(shape, dtype=None):
     return np.where(np.arange(shape[0]) < 6, -1e4, 0.0).astype(np.float32)
 
 
-def test_nothing_is_divided_by_a_gradient_of_zero():
+def test_a_gradient_of_zero_causes_no_division():
     assert warnings_of(Look(dead={}, gradients={"first": 0.0, "last": 0.0}, norm=0.0)) == {}
     assert warnings_of(Look(dead={}, gradients={}, norm=0.0)) == {}
 

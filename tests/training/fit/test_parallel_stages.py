@@ -25,7 +25,7 @@ LAYERS = ("hidden", "probabilities")
 
 
 def keep_apart(network, model, inherited):
-    """Take nothing over."""
+    """Adopt no weights."""
 
 
 def average(network, model, signature, inherited):
@@ -35,7 +35,7 @@ def average(network, model, signature, inherited):
 
 
 def pair(*, beside: bool, epochs: int = 3, **changes: object) -> Recipe:
-    """Two networks that learn nothing of each other; the mean of both."""
+    """Two independent networks; the mean of both."""
     stage = Stage(
         name="first",
         build=image_recipe().build,
@@ -73,7 +73,7 @@ def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, con
     np.testing.assert_array_equal(again(pixels).numpy(), at_once.model(pixels).numpy())
 
 
-def test_what_ends_the_stage_ends_the_run(tmp_path, console):
+def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     wild = Optimizer(name="sgd", learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match="the loss became"):
         train(pair(beside=True, optimizer=wild), tmp_path, console)

@@ -148,7 +148,7 @@ def test_an_onnx_graph_is_copied_and_has_no_saved_model(imported, saved):
 
 
 @pytest.mark.parametrize(("file", "shape"), [("image.keras", (8, 8)), ("image", (8, 8)), ("channels.onnx", (8, 8, 3))])
-def test_pixels_become_what_the_model_takes(file, shape, imported, saved, tmp_path):
+def test_pixels_become_the_input_of_the_model(file, shape, imported, saved, tmp_path):
     scale = ("--mean", "10,20,30" if len(shape) == 3 else "10", "--std", "2")
     version, _ = imported(file, "--as", "image", *scale, "--labels", labels(tmp_path))
     spec, golden = ModelSpec.read(version), Golden.read(version)

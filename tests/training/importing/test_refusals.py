@@ -1,4 +1,4 @@
-"""Files that are not what they seem, and options that do not fit: one sentence each, and nothing is written."""
+"""Invalid files, and options that do not match: one sentence each, and no file is written."""
 
 import json
 import os

@@ -101,7 +101,7 @@ def test_the_two_steps_differ_at_0_and_nowhere_else():
     assert unit_step(points).tolist() == [0, 0, 0.5, 1, 1]
 
 
-def test_nothing_overflows_far_from_0():
+def test_there_is_no_overflow_far_from_0():
     far = np.array([-1000.0, 1000.0])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         assert sigmoid(far).tolist() == [0, 1]

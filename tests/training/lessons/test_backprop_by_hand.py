@@ -49,7 +49,7 @@ def test_the_whole_study_finds_the_printed_numbers_and_names_the_mistakes_of_the
     assert picture.read_bytes().startswith(PNG)
 
 
-def test_keras_descends_with_all_weights_at_once(keras):
+def test_keras_updates_all_weights_together(keras):
     assert keras.errors.shape == (10_001,)
     assert keras.errors[0] == pytest.approx(0.298371109, abs=0.5e-9)
     assert keras.errors[1] == pytest.approx(0.291027774, abs=0.5e-9)
@@ -64,7 +64,7 @@ def test_by_hand_it_is_the_same_to_the_last_bits(keras):
     np.testing.assert_allclose(hand.first_weights, keras.first_weights, rtol=0, atol=1e-12)
 
 
-def test_a_learning_rate_that_float32_cannot_hold_stays_exact_in_keras():
+def test_a_learning_rate_that_float32_cannot_represent_stays_exact_in_keras():
     hand, keras = (descend(learning_rate=0.3, steps=50) for descend in (descend_by_hand, descend_in_keras))
     np.testing.assert_allclose(keras.errors, hand.errors, rtol=0, atol=1e-14)
 
@@ -91,7 +91,7 @@ def test_the_chain_rule_gives_the_slope_of_the_error():
     np.testing.assert_allclose(start - stepped, gradient, rtol=0, atol=1e-9)
 
 
-def test_other_settings_record_what_is_printed_for_these_alone(tmp_path, console):
+def test_with_other_settings_the_printed_figures_are_only_recorded(tmp_path, console):
     context = LessonContext(directory=tmp_path, console=console)
     short = {figure.name: figure for figure in Backpropagation(steps=1)(context).figures}
     assert short["error after 1 step"].holds

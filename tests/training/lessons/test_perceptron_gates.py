@@ -90,7 +90,7 @@ def test_from_zero_the_learning_rate_scales_the_weights_and_changes_nothing_else
 
 @pytest.mark.parametrize("gate", ["XOR", "XNOR"])
 @pytest.mark.parametrize("start", [(0, 0, 0), (3, -5, 2), (Fraction(1, 3), Fraction(22, 7), -4)])
-def test_the_proof_holds_the_learning_goes_round_when_it_is_carried_on(gate, start):
+def test_the_proof_is_correct_the_learning_repeats_when_it_is_continued(gate, start):
     perceptron = taught(gate, start=tuple(map(Fraction, start)))
     assert perceptron.verdict == "cannot be learnt"
     length = perceptron.epochs + 1 - perceptron.returned_to
@@ -129,7 +129,7 @@ def test_without_a_bias_or_alone_is_learnt_and_the_others_are_reported(tmp_path,
     }
 
 
-def test_networks_that_learn_too_little_and_epochs_that_are_too_few_are_reported(tmp_path, console):
+def test_too_little_learning_and_too_few_epochs_are_reported(tmp_path, console):
     found = study(tmp_path, console, network_epochs=1, longest=2)
     missed = {figure.name: figure.value for figure in found.missed}
     assert missed["XOR, one layer: verdict"] == "undecided"
@@ -148,6 +148,6 @@ def test_a_tenth_is_a_tenth(tmp_path, console):
 @pytest.mark.parametrize(
     "setting", ["learning_rate=0", "learning_rate=-1", "learning_rate=nan", "longest=0", "initial_bias=inf"]
 )
-def test_settings_that_would_prove_what_is_not_so_are_refused(setting):
+def test_settings_that_would_prove_a_false_statement_are_refused(setting):
     with pytest.raises(SettingRefused, match=r"must be above 0|must be finite"):
         apply_overrides(RECIPE, [f"study.{setting}"])

@@ -41,7 +41,7 @@ def test_one_update_by_hand_and_in_keras_gives_the_same_five_parameters():
     assert prediction == pytest.approx(PREDICTION_AFTER_ONE, abs=1e-12)
 
 
-def test_a_small_rate_comes_to_the_target_and_a_large_one_kills_the_relu():
+def test_a_small_rate_converges_to_the_target_and_a_large_one_kills_the_relu():
     calm = list(islice(descent(0.001), 201))
     assert calm[-1].prediction() == pytest.approx(4.0, abs=1e-9)
     rough = list(islice(descent(0.02), 5))

@@ -41,7 +41,7 @@ def test_an_evaluation_survives_json():
     assert Evaluation.from_json(evaluation.as_json()) == evaluation
 
 
-def test_predictions_come_in_the_order_of_the_examples():
+def test_predictions_are_in_the_order_of_the_examples():
     recipe = text_recipe()
     splits = recipe.data.load()
     feed = recipe.pipeline.bind(splits.train, classes=2)

@@ -36,7 +36,7 @@ def test_missed_figures_are_named_together():
     assert Findings(figures=(one, recording, two)).complaint == "c, d are not as expected"
 
 
-def test_a_figure_that_json_cannot_hold_becomes_its_name():
+def test_a_figure_that_json_cannot_represent_becomes_its_name():
     assert recorded("f", float("inf")).as_json()["value"] == "inf"
     assert recorded("f", np.float64("nan")).as_json()["value"] == "nan"
     assert recorded("f", np.int32(7)).as_json()["value"] == 7

@@ -39,7 +39,7 @@ def metrics():
     }
 
 
-def test_the_page_holds_figures_facts_and_classes_escaped(tmp_path, metrics):
+def test_the_page_contains_figures_facts_and_classes_escaped(tmp_path, metrics):
     page = write_report(
         "tiny", EVALUATION, HISTORY, metrics, Findings(notes=("A <note>.",)), directory=tmp_path
     ).read_text()

@@ -31,7 +31,7 @@ def test_numbers_are_served_as_they_are():
     assert (output.minimum, output.maximum) == (None, None)
 
 
-def test_what_a_regression_answers_is_described_by_mean_and_deviation():
+def test_answers_of_a_regression_are_described_by_mean_and_deviation():
     statistics = Regress().statistics(np.float32([[1, 10], [3, 10]]), np.zeros((2, 2)), names=())
     assert statistics == {"rows": 2, "mean": [2.0, 10.0], "standard_deviation": [1.0, 0.0]}
 
@@ -41,7 +41,7 @@ ANSWERS = np.float32(
         [0.50, 0.20, 0.10, 0.08, 0.07, 0.05],  # the first came: most probable
         [0.50, 0.20, 0.10, 0.08, 0.07, 0.05],  # the fifth: among the five most probable
         [0.50, 0.20, 0.10, 0.08, 0.07, 0.05],  # the sixth: not among them
-        [0.00, 0.20, 0.30, 0.20, 0.20, 0.10],  # the first, which was ruled out
+        [0.00, 0.20, 0.30, 0.20, 0.20, 0.10],  # the first, which was excluded
     ]
 )
 CAME = np.int32([0, 4, 5, 0])
@@ -49,7 +49,7 @@ CAME = np.int32([0, 4, 5, 0])
 
 def test_the_surprise_at_tokens_is_their_mean_log_loss_and_shares():
     found = PredictNextToken().measure(ANSWERS, CAME, names=())
-    by_hand = -(log(0.5) + log(0.07) + log(0.05) + log(1e-7)) / 4  # what was ruled out counts as 1e-7
+    by_hand = -(log(0.5) + log(0.07) + log(0.05) + log(1e-7)) / 4  # an excluded class counts as 1e-7
     assert found.rows == 4
     assert found.log_loss == pytest.approx(by_hand, rel=1e-6)  # float32 probabilities
     assert found.perplexity == pytest.approx(exp(by_hand), rel=1e-5)
@@ -75,7 +75,7 @@ def test_the_next_token_is_served_by_the_vocabulary_s_words():
     assert (output.shape, output.minimum, output.maximum) == ((9,), 0.0, 1.0)
 
 
-def test_what_a_language_model_answers_is_described_by_its_confidence():
+def test_answers_of_a_language_model_are_described_by_their_confidence():
     statistics = PredictNextToken().statistics(ANSWERS, CAME, names=())
     assert statistics["rows"] == 4
     assert statistics["confidence"]["mean"] == pytest.approx((3 * 0.5 + 0.3) / 4)

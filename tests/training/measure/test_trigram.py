@@ -63,7 +63,7 @@ AFTER_33 = {
 }
 
 
-def test_the_sums_done_by_hand_come_to_1():
+def test_the_sums_computed_by_hand_are_1():
     assert [sum(table.values()) for table in (ANYWHERE, AFTER_3, AFTER_33)] == [1, 1, 1]
     assert ANYWHERE[3] == Fraction(14, 45)
     assert AFTER_33[1] == Fraction(5, 36) + Fraction(13, 24) * (Fraction(5, 54) + Fraction(88, 1215))
@@ -114,7 +114,7 @@ def test_the_probabilities_of_all_tokens_sum_to_1_for_any_passages(passages, bef
 
 
 @pytest.mark.parametrize("passages", [(), ((5,),), ((5,), (3,))])
-def test_where_nothing_was_counted_every_token_is_equally_likely(passages):
+def test_without_counts_every_token_is_equally_likely(passages):
     model = trigram(*passages, vocabulary=4)
     assert [model.probability(token, (1, 2)) for token in (1, 2, 3, 4)] == [0.25] * 4
 

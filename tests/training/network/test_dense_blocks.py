@@ -1,4 +1,4 @@
-"""Each setting of the dense layers is seen in the network that is built."""
+"""Each setting of the dense layers has its effect in the network."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_layers_have_their_widths_and_names():
         ("softplus", lambda x: np.log1p(np.exp(x))),
     ],
 )
-def test_an_activation_comes_after_the_layer_and_its_normalisation(activation, formula, normalised):
+def test_an_activation_follows_the_layer_and_its_normalisation(activation, formula, normalised):
     model = built(units=(4,), activation=activation, batch_normalization=normalised)
     rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32) * 3
     before = rows @ model.get_layer("hidden_1").get_weights()[0]
@@ -59,7 +59,7 @@ def test_batch_normalisation_is_between_a_layer_and_its_activation():
     assert kinds(model) == ["Dense", "BatchNormalization", "Activation"] * 2
 
 
-def test_dropout_comes_last_and_silences_its_share_in_training_only():
+def test_dropout_is_the_last_layer_and_drops_its_share_in_training_only():
     model = built(units=(1000,), activation="sigmoid", dropout=0.3)
     assert kinds(model) == ["Dense", "Dropout"]
     rows = np.ones((1, 3), np.float32)

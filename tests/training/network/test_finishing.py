@@ -37,7 +37,7 @@ def test_the_finished_model_answers_the_mean_over_both_directions(finished):
     assert model.output_names == [OUTPUT_NAME]
 
 
-def test_it_goes_into_onnx_as_it_is(finished, tmp_path):
+def test_it_is_exported_to_onnx_unchanged(finished, tmp_path):
     recipe, feed, splits, model = finished
     spec = model_spec(recipe, feed, splits, model)
     path = tmp_path / "model.onnx"

@@ -32,7 +32,7 @@ def computed(settings, wanted, given):
         ("binary-crossentropy", [[1.0, 0.0]], [[0.8, 0.4]], (-log(0.8) - log(0.6)) / 2),
     ],
 )
-def test_a_loss_is_what_its_formula_gives(name, wanted, given, by_hand):
+def test_a_loss_equals_its_formula(name, wanted, given, by_hand):
     assert computed(Loss(name=name), wanted, given) == pytest.approx(by_hand, rel=FLOAT32)
 
 

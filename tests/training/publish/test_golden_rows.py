@@ -82,7 +82,7 @@ def test_a_class_that_no_drawing_gets_is_climbed_to():
     assert set(given(COLOUR_SPEC, model, inputs, lengths)) == {0, 1, 2}
 
 
-def test_a_class_that_nothing_reaches_is_named():
+def test_a_class_that_the_model_never_predicts_is_named():
     model = dense((12, 12, 3), "uint8", bias=(20000.0, 0.0, 0.0))
     with pytest.raises(GoldenIncomplete, match="colour: no instance was found that the model assigns to 'middle'"):
         golden_rows(COLOUR_SPEC, model, None)
@@ -107,7 +107,7 @@ def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
 
 
 class Stubborn:
-    """A judge that finds a text positive only if more than a third of it is the last word of the vocabulary."""
+    """A classifier: positive only if more than a third of a text is the last word of the vocabulary."""
 
     labels = ("negative", "positive")
     wanted = range(2)
@@ -158,7 +158,7 @@ def test_any_other_input_gets_random_numbers_within_its_range():
     assert set(given(spec, model, inputs, lengths)) == {0, 1, 2}
 
 
-def test_numbers_of_variable_length_run_from_one_to_64_and_hold_no_padding_inside():
+def test_numbers_of_variable_length_have_lengths_of_one_to_64_and_no_padding_inside():
     tensor = TensorSpec(name="numbers", dtype="int32", shape=(-1,), minimum=0, maximum=9)
     spec = spec_of("numbers", tensor, CLASSES)
     inputs, lengths, _ = golden_rows(spec, None, None)

@@ -70,7 +70,7 @@ def repository(tmp_path_factory):
 
 
 @pytest.mark.parametrize("spec", [IMAGE_SPEC, TEXT_SPEC], ids=lambda spec: spec.name)
-def test_a_version_holds_every_file_of_the_contract_and_its_manifest_agrees(repository, spec):
+def test_a_version_contains_every_file_of_the_contract_and_its_manifest_matches(repository, spec):
     directory = repository / spec.name / "1"
     verify_manifest(directory)
     assert ModelSpec.read(directory) == spec
@@ -107,7 +107,7 @@ def test_model_json_config_pbtxt_and_the_graph_name_the_same_tensors(repository,
             assert elements == tensor.numpy_dtype
 
 
-def test_golden_outputs_are_what_keras_itself_gives_each_row_alone_and_unpadded(repository):
+def test_golden_outputs_are_those_of_keras_for_each_row_alone_and_unpadded(repository):
     golden = Golden.read(repository / TEXT_SPEC.name / "1")
     model = masked_lstm()
     for row in range(golden.rows):
@@ -117,7 +117,7 @@ def test_golden_outputs_are_what_keras_itself_gives_each_row_alone_and_unpadded(
     assert golden.tolerance_for("CPUExecutionProvider") == 1e-5
 
 
-def test_metrics_keep_what_training_measured_and_gain_the_measured_parity(repository):
+def test_metrics_keep_the_figures_of_training_and_gain_the_measured_parity(repository):
     metrics = json.loads((repository / IMAGE_SPEC.name / "1" / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == 0.5
     parity = metrics["export"]["parity"]
@@ -150,7 +150,7 @@ def test_the_saved_model_serves_without_keras_or_this_package(repository):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_second_version_leaves_the_first_as_it_is(tmp_path):
+def test_a_second_version_does_not_change_the_first(tmp_path):
     first = publish(image_version(), repository=tmp_path)
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
     second = publish(image_version(mlp(seed=1)), repository=tmp_path)
@@ -177,7 +177,7 @@ def test_a_model_that_answers_differently_every_time_is_not_published(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_too_few_golden_rows_are_refused_and_nothing_is_left(tmp_path):
+def test_too_few_golden_rows_are_refused_and_no_file_is_left(tmp_path):
     with pytest.raises(VersionRefused, match="at least 64"):
         publish(replace(image_version(), golden_inputs=pictures(40)), repository=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ def test_the_config_parses_as_tritons_model_config_and_agrees_with_model_json(sp
             assert tuple(one.dims) == tensor.shape
 
 
-def test_the_batching_hint_is_taken_over():
+def test_the_batching_hint_is_used():
     spec = IMAGE_SPEC.model_copy(update={"batching": BatchingHints(max_batch_size=5)})
     assert model_config(triton_config(spec)).max_batch_size == 5
 

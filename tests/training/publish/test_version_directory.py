@@ -95,7 +95,7 @@ def test_files_and_directories_are_readable_by_other_users_with_any_umask(tmp_pa
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_writer_that_gives_up_leaves_everything_as_it_was(tmp_path, failure):
+def test_a_writer_that_gives_up_changes_no_file(tmp_path, failure):
     parent = tmp_path / "m"
 
     def fail(directory):
@@ -113,7 +113,7 @@ def test_a_writer_that_gives_up_leaves_everything_as_it_was(tmp_path, failure):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_kill_9_leaves_no_version_or_a_whole_one_and_the_next_writer_cleans_up(tmp_path, step):
+def test_kill_9_leaves_no_version_or_a_complete_one_and_the_next_writer_cleans_up(tmp_path, step):
     parent = tmp_path / "m"
     writer = start(parent, step)
     assert writer.stdout.readline().strip() == step
@@ -144,7 +144,7 @@ def test_the_temporary_directory_of_a_living_writer_is_left_alone(tmp_path):
     writer.stdout.close()
 
 
-def test_writers_at_once_get_a_number_each(tmp_path):
+def test_parallel_writers_get_different_numbers(tmp_path):
     parent = tmp_path / "m"
     writers = [start(parent) for _ in range(6)]
     numbers = sorted(int(Path(writer.communicate()[0].strip()).name) for writer in writers)

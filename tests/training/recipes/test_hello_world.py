@@ -56,7 +56,7 @@ def test_the_rule_is_that_of_500_steps_by_hand(outcome):
     assert figures(outcome)["f(10)"] == pytest.approx(10 * weight + bias, abs=1e-3)
 
 
-def test_it_learns_from_the_six_pairs_of_the_course_and_has_nothing_else():
+def test_it_learns_from_the_six_pairs_of_the_course_only():
     splits = Line().load()
     assert splits.train.instances.tolist() == [[-1], [0], [1], [2], [3], [4]]
     assert splits.train.labels.tolist() == [[-3], [-1], [1], [3], [5], [7]]

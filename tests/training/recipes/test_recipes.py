@@ -24,7 +24,7 @@ def signature_of(recipe: Recipe) -> tuple[Signature, int]:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_network_takes_raw_input_answers_its_task_and_costs_no_more_than_its_target(name):
+def test_a_network_takes_raw_input_answers_its_task_and_stays_within_its_target(name):
     recipe = load_recipe(name)
     signature, width = signature_of(recipe)
     model = recipe.build(recipe.network, signature)

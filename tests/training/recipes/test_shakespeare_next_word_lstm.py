@@ -38,7 +38,7 @@ TINY = apply_overrides(RECIPE, SMALL)
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    """Two epochs on speeches of our own, published though the LSTM knows less than the counts."""
+    """Two epochs on our own speeches, published although the LSTM is worse than the trigram model."""
     directory = tmp_path_factory.mktemp("shakespeare")
     plan = Plan(dataset="synthetic", test=True, force=True, repository=directory / "models")
     return run(TINY, plan, directory=directory / "run", console=Console(file=io.StringIO(), width=200))
@@ -151,6 +151,6 @@ def test_the_command_line_foretells_with_it(outcome):
     assert [line.split()[1] for line in done.stdout.splitlines()] == [tokenizer.names[column] for column in best]
 
 
-def test_a_temperature_of_nothing_is_refused():
+def test_a_temperature_of_zero_is_refused():
     with pytest.raises(SettingRefused, match=r"study\.temperature must be above 0"):
         apply_overrides(RECIPE, ["study.temperature=0"])

@@ -28,7 +28,7 @@ TINY = apply_overrides(
         "stages.head.fitting.batch_size=16",
         "fitting.epochs=1",
         "fitting.batch_size=16",
-        "optimizer.learning_rate=0",  # what the head stage leaves behind stays visible
+        "optimizer.learning_rate=0",  # so that the weights of the head stage stay unchanged
         "study.labelled=16",
         "study.steps=12",
     ],
@@ -75,7 +75,7 @@ def steps(directory, *, rows, batch_size) -> int:
     return state(directory)["epoch"] * (rows // batch_size)
 
 
-def test_what_was_learned_on_eight_classes_arrives_at_the_head_and_does_not_move_there(outcome):
+def test_weights_of_the_stage_with_eight_classes_are_passed_to_the_head_and_stay_frozen(outcome):
     before = trained(outcome.directory / PRETRAIN, classes=8)
     after = trained(outcome.directory / HEAD, classes=2, make=build_frozen)
     assert before[OUTPUT_NAME][0].shape == (5, len(OTHER_LABELS))

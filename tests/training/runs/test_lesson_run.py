@@ -26,7 +26,7 @@ def lesson_file(write_recipe):
     return write
 
 
-def test_a_lesson_leaves_its_settings_figures_pictures_and_report(tmp_path, console):
+def test_a_lesson_writes_its_settings_figures_pictures_and_report(tmp_path, console):
     plan = Plan(overrides=("study.factor=2",), command="python -m training run tiny-lesson")
     worked = run_lesson(tiny_lesson(), plan, directory=tmp_path / "run", console=console)
     assert worked.version is None
@@ -75,7 +75,7 @@ def test_a_lesson_with_a_missed_figure_is_not_published(tmp_path, console):
     assert "<td>9<td>6.0<td>NO" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_the_command_works_a_lesson_through_and_prints_what_was_found(lesson_file, command, tmp_path):
+def test_the_command_runs_a_lesson_and_prints_its_findings(lesson_file, command, tmp_path):
     lesson_file()
     ended = command("run", "tiny-lesson", "--run-id", "x")
     assert (ended.code, ended.err) == (0, "")
@@ -93,7 +93,7 @@ def test_a_missed_figure_of_a_lesson_gives_exit_code_1(lesson_file, command):
     assert "does NOT agree" in ended.out
 
 
-def test_publishing_a_lesson_by_command_prints_where_it_is_or_why_not(lesson_file, command):
+def test_publishing_a_lesson_by_command_prints_its_path_or_the_reason(lesson_file, command):
     lesson_file()
     ended = command("run", "tiny-lesson", "--publish")
     assert ended.code == 0
@@ -102,7 +102,7 @@ def test_publishing_a_lesson_by_command_prints_where_it_is_or_why_not(lesson_fil
     assert "version 1" in listed.out
 
 
-def test_publishing_a_lesson_without_a_model_is_refused_before_it_is_worked_through(lesson_file, command, tmp_path):
+def test_publishing_a_lesson_without_a_model_is_refused_before_it_runs(lesson_file, command, tmp_path):
     lesson_file("tiny_lesson(serves=False)")
     refused = command("run", "tiny-lesson", "--publish")
     assert refused.code == 2

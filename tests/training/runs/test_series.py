@@ -102,7 +102,7 @@ def test_an_unknown_optimizer_is_refused_before_anything_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
-def test_all_runs_what_is_unpublished_and_exits_with_0_when_all_is_well(write_recipe, command, tmp_path):
+def test_all_runs_unpublished_recipes_and_exits_with_0_without_failures(write_recipe, command, tmp_path):
     write_recipe("tiny_images.py", IMAGES)
     write_recipe("tiny_numbers.py", NUMBERS)
     write_recipe("tiny_lesson.py", LESSON)

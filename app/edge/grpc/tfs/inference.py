@@ -73,7 +73,7 @@ class TfsInference(GrpcAnswering[TfsCall, Any]):
         )
 
     def refused(self, call: TfsCall, error: ServingError | None) -> Refusal:
-        """The status of the failed call; an unknown model in TensorFlow Serving's words, which clients compare."""
+        """The status of the failed call; for an unknown model with TensorFlow Serving's message."""
         if isinstance(error, NotFound):
             error = Target(call.route.name, call.route.version, call.route.label).not_found()
         return Refusal.of(error)

@@ -38,7 +38,7 @@ class Target(NamedTuple):
         return None if self.version is None else version_number(self.version)
 
     def not_found(self) -> ServingError:
-        """The error for it in TensorFlow Serving's words, which clients compare; the log has ours."""
+        """The error for it with TensorFlow Serving's message, which clients compare; the log has ours."""
         if self.label is not None:
             return InvalidInput(f"Unrecognized servable version label: {self.label}")
         which = f"Latest({self.name})" if self.version is None else f"Specific({self.name}, {self.version})"

@@ -14,7 +14,7 @@ LIMIT = 4 * 2**20
 
 
 def archive(**members):
-    """Stored members, as they are."""
+    """A zip archive with these members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():
@@ -32,7 +32,7 @@ def array(values=None, *, shape=None, descr=None):
     return buffer.getvalue() + values.tobytes()
 
 
-def test_what_numpy_writes_is_read():
+def test_archives_of_numpy_are_read():
     written = {
         "rows": np.arange(12, dtype=np.float32).reshape(3, 4),
         "columns": np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),
@@ -49,7 +49,7 @@ def test_what_numpy_writes_is_read():
 
 
 def lying(data, size):
-    """The archive whose directory and local header declare another inflated size."""
+    """The archive with another inflated size in its directory and local header."""
     data = bytearray(data)
     struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, size)
     struct.pack_into("<I", data, data.index(b"PK\x03\x04") + 22, size)

@@ -24,7 +24,7 @@ with private_directory(Path(sys.argv[1])) as directory:
 """
 
 
-def test_a_private_directory_is_its_owners_and_goes_with_its_use(tmp_path):
+def test_a_private_directory_belongs_to_its_owner_and_is_removed_after_use(tmp_path):
     def use_and_fail():
         with private_directory(tmp_path) as directory:
             assert directory.stat().st_mode & 0o777 == 0o700
@@ -37,7 +37,7 @@ def test_a_private_directory_is_its_owners_and_goes_with_its_use(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept_and_what_is_in_use_or_not_ours_stays(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_and_directories_in_use_or_of_others_are_kept(tmp_path):
     (tmp_path / ".atelier-load-file").write_text("no directory")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".atelier-load-link").symlink_to("elsewhere")
@@ -54,7 +54,7 @@ def test_what_a_killed_process_left_is_swept_and_what_is_in_use_or_not_ours_stay
     sweep(tmp_path / "nowhere")
 
 
-def test_a_copy_holds_what_was_hashed_and_takes_one_buffer_of_memory(tmp_path):
+def test_a_copy_contains_the_hashed_bytes_and_takes_one_buffer_of_memory(tmp_path):
     content = os.urandom(16 * 2**20)
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(content)

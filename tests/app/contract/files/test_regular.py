@@ -1,4 +1,4 @@
-"""Files that others wrote: only regular ones are read, up to a limit, and directories are walked to an end."""
+"""Files of other programs: only regular ones are read, up to a limit, and a walk of directories always ends."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ def test_a_socket_is_not_a_file(path, monkeypatch):
             read_file(path, 100)
 
 
-def test_links_to_files_are_read_and_nothing_stays_open(path):
+def test_links_to_files_are_read_and_no_file_stays_open(path):
     path.write_bytes(b"content")
     link = path.with_name("link")
     link.symlink_to(path)

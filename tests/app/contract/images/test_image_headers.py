@@ -143,7 +143,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("build", "said"), REFUSED.values(), ids=REFUSED)
-def test_it_is_refused_before_it_costs_memory_or_time(build, said):
+def test_it_is_refused_without_much_memory_or_time(build, said):
     cost = decoding(build())
     assert cost.outcome.startswith(("TooLarge: ", "InvalidInput: "))
     assert said in cost.outcome
@@ -184,7 +184,7 @@ def test_decoding_uses_no_more_memory_than_it_reserves(build):
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_many_frames_only_the_first_costs(form):
+def test_decoding_time_does_not_grow_with_the_number_of_frames(form):
     one, many = (hostile.animated(form, frames) for frames in (2, 60))
     seconds = [least_seconds(lambda data=data: open_image(data).decode(), runs=5) for data in (one, many)]
     assert len(many) > 20 * len(one)
@@ -273,7 +273,7 @@ def test_a_file_that_is_cut_anywhere_is_read_without_other_errors(build):
             continue
 
 
-def test_the_structure_of_an_ordinary_photograph_declares_what_it_has():
+def test_the_declared_structure_of_an_ordinary_photograph_is_correct():
     declared = read_declared(encode(NOISE.convert("RGB"), "JPEG", progressive=True))
     assert (declared.scans, declared.is_held_whole) == (10, True)
     assert read_declared(encode(NOISE.convert("RGB"), "JPEG")).is_held_whole is False

@@ -1,4 +1,4 @@
-"""Jobs of the decode pool: their deadline, their room, and the end."""
+"""Jobs of the decode pool: deadline, memory and shutdown."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ async def started(gate):
     assert await asyncio.to_thread(gate.began.wait, 30)
 
 
-def test_a_call_gives_what_it_returns_or_raises():
+def test_a_call_returns_its_result_or_raises_its_error():
     async def main():
         pool = pool_of()
         assert await pool.run(lambda: 7, ticket()) == 7
@@ -95,7 +95,7 @@ def test_of_the_jobs_that_run_alone_one_runs_at_a_time_and_others_pass_them(gate
 def test_jobs_that_wait_for_one_that_runs_alone_keep_out_only_their_like(gate):
     async def main():
         now = [0.0]
-        clock = lambda: now[0]  # noqa: E731 - a clock that is turned by hand
+        clock = lambda: now[0]  # noqa: E731 - a clock that the test sets
         pool = pool_of(threads=2, clock=clock)
         first = asyncio.create_task(pool.run(gate, ticket(clock=clock), alone=True))
         await started(gate)
@@ -172,7 +172,7 @@ def test_no_job_joins_while_the_oldest_waits_for_too_long(gate):
     asyncio.run(main())
 
 
-def test_images_wait_for_room_and_one_that_never_fits_is_refused(gate):
+def test_images_wait_for_memory_and_one_that_never_fits_is_refused(gate):
     async def main():
         pool = pool_of(threads=2)
         held = []
@@ -238,10 +238,10 @@ def test_at_the_end_of_the_shutdown_time_all_jobs_fail_and_the_threads_end(gate)
 
 
 class Body:
-    """Stands for what a job works on."""
+    """Represents the data of a job."""
 
 
-def test_a_job_that_fails_keeps_nothing_that_waits_for_a_collection():
+def test_a_failed_job_creates_no_reference_cycle():
     async def main():
         pool = pool_of()
 

@@ -35,7 +35,7 @@ def outcome(function):
 
 @given(shapes, st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_rectangular_array_comes_back_as_it_is(shape, data):
+def test_a_rectangular_array_is_returned_unchanged(shape, data):
     flat = data.draw(st.lists(numbers, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
     array = np.array(flat, np.float64).reshape(shape)
     np.testing.assert_array_equal(read(json.dumps({"x": array.tolist()}).encode()), array)
@@ -47,7 +47,7 @@ def test_any_array_gives_the_same_outcome_fast_and_slow(value, other):
     document = json.dumps({"other": other, "x": value}).encode()
     assert outcome(lambda: read(document)) == outcome(lambda: slow_tensor(value, "x"))
     alone = json.dumps({"x": value}).encode()
-    for _ in range(2):  # the second time its nesting is remembered
+    for _ in range(2):  # the second time its nesting is cached
         assert outcome(lambda: read(alone)) == outcome(lambda: slow_tensor(value, "x"))
 
 

@@ -21,7 +21,7 @@ from tests.support.fakes import until
         (httptools.HttpParserInvalidURLError("theirs"), 400, b"not valid HTTP: theirs"),
     ],
 )
-def test_an_exception_in_a_callback_is_answered_as_whose_it_is(
+def test_an_exception_in_a_callback_is_answered_as_a_client_or_server_fault(
     tmp_path, monkeypatch, caplog, callback, error, status, message
 ):
     def fails(*_):

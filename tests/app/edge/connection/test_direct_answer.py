@@ -9,7 +9,7 @@ from app.edge.connection.protocol import DirectAnswer
 
 
 class FakeConnection:
-    """Takes the reply, as a connection would."""
+    """Receives the reply in place of a connection."""
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()

@@ -55,7 +55,7 @@ def models(tmp_path_factory):
     return directory
 
 
-def test_a_connection_that_is_closed_leaves_nothing(models):
+def test_a_closed_connection_is_freed(models):
     settings = Settings(models_dir=models, port=0, watch="off")
 
     async def exchange(port, data, replies):

@@ -34,7 +34,7 @@ def test_the_next_request_starts_when_its_connection_has_its_turn(tmp_path):
             assert (await reply(reader))[0] == b"200"
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.2)
-            while waiting:  # starts the request that has been parsed, then parses the one behind it
+            while waiting:  # starts the parsed request, then parses the next one
                 waiting.pop(0).read_on()
                 await asyncio.sleep(0.05)
                 if reader._buffer:

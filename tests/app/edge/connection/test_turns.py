@@ -11,7 +11,7 @@ INFERENCE = b"POST /v1/models/m:predict HTTP/1.1\r\n"
 
 
 class Reader:
-    """A connection that notes when it reads, among all of them."""
+    """A connection that records when it reads, among all of them."""
 
     def __init__(self, turns, order, *, costs_s=0.0):
         self.turns, self.order, self.costs_s = turns, order, costs_s
@@ -29,7 +29,7 @@ class Reader:
 
 
 def readers(count, *, costs_s=2 * TURN_S):
-    """That many connections, each of which takes a whole turn, and the order in which they read."""
+    """Connections that each need a whole turn, and the order in which they read."""
     order, turns = [], Turns()
     return [Reader(turns, order, costs_s=costs_s) for _ in range(count)], order
 
@@ -38,7 +38,7 @@ async def next_turn():
     await asyncio.sleep(0)
 
 
-async def test_connections_read_at_once_while_the_turn_has_time():
+async def test_connections_read_immediately_while_the_turn_has_time():
     them, order = readers(3, costs_s=0)
     for reader in them:
         reader.receive()
@@ -66,7 +66,7 @@ async def test_a_health_check_reads_before_those_that_wait():
     assert order == [them[0], them[2]]
 
 
-async def test_what_follows_a_health_check_waits_with_it():
+async def test_a_request_after_a_health_check_waits_with_it():
     them, order = readers(2)
     them[0].receive()
     them[1].receive(HEALTH + OTHER)
@@ -92,7 +92,7 @@ async def test_connections_get_turns_in_the_order_of_their_requests():
     assert order == them
 
 
-async def test_after_a_quiet_turn_a_connection_reads_at_once():
+async def test_after_a_quiet_turn_a_connection_reads_immediately():
     them, order = readers(2)
     them[0].receive()
     await next_turn()
@@ -117,7 +117,7 @@ async def test_while_connections_are_accepted_only_health_checks_read():
     assert order[-1] is them[1]
 
 
-async def test_connections_that_never_cease_leave_turns_to_requests():
+async def test_endless_new_connections_leave_turns_to_requests():
     them, order = readers(2)
     loop = asyncio.get_running_loop()
     turns = them[0].turns
@@ -131,7 +131,7 @@ async def test_connections_that_never_cease_leave_turns_to_requests():
 
 
 @pytest.mark.parametrize("path", [b"/v1/models/m:predict", b"/v1/models/m/versions/2:classify", b"/v2/models/m/infer"])
-async def test_new_connections_do_not_come_before_inference(path):
+async def test_new_connections_do_not_take_precedence_over_inference(path):
     """Under overload a client opens connections because others wait, and would open more the longer they wait."""
     them, order = readers(3, costs_s=0)
     turns = them[0].turns

@@ -1,4 +1,4 @@
-"""The short way of a connection and uvicorn's own way through ASGI give the same replies, byte by byte."""
+"""The short path of a connection and uvicorn's path through ASGI give the same replies, byte by byte."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Streams that stay open: one timer, a limit, and news for all of them."""
+"""Streams that stay open: one timer, a limit, and notifications to all of them."""
 
 import asyncio
 

@@ -14,7 +14,7 @@ FIELDS = {
 FILL = b"\x3a\x80\x80\x04" + bytes(65_536)  # makes a message large
 
 
-def test_a_small_message_may_hold_anything():
+def test_a_small_message_may_contain_any_fields():
     check_fields(EMPTY * (SMALL_BYTES // 2))
 
 

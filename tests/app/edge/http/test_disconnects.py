@@ -9,7 +9,7 @@ from tests.support.fakes import until
 
 
 class Client:
-    """Sends nothing after its request, until a test lets it leave."""
+    """Sends nothing after its request, until a test disconnects it."""
 
     def __init__(self):
         self.left, self.asked = asyncio.Event(), 0
@@ -40,7 +40,7 @@ def test_the_answer_to_a_client_that_left_is_cancelled_and_no_other():
     asyncio.run(main())
 
 
-def test_of_a_request_that_is_answered_soon_nothing_is_received():
+def test_a_request_that_is_answered_soon_is_not_watched_for_a_disconnect():
     async def main():
         watch, client, done = DisconnectWatch(), Client(), asyncio.Event()
         done.set()
@@ -73,5 +73,5 @@ def test_a_client_that_leaves_after_the_answer_cancels_nothing():
     asyncio.run(main())
 
 
-def test_what_is_not_received_is_not_watched():
+def test_a_request_whose_body_is_not_received_is_not_watched():
     assert DisconnectWatch().watching(None) is UNWATCHED

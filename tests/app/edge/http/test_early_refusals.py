@@ -63,7 +63,7 @@ def test_one_that_has_waited_longer_gets_the_same_refusal_and_one_that_has_not_i
     assert refusals.of(ROUTE, clock() - 0.07) is not first
 
 
-def test_one_whose_time_is_over_is_refused_though_nothing_waits(refusals, model, clock):
+def test_a_request_after_its_deadline_is_refused_even_by_an_empty_queue(refusals, model, clock):
     model.admission.rows = 0
     assert refusals.of(ROUTE, clock() - 0.19) is None
     reply = refusals.of(ROUTE, clock() - 0.21)

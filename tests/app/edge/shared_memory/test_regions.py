@@ -68,7 +68,7 @@ def test_the_regions_are_listed_by_name(regions):
         ("link", 1, 0, "Unable to open shared memory region: 'link': Too many levels of symbolic links"),
     ],
 )
-def test_what_is_not_a_region_is_refused(regions, place, key, size, offset, error):
+def test_a_name_without_a_region_is_refused(regions, place, key, size, offset, error):
     os.mkfifo(place / "pipe")
     (place / "directory").mkdir()
     (place / "link").symlink_to(place / "input")

@@ -100,7 +100,7 @@ def policy(models, text, name="words"):
     (models / name / "serving.json").write_text(text)
 
 
-def test_without_a_gpu_nothing_is_wrapped_around_the_cpu_backend(models):
+def test_without_a_gpu_the_cpu_backend_is_not_wrapped(models):
     model = Machine(models, [CPU]).load()
     assert type(model.batcher.backend) is OnnxBackend
     assert model.instances.all[0].placement.device == "cpu"
@@ -122,7 +122,7 @@ def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back
     assert machine.on_gpu == 0
 
 
-def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
+def test_auto_does_not_use_a_gpu_that_is_slower_at_every_size(models):
     machine = Machine(models, [CPU, GPU], delay_s=0.002)
     model = machine.load()
     assert type(model.batcher.backend) is OnnxBackend
@@ -144,7 +144,7 @@ def test_auto_leaves_a_gpu_that_is_slower_at_every_size(models):
         ),
     ],
 )
-def test_auto_runs_on_the_cpu_what_does_not_pass_on_the_gpu(models, caplog, gpu, why):
+def test_auto_runs_a_version_on_the_cpu_if_it_does_not_pass_on_the_gpu(models, caplog, gpu, why):
     machine = Machine(models, [CPU, GPU], **gpu)
     model = machine.load()
     assert type(model.batcher.backend) is OnnxBackend
@@ -163,7 +163,7 @@ def test_a_requested_gpu_must_pass_verification(models, gpu):
     assert machine.on_gpu == 0
 
 
-def test_serving_json_comes_before_the_default(models):
+def test_serving_json_takes_precedence_over_the_default(models):
     policy(models, '{"device": "cpu"}')
     machine = Machine(models, [CPU, GPU], default="cuda")
     on_cpu, on_gpu = machine.load(), machine.load("brightness")
@@ -265,7 +265,7 @@ def test_faults_and_hangs_stay_counted_when_the_version_is_loaded_again(models):
         assert samples["atelier_hung_batches_total"] == loads
 
 
-def test_what_is_refused_after_it_was_opened_gives_its_place_back(models):
+def test_a_version_that_is_refused_after_it_was_opened_frees_its_place(models):
     policy(models, '{"device": "cuda", "batching": {"length_buckets": [4]}}', "brightness")
     machine = Machine(models, [CPU, GPU])
     with pytest.raises(VersionRefused, match="takes no texts"):
@@ -342,7 +342,7 @@ def test_instances_on_the_cpu_have_one_thread_each_and_do_not_run_on_the_event_l
     model.batcher.close()
 
 
-def test_one_instance_that_does_not_open_refuses_the_version_and_leaves_nothing_behind(models):
+def test_one_instance_that_does_not_open_refuses_the_version_and_the_others_are_closed(models):
     policy(models, '{"device": "cuda", "instances": 3}')
     machine = Machine(models, [CPU, GPU, SECOND])
     opens, made = machine.loader.device_chooser.open_gpu, []

@@ -12,7 +12,7 @@ from tests.support.fakes import until
 
 
 class Load:
-    """A load that a test ends."""
+    """A load that blocks until a test ends it."""
 
     def __init__(self):
         self.began, self.may_end = threading.Event(), threading.Event()
@@ -82,7 +82,7 @@ def test_after_its_turn_the_next_load_starts_in_parallel(load):
     asyncio.run(main())
 
 
-def test_one_that_takes_too_long_is_refused_and_what_it_loads_in_the_end_is_thrown_away(load):
+def test_a_load_that_takes_too_long_is_refused_and_its_late_result_is_discarded(load):
     async def main():
         threads = LoadThreads(timeout_s=0.05, turn_s=30)
         late = load()

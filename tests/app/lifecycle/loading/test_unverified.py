@@ -195,7 +195,7 @@ def test_known_inputs_that_do_not_match_are_refused(known, message):
 
 
 class Recording(Answering):
-    """Answers with the first input, unless its largest size is another one; says how many bytes it was given."""
+    """Answers with the first input, unless its largest size is another one; reports how many bytes it was given."""
 
     def __init__(self, size=None):
         self.size = size

@@ -60,7 +60,7 @@ def contract(tmp_path):
     return contract_of(write_brightness_model(tmp_path), preprocessing=None)
 
 
-def test_a_size_that_takes_too_much_memory_is_refused_before_it_is_tried(contract):
+def test_a_size_that_needs_too_much_memory_is_refused_before_it_is_tried(contract):
     message, backend = verify(contract, 4096, is_stated=True, row_bytes=2**20)
     assert "max_batch_size is 4096: by what batches of 1024 took, larger ones take 2048 MiB" in message
     assert backend.largest == 1024
@@ -71,7 +71,7 @@ def test_a_hint_ends_at_the_size_that_fits(contract):
     assert verify(contract, 4096, is_stated=False, row_bytes=2**20)[0] == 1024
 
 
-def test_a_hint_of_any_size_is_cut_and_what_serving_json_states_is_refused(tmp_path):
+def test_a_hint_of_any_size_is_reduced_and_a_size_in_serving_json_is_refused(tmp_path):
     contract = contract_of(write_brightness_model(tmp_path), batching={"max_batch_size": 200_000})
     assert largest_batch(contract, None) == 4096
     assert largest_batch(contract, 4096) == 4096

@@ -1,4 +1,4 @@
-"""models.config of TensorFlow Serving, and what is wrong with it."""
+"""models.config of TensorFlow Serving, and its mistakes."""
 
 import os
 
@@ -83,10 +83,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_is_named_with_its_model(tmp_path, base, kind):
-    text, says = MISTAKES[kind]
+    text, expected = MISTAKES[kind]
     with pytest.raises(VersionRefused) as refused:
         read(tmp_path, listing(text.replace("BASE", str(base))))
-    assert says in refused.value.message
+    assert expected in refused.value.message
     assert "models.config: " in refused.value.message
 
 

@@ -52,11 +52,11 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(("text", "says"), SHAPES.values(), ids=SHAPES.keys())
-def test_shapes_that_no_tensor_has_are_refused_before_they_are_multiplied(tmp_path, text, says):
+@pytest.mark.parametrize(("text", "expected"), SHAPES.values(), ids=SHAPES.keys())
+def test_shapes_that_no_tensor_has_are_refused_before_they_are_multiplied(tmp_path, text, expected):
     with pytest.raises(VersionRefused) as refused:
         read(tmp_path, text)
-    assert says in refused.value.message
+    assert expected in refused.value.message
 
 
 def test_the_product_of_huge_dims_is_not_computed(tmp_path):
@@ -78,11 +78,11 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize(("text", "says"), NUMBERS.values(), ids=NUMBERS.keys())
-def test_a_number_in_place_of_a_name_must_have_one(tmp_path, text, says):
+@pytest.mark.parametrize(("text", "expected"), NUMBERS.values(), ids=NUMBERS.keys())
+def test_a_number_in_place_of_a_name_must_have_one(tmp_path, text, expected):
     with pytest.raises(VersionRefused) as refused:
         read(tmp_path, text)
-    assert says in refused.value.message
+    assert expected in refused.value.message
 
 
 NAMES = {
@@ -92,8 +92,8 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("text", "says"), NAMES.values(), ids=NAMES.keys())
-def test_no_name_of_a_file_has_a_nul(tmp_path, text, says):
+@pytest.mark.parametrize(("text", "expected"), NAMES.values(), ids=NAMES.keys())
+def test_no_name_of_a_file_has_a_nul(tmp_path, text, expected):
     with pytest.raises(VersionRefused) as refused:
         read(tmp_path, text)
-    assert says in refused.value.message
+    assert expected in refused.value.message

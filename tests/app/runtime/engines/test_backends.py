@@ -41,11 +41,11 @@ def opened(request):
 
 
 def golden_rows(golden, rows):
-    """The last rows, which are not those that a mix-up with another batch would give."""
+    """The last rows, so that a mix-up with another batch would be noticed."""
     return {name: np.ascontiguousarray(values[-rows:]) for name, values in golden.inputs.items()}
 
 
-def test_every_golden_sample_alone_and_unpadded_gives_what_keras_gave(opened):
+def test_every_golden_sample_alone_and_unpadded_gives_the_answer_of_keras(opened):
     backend, _, golden = opened
     for row in range(golden.rows):
         for name, values in backend.run(golden.row(row)).items():
@@ -72,7 +72,7 @@ def test_outputs_are_those_of_the_signature(opened, rows):
         assert values.flags.c_contiguous
 
 
-def test_an_answer_stays_what_it_is_when_the_next_batch_runs(opened):
+def test_an_answer_does_not_change_when_the_next_batch_runs(opened):
     backend, _, golden = opened
     first = backend.run(golden_rows(golden, 7))
     kept = {name: values.copy() for name, values in first.items()}
@@ -148,7 +148,7 @@ def test_a_process_killed_in_the_midst_of_a_batch_fails_that_batch_alone(mortal)
         except BackendFailed as error:
             failures.append(error.message)
 
-    os.kill(pid, signal.SIGSTOP)  # it takes the batch and does not answer
+    os.kill(pid, signal.SIGSTOP)  # it receives the batch and does not answer
     thread = threading.Thread(target=run)
     thread.start()
     wait_until(lambda: _is_waiting_for_a_frame(thread))

@@ -22,7 +22,7 @@ PUBLISHED = [(name, version) for name, versions in sorted(scan(Places(MODELS)).i
 
 
 class CountedMemory(OrdinaryMemory):
-    """Remembers what it gave."""
+    """Records the buffers that it allocates."""
 
     def __init__(self) -> None:
         self.given: list[int] = []
@@ -31,7 +31,7 @@ class CountedMemory(OrdinaryMemory):
     def allocate(self, nbytes):
         self.given.append(nbytes)
         block = super().allocate(nbytes)
-        block[:] = 0xAB  # as memory is that others have used
+        block[:] = 0xAB  # like memory that was used before
         return block
 
     def close(self):
@@ -149,7 +149,7 @@ def test_a_failing_run_is_backend_failed_and_the_next_one_is_in_order(tmp_path):
     same_bits(bound.run(good), plain.run(good))
 
 
-def test_without_memory_for_the_buffers_nothing_stays_behind(tmp_path):
+def test_without_memory_for_the_buffers_no_buffer_is_left(tmp_path):
     directory = write_words_model(tmp_path)
     spec = ModelSpec.read(directory)
     memory = CountedMemory()

@@ -64,7 +64,7 @@ def x(*values):
     return {"x": np.array(values, np.float32).reshape(-1, 1)}
 
 
-def test_it_answers_and_what_it_refuses_fails_alone(start):
+def test_it_answers_and_only_refused_batches_fail(start):
     backend = start()
     assert backend.run(x(1, 2, 3))["values"].tolist() == [[1], [3], [5]]
     with pytest.raises(BackendFailed, match="TensorFlow: this is refused"):
@@ -123,7 +123,7 @@ def test_a_process_that_hangs_is_killed_after_the_limit_and_the_next_batch_has_a
     assert backend.pid != pid
 
 
-def test_a_stopped_process_does_not_hold_what_is_larger_than_the_socket_s_buffer(start):
+def test_a_frame_larger_than_the_socket_buffer_to_a_stopped_process_times_out(start):
     backend = start(batch_limit_s=0.3)
     os.kill(backend.pid, signal.SIGSTOP)
     with pytest.raises(BackendHung, match=r"of 1000000 instances within its limit of 0.3 s"):
@@ -177,7 +177,7 @@ def test_closing_does_not_wait_for_a_stopped_process(start):
     assert not is_known(backend.pid)
 
 
-def test_signals_to_the_whole_service_leave_the_process_to_it(start):
+def test_the_process_ignores_signals_to_the_whole_process_group(start):
     backend = start()
     pid = backend.pid
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,7 +8,7 @@ from training.datasets.fashion_labels import FASHION_LABELS
 
 
 def box(image):
-    """Left, top, right, bottom of what is not black."""
+    """Left, top, right, bottom of the pixels that are not black."""
     return Image.fromarray(image).getbbox()
 
 

@@ -95,7 +95,7 @@ def test_a_bfloat16_becomes_the_same_float32(tf, content):
 
 @pytest.mark.parametrize("dtype", NAMES)
 @pytest.mark.parametrize("shape", [(2, 2), (4,), (1, 4), (0, 2)])
-def test_an_output_is_what_tensorflow_reads_from_it(tf, dtype, shape):
+def test_an_output_is_read_correctly_by_tensorflow(tf, dtype, shape):
     values = ROWS[dtype].reshape(shape) if 0 not in shape else ROWS[dtype][:0]
     proto = write_tensor(values, TensorSpec(name="y", dtype=dtype, shape=(-1,)))
     assert by_tensorflow(tf, proto, getattr(tf, dtype)).tolist() == values.tolist()
@@ -118,7 +118,7 @@ def test_an_output_that_is_not_contiguous():
     assert list(proto.float_val) == [0, 3, 1, 4, 2, 5]
 
 
-def test_what_is_filled_in_has_as_much_room_as_all_tensors_of_the_request_together():
+def test_filled_in_elements_are_limited_to_the_size_of_all_tensors_of_the_request_together():
     room = Room(ROOM_BYTES)
     model = model_of("float32")
     proto = shaped("DT_FLOAT", (1, 125), float_val=[1])
