@@ -177,7 +177,7 @@ def columns(
         InvalidInput: a key is unknown, missing, or not in all rows; or an input is given under both of its names.
         TooLarge: the queue can never hold so many rows, or a shared value would be read for too many of them.
     """
-    if len(rows) > (most := model.admission.max_queue_rows):
+    if len(rows) > (most := model.batching.max_queue_rows):
         raise TooLarge(f"{name} holds {len(rows)} instances; at most max_queue_rows={most} fit the queue")
     known = {tensor.name for tensor in model.spec.inputs}
     first = shared.keys() | rows[0].keys()

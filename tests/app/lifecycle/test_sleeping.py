@@ -29,7 +29,6 @@ class SizedLoader(FakeLoader):
         self.loads.append((name, version))
         size = self.sizes[name, version]
         model.memory_bytes = size(policy) if callable(size) else size
-        model.instances.usable = 1
         model.batcher.close = lambda: self.closed.append((name, version))
         return model
 

@@ -35,7 +35,9 @@ def test_a_version_that_retires_ends_its_timers_on_the_event_loop():
         batcher = make_batcher(backend, clock=clock, observed=Observed())
         batcher.submit([work := make_work(asyncio.get_running_loop(), 1.0, now=clock.now)])
         await asyncio.wait_for(work.future, 10)  # the timer for a batch that hangs continues to run
-        model = SimpleNamespace(version=1, leases=Leases(), batcher=batcher, admission=SimpleNamespace(draining=False))
+        model = SimpleNamespace(
+            version=1, leases=Leases(), batcher=batcher, admission=SimpleNamespace(draining=False), memory_bytes=0
+        )
         model.with_signatures = (model,)
         record = VersionRecord(1, State.READY, model=model)
         await loads.retire("tiny", record, "unloaded", timeout_s=1.0)
