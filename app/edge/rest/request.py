@@ -39,6 +39,7 @@ class HttpRequest(Call):
     accept_encoding: str = field(init=False, default="")
     content_length: int | None = field(init=False, default=None)
     json_length: int | None = field(init=False, default=None)
+    _has_read_headers: bool = field(init=False, default=False)
 
     @property
     def is_whole(self) -> bool:
@@ -51,6 +52,9 @@ class HttpRequest(Call):
         Raises:
             InvalidInput: Content-Length or Inference-Header-Content-Length is not a whole number.
         """
+        if self._has_read_headers:
+            return
+        self._has_read_headers = True
         for name, value in self.headers:
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
