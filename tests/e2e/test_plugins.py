@@ -9,19 +9,19 @@ from onnx import TensorProto, helper
 from tests.support.bare_models import write_graph
 from tests.support.model_state import reason
 from tests.support.plugins import code_of, install
-from tests.support.service import wait_until
+from tests.support.service import Service, running, wait_until
 
 BROKEN = {
     "raises": (
         "class Broken:\n    def __init__(self, directory, threads):\n        raise OSError('no weights')\n",
         "no weights",
     ),
-    "no model": ("def Broken(directory, threads):\n    return 1\n", "broken:Broken returns no model"),
+    "no_model": ("def Broken(directory, threads):\n    return 1\n", "no_model:Broken returns no model"),
     "ends": (
         "import os\n\ndef Broken(directory, threads):\n    os._exit(3)\n",
         "process ended while it loaded: exit code 3",
     ),
-    "no type": (
+    "no_type": (
         "class Broken:\n    inputs = {'x': ('money', [None])}\n    outputs = {'y': ('float32', [None])}\n"
         "    def __init__(self, directory, threads):\n        pass\n    def run(self, inputs):\n        return {}\n",
         "input 'x' is a money; tensors of bool",
@@ -139,28 +139,40 @@ def test_a_backend_that_no_package_has_is_refused(start, models, site):
     service.wait_for_log("model labels version 1 refused", also="no installed packages have the entry point 'nobody'")
 
 
-@pytest.mark.parametrize(("code", "why"), BROKEN.values(), ids=BROKEN)
-def test_a_backend_that_cannot_load_refuses_the_version_with_its_reason(start, models, site, code, why):
-    write_version(models, "labels", "broken")
-    install(site, broken=("broken", "Broken", code))
-    service = started(start, models, site, "--plugins", "broken", wait_ready=False)
-    service.wait_for_log("model labels version 1 refused", also=why)
+BROKEN_FILES = {
+    "no-json": ("{", "Invalid JSON"),
+    "empty": ("{}", "backend: Field required"),
+    "odd-name": ('{"backend": "a b"}', "backend: String should match pattern"),
+    "more": ('{"backend": "odd", "more": 1}', "more: Extra inputs are not permitted"),
+    "large": ("[" * 5000, "5000 bytes"),
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("{", "Invalid JSON"),
-        ("{}", "backend: Field required"),
-        ('{"backend": "a b"}', "backend: String should match pattern"),
-        ('{"backend": "odd", "more": 1}', "more: Extra inputs are not permitted"),
-        ("[" * 5000, "5000 bytes"),
-    ],
-)
-def test_a_backend_file_that_is_not_what_it_must_be_is_refused(start, models, site, text, why):
-    (write_version(models, "labels", "odd") / "backend.json").write_text(text)
-    service = started(start, models, site, "--plugins", "odd", wait_ready=False)
-    service.wait_for_log("model labels version 1 refused", also=why)
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A service with a model for each way to be broken."""
+    place = tmp_path_factory.mktemp("broken")
+    site, models = place / "site", place / "models"
+    site.mkdir()
+    install(site, **{name: (name, "Broken", code) for name, (code, _) in BROKEN.items()})
+    for name in BROKEN:
+        write_version(models, name, name)
+    for name, (text, _) in BROKEN_FILES.items():
+        (write_version(models, name, "odd") / "backend.json").write_text(text)
+    environment = {"PYTHONPATH": str(site)}
+    yield from running(
+        Service(models, "--plugins", ",".join([*BROKEN, "odd"]), wait_ready=False, environment=environment)
+    )
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_backend_that_cannot_load_refuses_the_version_with_its_reason(broken, name):
+    broken.wait_for_log(f"model {name} version 1 refused", also=BROKEN[name][1])
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_a_backend_file_that_is_not_what_it_must_be_is_refused(broken, name):
+    broken.wait_for_log(f"model {name} version 1 refused", also=BROKEN_FILES[name][1])
 
 
 def test_settings_that_name_another_backend_are_refused(start, models, site):
