@@ -9,11 +9,11 @@ from contextlib import nullcontext, suppress
 from app.errors import Draining, NoRoom, VersionRefused
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.commands import Commands
-from app.lifecycle.loading.load_threads import Turns
+from app.lifecycle.loading.load_threads import LoadTurns
 from app.lifecycle.registry import Registry
 from app.lifecycle.sleeping import Sleeping
 from app.lifecycle.version_loads import VersionLoads
-from app.lifecycle.versions import State, VersionRecord
+from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.repository.missing import no_version
 from app.repository.policy import STABLE, CanaryPair, ServingPolicy
@@ -22,7 +22,6 @@ from app.rollout.canary import Rollout
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 
 log = logging.getLogger("atelier.lifecycle")
-
 
 # A version for which there was no room is tried again then.
 NO_ROOM_RETRY_S = 30.0
@@ -77,7 +76,7 @@ class Lifecycle(Commands):
         self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
         self._loads_on_request = loads_on_request
         # With a memory limit, the next model at the start is checked when the memory of those before it is known.
-        self._first_turns = Turns(parallel_loads) if memory_limit_bytes is not None else None
+        self._first_turns = LoadTurns(parallel_loads) if memory_limit_bytes is not None else None
         self._halting: set[asyncio.Task[None]] = set()
         self._unloaded = set(unloaded or {})
         for name, versions in (unloaded or {}).items():
@@ -136,29 +135,13 @@ class Lifecycle(Commands):
         self._unloaded.discard(name)
         before = self.registry.live(name)
         try:
-            refused = await self._apply(name, versions, retry=True)
+            refused = await self._sleeping.apply(name, versions, retry=True)
         except VersionRefused as error:
             raise VersionRefused(f"{error.message}; {self._who_serves(name, before)}") from error
         if refused is not None:
             raise VersionRefused(
                 f"model {name!r} version {refused.version} refused: {refused.reason}; {self._who_serves(name, before)}"
             )
-
-    async def _apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
-        """As ``AspiredVersions.apply``, for a command; if there is no room for the model, it sleeps."""
-        try:
-            refused = await self._aspired.apply(name, versions, retry=retry)
-        except NoRoom as error:
-            if self.registry.live(name) is None:
-                await self._sleeping.begin(name, versions, error.message)
-            else:
-                self.registry.asleep.remove(name)
-            raise
-        except VersionRefused:
-            self.registry.asleep.remove(name)
-            raise
-        self.registry.asleep.remove(name)
-        return refused
 
     def _who_serves(self, name: str, before: LoadedModel | None) -> str:
         live = self.registry.live(name)
@@ -195,10 +178,10 @@ class Lifecycle(Commands):
             return None
         try:
             with suppress(VersionRefused, Draining):  # in the log and in the state of every version
-                await self._aspired.apply(name, versions, retry=False)
+                await self._sleeping.apply(name, versions, retry=False)
         except NoRoom as error:
             log.warning("%s", error.message)
-            return NO_ROOM_RETRY_S
+            return None if name in self.registry.asleep.names else NO_ROOM_RETRY_S
         waits = [record.retry_at - time.monotonic() for record in self.registry.records(name) if record.retry_at]
         return max(0.0, min(waits)) if waits else None
 
@@ -257,7 +240,7 @@ class Lifecycle(Commands):
         self._unloaded.discard(name)
         before = self.registry.live(name)
         try:
-            await self._apply(name, versions, retry=False)
+            await self._sleeping.apply(name, versions, retry=False)
         except (VersionRefused, NoRoom) as error:
             if (live := self.registry.live(name)) is None or live.version != version:
                 raise VersionRefused(

@@ -10,7 +10,7 @@ from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.memory_limit import MemoryLimit
 from app.lifecycle.model_lock import ModelLock
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
-from app.lifecycle.versions import State
+from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 
 log = logging.getLogger("atelier.lifecycle")
@@ -65,20 +65,34 @@ class Sleeping:
             if not record.refused:
                 self._registry.set(name, record, State.UNAVAILABLE, why)
 
-    async def load(self, name: str, versions: list[int]) -> None:
-        """Load a model without a command that names it: errors are in the log and in the states.
+    async def apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
+        """As ``AspiredVersions.apply``; a model sleeps if there is no room for it. The caller must hold its lock.
 
-        It sleeps if there is no room for it. The caller must hold its lock.
+        Raises:
+            VersionRefused: see ``AspiredVersions.apply``; the model does not sleep any more.
+            NoRoom: for the model, which sleeps now, or for one version of it.
         """
+        try:
+            refused = await self._aspired.apply(name, versions, retry=retry)
+        except NoRoom as error:
+            if self._registry.live(name) is None:
+                await self.begin(name, versions, error.message)
+            else:
+                self._asleep.remove(name)
+            raise
+        except VersionRefused:
+            self._asleep.remove(name)
+            raise
+        self._asleep.remove(name)
+        return refused
+
+    async def load(self, name: str, versions: list[int]) -> None:
+        """As ``apply``, without a command that names the model: errors are in the log and in the states."""
         with suppress(VersionRefused, Draining):
             try:
-                await self._aspired.apply(name, versions, retry=True)
+                await self.apply(name, versions, retry=True)
             except NoRoom as error:
                 log.warning("%s", error.message)
-                if self._registry.live(name) is None:
-                    await self.begin(name, versions, error.message)
-                    return
-        self._asleep.remove(name)
 
     async def _wake(self, name: str) -> bool:
         async with self._locks[name]:

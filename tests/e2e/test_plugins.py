@@ -65,10 +65,8 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def models(tmp_path):
-    place = tmp_path / "models"
-    place.mkdir()
-    return place
+def models(empty_models):
+    return empty_models
 
 
 def write_version(models, name, backend, version=1):

@@ -22,7 +22,7 @@ Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 TURNS_BETWEEN = 3
 
 
-class Turns:
+class MessageTurns:
     """Lets its callers continue one by one, with some turns of the event loop in between."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         self._refuse = refuse
         self._limits = limits
         self._limit_bytes = limit_bytes
-        self._turns = Turns()
+        self._turns = MessageTurns()
         self._guarded: dict[str, RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -68,7 +68,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
 
 def _guarded(
-    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: Turns
+    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: MessageTurns
 ) -> RpcMethodHandler:
     parse = handler.request_deserializer
 

@@ -15,7 +15,7 @@ from app.loaded import LoadedModel
 TURN_S = 5.0
 
 
-class Turns:
+class LoadTurns:
     """Lets a number of loads start; the next one when one of them has ended, or has taken too long.
 
     Args:
@@ -60,7 +60,7 @@ class LoadThreads:
 
     def __init__(self, *, timeout_s: float, turn_s: float = TURN_S, parallel: int = 1) -> None:
         self._timeout_s = timeout_s
-        self._turns = Turns(parallel, turn_s)
+        self._turns = LoadTurns(parallel, turn_s)
         # Threads are reused: a new one gets its own arena of malloc, whose free pages other threads cannot use.
         self._idle: list[InstanceThread] = []
         # Awaited by the caller of a load; done if nobody waits any more. The call has no reference to it: an exception

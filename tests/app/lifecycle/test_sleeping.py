@@ -295,3 +295,18 @@ def test_a_model_whose_directory_is_away_for_a_moment_is_loaded_when_it_is_back(
         assert await found.ask("a") == 1
 
     asyncio.run(act())
+
+
+def test_a_new_model_for_which_there_is_no_room_sleeps(store, monkeypatch):
+    monkeypatch.setattr("app.lifecycle.memory_limit.PATIENCE_S", 0.1)
+    found = store({("a", 1): 60})
+
+    async def act():
+        await found.lifecycle.load_all()
+        write_empty_versions(found.place, 1, name="b")
+        found.loader.sizes["b", 1] = 60
+        async with found.lifecycle._locks["a"]:  # it is being changed
+            assert await found.lifecycle.follow("b") is None
+        assert await found.ask("b") == 1
+
+    asyncio.run(act())

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.edge.grpc.readable import Turns
+from app.edge.grpc.readable import MessageTurns
 
 
 def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
@@ -19,7 +19,7 @@ def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
         continued.append((name, turn))
 
     async def act():
-        turns, continued = Turns(), []
+        turns, continued = MessageTurns(), []
         counting = asyncio.create_task(count())
         await asyncio.gather(*(wait(turns, continued, name) for name in "abcde"))
         counting.cancel()
@@ -32,7 +32,7 @@ def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
 
 def test_a_client_that_leaves_while_waiting_does_not_delay_others():
     async def act():
-        turns = Turns()
+        turns = MessageTurns()
         waiting = [asyncio.create_task(turns.next()) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
