@@ -15,8 +15,8 @@ from app.edge.codec.json_values import JsonValue, kind_of_value, plain
 from app.edge.codec.strings import print_strings
 from app.edge.respond import Reply
 from app.edge.rest.generate import EVENT_STREAM, event, read_id
+from app.edge.rest.named_rows import named_rows
 from app.edge.rest.oip_inputs import read_options
-from app.edge.rest.tfs import named_rows
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array

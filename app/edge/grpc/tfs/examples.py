@@ -13,7 +13,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.rest.tfs import columns, is_shared, repeated
+from app.edge.rest.named_rows import columns, is_shared, repeated
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array

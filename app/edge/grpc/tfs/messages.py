@@ -15,7 +15,8 @@ from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.tfs.examples import read_examples
 from app.edge.grpc.tfs.tensors import Room, read_tensor, sent_values, write_tensor
 from app.edge.rest.formats import DEFAULT_TOP_K
-from app.edge.rest.tfs import input_name, is_signature
+from app.edge.rest.named_rows import input_name
+from app.edge.rest.tfs import is_signature
 from app.errors import InvalidInput, Unsupported
 from app.loaded import LoadedModel
 
