@@ -24,6 +24,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 from tritonclient.utils import InferenceServerException
 
 from app import __version__
+from tests.support.commands import run
 from tests.support.grpc_requests import good, pixels, refusal, request, tensor
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
@@ -797,15 +798,7 @@ def test_two_services_do_not_share_a_port(tiny_models, service):
 
 
 def run_service(models, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *arguments],
-        cwd=ROOT,
-        env=own_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run("serve", "--port", "0", "--models-dir", models, *arguments)
 
 
 def test_plain_uvicorn_listens_for_grpc_too(tiny_models):

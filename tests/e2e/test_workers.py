@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from app.runtime.devices import cpu_threads
+from tests.support.commands import run
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_slow_model, write_words_model
@@ -94,15 +95,7 @@ def is_gone(pid):
 
 
 def serve(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "app", "serve", *map(str, arguments)],
-        cwd=ROOT,
-        env={**own_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run("serve", *arguments, **environment)
 
 
 # Answers and counts
