@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 
 from app.errors import Draining, NoRoom, VersionRefused
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.commands import Commands
-from app.lifecycle.loading.load_threads import LoadTurns
 from app.lifecycle.registry import Registry
 from app.lifecycle.sleeping import Sleeping
+from app.lifecycle.start import Start
 from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
@@ -19,7 +19,6 @@ from app.repository.missing import no_version
 from app.repository.policy import STABLE, CanaryPair, ServingPolicy
 from app.repository.repository import Repository
 from app.rollout.canary import Rollout
-from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -75,52 +74,23 @@ class Lifecycle(Commands):
         self._aspired = AspiredVersions(self._loads, on_policy, self._halt if judges_canaries else None)
         self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
         self._loads_on_request = loads_on_request
-        # With a memory limit, the next model at the start is checked when the memory of those before it is known.
-        self._first_turns = LoadTurns(parallel_loads) if memory_limit_bytes is not None else None
         self._halting: set[asyncio.Task[None]] = set()
         self._unloaded = set(unloaded or {})
+        self._start = Start(
+            self._loads,
+            self._sleeping,
+            self._locks,
+            unloaded=self._unloaded,
+            loads_on_request=loads_on_request,
+            parallel=parallel_loads,
+        )
         for name, versions in (unloaded or {}).items():
             for version in versions:
                 registry.set(name, registry.enter(name, version), State.UNAVAILABLE, _why_unloaded(name))
 
     async def load_all(self) -> None:
         """Load the versions that the policies specify; a long load of one model does not delay other models."""
-        registry = self.registry
-        try:
-            found = await asyncio.to_thread(self.repository.scan)
-        except OSError as error:
-            log.error("the models directory cannot be read: %s", error)
-            found = {}
-        await asyncio.gather(*(self._load_first(name, versions) for name, versions in found.items()))
-        registry.loading = False
-        if asleep := len(registry.asleep.names):
-            log.info("%d of %d models load with their first request", asleep, len(registry.names()))
-        if skipped := self._loads.without_tensorflow:
-            log.warning(
-                "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
-            )
-        serving = sum(registry.live(name) is not None for name in registry.names())
-        if missing := [
-            each for each in registry.names() if each not in registry.asleep.names and not registry.live(each)
-        ]:
-            do = "model does" if len(missing) == 1 else "models do"
-            log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
-        if serving or asleep:
-            log.info("ready: %d of %d models serve", serving, len(registry.names()))
-        else:
-            log.error("no model version could be loaded: %s", registry.why_none)
-
-    async def _load_first(self, name: str, versions: list[int]) -> None:
-        turn = self._first_turns.taken() if self._first_turns is not None else nullcontext()
-        async with turn, self._locks[name]:
-            if name in self._unloaded:
-                return
-            if self.registry.models(name):  # a command was faster
-                return
-            if self._loads_on_request or self._sleeping.memory_is_used_up:
-                await self._sleeping.begin(name, versions)
-            else:
-                await self._sleeping.load(name, versions)
+        await self._start.load_all()
 
     def end_loads(self) -> None:
         """Wait for no load any more: the service is shutting down. On the event loop."""
