@@ -21,6 +21,7 @@ from app.api.repository import repository_router
 from app.api.shadow import shadow_router
 from app.api.shared_memory import shared_memory_router
 from app.api.statistics import statistics_router
+from app.batching.loop_rest import LoopRest
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
 from app.control.sites import Sites
@@ -62,7 +63,9 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     metrics = Metrics()
     placer, gpus = Placer(probe_devices), GpuMeter()
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
-    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed)
+    # With several cores the event loop and the models do not interrupt each other.
+    loop_rest = LoopRest() if threads_of_a_worker(settings.workers) == 1 else None
+    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
@@ -75,7 +78,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
-    app.connections = Connections(http_limits(settings))
+    app.connections = Connections(http_limits(settings), None if loop_rest is None else loop_rest.rest)
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     app.decode_pool = DecodePool(threads=THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter)
     app.memory = shared_memory(settings)

@@ -232,7 +232,7 @@ class Batcher:
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
         run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
-        instance.thread.run(run, ran, self.loop)
+        instance.run(run, ran, self.loop, work_waits=bool(self._queue))
         self._free.popleft()
         if self._free and self._queue:
             self._wake_soon()

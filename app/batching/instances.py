@@ -1,13 +1,16 @@
 """The backends of one model version: several may run batches at the same time, each in its own thread."""
 
+import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from app.batching.admission import TOO_LONG, Admission
 from app.batching.instance_thread import InstanceThread
+from app.batching.loop_rest import LoopRest
 from app.batching.work import Batch
 from app.errors import BackendFailed
 from app.runtime.backend import Backend
@@ -15,6 +18,8 @@ from app.runtime.failover import Condition
 from app.runtime.placement import ON_CPU, Placement
 
 log = logging.getLogger("atelier.batcher")
+
+T = TypeVar("T")
 
 # Longest wait for calls in progress when a version is unloaded or the process ends.
 CLOSE_TIMEOUT_S = 5.0
@@ -38,6 +43,7 @@ class Instance:
         hangs_at: monotonic seconds from which the batch counts as hung, ``allowed_s`` after its start.
         faults_told: faults of its device that ``new_faults`` has already returned.
         thread: runs what does not run on the event loop.
+        loop_rest: of the process, if the event loop and the thread share a core; otherwise None.
     """
 
     backend: Backend
@@ -53,6 +59,7 @@ class Instance:
     allowed_s: float = 0.0
     faults_told: int = 0
     thread: InstanceThread = field(default_factory=InstanceThread)
+    loop_rest: LoopRest | None = None
 
     @property
     def hangs(self) -> bool:
@@ -68,6 +75,20 @@ class Instance:
         times = (now - self.began_at) / max(self.estimate_s, _SHORTEST_S) if self.is_pressed else None
         self.running, self.began_at, self.estimate_s, self.is_pressed = batch, now, estimate_s, False
         return times
+
+    def run(
+        self,
+        call: Callable[[], T],
+        then: Callable[[T | Exception], None],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        work_waits: bool,
+    ) -> None:
+        """Run a batch in the thread; as ``InstanceThread.run``. ``work_waits``: more work waits behind it."""
+        if work_waits and self.loop_rest is not None:
+            self.loop_rest.run(self.thread, call, then, loop)
+        else:
+            self.thread.run(call, then, loop)
 
     def new_faults(self) -> int:
         """Number of faults of its device since the last call of this method."""
@@ -126,6 +147,7 @@ class Instances:
                 each.condition,
                 each.name,
                 faults_told=each.condition.faults,
+                loop_rest=each.loop_rest,
             )
             for each in self.all
         ]

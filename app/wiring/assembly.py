@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from app.batching.loop_rest import LoopRest
 from app.contract.files.private import sweep
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest
@@ -40,6 +41,7 @@ def build_lifecycle(
     placer: Placer | None = None,
     processes: Processes | None = None,
     on_freed: Callable[[], None] = lambda: None,
+    loop_rest: LoopRest | None = None,
 ) -> Lifecycle:
     """The registry and lifecycle of the models directory; nothing is loaded yet.
 
@@ -49,10 +51,11 @@ def build_lifecycle(
         placer: knows the devices; None makes one.
         processes: of the service; None: this one is all of it.
         on_freed: called when a version was freed.
+        loop_rest: see ``Loader``.
     """
     processes = processes or SingleProcess()
     repository = settings.repository()
-    loader = build_loader(settings, metrics, repository.places, placer)
+    loader = build_loader(settings, metrics, repository.places, placer, loop_rest)
     return Lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,
@@ -69,11 +72,17 @@ def build_lifecycle(
     )
 
 
-def build_loader(settings: Settings, metrics: Metrics, places: Places, placer: Placer | None = None) -> Loader:
+def build_loader(
+    settings: Settings,
+    metrics: Metrics,
+    places: Places,
+    placer: Placer | None = None,
+    loop_rest: LoopRest | None = None,
+) -> Loader:
     """The loader of versions, made from the settings.
 
     Args:
-        settings, metrics, placer: see ``build_lifecycle``.
+        settings, metrics, placer, loop_rest: see ``build_lifecycle``.
         places: where the models are.
     """
     with ThreadPoolExecutor(1) as executor:
@@ -90,6 +99,7 @@ def build_loader(settings: Settings, metrics: Metrics, places: Places, placer: P
         inline_below_s=max(INLINE_HOPS * hop_s, INLINE_ON_ONE_CORE_S if threads == 1 else 0.0),
         pixel_limit=settings.pixel_limit,
         clock=time.perf_counter,
+        loop_rest=loop_rest,
         private_dir=private_dir,
         require_verified=settings.require_verified,
         plugins=settings.plugins,

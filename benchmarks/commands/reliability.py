@@ -145,7 +145,9 @@ def fuzz(
 def overload(
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
     only: Annotated[str, typer.Option(help="Models, separated by commas.")] = "fashion-mnist-cnn,cats-vs-dogs-cnn",
+    loads: Annotated[str, typer.Option(help="Multiples of the capacity, separated by commas.")] = "0.5,1,2,5,10",
     deadlines: Annotated[str, typer.Option(help="Default timeouts in ms, separated by commas; 0: none.")] = "0,200",
+    queues: Annotated[str, typer.Option(help="Values of max_queue_s, separated by commas.")] = "1",
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of each load, after a warm-up.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of all, in turns.")] = 3,
 ) -> None:
@@ -158,13 +160,26 @@ def overload(
         models.resolve(),
         WORK,
         only.split(","),
+        loads=[float(each) for each in loads.split(",")],
         deadlines_ms=[int(each) for each in deadlines.split(",")],
+        queues_s=[float(each) for each in queues.split(",")],
         seconds=seconds,
         repeats=repeats,
         told=Console(stderr=True).print,
     )
     table = Table(
-        *("model", "deadline", "load", "answered/s", "of C", "required", "answered p99", "refused p99", "floor p99"),
+        *(
+            "model",
+            "deadline",
+            "queue, s",
+            "load",
+            "answered/s",
+            "of C",
+            "required",
+            "answered p99",
+            "refused p99",
+            "floor p99",
+        ),
         *("other p99", "alone", "r, us", "r_floor", "others"),
         title="milliseconds unless stated otherwise; C: capacity",
     )
@@ -172,6 +187,7 @@ def overload(
         table.add_row(
             point.model,
             f"{point.deadline_ms or 'none'}",
+            f"{point.max_queue_s:g}",
             f"{point.factor:g} C",
             f"{point.good_per_s:,.0f}",
             f"{point.good_per_s / point.capacity_per_s:.2f}",

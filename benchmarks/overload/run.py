@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +22,6 @@ from app.repository.places import Places
 from app.repository.scan import scan
 from benchmarks.serving.process import free_port, running, two_cores
 
-FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 SHARE = 0.9
 """Share of the capacity left after refusals that must be answered."""
 # Connections of the closed loop that finds the capacity: two full batches, which wait up to 0.2 s.
@@ -40,6 +40,7 @@ class Point:
     Attributes:
         model, factor: the model, and the offered rate as a multiple of its capacity.
         deadline_ms: its default timeout; 0: the service's own, 30 s.
+        max_queue_s: its limit of waiting work.
         capacity_per_s: C, answers per second to 32 clients in a closed loop.
         refusal_us: r, processor microseconds of one refusal, without the cost of the answers.
         floor_us: of one constant reply of the bare server, r_floor.
@@ -52,6 +53,7 @@ class Point:
     model: str
     factor: float
     deadline_ms: int
+    max_queue_s: float
     capacity_per_s: float
     refusal_us: float
     floor_us: float
@@ -83,24 +85,29 @@ def measure(
     work: Path,
     names: list[str],
     *,
+    loads: list[float],
     deadlines_ms: list[int],
+    queues_s: list[float],
     seconds: float,
     repeats: int,
     told: Callable[[str], None],
 ) -> list[Point]:
-    """Measure every model at every factor, with and without a deadline; medians of the repeats, in turn."""
-    found: dict[tuple[str, int, float], list[Point]] = {}
+    """Measure every model at every load, with every timeout and limit; medians of the repeats, in turn."""
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    settings = list(product(names, deadlines_ms, queues_s))
     for repeat in range(repeats):
-        for name in names:
-            for deadline_ms in deadlines_ms:
-                told(f"repeat {repeat + 1}: {name}, deadline {deadline_ms or 'none'}")
-                for point in _one(models, work, name, deadline_ms, seconds):
-                    found.setdefault((name, deadline_ms, point.factor), []).append(point)
+        for name, deadline_ms, queue_s in settings:
+            told(f"repeat {repeat + 1}: {name}, deadline {deadline_ms or 'none'}, max_queue_s {queue_s:g}")
+            for point in _one(models, work, name, loads, deadline_ms, queue_s, seconds):
+                found.setdefault((name, deadline_ms, queue_s, point.factor), []).append(point)
     return [_median(points) for points in found.values()]
 
 
-def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) -> Iterator[Point]:
-    with _service(models, work, name, deadline_ms) as (pid, port), _floor(work) as (floor_pid, floor_port):
+def _one(
+    models: Path, work: Path, name: str, loads: list[float], deadline_ms: int, queue_s: float, seconds: float
+) -> Iterator[Point]:
+    batching = {"max_queue_s": queue_s} | ({"default_timeout_ms": deadline_ms} if deadline_ms else {})
+    with _service(models, work, name, batching) as (pid, port), _floor(work) as (floor_pid, floor_port):
         asked = _request(models, name, f"/v1/models/{name}:predict", port)
         other = _request(models, OTHER, f"/v1/models/{OTHER}:predict", port) | {"rate_per_s": OTHER_RATE_PER_S}
         plain = {**_request(models, name, "/135", floor_port), "name": "floor"}
@@ -108,7 +115,7 @@ def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) 
             "answered_per_s"
         ]
         alone = _offer([other], seconds)[0]
-        for factor in FACTORS:
+        for factor in loads:
             rate = factor * capacity
             before = _cpu_s(floor_pid)
             floor = _offer([plain | {"rate_per_s": rate}], seconds)[0]
@@ -123,6 +130,7 @@ def _one(models: Path, work: Path, name: str, deadline_ms: int, seconds: float) 
                 model=name,
                 factor=factor,
                 deadline_ms=deadline_ms,
+                max_queue_s=queue_s,
                 capacity_per_s=capacity,
                 refusal_us=max(0.0, spent_s - answers / capacity) / refusals * 1e6 if refusals else 0.0,
                 floor_us=floor_s * 1e6,
@@ -142,14 +150,12 @@ def _offered(rate: float, seconds: float) -> float:
 
 
 @contextmanager
-def _service(models: Path, work: Path, name: str, deadline_ms: int) -> Iterator[tuple[int, int]]:
+def _service(models: Path, work: Path, name: str, batching: dict[str, float]) -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory(prefix="atelier-overload-") as folder:
         for each in {name, OTHER}:
             version = scan(Places(models))[each][0]
             shutil.copytree(models / each / str(version), Path(folder) / each / str(version))
-        if deadline_ms:
-            policy = {"batching": {"default_timeout_ms": deadline_ms}}
-            (Path(folder) / name / "serving.json").write_text(json.dumps(policy))
+        (Path(folder) / name / "serving.json").write_text(json.dumps({"batching": batching}))
         port = free_port()
         command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--models-dir", folder, "--watch", "off"]
         with _process(command, {}, port, work / f"overload-{name}.log", "/v2/health/ready") as pid:
@@ -227,7 +233,7 @@ def _median(points: list[Point]) -> Point:
     documents = [asdict(point) for point in points]
     merged = dict(documents[0])
     for key, value in merged.items():
-        if isinstance(value, float) and key != "factor":
+        if isinstance(value, float) and key not in {"factor", "max_queue_s"}:
             merged[key] = median(document[key] for document in documents)
     counts = [document["counts"] for document in documents]
     merged["counts"] = {

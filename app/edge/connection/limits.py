@@ -1,6 +1,7 @@
 """Size and time limits of HTTP connections, and the sweep that enforces the time limits."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,13 +56,14 @@ class Connections:
 
     Args:
         limits: on each and on all.
+        rest: see ``Turns``.
     """
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, rest: Callable[[], None] | None = None) -> None:
         self.limits = limits
         self.bodies = ByteBudget("the bodies of unanswered requests", limits.bodies_limit_bytes)
         self.unread = ByteBudget("replies that their clients do not read", limits.replies_limit_bytes)
-        self.turns = Turns()
+        self.turns = Turns(rest)
         self._open: set[Watched] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -53,9 +54,13 @@ class Turns:
     with thousands of new ones, a health check would wait until those before it are accepted and their requests
     answered. So new connections come before other requests, but not before inference: under overload a client opens
     connections because the others wait for answers, and the more of them are delayed, the more it opens.
+
+    Args:
+        rest: called at the end of each turn that leaves nobody waiting.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rest: Callable[[], None] | None = None) -> None:
+        self.rest = rest
         self._inference, self._others = _Lane(), _Lane()
         self._is_in_turn = False
         self._has_accepted = False
@@ -108,6 +113,8 @@ class Turns:
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_in_turn = False
         if not (self._inference.waiting or self._others.waiting or self._has_accepted):
+            if self.rest is not None:
+                self.rest()
             return
         self._begin(loop)
         if self._has_accepted:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instance
+from app.batching.loop_rest import LoopRest
 from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
 from app.contract.device import CPU
@@ -33,7 +34,7 @@ class Assembly:
     Attributes:
         name, version: of the model.
         serving: its settings.
-        observer, inline_below_s, pixel_limit, clock: see ``Loader``.
+        observer, inline_below_s, pixel_limit, clock, loop_rest: see ``Loader``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Assembly:
     inline_below_s: float
     pixel_limit: int
     clock: Clock
+    loop_rest: LoopRest | None
 
     def gate(self, contract: VersionContract) -> Gate:
         """The checks that every instance must pass.
@@ -92,6 +94,7 @@ class Assembly:
                     each.placement,
                     each.condition,
                     f"model {self.name} version {self.version} on {each.placement.device}",
+                    loop_rest=self.loop_rest if each.placement.device == CPU else None,
                 )
                 for each in opened
             ],

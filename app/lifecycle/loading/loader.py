@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from app.batching.loop_rest import LoopRest
 from app.batching.work import BatchObserver
 from app.contract.derive import GraphFacts
 from app.contract.device import CPU, CUDA
@@ -84,6 +85,7 @@ class Loader:
         inline_below_s: batches estimated to be faster run on the event loop.
         pixel_limit: most pixels of an image in a request.
         clock: monotonic seconds.
+        loop_rest: of the process; None: the event loop has a core of its own.
         default_backend: runs models whose serving.json does not name one; see ``backend_choice``.
         make_savedmodel: as ``SavedModelBackend``, given ``snapshot``.
         device_chooser: opens versions on their devices; None loads everything on the CPU.
@@ -104,6 +106,7 @@ class Loader:
     inline_below_s: float
     pixel_limit: int
     clock: Clock
+    loop_rest: LoopRest | None = None
     default_backend: BackendName = "onnx"
     make_savedmodel: Callable[..., SavedModelBackend] = SavedModelBackend
     device_chooser: DeviceChooser | None = None
@@ -148,6 +151,7 @@ class Loader:
             inline_below_s=self.inline_below_s,
             pixel_limit=self.pixel_limit,
             clock=self.clock,
+            loop_rest=self.loop_rest,
         )
         read = self._read(place, version, serving)
         try:

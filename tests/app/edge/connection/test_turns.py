@@ -151,3 +151,18 @@ async def test_inference_has_its_own_turn_and_leaves_part_of_it_to_others():
     assert set(order) == set(them)
     assert order.index(them[2]) < order.index(them[5])
     assert [each for each in order if each in (them[1], them[3], them[5])] == [them[1], them[3], them[5]]
+
+
+async def test_a_turn_ends_with_a_rest_unless_connections_wait():
+    rests = []
+    turns = Turns(lambda: rests.append(len(order)))
+    order = []
+    them = [Reader(turns, order, costs_s=2 * TURN_S) for _ in range(2)]
+    for reader in them:
+        reader.receive()
+    await next_turn()
+    assert rests == []
+    await next_turn()
+    assert rests == [2]
+    await next_turn()
+    assert rests == [2], "a turn that read nothing does not rest"
