@@ -13,20 +13,24 @@ NUMBERS_AT_ONCE = 32_768
 """Numbers in one call of orjson, which takes some milliseconds."""
 
 
-def dump(value: dict[str, JsonValue]) -> bytes:
+def dump(value: dict[str, JsonValue], *, size: int | None = None) -> bytes:
     """Encode a document whose values may be arrays.
 
     Floats are written in the shortest form that reads back as the same float32, NaN and Infinity as bare tokens.
+
+    Args:
+        value: the document.
+        size: about how many numbers and texts it has, if that is known; see ``size_of``.
     """
-    body = _dump(value)
+    body = _dump(value, size=size)
     if b"null" not in body or all(np.isfinite(array).all() for array in _arrays(value)):
         return body
     return json.dumps(value, default=_shortest).encode()  # orjson writes NaN and infinity as null
 
 
-def _dump(value: JsonValue) -> bytes:
+def _dump(value: JsonValue, *, size: int | None = None) -> bytes:
     """Encode with orjson, large values in parts, since each call holds the interpreter lock until it returns."""
-    if size_of(value) <= NUMBERS_AT_ONCE:
+    if (size_of(value) if size is None else size) <= NUMBERS_AT_ONCE:
         return orjson.dumps(value, default=_scalar, option=orjson.OPT_SERIALIZE_NUMPY)
     if isinstance(value, dict):
         return b"{%b}" % b",".join(b"%b:%b" % (orjson.dumps(key), _dump(item)) for key, item in value.items())

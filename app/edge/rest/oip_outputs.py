@@ -118,6 +118,7 @@ def print_infer(
     """
     entries: list[dict[str, Any]] = []
     tail: list[bytes] = []
+    size = 0  # of the JSON
     for one, output in printed_outputs(answer, requested, model):
         entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
         if one.part is not None:
@@ -127,12 +128,13 @@ def print_infer(
             tail.append(raw)
             entry["parameters"] = {"binary_data_size": len(raw)}
         else:
-            entry["data"] = output.plain()
+            entry["data"] = data = output.plain()
+            size += len(data)
         entries.append(entry)
     document: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version), "outputs": entries}
     if request_id:
         document = {"id": request_id, **document}
-    head = dump(document)
+    head = dump(document, size=size)
     if not tail:
         return Reply(200, head)
     length = (b"inference-header-content-length", str(len(head)).encode())
