@@ -175,8 +175,8 @@ class Settings(BaseSettings):
     )
     plugins: Names = Field(
         default=(),
-        description="Backends of installed packages (entry points atelier.backends) that versions may use, separated "
-        "by commas.",
+        description="Backends and transforms of installed packages (entry points atelier.backends, atelier.transforms) "
+        "that versions may use, separated by commas.",
     )
     require_verified: bool = Field(
         default=False, description="Refuse versions without golden samples, such as those of other tools."

@@ -104,7 +104,9 @@ def serve(
     ] = None,
     plugins: Annotated[
         str | None,
-        typer.Option(help="Backends of installed packages that versions may use, separated by commas [default: none]."),
+        typer.Option(
+            help="Backends and transforms of installed packages that versions may use, separated by commas [default: none]."
+        ),
     ] = None,
     require_verified: Annotated[
         bool | None,

@@ -1,6 +1,7 @@
-"""backend.json: a version that a backend of an installed package runs."""
+"""backend.json: a version that an installed package runs, or whose graph has a step of such a package around it."""
 
 from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,16 +10,33 @@ from app.errors import VersionRefused
 
 BACKEND_FILE = "backend.json"
 LIMIT_BYTES = 4_096
+_HOW = 'write {"backend": "NAME"} or {"transform": "NAME"}'
+
+PluginKind = Literal["backend", "transform"]
+_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Plugin(NamedTuple):
+    """What runs a version.
+
+    Attributes:
+        kind: a backend runs the whole version, a transform is a step before or after its graph.
+        name: of the entry point.
+    """
+
+    kind: PluginKind
+    name: str
 
 
 class _BackendFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    backend: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")
+    backend: _Name | None = None
+    transform: _Name | None = None
 
 
-def read_backend_file(directory: Path) -> str:
-    """The name of the backend of a version.
+def read_backend_file(directory: Path) -> Plugin:
+    """The backend or the transform that a version names.
 
     Args:
         directory: of the version, which has the file.
@@ -28,8 +46,12 @@ def read_backend_file(directory: Path) -> str:
     """
     path = directory / BACKEND_FILE
     try:
-        return _BackendFile.model_validate_json(read_file(path, LIMIT_BYTES)).backend
+        found = _BackendFile.model_validate_json(read_file(path, LIMIT_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise VersionRefused(f'{path}: {where}: {first["msg"]}; write {{"backend": "NAME"}}') from error
+        raise VersionRefused(f"{path}: {where}: {first['msg']}; {_HOW}") from error
+    if (found.backend is None) == (found.transform is None):
+        has = "neither 'backend' nor" if found.backend is None else "both 'backend' and"
+        raise VersionRefused(f"{path}: it has {has} 'transform'; {_HOW}")
+    return Plugin("backend", found.backend) if found.backend is not None else Plugin("transform", found.transform or "")

@@ -1,6 +1,6 @@
 """The layouts of a version directory: Atelier's own, and graphs that other tools wrote.
 
-A directory with backend.json is run by a backend of an installed package.
+A directory with backend.json is run by an installed package, or its graph has a step of such a package around it.
 
 Sources: TensorFlow Serving (NAME/N/saved_model.pb), Triton (NAME/config.pbtxt, N/model.onnx, N/model.savedmodel/).
 """
@@ -14,7 +14,7 @@ from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import MANIFEST_FILE
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
-from app.repository.backend_file import BACKEND_FILE, read_backend_file
+from app.repository.backend_file import BACKEND_FILE, Plugin, read_backend_file
 from app.repository.triton.model import model_filename, states_other_versions
 
 TRITON_SAVED_MODEL = "model.savedmodel"
@@ -37,13 +37,13 @@ class ForeignFiles:
         graph: an ONNX graph; None without one.
         saved_model: the directory with saved_model.pb, "" for the version itself; None without one.
         is_named: whether the settings of another server name it.
-        plugin: the backend of an installed package that runs it; None without backend.json.
+        plugin: what backend.json names; None without that file.
     """
 
     graph: str | None
     saved_model: str | None
     is_named: bool = False
-    plugin: str | None = None
+    plugin: Plugin | None = None
 
     @property
     def in_words(self) -> str:

@@ -16,7 +16,7 @@ BROKEN = {
         "class Broken:\n    def __init__(self, directory, threads):\n        raise OSError('no weights')\n",
         "no weights",
     ),
-    "no_model": ("def Broken(directory, threads):\n    return 1\n", "no_model:Broken returns no model"),
+    "no_model": ("def Broken(directory, threads):\n    return 1\n", "no_model:Broken returns no backend"),
     "ends": (
         "import os\n\ndef Broken(directory, threads):\n    os._exit(3)\n",
         "process ended while it loaded: exit code 3",
@@ -76,21 +76,24 @@ def write_version(models, name, backend, version=1):
     return directory
 
 
-def write_best_label(models):
+def write_best_label(models, name="labels"):
     scores = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)
     write_graph(
         models,
-        "labels",
+        name,
         [helper.make_node("MatMul", ["x", "scores"], ["y"])],
         [("x", TensorProto.FLOAT, ["batch", 3])],
         [("y", TensorProto.FLOAT, ["batch", 3])],
         {"scores": scores},
     )
-    directory = models / "labels" / "1"
-    (directory / "model.onnx").rename(directory / "scores.onnx")
+    directory = models / name / "1"
     (directory / "labels.txt").write_text("boot bag shirt\n")
-    (directory / "backend.json").write_text('{"backend": "best-label"}')
+    (directory / "backend.json").write_text('{"transform": "best-label"}')
     return directory
+
+
+def install_best_label(site):
+    install(site, group="atelier.transforms", best_label=("best-label", "BestLabel", code_of("best_label")))
 
 
 def started(start, models, site, *flags, **options):
@@ -104,7 +107,7 @@ def predict(service, name, instances):
 
 def test_the_example_of_the_document_answers_over_every_protocol(start, models, site):
     write_best_label(models)
-    install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
+    install_best_label(site)
     service = started(start, models, site, "--plugins", "best-label")
     rows = [[0, 1, 0], [0.5, 0, 0], [1, 1, 1]]
     assert predict(service, "labels", rows) == [
@@ -123,7 +126,7 @@ def test_the_example_of_the_document_answers_over_every_protocol(start, models, 
 
 def test_without_the_flag_the_version_is_refused_and_the_reason_names_the_flag(start, models, site):
     write_best_label(models)
-    install(site, best_label=("best-label", "BestLabel", code_of("best_label")))
+    install_best_label(site)
     service = started(start, models, site, wait_ready=False)
     service.wait_for_log(
         "model labels version 1 refused",
@@ -139,7 +142,8 @@ def test_a_backend_that_no_package_has_is_refused(start, models, site):
 
 BROKEN_FILES = {
     "no-json": ("{", "Invalid JSON"),
-    "empty": ("{}", "backend: Field required"),
+    "empty": ("{}", "it has neither 'backend' nor 'transform'"),
+    "both": ('{"backend": "odd", "transform": "odd"}', "it has both 'backend' and 'transform'"),
     "odd-name": ('{"backend": "a b"}', "backend: String should match pattern"),
     "more": ('{"backend": "odd", "more": 1}', "more: Extra inputs are not permitted"),
     "large": ("[" * 5000, "5000 bytes"),
@@ -203,6 +207,92 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
     assert code >= 500
     assert "did not answer a batch" in error
     wait_until(lambda: predict(service, "odd", [5]) == [10])
+
+
+STEPS = """
+class Step:
+    inputs = {"text": ("string", [None])}
+
+    def __init__(self, directory):
+        pass
+
+    def before(self, inputs):
+        import numpy as np
+
+        lengths = [len(each) for each in inputs["text"]]
+        if 0 in lengths:
+            raise ValueError("an empty text")
+        return {"x": np.array([[each, 0, 0] for each in lengths], np.float32)}
+
+
+def Nothing(directory):
+    return 1
+
+
+class Odd(Step):
+    def before(self, inputs):
+        if b"other name" in inputs["text"]:
+            return {"z": inputs["text"]}
+        return super().before(inputs)
+
+    def after(self, outputs):
+        import time
+
+        lengths = outputs["y"][:, 0].tolist()
+        if len("hang") in lengths:
+            time.sleep(600)
+        return {"y": outputs["y"][1:]} if len("no row") in lengths else outputs
+"""
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """A service with a graph for each transform, and a version without a graph."""
+    place = tmp_path_factory.mktemp("steps")
+    site, models = place / "site", place / "models"
+    site.mkdir()
+    names = ["Step", "Nothing", "Odd"]
+    install(site, group="atelier.transforms", **{name.lower(): (name, name, STEPS) for name in names})
+    for name in names:
+        write_best_label(models, name)
+        (models / name / "1" / "backend.json").write_text(json.dumps({"transform": name}))
+    (models / "Odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
+    (write_version(models, "bare", "Step") / "backend.json").write_text('{"transform": "Step"}')
+    environment = {"PYTHONPATH": str(site)}
+    service = Service(models, "--plugins", ",".join(names), wait_ready=False, environment=environment)
+    yield from running(service)
+
+
+def test_a_step_before_a_graph_states_other_inputs_and_keeps_the_outputs(steps):
+    wait_until(lambda: predict(steps, "Step", ["abc"]) == [[3.0, 0.0, 0.0]])
+    body = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [2], "data": ["a", "bcde"]}]}
+    outputs = steps.client.post("/v2/models/Step/infer", json=body).json()["outputs"]
+    assert outputs == [{"name": "y", "datatype": "FP32", "shape": [2, 3], "data": [1, 0, 0, 4, 0, 0]}]
+    assert predict(steps, "Step", [""]) == (500, "Step: an empty text")
+    assert predict(steps, "Step", ["ab"]) == [[2.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Nothing", "it has neither the method 'before' nor 'after'"),
+        ("bare", "a transform requires the graph model.onnx, which is not in the version"),
+    ],
+)
+def test_a_transform_that_cannot_run_refuses_the_version_with_its_reason(steps, name, reason):
+    steps.wait_for_log(f"model {name} version 1 refused", also=reason)
+
+
+def test_a_step_that_fails_fails_its_batch_and_the_next_one_is_answered(steps):
+    wait_until(lambda: predict(steps, "Odd", ["abc"]) == [[3.0, 0.0, 0.0]])
+    code, error = predict(steps, "Odd", ["other name"])
+    assert code == 500
+    assert "['x']" in error
+    assert predict(steps, "Odd", ["no row"]) == (500, "output 'y' has shape [0, 3] for 1 instances")
+    code, error = predict(steps, "Odd", ["hang"])
+    assert code >= 500
+    assert "did not answer a batch" in error
+    wait_until(lambda: predict(steps, "Odd", ["abc"]) == [[3.0, 0.0, 0.0]])
 
 
 def test_a_new_version_is_followed(start, models, site):

@@ -14,9 +14,9 @@ def code_of(module):
     return found[1]
 
 
-def install(site, **modules):
-    """Packages as pip leaves them: modules, and the metadata of a distribution with the entry points."""
-    lines = ["[atelier.backends]"]
+def install(site, *, group="atelier.backends", **modules):
+    """Packages as pip leaves them: modules, and the metadata of a distribution with the entry points of a group."""
+    lines = [f"[{group}]"]
     for module, (name, attribute, code) in modules.items():
         (site / f"{module}.py").write_text(code, encoding="utf-8")
         lines.append(f"{name} = {module}:{attribute}")

@@ -19,7 +19,7 @@ from app.lifecycle.loading.backend_choice import foreign_backend
 from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
 from app.lifecycle.loading.unverified import ROWS, examine
 from app.lifecycle.loading.version_contract import VersionContract
-from app.repository.backend_file import BACKEND_FILE
+from app.repository.backend_file import BACKEND_FILE, Plugin
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
 from app.repository.policy import BackendName, RunBy
@@ -163,21 +163,22 @@ class ForeignReader:
         return VersionOnDisk(files=files, contract=contract, backend="onnx")
 
     def _plugin(
-        self, place: Place, directory: Path, name: str, stated: BackendName | None, threads: int
+        self, place: Place, directory: Path, plugin: Plugin, stated: BackendName | None, threads: int
     ) -> VersionOnDisk:
-        """A version that backend.json names a backend for."""
+        """A version that backend.json names a backend or a transform for."""
+        kind, name = plugin
         if stated is not None:
             raise VersionRefused(f"{directory}: backend is {stated!r} in the settings, and {name!r} in {BACKEND_FILE}")
         if name not in self.plugins:
             raise VersionRefused(
-                f"{directory}: {BACKEND_FILE} names the backend {name!r}, which is not switched on; "
+                f"{directory}: {BACKEND_FILE} names the {kind} {name!r}, which is not switched on; "
                 f"--plugins {name} (or ATELIER_PLUGINS) does so, if an installed package has it"
             )
         with told(directory):
             check_links(directory, "")
             manifest = list_files(directory, self.open_file)
         files = VersionFiles(directory, place=self.private_dir, opener=self.open_file, manifest=manifest)
-        make = partial(self.make_plugin, directory, name=name, snapshot=files.everything)
+        make = partial(self.make_plugin, directory, kind=kind, name=name, snapshot=files.everything)
         return self._in_process(place.name, files, None, threads, make=make, path=directory, run_by="plugin")
 
     def _saved_model(self, name: str, files: VersionFiles, stated: Stated | None, threads: int) -> VersionOnDisk:

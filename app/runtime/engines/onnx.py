@@ -42,21 +42,8 @@ class OnnxBackend(Backend):
         self, graph: Graph | Path, spec: ModelSpec, threads: int, *, cuda: Mapping[str, str] | None = None
     ) -> None:
         graph = Graph(graph, graph) if isinstance(graph, Path) else graph
-        path, source = graph.origin, graph.source
-        options = session_options(graph, threads)
-        try:
-            # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard
-            # output.
-            self._session: Any = ort.InferenceSession(
-                source if isinstance(source, bytes) else str(source),
-                options,
-                providers=_providers(cuda),
-                enable_fallback=0,
-            )
-        except Exception as error:
-            raise VersionRefused(f"{path}: ONNX Runtime cannot load the graph: {error}") from error
-        # The library's wrapper keeps the bytes for its fallback, which is disabled here.
-        self._session._model_bytes = None
+        path = graph.origin
+        self._session = open_session(graph, threads, cuda=cuda)
         if cuda is not None and self.provider != CUDA_PROVIDER:
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"
@@ -114,17 +101,33 @@ def read_facts(graph: Graph) -> GraphFacts:
     Raises:
         VersionRefused: ONNX Runtime cannot load the graph.
     """
-    options = session_options(graph, threads=1)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = graph.source if isinstance(graph.source, bytes) else str(graph.source)
-    try:
-        session = ort.InferenceSession(source, options, providers=_providers(None), enable_fallback=0)
-    except Exception as error:
-        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
+    session = open_session(graph, 1, is_optimized=False)
     return GraphFacts(facts_of_onnx(session.get_inputs()), facts_of_onnx(session.get_outputs()))
 
 
-def session_options(graph: Graph, threads: int) -> ort.SessionOptions:
+def open_session(
+    graph: Graph, threads: int, *, cuda: Mapping[str, str] | None = None, is_optimized: bool = True
+) -> Any:
+    """An ``onnxruntime.InferenceSession``; the arguments are those of ``OnnxBackend``.
+
+    Raises:
+        VersionRefused: ONNX Runtime cannot load the graph.
+    """
+    options = _session_options(graph, threads)
+    if not is_optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = graph.source if isinstance(graph.source, bytes) else str(graph.source)
+    try:
+        # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard output.
+        session = ort.InferenceSession(source, options, providers=_providers(cuda), enable_fallback=0)
+    except Exception as error:
+        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
+    # The library's wrapper keeps the bytes for its fallback, which is disabled here.
+    session._model_bytes = None
+    return session
+
+
+def _session_options(graph: Graph, threads: int) -> ort.SessionOptions:
     """Options of every session."""
     options = ort.SessionOptions()
     if isinstance(graph.source, bytes):

@@ -1,4 +1,4 @@
-"""A backend of an installed package: the entry point ``atelier.backends`` with its name, run in a separate process.
+"""A backend or a transform of an installed package: the entry point with its name, run in a separate process.
 
 Documented for its authors in docs/how-to/write-a-backend.md.
 """
@@ -9,16 +9,16 @@ from pathlib import Path
 from app.contract.model_spec import ModelSpec
 from app.runtime.engines.process_backend import Contract, ProcessBackend, Snapshot
 
-GROUP = "atelier.backends"
 WORKER = (sys.executable, "-m", "app.runtime.engines.plugin_worker")
 
 
 class PluginBackend(ProcessBackend):
-    """A version that names its backend in backend.json; see ``ProcessBackend``.
+    """A version that names its backend, or a transform around its graph, in backend.json; see ``ProcessBackend``.
 
     Args:
         path: the directory of the version, for messages.
         contract, threads, snapshot: see ``ProcessBackend``.
+        kind: ``backend`` or ``transform``.
         name: of the entry point.
 
     Raises:
@@ -27,6 +27,6 @@ class PluginBackend(ProcessBackend):
     """
 
     def __init__(
-        self, path: Path, contract: ModelSpec | Contract, threads: int, *, name: str, snapshot: Snapshot
+        self, path: Path, contract: ModelSpec | Contract, threads: int, *, kind: str, name: str, snapshot: Snapshot
     ) -> None:
-        super().__init__(path, contract, threads, provider=name, command=(*WORKER, name), snapshot=snapshot)
+        super().__init__(path, contract, threads, provider=name, command=(*WORKER, kind, name), snapshot=snapshot)

@@ -1,4 +1,4 @@
-"""The process of a backend of an installed package: ``... plugin_worker NAME DIRECTORY THREADS``.
+"""The process of a backend or a transform of an installed package: ``... plugin_worker KIND NAME DIRECTORY THREADS``.
 
 ``worker_loop`` documents the protocol with the service.
 """
@@ -6,23 +6,25 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from app.runtime.engines.plugin import GROUP
+from app.errors import ServingError
 from app.runtime.engines.process_backend import SIGNATURE
 from app.runtime.engines.worker_loop import CannotLoad, Run, serve
 from app.types import Array, Tensors
+
+GROUPS = {"backend": "atelier.backends", "transform": "atelier.transforms"}
 
 # Name -> element type, and sizes with the batch; a size that varies is None.
 Signature = Mapping[str, tuple[str, Sequence[int | None]]]
 
 
 class Model(Protocol):
-    """What the entry point returns, called with the directory of a version and a number of threads."""
+    """What the entry point of a backend returns, called with the directory of a version and a number of threads."""
 
     inputs: Signature
     outputs: Signature
@@ -34,15 +36,16 @@ class Model(Protocol):
 
 def main() -> None:
     """Load, then answer until the socket closes."""
-    name, directory, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    serve(lambda: load(name, directory, threads))
+    kind, name, directory, threads = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    serve(lambda: load(kind, name, directory, threads))
     os._exit(0)
 
 
-def load(name: str, directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
+def load(kind: str, name: str, directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     """Load a version with the entry point of that name.
 
     Args:
+        kind: a key of ``GROUPS``.
         name: of the entry point.
         directory: holds the files of the version.
         threads: that it may use.
@@ -51,22 +54,35 @@ def load(name: str, directory: Path, threads: int) -> tuple[dict[str, Any], Run]
         As ``savedmodel_worker.load``.
 
     Raises:
-        CannotLoad: no such entry point, or several, or the returned object is not a model.
+        CannotLoad: no such entry point, or several, or the returned object is not a model or not a transform.
     """
-    found = list(entry_points(group=GROUP, name=name))
+    group = GROUPS[kind]
+    found = list(entry_points(group=group, name=name))
     if len(found) != 1:
-        raise CannotLoad(f"{len(found) or 'no'} installed packages have the entry point {name!r} of {GROUP}")
-    model: Model = found[0].load()(directory, threads)
+        raise CannotLoad(f"{len(found) or 'no'} installed packages have the entry point {name!r} of {group}")
+    model = _model(kind, found[0], directory, threads)
     try:
         signature = {"inputs": _described(model.inputs), "outputs": _described(model.outputs)}
     except (AttributeError, TypeError, ValueError) as error:
-        raise CannotLoad(f"{found[0].value} returns no model: {error}") from error
+        raise CannotLoad(f"{found[0].value} returns no {kind}: {error}") from error
 
     def run(_: str, inputs: Tensors) -> dict[str, Array]:
         outputs = model.run(inputs)
         return {each: _checked(each, outputs, *signature["outputs"][each]) for each in signature["outputs"]}
 
     return {SIGNATURE: signature}, run
+
+
+def _model(kind: str, entry_point: EntryPoint, directory: Path, threads: int) -> Model:
+    if kind == "backend":
+        made: Model = entry_point.load()(directory, threads)
+        return made
+    from app.runtime.engines.transformed_graph import TransformedGraph
+
+    try:
+        return TransformedGraph(entry_point.load()(directory), entry_point.value, directory, threads)
+    except ServingError as error:
+        raise CannotLoad(error.message) from error
 
 
 def _described(tensors: Signature) -> dict[str, tuple[str, list[int | None]]]:

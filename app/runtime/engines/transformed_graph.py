@@ -1,0 +1,59 @@
+"""An ONNX graph with a step of an installed package before or after it, in the process of a plugin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.contract.derive import TensorFacts
+from app.contract.model_spec import ONNX_FILE
+from app.contract.strings import decoded, encoded
+from app.contract.version_files import Graph
+from app.errors import VersionRefused
+from app.runtime.engines.onnx import open_session, read_facts
+from app.types import Array, Tensors
+
+
+class TransformedGraph:
+    """A graph and a transform, with the form of a ``plugin_worker.Model``.
+
+    Args:
+        transform: may have ``before``, from inputs of the version to those of the graph, and ``after``, from outputs of
+            the graph to those of the version; each is called with name -> (rows, *shape). It has ``inputs`` if they
+            are not those of the graph, and ``outputs`` likewise.
+        origin: of the transform, for messages.
+        directory: has the graph, ``model.onnx``.
+        threads: of the graph.
+
+    Raises:
+        VersionRefused: there is no graph, ONNX Runtime cannot load it, or the object is not a transform.
+    """
+
+    def __init__(self, transform: Any, origin: str, directory: Path, threads: int) -> None:
+        steps = [getattr(transform, name, None) for name in ("before", "after")]
+        if not any(map(callable, steps)):
+            raise VersionRefused(f"{origin} returns no transform: it has neither the method 'before' nor 'after'")
+        self._before, self._after = steps
+        path = directory / ONNX_FILE
+        if not path.is_file():
+            raise VersionRefused(f"a transform requires the graph {ONNX_FILE}, which is not in the version")
+        graph = Graph(path, path)
+        facts = read_facts(graph)
+        self.inputs = getattr(transform, "inputs", None) or _signature(facts.inputs)
+        self.outputs = getattr(transform, "outputs", None) or _signature(facts.outputs)
+        self._strings_in = [fact.name for fact in facts.inputs if fact.element == "string"]
+        self._strings_out = {fact.name for fact in facts.outputs if fact.element == "string"}
+        self._names = [fact.name for fact in facts.outputs]
+        self._session = open_session(graph, threads)
+
+    def run(self, inputs: Tensors) -> Mapping[str, Array]:
+        """A batch through the step before, the graph, and the step after."""
+        given = dict(inputs if self._before is None else self._before(inputs))
+        given |= {name: decoded(given[name]) for name in self._strings_in if name in given}
+        answer = dict(zip(self._names, self._session.run(self._names, given), strict=True))
+        answer |= {name: encoded(answer[name]) for name in self._strings_out}
+        found: Mapping[str, Array] = answer if self._after is None else self._after(answer)
+        return found
+
+
+def _signature(facts: tuple[TensorFacts, ...]) -> dict[str, tuple[str, list[int | None]]]:
+    return {fact.name: (fact.element, list(fact.shape or ())) for fact in facts}
