@@ -7,6 +7,7 @@ from app.autotune.choice import Measurement, Setting, candidates, finalists, lar
 from app.autotune.measure import REPEATS, BatchingBenchmark, Load
 from app.batching.rules import worthwhile_buckets
 from app.contract.golden import Golden
+from app.errors import VersionRefused
 from app.lifecycle.loading.version_contract import VersionContract, possible_batch
 from app.loaded import LoadedModel
 from app.repository.places import Place
@@ -33,6 +34,7 @@ class Tuning:
 
 async def tune(
     model: LoadedModel,
+    contract: VersionContract,
     place: Place,
     load: Load,
     *,
@@ -44,6 +46,7 @@ async def tune(
 
     Args:
         model: loaded and idle.
+        contract: of its version, with samples.
         place: of the model.
         load: clients and seconds per setting.
         p99_ms: largest p99 that is acceptable.
@@ -51,12 +54,11 @@ async def tune(
         on_progress: called with the number of finished slices and of all slices.
 
     Raises:
-        VersionRefused: serving.json or the golden samples cannot be read.
-        BackendFailed: the runtime failed on a golden sample.
+        VersionRefused: serving.json cannot be read, the model cannot batch, or no inputs are known for it.
+        BackendFailed: the runtime failed on a sample.
     """
     policy = read_policy(place.directory, place.stated).batching
-    golden = Golden.read(place.directory / str(model.version))
-    contract = VersionContract(spec=model.spec, tokenizer=model.tokenizer, golden=golden)
+    golden = _samples(contract, model.name)
     # Twice the hint is measured too.
     hint = max(1, min(model.spec.batching.max_batch_size, possible_batch(contract) // 2))
     allowed, rules = policy.allowed_batch_sizes, model.batcher.rules
@@ -97,3 +99,17 @@ async def tune(
     total += len(best) * REPEATS
     measured |= {each.setting: each for each in await bench.measure(best, on_slice=one_more)}
     return Tuning(now=now, measurements=list(measured.values()))
+
+
+def _samples(contract: VersionContract, name: str) -> Golden:
+    """Golden samples, or generated inputs, whose answers do not matter here."""
+    if contract.alone:
+        raise VersionRefused(f"model {name!r} has no batching to measure, it cannot batch: {contract.alone}")
+    if contract.golden is not None:
+        return contract.golden
+    if contract.generated is None:
+        raise VersionRefused(
+            f"model {name!r} has no golden samples and runs with no generated inputs; `python -m app verify {name} "
+            "--samples FILE.npz` gives it some"
+        )
+    return Golden(inputs=contract.generated, outputs={}, tolerance={})

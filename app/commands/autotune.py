@@ -87,9 +87,10 @@ async def _autotune(
     import time
 
     from app.autotune.run import tune
+    from app.lifecycle.loading.device_choice import close_all
     from app.repository.policy_file import read_policy
     from app.telemetry.metrics import Metrics
-    from app.wiring.assembly import build_lifecycle
+    from app.wiring.assembly import build_lifecycle, build_loader
 
     read_policy(place.directory, place.stated)  # an invalid file is reported before anything runs
     lifecycle = build_lifecycle(settings, Metrics())
@@ -97,11 +98,15 @@ async def _autotune(
     await lifecycle.load_one(place.name, version)
     try:
         model = registry.get(place.name, version)
+        # Once more, for its samples, which a loaded model does not keep.
+        opened = build_loader(settings, Metrics(), lifecycle.repository.places).open(place.name, model.version)
+        close_all(opened.placed)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"measuring {place.name}")
             tuning = await tune(
                 model,
+                opened.contract,
                 place,
                 load,
                 p99_ms=p99_ms,

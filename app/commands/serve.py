@@ -105,7 +105,8 @@ def serve(
     plugins: Annotated[
         str | None,
         typer.Option(
-            help="Backends and transforms of installed packages that versions may use, separated by commas [default: none]."
+            help="Backends and transforms of installed packages that versions may use, separated by commas "
+            "[default: none]."
         ),
     ] = None,
     require_verified: Annotated[

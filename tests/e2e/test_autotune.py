@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.repository.policy_file import read_policy
+from tests.support.bare_models import bare, write_centred_model
 from tests.support.commands import ALWAYS, NEVER, QUICK, run
 from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model, write_words_model
@@ -33,6 +34,27 @@ def test_the_service_runs_with_the_settings_that_autotune_wrote(tmp_path, write)
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == batching["max_queue_delay_us"]
     buckets = config["parameters"].get("length_buckets", {"string_value": ""})["string_value"]  # none: it is left out
     assert buckets == ",".join(map(str, batching.get("length_buckets", [])))
+
+
+def test_a_version_of_another_tool_is_measured_with_its_samples_or_with_generated_inputs(tmp_path):
+    models = tmp_path / "models"
+    bare(models, write_brightness_model(tmp_path / "written"))
+    arguments = ("--p99-ms", ALWAYS, *QUICK, "--models-dir", models)
+    result = run("autotune", "brightness", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((models / "brightness" / "serving.json").read_text())["batching"]["max_batch_size"] >= 1
+    state = {"ATELIER_STATE_DIR": str(tmp_path / "state")}
+    assert run("verify", "brightness", "--models-dir", models, **state).returncode == 0
+    result = run("autotune", "brightness", *arguments, **state)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_model_that_cannot_batch_has_nothing_to_measure(tmp_path):
+    write_centred_model(tmp_path)
+    result = run("autotune", "centred", "--p99-ms", ALWAYS, *QUICK, "--models-dir", tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: model 'centred' has no batching to measure, it cannot batch: ")
+    assert not (tmp_path / "centred" / "serving.json").exists()
 
 
 def test_a_dry_run_prints_the_choice_and_writes_nothing(tmp_path):
