@@ -18,9 +18,6 @@ from app.edge.entry.access_log import AccessLog
 from app.edge.entry.bind import Bind
 from app.edge.entry.tls import Tls
 from app.repository.policy import BackendName
-from app.repository.repository import Repository
-from app.repository.tf_serving.named import NamedModels, named_model
-from app.repository.verified_samples import VerifiedSamples
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
@@ -261,22 +258,6 @@ class Settings(BaseSettings):
     def only_models_dir(self) -> Path | None:
         """The models directory; None if models are named one by one, and no directory is set."""
         return None if self.are_named and "models_dir" not in self.model_fields_set else self.models_dir
-
-    def repository(self) -> Repository:
-        """The models to serve.
-
-        Raises:
-            VersionRefused: models.config cannot be followed, or the base path is not a directory.
-        """
-        named = None
-        if self.model_config_file is not None:
-            from app.repository.tf_serving.models_config import read_models_config
-
-            named = NamedModels(file=self.model_config_file.absolute(), read=read_models_config)
-        elif self.model_name is not None:
-            path = str(self.model_base_path)
-            named = NamedModels({self.model_name: named_model(f"model {self.model_name!r}", self.model_name, path)})
-        return Repository(self.only_models_dir, named, VerifiedSamples(self.state_dir))
 
     @property
     def tls(self) -> Tls | None:

@@ -71,8 +71,10 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_repository(settings: Settings) -> "Repository":
     """The models that the settings name; exits with one sentence if models.config or the base path is not valid."""
+    from app.wiring.repository import repository_of
+
     try:
-        return settings.repository()
+        return repository_of(settings)
     except VersionRefused as error:
         fail(error.message)
 

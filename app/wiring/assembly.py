@@ -27,6 +27,7 @@ from app.runtime.warmup import measure_thread_hop
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.wiring.processes import Processes, SingleProcess
+from app.wiring.repository import repository_of
 
 # A batch runs on the event loop if that takes less time than this many hops to a worker thread and back: the hop delays
 # the answer once, and its switches of threads cost the same processor time again on either side.
@@ -54,7 +55,7 @@ def build_lifecycle(
         loop_rest: see ``Loader``.
     """
     processes = processes or SingleProcess()
-    repository = settings.repository()
+    repository = repository_of(settings)
     loader = build_loader(settings, metrics, repository.places, placer, loop_rest)
     return Lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),

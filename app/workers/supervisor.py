@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.edge.entry.bind import Bind, listen
 from app.settings import Settings
+from app.wiring.repository import repository_of
 from app.wiring.server import bound
 from app.workers.accept import CLOSED, ConnectionCounts
 from app.workers.channel import ChannelClosed, Handler
@@ -63,7 +64,7 @@ class Supervisor:
         self._settings = settings
         self._workers: dict[int, Worker] = {}
         self._totals = Totals()
-        self._coordinator = Coordinator(settings.repository(), lambda: list(self._workers.values()))
+        self._coordinator = Coordinator(repository_of(settings), lambda: list(self._workers.values()))
         self._stopping = asyncio.Event()
         self._sockets: list[socket.socket] = []
         self._admin_sockets: list[socket.socket] = []
