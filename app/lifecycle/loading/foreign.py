@@ -158,9 +158,13 @@ class ForeignReader:
             backend = self.make_backend(graph, spec, 1)
         try:
             contract = _examined(backend, spec, alone, stated, samples(spec))
-        finally:
+        except BaseException:
             backend.close()
-        return VersionOnDisk(files=files, contract=contract, backend="onnx")
+            raise
+        if contract.spec is not spec:  # it was opened for another contract
+            backend.close()
+            return VersionOnDisk(files=files, contract=contract, backend="onnx")
+        return VersionOnDisk(files=files, contract=contract, backend="onnx", running=backend)
 
     def _plugin(
         self, place: Place, directory: Path, plugin: Plugin, stated: BackendName | None, threads: int

@@ -203,7 +203,7 @@ class Loader:
         graphs = _Graphs(files)
         with graphs.held() as graph:
             files.check_rest()
-            return open_all(serving.instances, self._opener(graphs, graph, read.contract, serving, gate))
+            return open_all(serving.instances, self._opener(graphs, graph, read, serving, gate))
 
     def _open_in_process(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
         placement = _place_process(serving.device, read.backend)
@@ -212,15 +212,16 @@ class Loader:
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(
-        self, graphs: "_Graphs", graph: Graph, contract: VersionContract, serving: ServingPolicy, gate: Gate
+        self, graphs: "_Graphs", graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
         """Opens another instance of an ONNX graph."""
-        spec, alone = contract.spec, serving.instances == 1
+        spec, alone = read.contract.spec, serving.instances == 1
 
         def open_cpu() -> Backend:
             with graphs.at_hand() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
-                return self._open(now, contract) if alone else self.make_backend(now, spec, 1)
+                single = read.take() or self.make_backend(now, spec, 1)
+                return self._with_threads(single, now, read.contract) if alone else single
 
         device_chooser = self.device_chooser
         if device_chooser is None:
@@ -233,14 +234,13 @@ class Loader:
         )
         return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
-    def _open(self, graph: Graph, contract: VersionContract) -> Backend:
-        """The graph with one thread, or with all of them where that is measured to be worth it.
+    def _with_threads(self, single: Backend, graph: Graph, contract: VersionContract) -> Backend:
+        """The graph as ``single`` runs it, with one thread, or with all of them where that is measured to be worth it.
 
         To wake further threads costs more than a small model's call, and while they compute they are missing
         elsewhere: for the event loop, and for other models.
         """
         spec, samples = contract.spec, contract.samples
-        single = self.make_backend(graph, spec, 1)
         if self.threads == 1 or samples is None:
             return single
         try:
