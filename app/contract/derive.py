@@ -1,95 +1,18 @@
 """The contract of a model without model.json, derived from the inputs and outputs of its graph. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-
 from pydantic import ValidationError
 
 from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
+from app.contract.graph_facts import GraphFacts, Stated, StatedTensor, TensorFacts
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import MOST_DIMENSIONS, TensorSpec
 from app.errors import VersionRefused
-from app.types import Tensors
 
 _DTYPES: dict[str, DType] = {dtype: dtype for dtype in NAMES}
-_ONNX_TYPES: dict[str, str] = {names.onnx: dtype for dtype, names in NAMES.items()}
 _TRITON_TYPES = {names.triton: dtype for dtype, names in NAMES.items()}
 _NOT_KNOWN = "not known: the version has no model.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorFacts:
-    """An input or output as a graph declares it.
-
-    Attributes:
-        name: as in the graph.
-        element: element type as model.json names it; as the runtime names it if it is not one of these.
-        shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
-        graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
-    """
-
-    name: str
-    element: str
-    shape: tuple[int | None, ...] | None
-    graph_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """Inputs and outputs of a graph."""
-
-    inputs: tuple[TensorFacts, ...]
-    outputs: tuple[TensorFacts, ...]
-
-
-def facts_of_onnx(nodes: Iterable[Any]) -> tuple[TensorFacts, ...]:
-    """The inputs or outputs of a session of ONNX Runtime. A size that has a name varies."""
-    return tuple(
-        TensorFacts(
-            node.name,
-            _ONNX_TYPES.get(node.type, node.type),
-            tuple(size if isinstance(size, int) else None for size in node.shape),
-        )
-        for node in nodes
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StatedTensor:
-    """An input or output as the settings of another server state it.
-
-    Attributes:
-        name: as in the graph.
-        triton_type: as Triton names it, such as ``TYPE_FP32``.
-        shape: without the batch if there is one; a size that varies is -1.
-        graph_shape: that of the graph, if clients see another one.
-    """
-
-    name: str
-    triton_type: str
-    shape: tuple[int, ...]
-    graph_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """Facts of a graph that the settings of another server state.
-
-    Attributes:
-        max_batch_size: most instances of a batch; 0: the graph has no batch dimension.
-        inputs, outputs: empty if nothing is stated of them; outputs may be some of those of the graph.
-        labels: an output and the names of its scores; None without them.
-        samples: input name -> (rows, *shape), which are known to run; None without them.
-    """
-
-    max_batch_size: int
-    inputs: tuple[StatedTensor, ...] = ()
-    outputs: tuple[StatedTensor, ...] = ()
-    labels: tuple[str, tuple[str, ...]] | None = None
-    samples: Tensors | None = None
 
 
 def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from app.contract.derive import GraphFacts, facts_of_onnx
 from app.contract.dtypes import NAMES
+from app.contract.graph_facts import GraphFacts, facts_of_onnx
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import decoded, encoded
 from app.contract.tensor_spec import TensorSpec

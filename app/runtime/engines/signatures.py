@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, VersionRefused

@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.contract.derive import GraphFacts, TensorFacts, derive, without_batch
+from app.contract.derive import derive, without_batch
 from app.contract.dtypes import NAMES
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.errors import VersionRefused
 
 
