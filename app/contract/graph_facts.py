@@ -19,12 +19,14 @@ class TensorFacts:
         element: element type as model.json names it; as the runtime names it if it is not one of these.
         shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
+        optional: whether the graph has a default for this input.
     """
 
     name: str
     element: str
     shape: tuple[int | None, ...] | None
     graph_shape: tuple[int, ...] | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,25 @@ class GraphFacts:
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
 
+    @property
+    def required(self) -> tuple[TensorFacts, ...]:
+        """The inputs without a default."""
+        return tuple(tensor for tensor in self.inputs if not tensor.optional)
 
-def facts_of_onnx(nodes: Iterable[Any]) -> tuple[TensorFacts, ...]:
-    """The inputs or outputs of a session of ONNX Runtime. A size that has a name varies."""
+
+def facts_of_onnx(nodes: Iterable[Any], *, optional: bool = False) -> tuple[TensorFacts, ...]:
+    """The inputs or outputs of a session of ONNX Runtime. A size that has a name varies.
+
+    Args:
+        nodes: as the session describes them.
+        optional: whether they are its overridable initializers.
+    """
     return tuple(
         TensorFacts(
             node.name,
             _ONNX_TYPES.get(node.type, node.type),
             tuple(size if isinstance(size, int) else None for size in node.shape),
+            optional=optional,
         )
         for node in nodes
     )
@@ -56,12 +69,14 @@ class StatedTensor:
         triton_type: as Triton names it, such as ``TYPE_FP32``.
         shape: without the batch if there is one; a size that varies is -1.
         graph_shape: that of the graph, if clients see another one.
+        optional: whether requests may leave out this input.
     """
 
     name: str
     triton_type: str
     shape: tuple[int, ...]
     graph_shape: tuple[int, ...] | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One input or output of a model, as model.json states it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Annotated, Any, Self
@@ -25,6 +25,13 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values in some fields. Properties that were cached are computed again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
 
 Size = Annotated[int, Field(ge=-1, le=LARGEST_SIZE)]
 
@@ -44,6 +51,7 @@ class TensorSpec(Frozen):
             and a request is one instance. Not in model.json.
         graph_shape: shape of one instance in the graph, if clients see another one; None: it is ``shape``. Not in
             model.json.
+        optional: whether a request may leave out this input, so that the graph takes its default. Not in model.json.
     """
 
     name: str = Field(min_length=1, max_length=256)
@@ -55,6 +63,7 @@ class TensorSpec(Frozen):
     utf8: bool = Field(default=False, exclude=True)
     batched: bool = Field(default=True, exclude=True)
     graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=MOST_DIMENSIONS, exclude=True)
+    optional: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
@@ -135,7 +144,7 @@ class TensorSpec(Frozen):
     @property
     def in_words(self) -> str:
         """Name and instance, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
-        return f"{self.name!r} ({self.instance_in_words})"
+        return f"{self.name!r} ({self.instance_in_words}{', optional' if self.optional else ''})"
 
     @property
     def instance_in_words(self) -> str:

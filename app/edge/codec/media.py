@@ -99,7 +99,7 @@ def _fields(body: bytes, model: LoadedModel) -> list[str]:
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
     """One or more rows of the only input, which has a fixed shape; little-endian, one row after the other."""
     tensor = model.spec.inputs[0]
-    if len(model.spec.inputs) != 1 or tensor.is_variable or tensor.is_string:
+    if len(model.spec.required) != 1 or tensor.is_variable or tensor.is_string:
         raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     if len(body) % tensor.instance_bytes:
         raise InvalidInput(

@@ -112,7 +112,7 @@ def parse_infer(
         NotFound, Forbidden: see ``Memory.check``.
         InvalidInput: names the input, the value and the rule it breaks, in the words of the REST interface.
     """
-    if len(request.inputs) != len(model.spec.inputs):
+    if len(request.inputs) not in model.spec.input_counts:
         refuse_count(len(request.inputs), model)
     raw: list[bytes] = list(request.raw_input_contents)
     elsewhere = sum("shared_memory_region" in tensor.parameters for tensor in request.inputs)

@@ -138,7 +138,7 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
     A string is the whole body, without its length.
     """
     spec = model.spec.inputs[0]
-    if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
+    if len(model.spec.required) != 1 or spec.shape.count(-1) > 1:
         raise InvalidInput(
             f"a raw binary request needs a model with one input and at most one variable dimension; "
             f"model {model.name!r} has {', '.join(tensor.in_words for tensor in model.spec.inputs)}"

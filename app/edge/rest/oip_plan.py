@@ -71,7 +71,7 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         raise InvalidInput(f"missing 'inputs'; the document has {keys}; {HOW_TO_INFER}")
     if not is_array(entries):
         raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
-    if len(entries) != len(model.spec.inputs):
+    if len(entries) not in model.spec.input_counts:
         refuse_count(len(entries), model)
     inputs: dict[str, PlannedInput] = {}
     for index, entry in enumerate(entries):

@@ -33,7 +33,7 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 def examine(
     backend: Backend, spec: ModelSpec, *, may_batch: bool, known: Tensors | None = None, whose: str = "model_warmup"
 ) -> tuple[Tensors | None, str]:
-    """Run generated inputs, or those that are known. Blocks.
+    """Run generated inputs, or those that are known. Blocks. Optional inputs have their defaults unless they are known.
 
     Args:
         backend: of the version.
@@ -71,7 +71,7 @@ def examine(
 
 def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
     inputs = {tensor.name: tensor for tensor in spec.inputs}
-    if known.keys() != inputs.keys():
+    if not {tensor.name for tensor in spec.required} <= known.keys() <= inputs.keys():
         raise VersionRefused(f"{whose} has the inputs {sorted(known)}, and the model {sorted(inputs)}")
     for name, values in known.items():
         tensor, sizes = inputs[name], values.shape[1:]
@@ -86,7 +86,7 @@ def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
 
 def _instance(spec: ModelSpec, *, size: int) -> Extent:
     """Of the inputs of one instance whose dimensions that vary have that size."""
-    return sum((tensor.extent(size) for tensor in spec.inputs), Extent())
+    return sum((tensor.extent(size) for tensor in spec.required), Extent())
 
 
 def _fewest_rows(spec: ModelSpec) -> int:
@@ -94,12 +94,12 @@ def _fewest_rows(spec: ModelSpec) -> int:
 
     If one alone fits, two never share a batch, unless sizes vary: smaller ones may.
     """
-    return 2 if any(tensor.is_variable for tensor in spec.inputs) else 1
+    return 2 if any(tensor.is_variable for tensor in spec.required) else 1
 
 
 def _sizes(spec: ModelSpec) -> list[int]:
     """The sizes to try of which enough instances fit into the samples."""
-    tried = SIZES if any(tensor.is_variable for tensor in spec.inputs) else SIZES[:1]
+    tried = SIZES if any(tensor.is_variable for tensor in spec.required) else SIZES[:1]
     return [size for size in tried if _instance(spec, size=size).possible_rows >= _fewest_rows(spec)]
 
 
@@ -107,7 +107,7 @@ def _tried(spec: ModelSpec, sizes: list[int]) -> Iterator[Tensors]:
     """Inputs to try, in this order."""
     for size, limit in product(sizes, LIMITS):
         yield generated(spec, size=size, limit=limit)
-    if any(tensor.is_string for tensor in spec.inputs):
+    if any(tensor.is_string for tensor in spec.required):
         for size, limit in product(sizes, LIMITS):
             yield generated(spec, size=size, limit=limit, string=_png)
 
@@ -123,10 +123,10 @@ def generated(spec: ModelSpec, *, size: int, limit: int, string: Callable[[int],
     """
     rng = np.random.default_rng(0)
     rows = min(ROWS, _instance(spec, size=size).possible_rows)
-    shapes = {tensor.name: (rows, *(size if each == -1 else each for each in tensor.shape)) for tensor in spec.inputs}
+    shapes = {tensor.name: (rows, *(size if each == -1 else each for each in tensor.shape)) for tensor in spec.required}
     return {
         tensor.name: drawn(rng, tensor.numpy_dtype, shapes[tensor.name], limit=limit, string=string)
-        for tensor in spec.inputs
+        for tensor in spec.required
     }
 
 

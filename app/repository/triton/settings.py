@@ -71,6 +71,7 @@ def _tensor(tensor: pb.ModelInput | pb.ModelOutput) -> StatedTensor:
         triton_type=pb.DataType.Name(tensor.data_type),
         shape=tuple(tensor.dims),
         graph_shape=tuple(tensor.reshape.shape) if tensor.HasField("reshape") else None,
+        optional=isinstance(tensor, pb.ModelInput) and tensor.optional,
     )
 
 

@@ -167,8 +167,9 @@ def open_on_gpu(
     # Operations without a CUDA kernel run on the CPU, in the calling thread.
     backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
-        # The buffers have the shapes of the contract, and strings are not in one place.
-        unbound = any(each.graph_shape is not None or each.is_string for each in (*spec.inputs, *spec.outputs))
+        # The buffers have the shapes of the contract, strings are not in one place, and a bound input is always given.
+        tensors = (*spec.inputs, *spec.outputs)
+        unbound = any(each.graph_shape is not None or each.is_string or each.optional for each in tensors)
         sizes = [] if unbound else batch_sizes_up_to(max_batch_size)
         return BoundBackend(backend, spec, sizes, PinnedMemory(device))
     except BaseException:

@@ -61,8 +61,9 @@ class OnnxBackend(Backend):
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"
             )
-        _agree(path, "input", spec.inputs, self._session.get_inputs())
-        _agree(path, "output", spec.outputs, self._session.get_outputs())
+        defaulted = self._session.get_overridable_initializers()
+        _agree(path, "input", spec.inputs, self._session.get_inputs(), others=defaulted)
+        _agree(path, "output", spec.outputs, [], others=self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
         self._batched = spec.batched
         self._strings_in = [each.name for each in spec.inputs if each.is_string]
@@ -90,7 +91,7 @@ class OnnxBackend(Backend):
             inputs = self._shapes.to_graph(inputs)
         try:
             if self._strings_in:
-                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in}}
+                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in if name in inputs}}
             answer = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
@@ -121,7 +122,8 @@ def read_facts(graph: Graph) -> GraphFacts:
         session = ort.InferenceSession(source, options, providers=_providers(None), enable_fallback=0)
     except Exception as error:
         raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
-    return GraphFacts(facts_of_onnx(session.get_inputs()), facts_of_onnx(session.get_outputs()))
+    defaulted = facts_of_onnx(session.get_overridable_initializers(), optional=True)
+    return GraphFacts((*facts_of_onnx(session.get_inputs()), *defaulted), facts_of_onnx(session.get_outputs()))
 
 
 def session_options(graph: Graph, threads: int) -> ort.SessionOptions:
@@ -143,9 +145,19 @@ def _providers(cuda: Mapping[str, str] | None) -> list[Any]:
     return [CPU_PROVIDER] if cuda is None else [(CUDA_PROVIDER, dict(cuda)), CPU_PROVIDER]
 
 
-def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], found: list[Any]) -> None:
-    graph = {node.name: (node.type, len(node.shape)) for node in found}
+def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], needed: list[Any], *, others: list[Any]) -> None:
+    """Refuse a contract that does not fit the tensors of a graph.
+
+    Args:
+        path: of the graph, for messages.
+        kind: input or output.
+        expected: in the contract.
+        needed: of the graph; the contract has all of them.
+        others: of the graph; the contract may leave them out, so that outputs are not computed, and inputs have their
+            defaults.
+    """
+    required, graph = ({each.name: (each.type, len(each.shape)) for each in nodes} for nodes in (needed, others))
+    graph |= required
     contract = {tensor.name: (NAMES[tensor.dtype].onnx, tensor.graph_rank) for tensor in expected}
-    # A contract may leave out outputs, which are not computed then.
-    if graph != contract and (kind == "input" or not contract.items() <= graph.items()):
+    if not required.items() <= contract.items() <= graph.items():
         raise VersionRefused(f"{path}: the graph's {kind}s are {graph}, model.json says {contract}")
