@@ -107,6 +107,11 @@ class ModelSpec(Frozen):
         """Inputs without a batch dimension of a model that has one: a request has one value for all its instances."""
         return frozenset(tensor.name for tensor in self.inputs if self.batched and not tensor.batched)
 
+    @cached_property
+    def binary_only(self) -> frozenset[str]:
+        """Outputs that the Open Inference Protocol sends as bytes only."""
+        return frozenset(tensor.name for tensor in self.outputs if tensor.is_bfloat16)
+
     def given_optional(self, names: Collection[str]) -> list[str]:
         """The optional inputs among the inputs of a request."""
         return [tensor.name for tensor in self.inputs if tensor.optional and tensor.name in names]

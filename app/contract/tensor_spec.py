@@ -8,7 +8,8 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.bfloat16 import BFLOAT16, widened
+from app.contract.dtypes import NAMES, DType, numpy_dtype, wire_dtype
 from app.contract.extent import Extent
 from app.contract.strings import MOST_STRINGS, string_array
 from app.types import Array
@@ -98,9 +99,19 @@ class TensorSpec(Frozen):
         return self.dtype == "string"
 
     @cached_property
+    def is_bfloat16(self) -> bool:
+        """Whether the elements are of bfloat16; here they are float32."""
+        return self.dtype == BFLOAT16
+
+    @cached_property
     def wire_dtype(self) -> np.dtype[Any]:
-        """The little-endian dtype, as in raw bytes."""
-        return self.numpy_dtype.newbyteorder("<")
+        """The dtype in raw bytes; see ``dtypes.wire_dtype``."""
+        return wire_dtype(self.dtype)
+
+    def from_bytes(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """A tensor of numbers from its raw bytes, row-major; one of ``shape`` may be -1."""
+        values = np.frombuffer(data, self.wire_dtype).reshape(shape)
+        return widened(values) if self.is_bfloat16 else values
 
     @property
     def elements(self) -> int:
@@ -109,8 +120,8 @@ class TensorSpec(Frozen):
 
     @cached_property
     def instance_bytes(self) -> int:
-        """Bytes of one instance of fixed shape."""
-        return self.numpy_dtype.itemsize * prod(self.shape)
+        """Bytes of one instance of fixed shape, as it is sent."""
+        return self.wire_dtype.itemsize * prod(self.shape)
 
     @property
     def oip_datatype(self) -> str:
@@ -124,8 +135,8 @@ class TensorSpec(Frozen):
 
     @cached_property
     def has_range(self) -> bool:
-        """Whether a value of the dtype may be out of the element's range."""
-        return self.minimum is not None or self.maximum is not None
+        """Whether a value of the array's dtype may be out of the element's range."""
+        return self.minimum is not None or self.maximum is not None or self.is_bfloat16
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

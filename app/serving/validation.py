@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.bfloat16 import LARGEST
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
 from app.contract.strings import MOST_STRINGS
@@ -174,7 +175,7 @@ def _outside(values: Array, tensor: TensorSpec) -> npt.NDArray[np.bool_]:
 
 def value_range(tensor: TensorSpec) -> tuple[Limit, Limit]:
     """Smallest and largest value that an element may have; whole numbers unless the contract or a float states them."""
-    low, high = _dtype_range(tensor.numpy_dtype)
+    low, high = (-LARGEST, LARGEST) if tensor.is_bfloat16 else _dtype_range(tensor.numpy_dtype)
     return (low if tensor.minimum is None else tensor.minimum), (high if tensor.maximum is None else tensor.maximum)
 
 

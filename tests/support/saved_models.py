@@ -73,7 +73,7 @@ def write_words(directory: Path) -> Path:
 
 
 def write_several(directory: Path) -> Path:
-    """Signatures of several kinds: double, bytes of a text, differences from the mean, defaults, an unknown rank."""
+    """Signatures of several kinds: double, bytes of a text, differences from the mean, defaults, bfloat16, no rank."""
     tf = tensorflow()
 
     three, moved = tf.constant(3.0), tf.constant([1.0, 2.0])
@@ -87,6 +87,7 @@ def write_several(directory: Path) -> Path:
             "serving_default": (lambda x: {"y": x * 2.0}, {"x": spec([None, 1])}),
             "count": (lambda text: {"count": tf.strings.length(text)}, {"text": spec([None], "string")}),
             "centre": (lambda x: {"y": x - tf.reduce_mean(x, 0)}, {"x": spec([None, 2])}),
+            "brain": (lambda x: {"y": x}, {"x": spec([None, 256], "bfloat16")}),
             "scaled": (scaled, {"x": spec([None, 2]), "factor": spec([]), "shift": spec([2])}),
             "rankless": (lambda x: {"y": x}, {"x": spec(None)}),
         },

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import numpy as np
 from python_multipart import FormParser
 from python_multipart.multipart import parse_options_header
 
@@ -106,7 +105,7 @@ def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
             f"body of {len(body)} bytes is not a whole number of instances of {tensor.in_words}, "
             f"{tensor.instance_bytes} bytes each"
         )
-    rows = np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)
+    rows = tensor.from_bytes(body, (-1, *tensor.shape))
     if tensor.batched:
         return {tensor.name: rows}
     if len(rows) != 1:

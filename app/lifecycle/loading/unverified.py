@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 from PIL import Image
 
+from app.contract.bfloat16 import STEP
 from app.contract.drawn import digits, drawn
 from app.contract.extent import Extent
 from app.contract.model_spec import ModelSpec
@@ -26,7 +27,7 @@ ROWS = 8
 SIZES = (8, 1, 16, 32, 64, 224)
 LIMITS = (10, 2)
 IMAGE_SIDE = 32
-# Largest difference of an answer in a batch from the answer alone. Other numbers must be equal.
+# Largest difference of an answer in a batch from the answer alone; one step of bfloat16. Whole numbers must be equal.
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
@@ -63,7 +64,7 @@ def examine(
         except BackendFailed as failed:
             error = failed
         else:
-            return samples, _why_alone(backend, samples, answers) if may_batch else ""
+            return samples, _why_alone(backend, spec, samples, answers) if may_batch else ""
     if known is not None:
         raise VersionRefused(f"the graph does not run with the samples of {whose}: {error.message}")
     return None, f"no generated input runs: {error.message}"
@@ -137,7 +138,7 @@ def _png(value: int) -> bytes:
     return file.getvalue()
 
 
-def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
+def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Tensors) -> str:
     """Why instances must not share a batch; ``answers`` are those to each alone."""
     for how, order in (("in a batch", slice(None)), ("in reverse order", slice(None, None, -1))):
         batch = {name: np.ascontiguousarray(values[order]) for name, values in samples.items()}
@@ -146,14 +147,15 @@ def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
         except BackendFailed as error:
             return f"a batch of {row_count(samples)} does not run: {error.message}"
         for name, values in together.items():
-            if not _agree(values, answers[name][order]):
+            relative = STEP if spec.output(name).is_bfloat16 else RELATIVE
+            if not _agree(values, answers[name][order], relative=relative):
                 return f"output {name!r} {how} differs from the answer to each instance alone"
     return ""
 
 
-def _agree(values: Array, expected: Array) -> bool:
+def _agree(values: Array, expected: Array, *, relative: float) -> bool:
     if values.dtype.kind != "f":
         return np.array_equal(values, expected)
     return values.shape == expected.shape and np.allclose(
-        values, expected, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True
+        values, expected, rtol=relative, atol=ABSOLUTE, equal_nan=True
     )

@@ -16,6 +16,7 @@ from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
+from app.runtime.engines.bfloat16_tensors import BFloat16Tensors
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.types import Array, Tensors
 
@@ -69,6 +70,7 @@ class OnnxBackend(Backend):
         self._strings_in = [each.name for each in spec.inputs if each.is_string]
         self._strings_out = [each.name for each in spec.outputs if each.is_string]
         self._shapes = GraphShapes.needed_for(spec)
+        self._bfloat16 = BFloat16Tensors.needed_for(spec)
 
     @property
     def session(self) -> Any:
@@ -92,7 +94,11 @@ class OnnxBackend(Backend):
         try:
             if self._strings_in:
                 inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in if name in inputs}}
-            answer = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+            if self._bfloat16 is None:
+                found = self._session.run(self._outputs, inputs)
+            else:
+                found = self._bfloat16.run(self._session, self._outputs, inputs)
+            answer = dict(zip(self._outputs, found, strict=True))
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
         if self._strings_out:

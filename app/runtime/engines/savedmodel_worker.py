@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from app.contract.bfloat16 import narrowed, widened
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL, CannotLoad, Run, serve
 from app.types import Array, Tensors
 
@@ -54,13 +55,19 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         for name, function in functions.items()
     }
 
+    short = {  # the inputs of bfloat16
+        name: {key for key, tensor in function.structured_input_signature[1].items() if tensor.dtype == tf.bfloat16}
+        for name, function in functions.items()
+    }
+
     def run(signature: str, inputs: Tensors) -> dict[str, Array]:
-        given = {name: tf.constant(values) for name, values in inputs.items()}
-        outputs = functions[signature](**{**defaults.get(signature, {}), **given})
-        return {
-            name: np.asarray(values.numpy(), object if values.dtype == tf.string else None)
-            for name, values in outputs.items()
+        brain = short.get(signature, ())
+        given = {
+            name: tf.bitcast(narrowed(values), tf.bfloat16) if name in brain else tf.constant(values)
+            for name, values in inputs.items()
         }
+        outputs = functions[signature](**{**defaults.get(signature, {}), **given})
+        return {name: _array(tf, values) for name, values in outputs.items()}
 
     run.loaded = loaded  # type: ignore[attr-defined]  # a signature references its variables only weakly
     return signatures, run
@@ -85,6 +92,13 @@ def _defaults(tf: Any, directory: Path) -> dict[str, dict[str, Any]]:
         for signature, each in graph.signature_def.items()
         if each.defaults
     }
+
+
+def _array(tf: Any, tensor: Any) -> Array:
+    """The values of an output."""
+    if tensor.dtype == tf.bfloat16:
+        return widened(tf.bitcast(tensor, tf.uint16).numpy())
+    return np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)
 
 
 def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:

@@ -81,7 +81,7 @@ def test_every_element_type_is_known(dtype):
             facts(("x", "float32", (None,)), outputs=[("p", "seq(map(int64,tensor(float)))", (None,))]),
             "output 'p' is a seq.* export a scikit-learn classifier with zipmap=False",
         ),
-        (facts(("x", "bfloat16", (None,))), "input 'x' is a bfloat16; tensors of bool"),
+        (facts(("x", "complex64", (None,))), "input 'x' is a complex64; tensors of bool"),
         (
             facts(("x", "float32", None)),
             "tensor 'x' has an unknown number of dimensions; export the model with a shape",
