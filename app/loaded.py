@@ -132,14 +132,24 @@ class LoadedModel:
         )
 
     @cached_property
+    def has_optional(self) -> bool:
+        """Whether a request may leave out inputs."""
+        return len(self.spec.required) < len(self.spec.inputs)
+
+    @cached_property
     def _shapes_vary(self) -> bool:
-        return self.sequence is None and any(tensor.is_variable for tensor in self.spec.inputs)
+        return self.has_optional or (self.sequence is None and any(each.is_variable for each in self.spec.inputs))
 
     def shape_key(self, inputs: Tensors) -> Hashable:
-        """Equal for inputs that may be stacked: padding is exact only for texts, so other shapes must be equal."""
+        """Equal for inputs that may be stacked: padding is exact only for texts, so other shapes must be equal.
+
+        A request that gives an optional input runs by itself: the key differs from every other one.
+        """
         if not self._shapes_vary:
             return None
-        return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.inputs)
+        if len(inputs) > len(self.spec.required):
+            return object()
+        return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.required)
 
     def as_sent(self, outputs: Answer) -> Answer:
         """Outputs (rows, *shape) as a client gets them: those of a model without a batch dimension have none."""

@@ -1,95 +1,23 @@
-"""The contract of a model without model.json, derived from the inputs and outputs of its graph. Pure."""
+"""The contract of a model without model.json, derived from the inputs and outputs of its graph."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import logging
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
-from app.contract.model_spec import ModelSpec
+from app.contract.graph_facts import GraphFacts, Stated, StatedTensor, TensorFacts
+from app.contract.model_spec import MOST_TENSORS, ModelSpec
 from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import MOST_DIMENSIONS, TensorSpec
 from app.errors import VersionRefused
-from app.types import Tensors
+
+log = logging.getLogger("atelier.contract")
 
 _DTYPES: dict[str, DType] = {dtype: dtype for dtype in NAMES}
-_ONNX_TYPES: dict[str, str] = {names.onnx: dtype for dtype, names in NAMES.items()}
 _TRITON_TYPES = {names.triton: dtype for dtype, names in NAMES.items()}
 _NOT_KNOWN = "not known: the version has no model.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorFacts:
-    """An input or output as a graph declares it.
-
-    Attributes:
-        name: as in the graph.
-        element: element type as model.json names it; as the runtime names it if it is not one of these.
-        shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
-        graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
-    """
-
-    name: str
-    element: str
-    shape: tuple[int | None, ...] | None
-    graph_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """Inputs and outputs of a graph."""
-
-    inputs: tuple[TensorFacts, ...]
-    outputs: tuple[TensorFacts, ...]
-
-
-def facts_of_onnx(nodes: Iterable[Any]) -> tuple[TensorFacts, ...]:
-    """The inputs or outputs of a session of ONNX Runtime. A size that has a name varies."""
-    return tuple(
-        TensorFacts(
-            node.name,
-            _ONNX_TYPES.get(node.type, node.type),
-            tuple(size if isinstance(size, int) else None for size in node.shape),
-        )
-        for node in nodes
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StatedTensor:
-    """An input or output as the settings of another server state it.
-
-    Attributes:
-        name: as in the graph.
-        triton_type: as Triton names it, such as ``TYPE_FP32``.
-        shape: without the batch if there is one; a size that varies is -1.
-        graph_shape: that of the graph, if clients see another one.
-    """
-
-    name: str
-    triton_type: str
-    shape: tuple[int, ...]
-    graph_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """Facts of a graph that the settings of another server state.
-
-    Attributes:
-        max_batch_size: most instances of a batch; 0: the graph has no batch dimension.
-        inputs, outputs: empty if nothing is stated of them; outputs may be some of those of the graph.
-        labels: an output and the names of its scores; None without them.
-        samples: input name -> (rows, *shape), which are known to run; None without them.
-    """
-
-    max_batch_size: int
-    inputs: tuple[StatedTensor, ...] = ()
-    outputs: tuple[StatedTensor, ...] = ()
-    labels: tuple[str, tuple[str, ...]] | None = None
-    samples: Tensors | None = None
 
 
 def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[ModelSpec, str]:
@@ -99,13 +27,17 @@ def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[
     one at a time. Otherwise there is no batch dimension, and each request runs as a whole. What is ``stated`` counts
     instead, as long as the graph allows it.
 
+    An input with a default is optional, whatever its shape. Without a first dimension that varies it has no batch, and
+    a request has one value of it for all its instances.
+
     Raises:
         VersionRefused: the elements of a tensor are neither numbers nor strings, its number of dimensions is unknown, a
             limit of model.json is exceeded, or the graph is not as it is stated.
     """
     if stated is not None:
         return _as_stated(name, facts, stated)
-    firsts = {_shape("tensor", tensor)[:1] for tensor in (*facts.inputs, *facts.outputs)}
+    facts = _with_a_required_input(facts)
+    firsts = {_shape("tensor", tensor)[:1] for tensor in (*facts.required, *facts.outputs)}
     if firsts == {(None,)}:
         return _contract(name, facts, BatchingHints(), batched=True), ""
     alone = BatchingHints(max_batch_size=1)
@@ -117,7 +49,9 @@ def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[
 def _as_stated(name: str, facts: GraphFacts, stated: Stated) -> tuple[ModelSpec, str]:
     batched = stated.max_batch_size > 0
     if batched:
-        for tensor in (*facts.inputs, *facts.outputs):
+        names = {tensor.name for tensor in stated.inputs}
+        stated_inputs = (each for each in facts.inputs if not each.optional or each.name in names)
+        for tensor in (*stated_inputs, *facts.outputs):
             if _shape("tensor", tensor)[:1] != (None,):
                 raise VersionRefused(
                     f"max_batch_size is {stated.max_batch_size}, and the first dimension of {shown(tensor.name)!r} "
@@ -127,8 +61,7 @@ def _as_stated(name: str, facts: GraphFacts, stated: Stated) -> tuple[ModelSpec,
         _narrowed("input", facts.inputs, stated.inputs, batched=batched),
         _narrowed("output", facts.outputs, stated.outputs, batched=batched),
     )
-    if len(narrowed.inputs) < len(facts.inputs):
-        left = {tensor.name for tensor in facts.inputs} - {tensor.name for tensor in narrowed.inputs}
+    if left := {tensor.name for tensor in facts.required} - {tensor.name for tensor in narrowed.inputs}:
         raise VersionRefused(f"the graph has the input {shown(min(left))!r}, which is not stated")
     hints = BatchingHints(max_batch_size=max(1, stated.max_batch_size))
     spec = _contract(name, narrowed, hints, batched=batched, labels=stated.labels)
@@ -148,6 +81,11 @@ def _narrowed(
             raise VersionRefused(
                 f"{kind} {shown(tensor.name)!r} is stated as {tensor.triton_type}; in the graph it is {fact.element}"
             )
+        if tensor.optional and not fact.optional:
+            raise VersionRefused(
+                f"{kind} {shown(tensor.name)!r} is stated as optional; the graph has no default for it, so that every "
+                "request must give it"
+            )
         in_graph = tensor.shape if tensor.graph_shape is None else tensor.graph_shape
         whole = (-1, *in_graph) if batched else in_graph
         sizes = [-1 if size is None else size for size in _shape(kind, fact)]
@@ -158,8 +96,15 @@ def _narrowed(
             )
         seen = (-1, *tensor.shape) if batched else tensor.shape
         sizes_seen = tuple(None if size < 0 else size for size in seen)
-        narrowed.append(TensorFacts(fact.name, fact.element, sizes_seen, tensor.graph_shape))
+        narrowed.append(TensorFacts(fact.name, fact.element, sizes_seen, tensor.graph_shape, tensor.optional))
     return tuple(narrowed) or facts
+
+
+def _with_a_required_input(facts: GraphFacts) -> GraphFacts:
+    """The same facts; if the graph has a default for every input, a request gives all of them."""
+    if facts.required:
+        return facts
+    return replace(facts, inputs=tuple(replace(tensor, optional=False) for tensor in facts.inputs))
 
 
 def without_batch(spec: ModelSpec) -> ModelSpec:
@@ -175,10 +120,11 @@ def without_batch(spec: ModelSpec) -> ModelSpec:
         return TensorSpec(
             name=tensor.name,
             dtype=tensor.dtype,
-            shape=(-1, *tensor.shape),
+            shape=(-1, *tensor.shape) if tensor.batched else tensor.shape,
             finite=tensor.finite,
             utf8=tensor.utf8,
             batched=False,
+            optional=tensor.optional,
         )
 
     return ModelSpec(
@@ -202,7 +148,10 @@ def _contract(
     try:
         return ModelSpec(
             name=name,
-            inputs=tuple(_spec("input", tensor, batched=batched) for tensor in facts.inputs),
+            inputs=(
+                *(_spec("input", tensor, batched=batched) for tensor in facts.required),
+                *_offered(name, facts, batched=batched),
+            ),
             outputs=tuple(_spec("output", tensor, batched=batched) for tensor in facts.outputs),
             postprocessing=None if labels is None else Classification(output=labels[0], labels=labels[1]),
             batching=hints,
@@ -211,6 +160,31 @@ def _contract(
         )
     except ValidationError as error:
         raise VersionRefused(f"the graph does not make a contract: {error.errors()[0]['msg']}") from error
+
+
+def _offered(name: str, facts: GraphFacts, *, batched: bool) -> list[TensorSpec]:
+    """The optional inputs that clients may give; the graph takes its default for the others.
+
+    Some exporters list all weights as inputs. A model serves all the same if these are too many or too large.
+    """
+    found = []
+    for tensor in facts.inputs:
+        if tensor.optional:
+            try:
+                has_batch = batched and _shape("input", tensor)[:1] == (None,)
+                found.append(_spec("input", tensor, batched=has_batch))
+            except (VersionRefused, ValidationError) as error:
+                why = error.message if isinstance(error, VersionRefused) else error.errors()[0]["msg"]
+                log.warning("model %s: an optional input is not offered: %s", name, why)
+    if len(facts.required) + len(found) > MOST_TENSORS:
+        log.warning(
+            "model %s: its %d optional inputs are not offered: a model has at most %d inputs",
+            name,
+            len(found),
+            MOST_TENSORS,
+        )
+        return []
+    return found
 
 
 def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
@@ -228,6 +202,7 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
         finite=False,
         batched=batched,
         graph_shape=tensor.graph_shape,
+        optional=tensor.optional,
     )
 
 

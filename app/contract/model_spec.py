@@ -3,6 +3,7 @@
 Training writes it and the service reads it, both through the classes below, which refuse unknown keys.
 """
 
+from collections.abc import Collection
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -55,6 +56,8 @@ class ModelSpec(Frozen):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
+        if self.inputs[0].optional:
+            raise ValueError("all inputs are optional; at least one must be required, and come first")
         inputs = {tensor.name: tensor for tensor in self.inputs}
         outputs = {tensor.name: tensor for tensor in self.outputs}
         if len(inputs) != len(self.inputs) or len(outputs) != len(self.outputs):
@@ -90,6 +93,30 @@ class ModelSpec(Frozen):
         return self._outputs_by_name[name]
 
     @cached_property
+    def required(self) -> tuple[TensorSpec, ...]:
+        """The inputs that every request has, at least one; they come before the optional ones."""
+        return tuple(tensor for tensor in self.inputs if not tensor.optional)
+
+    @cached_property
+    def input_counts(self) -> range:
+        """How many inputs a request may have."""
+        return range(len(self.required), len(self.inputs) + 1)
+
+    @cached_property
+    def whole(self) -> frozenset[str]:
+        """Inputs without a batch dimension of a model that has one: a request has one value for all its instances."""
+        return frozenset(tensor.name for tensor in self.inputs if self.batched and not tensor.batched)
+
+    @cached_property
+    def binary_only(self) -> frozenset[str]:
+        """Outputs that the Open Inference Protocol sends as bytes only."""
+        return frozenset(tensor.name for tensor in self.outputs if tensor.is_bfloat16)
+
+    def given_optional(self, names: Collection[str]) -> list[str]:
+        """The optional inputs among the inputs of a request."""
+        return [tensor.name for tensor in self.inputs if tensor.optional and tensor.name in names]
+
+    @cached_property
     def sequence(self) -> str | None:
         """The input whose rows vary in length and may be padded: the only input, of texts; None without one."""
         step = self.preprocessing
@@ -97,9 +124,9 @@ class ModelSpec(Frozen):
 
     @cached_property
     def body_string(self) -> TensorSpec | None:
-        """The only input, if an instance of it is one string: the bytes of a body may feed it; None without one."""
+        """The only required input, if an instance of it is one string: a body may be its bytes; None without one."""
         only = self.inputs[0]
-        is_one = len(self.inputs) == 1 and only.is_string and all(size in {1, -1} for size in only.shape)
+        is_one = len(self.required) == 1 and only.is_string and all(size in {1, -1} for size in only.shape)
         return only if is_one else None
 
     @cached_property

@@ -1,6 +1,6 @@
 """One input or output of a model, as model.json states it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Annotated, Any, Self
@@ -8,7 +8,8 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.bfloat16 import BFLOAT16, widened
+from app.contract.dtypes import NAMES, DType, numpy_dtype, wire_dtype
 from app.contract.extent import Extent
 from app.contract.strings import MOST_STRINGS, string_array
 from app.types import Array
@@ -24,6 +25,13 @@ class Frozen(BaseModel):
     """A part of model.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values in some fields. Properties that were cached are computed again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 Size = Annotated[int, Field(ge=-1, le=LARGEST_SIZE)]
@@ -44,6 +52,7 @@ class TensorSpec(Frozen):
             and a request is one instance. Not in model.json.
         graph_shape: shape of one instance in the graph, if clients see another one; None: it is ``shape``. Not in
             model.json.
+        optional: whether a request may leave out this input, so that the graph takes its default. Not in model.json.
     """
 
     name: str = Field(min_length=1, max_length=256)
@@ -55,6 +64,7 @@ class TensorSpec(Frozen):
     utf8: bool = Field(default=False, exclude=True)
     batched: bool = Field(default=True, exclude=True)
     graph_shape: tuple[Size, ...] | None = Field(default=None, max_length=MOST_DIMENSIONS, exclude=True)
+    optional: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
     def _is_not_huge(self) -> Self:
@@ -89,9 +99,19 @@ class TensorSpec(Frozen):
         return self.dtype == "string"
 
     @cached_property
+    def is_bfloat16(self) -> bool:
+        """Whether the elements are of bfloat16; here they are float32."""
+        return self.dtype == BFLOAT16
+
+    @cached_property
     def wire_dtype(self) -> np.dtype[Any]:
-        """The little-endian dtype, as in raw bytes."""
-        return self.numpy_dtype.newbyteorder("<")
+        """The dtype in raw bytes; see ``dtypes.wire_dtype``."""
+        return wire_dtype(self.dtype)
+
+    def from_bytes(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """A tensor of numbers from its raw bytes, row-major; one of ``shape`` may be -1."""
+        values = np.frombuffer(data, self.wire_dtype).reshape(shape)
+        return widened(values) if self.is_bfloat16 else values
 
     @property
     def elements(self) -> int:
@@ -100,8 +120,8 @@ class TensorSpec(Frozen):
 
     @cached_property
     def instance_bytes(self) -> int:
-        """Bytes of one instance of fixed shape."""
-        return self.numpy_dtype.itemsize * prod(self.shape)
+        """Bytes of one instance of fixed shape, as it is sent."""
+        return self.wire_dtype.itemsize * prod(self.shape)
 
     @property
     def oip_datatype(self) -> str:
@@ -115,8 +135,8 @@ class TensorSpec(Frozen):
 
     @cached_property
     def has_range(self) -> bool:
-        """Whether a value of the dtype may be out of the element's range."""
-        return self.minimum is not None or self.maximum is not None
+        """Whether a value of the array's dtype may be out of the element's range."""
+        return self.minimum is not None or self.maximum is not None or self.is_bfloat16
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -135,7 +155,7 @@ class TensorSpec(Frozen):
     @property
     def in_words(self) -> str:
         """Name and instance, for error messages: ``'pixels' (uint8 of shape (28, 28))``."""
-        return f"{self.name!r} ({self.instance_in_words})"
+        return f"{self.name!r} ({self.instance_in_words}{', optional' if self.optional else ''})"
 
     @property
     def instance_in_words(self) -> str:

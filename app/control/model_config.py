@@ -22,7 +22,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "name": model.name,
         **_runtime(model),
         "max_batch_size": 0 if not model.spec.batched else rules.max_batch_size,
-        "input": [{**_tensor(tensor), "format": "FORMAT_NONE"} for tensor in model.spec.inputs],
+        "input": [_input(tensor) for tensor in model.spec.inputs],
         "output": [_tensor(tensor) for tensor in model.spec.outputs],
         "instance_group": _instance_groups(model),
         "dynamic_batching": {
@@ -101,6 +101,11 @@ def _most_milliseconds(model: LoadedModel) -> str:
     """Milliseconds after which the largest batch counts as hung; 0 without a limit."""
     allowed_s = model.batcher.rules.most_seconds_allowed(model.curve)
     return "0" if math.isinf(allowed_s) else f"{allowed_s * 1e3:.0f}"
+
+
+def _input(tensor: TensorSpec) -> dict[str, Any]:
+    optional = {"optional": True} if tensor.optional else {}
+    return {**_tensor(tensor), "format": "FORMAT_NONE", **optional}
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:

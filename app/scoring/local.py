@@ -41,7 +41,7 @@ class LocalScorer:
 
     @cached_property
     def takes(self) -> Takes:
-        """The inputs that the model accepts."""
+        """The inputs that the model accepts; optional ones keep their defaults."""
         spec = self._model.spec
         media: Media | None = None
         if isinstance(spec.preprocessing, ImagePreprocessing):
@@ -50,8 +50,8 @@ class LocalScorer:
             media = "text"
         elif spec.body_string is not None:
             media = "string"
-        shapes = {tensor.name: tensor.shape for tensor in spec.inputs}
-        strings = frozenset(tensor.name for tensor in spec.inputs if tensor.is_string)
+        shapes = {tensor.name: tensor.shape for tensor in spec.required}
+        strings = frozenset(tensor.name for tensor in spec.required if tensor.is_string)
         return Takes(shapes=shapes, strings=strings, media=media)
 
     @cached_property
@@ -62,7 +62,7 @@ class LocalScorer:
     @cached_property
     def chunk_rows(self) -> int:
         """Rows that fit a chunk: its inputs, its answers and the queue."""
-        inputs = sum(tensor.extent(1).nbytes for tensor in self._model.spec.inputs)
+        inputs = sum(tensor.extent(1).nbytes for tensor in self._model.spec.required)
         policy = self._model.batching
         possible = min(CHUNK_BYTES, policy.max_queue_bytes) // max(1, inputs)
         return max(1, min(ROWS, policy.max_queue_rows, possible, MOST_ANSWER_BYTES // max(1, self._model.answer_bytes)))

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import orjson
 
+from app.contract.bfloat16 import BFLOAT16
 from app.contract.files.regular import shown
 from app.scoring.answers import ERROR, ID, Columns
 from app.scoring.checkpoint import Checkpoint, Record
@@ -87,7 +88,12 @@ def _write_parquet(path: Path, checkpoint: Checkpoint, columns: Columns) -> None
 
     kinds: dict[str, Any] = {ID: pyarrow.string()}
     for name, (dtype, rank) in columns.items():
-        kind = {"bool": pyarrow.bool_(), "float16": pyarrow.float32(), "float64": pyarrow.float64()}.get(dtype)
+        kind = {
+            "bool": pyarrow.bool_(),
+            "float16": pyarrow.float32(),
+            BFLOAT16: pyarrow.float32(),
+            "float64": pyarrow.float64(),
+        }.get(dtype)
         if kind is None:
             kind = pyarrow.type_for_alias(dtype)
         for _ in range(rank):

@@ -75,7 +75,10 @@ class RemoteScorer:
         status, document = self._ask("GET", self._metadata_path, b"")
         if status != 200:
             raise CannotScore(f"{self._parts.geturl()}: {_message(document, status)}")
-        inputs = [_spec(tensor) for tensor in document["inputs"]]
+        status, config = self._ask("GET", f"{self._metadata_path}/config", b"")
+        described = config.get("input", []) if status == 200 else []
+        optional = {each["name"] for each in described if each.get("optional")}  # they keep their defaults
+        inputs = [_spec(tensor) for tensor in document["inputs"] if tensor["name"] not in optional]
         self._outputs = tuple(_spec(tensor) for tensor in document["outputs"])
         self.takes = Takes(
             shapes={tensor.name: tensor.shape for tensor in inputs},

@@ -38,7 +38,8 @@ async def predict(
 
     Raises:
         InvalidInput: the inputs break a rule of the signature.
-        TooLarge: the answer would be too large, or the request does not fit into the empty queue.
+        TooLarge: the answer would be too large, the request does not fit into the empty queue, or it has an optional
+            input and does not fit a batch.
         QueueFull, Draining: no room.
         DeadlineOutOfReach: the answer would come after the deadline because of the waiting work.
         DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.
@@ -48,6 +49,8 @@ async def predict(
     rows = row_count(tensors)
     if rows > 1:
         check_answer(rows, model)
+        if model.has_optional:
+            check_undivided(tensors, rows, model)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
     now = clock()
     works = _works(request, model, options, now=now, began=now if began is None else began)
@@ -80,6 +83,20 @@ def check_answer(rows: int, model: LoadedModel) -> None:
         raise TooLarge(
             f"the answer to {rows} instances would hold {nbytes} bytes of numbers; at most {MOST_ANSWER_BYTES} are "
             f"sent, the answers to {max(1, MOST_ANSWER_BYTES // model.answer_bytes)} instances; send fewer at a time"
+        )
+
+
+def check_undivided(tensors: Tensors, rows: int, model: LoadedModel) -> None:
+    """Refuse more instances than a batch has, with a value of an optional input: it may influence them together.
+
+    Raises:
+        TooLarge: states both numbers.
+    """
+    largest = model.batcher.rules.max_batch_size
+    if rows > largest and (given := model.spec.given_optional(tensors.keys())):
+        raise TooLarge(
+            f"a request that gives the optional input {given[0]!r} runs as a whole: {rows} instances; send at most "
+            f"{largest}"
         )
 
 

@@ -1,12 +1,13 @@
 """Validates the decoded tensors of a request and converts them to the tensors of the signature."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.contract.bfloat16 import LARGEST
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
 from app.contract.strings import MOST_STRINGS
@@ -24,12 +25,12 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
 
     Args:
         inputs: name -> array (rows, *shape) of any numeric dtype, or of ``bytes``; JSON numbers arrive as int64 or
-            float64. Without a batch dimension, (*shape).
+            float64. Without a batch dimension, (*shape). Optional inputs may be missing.
         spec: the contract of the model version.
 
     Returns:
         name -> C-contiguous array of the signature's dtype, all with the same number of rows, at least one; without a
-        batch dimension, one row.
+        batch dimension, one row. An optional input that is missing stays so: the runtime takes the graph's default.
 
     Raises:
         InvalidInput: names the input, the instance, the value and the rule it breaks.
@@ -42,28 +43,32 @@ def conform(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
         name = expected[0].name
         conformed = {name: _conform_tensor(inputs[name], expected[0])}
     else:
-        conformed = _conform_several(inputs, expected)
+        conformed = _conform_several(inputs, spec)
     if isinstance(spec.preprocessing, TextPreprocessing):
         _check_text(conformed[spec.preprocessing.input], spec.preprocessing)
     return conformed
 
 
-def _conform_several(inputs: Tensors, expected: Sequence[TensorSpec]) -> dict[str, Array]:
-    by_name = {tensor.name: tensor for tensor in expected}
+def _conform_several(inputs: Tensors, spec: ModelSpec) -> dict[str, Array]:
+    by_name = {tensor.name: tensor for tensor in spec.inputs}
     if inputs.keys() != by_name.keys():
-        _refuse_names(inputs, by_name)
+        _check_names(inputs, by_name)
+        by_name = {name: tensor for name, tensor in by_name.items() if name in inputs}
+    if spec.whole:
+        inputs = {name: values[np.newaxis] if name in spec.whole else values for name, values in inputs.items()}
     conformed = {name: _conform_tensor(inputs[name], tensor) for name, tensor in by_name.items()}
-    counts = {name: len(values) for name, values in conformed.items()}
+    counts = {name: len(values) for name, values in conformed.items() if name not in spec.whole}
     if len(set(counts.values())) > 1:
         raise InvalidInput(f"inputs differ in their number of instances: {counts}")
     return conformed
 
 
-def _refuse_names(inputs: Tensors, expected: Mapping[str, TensorSpec]) -> None:
+def _check_names(inputs: Tensors, expected: Mapping[str, TensorSpec]) -> None:
+    """Refuse an unknown input, and a missing one that is required."""
     if unknown := inputs.keys() - expected.keys():
         raise InvalidInput(f"unknown input {quoted(min(unknown))}; the signature's inputs are {sorted(expected)}")
-    missing = min(expected.keys() - inputs.keys())
-    raise InvalidInput(f"input {quoted(missing)} is missing; the signature's inputs are {sorted(expected)}")
+    if missing := {name for name, tensor in expected.items() if not tensor.optional} - inputs.keys():
+        raise InvalidInput(f"input {quoted(min(missing))} is missing; the signature's inputs are {sorted(expected)}")
 
 
 def _conform_tensor(values: Array, tensor: TensorSpec) -> Array:
@@ -170,7 +175,7 @@ def _outside(values: Array, tensor: TensorSpec) -> npt.NDArray[np.bool_]:
 
 def value_range(tensor: TensorSpec) -> tuple[Limit, Limit]:
     """Smallest and largest value that an element may have; whole numbers unless the contract or a float states them."""
-    low, high = _dtype_range(tensor.numpy_dtype)
+    low, high = (-LARGEST, LARGEST) if tensor.is_bfloat16 else _dtype_range(tensor.numpy_dtype)
     return (low if tensor.minimum is None else tensor.minimum), (high if tensor.maximum is None else tensor.maximum)
 
 

@@ -56,15 +56,15 @@ def equal(found):
 def test_metadata_names_every_type(service):
     metadata = service.client.get("/v2/models/types").json()
     assert {tensor["name"][3:]: tensor["datatype"] for tensor in metadata["inputs"]} == {
-        dtype: names.oip for dtype, names in NAMES.items()
+        dtype: NAMES[dtype].oip for dtype in ROWS
     }
     signature = service.client.get("/v1/models/types/metadata").json()["metadata"]["signature_def"]["signature_def"]
     assert {name[4:]: tensor["dtype"] for name, tensor in signature["serving_default"]["outputs"].items()} == {
-        dtype: names.tensorflow for dtype, names in NAMES.items()
+        dtype: NAMES[dtype].tensorflow for dtype in ROWS
     }
     config = service.triton.get_model_config("types", as_json=True)["config"]
     assert {tensor["name"][3:]: tensor["data_type"] for tensor in config["input"]} == {
-        dtype: names.triton for dtype, names in NAMES.items()
+        dtype: NAMES[dtype].triton for dtype in ROWS
     }
 
 

@@ -20,7 +20,7 @@ from tests.support.images import png
 from tests.support.model_state import reason
 from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
 from tests.support.service import running
-from tests.support.tfs import TfsClient, model_spec, predict_request, refusal
+from tests.support.tfs import TfsClient, model_spec, predict_request, refusal, shaped
 
 # TensorFlow takes some seconds to start, and each SavedModel has a separate process.
 PATIENCE_S = 300
@@ -94,9 +94,9 @@ def write_unknown_rank(models):
     write_saved_model(models / "rankless" / "1", {"serving_default": (lambda x: {"y": x * 2.0}, {"x": spec(None)})})
 
 
-def write_bfloat16(models):
+def write_complex(models):
     write_saved_model(
-        models / "short" / "1", {"serving_default": (lambda x: {"y": x}, {"x": spec([None, 2], "bfloat16")})}
+        models / "short" / "1", {"serving_default": (lambda x: {"y": x}, {"x": spec([None, 2], "complex64")})}
     )
 
 
@@ -137,7 +137,7 @@ REFUSED = {
         "it has no signature 'serving_default'; it has ['score']",
     ),
     "an unknown rank": (write_unknown_rank, "rankless", "'x' has an unknown number of dimensions; export the model"),
-    "elements that are not served": (write_bfloat16, "short", "input 'x' is a bfloat16; tensors of bool, uint8"),
+    "elements that are not served": (write_complex, "short", "input 'x' is a complex64; tensors of bool, uint8"),
     "a file that says it is huge": (write_huge, "huge", "saved_model.pb has 3221225472 bytes; a graph has at most"),
     "a link to a file outside": (write_links_out, "linked", "saved_model.pb is a link to a directory, or leads out of"),
     "a link to a directory outside": (write_links_out, "linked-directory", "variables is a link to a directory, or"),
@@ -387,19 +387,46 @@ def test_an_unknown_signature_of_a_grpc_request_is_refused(tfs):
 def test_grpc_metadata_has_all_signatures(tfs, service):
     request = tfs_pb.GetModelMetadataRequest(model_spec=model_spec("several"), metadata_field=["signature_def"])
     found = tfs_pb.SignatureDefMap.FromString(tfs.GetModelMetadata(request).metadata["signature_def"].value)
-    assert sorted(found.signature_def) == ["centre", "count", "serving_default"]
+    assert sorted(found.signature_def) == ["brain", "centre", "count", "scaled", "serving_default"]
     assert found.signature_def["count"].inputs["text"].dtype == tfs_pb.DT_STRING
 
 
 def test_an_unknown_signature_is_refused_with_those_that_there_are(service):
     assert ask(service, instances=[[1]], signature_name="other") == (
         400,
-        "signature 'other' does not exist; the model has 'serving_default', 'centre', 'count'",
+        "signature 'other' does not exist; the model has 'serving_default', 'brain', 'centre', 'count', 'scaled'",
     )
     assert ask(service, instances=[[1]], signature_name=1) == (400, "'signature_name' is a number; send a string")
     code, error = ask(service, instances=["a", [1]], signature_name="count")
     assert code == 400
     assert "instances[1] is" in error
+
+
+SCALED = {
+    "neither": ({}, [[4, 8], [1, 2]]),
+    "one": ({"factor": 10}, [[11, 22], [1, 2]]),
+    "the other": ({"shift": [0, 1]}, [[3, 7], [0, 1]]),
+    "both": ({"factor": 10, "shift": [0, 1]}, [[10, 21], [0, 1]]),
+}
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_inputs_with_a_default_in_the_signature_may_be_left_out(service, tfs, kind):
+    given, want = SCALED[kind]
+    inputs = {"x": [[1, 2], [0, 0]], **given}
+    assert ask(service, inputs=inputs, signature_name="scaled") == {"outputs": want}
+    rows = [{"x": row, **given} for row in inputs["x"]]
+    assert ask(service, instances=rows, signature_name="scaled") == {"predictions": want}
+    arrays = {name: np.array(values, np.float32) for name, values in inputs.items()}
+    found = tfs.predict(arrays, "several", signature="scaled").outputs["y"]
+    assert list(found.float_val) == np.ravel(want).tolist()
+
+
+def test_bits_of_bfloat16_are_kept(tfs):
+    bits = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    sent = shaped("DT_BFLOAT16", bits.shape, tensor_content=bits.tobytes())
+    found = tfs.predict({"x": sent}, "several", signature="brain").outputs["y"]
+    assert np.array_equal(np.array(found.half_val, np.uint16).reshape(bits.shape), bits)
 
 
 def test_a_signature_that_cannot_be_served_is_left_out_with_a_line_in_the_log(service):
@@ -419,7 +446,7 @@ def test_classify_and_regress_use_the_default_signature(service):
 def test_the_metadata_has_all_signatures(service):
     reply = service.client.get("/v1/models/several/metadata").json()
     signatures = reply["metadata"]["signature_def"]["signature_def"]
-    assert list(signatures) == ["serving_default", "centre", "count"]
+    assert list(signatures) == ["serving_default", "brain", "centre", "count", "scaled"]
     assert signatures["count"]["inputs"]["text"]["dtype"] == "DT_STRING"
 
 

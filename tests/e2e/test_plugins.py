@@ -257,7 +257,16 @@ def steps(tmp_path_factory):
         write_best_label(models, name)
         (models / name / "1" / "backend.json").write_text(json.dumps({"transform": name}))
     (models / "Odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
-    (write_version(models, "bare", "Step") / "backend.json").write_text('{"transform": "Step"}')
+    write_graph(
+        models,
+        "brief",
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)],
+        [("x", TensorProto.FLOAT, ["batch"])],
+        [("y", TensorProto.BFLOAT16, ["batch"])],
+    )
+    for name in ("bare", "brief"):
+        (models / name / "1").mkdir(parents=True, exist_ok=True)
+        (models / name / "1" / "backend.json").write_text('{"transform": "Step"}')
     environment = {"PYTHONPATH": str(site)}
     service = Service(models, "--plugins", ",".join(names), wait_ready=False, environment=environment)
     yield from running(service)
@@ -277,6 +286,7 @@ def test_a_step_before_a_graph_states_other_inputs_and_keeps_the_outputs(steps):
     [
         ("Nothing", "it has neither the method 'before' nor 'after'"),
         ("bare", "a transform requires the graph model.onnx, which is not in the version"),
+        ("brief", "y: NumPy has no bfloat16"),
     ],
 )
 def test_a_transform_that_cannot_run_refuses_the_version_with_its_reason(steps, name, reason):

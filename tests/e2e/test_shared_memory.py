@@ -3,8 +3,6 @@
 import base64
 import json
 import os
-from contextlib import contextmanager
-from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, address_of_this_machine, running
+from tests.support.shared_memory import shared
 from tests.support.tiny_models import write_rule_model, write_types_model
 
 INFER = "/v2/models/rule/infer"
@@ -25,16 +24,6 @@ def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("shared")
     write_rule_model(models)
     yield from running(Service(models))
-
-
-@contextmanager
-def shared(size):
-    memory = SharedMemory(create=True, size=size)
-    try:
-        yield memory
-    finally:
-        memory.close()
-        memory.unlink()
 
 
 @pytest.fixture

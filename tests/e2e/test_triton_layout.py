@@ -419,7 +419,10 @@ BAD_WARMUPS = {
         warmup(X_FILE.replace("INT64", "STRING")),
         "rows.bin does not hold 2 strings, each with its length in front",
     ),
-    "a type that is not served": (warmup(X_ZERO.replace("INT64", "BF16")), "input 'x' is a TYPE_BF16; tensors of"),
+    "a type that is not served": (
+        warmup(X_ZERO.replace("INT64", "INVALID")),
+        "input 'x' is a TYPE_INVALID; tensors of",
+    ),
 }
 
 

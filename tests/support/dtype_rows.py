@@ -20,4 +20,5 @@ def ends(dtype):
     return np.array([[info.min, info.max], [info.min + 1, info.max - 1]], dtype)
 
 
-ROWS = {dtype: ends(dtype) for dtype in NAMES}
+# bfloat16 has tests of its own: ONNX Runtime's interface cannot answer with it next to strings.
+ROWS = {dtype: ends(dtype) for dtype in NAMES if dtype != "bfloat16"}

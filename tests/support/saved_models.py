@@ -19,18 +19,23 @@ def write_saved_model(directory: Path, functions) -> Path:
 
     Args:
         directory: of the SavedModel.
-        functions: name of the signature -> (function, its keyword arguments as ``tf.TensorSpec``).
+        functions: name of the signature -> (function, its keyword arguments as ``tf.TensorSpec``). Tensors that the
+            function has as defaults are those of the signature.
     """
     tf = tensorflow()
 
     module = tf.Module()
-    signatures = {
-        name: tf.function(function).get_concrete_function(**arguments)
-        for name, (function, arguments) in functions.items()
-    }
+    signatures = {name: _signature(tf, *each) for name, each in functions.items()}
     module.functions = list(signatures.values())
     tf.saved_model.save(module, str(directory), signatures=signatures)
     return directory
+
+
+def _signature(tf, function, arguments):
+    if not function.__defaults__:
+        return tf.function(function).get_concrete_function(**arguments)
+    specs = [tf.TensorSpec(each.shape, each.dtype, name) for name, each in arguments.items()]
+    return tf.function(function, input_signature=specs)
 
 
 def spec(shape, dtype="float32"):
@@ -68,8 +73,13 @@ def write_words(directory: Path) -> Path:
 
 
 def write_several(directory: Path) -> Path:
-    """Signatures of several kinds: double, bytes of a text, differences from the mean, and one of unknown rank."""
+    """Signatures of several kinds: double, bytes of a text, differences from the mean, defaults, bfloat16, no rank."""
     tf = tensorflow()
+
+    three, moved = tf.constant(3.0), tf.constant([1.0, 2.0])
+
+    def scaled(x, factor=three, shift=moved):
+        return {"y": x * factor + shift}
 
     return write_saved_model(
         directory,
@@ -77,6 +87,8 @@ def write_several(directory: Path) -> Path:
             "serving_default": (lambda x: {"y": x * 2.0}, {"x": spec([None, 1])}),
             "count": (lambda text: {"count": tf.strings.length(text)}, {"text": spec([None], "string")}),
             "centre": (lambda x: {"y": x - tf.reduce_mean(x, 0)}, {"x": spec([None, 2])}),
+            "brain": (lambda x: {"y": x}, {"x": spec([None, 256], "bfloat16")}),
+            "scaled": (scaled, {"x": spec([None, 2]), "factor": spec([]), "shift": spec([2])}),
             "rankless": (lambda x: {"y": x}, {"x": spec(None)}),
         },
     )

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from app.contract.dtypes import NAMES
 from app.contract.golden import Golden, RawSample
 from app.contract.manifest import write_manifest
 from app.contract.model_spec import ONNX_FILE, ModelSpec
@@ -24,6 +23,7 @@ from app.contract.steps import (
 from app.contract.strings import string_array
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import LINE_END, Tokenizer, pad
+from tests.support.dtype_rows import ROWS
 
 OPSET = 17
 SIDE = 4
@@ -171,7 +171,7 @@ def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, fini
     return write_version(models, version, spec, graph, golden, test={"rows": 9, "mae": 0.1, "mse": 0.04, "rmse": 0.2})
 
 
-def write_types_model(models: Path, *, name: str = "types", version: int = 1, types: Iterable[str] = NAMES) -> Path:
+def write_types_model(models: Path, *, name: str = "types", version: int = 1, types: Iterable[str] = ROWS) -> Path:
     """For each element type an input ``in_DTYPE`` of two elements, and an output ``out_DTYPE`` equal to it."""
     shape = (2,)
     spec = ModelSpec(

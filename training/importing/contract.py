@@ -117,6 +117,11 @@ def describe(
         graph, alone = derive(name, source.facts)
     except VersionRefused as error:
         raise SourceRefused(f"{source.path}: {error.message}") from error
+    for tensor in (*graph.inputs, *graph.outputs):
+        if tensor.is_bfloat16:
+            raise SourceRefused(
+                f"{source.path}: {tensor.name!r} is a bfloat16, which is not imported. The file can be served as it is"
+            )
     if not graph.batched:
         raise SourceRefused(
             f"{source.path}: {alone}, so instances cannot be told apart; a version requires a batch dimension first in "

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from app.contract.bfloat16 import BFLOAT16, widened
 from app.contract.dtypes import NAMES, DType, numpy_dtype
 from app.contract.strings import MOST_STRINGS, split_prefixed
 from app.errors import InvalidInput, TooLarge, quoted
 from app.types import Array
 
-BYTES = "BYTES"
+BYTES, BF16 = "BYTES", "BF16"
 _SAME_KIND = {"b": "b", "u": "u", "i": "iu", "f": "f"}
+# Datatype of numbers -> the dtype of its bytes; of BF16, of its bits.
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -26,19 +28,30 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    BF16: np.dtype("<u2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-BINARY_ONLY = {"FP16"}
-# Further datatypes that a signature's element type accepts: those of the same kind whose values it represents exactly.
-WIDENS: dict[DType, frozenset[str]] = {
-    dtype: frozenset(
+BINARY_ONLY = {"FP16", BF16}
+# Datatypes whose bytes do not become an array as they are.
+CONVERTED = frozenset({BYTES, BF16})
+
+
+def _widens(dtype: DType) -> frozenset[str]:
+    """Further datatypes that an element type accepts: those of the same kind whose values it represents exactly."""
+    if dtype == BFLOAT16:
+        return frozenset()
+    own = numpy_dtype(dtype)
+    found = {
         name
         for name, given in NUMPY.items()
-        if given.kind in _SAME_KIND.get(own.kind, "") and given != own and np.can_cast(given, own)
-    )
-    for dtype, own in ((dtype, numpy_dtype(dtype)) for dtype in NAMES)
-}
+        if name != BF16 and given.kind in _SAME_KIND.get(own.kind, "") and given != own and np.can_cast(given, own)
+    }
+    return frozenset(found | {BF16} if dtype in {"float32", "float64"} else found)
+
+
+# Element type of a signature -> further datatypes that it accepts.
+WIDENS: dict[DType, frozenset[str]] = {dtype: _widens(dtype) for dtype in NAMES}
 
 # Numbers converted between two turns of other threads.
 _AT_ONCE = 2**16
@@ -49,11 +62,16 @@ def array_from_bytes(data: bytes | memoryview, datatype: str, shape: list[int]) 
 
     Args:
         data: exactly the bytes of the tensor.
-        datatype: a key of ``NUMPY``.
+        datatype: a key of ``NUMPY`` other than ``BF16``.
         shape: of the whole tensor.
     """
     values = np.frombuffer(data, dtype=NUMPY[datatype]).reshape(shape)
     return values if values.flags.aligned else values.copy()
+
+
+def array_from_bits(data: bytes | memoryview, shape: list[int]) -> Array:
+    """A tensor of BF16 as float32, from its little-endian, row-major bytes."""
+    return widened(np.frombuffer(data, NUMPY[BF16]).reshape(shape))
 
 
 def array_from_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:

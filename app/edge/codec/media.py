@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import numpy as np
 from python_multipart import FormParser
 from python_multipart.multipart import parse_options_header
 
@@ -99,14 +98,14 @@ def _fields(body: bytes, model: LoadedModel) -> list[str]:
 def _raw_tensor(body: bytes, model: LoadedModel) -> dict[str, Array | Encoded]:
     """One or more rows of the only input, which has a fixed shape; little-endian, one row after the other."""
     tensor = model.spec.inputs[0]
-    if len(model.spec.inputs) != 1 or tensor.is_variable or tensor.is_string:
+    if len(model.spec.required) != 1 or tensor.is_variable or tensor.is_string:
         raise InvalidInput(f"raw bytes (application/octet-stream) need one input of fixed shape; {how_to_send(model)}")
     if len(body) % tensor.instance_bytes:
         raise InvalidInput(
             f"body of {len(body)} bytes is not a whole number of instances of {tensor.in_words}, "
             f"{tensor.instance_bytes} bytes each"
         )
-    rows = np.frombuffer(body, dtype=tensor.wire_dtype).reshape(-1, *tensor.shape)
+    rows = tensor.from_bytes(body, (-1, *tensor.shape))
     if tensor.batched:
         return {tensor.name: rows}
     if len(rows) != 1:

@@ -14,7 +14,15 @@ from app.batching.work import Answer
 from app.contract.model_spec import MOST_TENSORS
 from app.contract.strings import PREFIX_BYTES
 from app.edge.call import InferenceRequest
-from app.edge.codec.datatypes import BYTES, NUMPY, array_from_bytes, array_from_numbers, split_bytes
+from app.edge.codec.datatypes import (
+    BYTES,
+    CONVERTED,
+    NUMPY,
+    array_from_bits,
+    array_from_bytes,
+    array_from_numbers,
+    split_bytes,
+)
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.rest.oip_inputs import (
@@ -33,7 +41,7 @@ from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
 
-# Datatype -> field of InferTensorContents for its values. FP16 has no field.
+# Datatype -> field of InferTensorContents for its values. FP16 and BF16 have no field.
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -112,7 +120,7 @@ def parse_infer(
         NotFound, Forbidden: see ``Memory.check``.
         InvalidInput: names the input, the value and the rule it breaks, in the words of the REST interface.
     """
-    if len(request.inputs) != len(model.spec.inputs):
+    if len(request.inputs) not in model.spec.input_counts:
         refuse_count(len(request.inputs), model)
     raw: list[bytes] = list(request.raw_input_contents)
     elsewhere = sum("shared_memory_region" in tensor.parameters for tensor in request.inputs)
@@ -179,6 +187,8 @@ def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded
             f"raw_input_contents of input {declared.name!r} have {len(data)} bytes; {declared.datatype} of shape "
             f"{declared.shape} has {expected} bytes"
         )
+    if declared.datatype in CONVERTED:
+        return array_from_bits(data, declared.shape)
     return array_from_bytes(data, declared.datatype, declared.shape)
 
 

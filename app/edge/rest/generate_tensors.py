@@ -59,7 +59,7 @@ def parse_generate_tensors(
 
 def _shaped(values: Array | Encoded, name: str, model: LoadedModel) -> Array | Encoded:
     """The tensor of one instance, given flat or nested in its shape, or as a single value."""
-    if isinstance(values, Encoded):
+    if isinstance(values, Encoded) or name in model.spec.whole:
         return values
     spec = model.spec.input(name)
     row: Array = values[0]

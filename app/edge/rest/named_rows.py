@@ -34,7 +34,7 @@ def columns(
     """The values of each input, and the key that the rows have for it.
 
     Args:
-        rows: at least one; each has a value for every input that ``shared`` lacks.
+        rows: at least one; each has a value for every required input that ``shared`` lacks.
         name: of the rows in the request, for errors.
         model: the model that receives them.
         shared: used for what a row does not have. It is not copied into the rows: its size times theirs has no limit.
@@ -52,7 +52,7 @@ def columns(
     for key, tensor_name in named.items():
         if tensor_name not in known:
             raise InvalidInput(f"{name}[0] has the unknown key {quoted(key)}; {how_to_name(model)}")
-    if missing := known - set(named.values()):
+    if missing := {tensor.name for tensor in model.spec.required} - set(named.values()):
         raise InvalidInput(f"{name}[0] has no key {quoted(min(missing))}; {how_to_name(model)}")
     for index, row in enumerate(rows):
         if row.keys() != rows[0].keys() and row.keys() | shared.keys() != first:
@@ -87,9 +87,30 @@ def named_rows(
     for target, (key, values) in columns(rows, name, model, shared, size_of=_elements).items():
         place, one = f"{name}.{key}", values[:1] if is_shared(values) else values
         tensors[target] = or_strings(slow_tensor(one, place), one, place, target, model)
-        if len(one) < len(values):
+        if target in model.spec.whole:
+            tensors[target] = one_for_all(tensors[target], place, target)
+        elif len(one) < len(values):
             tensors[target] = repeated(tensors[target], len(values))
     return tensors
+
+
+def one_for_all(rows: Array | Encoded, place: str, target: str) -> Array:
+    """The value that all rows have, of an input without a batch dimension.
+
+    Args:
+        rows: the values (rows, *shape).
+        place: of the values in the request.
+        target: the input.
+
+    Raises:
+        InvalidInput: the rows differ.
+    """
+    assert not isinstance(rows, Encoded)  # texts and images have a batch dimension
+    if (rows[1:] != rows[:1]).any():
+        raise InvalidInput(
+            f"{place} differs from row to row; {target!r} has no batch dimension: send one value for all rows"
+        )
+    return rows[:1].reshape(rows.shape[1:])
 
 
 def is_shared(values: Sequence[object]) -> bool:

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from app.contract.files.json_text import read_json
 from app.edge.call import InferenceRequest
-from app.edge.codec.datatypes import BYTES, array_from_bytes, split_bytes
+from app.edge.codec.datatypes import BF16, BYTES, CONVERTED, array_from_bits, array_from_bytes, split_bytes
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.json_tensor import Document, JsonReader
 from app.edge.codec.json_values import JsonValue, kind_of_value, plain
@@ -138,7 +136,7 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
     A string is the whole body, without its length.
     """
     spec = model.spec.inputs[0]
-    if len(model.spec.inputs) != 1 or spec.shape.count(-1) > 1:
+    if len(model.spec.required) != 1 or spec.shape.count(-1) > 1:
         raise InvalidInput(
             f"a raw binary request needs a model with one input and at most one variable dimension; "
             f"model {model.name!r} has {', '.join(tensor.in_words for tensor in model.spec.inputs)}"
@@ -152,20 +150,21 @@ def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:
         if model.spec.body_string is None:
             raise InvalidInput(f"a raw binary request is one string; {spec.in_words} has several in an instance")
         return InferenceRequest({spec.name: spec.string_rows([body])}, reply)
-    dtype = spec.numpy_dtype.newbyteorder("<")
-    step_bytes = dtype.itemsize * prod(size for size in spec.shape if size != -1)
+    step_bytes = spec.wire_dtype.itemsize * prod(size for size in spec.shape if size != -1)
     expected = step_bytes if not spec.is_variable else max(len(body) // step_bytes, 1) * step_bytes
     if len(body) != expected:
         raise InvalidInput(
             f"unexpected size for input {spec.name!r}: body of {len(body)} bytes; one instance is "
             f"{spec.instance_in_words}, {step_bytes} bytes{' a step' if spec.is_variable else ''}"
         )
-    values = np.frombuffer(body, dtype=dtype).reshape((1, *spec.shape) if spec.batched else spec.shape)
+    values = spec.from_bytes(body, (1, *spec.shape) if spec.batched else spec.shape)
     return InferenceRequest({spec.name: values}, reply)
 
 
 def _binary(declared: Declared, data: bytes | memoryview, model: LoadedModel) -> Array | Encoded:
-    if declared.datatype == BYTES:
+    if declared.datatype in CONVERTED:
+        if declared.datatype == BF16:
+            return array_from_bits(data, declared.shape)
         return bytes_input(split_bytes(data, declared.name), declared, model)
     return array_from_bytes(data, declared.datatype, declared.shape)
 

@@ -158,10 +158,10 @@ def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: Load
 
 def refuse_count(given: int, model: LoadedModel) -> NoReturn:
     """The error for a number of inputs that does not match the signature."""
-    names = ", ".join(repr(tensor.name) for tensor in model.spec.inputs)
-    raise InvalidInput(
-        f"expected {len(model.spec.inputs)} inputs but got {given} inputs for model {model.name!r}; it has {names}"
-    )
+    names = ", ".join(f"{tensor.name!r}{' (optional)' if tensor.optional else ''}" for tensor in model.spec.inputs)
+    fewest, most = len(model.spec.required), len(model.spec.inputs)
+    expected = str(most) if fewest == most else f"{fewest} to {most}"
+    raise InvalidInput(f"expected {expected} inputs but got {given} inputs for model {model.name!r}; it has {names}")
 
 
 def read_options(parameters: Mapping[str, Any]) -> RequestOptions:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.contract.bfloat16 import narrowed
 from app.contract.strings import length_prefixed
 from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES
@@ -43,7 +44,7 @@ class Printed:
 
     Attributes:
         name, datatype, shape: as the protocol names them.
-        values: a tensor of numbers; None for BYTES.
+        values: a tensor of numbers, of BF16 its bits; None for BYTES.
         elements: of BYTES, in row-major order.
     """
 
@@ -102,6 +103,20 @@ def check_requested(requested: Sequence[Requested], model: LoadedModel) -> None:
             raise InvalidInput(f"output {quoted(one.name)} holds strings, which are not classified")
 
 
+def check_binary(requested: Sequence[Requested], model: LoadedModel) -> None:
+    """Refuse outputs in JSON that are sent as bytes only.
+
+    Raises:
+        InvalidInput: names the output.
+    """
+    for one in requested:
+        if one.name in model.spec.binary_only and not (one.binary or one.class_count or one.part is not None):
+            datatype = model.spec.output(one.name).oip_datatype
+            raise InvalidInput(
+                f"output {one.name!r} has datatype {datatype}, which JSON cannot hold; request it as binary data"
+            )
+
+
 def printed_outputs(
     answer: Mapping[str, Array], requested: Sequence[Requested], model: LoadedModel
 ) -> list[tuple[Requested, Printed]]:
@@ -153,7 +168,7 @@ def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel
     if spec.is_string:
         return Printed(one.name, BYTES, values.shape, None, list(values.ravel()))
     if not one.class_count:
-        return Printed(one.name, spec.oip_datatype, values.shape, values)
+        return Printed(one.name, spec.oip_datatype, values.shape, narrowed(values) if spec.is_bfloat16 else values)
     scores = values.reshape(values.shape[0] if values.ndim else 1, -1)
     step = model.spec.postprocessing
     labels = model.classes if step is not None and step.output == one.name else ()

@@ -71,7 +71,7 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         raise InvalidInput(f"missing 'inputs'; the document has {keys}; {HOW_TO_INFER}")
     if not is_array(entries):
         raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
-    if len(entries) != len(model.spec.inputs):
+    if len(entries) not in model.spec.input_counts:
         refuse_count(len(entries), model)
     inputs: dict[str, PlannedInput] = {}
     for index, entry in enumerate(entries):
@@ -94,9 +94,12 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInput(f"'id' is {kind_of_value(request_id)}; send a string")
+    requested = _requested(plain(outputs), parameters, model)
+    if model.spec.binary_only:
+        v2_output.check_binary(requested, model)
     return Plan(
         inputs=list(inputs.values()),
-        requested=_requested(plain(outputs), parameters, model),
+        requested=requested,
         options=read_options(parameters),
         request_id=request_id or "",
         # With a single input everything outside its data is known: the lists of inputs and outputs, and its shape.

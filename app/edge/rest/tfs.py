@@ -155,7 +155,8 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
     named = members(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
-        for name in known - {input_name(key, model) for key in named}:
+        required = {tensor.name for tensor in model.spec.required}
+        for name in required - {input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are not inputs.
         used = {input_name(key, model): item for key, item in named.items() if input_name(key, model) in known}
@@ -171,7 +172,7 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
 def _bare(values: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
     """Values that are not numbers, for the input that takes such."""
     only = model.spec.inputs[0]
-    target = only.name if len(model.spec.inputs) == 1 and only.is_string else model.input_for_media()
+    target = only.name if len(model.spec.required) == 1 and only.is_string else model.input_for_media()
     return {target: or_strings(None, values, name, target, model)}
 
 
@@ -180,7 +181,7 @@ def _is_media(value: JsonValue) -> bool:
 
 
 def _only_input(model: LoadedModel) -> str:
-    if len(model.spec.inputs) > 1:
+    if len(model.spec.required) > 1:
         names = [tensor.name for tensor in model.spec.inputs]
         raise InvalidInput(f"the signature has {len(names)} inputs, {names}: name them, {{name: value}}")
     return model.spec.inputs[0].name

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from app.contract.derive import GraphFacts, Stated, derive, without_batch
+from app.contract.derive import derive, without_batch
 from app.contract.files.regular import Opener, shown, told
+from app.contract.graph_facts import GraphFacts, Stated
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles

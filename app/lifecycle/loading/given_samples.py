@@ -67,7 +67,12 @@ class GivenSamples:
         known = f"the inputs are {[t.name for t in spec.inputs]}, the outputs {[t.name for t in spec.outputs]}"
         if left:
             raise VersionRefused(f"{where}: {shown(min(left))!r} is no tensor of the model; {known}")
-        for tensor in spec.inputs:
+        if given := spec.whole & inputs.keys():
+            raise VersionRefused(
+                f"{where} has values of {min(given)!r}, which has no batch dimension; leave it out: samples run with "
+                "its default"
+            )
+        for tensor in spec.required:
             if tensor.name not in inputs:
                 raise VersionRefused(f"{where} has no array {tensor.name!r}; {known}")
         for tensor in spec.outputs:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from app.batching.loop_rest import LoopRest
 from app.batching.work import BatchObserver
-from app.contract.derive import GraphFacts
 from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
+from app.contract.graph_facts import GraphFacts
 from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import VersionRefused

@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 from PIL import Image
 
+from app.contract.bfloat16 import STEP
 from app.contract.drawn import digits, drawn
 from app.contract.extent import Extent
 from app.contract.model_spec import ModelSpec
@@ -26,14 +27,14 @@ ROWS = 8
 SIZES = (8, 1, 16, 32, 64, 224)
 LIMITS = (10, 2)
 IMAGE_SIDE = 32
-# Largest difference of an answer in a batch from the answer alone. Other numbers must be equal.
+# Largest difference of an answer in a batch from the answer alone; one step of bfloat16. Whole numbers must be equal.
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
 def examine(
     backend: Backend, spec: ModelSpec, *, may_batch: bool, known: Tensors | None = None, whose: str = "model_warmup"
 ) -> tuple[Tensors | None, str]:
-    """Run generated inputs, or those that are known. Blocks.
+    """Run generated inputs, or those that are known. Blocks. Optional inputs have their defaults unless they are known.
 
     Args:
         backend: of the version.
@@ -63,7 +64,7 @@ def examine(
         except BackendFailed as failed:
             error = failed
         else:
-            return samples, _why_alone(backend, samples, answers) if may_batch else ""
+            return samples, _why_alone(backend, spec, samples, answers) if may_batch else ""
     if known is not None:
         raise VersionRefused(f"the graph does not run with the samples of {whose}: {error.message}")
     return None, f"no generated input runs: {error.message}"
@@ -71,7 +72,7 @@ def examine(
 
 def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
     inputs = {tensor.name: tensor for tensor in spec.inputs}
-    if known.keys() != inputs.keys():
+    if not {tensor.name for tensor in spec.required} <= known.keys() <= inputs.keys():
         raise VersionRefused(f"{whose} has the inputs {sorted(known)}, and the model {sorted(inputs)}")
     for name, values in known.items():
         tensor, sizes = inputs[name], values.shape[1:]
@@ -86,7 +87,7 @@ def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
 
 def _instance(spec: ModelSpec, *, size: int) -> Extent:
     """Of the inputs of one instance whose dimensions that vary have that size."""
-    return sum((tensor.extent(size) for tensor in spec.inputs), Extent())
+    return sum((tensor.extent(size) for tensor in spec.required), Extent())
 
 
 def _fewest_rows(spec: ModelSpec) -> int:
@@ -94,12 +95,12 @@ def _fewest_rows(spec: ModelSpec) -> int:
 
     If one alone fits, two never share a batch, unless sizes vary: smaller ones may.
     """
-    return 2 if any(tensor.is_variable for tensor in spec.inputs) else 1
+    return 2 if any(tensor.is_variable for tensor in spec.required) else 1
 
 
 def _sizes(spec: ModelSpec) -> list[int]:
     """The sizes to try of which enough instances fit into the samples."""
-    tried = SIZES if any(tensor.is_variable for tensor in spec.inputs) else SIZES[:1]
+    tried = SIZES if any(tensor.is_variable for tensor in spec.required) else SIZES[:1]
     return [size for size in tried if _instance(spec, size=size).possible_rows >= _fewest_rows(spec)]
 
 
@@ -107,7 +108,7 @@ def _tried(spec: ModelSpec, sizes: list[int]) -> Iterator[Tensors]:
     """Inputs to try, in this order."""
     for size, limit in product(sizes, LIMITS):
         yield generated(spec, size=size, limit=limit)
-    if any(tensor.is_string for tensor in spec.inputs):
+    if any(tensor.is_string for tensor in spec.required):
         for size, limit in product(sizes, LIMITS):
             yield generated(spec, size=size, limit=limit, string=_png)
 
@@ -123,10 +124,10 @@ def generated(spec: ModelSpec, *, size: int, limit: int, string: Callable[[int],
     """
     rng = np.random.default_rng(0)
     rows = min(ROWS, _instance(spec, size=size).possible_rows)
-    shapes = {tensor.name: (rows, *(size if each == -1 else each for each in tensor.shape)) for tensor in spec.inputs}
+    shapes = {tensor.name: (rows, *(size if each == -1 else each for each in tensor.shape)) for tensor in spec.required}
     return {
         tensor.name: drawn(rng, tensor.numpy_dtype, shapes[tensor.name], limit=limit, string=string)
-        for tensor in spec.inputs
+        for tensor in spec.required
     }
 
 
@@ -137,7 +138,7 @@ def _png(value: int) -> bytes:
     return file.getvalue()
 
 
-def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
+def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Tensors) -> str:
     """Why instances must not share a batch; ``answers`` are those to each alone."""
     for how, order in (("in a batch", slice(None)), ("in reverse order", slice(None, None, -1))):
         batch = {name: np.ascontiguousarray(values[order]) for name, values in samples.items()}
@@ -146,14 +147,15 @@ def _why_alone(backend: Backend, samples: Tensors, answers: Tensors) -> str:
         except BackendFailed as error:
             return f"a batch of {row_count(samples)} does not run: {error.message}"
         for name, values in together.items():
-            if not _agree(values, answers[name][order]):
+            relative = STEP if spec.output(name).is_bfloat16 else RELATIVE
+            if not _agree(values, answers[name][order], relative=relative):
                 return f"output {name!r} {how} differs from the answer to each instance alone"
     return ""
 
 
-def _agree(values: Array, expected: Array) -> bool:
+def _agree(values: Array, expected: Array, *, relative: float) -> bool:
     if values.dtype.kind != "f":
         return np.array_equal(values, expected)
     return values.shape == expected.shape and np.allclose(
-        values, expected, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True
+        values, expected, rtol=relative, atol=ABSOLUTE, equal_nan=True
     )

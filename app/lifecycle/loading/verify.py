@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.contract.bfloat16 import STEP
 from app.contract.golden import LARGEST_TOLERANCE, Golden, magnitude
 from app.contract.model_spec import ModelSpec
 from app.contract.version_files import VersionFiles
@@ -56,7 +57,7 @@ def verify(
         given: inputs, and expected answers if it has them, in place of what the version has. None takes what it has, or
             records answers to the samples of model_warmup, or to generated inputs.
         tolerance: largest absolute difference of an answer, in proportion to the largest answer, which counts as at
-            least 1.
+            least 1. A model with an output of bfloat16 has at least ``bfloat16.STEP``.
 
     Raises:
         ModelNotFound: the model does not exist.
@@ -79,7 +80,7 @@ def verify(
 
         def fitting(spec: ModelSpec) -> Samples:
             inputs, outputs = given.tensors(spec)
-            samples = Samples(inputs, outputs, _tolerances(tolerance, outputs))
+            samples = Samples(inputs, outputs, _tolerances(tolerance, outputs, spec))
             if (golden := samples.golden(inputs, outputs)) is not None:
                 _check(golden)
             return samples
@@ -108,7 +109,7 @@ def _recorded(opened: Opened, tolerance: float) -> Golden:
     names = [tensor.name for tensor in opened.contract.spec.outputs]
     answers = join_rows([backend.run(take_rows(inputs, row, row + 1)) for row in range(row_count(inputs))])
     outputs = {name: answers[name] for name in names}
-    return Golden(inputs=inputs, outputs=outputs, tolerance=_tolerances(tolerance, outputs))
+    return Golden(inputs=inputs, outputs=outputs, tolerance=_tolerances(tolerance, outputs, opened.contract.spec))
 
 
 def _replayed(golden: Golden, opened: Opened) -> list[float]:
@@ -127,7 +128,10 @@ def _check(golden: Golden) -> None:
         raise VersionRefused(f"the samples are not used: {error}") from error
 
 
-def _tolerances(tolerance: float, outputs: Tensors) -> Mapping[str, float]:
+def _tolerances(tolerance: float, outputs: Tensors, spec: ModelSpec) -> Mapping[str, float]:
+    """At least one step of bfloat16 for a model with such an output, which batches may round in the other direction."""
+    if any(tensor.is_bfloat16 for tensor in spec.outputs):
+        tolerance = max(tolerance, STEP)
     return {"default": tolerance * magnitude(outputs)}
 
 

@@ -133,7 +133,7 @@ def _instance_extent(contract: VersionContract) -> Extent:
         known |= contract.golden.outputs
     text = step if isinstance(step, TextPreprocessing) else None
     total = Extent()
-    for tensor in (*contract.spec.inputs, *contract.spec.outputs):
+    for tensor in (*contract.spec.required, *contract.spec.outputs):
         samples = known.get(tensor.name)
         extent = tensor.extent(1) if samples is None else Extent.held(samples[:1])
         if text is not None and tensor.name == text.input:
@@ -159,7 +159,7 @@ def check_samples(
         VersionRefused: names the tensor.
     """
     stated = {tensor.name: tensor for tensor in tensors}
-    if samples.keys() != stated.keys():
+    if not {tensor.name for tensor in tensors if not tensor.optional} <= samples.keys() <= stated.keys():
         raise VersionRefused(f"{path}: its {kind}s are {sorted(samples)}, {says} {sorted(stated)}")
     for name, values in samples.items():
         if values.dtype != stated[name].numpy_dtype or not _fits(values, stated[name]):

@@ -113,7 +113,7 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
     if (named := config.default_model_filename) and not is_inside(named):
         yield f"default_model_filename is {shown(named)!r}; name a file or directory inside the version"
     for tensor in (*config.input, *config.output):
-        for field in ("is_shape_tensor", "is_non_linear_format_io", "allow_ragged_batch", "optional"):
+        for field in ("is_shape_tensor", "is_non_linear_format_io", "allow_ragged_batch"):
             if getattr(tensor, field, False):
                 yield f"{field} of {shown(tensor.name)!r} is not supported"
         if tensor.HasField("reshape"):

@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.contract.derive import Stated
 from app.contract.files.tree import MODEL_ENTRIES
+from app.contract.graph_facts import Stated
 from app.contract.manifest import MANIFEST_FILE
 from app.repository.triton import CONFIG_FILE
 

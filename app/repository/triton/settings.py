@@ -4,8 +4,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import Stated, StatedTensor
 from app.contract.files.regular import read_file, shown
+from app.contract.graph_facts import Stated, StatedTensor
 from app.contract.manifest import is_inside
 from app.errors import VersionRefused
 from app.repository.stated_policy import version_policy
@@ -71,6 +71,7 @@ def _tensor(tensor: pb.ModelInput | pb.ModelOutput) -> StatedTensor:
         triton_type=pb.DataType.Name(tensor.data_type),
         shape=tuple(tensor.dims),
         graph_shape=tuple(tensor.reshape.shape) if tensor.HasField("reshape") else None,
+        optional=isinstance(tensor, pb.ModelInput) and tensor.optional,
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from app.contract.bfloat16 import BFLOAT16, widened
 from app.contract.drawn import drawn
-from app.contract.dtypes import NAMES, DType, numpy_dtype
+from app.contract.dtypes import NAMES, DType, numpy_dtype, wire_dtype
 from app.contract.extent import Extent
 from app.contract.files.regular import read_file, shown
 from app.contract.manifest import is_inside
@@ -146,12 +147,11 @@ def _from_file(stated: _Input, path: Path) -> Array:
         raise VersionRefused(f"{what}: {error.strerror}") from error
     if stated.dtype == "string":
         return string_array(_strings(what, data, count), stated.sizes)
-    dtype = numpy_dtype(stated.dtype)
-    if len(data) != stated.extent.nbytes:
-        raise VersionRefused(
-            f"{what} has {len(data)} bytes; dims {list(stated.sizes)} of {stated.dtype} are {stated.extent.nbytes}"
-        )
-    return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(stated.sizes)
+    sent = wire_dtype(stated.dtype)
+    if len(data) != (nbytes := count * sent.itemsize):
+        raise VersionRefused(f"{what} has {len(data)} bytes; dims {list(stated.sizes)} of {stated.dtype} are {nbytes}")
+    values = np.frombuffer(data, sent).reshape(stated.sizes)
+    return widened(values) if stated.dtype == BFLOAT16 else values.astype(numpy_dtype(stated.dtype))
 
 
 def _strings(what: str, data: bytes, count: int) -> list[bytes]:

@@ -167,13 +167,20 @@ def open_on_gpu(
     # Operations without a CUDA kernel run on the CPU, in the calling thread.
     backend = OnnxBackend(graph, spec, threads=1, cuda=provider_options(device, gpu_mem_limit_mb))
     try:
-        # The buffers have the shapes of the contract, and strings are not in one place.
-        unbound = any(each.graph_shape is not None or each.is_string for each in (*spec.inputs, *spec.outputs))
-        sizes = [] if unbound else batch_sizes_up_to(max_batch_size)
+        sizes = batch_sizes_up_to(max_batch_size) if all(map(_is_bound, (*spec.inputs, *spec.outputs))) else []
         return BoundBackend(backend, spec, sizes, PinnedMemory(device))
     except BaseException:
         backend.close()
         raise
+
+
+def _is_bound(tensor: TensorSpec) -> bool:
+    """Whether there may be buffers for a tensor.
+
+    They have the shape and the dtype of the contract, and an input with a buffer is always given.
+    """
+    is_converted = tensor.graph_shape is not None or tensor.is_string or tensor.is_bfloat16
+    return not is_converted and not tensor.optional
 
 
 def _nbytes(tensor: TensorSpec, rows: int, longest: int) -> int:

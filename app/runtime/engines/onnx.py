@@ -6,8 +6,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from app.contract.derive import GraphFacts, facts_of_onnx
 from app.contract.dtypes import NAMES
+from app.contract.graph_facts import GraphFacts, facts_of_onnx
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import decoded, encoded
 from app.contract.tensor_spec import TensorSpec
@@ -16,6 +16,7 @@ from app.errors import BackendFailed, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
+from app.runtime.engines.bfloat16_tensors import BFloat16Tensors
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.types import Array, Tensors
 
@@ -48,13 +49,15 @@ class OnnxBackend(Backend):
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"
             )
-        _agree(path, "input", spec.inputs, self._session.get_inputs())
-        _agree(path, "output", spec.outputs, self._session.get_outputs())
+        defaulted = self._session.get_overridable_initializers()
+        _agree(path, "input", spec.inputs, self._session.get_inputs(), others=defaulted)
+        _agree(path, "output", spec.outputs, [], others=self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
         self._batched = spec.batched
         self._strings_in = [each.name for each in spec.inputs if each.is_string]
         self._strings_out = [each.name for each in spec.outputs if each.is_string]
         self._shapes = GraphShapes.needed_for(spec)
+        self._bfloat16 = BFloat16Tensors.needed_for(spec)
 
     @property
     def session(self) -> Any:
@@ -77,8 +80,12 @@ class OnnxBackend(Backend):
             inputs = self._shapes.to_graph(inputs)
         try:
             if self._strings_in:
-                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in}}
-            answer = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in if name in inputs}}
+            if self._bfloat16 is None:
+                found = self._session.run(self._outputs, inputs)
+            else:
+                found = self._bfloat16.run(self._session, self._outputs, inputs)
+            answer = dict(zip(self._outputs, found, strict=True))
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
         if self._strings_out:
@@ -102,7 +109,8 @@ def read_facts(graph: Graph) -> GraphFacts:
         VersionRefused: ONNX Runtime cannot load the graph.
     """
     session = open_session(graph, 1, is_optimized=False)
-    return GraphFacts(facts_of_onnx(session.get_inputs()), facts_of_onnx(session.get_outputs()))
+    defaulted = facts_of_onnx(session.get_overridable_initializers(), optional=True)
+    return GraphFacts((*facts_of_onnx(session.get_inputs()), *defaulted), facts_of_onnx(session.get_outputs()))
 
 
 def open_session(
@@ -146,9 +154,19 @@ def _providers(cuda: Mapping[str, str] | None) -> list[Any]:
     return [CPU_PROVIDER] if cuda is None else [(CUDA_PROVIDER, dict(cuda)), CPU_PROVIDER]
 
 
-def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], found: list[Any]) -> None:
-    graph = {node.name: (node.type, len(node.shape)) for node in found}
+def _agree(path: Path, kind: str, expected: tuple[TensorSpec, ...], needed: list[Any], *, others: list[Any]) -> None:
+    """Refuse a contract that does not fit the tensors of a graph.
+
+    Args:
+        path: of the graph, for messages.
+        kind: input or output.
+        expected: in the contract.
+        needed: of the graph; the contract has all of them.
+        others: of the graph; the contract may leave them out, so that outputs are not computed, and inputs have their
+            defaults.
+    """
+    required, graph = ({each.name: (each.type, len(each.shape)) for each in nodes} for nodes in (needed, others))
+    graph |= required
     contract = {tensor.name: (NAMES[tensor.dtype].onnx, tensor.graph_rank) for tensor in expected}
-    # A contract may leave out outputs, which are not computed then.
-    if graph != contract and (kind == "input" or not contract.items() <= graph.items()):
+    if not required.items() <= contract.items() <= graph.items():
         raise VersionRefused(f"{path}: the graph's {kind}s are {graph}, model.json says {contract}")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts
+from app.contract.graph_facts import GraphFacts
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Backend, row_count

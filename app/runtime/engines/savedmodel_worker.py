@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from app.contract.bfloat16 import narrowed, widened
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL, CannotLoad, Run, serve
 from app.types import Array, Tensors
 
@@ -29,8 +30,9 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         threads: threads of one operation.
 
     Returns:
-        Signature -> {"inputs": ..., "outputs": ...}, each name -> [element type, sizes with the batch], a size that
-        varies as None, and None in place of the sizes if their number is unknown; and the function that runs a batch.
+        Signature -> {"inputs": ..., "outputs": ..., "optional": ...}: inputs and outputs are name -> [element type,
+        sizes with the batch], a size that varies as None, and None in place of the sizes if their number is unknown;
+        the optional inputs have a default in the signature. And the function that runs a batch.
 
     Raises:
         CannotLoad: TensorFlow is not installed.
@@ -43,23 +45,60 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(directory))
     functions = dict(loaded.signatures)
+    defaults = _defaults(tf, directory)
     signatures = {
         name: {
             "inputs": _described(function.structured_input_signature[1]),
             "outputs": _described(function.structured_outputs),
+            "optional": sorted(defaults.get(name, ())),
         }
         for name, function in functions.items()
     }
 
+    short = {  # the inputs of bfloat16
+        name: {key for key, tensor in function.structured_input_signature[1].items() if tensor.dtype == tf.bfloat16}
+        for name, function in functions.items()
+    }
+
     def run(signature: str, inputs: Tensors) -> dict[str, Array]:
-        outputs = functions[signature](**{name: tf.constant(values) for name, values in inputs.items()})
-        return {
-            name: np.asarray(values.numpy(), object if values.dtype == tf.string else None)
-            for name, values in outputs.items()
+        brain = short.get(signature, ())
+        given = {
+            name: tf.bitcast(narrowed(values), tf.bfloat16) if name in brain else tf.constant(values)
+            for name, values in inputs.items()
         }
+        outputs = functions[signature](**{**defaults.get(signature, {}), **given})
+        return {name: _array(tf, values) for name, values in outputs.items()}
 
     run.loaded = loaded  # type: ignore[attr-defined]  # a signature references its variables only weakly
     return signatures, run
+
+
+def _defaults(tf: Any, directory: Path) -> dict[str, dict[str, Any]]:
+    """Signature -> input -> its default as a tensor, of those that have one. TensorFlow's own loader ignores them.
+
+    Source: TensorFlow, meta_graph.proto, ``SignatureDef.defaults``; TensorFlow Serving takes them for what a request
+        leaves out.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = directory / "saved_model.pb"
+    if not file.is_file():  # it may be in another format
+        return {}
+    graphs = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs
+    serving = [graph for graph in graphs if tf.saved_model.SERVING in graph.meta_info_def.tags]
+    return {
+        signature: {name: tf.constant(tf.make_ndarray(proto)) for name, proto in each.defaults.items()}
+        for graph in serving[:1]
+        for signature, each in graph.signature_def.items()
+        if each.defaults
+    }
+
+
+def _array(tf: Any, tensor: Any) -> Array:
+    """The values of an output."""
+    if tensor.dtype == tf.bfloat16:
+        return widened(tf.bitcast(tensor, tf.uint16).numpy())
+    return np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)
 
 
 def _described(tensors: dict[str, Any]) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
 from app.errors import BackendFailed, VersionRefused
@@ -17,7 +17,12 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
     return GraphFacts(
         *(
             tuple(
-                TensorFacts(name, element, None if sizes is None else tuple(sizes))
+                TensorFacts(
+                    name,
+                    element,
+                    None if sizes is None else tuple(sizes),
+                    optional=kind == "inputs" and name in signature.get("optional", ()),
+                )
                 for name, (element, sizes) in signature[kind].items()
             )
             for kind in ("inputs", "outputs")
@@ -27,13 +32,15 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
 
 def check_inputs(spec: ModelSpec, inputs: Tensors) -> None:
     """Refuse inputs that break the contract: some kernels of TensorFlow abort the process on a wrong rank."""
-    names = [tensor.name for tensor in spec.inputs]
-    if set(inputs) != set(names):
-        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature requires {sorted(names)}")
+    known = {tensor.name: tensor for tensor in spec.inputs}
+    required = {tensor.name for tensor in spec.required}
+    if not required <= inputs.keys() <= known.keys():
+        raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature requires {sorted(required)}")
     rows = row_count(inputs) if all(values.ndim for values in inputs.values()) else -1
-    for tensor in spec.inputs:
-        values = inputs[tensor.name]
-        fits = values.ndim == len(tensor.shape) + 1 and len(values) == rows and (spec.batched or rows == 1)
+    for name, values in inputs.items():
+        tensor = known[name]
+        fits = values.ndim == len(tensor.shape) + 1 and (spec.batched or rows == 1)
+        fits = fits and (len(values) == rows or name in spec.whole)
         fits = fits and all(want in {-1, got} for want, got in zip(tensor.shape, values.shape[1:], strict=True))
         if not fits or values.dtype != tensor.numpy_dtype:
             raise BackendFailed(
@@ -46,6 +53,7 @@ def agree(path: Path, kind: str, expected: Sequence[TensorSpec], facts: Sequence
     """Refuse a contract that does not fit the tensors of a signature."""
     contract = {tensor.name: (tensor.dtype, tensor.graph_rank) for tensor in expected}
     found = {fact.name: (fact.element, -1 if fact.shape is None else len(fact.shape)) for fact in facts}
-    # A contract may leave out outputs, which are not answered then.
-    if found != contract and (kind == "input" or not contract.items() <= found.items()):
+    # A contract may leave out outputs, which are not answered then, and inputs with defaults.
+    needed = {fact.name for fact in facts if kind == "input" and not fact.optional}
+    if not needed <= contract.keys() or not contract.items() <= found.items():
         raise VersionRefused(f"{path}: the signature's {kind}s are {found}, model.json says {contract}")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import TensorFacts
+from app.contract.bfloat16 import BFLOAT16
+from app.contract.graph_facts import TensorFacts
 from app.contract.model_spec import ONNX_FILE
 from app.contract.strings import decoded, encoded
 from app.contract.version_files import Graph
@@ -38,7 +39,9 @@ class TransformedGraph:
             raise VersionRefused(f"a transform requires the graph {ONNX_FILE}, which is not in the version")
         graph = Graph(path, path)
         facts = read_facts(graph)
-        self.inputs = getattr(transform, "inputs", None) or _signature(facts.inputs)
+        if odd := [fact.name for fact in (*facts.required, *facts.outputs) if fact.element == BFLOAT16]:
+            raise VersionRefused(f"{ONNX_FILE}: {', '.join(odd)}: NumPy has no {BFLOAT16}, so a transform has none")
+        self.inputs = getattr(transform, "inputs", None) or _signature(facts.required)
         self.outputs = getattr(transform, "outputs", None) or _signature(facts.outputs)
         self._strings_in = [fact.name for fact in facts.inputs if fact.element == "string"]
         self._strings_out = {fact.name for fact in facts.outputs if fact.element == "string"}

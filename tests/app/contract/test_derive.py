@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.contract.derive import GraphFacts, TensorFacts, derive, without_batch
+from app.contract.derive import derive, without_batch
 from app.contract.dtypes import NAMES
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.errors import VersionRefused
 
 
@@ -80,7 +81,7 @@ def test_every_element_type_is_known(dtype):
             facts(("x", "float32", (None,)), outputs=[("p", "seq(map(int64,tensor(float)))", (None,))]),
             "output 'p' is a seq.* export a scikit-learn classifier with zipmap=False",
         ),
-        (facts(("x", "bfloat16", (None,))), "input 'x' is a bfloat16; tensors of bool"),
+        (facts(("x", "complex64", (None,))), "input 'x' is a complex64; tensors of bool"),
         (
             facts(("x", "float32", None)),
             "tensor 'x' has an unknown number of dimensions; export the model with a shape",
@@ -92,3 +93,35 @@ def test_every_element_type_is_known(dtype):
 def test_a_graph_that_cannot_be_served_is_refused_with_the_tensor(given, error):
     with pytest.raises(VersionRefused, match=error):
         derive("m", given)
+
+
+def optional(name, shape):
+    return TensorFacts(name, "float32", shape, optional=True)
+
+
+def test_an_optional_input_does_not_decide_whether_there_is_a_batch():
+    facts = GraphFacts(
+        (optional("alpha", ()), TensorFacts("x", "float32", (None, 2))), (TensorFacts("y", "bool", (None,)),)
+    )
+    spec, alone = derive("m", facts)
+    assert [(each.name, each.batch_shape, each.optional) for each in spec.inputs] == [
+        ("x", (-1, 2), False),
+        ("alpha", (), True),
+    ]
+    assert (alone, spec.batched, spec.whole) == ("", True, {"alpha"})
+    whole = without_batch(spec)
+    assert [each.batch_shape for each in whole.inputs] == [(-1, 2), ()]
+    assert (whole.batched, whole.whole) == (False, set())
+
+
+def test_an_optional_input_that_cannot_be_served_keeps_its_default(caplog):
+    huge = optional("huge", (2**30,))
+    facts = GraphFacts((TensorFacts("x", "float32", (None, 2)), huge), (TensorFacts("y", "bool", (None,)),))
+    spec, _ = derive("m", facts)
+    assert [each.name for each in spec.inputs] == ["x"]
+    assert "model m: an optional input is not offered: " in caplog.text
+
+
+def test_if_every_input_has_a_default_a_request_gives_all_of_them():
+    spec, _ = derive("m", GraphFacts((optional("x", (None, 2)),), (TensorFacts("y", "bool", (None,)),)))
+    assert (spec.required, spec.batched) == (spec.inputs, True)

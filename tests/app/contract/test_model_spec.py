@@ -227,3 +227,20 @@ def test_only_a_single_input_of_texts_has_rows_of_different_length(tmp_path):
     other = {"name": "weights", "dtype": "float32", "shape": [3]}
     assert read(tmp_path, inputs=[*DOCUMENT["inputs"], other]).sequence is None
     assert read(tmp_path, preprocessing=None, postprocessing=None).sequence is None
+
+
+def test_a_copy_derives_its_properties_from_its_own_fields():
+    x, alpha = TensorSpec(name="x", dtype="float32", shape=(2,)), TensorSpec(name="alpha", dtype="float32", shape=())
+    y = TensorSpec(name="y", dtype="float32", shape=())
+    spec = ModelSpec(name="m", inputs=(x, alpha), outputs=(y,), opset=1, trained_on="nothing")
+    assert spec.required == (x, alpha)
+    optional = alpha.model_copy(update={"optional": True})
+    copied = spec.model_copy(update={"inputs": (x, optional)})
+    assert (copied.required, copied.input_counts) == ((x,), range(1, 3))
+
+
+def test_at_least_one_input_is_required():
+    x = TensorSpec(name="x", dtype="float32", shape=(2,), optional=True)
+    y = TensorSpec(name="y", dtype="float32", shape=())
+    with pytest.raises(ValueError, match="all inputs are optional; at least one must be required"):
+        ModelSpec(name="m", inputs=(x,), outputs=(y,), opset=1, trained_on="nothing")

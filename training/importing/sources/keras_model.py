@@ -7,8 +7,8 @@ from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
 from app.contract.files.regular import shown
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
 from app.types import Tensors

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, facts_of_onnx
 from app.contract.files.regular import shown
+from app.contract.graph_facts import GraphFacts, facts_of_onnx
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import decoded, encoded
 from app.types import Tensors

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.contract.derive import GraphFacts, TensorFacts
 from app.contract.files.regular import shown
 from app.contract.files.tree import walk
+from app.contract.graph_facts import GraphFacts, TensorFacts
 from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
 from app.types import Tensors
 from training.errors import SourceRefused

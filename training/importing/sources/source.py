@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from app.contract.derive import GraphFacts
+from app.contract.graph_facts import GraphFacts
 from app.contract.model_spec import ModelSpec
 from app.types import Tensors
 from training.errors import SourceRefused

@@ -13,7 +13,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.rest.named_rows import columns, is_shared, repeated
+from app.edge.rest.named_rows import columns, is_shared, one_for_all, repeated
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -41,7 +41,9 @@ def read_examples(sent: pb.Input, model: LoadedModel) -> dict[str, Array | Encod
     for target, (key, features) in columns(rows, NAME, model, context, size_of=_values).items():
         one = features[:1] if is_shared(features) else features
         tensors[target] = _column(one, key, model.spec.input(target), model)
-        if len(one) < len(features):
+        if target in model.spec.whole:
+            tensors[target] = one_for_all(tensors[target], f"{NAME}.{key}", target)
+        elif len(one) < len(features):
             tensors[target] = repeated(tensors[target], len(features))
     return tensors
 

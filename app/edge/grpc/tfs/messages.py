@@ -161,17 +161,18 @@ def _check_signature(name: str) -> None:
 
 
 def _input_names(aliases: Iterable[str], model: LoadedModel) -> dict[str, str]:
-    """The name in the request -> the input; every input of the signature has one."""
+    """The name in the request -> the input; every required input of the signature has one."""
     given, known = set(aliases), {tensor.name for tensor in model.spec.inputs}
+    required = {tensor.name for tensor in model.spec.required}
     if len(given) > MOST_TENSORS:
         raise InvalidInput(f"inputs: {len(given)} entries; at most {MOST_TENSORS} are accepted")
     named = {alias: input_name(alias, model) for alias in given}
-    if len(given) != len(known):
+    if len(given) not in model.spec.input_counts or (model.has_optional and not required <= set(named.values())):
         extra = {alias for alias in given if named[alias] not in known}
         raise InvalidInput(
             f"input size does not match signature: {len(given)}!={len(known)} len({_listed(given)}) != "
             f"len({_listed(known)}). Sent extra: {_listed(extra)}. Missing but required: "
-            f"{_listed(known - set(named.values()))}."
+            f"{_listed(required - set(named.values()))}."
         )
     for alias in sorted(given):
         if named[alias] not in known:
@@ -179,7 +180,7 @@ def _input_names(aliases: Iterable[str], model: LoadedModel) -> dict[str, str]:
                 f"input tensor alias not found in signature: {alias}. Inputs expected to be in the set "
                 f"{_listed(known)}."
             )
-    if missing := known - set(named.values()):  # two names of one input
+    if missing := required - set(named.values()):  # two names of one input
         raise InvalidInput(f"two inputs feed {min(set(named.values()))!r}; input {min(missing)!r} is missing")
     return named
 

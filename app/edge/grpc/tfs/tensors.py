@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.contract.bfloat16 import BFLOAT16, narrowed, widened
 from app.contract.dtypes import NAMES, DType, numpy_dtype
 from app.contract.strings import MOST_STRINGS
 from app.contract.tensor_spec import TensorSpec
@@ -30,8 +31,6 @@ from app.errors import InvalidInput, TooLarge
 from app.loaded import LoadedModel
 from app.types import Array
 
-_BFLOAT16 = "DT_BFLOAT16"
-
 
 class Element(NamedTuple):
     """How elements of one type are sent.
@@ -51,7 +50,7 @@ def _element(dtype: DType) -> Element:
     own = numpy_dtype(dtype)
     if dtype == "string":
         return Element(dtype, "string_val", own)
-    if dtype == "float16":
+    if dtype in {"float16", BFLOAT16}:
         return Element(dtype, "half_val", np.dtype("i4"))
     if own.kind in "iu" and own.itemsize < 4:
         return Element(dtype, "int_val", np.dtype("i4"))
@@ -59,10 +58,8 @@ def _element(dtype: DType) -> Element:
     return Element(dtype, fields.get(dtype, f"{dtype}_val"), own)
 
 
-# TensorFlow's name of a type -> how its elements are sent. A bfloat16 is the upper half of a float32.
-ELEMENTS = {NAMES[dtype].tensorflow: _element(dtype) for dtype in NAMES} | {
-    _BFLOAT16: Element("float32", "half_val", np.dtype("i4"))
-}
+# TensorFlow's name of a type -> how its elements are sent.
+ELEMENTS = {NAMES[dtype].tensorflow: _element(dtype) for dtype in NAMES}
 _DTYPES: dict[int, str] = {number: name for name, number in pb.DataType.items()}
 _VALUES = tuple(dict.fromkeys(element.field for element in ELEMENTS.values()))
 # Fields whose values, one after the other, are the bytes of an array.
@@ -128,10 +125,9 @@ def read_tensor(tensor: pb.TensorProto, name: str, model: LoadedModel, room: Roo
     expected_input(declared, model)
     if datatype == BYTES:
         return bytes_input(_strings(tensor, declared, room), declared, model)
-    if sent_as != _BFLOAT16:
+    if element.dtype != BFLOAT16:
         return _numbers(tensor, element, declared, numpy_dtype(element.dtype), room)
-    bits = _numbers(tensor, element, Declared(name, "UINT16", declared.shape), np.dtype("u2"), room)
-    return (bits.astype("u4") << 16).view("f4")
+    return widened(_numbers(tensor, element, Declared(name, "UINT16", declared.shape), np.dtype("u2"), room))
 
 
 def write_tensor(values: Array, spec: TensorSpec) -> pb.TensorProto:
@@ -148,6 +144,8 @@ def write_tensor(values: Array, spec: TensorSpec) -> pb.TensorProto:
         tensor.MergeFromString(b"".join((_varint(field << 3 | _PACKED_KIND), _varint(len(data)), data)))
     elif element.dtype == "float16":
         tensor.half_val.extend(np.ascontiguousarray(values).view("u2").ravel().tolist())
+    elif spec.is_bfloat16:
+        tensor.half_val.extend(narrowed(values).ravel().tolist())
     else:
         getattr(tensor, element.field).extend(values.ravel().tolist())
     tensor.dtype = pb.DataType.Value(NAMES[spec.dtype].tensorflow)
