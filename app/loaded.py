@@ -132,6 +132,11 @@ class LoadedModel:
         )
 
     @cached_property
+    def answer_is_bounded(self) -> bool:
+        """Whether the contract states the size of every output of an instance."""
+        return not any(output.is_variable or output.is_string for output in self.spec.outputs)
+
+    @cached_property
     def has_optional(self) -> bool:
         """Whether a request may leave out inputs."""
         return len(self.spec.required) < len(self.spec.inputs)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.batching.work import Work
-from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
+from app.errors import DeadlineExceeded, DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
 
 # Each batch moves the pace by this share of the difference; a single interrupted batch changes it little.
 _PACE_WEIGHT = 0.1
@@ -164,6 +164,8 @@ class Admission:
                 f"{self.max_queue_s:g}; try again",
                 retry_after_s=_whole_seconds(ahead_s),
             )
+        if left_s <= 0:
+            raise DeadlineExceeded("the timeout passed before the request could be queued")
         if (needed_s := _MARGIN * (ahead_s + own_s)) > left_s:
             raise DeadlineOutOfReach(
                 f"the answer would take about {needed_s * 1e3:.1f} ms, {self.rows} instances wait; "

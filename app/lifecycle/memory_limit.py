@@ -64,7 +64,6 @@ class MemoryLimit:
         self._memory = memory
         self._limit_bytes = limit_bytes
         self._clock, self._rest = clock, rest
-        self._making_room = asyncio.Lock()
         self._known: dict[tuple[str, int], int] = {}
         self._sleeping: set[asyncio.Future[None]] = set()
         self.was_reached = False
@@ -96,33 +95,28 @@ class MemoryLimit:
 
     async def _make_room(self, name: str, version: int, need_bytes: int) -> None:
         ends_at = self._clock() + PATIENCE_S
-        while True:
-            async with self._making_room:
-                if await self._unload_until_fits(name, need_bytes):
-                    return
-            if not self._could_fit(name, need_bytes) or self._clock() >= ends_at:
+        while not self._fits(need_bytes):
+            left_s = ends_at - self._clock()
+            if not self._could_fit(name, need_bytes) or left_s <= 0:
                 raise NoRoom(
                     f"model {name!r} version {version} takes about {_in_mib(need_bytes)} MiB, and no other model can "
                     f"be unloaded now to stay below {_in_mib(self._limit_bytes)} MiB (--model-memory-limit-mb); try "
                     "again"
                 )
-            await self._rest(LOOK_AGAIN_S)
-
-    async def _unload_until_fits(self, name: str, need_bytes: int) -> bool:
-        while not self._fits(need_bytes):
-            if not self._could_fit(name, need_bytes):
-                return False
             victim = self._least_recently_used(besides=name)
             if victim is None:
-                return False
+                await self._rest(LOOK_AGAIN_S)
+                continue
             self.was_reached = True
             log.info("model %s is unloaded: model %s needs about %d MiB", victim, name, _in_mib(need_bytes))
-            # Whoever waits may be cancelled; the victim is unloaded all the same.
+            # Whoever waits may be cancelled or give up; the victim is unloaded all the same. It may have to finish a
+            # long request: nobody else waits for that.
             sleeping = asyncio.ensure_future(self._memory.sleep(victim))
             self._sleeping.add(sleeping)
             sleeping.add_done_callback(self._sleeping.discard)
-            await asyncio.shield(sleeping)
-        return True
+            ended, _ = await asyncio.wait([sleeping], timeout=left_s)
+            for each in ended:
+                each.result()
 
     def _fits(self, more_bytes: int) -> bool:
         held = sum(model.memory_bytes for model in self._memory.loaded()) + self._memory.retiring_bytes()

@@ -12,7 +12,9 @@ from app.types import Clock, Tensors
 
 MOST_ANSWER_BYTES = 16 * 2**20
 """Numbers that an answer to several instances may contain by default, the same limit as for a request. As JSON they are
-up to four times as long. The answer to a single instance may have any size."""
+up to four times as long. That to a single instance may have any size that its contract states."""
+LARGEST_ANSWER_BYTES = 64 * 2**20
+"""Most bytes of an answer whose size only the values of the inputs decide, as for the operation Range."""
 
 
 async def predict(
@@ -64,8 +66,11 @@ async def predict(
         for work in works:  # the rest of a request that failed or whose client left need not run
             if not work.future.done():
                 work.future.cancel()
+    outputs = request.join(answers)
+    if not model.answer_is_bounded and (nbytes := byte_count(outputs)) > LARGEST_ANSWER_BYTES:
+        raise TooLarge(f"the answer holds {nbytes} bytes of numbers; at most {LARGEST_ANSWER_BYTES} are sent")
     return Prediction(
-        outputs=request.join(answers),
+        outputs=outputs,
         rows=rows,
         queue_s=max([work.started_at - work.enqueued_at for work in works]),
         compute_s=max([work.finished_at - work.started_at for work in works]),

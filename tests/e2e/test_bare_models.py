@@ -128,6 +128,26 @@ def test_a_tensor_of_another_shape_is_refused(models, start, body, error):
     assert error in reply.json()["error"]
 
 
+def test_the_values_of_the_inputs_may_decide_the_size_of_an_answer_within_a_limit(models, start):
+    write_graph(
+        models,
+        "count",
+        [helper.make_node("Range", ["zero", "n", "one"], ["y"])],
+        [("n", TensorProto.INT64, [])],
+        [("y", TensorProto.INT64, ["k"])],
+        {"zero": np.array(0), "one": np.array(1)},
+    )
+    service = start(models)
+    predict = "/v1/models/count:predict"
+    assert service.client.post(predict, json={"inputs": 3}).json() == {"outputs": [0, 1, 2]}
+    reply = service.client.post(predict, json={"inputs": 2**24})
+    assert (reply.status_code, reply.json()["error"]) == (
+        413,
+        f"the answer holds {2**27} bytes of numbers; at most {2**26} are sent",
+    )
+    assert service.client.post(predict, json={"inputs": 2}).json() == {"outputs": [0, 1]}
+
+
 def test_outputs_that_have_no_rows_in_common_cannot_be_answered_by_row(models, start):
     write_graph(
         models,

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.bare_models import write_graph
+from tests.support.memory import resident_mb
 from tests.support.model_state import reason
 from tests.support.plugins import code_of, install
 from tests.support.service import Service, running, wait_until
@@ -28,7 +29,7 @@ BROKEN = {
     ),
 }
 ODD = """
-import os, time
+import os, sys, time
 import numpy as np
 
 
@@ -51,6 +52,10 @@ class Odd:
             return {"z": x}
         if (x == -6).any():
             return {"y": np.array([object()] * len(x))}
+        if (x == -7).any():
+            return {"y": np.zeros(2**27, np.int64)}
+        if (x == -8).any():
+            print("." * 2**26, end="", file=sys.stderr, flush=True)
         if (x == -5).any():
             return {"y": x.astype("float32")}
         return {"y": x * 2}
@@ -200,6 +205,14 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
         "odd: output 'y' is float32 of shape [1]; the signature states int64 of shape [None]",
     )
     assert predict(service, "odd", [-6])[0] == 500
+    code, error = predict(service, "odd", [-7])
+    assert (code, error[:80]) == (
+        500,
+        "the answer of the odd process has 1073741824 bytes; at most 536870912 are accept",
+    )
+    before = resident_mb(service)
+    assert predict(service, "odd", [-8]) == [-16]
+    assert resident_mb(service) - before < 30
     assert predict(service, "odd", [3]) == [6]
     assert predict(service, "odd", [-2])[0] == 500
     assert predict(service, "odd", [4]) == [8]

@@ -94,7 +94,7 @@ class Assembly:
                     each.placement,
                     each.condition,
                     f"model {self.name} version {self.version} on {each.placement.device}",
-                    loop_rest=self.loop_rest if each.placement.device == CPU else None,
+                    loop_rest=self._rest_for(each),
                 )
                 for each in opened
             ],
@@ -125,6 +125,11 @@ class Assembly:
             memory_bytes=memory_bytes,
             signatures=signatures or {},
         )
+
+    def _rest_for(self, placed: Placed) -> LoopRest | None:
+        """For an instance that computes in this process, on the CPU."""
+        computes_here = placed.placement.device == CPU and not isinstance(placed.backend, ProcessBackend)
+        return self.loop_rest if computes_here else None
 
     def other_signatures(
         self, contracts: Mapping[str, VersionContract], opened: Sequence[Placed]

@@ -7,7 +7,7 @@ gives the same answer twice, alone and in a batch, in any order. Otherwise each 
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -60,7 +60,7 @@ def examine(
     error = BackendFailed("")
     for samples in _tried(spec, sizes) if known is None else [known]:
         try:
-            answers = join_rows([backend.run(take_rows(samples, row, row + 1)) for row in range(row_count(samples))])
+            answers = [backend.run(take_rows(samples, row, row + 1)) for row in range(row_count(samples))]
         except BackendFailed as failed:
             error = failed
         else:
@@ -138,8 +138,11 @@ def _png(value: int) -> bytes:
     return file.getvalue()
 
 
-def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Tensors) -> str:
-    """Why instances must not share a batch; ``answers`` are those to each alone."""
+def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, alone: Sequence[dict[str, Array]]) -> str:
+    """Why instances must not share a batch; ``alone`` are the answers to each alone."""
+    if depends := shapes_depend(alone):
+        return depends
+    answers = join_rows(list(alone))
     for how, order in (("in a batch", slice(None)), ("in reverse order", slice(None, None, -1))):
         batch = {name: np.ascontiguousarray(values[order]) for name, values in samples.items()}
         try:
@@ -150,6 +153,14 @@ def _why_alone(backend: Backend, spec: ModelSpec, samples: Tensors, answers: Ten
             relative = STEP if spec.output(name).is_bfloat16 else RELATIVE
             if not _agree(values, answers[name][order], relative=relative):
                 return f"output {name!r} {how} differs from the answer to each instance alone"
+    return ""
+
+
+def shapes_depend(answers: Sequence[Tensors]) -> str:
+    """Says so if the shape of an output depends on the values of the inputs, as that of NonZero; otherwise empty."""
+    for name in answers[0]:
+        if len({answer[name].shape for answer in answers}) > 1:
+            return f"the shape of output {name!r} depends on the values of the inputs"
     return ""
 
 

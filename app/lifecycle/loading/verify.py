@@ -14,6 +14,7 @@ from app.lifecycle.loading.given_samples import GivenSamples
 from app.lifecycle.loading.golden_gate import replay
 from app.lifecycle.loading.loader import Loader, Opened
 from app.lifecycle.loading.samples import Samples, stored
+from app.lifecycle.loading.unverified import shapes_depend
 from app.lifecycle.loading.verification import REPLAY_ROWS
 from app.repository.layouts import Layout, layout_of
 from app.repository.verified_samples import VerifiedSamples
@@ -107,7 +108,10 @@ def _recorded(opened: Opened, tolerance: float) -> Golden:
     if inputs is None:
         raise VersionRefused(f"{opened.contract.alone}; give samples that run")
     names = [tensor.name for tensor in opened.contract.spec.outputs]
-    answers = join_rows([backend.run(take_rows(inputs, row, row + 1)) for row in range(row_count(inputs))])
+    found = [backend.run(take_rows(inputs, row, row + 1)) for row in range(row_count(inputs))]
+    if depends := shapes_depend(found):
+        raise VersionRefused(f"{depends}: samples whose answers have the same shape are required (--samples)")
+    answers = join_rows(found)
     outputs = {name: answers[name] for name in names}
     return Golden(inputs=inputs, outputs=outputs, tolerance=_tolerances(tolerance, outputs, opened.contract.spec))
 

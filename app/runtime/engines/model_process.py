@@ -14,9 +14,12 @@ from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.types import Array, Tensors
 
 STOP_TIMEOUT_S = 5.0
+ANSWER_LIMIT_BYTES = 512 * 2**20
+"""Most bytes of the answer to a batch that the service takes from a process."""
 # A longer limit means no limit: poll() counts milliseconds in 32 bits.
 _LONGEST_WAIT_S = 2e6
 # Notices and warnings of TensorFlow, and stack traces.
+_LONGEST_LINE = 4_096
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 
@@ -55,11 +58,11 @@ class ModelProcess:
         """Send one batch for a signature and wait for its answer.
 
         TimeoutError if no data moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
-        process dies.
+        process dies; FrameTooLarge if the answer exceeds ``ANSWER_LIMIT_BYTES``.
         """
         self._channel.settimeout(limit_s if limit_s < _LONGEST_WAIT_S else None)
         send_frame(self._channel, {"signature": signature}, inputs)
-        answer = receive_frame(self._channel)
+        answer = receive_frame(self._channel, limit_bytes=ANSWER_LIMIT_BYTES)
         self.has_answered = True
         return answer
 
@@ -84,7 +87,7 @@ class ModelProcess:
         """Keep the last line that may explain why the process ended."""
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
-            for line in stderr:
+            while line := stderr.readline(_LONGEST_LINE):
                 text = line.decode(errors="replace").rstrip()
                 if text and not _NO_REASON.match(text):
                     self._said = text

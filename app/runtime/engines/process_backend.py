@@ -15,6 +15,7 @@ from app.runtime.backend import Backend, row_count
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.model_process import STOP_TIMEOUT_S, ModelProcess
 from app.runtime.engines.signatures import agree, check_inputs, facts_of
+from app.runtime.engines.tensor_frames import FrameTooLarge
 from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.runtime")
@@ -139,6 +140,9 @@ class ProcessBackend(Backend):
                 late = f"did not answer a batch of {rows} instances within its limit of {limit_s:g} s and was killed"
                 log.error("%s: the %s process %s", self._path, self._provider, late)
                 raise BackendHung(f"the {self._provider} process {late}") from error
+            except FrameTooLarge as error:
+                worker.kill()
+                raise BackendFailed(f"the answer of the {self._provider} process has {error}") from error
             except (EOFError, OSError) as error:
                 ended = worker.stop()
                 raise BackendFailed(f"the {self._provider} process ended while it ran this batch: {ended}") from error

@@ -49,8 +49,16 @@ def send_frame(channel: socket.socket, header: Mapping[str, Any], tensors: Tenso
     _send_all(channel, [memoryview(prefix + document), *body])
 
 
-def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Array]]:
+class FrameTooLarge(Exception):
+    """The other end announces more bytes than are accepted; the rest of the stream cannot be read."""
+
+
+def receive_frame(channel: socket.socket, *, limit_bytes: int | None = None) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read one frame.
+
+    Args:
+        channel: blocking stream socket.
+        limit_bytes: most bytes of its header and of its body; None: no limit.
 
     Returns:
         The header, and name -> array, C-contiguous and writable; arrays of numbers share one block of memory.
@@ -58,8 +66,11 @@ def receive_frame(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Arr
     Raises:
         EOFError: the other end closed the socket.
         OSError: the connection failed, or the socket's timeout passed.
+        FrameTooLarge: see ``limit_bytes``.
     """
     header_bytes, body_bytes = _PREFIX.unpack(_receive_exactly(channel, _PREFIX.size).data)
+    if limit_bytes is not None and max(header_bytes, body_bytes) > limit_bytes:
+        raise FrameTooLarge(f"{max(header_bytes, body_bytes)} bytes; at most {limit_bytes} are accepted")
     header = orjson.loads(_receive_exactly(channel, header_bytes).data)
     body = _receive_exactly(channel, body_bytes)
     tensors: dict[str, Array] = {}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.batching.admission import Admission
-from app.errors import DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
+from app.errors import DeadlineExceeded, DeadlineOutOfReach, Draining, ModelNotReady, QueueFull, TooLarge
 from tests.support.fakes import make_work
 
 NOW = 100.0
@@ -276,10 +276,17 @@ def test_exactly_as_long_as_is_allowed_is_allowed(entry):
     assert refused.value.retry_after_s == 3  # 2.5 s, rounded up
 
 
+def test_a_request_whose_timeout_has_passed_gets_504_and_no_advice_to_try_again(entry):
+    queue = admission()
+    queue.admit([entry(cost_s=1, timeout_s=1000)], running_s=None, now=NOW)
+    with pytest.raises(DeadlineExceeded):
+        queue.check_open(level=3, left_s=-0.1)
+
+
 @pytest.mark.parametrize(("ahead_s", "retry_after_s"), [(0.2, 1), (1.0, 1), (1.0000001, 1), (1.00001, 2), (2.4, 3)])
 def test_retry_after_is_rounded_up_from_microseconds_on_and_at_least_1(entry, ahead_s, retry_after_s):
     queue = admission()
     queue.admit([entry(cost_s=ahead_s, timeout_s=1000)], running_s=None, now=NOW)
     with pytest.raises(DeadlineOutOfReach) as refused:
-        queue.check_open(level=3, left_s=0.0)
+        queue.check_open(level=3, left_s=1e-9)
     assert refused.value.retry_after_s == retry_after_s

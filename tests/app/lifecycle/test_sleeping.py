@@ -7,6 +7,7 @@ import time
 import pytest
 
 from app.errors import NoRoom, ServingError, SettingsUnwritable
+from app.lifecycle.asleep import AT_ONCE, Asleep
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State
@@ -308,5 +309,51 @@ def test_a_new_model_for_which_there_is_no_room_sleeps(store, monkeypatch):
         async with found.lifecycle._locks["a"]:  # it is being changed
             assert await found.lifecycle.follow("b") is None
         assert await found.ask("b") == 1
+
+    asyncio.run(act())
+
+
+def test_while_a_busy_model_is_unloaded_others_that_fit_are_loaded_and_the_request_does_not_wait_for_it(
+    store, monkeypatch
+):
+    monkeypatch.setattr("app.lifecycle.memory_limit.PATIENCE_S", 0.1)
+    found = store({("busy", 1): 60, ("large", 1): 60, ("small", 1): 20}, on_request=True)
+
+    async def act():
+        await found.lifecycle.load_all()
+        assert await found.ask("busy") == 1
+        with found.registry.get("busy").leases:  # a request that goes on
+            large = asyncio.create_task(found.ask("large"))
+            assert await found.ask("small") == 1
+            assert "try again" in await large
+        assert await found.ask("large") == 1
+
+    asyncio.run(act())
+
+
+def test_requests_that_wait_for_a_load_continue_a_few_at_a_time():
+    asleep, loads, done = Asleep(), [], []
+
+    async def load(name):
+        loads.append(name)
+        asleep.remove(name)
+        return True
+
+    async def ask(number):
+        await asleep.wake("m")
+        done.append(number)
+
+    async def act():
+        asleep.names["m"] = None
+        asleep.loaded_by(load)
+        waiting = [asyncio.create_task(ask(number)) for number in range(100)]
+        waiting[1].cancel()
+        most, before = 0, 0
+        while not all(each.done() for each in waiting):
+            await asyncio.sleep(0)
+            most, before = max(most, len(done) - before), len(done)
+        assert most == AT_ONCE
+        assert done == [number for number in range(100) if number != 1]
+        assert loads == ["m"]
 
     asyncio.run(act())
