@@ -18,6 +18,7 @@ from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, membe
 from app.edge.codec.strings import is_b64, print_strings
 from app.edge.respond import Reply
 from app.edge.rest.named_rows import input_name, named_rows, or_strings
+from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.types import Array
@@ -119,22 +120,10 @@ def print_regress(values: Array) -> bytes:
 
 
 def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
-    """The model of the signature that a body names in ``signature_name``; ``model`` for the default one.
-
-    Raises:
-        InvalidInput: the model has no such signature; names those that it has.
-    """
-    if not document.has("signature_name"):
+    """The model of the signature that a body names; ``model`` for the default one. Raises as ``of_signature`` does."""
+    if not document.has(SIGNATURE_NAME):
         return model
-    name = document.get("signature_name")
-    if not isinstance(name, str):
-        raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
-    if name in {"", SIGNATURE}:
-        return model
-    if (found := model.signatures.get(name)) is None:
-        known = ", ".join(map(repr, (SIGNATURE, *model.signatures)))
-        raise InvalidInput(f"signature {quoted(name)} does not exist; the model has {known}")
-    return found
+    return of_signature(document.get(SIGNATURE_NAME), model)
 
 
 def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
