@@ -111,7 +111,8 @@ def _request(
     plan: Plan, document: Document, tail: _Tail, model: LoadedModel, memory: Memory
 ) -> InferenceRequest[Reply]:
     """The tensors of a request whose JSON is already parsed."""
-    model = plan.answering(model)
+    if plan.signature:
+        model = model.signatures[plan.signature]
     for one in plan.requested:
         if one.part is not None:
             memory.check(one.part)

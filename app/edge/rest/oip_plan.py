@@ -56,10 +56,6 @@ class Plan:
     other_brackets: int
     signature: str = ""
 
-    def answering(self, model: LoadedModel) -> LoadedModel:
-        """What answers, of the version that the plan was made for."""
-        return model.signatures[self.signature] if self.signature else model
-
     @property
     def reusable(self) -> bool:
         """Whether a later request with the same JSON has the same plan and need not be parsed again."""

@@ -144,8 +144,7 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
     named = members(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
-        required = {tensor.name for tensor in model.spec.required}
-        for name in required - {input_name(key, model) for key in named}:
+        for name in model.spec.required_names - {input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are not inputs.
         used = {input_name(key, model): item for key, item in named.items() if input_name(key, model) in known}
