@@ -185,7 +185,8 @@ def print_infer(
 
 def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded:
     """The tensor of one input from its bytes."""
-    if declared.datatype == BYTES:
+    is_converted = declared.datatype in CONVERTED
+    if is_converted and declared.datatype == BYTES:
         return bytes_input(split_bytes(data, declared.name), declared, model)
     expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
     if len(data) != expected:
@@ -193,7 +194,7 @@ def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded
             f"raw_input_contents of input {declared.name!r} have {len(data)} bytes; {declared.datatype} of shape "
             f"{declared.shape} has {expected} bytes"
         )
-    if declared.datatype in CONVERTED:
+    if is_converted:
         return array_from_bits(data, declared.shape)
     return array_from_bytes(data, declared.datatype, declared.shape)
 
