@@ -105,7 +105,8 @@ _INFER = {
     "tags": ["inference"],
     "summary": "Outputs of the model as named tensors",
     "description": "Open Inference Protocol's infer, with Triton's extensions: binary tensors, classification, "
-    "priority and timeout. A text model's input also accepts texts as BYTES, an image model's input encoded images.",
+    "priority and timeout. The parameter signature_name chooses a signature of a SavedModel. A text model's input also "
+    "accepts texts as BYTES, an image model's input encoded images.",
     "requestBody": {
         "required": True,
         "content": {

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from app.commands.shared import fail, open_repository, print_table, with_model_options
+from app.commands.shared import fail, open_repository, print_table, with_loading_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.repository.places import Place
 
 
-@with_model_options
+@with_loading_options
 def autotune(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],

@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.commands.shared import fail, open_repository, print_facts, print_table, read_settings, with_model_options
+from app.commands.shared import (
+    fail,
+    open_repository,
+    print_facts,
+    print_table,
+    read_settings,
+    with_loading_options,
+    with_model_options,
+)
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -97,7 +105,7 @@ def _measured(test: dict[str, float]) -> str:
     return "-"
 
 
-@with_model_options
+@with_loading_options
 def predict(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from app.commands.shared import fail, with_model_options
+from app.commands.shared import fail, with_loading_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-@with_model_options
+@with_loading_options
 def score(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],

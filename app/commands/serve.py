@@ -11,6 +11,7 @@ from app.commands.shared import (
     ModelConfigFile,
     ModelName,
     ModelsDir,
+    Plugins,
     check_models_dir,
     fail,
     open_repository,
@@ -102,13 +103,7 @@ def serve(
             min=1,
         ),
     ] = None,
-    plugins: Annotated[
-        str | None,
-        typer.Option(
-            help="Backends and transforms of installed packages that versions may use, separated by commas "
-            "[default: none]."
-        ),
-    ] = None,
+    plugins: Plugins = None,
     require_verified: Annotated[
         bool | None,
         typer.Option(

@@ -35,6 +35,12 @@ ModelName = Annotated[str | None, typer.Option(help="Name of the model at --mode
 ModelBasePath = Annotated[
     Path | None, typer.Option(help="Directory with the versions of one model, named by --model-name.")
 ]
+Plugins = Annotated[
+    str | None,
+    typer.Option(
+        help="Backends and transforms of installed packages that versions may use, separated by commas [default: none]."
+    ),
+]
 # The settings for the location of the models, and their options.
 _WHERE = {
     "models_dir": ModelsDir,
@@ -42,6 +48,8 @@ _WHERE = {
     "model_name": ModelName,
     "model_base_path": ModelBasePath,
 }
+# The settings that decide which versions load, and their options.
+_LOADING = {**_WHERE, "plugins": Plugins}
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,16 +58,25 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     Args:
         command: gets the settings made of them as its first argument, ``settings``.
     """
+    return _with_options(command, _WHERE)
+
+
+def with_loading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that loads a model the options of ``serve`` for that; see ``with_model_options``."""
+    return _with_options(command, _LOADING)
+
+
+def _with_options(command: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
     given = inspect.signature(command)
     own = [each for name, each in given.parameters.items() if name != "settings"]
     where = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in _WHERE.items()
+        for name, option in options.items()
     ]
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
-        settings = read_settings(**{name: arguments.pop(name) for name in _WHERE})
+        settings = read_settings(**{name: arguments.pop(name) for name in options})
         if settings.are_named and settings.only_models_dir is not None:
             check_models_dir(settings.only_models_dir)
         command(settings, **arguments)

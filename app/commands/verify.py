@@ -7,13 +7,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from app.commands.shared import fail, open_repository, with_model_options
+from app.commands.shared import fail, open_repository, with_loading_options
 from app.errors import ServingError
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
 
-@with_model_options
+@with_loading_options
 def verify(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model.")],

@@ -98,6 +98,11 @@ class ModelSpec(Frozen):
         return tuple(tensor for tensor in self.inputs if not tensor.optional)
 
     @cached_property
+    def required_names(self) -> frozenset[str]:
+        """Names of these inputs."""
+        return frozenset(tensor.name for tensor in self.required)
+
+    @cached_property
     def input_counts(self) -> range:
         """How many inputs a request may have."""
         return range(len(self.required), len(self.inputs) + 1)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from app import __version__
-from app.contract.tensor_spec import TensorSpec
 from app.control.model_config import platform
+from app.control.tensor_metadata import tensor_metadata
 from app.errors import VersionNotFound
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State
@@ -62,8 +62,8 @@ async def model_metadata(registry: Registry, name: str, version: int | None) -> 
         "name": name,
         "versions": [str(number) for number in sorted(serving)],
         "platform": platform(model),
-        "inputs": [_tensor(tensor) for tensor in model.spec.inputs],
-        "outputs": [_tensor(tensor) for tensor in model.spec.outputs],
+        "inputs": tensor_metadata(model.spec.inputs),
+        "outputs": tensor_metadata(model.spec.outputs),
     }
 
 
@@ -190,7 +190,3 @@ def describe_devices(registry: Registry, devices: Sequence[Device]) -> dict[str,
             for model in registry.loaded()
         ],
     }
-
-
-def _tensor(tensor: TensorSpec) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": tensor.oip_datatype, "shape": list(tensor.batch_shape)}

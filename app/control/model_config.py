@@ -7,10 +7,13 @@ import math
 from collections import Counter
 from typing import Any
 
+import orjson
+
 from app.contract.device import CPU, CUDA
 from app.contract.dtypes import NAMES
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE
 from app.contract.tensor_spec import TensorSpec
+from app.control.tensor_metadata import tensor_metadata
 from app.loaded import LoadedModel
 from app.runtime.engines.savedmodel import TENSORFLOW
 
@@ -58,8 +61,18 @@ def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
         "max_execution_ms": _most_milliseconds(model),
         "inline_below_us": f"{rules.inline_below_s * 1e6:.0f}",
         "execution_provider": model.provider,
+        "signatures": _signatures(model),
     }
     return {name: {"string_value": value} for name, value in values.items() if value}
+
+
+def _signatures(model: LoadedModel) -> str:
+    """Inputs and outputs of the other signatures as JSON, each as the metadata have them; empty without any."""
+    described = {
+        name: {"inputs": tensor_metadata(each.spec.inputs), "outputs": tensor_metadata(each.spec.outputs)}
+        for name, each in model.signatures.items()
+    }
+    return orjson.dumps(described).decode() if described else ""
 
 
 def platform(model: LoadedModel) -> str:

@@ -70,7 +70,7 @@ class InferenceRequest(Generic[Reply_co]):
         inputs: input name -> (rows, *shape), or images or texts that are not decoded yet.
         print_answer: encodes the outputs in the format that the request specifies.
         options: priority and timeout, if the protocol has them.
-        model: what answers, if the request names another signature than the default one.
+        model: what answers, of a request that may name a signature; None for the model that was found.
     """
 
     inputs: Inputs

@@ -214,13 +214,13 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
         ([("x", TensorProto.FLOAT, ["batch", 2**30])], "the graph does not make a contract"),
         ([("x", TensorProto.STRING, ["batch", 2**19])], "one instance of 'x' has 524288 strings; at most 262144"),
         ([("x", TensorProto.FLOAT, ["batch", *[1] * 1000])], "'x' has 1001 dimensions; at most 8 besides the batch"),
-        ([("x", TensorProto.COMPLEX64, ["batch"])], "tensor(complex64) is not currently registered or supported"),
+        ([("x", TensorProto.FLOAT8E4M3FN, ["batch"])], "input 'x' is a tensor(float8e4m3fn); tensors of bool, uint8"),
     ],
 )
 def test_a_graph_that_cannot_be_served_reports_the_reason_and_the_others_serve(source, models, start, inputs, error):
     bare(models, write_rule_model(source))
     [(_, element, shape)] = inputs
-    write_graph(models, "odd", [helper.make_node("Identity", ["x"], ["y"])], inputs, [("y", element, shape)])
+    write_graph(models, "odd", [helper.make_node("Identity", ["x"], ["y"])], inputs, [("y", element, shape)], opset=19)
     service = start(models)
     assert service.client.get("/v2/models/rule/ready").status_code == 200
     state, why = reason(service, "odd")

@@ -15,6 +15,7 @@ from app.contract.strings import length_prefixed
 from app.edge.grpc.tfs import serving_pb2 as tfs_pb
 from tests.support.bare_models import write_graph
 from tests.support.commands import run
+from tests.support.grpc_requests import refusal as grpc_refusal
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.model_state import reason
@@ -24,6 +25,10 @@ from tests.support.tfs import TfsClient, model_spec, predict_request, refusal, s
 
 # TensorFlow takes some seconds to start, and each SavedModel has a separate process.
 PATIENCE_S = 300
+UNKNOWN_SIGNATURE = (
+    "signature 'other' does not exist; the model has 'serving_default', 'brain', 'centre', 'count', 'scaled'"
+)
+NOT_A_NAME = "'signature_name' is a number; send a string"
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -394,9 +399,9 @@ def test_grpc_metadata_has_all_signatures(tfs, service):
 def test_an_unknown_signature_is_refused_with_those_that_there_are(service):
     assert ask(service, instances=[[1]], signature_name="other") == (
         400,
-        "signature 'other' does not exist; the model has 'serving_default', 'brain', 'centre', 'count', 'scaled'",
+        UNKNOWN_SIGNATURE,
     )
-    assert ask(service, instances=[[1]], signature_name=1) == (400, "'signature_name' is a number; send a string")
+    assert ask(service, instances=[[1]], signature_name=1) == (400, NOT_A_NAME)
     code, error = ask(service, instances=["a", [1]], signature_name="count")
     assert code == 400
     assert "instances[1] is" in error
@@ -427,6 +432,75 @@ def test_bits_of_bfloat16_are_kept(tfs):
     sent = shaped("DT_BFLOAT16", bits.shape, tensor_content=bits.tobytes())
     found = tfs.predict({"x": sent}, "several", signature="brain").outputs["y"]
     assert np.array_equal(np.array(found.half_val, np.uint16).reshape(bits.shape), bits)
+
+
+TEXTS = np.array([b"a", "Zürich".encode()], object)
+NAMED = {"signature_name": "count"}
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_a_parameter_of_a_v2_request_chooses_a_signature(service, is_binary):
+    client = triton_http.InferenceServerClient(service.url.removeprefix("http://"))
+    texts = triton_http.InferInput("text", [2], "BYTES")
+    texts.set_data_from_numpy(TEXTS, binary_data=is_binary)
+    numbers = triton_http.InferInput("x", [1, 1], "FP32")
+    numbers.set_data_from_numpy(np.array([[3]], np.float32), binary_data=is_binary)
+    for _ in range(2):  # the second ones find their heads in the cache
+        assert client.infer("several", [texts], parameters=NAMED).as_numpy("count").tolist() == [1, 7]
+        assert client.infer("several", [numbers]).as_numpy("y").tolist() == [[6]]
+        default = {"signature_name": "serving_default"}
+        assert client.infer("several", [numbers], parameters=default).as_numpy("y").tolist() == [[6]]
+    client.close()
+
+
+def test_a_parameter_of_a_grpc_request_chooses_a_signature(service):
+    texts = triton_grpc.InferInput("text", [2], "BYTES")
+    texts.set_data_from_numpy(TEXTS)
+    assert service.triton.infer("several", [texts], parameters=NAMED).as_numpy("count").tolist() == [1, 7]
+    rows = triton_grpc.InferInput("x", [2, 2], "FP32")
+    rows.set_data_from_numpy(np.array([[1, 2], [0, 0]], np.float32))
+    factor = triton_grpc.InferInput("factor", [], "FP32")
+    factor.set_data_from_numpy(np.array(10, np.float32))
+    found = service.triton.infer("several", [rows, factor], parameters={"signature_name": "scaled"})
+    assert found.as_numpy("y").tolist() == SCALED["one"][1]
+
+
+def test_a_parameter_of_generate_chooses_a_signature(service):
+    body = {"text": "abc", "parameters": NAMED}
+    assert service.client.post("/v2/models/several/generate", json=body).json()["count"] == 3
+
+
+@pytest.mark.parametrize(("name", "error"), [("other", UNKNOWN_SIGNATURE), (1, NOT_A_NAME)])
+def test_an_unknown_signature_of_a_v2_request_is_refused(service, name, error):
+    document = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}],
+        "parameters": {"signature_name": name},
+    }
+    reply = service.client.post("/v2/models/several/infer", json=document)
+    assert (reply.status_code, reply.json()["error"]) == (400, error)
+    given = triton_grpc.InferInput("x", [1, 1], "FP32")
+    given.set_data_from_numpy(np.array([[3]], np.float32))
+    refused = grpc_refusal(service.triton.infer, "several", [given], parameters=document["parameters"])
+    assert refused == ("INVALID_ARGUMENT", error)
+
+
+def test_a_model_with_one_signature_names_it(service):
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}], "parameters": NAMED}
+    reply = service.client.post("/v2/models/graph/infer", json=document)
+    assert reply.json() == {"error": "signature 'count' does not exist; the model has 'serving_default'"}
+
+
+def test_the_config_describes_the_other_signatures(service):
+    config = service.client.get("/v2/models/several/config").json()
+    described = json.loads(config["parameters"]["signatures"]["string_value"])
+    assert list(described) == ["brain", "centre", "count", "scaled"]
+    assert described["count"] == {
+        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [{"name": "count", "datatype": "INT32", "shape": [-1]}],
+    }
+    config = service.triton.get_model_config("several").config
+    assert json.loads(config.parameters["signatures"].string_value) == described
+    assert "signatures" not in service.client.get("/v2/models/line/config").json()["parameters"]
 
 
 def test_a_signature_that_cannot_be_served_is_left_out_with_a_line_in_the_log(service):

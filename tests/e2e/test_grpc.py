@@ -263,12 +263,12 @@ def test_an_unknown_model_is_not_found(client, service):
         (
             request(datatype="FLOAT", raw=[bytes(64)]),
             "input 'pixels' has the unknown datatype 'FLOAT'; use BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, "
-            "INT32, INT64, FP16, FP32, FP64, BYTES",
+            "INT32, INT64, FP16, BF16, FP32, FP64, BYTES",
         ),
         (
             request(datatype="", raw=[bytes(16)]),
             "input 'pixels' has no 'datatype'; send one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, "
-            "INT64, FP16, FP32, FP64, BYTES",
+            "INT64, FP16, BF16, FP32, FP64, BYTES",
         ),
         (
             request(shape=(1, 3, 4), raw=[bytes(12)]),

@@ -10,6 +10,7 @@ import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
 from tests.support.bare_models import write_graph
+from tests.support.commands import run
 from tests.support.grpc_requests import refusal as grpc_refusal
 from tests.support.grpc_requests import tensor
 from tests.support.grpc_service import GrpcService
@@ -347,3 +348,13 @@ def test_binary_tensors_keep_their_order(service, expected):
     headers = {"Inference-Header-Content-Length": str(len(head))}
     reply = service.client.post("/v2/models/line/infer", content=body, headers=headers)
     assert same(reply.json()["outputs"][0]["data"], expected(x=ROWS, shift=SHIFT).ravel())
+
+
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_score_takes_the_required_inputs(service, expected, tmp_path, is_remote):
+    np.savez(tmp_path / "rows.npz", x=ROWS)
+    place = ("--url", service.url) if is_remote else ("--models-dir", service.models)
+    done = run("score", "line", tmp_path / "rows.npz", "--output", tmp_path / "out.jsonl", *place)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line)["y"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert same(found, expected(x=ROWS))

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from typer.main import get_command
 
+from app.cli import cli
 from tests.support.bare_models import write_graph
+from tests.support.commands import run
 from tests.support.memory import resident_mb
 from tests.support.model_state import reason
 from tests.support.plugins import code_of, install
@@ -325,3 +328,17 @@ def test_a_new_version_is_followed(start, models, site):
     write_version(models, "odd", "odd", 2)
     wait_until(lambda: service.client.get("/v2/models/odd/versions/2/ready").status_code == 200)
     assert predict(service, "odd", [1]) == [2]
+
+
+def test_commands_that_load_a_model_have_the_flag_of_serve(models, site, tmp_path):
+    write_version(models, "odd", "odd")
+    install(site, odd=("odd", "Odd", ODD))
+    place = ("verify", "odd", "--models-dir", models)
+    variables = {"PYTHONPATH": str(site), "ATELIER_STATE_DIR": str(tmp_path / "state")}
+    done = run(*place, **variables)
+    assert "--plugins odd (or ATELIER_PLUGINS) does so" in done.stderr
+    done = run(*place, "--plugins", "odd", **variables)
+    assert done.stdout.startswith("odd version 1 is verified: "), done.stderr
+    commands = get_command(cli).commands
+    having = {name for name, command in commands.items() if "plugins" in {each.name for each in command.params}}
+    assert having == {"serve", "predict", "score", "verify", "autotune"}

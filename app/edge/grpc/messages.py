@@ -35,6 +35,7 @@ from app.edge.rest.oip_inputs import (
     refuse_count,
 )
 from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs, write_output
+from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.edge.shared_memory.parts import read_part
 from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput
@@ -113,13 +114,16 @@ def parse_infer(
 
     Args:
         request: as sent. ``raw_input_contents`` has no entry for an input in shared memory.
-        model: the model that receives the tensors.
+        model: the version that the request names, or its default one; a parameter may choose another signature of it.
         memory: shared with the client.
 
     Raises:
         NotFound, Forbidden: see ``Memory.check``.
         InvalidInput: names the input, the value and the rule it breaks, in the words of the REST interface.
     """
+    parameters = plain_parameters(request.parameters)
+    if SIGNATURE_NAME in parameters:
+        model = of_signature(parameters[SIGNATURE_NAME], model)
     if len(request.inputs) not in model.spec.input_counts:
         refuse_count(len(request.inputs), model)
     raw: list[bytes] = list(request.raw_input_contents)
@@ -153,11 +157,13 @@ def parse_infer(
             )
         else:
             inputs[declared.name] = _raw(declared, next(next_raw), model)
-    requested, options = _requested(request, model), read_options(plain_parameters(request.parameters))
+    requested, options = _requested(request, model), read_options(parameters)
     for one in requested:
         if one.part is not None:
             memory.check(one.part)
-    return InferenceRequest(inputs, lambda answer: print_infer(answer, requested, model, request.id, memory), options)
+    return InferenceRequest(
+        inputs, lambda answer: print_infer(answer, requested, model, request.id, memory), options, model
+    )
 
 
 def print_infer(
@@ -179,7 +185,8 @@ def print_infer(
 
 def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded:
     """The tensor of one input from its bytes."""
-    if declared.datatype == BYTES:
+    is_converted = declared.datatype in CONVERTED
+    if is_converted and declared.datatype == BYTES:
         return bytes_input(split_bytes(data, declared.name), declared, model)
     expected = NUMPY[declared.datatype].itemsize * prod(declared.shape)
     if len(data) != expected:
@@ -187,7 +194,7 @@ def _raw(declared: Declared, data: bytes, model: LoadedModel) -> Array | Encoded
             f"raw_input_contents of input {declared.name!r} have {len(data)} bytes; {declared.datatype} of shape "
             f"{declared.shape} has {expected} bytes"
         )
-    if declared.datatype in CONVERTED:
+    if is_converted:
         return array_from_bits(data, declared.shape)
     return array_from_bytes(data, declared.datatype, declared.shape)
 

@@ -17,6 +17,7 @@ from app.edge.respond import Reply
 from app.edge.rest.generate import EVENT_STREAM, event, read_id
 from app.edge.rest.named_rows import named_rows
 from app.edge.rest.oip_inputs import read_options
+from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array
@@ -47,6 +48,8 @@ def parse_generate_tensors(
     parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' is {kind_of_value(parameters)}; send an object {{key: value}}")
+    if SIGNATURE_NAME in parameters:
+        model = of_signature(parameters[SIGNATURE_NAME], model)
     inputs = {name: _shaped(values, name, model) for name, values in named_rows([members], "document", model).items()}
     request_id = read_id(others.get("id"))
 
@@ -54,7 +57,7 @@ def parse_generate_tensors(
         data = dump(_document(answer, model, request_id))
         return Reply(200, event(data), EVENT_STREAM) if is_stream else Reply(200, data)
 
-    return InferenceRequest(inputs, reply, read_options(parameters))
+    return InferenceRequest(inputs, reply, read_options(parameters), model)
 
 
 def _shaped(values: Array | Encoded, name: str, model: LoadedModel) -> Array | Encoded:
@@ -62,7 +65,7 @@ def _shaped(values: Array | Encoded, name: str, model: LoadedModel) -> Array | E
     if isinstance(values, Encoded) or name in model.spec.whole:
         return values
     spec = model.spec.input(name)
-    row: Array = values[0]
+    row: Array = values[:1].reshape(values.shape[1:])  # values[0] would be no array, of instances without dimensions
     if row.ndim == len(spec.shape):
         return values if spec.batched else row
     sizes = [size for size in spec.shape if size != -1]

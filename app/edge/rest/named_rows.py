@@ -52,7 +52,7 @@ def columns(
     for key, tensor_name in named.items():
         if tensor_name not in known:
             raise InvalidInput(f"{name}[0] has the unknown key {quoted(key)}; {how_to_name(model)}")
-    if missing := {tensor.name for tensor in model.spec.required} - set(named.values()):
+    if missing := model.spec.required_names - set(named.values()):
         raise InvalidInput(f"{name}[0] has no key {quoted(min(missing))}; {how_to_name(model)}")
     for index, row in enumerate(rows):
         if row.keys() != rows[0].keys() and row.keys() | shared.keys() != first:

@@ -111,6 +111,8 @@ def _request(
     plan: Plan, document: Document, tail: _Tail, model: LoadedModel, memory: Memory
 ) -> InferenceRequest[Reply]:
     """The tensors of a request whose JSON is already parsed."""
+    if plan.signature:
+        model = model.signatures[plan.signature]
     for one in plan.requested:
         if one.part is not None:
             memory.check(one.part)
@@ -127,7 +129,7 @@ def _request(
     def reply(answer: Mapping[str, Array]) -> Reply:
         return v2_output.print_infer(answer, plan.requested, model, plan.request_id, memory)
 
-    return InferenceRequest(inputs, reply, plan.options)
+    return InferenceRequest(inputs, reply, plan.options, model)
 
 
 def _raw(body: bytes, model: LoadedModel) -> InferenceRequest[Reply]:

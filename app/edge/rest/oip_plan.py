@@ -11,6 +11,7 @@ from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, membe
 from app.edge.rest import oip_outputs as v2_output
 from app.edge.rest.oip_inputs import Declared, check_size, declare, expected_input, read_options, refuse_count
 from app.edge.rest.oip_outputs import Requested
+from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.edge.shared_memory.parts import Part, read_part
 from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
@@ -45,6 +46,7 @@ class Plan:
         options: priority and timeout.
         request_id: returned with the reply; empty if the request has none.
         other_brackets: number of ``[`` outside the data of the only input; -1 with several inputs.
+        signature: name of the signature that answers; empty for the default one.
     """
 
     inputs: list[PlannedInput]
@@ -52,6 +54,7 @@ class Plan:
     options: RequestOptions
     request_id: str
     other_brackets: int
+    signature: str = ""
 
     @property
     def reusable(self) -> bool:
@@ -71,6 +74,10 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         raise InvalidInput(f"missing 'inputs'; the document has {keys}; {HOW_TO_INFER}")
     if not is_array(entries):
         raise InvalidInput(f"Unable to parse 'inputs': it is {kind_of_value(entries)}; send a list of tensors")
+    parameters = _parameters(document.get("parameters"), "'parameters'")
+    signature = ""
+    if SIGNATURE_NAME in parameters and (chosen := of_signature(parameters[SIGNATURE_NAME], model)) is not model:
+        model, signature = chosen, parameters[SIGNATURE_NAME]
     if len(entries) not in model.spec.input_counts:
         refuse_count(len(entries), model)
     inputs: dict[str, PlannedInput] = {}
@@ -89,7 +96,6 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         else:
             _check_in_memory(declared, fields, own, part)
         inputs[declared.name] = PlannedInput(declared, size, fields.get("data"), part)
-    parameters = _parameters(document.get("parameters"), "'parameters'")
     outputs = document.get("outputs")
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -104,6 +110,7 @@ def read_plan(document: Document, model: LoadedModel) -> Plan:
         request_id=request_id or "",
         # With a single input everything outside its data is known: the lists of inputs and outputs, and its shape.
         other_brackets=2 + (outputs is not None) if len(inputs) == 1 else -1,
+        signature=signature,
     )
 
 

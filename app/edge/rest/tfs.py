@@ -18,6 +18,7 @@ from app.edge.codec.json_values import JsonValue, is_array, kind_of_value, membe
 from app.edge.codec.strings import is_b64, print_strings
 from app.edge.respond import Reply
 from app.edge.rest.named_rows import input_name, named_rows, or_strings
+from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
 from app.types import Array
@@ -119,22 +120,10 @@ def print_regress(values: Array) -> bytes:
 
 
 def signature_of(document: Document, model: LoadedModel) -> LoadedModel:
-    """The model of the signature that a body names in ``signature_name``; ``model`` for the default one.
-
-    Raises:
-        InvalidInput: the model has no such signature; names those that it has.
-    """
-    if not document.has("signature_name"):
+    """The model of the signature that a body names; ``model`` for the default one. Raises as ``of_signature`` does."""
+    if not document.has(SIGNATURE_NAME):
         return model
-    name = document.get("signature_name")
-    if not isinstance(name, str):
-        raise InvalidInput(f"'signature_name' is {kind_of_value(name)}; send a string")
-    if name in {"", SIGNATURE}:
-        return model
-    if (found := model.signatures.get(name)) is None:
-        known = ", ".join(map(repr, (SIGNATURE, *model.signatures)))
-        raise InvalidInput(f"signature {quoted(name)} does not exist; the model has {known}")
-    return found
+    return of_signature(document.get(SIGNATURE_NAME), model)
 
 
 def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) -> dict[str, Array | Encoded]:
@@ -155,8 +144,7 @@ def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[s
     named = members(value) if hasattr(value, "as_dict") else value
     if isinstance(named, dict) and not is_b64(named):
         known = {tensor.name for tensor in model.spec.inputs}
-        required = {tensor.name for tensor in model.spec.required}
-        for name in required - {input_name(key, model) for key in named}:
+        for name in model.spec.required_names - {input_name(key, model) for key in named}:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object; {how_to_name(model)}")
         # TensorFlow Serving ignores members that are not inputs.
         used = {input_name(key, model): item for key, item in named.items() if input_name(key, model) in known}

@@ -72,7 +72,7 @@ def examine(
 
 def _check_known(spec: ModelSpec, known: Tensors, whose: str) -> None:
     inputs = {tensor.name: tensor for tensor in spec.inputs}
-    if not {tensor.name for tensor in spec.required} <= known.keys() <= inputs.keys():
+    if not spec.required_names <= known.keys() <= inputs.keys():
         raise VersionRefused(f"{whose} has the inputs {sorted(known)}, and the model {sorted(inputs)}")
     for name, values in known.items():
         tensor, sizes = inputs[name], values.shape[1:]

@@ -33,7 +33,7 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
 def check_inputs(spec: ModelSpec, inputs: Tensors) -> None:
     """Refuse inputs that break the contract: some kernels of TensorFlow abort the process on a wrong rank."""
     known = {tensor.name: tensor for tensor in spec.inputs}
-    required = {tensor.name for tensor in spec.required}
+    required = spec.required_names
     if not required <= inputs.keys() <= known.keys():
         raise BackendFailed(f"the inputs are {sorted(inputs)}; the signature requires {sorted(required)}")
     rows = row_count(inputs) if all(values.ndim for values in inputs.values()) else -1

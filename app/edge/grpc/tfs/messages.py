@@ -163,7 +163,7 @@ def _check_signature(name: str) -> None:
 def _input_names(aliases: Iterable[str], model: LoadedModel) -> dict[str, str]:
     """The name in the request -> the input; every required input of the signature has one."""
     given, known = set(aliases), {tensor.name for tensor in model.spec.inputs}
-    required = {tensor.name for tensor in model.spec.required}
+    required = model.spec.required_names
     if len(given) > MOST_TENSORS:
         raise InvalidInput(f"inputs: {len(given)} entries; at most {MOST_TENSORS} are accepted")
     named = {alias: input_name(alias, model) for alias in given}
