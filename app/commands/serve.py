@@ -63,7 +63,7 @@ def serve(
     admin: Annotated[
         str | None,
         typer.Option(
-            help="Who may load, unload, promote: off, key, loopback, or auto: key if ATELIER_ADMIN_KEY is set, "
+            help="Who may load, unload, promote: off, key, loopback, or auto: key if ATELIER_ADMIN_KEY or API keys are set, "
             "else loopback [default: auto]."
         ),
     ] = None,
