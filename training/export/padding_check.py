@@ -98,7 +98,7 @@ def _cure(called: Called, *, masked: bool) -> str:
         return f"{named}; it ignores masks: {_MULTIPLY}"
     if called.masked:
         return f"{named} although it gets the mask: change its settings (go_backwards, zero_output_for_mask)"
-    between = " and use only layers that pass masks on between both" if masked else ""
+    between = " and, between both, only layers that pass masks on (layers.Add in place of +)" if masked else ""
     return f"{named} because no mask reaches it: set mask_zero=True in the Embedding{between}"
 
 

@@ -52,7 +52,7 @@ COUNTING = {
     ),
     "mask lost": (
         lambda layers, _, x: layers.LSTM(3, name="reader")(layers.Reshape((-1, 3))(x)),
-        r"layer 'reader' \(LSTM\) .* no mask reaches it: set mask_zero=True in the Embedding and use only layers that",
+        r"layer 'reader' \(LSTM\) .* no mask reaches it: set mask_zero=True in the Embedding and, between both,",
     ),
     "zeros": (
         lambda layers, _, x: layers.LSTM(3, name="reader", zero_output_for_mask=True)(x),
