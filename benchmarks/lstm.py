@@ -1,4 +1,4 @@
-"""Compares the fused ONNX operator, into which training/export/onnx_passes.py converts a masked LSTM, with a loop."""
+"""Compares the fused ONNX operators, to which training/export/recurrent_layers.py converts LSTM and GRU, with loops."""
 
 import random
 import tempfile
@@ -13,7 +13,13 @@ import numpy as np
 
 VOCABULARY, EMBEDDING, CLASSES = 20_002, 32, 2
 SHAPES = ((1, 16), (1, 128), (1, 256), (8, 128), (32, 128), (32, 256))
-NETWORKS = {"LSTM, 64 units": (64, False), "bidirectional, 2 x 32 units": (32, True)}
+# (layer, units, bidirectional)
+NETWORKS = {
+    "LSTM, 64 units": ("LSTM", 64, False),
+    "bidirectional LSTM, 2 x 32 units": ("LSTM", 32, True),
+    "GRU, 64 units": ("GRU", 64, False),
+    "bidirectional GRU, 2 x 32 units": ("GRU", 32, True),
+}
 
 Run = Callable[[np.ndarray], Any]
 
@@ -42,8 +48,8 @@ def compare_lstm(*, repeats: int) -> list[Comparison]:
     """Build, convert both ways, and measure in random order; rows have all lengths up to the longest."""
     order = random.Random(0)
     found = []
-    for network, (units, bidirectional) in NETWORKS.items():
-        loop, fused = _converted(units, bidirectional=bidirectional)
+    for network, (layer, units, bidirectional) in NETWORKS.items():
+        loop, fused = _converted(layer, units, bidirectional=bidirectional)
         for rows, tokens in SHAPES:
             ids = _texts(rows, tokens)
             if np.abs(loop(ids) - fused(ids)).max() > 1e-5:
@@ -85,8 +91,8 @@ def _texts(rows: int, tokens: int) -> np.ndarray:
     return ids
 
 
-def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
-    """The same masked network from the converter, before and after the pass."""
+def _converted(layer: str, units: int, *, bidirectional: bool) -> tuple[Run, Run]:
+    """The same masked network as the converter makes it, and as it is published."""
     from training.environment import quiet_tensorflow
 
     quiet_tensorflow()
@@ -96,18 +102,21 @@ def _converted(units: int, *, bidirectional: bool) -> tuple[Run, Run]:
     from tf_keras import layers
 
     from app.contract.model_spec import ModelSpec
+    from app.contract.steps import TextPreprocessing
     from app.contract.tensor_spec import TensorSpec
     from training.export.model_export import OPSET, export_onnx
 
     tf_keras.utils.set_random_seed(0)
     token_ids = layers.Input((None,), dtype="int32", name="token_ids")
-    lstm = layers.Bidirectional(layers.LSTM(units)) if bidirectional else layers.LSTM(units)
-    x = lstm(layers.Embedding(VOCABULARY, EMBEDDING, mask_zero=True)(token_ids))
+    one_way = getattr(layers, layer)(units)
+    recurrent = layers.Bidirectional(one_way) if bidirectional else one_way
+    x = recurrent(layers.Embedding(VOCABULARY, EMBEDDING, mask_zero=True)(token_ids))
     model = tf_keras.Model(token_ids, layers.Dense(CLASSES, activation="softmax", name="probabilities")(x))
     spec = ModelSpec(
         name="benchmark",
         inputs=(TensorSpec(name="token_ids", dtype="int32", shape=(-1,), minimum=0, maximum=VOCABULARY - 1),),
         outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(CLASSES,)),),
+        preprocessing=TextPreprocessing(input="token_ids", max_length=SHAPES[-1][1], keep="last"),
         opset=OPSET,
         trained_on="nothing",
     )

@@ -14,6 +14,7 @@ TrainingError
 ├── StageDied          the process of a stage that trains in parallel ended
 ├── ExportFailed       (training.export.converting) a model cannot be written as SavedModel or ONNX
 ├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass requires
+├── NoOnnxForm         (training.export.recurrent_cells) a recurrent layer has a setting that ONNX lacks
 ├── ParityBroken       (training.export.parity) Keras, SavedModel and ONNX disagree
 └── GoldenIncomplete   (training.publish.golden_search) no golden sample could be found for a class
 """

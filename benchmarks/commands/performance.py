@@ -63,7 +63,7 @@ def _startup_bare(models: Path, repeats: int, count: int) -> None:
 
 
 def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.")] = 9) -> None:
-    """Masked LSTM as the fused ONNX operator, against the converter's loop. Requires `make train-install`."""
+    """Masked LSTM and GRU as fused ONNX operators, against the converter's loops. Requires `make train-install`."""
     found = compare_lstm(repeats=repeats)
     table = Table("network", "rows", "tokens", "loop, ms", "fused, ms", "times faster", "range")
     for one in found:

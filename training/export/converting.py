@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,13 @@ def signature_of(tensor: TensorSpec) -> Any:
     return tf.TensorSpec(shape, tf.as_dtype(tensor.dtype), name=tensor.name)
 
 
-def convert(function: Any, spec: ModelSpec) -> Any:
+def convert(function: Any, spec: ModelSpec, handlers: Callable[[], Mapping[str, Any]] = dict) -> Any:
     """The ``onnx.ModelProto`` of a ``tf.function`` of the spec's inputs, as tf2onnx makes it.
+
+    Args:
+        function: traced here, if it is not yet.
+        spec: signature and opset.
+        handlers: called after the trace; the ``custom_op_handlers`` of tf2onnx.
 
     Raises:
         ExportFailed: names the operations without a conversion, and the layers they belong to.
@@ -52,8 +57,10 @@ def convert(function: Any, spec: ModelSpec) -> Any:
 
     with quiet(), _complaints() as complaints:
         try:
+            signature = [signature_of(tensor) for tensor in spec.inputs]
+            function.get_concrete_function(*signature)
             proto, _ = tf2onnx.convert.from_function(
-                function, input_signature=[signature_of(tensor) for tensor in spec.inputs], opset=spec.opset
+                function, input_signature=signature, opset=spec.opset, custom_op_handlers=dict(handlers())
             )
         except Exception as error:
             if complaints:

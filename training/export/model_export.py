@@ -11,10 +11,10 @@ from typing import Any
 import numpy.typing as npt
 
 from app.contract.model_spec import ModelSpec
+from app.contract.steps import TextPreprocessing
 from app.contract.strings import decoded, encoded
-from training.export import onnx_passes
 from training.export.converting import ExportFailed, convert, quiet, signature_of, write_onnx
-from training.export.onnx_graph import PassFailed
+from training.export.recurrent_layers import fused_layers
 from training.export.saved_model import write_saved_model
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later accept without a version conversion
@@ -80,18 +80,17 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     graph.
 
     Raises:
-        ExportFailed: an operation of the model has no conversion, or the passes do not support a masked layer.
+        ExportFailed: an operation of the model has no conversion.
     """
-    masked = onnx_passes.has_mask(model)
     function = _traced(model, spec, device="/CPU:0")
-    with onnx_passes.without_mask(model):
-        proto = convert(function, spec)
-    if masked:
-        try:
-            onnx_passes.restore_mask(proto.graph, ids=_only_ids(spec))
-        except PassFailed as error:
-            raise ExportFailed(f"{spec.name}: {error}") from error
+    with fused_layers(model, ids=padded_input(spec)) as markers:
+        proto = convert(function, spec, markers.handlers)
     write_onnx(proto, spec, path)
+
+
+def padded_input(spec: ModelSpec) -> str | None:
+    """Name of the input of token ids, of which 0 is padding and comes only after the text; None without one."""
+    return spec.preprocessing.input if isinstance(spec.preprocessing, TextPreprocessing) else None
 
 
 def onnx_runner(path: Path, spec: ModelSpec) -> Runner:
@@ -160,13 +159,3 @@ def _named(outputs: Any, model: Any, spec: ModelSpec) -> dict[str, Any]:
     if len(several) != len(names):
         raise ExportFailed(f"{spec.name}: {model.name} gives {len(several)} outputs, but the spec names {len(names)}")
     return {name: tf.identity(value) for name, value in zip(names, several, strict=True)}
-
-
-def _only_ids(spec: ModelSpec) -> str:
-    """Name of the only variable-length integer input: the token ids from which the mask is derived."""
-    names = [tensor.name for tensor in spec.inputs if tensor.is_variable and tensor.dtype == "int32"]
-    if len(names) != 1:
-        raise ExportFailed(
-            f"{spec.name}: a masked model requires one int32 input of variable length, it has {len(names)}"
-        )
-    return names[0]

@@ -44,20 +44,6 @@ class GraphEdit:
                 return str(found.name)
         return None
 
-    def is_zero(self, tensor: str) -> bool:
-        """Whether all elements of a tensor are 0, seen through ops that only repeat or reshape it."""
-        value = self.constant(tensor)
-        if value is not None:
-            return not value.any()
-        node = self.producer(tensor)
-        if node is None:
-            return False
-        if node.op_type == "Concat":
-            return all(self.is_zero(part) for part in node.input)
-        return node.op_type in {"Expand", "Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity"} and self.is_zero(
-            node.input[0]
-        )
-
     def add_constant(self, value: npt.NDArray[Any]) -> str:
         """Append an initialiser; returns its name."""
         import onnx
@@ -102,8 +88,8 @@ class GraphEdit:
         kept = dict.fromkeys(name for node in ordered for name in node.input if name in constants)
         nodes, values = list(ordered), [constants[name] for name in kept]
         for node in nodes:  # an unread output without a name is not computed
-            for index, name in enumerate(node.output):
-                if name not in used and len(node.output) > 1:
+            for index in _optional_outputs(node):
+                if node.output[index] not in used:
                     node.output[index] = ""
         del self.graph.node[:], self.graph.initializer[:]
         self.graph.node.extend(nodes)
@@ -143,6 +129,18 @@ def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs
     for index in reversed(range(len(proto.opset_import))):
         if proto.opset_import[index].domain not in used:
             del proto.opset_import[index]
+
+
+def _optional_outputs(node: Any) -> list[int]:
+    """Places of the outputs that a node may leave out: not, for example, the values of TopK if only places are read."""
+    import onnx
+
+    try:
+        stated = onnx.defs.get_schema(node.op_type, domain=node.domain).outputs
+    except onnx.defs.SchemaError:
+        return []
+    option = onnx.defs.OpSchema.FormalParameterOption.Optional
+    return [index for index, output in enumerate(stated[: len(node.output)]) if output.option == option]
 
 
 def _visit(tensor: str, producer: dict[str, Any], ordered: list[Any], seen: set[int]) -> None:

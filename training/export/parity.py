@@ -1,6 +1,7 @@
 """Proves that Keras, the SavedModel and the ONNX graph give the same numbers: alone, batched, padded and unpadded."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,27 @@ from training.export.model_export import Runner
 
 BATCH_SIZES = (1, 2, 7, 32)
 TOLERANCE = 1e-5  # float32 probabilities: 80 times the spacing of floats at 1; measured differences are below 1e-6
+PADDING_TOLERANCE = 2e-6  # as above; measured differences of sums over more zeros over up to 400 steps are below 6e-7
 
 Array = npt.NDArray[Any]
+
+# Operations that join steps, or compute each step by a product whose rounding depends on the batch (RNN, and loops).
+_JOINING = ("Conv", "CumSum", "Einsum", "GlobalAveragePool", "GlobalMaxPool", "Loop", "RNN", "Scan")
 
 
 class ParityBroken(TrainingError):
     """An exported graph answers differently from Keras; nothing is published."""
 
 
-def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runner, onnx: Runner) -> dict[str, Any]:
+def check_parity(
+    model: str,
+    golden: Golden,
+    *,
+    keras: Runner,
+    saved_model: Runner,
+    onnx: Runner,
+    padding_tolerance: float = 0.0,
+) -> dict[str, Any]:
     """Compare the three runners on golden rows.
 
     The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows in
@@ -31,21 +44,23 @@ def check_parity(model: str, golden: Golden, *, keras: Runner, saved_model: Runn
         model: name for the message.
         golden: rows with the outputs of Keras.
         keras, saved_model, onnx: runners from ``training.export.model_export``.
+        padding_tolerance: see the function of this name.
 
     Returns:
         For metrics.json: for each of the three, batch size -> largest absolute difference from the reference;
-        under ``onnx_padding``, the same between padded and unpadded rows in ONNX, which must be 0.
+        under ``onnx_padding``, the same between padded and unpadded rows in ONNX.
 
     Raises:
-        ParityBroken: a difference is above 1e-5 times ``magnitude``, padding changes a bit in ONNX, or an answer is not
-            finite; names the model, the batch size and the difference.
+        ParityBroken: a difference is above 1e-5 times ``magnitude``, padding changes the ONNX answer by more than
+            ``padding_tolerance`` times ``magnitude``, or an answer is not finite; names the model, the batch size and
+            the difference.
     """
     tolerance = TOLERANCE * magnitude(golden.outputs)
     report: dict[str, Any] = {"tolerance": tolerance}
     for name, runner in (("keras", keras), ("saved_model", saved_model), ("onnx", onnx)):
         report[name] = check_runner(f"{model}: {name}", golden, runner, tolerance=tolerance, than="Keras")
     if golden.lengths:
-        report["onnx_padding"] = check_padding(model, golden, onnx)
+        report["onnx_padding"] = check_padding(model, golden, onnx, tolerance=padding_tolerance)
     return report
 
 
@@ -90,13 +105,47 @@ def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:
     return float(worst)
 
 
-def check_padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
+def padding_tolerance(path: Path) -> float:
+    """Largest difference that padding may make in an ONNX graph, for answers of magnitude 1.
+
+    Returns:
+        0 where only LSTM and GRU join the steps of a text: they stop at its end. Otherwise 2e-6: pooling and attention
+        add zeros for the padding, which changes the order of a sum.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {value.name for value in graph.initializer}
+    whole = {name for node in graph.node if node.op_type == "Cast" and _is_to_int(node) for name in node.output}
+    for node in graph.node:
+        joins = node.op_type in _JOINING or (node.op_type.startswith("Reduce") and node.input[0] not in whole)
+        if joins or (node.op_type == "MatMul" and not constants & set(node.input)):
+            return PADDING_TOLERANCE
+    return 0.0
+
+
+def _is_to_int(node: Any) -> bool:
+    import onnx
+
+    return any(
+        each.name == "to" and each.i in {onnx.TensorProto.INT32, onnx.TensorProto.INT64} for each in node.attribute
+    )
+
+
+def check_padding(model: str, golden: Golden, onnx: Runner, *, tolerance: float) -> dict[str, float]:
     """Batch size -> largest difference between a row in a padded batch and the same row alone, unpadded.
 
+    Args:
+        model: name for the message.
+        golden: rows of variable length.
+        onnx: what is checked.
+        tolerance: for answers of magnitude 1, see ``padding_tolerance``.
+
     Raises:
-        ParityBroken: it is not 0.
+        ParityBroken: it is larger.
     """
     alone = [onnx(golden.row(index)) for index in range(golden.rows)]
+    allowed = tolerance * magnitude(golden.outputs)
     found = {}
     for batch in BATCH_SIZES:
         worst = 0.0
@@ -104,9 +153,10 @@ def check_padding(model: str, golden: Golden, onnx: Runner) -> dict[str, float]:
             outputs = onnx(_batch(golden, rows, widest=True))
             for place, row in enumerate(rows):
                 worst = max(worst, *(float(np.abs(outputs[n][place] - alone[row][n][0]).max()) for n in outputs))
-        if worst:
+        if worst > allowed:
             raise ParityBroken(
-                f"{model}: padding in a batch of {batch} changes the ONNX answer by {worst:.3g}; it must not change it"
+                f"{model}: padding in a batch of {batch} changes the ONNX answer by {worst:.3g}; "
+                + (f"at most {allowed:.3g} is allowed" if allowed else "it must not change it")
             )
         found[str(batch)] = worst
     return found

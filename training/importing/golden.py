@@ -99,8 +99,17 @@ def batch_sizes(
     run: Callable[[Tensors], dict[str, Array]],
     tolerance: float,
     notes: list[str],
+    why_padding: Callable[[ModelSpec], str],
 ) -> tuple[tuple[int, ...], ModelSpec]:
     """Batch sizes to compare, and the contract: a model whose answers depend on the batch runs one instance at a time.
+
+    Args:
+        described: the contract as asked for.
+        golden: rows with the answers of the model.
+        run: the model itself, with the inputs of the contract.
+        tolerance: largest absolute difference.
+        notes: gets sentences about what was found.
+        why_padding: ``Source.padding_counts``.
 
     Raises:
         SourceRefused: answers to texts depend on the batch.
@@ -115,9 +124,14 @@ def batch_sizes(
         except Exception as error:  # noqa: BLE001 - any exception of a library for a batch
             alone = f"a batch does not run: {in_short(error)}"
     if golden.lengths:
+        if reason := why_padding(spec):
+            raise SourceRefused(
+                f"{spec.name}: padding changes the answers, so that texts of different lengths cannot share a batch: "
+                f"{reason}. Or import the model without --as text"
+            )
         raise SourceRefused(
             f"{spec.name}: padding or the batch changes the answers, so that texts of different lengths cannot share a "
-            f"batch: {alone}. Use mask_zero=True, or import the model without --as text"
+            f"batch: {alone}. Use mask_zero=True and layers that heed masks, or import the model without --as text"
         )
     notes.append(f"instances run one at a time: {alone}")
     return (1,), spec.model_copy(update={"batching": BatchingHints(max_batch_size=1)})

@@ -12,7 +12,7 @@ from app.types import Array
 from training.disk import space_wanted
 from training.errors import DiskFull, SourceRefused
 from training.export.model_export import Runner, onnx_runner, saved_model_runner
-from training.export.parity import ParityBroken, check_padding, check_runner
+from training.export.parity import ParityBroken, check_padding, check_runner, padding_tolerance
 from training.importing.contract import Described
 from training.importing.golden import batch_sizes, entered, golden_of
 from training.importing.records import Made, write_records
@@ -50,7 +50,9 @@ def make_version(
     beside: dict[str, str] = {}
     run = entered(source, described)
     golden = golden_of(described.spec, run, samples, tolerance, made.notes)
-    sizes, spec = batch_sizes(described, golden, run, tolerance * magnitude(golden.outputs), made.notes)
+    sizes, spec = batch_sizes(
+        described, golden, run, tolerance * magnitude(golden.outputs), made.notes, source.padding_counts
+    )
 
     def write(directory: Path) -> None:
         _write_formats(source, described, spec, golden, sizes, tolerance, directory, made)
@@ -90,7 +92,7 @@ def _write_formats(
                 runner = _written(name, source, spec, described, work)
             found = check_runner(name, golden, runner, tolerance=allowed, than="the model", batch_sizes=sizes)
             if golden.lengths and name == ONNX:
-                check_padding(name, golden, runner)
+                check_padding(name, golden, runner, tolerance=padding_tolerance(work / ONNX_FILE))
         except (OSError, DiskFull):
             raise
         except ParityBroken as error:

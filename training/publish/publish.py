@@ -17,7 +17,7 @@ from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
-from training.export.parity import check_parity
+from training.export.parity import check_parity, padding_tolerance
 from training.publish.golden_rows import TOLERANCE, golden_rows
 from training.publish.golden_search import keras_answers
 from training.publish.triton_config import CONFIG_FILE, triton_config
@@ -127,6 +127,7 @@ def _write_version(version: Version, directory: Path) -> None:
         keras=keras,
         saved_model=export.saved_model_runner(directory, spec),
         onnx=export.onnx_runner(directory / ONNX_FILE, spec),
+        padding_tolerance=padding_tolerance(directory / ONNX_FILE),
     )
     spec.write(directory)
     golden.write(directory)

@@ -44,6 +44,14 @@ def test_padding_must_not_change_the_onnx_answer_and_may_change_that_of_keras_wi
         check_parity("m", golden_texts(), keras=careless_mean, saved_model=mean, onnx=careless_mean)
 
 
+def test_padding_may_change_the_onnx_answer_by_a_stated_tolerance():
+    options = {"keras": careless_mean, "saved_model": mean, "onnx": careless_mean}
+    report = check_parity("m", golden_texts(), padding_tolerance=1e-5, **options)
+    assert 0 < report["onnx_padding"]["1"] < 1e-5
+    with pytest.raises(ParityBroken, match=r"changes the ONNX answer by 4\.\d+e-06; at most 1e-06 is allowed"):
+        check_parity("m", golden_texts(), padding_tolerance=1e-6, **options)
+
+
 def test_an_answer_that_is_not_finite_is_refused():
     def broken(inputs):
         return {"mean": mean(inputs)["mean"] + np.float32("nan")}

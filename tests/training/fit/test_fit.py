@@ -14,7 +14,7 @@ import pytest
 from tests.training.tiny import build_bag, image_recipe, text_recipe, train
 from training.errors import SettingRefused, TrainingDiverged
 from training.fit.callbacks import AveragedWeights, read_weights
-from training.recipe.recipe import Fitting, Optimizer, Schedule, Stage
+from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Schedule, Stage
 
 
 def history(directory: Path) -> list[dict[str, str]]:
@@ -152,6 +152,26 @@ def test_a_stage_hands_its_layers_to_the_network(tmp_path, console):
     bag = read_weights(tmp_path / "bag" / "weights.npz")
     np.testing.assert_array_equal(trained.model.get_layer("embedding").get_weights()[0], bag[0])
     assert trained.seconds > trained.progressed.seconds
+
+
+def build_maximum(network, signature):
+    """The maximum over all steps, those of padding included."""
+    import tf_keras
+    from tf_keras import layers
+
+    ids = layers.Input((None,), dtype="int32", name=signature.input.name)
+    x = layers.Embedding(signature.id_count, network.width, mask_zero=True, name="embedding")(ids)
+    x = layers.GlobalMaxPooling1D(name="top")(x)
+    return tf_keras.Model(ids, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_network_that_counts_padding_is_refused_before_anything_is_trained(staged, tmp_path, console):
+    fitting = Fitting(epochs=1, batch_size=16)
+    stage = Stage(name="bag", build=build_bag, shared_layers=("embedding",), optimizer=Optimizer(), fitting=fitting)
+    with pytest.raises(SettingRefused, match=r"tiny-texts: padding changes .* layer 'top' \(GlobalMaxPooling1D\)"):
+        train(text_recipe(build=build_maximum, stages=(stage,) if staged else ()), tmp_path, console)
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """

@@ -1,8 +1,7 @@
 """A model that Keras 3 or tf-keras saved: a .keras or an .h5 file."""
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import TextPreprocessing
 from app.types import Tensors
 from training.errors import SourceRefused
-from training.export.converting import ExportFailed, quiet
-from training.export.model_export import export_onnx
+from training.export.converting import convert, quiet, write_onnx
+from training.export.model_export import padded_input
+from training.export.padding_check import padding_counts
+from training.export.recurrent_layers import fused_layers
 from training.importing.entrance import Entrance
 from training.importing.guards import archive_documents, check_config, check_ops, hdf5_documents
 from training.importing.sources.source import TensorFlowSource, in_short
@@ -77,17 +78,29 @@ class KerasSource(TensorFlowSource):
 
     def traced(self, spec: ModelSpec, entrance: Entrance | None, *, device: str | None) -> Any:
         """See ``TensorFlowSource``; what is traced is checked like the graph of a SavedModel."""
-        function = super().traced(spec, entrance, device=device)
-        graph = function.get_concrete_function().graph
-        check_ops(self.path, ((op.type, op.name) for op in graph.get_operations()), allow_code=self._allow_code)
-        return function
+        return self._checked(super().traced(spec, entrance, device=device), frozenset())
 
     def write_onnx(self, spec: ModelSpec, entrance: Entrance | None, path: Path) -> None:
-        """See ``Source``. A masked LSTM of tf-keras becomes the fused operation, if that is possible."""
-        if not self._is_keras_3 and isinstance(spec.preprocessing, TextPreprocessing):
-            with suppress(ExportFailed):
-                return export_onnx(self.model, spec, path)  # casts ids itself
-        return super().write_onnx(spec, entrance, path)
+        """See ``Source``. Recurrent layers become the fused operations, if they have that form."""
+        function = super().traced(spec, entrance, device="/CPU:0")
+        with fused_layers(self.model, ids=padded_input(spec)) as markers:
+            self._checked(function, markers.nodes)
+            proto = convert(function, spec, markers.handlers)
+        write_onnx(proto, spec, path)
+
+    def padding_counts(self, spec: ModelSpec) -> str:
+        """See ``Source``."""
+        step = spec.preprocessing
+        if not isinstance(step, TextPreprocessing) or (largest := spec.input(step.input).maximum) is None:
+            return ""
+        return padding_counts(self.model, id_count=int(largest) + 1, longest=step.max_length, trained=True)
+
+    def _checked(self, function: Any, made: Set[str]) -> Any:
+        """The function after a check of its graph, but for the operations that its conversion puts into it."""
+        graph = function.get_concrete_function().graph
+        found = ((op.type, op.name) for op in graph.get_operations() if op.name not in made)
+        check_ops(self.path, found, allow_code=self._allow_code)
+        return function
 
     def _arguments(self, tensors: Mapping[str, Any]) -> Any:
         """The argument of the model's call, in the structure that its inputs have."""

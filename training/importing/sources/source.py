@@ -51,6 +51,10 @@ class Source(ABC):
     def write_onnx(self, spec: ModelSpec, entrance: Entrance | None, path: Path) -> None:
         """Write an ONNX graph with the inputs of the contract; raises as ``write_saved_model``."""
 
+    def padding_counts(self, spec: ModelSpec) -> str:
+        """Which layer makes padding change the answers to texts, and how to mask it; empty if that is not known."""
+        return ""
+
 
 class TensorFlowSource(Source):
     """A model that TensorFlow runs."""

@@ -1,0 +1,117 @@
+"""A network whose answers depend on padding is found before it is trained, and the layer that reads it is named."""
+
+import importlib
+import warnings
+
+import numpy as np
+import pytest
+
+from tests.training.tiny_networks import masked_lstm
+from training.export.padding_check import padding_counts
+
+LIBRARIES = ("tf_keras", "keras")
+IDS = 21
+
+
+def as_weights(ids):
+    import tensorflow as tf
+
+    return tf.cast(ids != 0, tf.float32)[..., tf.newaxis]
+
+
+def mean(x):
+    import tensorflow as tf
+
+    return tf.reduce_mean(x, axis=1)
+
+
+def masked_by_itself(layers, ids, x):
+    weight = layers.Lambda(as_weights, output_shape=(None, 1))(ids)
+    x = layers.Conv1D(4, 3, padding="same", activation="relu")(layers.Multiply()([x, weight]))
+    return layers.GlobalMaxPooling1D()(layers.Multiply()([x, weight]))
+
+
+HEEDING = {
+    "recurrent": lambda layers, _, x: layers.GRU(3)(layers.Bidirectional(layers.LSTM(3, return_sequences=True))(x)),
+    "average": lambda layers, _, x: layers.GlobalAveragePooling1D()(x),
+    "attention": lambda layers, _, x: layers.GlobalAveragePooling1D()(layers.MultiHeadAttention(2, 3)(x, x)),
+    "by itself": masked_by_itself,
+}
+COUNTING = {
+    "maximum": (
+        lambda layers, _, x: layers.GlobalMaxPooling1D(name="top")(x),
+        r"layer 'top' \(GlobalMaxPooling1D\) reads the padded steps; it ignores masks: use GlobalAveragePooling1D",
+    ),
+    "convolution": (
+        lambda layers, _, x: layers.GlobalAveragePooling1D()(layers.Conv1D(3, 3, padding="same", name="three")(x)),
+        r"layer 'three' \(Conv1D\) reads the padded steps; it ignores masks: multiply its input by the mask",
+    ),
+    "mean": (
+        lambda layers, _, x: layers.Lambda(mean, name="mean", output_shape=(3,))(x),
+        r"layer 'mean' \(Lambda\) reads the padded steps; it ignores masks",
+    ),
+    "mask lost": (
+        lambda layers, _, x: layers.LSTM(3, name="reader")(layers.Reshape((-1, 3))(x)),
+        r"layer 'reader' \(LSTM\) .* no mask reaches it: set mask_zero=True in the Embedding and, between both,",
+    ),
+    "zeros": (
+        lambda layers, _, x: layers.LSTM(3, name="reader", zero_output_for_mask=True)(x),
+        r"layer 'reader' \(LSTM\) reads the padded steps although it gets the mask: change its settings",
+    ),
+}
+
+
+def network(library, body, *, mask_zero=True):
+    """Token ids to two scores, whose weights are 0 before training."""
+    library = importlib.import_module(library)
+    layers = library.layers
+    library.utils.set_random_seed(0)
+    ids = layers.Input((None,), dtype="int32")
+    with warnings.catch_warnings(action="ignore"):  # of Keras 3, that a layer drops its mask
+        x = body(layers, ids, layers.Embedding(IDS, 3, mask_zero=mask_zero)(ids))
+        return library.Model(ids, layers.Dense(2, activation="softmax", kernel_initializer="zeros")(x))
+
+
+def found(model, **options):
+    with warnings.catch_warnings(action="ignore"):
+        return padding_counts(model, id_count=IDS, longest=20, **{"trained": False, **options})
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("kind", HEEDING)
+def test_a_network_that_heeds_the_mask_passes_and_keeps_its_weights(kind, library):
+    model = network(library, HEEDING[kind])
+    before = model.get_weights()
+    assert found(model) == ""
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("kind", COUNTING)
+def test_the_layer_that_reads_padding_is_named_with_the_cure(kind, library):
+    import re
+
+    body, sentence = COUNTING[kind]
+    reason = found(network(library, body))
+    assert re.match(r"by [0-9.e-]+: ", reason)
+    assert re.search(sentence, reason)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_without_a_mask_the_embedding_is_the_cure(library):
+    model = network(library, HEEDING["average"], mask_zero=False)
+    assert found(model).endswith("because no mask reaches it: set mask_zero=True in the Embedding")
+
+
+def test_weights_of_a_trained_network_count_as_they_are():
+    model = network("tf_keras", COUNTING["maximum"][0])
+    assert found(model, trained=True) == ""  # the scores of zeros are equal, whatever is read
+    embedding, kernel, bias = model.get_weights()
+    embedding[0], kernel[:, 0] = 1, 1  # the largest numbers are those of padding
+    model.set_weights([embedding, kernel, bias])
+    assert "layer 'top' (GlobalMaxPooling1D)" in found(model, trained=True)
+
+
+def test_texts_of_one_token_are_never_padded():
+    assert padding_counts(masked_lstm(), id_count=IDS, longest=1, trained=False) == ""
