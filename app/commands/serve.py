@@ -63,8 +63,8 @@ def serve(
     admin: Annotated[
         str | None,
         typer.Option(
-            help="Who may load, unload, promote: off, key, loopback, or auto: key if ATELIER_ADMIN_KEY or API keys are set, "
-            "else loopback [default: auto]."
+            help="Who may load, unload, promote: off, key, loopback, or auto: key if ATELIER_ADMIN_KEY or API keys are "
+            "set, else loopback [default: auto]."
         ),
     ] = None,
     admin_bind: Annotated[

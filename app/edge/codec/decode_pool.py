@@ -7,6 +7,7 @@ instance while it runs.
 
 import asyncio
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ THREADS = 2
 
 # While the oldest job has waited for longer than this, no other job is accepted.
 MOST_WAIT_S = 1.0
+# While a call holds the interpreter lock for long, the event loop gets it after this time, in place of 5 ms each time
+# that it has read or accepted something.
+_SWITCH_S = 0.0005
 # Interval at which a thread that waits for memory checks whether the client still waits for the result.
 _LOOK_S = 0.05
 
@@ -99,6 +103,7 @@ class DecodePool:
         self._held_bytes = 0
         self._jobs: deque[_Job] = deque()
         self._runs_alone = False
+        self._usual_switch_s = sys.getswitchinterval()
         self._unfinished: set[_Job] = set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -223,11 +228,14 @@ class DecodePool:
                 self._jobs.remove(job)
             elif not (job.alone and self._runs_alone):
                 self._jobs.remove(job)
-                self._runs_alone |= job.alone
+                if job.alone:
+                    self._runs_alone = True
+                    sys.setswitchinterval(_SWITCH_S)
                 return job
         return None
 
     def _no_longer_alone(self) -> None:
         with self._changed:
             self._runs_alone = False
+            sys.setswitchinterval(self._usual_switch_s)
             self._changed.notify()

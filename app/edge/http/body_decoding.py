@@ -9,7 +9,7 @@ from app.edge.call import InferenceRequest
 from app.edge.codec import media
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.decoding import Decoding
-from app.edge.codec.json_tensor import LOCKING_BYTES, JsonReader
+from app.edge.codec.json_tensor import JsonReader
 from app.edge.http.body import BodyLimits
 from app.edge.http.compression import inflate
 from app.edge.respond import Reply
@@ -98,7 +98,7 @@ class BodyDecoding(Decoding):
                     request, body, kind, model, self._new_reader(), self._memory(request), ticket.check
                 ),
                 ticket,
-                alone=kind == "json" and len(body) > LOCKING_BYTES,
+                alone=kind == "json",
             )
         return parsed, await self.tensors(parsed.inputs, parsed.model or model, parsed.options, began=request.began)
 
@@ -115,7 +115,7 @@ class BodyDecoding(Decoding):
             parsed = await self._pool.run(
                 lambda: parse_generate(body, self._new_reader()),
                 self._ticket(request, model),
-                alone=len(body) > LOCKING_BYTES,
+                alone=True,
             )
         return await self.prompt(parsed.text, model, parsed.options, began=request.began), parsed
 

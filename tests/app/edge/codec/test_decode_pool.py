@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -87,6 +88,18 @@ def test_of_the_jobs_that_run_alone_one_runs_at_a_time_and_others_pass_them(gate
         gate.may_end.set()
         await asyncio.gather(first, second)
         assert ran == [0, 1, 2, "second alone"]
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_while_a_job_holds_the_lock_of_the_interpreter_the_event_loop_gets_it_sooner():
+    usual = sys.getswitchinterval()
+
+    async def main():
+        pool = pool_of()
+        assert await pool.run(sys.getswitchinterval, ticket(), alone=True) < usual / 5
+        assert await pool.run(sys.getswitchinterval, ticket()) == pytest.approx(usual)
         pool.close()
 
     asyncio.run(main())
