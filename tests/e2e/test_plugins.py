@@ -1,6 +1,7 @@
 """Versions that are run by code of an installed package; the package is the example of the documents."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from onnx import TensorProto, helper
 from typer.main import get_command
 
 from app.cli import cli
+from tests.support.bare_connection import Line
 from tests.support.bare_models import write_graph
 from tests.support.commands import run
 from tests.support.memory import resident_mb
@@ -319,6 +321,55 @@ def test_a_step_that_fails_fails_its_batch_and_the_next_one_is_answered(steps):
     assert code >= 500
     assert "did not answer a batch" in error
     wait_until(lambda: predict(steps, "Odd", ["abc"]) == [[3.0, 0.0, 0.0]])
+
+
+BUSY = """
+import os, re, subprocess, sys
+
+
+class Busy:
+    inputs = {"x": ("int64", [None])}
+    outputs = {"y": ("int64", [None])}
+
+    def __init__(self, directory, threads):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        self.pids = os.getpid(), child.pid
+
+    def run(self, inputs):
+        (x,) = inputs.values()
+        if (x == -1).any():
+            open(__file__ + ".began", "w").close()
+            re.match(r"(a+)+$", "a" * 40 + "b")  # holds the interpreter's lock for years
+        return {"y": x * 0 + self.pids[int(x[0]) % 2]}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_holds_the_interpreters_lock_ends_with_the_service_as_do_its_children(
+    start, models, site, number
+):
+    write_version(models, "busy", "busy")
+    install(site, busy=("busy", "Busy", BUSY))
+    service = started(start, models, site, "--plugins", "busy", "--shutdown-timeout-s", "1")
+    pids = [predict(service, "busy", [0])[0], predict(service, "busy", [1])[0]]
+    assert all(map(runs, pids))
+    with Line(service.url) as line:
+        body = b'{"instances": [-1]}'
+        line.send(
+            b"POST /v1/models/busy:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+        wait_until((site / "busy.py.began").exists)
+        assert service.stop(number) in {0, -number}
+        wait_until(lambda: not any(map(runs, pids)))
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_new_version_is_followed(start, models, site):

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
+from app.runtime.engines.worker_loop import LIFELINE
 from app.types import Array, Tensors
 
 STOP_TIMEOUT_S = 5.0
@@ -24,10 +26,15 @@ _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 
 class ModelProcess:
-    """One process: its socket, its last line on standard error, and whether it has answered a batch yet."""
+    """One process: its socket, its last line on standard error, and whether it has answered a batch yet.
+
+    It has a process group of its own, and one end of a pipe: when this process ends, however it does, the kernel ends
+    the group (``worker_loop``).
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        their_lifeline, self._lifeline = os.pipe()
         # The package may have been found through the working directory or --app-dir.
         places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         environment = {
@@ -35,15 +42,25 @@ class ModelProcess:
             "PYTHONPATH": os.pathsep.join(filter(None, places)),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "-1",
+            LIFELINE: str(their_lifeline),
         }
         try:
             with theirs:
                 self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                    command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env=environment,
+                    pass_fds=(their_lifeline,),
+                    start_new_session=True,
                 )
         except BaseException:
             self._channel.close()
+            os.close(self._lifeline)
             raise
+        finally:
+            os.close(their_lifeline)
         self.has_answered = False
         self._said = ""
         self._reader = threading.Thread(target=self._read, name="model-stderr", daemon=True)
@@ -79,6 +96,11 @@ class ModelProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        with suppress(ProcessLookupError):  # what the process has started itself
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
         self._reader.join(STOP_TIMEOUT_S)
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         return f"{how}: {self._said}" if self._said else how

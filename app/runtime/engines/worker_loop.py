@@ -5,6 +5,7 @@ that prevented it. Then it answers every frame of inputs, which names a signatur
 It ends when the socket closes, and thus with the process that started it.
 """
 
+import fcntl
 import os
 import select
 import signal
@@ -20,6 +21,9 @@ from app.types import Array, Tensors
 HOW_TO_INSTALL = "to serve SavedModels: make serve SAVEDMODEL=1, or pip install -r requirements/savedmodel.txt"
 # TensorFlow quotes whole graphs and tensors in its messages.
 _LONGEST_MESSAGE = 600
+
+# Environment variable with the number of a pipe, whose other end the service has.
+LIFELINE = "ATELIER_LIFELINE"
 
 # From the name of a signature and its inputs to its outputs.
 Run = Callable[[str, Tensors], dict[str, Array]]
@@ -39,6 +43,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
     # and closes the socket when it needs no more answers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    _end_with_the_service()
     with socket.socket(fileno=_own_standard_input()) as channel:
         threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
         try:
@@ -58,6 +63,18 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                     send_frame(channel, {}, outputs)
         except (EOFError, OSError):
             return  # the service is gone
+
+
+def _end_with_the_service() -> None:
+    """Let the kernel end this process and its children when the service has ended, whatever they do at the time.
+
+    A thread that waits for it could not run while the code of a model holds the interpreter's lock. The end of the
+    pipe's last writer raises SIGIO, which ends a process that does not handle it. Source: fcntl(2), F_SETOWN.
+    """
+    lifeline = int(os.environ.pop(LIFELINE, "-1"))
+    if lifeline >= 0:
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _own_standard_input() -> int:
