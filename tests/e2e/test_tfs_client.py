@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app.contract.dtypes import NAMES
+from tests.support.dtype_rows import ROWS
 from tests.support.tfs import real_client
 from tests.support.tfs_service import TfsService
 from tests.support.tiny_inputs import expected
@@ -37,7 +37,7 @@ def test_predict(answers):
 
 def test_every_dtype_is_returned_as_sent(answers):
     own = {"string": "object"}
-    assert answers["types"] == {name: [own.get(name, name), True] for name in NAMES}
+    assert answers["types"] == {name: [own.get(name, name), True] for name in ROWS}
     assert answers["bfloat16"] == [[0], [-5]]
 
 
