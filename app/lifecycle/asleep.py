@@ -1,12 +1,9 @@
 """Models that are not loaded, and load with their next request."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 MOST_WAKES = 20
-# Requests that continue in one turn of the event loop: thousands at once would hold it for seconds.
-AT_ONCE = 4
 
 
 class Asleep:
@@ -23,8 +20,7 @@ class Asleep:
         self.wakes_for_metadata = True
         self._load: Callable[[str], Awaitable[bool]] | None = None
         self._waking: dict[str, asyncio.Task[bool]] = {}
-        # Requests whose model is loaded, in order of arrival.
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._one_by_one = asyncio.Lock()  # requests whose model is loaded
 
     def loaded_by(self, load: Callable[[str], Awaitable[bool]]) -> None:
         """Loads a model, and returns whether it serves then."""
@@ -52,21 +48,12 @@ class Asleep:
                 return
 
     async def _turn(self) -> None:
-        """Return in one of the next turns of the event loop, after the requests that came earlier."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        self._line.append(turn)
-        if len(self._line) == 1:
-            loop.call_soon(self._next, loop)
-        await turn
+        """Return after the requests that came earlier, each in another turn of the event loop.
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(AT_ONCE, len(self._line))):
-            turn = self._line.popleft()
-            if not turn.done():  # its client has left
-                turn.set_result(None)
-        if self._line:
-            loop.call_soon(self._next, loop)
+        Thousands that continue at once would hold it for seconds.
+        """
+        async with self._one_by_one:
+            await asyncio.sleep(0)
 
     async def _wake(self, name: str, load: Callable[[str], Awaitable[bool]]) -> bool:
         try:
