@@ -21,6 +21,7 @@ ServingError
 ├── Unsupported           the protocol has the feature, this service does not support it
 ├── BackendFailed         the runtime raised or returned nonsense; never the client's fault
 │   ├── DeviceFault       ... because the device failed or has no memory left, for any inputs
+│   ├── BackendDown       ... because its process has ended too often, and is not started again yet
 │   └── BackendHung       ... because the process or call that runs the batch does not answer, or cannot be restarted
 ├── KeysUnreadable        the file of API keys is missing or broken
 ├── CannotListen          an address is in use, or does not belong to this machine
@@ -52,7 +53,13 @@ def shortened(text: str) -> str:
 
 
 class ServingError(Exception):
-    """Base of all errors that the service answers with ``{"error": message}``."""
+    """Base of all errors that the service answers with ``{"error": message}``.
+
+    Attributes:
+        retry_after_s: seconds after which a retry makes sense; None if it does not.
+    """
+
+    retry_after_s: int | None = None
 
     @property
     def message(self) -> str:
@@ -147,6 +154,17 @@ class BackendFailed(ServingError):
 
 class DeviceFault(BackendFailed):
     """The device failed or has no memory left; the model and the inputs are not at fault."""
+
+
+class BackendDown(BackendFailed):
+    """The process of the backend has ended too often, and is not started again before ``retry_after_s`` seconds.
+
+    Parts of the batch would fail in the same way.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class BackendHung(BackendFailed):

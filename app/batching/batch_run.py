@@ -8,7 +8,7 @@ import numpy as np
 from app.batching.rules import BatchRules
 from app.batching.work import Answer, Batch, BatchTimes, Work
 from app.contract.tokenizer import PADDING_ID
-from app.errors import BackendFailed, BackendHung, ServingError
+from app.errors import BackendDown, BackendFailed, BackendHung, ServingError
 from app.runtime.backend import Backend, row_count, take_rows
 from app.types import Array, Clock, Tensors
 
@@ -60,7 +60,8 @@ def run_works(
 ) -> list[Outcome]:
     """Run works as one batch; bisect it if it fails, so that one bad row does not fail the other rows.
 
-    A batch that the backend did not answer in time is not bisected: its clients have waited long enough.
+    A batch that the backend did not answer in time is not bisected: its clients have waited long enough. Neither is one
+    whose process is down.
 
     Args:
         backend: blocks.
@@ -71,7 +72,7 @@ def run_works(
         finite_output: output that must not contain NaN or infinity; None allows them.
 
     Returns:
-        For each work its outputs, or the error of running it alone, or BackendHung.
+        For each work its outputs, or the error of running it alone, or BackendHung, or BackendDown.
     """
     begin = clock()
     try:
@@ -82,7 +83,7 @@ def run_works(
         outputs = backend.run(inputs)
     except Exception as error:  # noqa: BLE001 - the boundary of a batch: any error becomes its answer
         times.infer_s += clock() - begin
-        if len(works) > 1 and not isinstance(error, BackendHung):
+        if len(works) > 1 and not isinstance(error, BackendHung | BackendDown):
             middle = len(works) // 2
             return [
                 outcome

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from app.batching.admission import TOO_LONG, Admission
+from app.batching.admission import ALL_HANG, TOO_LONG, Admission
 from app.batching.instance_thread import InstanceThread
 from app.batching.loop_rest import LoopRest
 from app.batching.work import Batch
@@ -116,6 +116,14 @@ class Instances:
         self.free = deque(self.all)
         # Instances that do not hang; all of them are free when no thread runs a batch.
         self.usable = len(self.all)
+
+    @property
+    def problem(self) -> str:
+        """Why no instance can run a batch now; empty if one can."""
+        if not self.usable:
+            return ALL_HANG
+        down_for_s = min(instance.backend.down_for_s for instance in self.all if not instance.hangs)
+        return f"its process keeps ending; the next attempt is in {down_for_s:.0f} s" if down_for_s else ""
 
     def seconds_until_free(self, now: float) -> float:
         """Estimated seconds until an instance is free; called while none is."""

@@ -87,6 +87,7 @@ async def _autotune(
     import time
 
     from app.autotune.run import tune
+    from app.lifecycle.draining import drain
     from app.lifecycle.loading.device_choice import close_all
     from app.repository.policy_file import read_policy
     from app.telemetry.metrics import Metrics
@@ -114,5 +115,5 @@ async def _autotune(
                 on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
     finally:
-        await registry.drain(0)
+        await drain(registry, 0)
     return model, tuning

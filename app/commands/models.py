@@ -131,6 +131,7 @@ async def _predict(
     import time
 
     from app.contract.tokenizer import text_from_bytes
+    from app.lifecycle.draining import drain
     from app.serving.predictor import predict as run
     from app.telemetry.metrics import Metrics
     from app.wiring.assembly import build_lifecycle
@@ -151,7 +152,7 @@ async def _predict(
         prediction = await run(model, {model.input_for_media(): instance[None]}, clock=time.perf_counter)
         return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)[0]
     finally:
-        await registry.drain(0)
+        await drain(registry, 0)
 
 
 def _is_file(path: Path) -> bool:

@@ -171,11 +171,12 @@ class _Job:
             await asyncio.to_thread(remote.open)
             stack.callback(remote.close)
             return remote
+        from app.lifecycle.draining import drain
         from app.scoring.local import LocalScorer
         from app.telemetry.metrics import Metrics
         from app.wiring.assembly import build_lifecycle
 
         lifecycle = build_lifecycle(self._settings, Metrics())
         await lifecycle.load_one(self._model, self._version)
-        stack.push_async_callback(lifecycle.registry.drain, 0)
+        stack.push_async_callback(drain, lifecycle.registry, 0)
         return LocalScorer(lifecycle.registry.get(self._model, self._version), top_k=self._top_k)

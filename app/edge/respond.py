@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from app.errors import (
+    BackendDown,
     BackendFailed,
     DeadlineExceeded,
     DeadlineOutOfReach,
@@ -44,6 +45,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (Unavailable, 503),
     (DeadlineExceeded, 504),
     (Unsupported, 501),
+    (BackendDown, 503),
     (BackendFailed, 500),
     (VersionRefused, 400),  # as in Triton for a failed load
 )
@@ -73,7 +75,7 @@ def is_fault(error: ServingError) -> bool:
 def error_reply(error: ServingError) -> Reply:
     """``{"error": message}`` with the error's status, and Retry-After if a retry can succeed."""
     headers: tuple[Header, ...] = (JSON,)
-    if isinstance(error, Unavailable):
+    if error.retry_after_s is not None:
         headers = (JSON, (b"retry-after", str(error.retry_after_s).encode()))
     elif isinstance(error, Unauthenticated):
         headers = (JSON, (b"www-authenticate", b"Bearer"))

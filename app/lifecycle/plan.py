@@ -4,7 +4,7 @@ TensorFlow Serving demands the same of its version policies (``AspiredVersionPol
 follows from the state alone, and there is no step once the state is the specified one.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.repository.policy import CANARY, STABLE, RolloutPolicy, ServingPolicy
@@ -97,6 +97,12 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
         first = [ServeDefault(default)] if default is not None and served.default is None else []
         return [*first, Load(load)]
     return _switch(policy, served, default, ready.intersection(_asked(policy, versions, ready)))
+
+
+def expected(policy: ServingPolicy, versions: Sequence[int], refused: Collection[int]) -> set[int]:
+    """The versions that the policy will load, if all load that are not known to be refused."""
+    loadable = [version for version in versions if version not in refused]
+    return set(_asked(policy, loadable, frozenset(loadable)))
 
 
 def unmet(policy: ServingPolicy, versions: Sequence[int], served: Served) -> int | None:

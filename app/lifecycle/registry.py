@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
-from app.batching.admission import ALL_HANG
 from app.errors import ModelNotReady, VersionNotFound
 from app.lifecycle.asleep import Asleep
 from app.lifecycle.versions import State, VersionRecord
@@ -126,7 +125,7 @@ class Registry:
             raise ModelNotReady(f"model {name!r} has no version that serves ({_states(records)})")
         record = self.record(name, version)
         if record.model is None:
-            raise ModelNotReady(f"model {name!r} version {version} is {record.state}: {record.reason}".rstrip(": "))
+            raise _not_ready(name, record)
         return record.model
 
     async def wake(self, name: str, version: int | None) -> None:
@@ -135,9 +134,7 @@ class Registry:
         Raises:
             VersionNotFound: the version does not exist.
         """
-        if name in self.asleep.names:
-            if version is not None:
-                self.record(name, version)
+        if name in self.asleep.names and (version is None or self.record(name, version).sleeps):
             await self.asleep.wake(name)
 
     async def described(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
@@ -150,20 +147,20 @@ class Registry:
         """Raise unless a version can answer a request, or a request loads one; see ``get``.
 
         Raises:
-            ModelNotReady: or every backend of it hangs.
+            ModelNotReady: or no backend of it can run a batch.
         """
         if name in self.asleep.names:
-            if version is not None:
-                self.record(name, version)
+            if version is not None and not (record := self.record(name, version)).sleeps:
+                raise _not_ready(name, record)
             return
         model = self.get(name, version)
-        if not model.instances.usable:
-            raise ModelNotReady(f"model {name!r} version {model.version}: {ALL_HANG}")
+        if problem := model.instances.problem:
+            raise ModelNotReady(f"model {name!r} version {model.version}: {problem}")
 
     def is_ready(self, name: str) -> bool:
         """Whether the model has a default version, or loads one with the next request."""
         serving = self._live.get(name)
-        return name in self.asleep.names if serving is None else serving.instances.usable > 0
+        return name in self.asleep.names if serving is None else not serving.instances.problem
 
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
@@ -231,6 +228,8 @@ class Registry:
             return "no model version could be loaded; see the log"
         if self.hangs:
             return "the backends of all models hang; see the log"
+        if self._live and not self.asleep.names and all(model.instances.problem for model in self._live.values()):
+            return "no backend of any model can run a batch; see the log"
         return None
 
     @property
@@ -248,41 +247,19 @@ class Registry:
         """Report not ready from now on; requests that still arrive are answered."""
         self.draining = True
 
-    async def drain(self, timeout_s: float) -> None:
-        """Accept no new work, finish waiting and running work within ``timeout_s``, fail the rest, close."""
-        self.start_draining()
-        for model in self._queues():
-            model.admission.draining = True
-        waiting = [asyncio.ensure_future(model.batcher.drained()) for model in self._queues()]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=timeout_s)
-            for task in late:
-                task.cancel()
-        models = list(self._queues())
-        for model in models:
-            model.batcher.stop()
-        await asyncio.gather(*(asyncio.to_thread(model.batcher.close) for model in models))
-
-    def fail_unfinished(self) -> None:
-        """Answer all waiting and running work with Draining."""
-        for model in self._queues():
-            model.admission.draining = True
-            model.batcher.fail_unfinished()
-
     def loaded(self) -> list[LoadedModel]:
         """Every version that is loaded, whether it is the default version or not."""
         return sorted(self._models(), key=lambda model: (model.name, model.version))
-
-    def _queues(self) -> Iterator[LoadedModel]:
-        """All models with a queue: every loaded version, and its other signatures."""
-        for model in self._models():
-            yield from model.with_signatures
 
     def _models(self) -> Iterator[LoadedModel]:
         for records in self._records.values():
             for record in records.values():
                 if record.model is not None:
                     yield record.model
+
+
+def _not_ready(name: str, record: VersionRecord) -> ModelNotReady:
+    return ModelNotReady(f"model {name!r} version {record.version} is {record.state}: {record.reason}".rstrip(": "))
 
 
 def _states(records: list[VersionRecord]) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from app.errors import Draining, ModelNotFound, NoRoom, VersionRefused
 from app.lifecycle.aspired_versions import AspiredVersions
 from app.lifecycle.memory_limit import MemoryLimit
 from app.lifecycle.model_lock import ModelLock
+from app.lifecycle.plan import expected
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
@@ -50,20 +51,38 @@ class Sleeping:
         """Whether a model had to go to sleep so that another one could load."""
         return self._loads.memory is not None and self._loads.memory.was_reached
 
-    async def begin(self, name: str, versions: Iterable[int], why: str = _WHY) -> None:
+    async def begin(self, name: str, versions: Sequence[int], why: str = _WHY) -> None:
         """Let a model load with its next request. The caller must hold its lock."""
         live = self._registry.live(name)
         if live is not None or name not in self._asleep.names:
             self._asleep.names[name] = live.version if live is not None else None
         self._registry.serve(name, None)
         self._registry.roll_out(name, None)
-        if name in self._registry.names():
-            records = self._registry.records(name)
-            await asyncio.gather(*(self._loads.retire(name, each, why, RETIRE_TIMEOUT_S) for each in records))
+        loaded = set(self._registry.models(name))
+        await asyncio.gather(*(self._loads.retire(name, each, why, RETIRE_TIMEOUT_S) for each in self._known(name)))
+        self._let_sleep(name, await self._expected(name, versions) if versions else loaded, why)
+
+    def _known(self, name: str) -> list[VersionRecord]:
+        return self._registry.records(name) if name in self._registry.names() else []
+
+    async def _expected(self, name: str, versions: Sequence[int]) -> set[int]:
+        """The versions that the next request loads; without a valid serving.json all, to report what is wrong."""
+        refused = {record.version for record in self._known(name) if record.refused}
+        try:
+            policy = await asyncio.to_thread(self._loads.repository.policy, name)
+        except (VersionRefused, OSError):
+            return set(versions) - refused
+        return expected(policy, versions, refused)
+
+    def _let_sleep(self, name: str, versions: Collection[int], why: str) -> None:
+        for record in self._known(name):
+            if record.sleeps and record.version not in versions:
+                record.reason = "not loaded: version_policy asks for other versions"
+            record.sleeps = False
         for version in versions:
             record = self._registry.enter(name, version)
-            if not record.refused:
-                self._registry.set(name, record, State.UNAVAILABLE, why)
+            record.sleeps = True
+            self._registry.set(name, record, State.UNAVAILABLE, why)
 
     async def apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
         """As ``AspiredVersions.apply``; a model sleeps if there is no room for it. The caller must hold its lock.
@@ -105,9 +124,8 @@ class Sleeping:
             except (ModelNotFound, OSError) as error:  # the follower notices if it is gone
                 log.error("model %s cannot be loaded: %s", name, error)
                 return False
-            for version in versions:
-                record = self._registry.enter(name, version)
-                if not record.refused:
+            for record in self._known(name):
+                if record.sleeps:
                     record.reason = ""  # which says that it sleeps
             await self.load(name, versions)
             return self._registry.live(name) is not None

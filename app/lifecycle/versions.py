@@ -25,6 +25,7 @@ class VersionRecord:
         state: the present one.
         reason: why it is unavailable, or why it serves differently from serving.json; else empty.
         refused: it is unavailable because it cannot be loaded.
+        sleeps: it is unavailable until the next request loads it.
         model: set while READY.
         fingerprint: of its files when it was last loaded or refused.
         settings: that it was last loaded or refused with.
@@ -37,6 +38,7 @@ class VersionRecord:
     state: State
     reason: str = ""
     refused: bool = False
+    sleeps: bool = False
     model: LoadedModel | None = None
     fingerprint: Hashable = None
     settings: tuple[object, ...] = ()

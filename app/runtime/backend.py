@@ -24,6 +24,11 @@ class Backend(Protocol):
         """Whether a short call may run on the event loop, because it computes in the thread that calls it."""
         return False
 
+    @property
+    def down_for_s(self) -> float:
+        """Seconds for which every batch fails, because its process has ended too often; 0 if it can run batches."""
+        return 0.0
+
     def limit_calls(self, seconds: float) -> float | None:
         """End every call that takes longer than ``seconds``, which may be infinite.
 

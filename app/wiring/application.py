@@ -18,6 +18,7 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import CannotListen
+from app.lifecycle.draining import fail_unfinished
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
 from app.telemetry.metrics import Metrics
@@ -59,7 +60,7 @@ class Atelier(FastAPI):
     def fail_unfinished(self) -> None:
         """Answer every request that is decoded, waits or runs with Draining: the shutdown time is over."""
         self.decode_pool.fail_unfinished()
-        self.registry.fail_unfinished()
+        fail_unfinished(self.registry)
 
     async def _send_reason(self, send: Send, message: Message) -> None:
         """Starlette sends the traceback of a failed start; an address in use is reported in one sentence instead."""

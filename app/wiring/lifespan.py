@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from app.control.api_keys import ApiKeys
 from app.errors import CannotListen
+from app.lifecycle.draining import drain
 from app.lifecycle.follower import Follower
 from app.lifecycle.lifecycle import Lifecycle
 from app.repository.changes import changes
@@ -51,7 +52,7 @@ async def lifespan(
         await asyncio.gather(*tasks, return_exceptions=True)
         if app.grpc is not None:
             await app.grpc.stop()
-        await app.registry.drain(settings.shutdown_timeout_s)
+        await drain(app.registry, settings.shutdown_timeout_s)
         app.decode_pool.close()
 
 

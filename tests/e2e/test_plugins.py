@@ -227,6 +227,30 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
     wait_until(lambda: predict(service, "odd", [5]) == [10])
 
 
+def test_a_model_whose_process_keeps_ending_is_not_ready_and_says_when_to_try_again(start, models, site):
+    for name in ("odd", "other"):
+        write_version(models, name, "odd")
+    install(site, odd=("odd", "Odd", ODD))
+    service = started(start, models, site, "--plugins", "odd")
+    client = service.client
+    assert client.get("/v2/models/odd/ready").status_code == 200
+    for _ in range(4):
+        assert predict(service, "odd", [-2])[0] == 500
+    reply = client.post("/v1/models/odd:predict", json={"instances": [5]})
+    assert reply.status_code == 503
+    assert "restarted 3 times within 60 s; the next attempt is in" in reply.json()["error"]
+    assert 30 <= int(reply.headers["retry-after"]) <= 60
+    assert client.get("/v2/models/odd/ready").status_code == 503
+    assert client.get("/v1/models/odd").json()["ready"] is False
+    assert client.get("/v2/models/other/ready").status_code == 200
+    assert client.get("/v2/health/ready").status_code == 200
+    for _ in range(4):
+        assert predict(service, "other", [-2])[0] == 500
+    reply = client.get("/v2/health/ready")
+    assert (reply.status_code, reply.json()["error"]) == (503, "no backend of any model can run a batch; see the log")
+    service.wait_for_log("the odd process ended (exit code 7) and was restarted 3 times within 60 s")
+
+
 STEPS = """
 class Step:
     inputs = {"text": ("string", [None])}

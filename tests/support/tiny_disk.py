@@ -45,7 +45,7 @@ class FakeLoader:
             leases=Leases(),
             admission=SimpleNamespace(draining=False),
             batcher=SimpleNamespace(stop=lambda error: None, close=lambda: None),
-            instances=SimpleNamespace(devices=["cpu"], reason="a fake", usable=1),
+            instances=SimpleNamespace(devices=["cpu"], reason="a fake", usable=1, problem=""),
             memory_bytes=0,
             provider="fake",
             golden_difference=0.0,

@@ -3,6 +3,7 @@
 from grpc import StatusCode
 
 from app.errors import (
+    BackendDown,
     DeadlineExceeded,
     DeadlineOutOfReach,
     Forbidden,
@@ -28,6 +29,7 @@ STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (RateExceeded, StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineOutOfReach, StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, StatusCode.UNAVAILABLE),
+    (BackendDown, StatusCode.UNAVAILABLE),
     (DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),
     (Unsupported, StatusCode.UNIMPLEMENTED),
     (VersionRefused, StatusCode.FAILED_PRECONDITION),

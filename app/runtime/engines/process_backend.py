@@ -1,6 +1,7 @@
 """A backend whose model runs in a separate process, so that its libraries are not imported here."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,10 +11,11 @@ from typing import Any
 
 from app.contract.graph_facts import GraphFacts
 from app.contract.model_spec import ModelSpec
-from app.errors import BackendFailed, BackendHung, VersionRefused
+from app.errors import BackendDown, BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Backend, row_count
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.model_process import STOP_TIMEOUT_S, ModelProcess
+from app.runtime.engines.restarts import RESTART_WINDOW_S, RESTARTS, Restarts
 from app.runtime.engines.signatures import agree, check_inputs, facts_of
 from app.runtime.engines.tensor_frames import FrameTooLarge
 from app.types import Array, Tensors
@@ -30,9 +32,6 @@ START_TIMEOUT_S = 120.0
 BATCH_LIMIT_S = 30.0
 # Extra seconds for a batch that finds the process dead: it starts a new one and is its first batch.
 GRACE_S = START_TIMEOUT_S + BATCH_LIMIT_S + 2 * STOP_TIMEOUT_S
-# A process that keeps dying is restarted at most this many times within this many seconds.
-RESTARTS = 3
-RESTART_WINDOW_S = 60.0
 
 
 class ProcessBackend(Backend):
@@ -78,8 +77,7 @@ class ProcessBackend(Backend):
         self._command, self._threads = command, threads
         self._start_timeout_s = start_timeout_s
         self._first_limit_s = self._batch_limit_s = batch_limit_s
-        self._clock = clock
-        self._restarts: list[float] = []
+        self._restarts = Restarts(clock)
         self._closed = False
         # A frame answers the previous frame, so two batches must not mix.
         self._lock = threading.Lock()
@@ -111,6 +109,11 @@ class ProcessBackend(Backend):
         """Process id of the process that runs the model, or last ran it."""
         return self._worker.process.pid
 
+    @property
+    def down_for_s(self) -> float:
+        """See ``Backend``."""
+        return self._restarts.down_for_s
+
     def limit_calls(self, seconds: float) -> float:
         """See ``Backend``: a process whose call takes longer is killed."""
         self._batch_limit_s = seconds
@@ -136,18 +139,18 @@ class ProcessBackend(Backend):
             try:
                 header, outputs = worker.ask(signature, inputs, limit_s)
             except TimeoutError as error:
-                worker.kill()
+                self._end(worker, kill=True)
                 late = f"did not answer a batch of {rows} instances within its limit of {limit_s:g} s and was killed"
                 log.error("%s: the %s process %s", self._path, self._provider, late)
                 raise BackendHung(f"the {self._provider} process {late}") from error
             except FrameTooLarge as error:
-                worker.kill()
+                self._end(worker, kill=True)
                 raise BackendFailed(f"the answer of the {self._provider} process has {error}") from error
             except (EOFError, OSError) as error:
-                ended = worker.stop()
+                ended = self._end(worker)
                 raise BackendFailed(f"the {self._provider} process ended while it ran this batch: {ended}") from error
             except BaseException:  # its answer to this batch must not be read as that to the next
-                worker.kill()
+                self._end(worker, kill=True)
                 raise
         if "error" in header:
             raise BackendFailed(f"{self._provider}: {header['error']}")
@@ -169,21 +172,37 @@ class ProcessBackend(Backend):
             raise BackendFailed(f"{self._path}: the backend is closed")
         if self._worker.process.poll() is None:
             return self._worker
-        ended = self._worker.stop()
-        now = self._clock()
-        self._restarts = [each for each in self._restarts if now - each < RESTART_WINDOW_S]
-        if len(self._restarts) >= RESTARTS:
-            raise BackendFailed(
+        ended = self._end(self._worker)
+        if down_for_s := self.down_for_s:
+            raise BackendDown(
                 f"the {self._provider} process ended ({ended}) and was restarted {RESTARTS} times within "
-                f"{RESTART_WINDOW_S:g} s; the next attempt is in {RESTART_WINDOW_S - now + self._restarts[0]:.0f} s"
+                f"{RESTART_WINDOW_S:g} s; the next attempt is in {down_for_s:.0f} s",
+                retry_after_s=math.ceil(down_for_s),
             )
-        self._restarts.append(now)
+        self._restarts.begin()
         log.warning("%s: the %s process ended (%s) and is restarted", self._path, self._provider, ended)
         try:
             _, self._worker = self._start()
         except VersionRefused as error:
             raise BackendHung(f"the {self._provider} process cannot be restarted: {error.message}") from error
         return self._worker
+
+    def _end(self, worker: ModelProcess, *, kill: bool = False) -> str:
+        """Note that the process has ended, or is killed now. Returns how it ended."""
+        if kill:
+            worker.process.kill()
+        ended = worker.stop()
+        if self._restarts.end():
+            log.error(
+                "%s: the %s process ended (%s) and was restarted %d times within %g s; the next attempt is in %.0f s",
+                self._path,
+                self._provider,
+                ended,
+                RESTARTS,
+                RESTART_WINDOW_S,
+                self.down_for_s,
+            )
+        return ended
 
     def _start(self) -> tuple[ModelSpec, ModelProcess]:
         with self._snapshot() as directory:  # all files have been read when the process reports ready
@@ -239,6 +258,11 @@ class SignatureBackend(Backend):
     def provider(self) -> str:
         """See ``Backend``."""
         return self._owner.provider
+
+    @property
+    def down_for_s(self) -> float:
+        """See ``Backend``."""
+        return self._owner.down_for_s
 
     def limit_calls(self, seconds: float) -> float:
         """The limit of the process is in effect, which its owner sets."""

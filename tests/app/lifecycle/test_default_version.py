@@ -6,6 +6,7 @@ import json
 import pytest
 
 from app.errors import VersionNotFound
+from app.lifecycle.draining import drain
 from app.repository.repository import Repository
 from app.runtime.devices import Device
 from app.runtime.placement import Placer
@@ -32,7 +33,7 @@ def serving(models, scenario):
         try:
             return await scenario(lifecycle)
         finally:
-            await lifecycle.registry.drain(5)
+            await drain(lifecycle.registry, 5)
 
     return asyncio.run(main())
 

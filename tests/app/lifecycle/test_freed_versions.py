@@ -15,6 +15,7 @@ from onnxruntime import InferenceSession
 from app.contract.golden import Golden
 from app.contract.manifest import write_manifest
 from app.errors import InvalidInput, VersionRefused
+from app.lifecycle.draining import drain
 from app.loaded import LoadedModel
 from app.runtime.devices import Device
 from app.runtime.placement import Placer
@@ -95,7 +96,7 @@ def run(lifecycle, scenario):
         await lifecycle.load_all()
         with no_collector():
             await scenario()
-        await lifecycle.registry.drain(5)
+        await drain(lifecycle.registry, 5)
 
     asyncio.run(main())
 

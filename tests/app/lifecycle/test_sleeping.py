@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -87,6 +88,38 @@ def test_a_model_of_which_one_version_has_no_room_does_not_sleep(store):
             assert await found.ask("o") == 1
             assert await found.ask("m") == 2
         assert found.loader.loads.count(("o", 1)) == 1
+
+    asyncio.run(act())
+
+
+def test_only_the_versions_that_the_next_request_loads_are_ready_while_a_model_sleeps(store):
+    found = store({("m", 1): 10, ("m", 2): 10, ("m", 3): 10}, on_request=True)
+
+    def ready():
+        versions = []
+        for version in (None, 1, 2, 3):
+            with suppress(ServingError):
+                found.registry.check_ready("m", version)
+                versions.append(version)
+        return versions
+
+    async def act():
+        await found.lifecycle.load_all()
+        assert ready() == [None, 3]
+        await found.registry.wake("m", 3)
+        assert found.loaded == [("m", 3)]
+        assert ready() == [None, 3]
+        await found.lifecycle._sleeping.sleep("m")
+        assert ready() == [None, 3]
+        found.settings("m", version_policy={"specific": {"versions": (1, 2)}}, version_labels={"old": 1})
+        await found.lifecycle.follow("m")
+        assert ready() == [None, 1, 2]
+        with pytest.raises(ServingError, match="not loaded: version_policy asks for other versions"):
+            found.registry.check_ready("m", 3)
+        await found.registry.wake("m", 3)
+        assert found.loaded == []
+        await found.registry.wake("m", 1)
+        assert found.loaded == [("m", 1), ("m", 2)]
 
     asyncio.run(act())
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from app.contract.model_spec import ModelSpec
-from app.errors import BackendFailed, BackendHung, VersionRefused
+from app.errors import BackendDown, BackendFailed, BackendHung, VersionRefused
 from app.runtime.engines.model_process import STOP_TIMEOUT_S
-from app.runtime.engines.process_backend import RESTART_WINDOW_S, RESTARTS
+from app.runtime.engines.restarts import RESTART_WINDOW_S, RESTARTS
 from app.runtime.engines.savedmodel import SavedModelBackend
 from tests.support.fakes import FakeClock
 from tests.support.processes import is_known, is_running
@@ -92,9 +92,14 @@ def test_a_process_that_keeps_dying_is_restarted_a_few_times_within_a_while(star
             backend.run(x(DEADLY))
         pids.add(backend.pid)
     assert len(pids) == RESTARTS + 1
-    with pytest.raises(BackendFailed, match=f"restarted {RESTARTS} times within 60 s; the next attempt is in 60 s"):
+    assert backend.down_for_s == RESTART_WINDOW_S
+    with pytest.raises(
+        BackendDown, match=f"restarted {RESTARTS} times within 60 s; the next attempt is in 60 s"
+    ) as error:
         backend.run(x(1))
+    assert error.value.retry_after_s == 60
     clock.now += RESTART_WINDOW_S
+    assert backend.down_for_s == 0
     assert backend.run(x(1))["values"].tolist() == [[1]]
     assert not any(is_known(pid) for pid in pids)
 
