@@ -53,6 +53,7 @@ def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
 async def _measure(models: Path, repeats: int) -> list[Budget]:
     from app.edge.http.body import BodyLimits
     from app.edge.http.dispatch import Dispatch
+    from app.lifecycle.draining import drain
     from app.main import create_app
     from app.settings import Settings
 
@@ -76,7 +77,7 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
                 stages.seen.clear()
                 budgets.append(Budget(form, concurrency, 1e6 * median(times), medians))
     finally:
-        await registry.drain(1)
+        await drain(registry, 1)
     return budgets
 
 
