@@ -131,6 +131,12 @@ class Batcher:
                 self._wakeup.cancel()  # a full batch does not wait for the rest of the delay
                 self._wake_soon()
 
+    def run_gathered(self) -> None:
+        """Run the waiting work in this turn, if an instance is free: its requests have been gathered for a turn."""
+        if self._free and self._wakeup is not None and not self.rules.max_queue_delay_s:
+            self._wakeup.cancel()
+            self._guarded(self._next)
+
     def _row_seconds(self, length: int) -> float:
         """Estimated seconds per row of that length in a full batch."""
         if length:

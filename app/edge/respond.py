@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from app.batching.work import Timings
 from app.errors import (
     BackendDown,
     BackendFailed,
@@ -86,6 +87,18 @@ def error_body(message: str) -> bytes:
     """The standard form of errors; never raises, with any text in the message."""
     # Python strings may contain half of a surrogate pair; JSON may not.
     return orjson.dumps({"error": shortened(message).encode("utf-8", "backslashreplace").decode("utf-8")})
+
+
+def server_timing(timings: Timings) -> Header:
+    """Seconds per stage as the Server-Timing header, in milliseconds. Source: W3C Server Timing."""
+    value = b"read;dur=%.3f, decode;dur=%.3f, queue;dur=%.3f, compute;dur=%.3f, encode;dur=%.3f" % (
+        timings.read * 1e3,
+        timings.decode * 1e3,
+        timings.queue * 1e3,
+        timings.compute * 1e3,
+        timings.encode * 1e3,
+    )
+    return (b"server-timing", value)
 
 
 def wrong_verb(allowed: str) -> Reply:

@@ -1,8 +1,10 @@
 """One decoded request: validated, queued, computed. Read this first."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from app.batching.work import DEFAULT_OPTIONS, Prediction, RequestOptions, Work
+from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, RequestOptions, Work
 from app.errors import TooLarge
 from app.loaded import LoadedModel
 from app.runtime.backend import byte_count, row_count
@@ -47,6 +49,53 @@ async def predict(
         DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
+    queued = enqueue(model, inputs, options, clock=clock, began=began)
+    works = queued.works
+    try:
+        if len(works) == 1:
+            answers = [await works[0].future]
+        else:
+            answers = await asyncio.gather(*(work.future for work in works))
+    finally:
+        for work in works:  # the rest of a request that failed or whose client left need not run
+            if not work.future.done():
+                work.future.cancel()
+    return queued.prediction(answers)
+
+
+@dataclass(slots=True)
+class Queued:
+    """A request whose works wait in the queue.
+
+    Attributes:
+        model: the version that answers.
+        request: its parts.
+        works: one for each part; their futures receive the answers.
+        rows: instances of all parts.
+    """
+
+    model: LoadedModel
+    request: Split
+    works: list[Work]
+    rows: int
+
+    def prediction(self, answers: Sequence[Answer]) -> Prediction:
+        """The answer to the request from those to its works. Raises TooLarge, see ``predict``."""
+        outputs, works = self.request.join(answers), self.works
+        if not self.model.answer_is_bounded and (nbytes := byte_count(outputs)) > LARGEST_ANSWER_BYTES:
+            raise TooLarge(f"the answer holds {nbytes} bytes of numbers; at most {LARGEST_ANSWER_BYTES} are sent")
+        return Prediction(
+            outputs=outputs,
+            rows=self.rows,
+            queue_s=max([work.started_at - work.enqueued_at for work in works]),
+            compute_s=max([work.finished_at - work.started_at for work in works]),
+        )
+
+
+def enqueue(
+    model: LoadedModel, inputs: Tensors, options: RequestOptions, *, clock: Clock, began: float | None
+) -> Queued:
+    """The first half of ``predict``, whose arguments and errors it has: validate a request and queue its works."""
     tensors = conform(inputs, model.spec)
     rows = row_count(tensors)
     if rows > 1:
@@ -57,24 +106,7 @@ async def predict(
     now = clock()
     works = _works(request, model, options, now=now, began=now if began is None else began)
     model.batcher.submit(works)
-    try:
-        if len(works) == 1:
-            answers = [await works[0].future]
-        else:
-            answers = await asyncio.gather(*(work.future for work in works))
-    finally:
-        for work in works:  # the rest of a request that failed or whose client left need not run
-            if not work.future.done():
-                work.future.cancel()
-    outputs = request.join(answers)
-    if not model.answer_is_bounded and (nbytes := byte_count(outputs)) > LARGEST_ANSWER_BYTES:
-        raise TooLarge(f"the answer holds {nbytes} bytes of numbers; at most {LARGEST_ANSWER_BYTES} are sent")
-    return Prediction(
-        outputs=outputs,
-        rows=rows,
-        queue_s=max([work.started_at - work.enqueued_at for work in works]),
-        compute_s=max([work.finished_at - work.started_at for work in works]),
-    )
+    return Queued(model, request, works, rows)
 
 
 def check_answer(rows: int, model: LoadedModel) -> None:

@@ -17,7 +17,7 @@ import uvicorn
 
 from app.batching.instance_thread import any_runs
 from app.control.peer import ADMIN_LISTENER
-from app.edge.connection.protocol import InferenceProtocol
+from app.edge.connection.joint import JointProtocol
 from app.edge.entry.bind import Bind, listen
 from app.edge.entry.tls import TlsTimes, tls_times
 from app.errors import CannotListen
@@ -38,7 +38,7 @@ def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=InferenceProtocol,
+        http=JointProtocol,
         log_config=None,
         access_log=False,
         # Nothing here uses the client's address, and both would cost every request some microseconds.
@@ -106,7 +106,7 @@ class Server(uvicorn.Server):
     def protocol(self, *, is_admin: bool = False) -> asyncio.Protocol:
         """The protocol of a new connection."""
         state = self.lifespan.state
-        return InferenceProtocol(
+        return JointProtocol(
             config=self.config,
             server_state=self.server_state,
             app_state={**state, ADMIN_LISTENER: True} if is_admin else state,

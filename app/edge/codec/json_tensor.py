@@ -20,7 +20,7 @@ from app.errors import InvalidInput
 from app.types import Array
 
 # All bytes of numbers, and white space. This also removes the "e" from words, but not their other letters.
-_OF_NUMBERS = b"0123456789+-.eE \t\r\n"
+OF_NUMBERS = b"0123456789+-.eE \t\r\n"
 # Reading more than this holds the interpreter lock for tens of milliseconds at a time.
 LOCKING_BYTES = 2**20
 # Pause after each such step, for the event loop, which needs several turns for a request.
@@ -122,7 +122,7 @@ class Document:
         if isinstance(value, simdjson.Array):
             if len(self._body) > MOST_VALUES and _has_strings(self._body):
                 check_values(self._body, name)  # before reading millions of numbers for nothing
-            rest = self._body.translate(None, _OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
+            rest = self._body.translate(None, OF_NUMBERS) if len(self._body) <= _REMEMBERED_BYTES else b""
             known = self._shapes.get(rest)
             shape = known or _rectangle(value)
             if shape is not None and (known or self._body.count(b"[") == _brackets(shape)):

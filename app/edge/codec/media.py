@@ -25,6 +25,12 @@ _BY_TYPE: dict[str, Kind] = {
     "multipart/form-data": "multipart",
     "application/octet-stream": "tensor",
 }
+# Larger bodies are parsed in a thread of the pool, so that they do not delay other requests. An image or a text is not
+# parsed, only decoded.
+INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
+# Each becomes an object of Python in JSON that is not one array of numbers; one of named values takes 4 us.
+INLINE_PARTS = {b"{": 64, b"[": 2_048, b'"': 2_048}
+FEW_BYTES = 512
 # Bytes of a form that are read between two checks of the deadline.
 PIECE_BYTES = 65_536
 _UNTYPED = {"", "application/x-www-form-urlencoded", "*/*"}
@@ -50,6 +56,18 @@ def kind_of(content_type: str, body: bytes, model: LoadedModel) -> Kind:
             return "image"
         return "form" if model.tokenizer is not None and body.startswith(b"text=") else "text"
     raise InvalidInput(f"Content-Type {quoted(essence)} is not read; {how_to_send(model)}")
+
+
+def costs_less_than_a_thread(kind: Kind, body: bytes) -> bool:
+    """Whether to parse a body costs less than a thread hop. Tensors in shared memory may have any size."""
+    most = INLINE_BYTES.get(kind)
+    if most is None:
+        return True
+    if len(body) > most or b"shared_memory_region" in body:
+        return False
+    if kind != "json" or len(body) <= FEW_BYTES:
+        return True
+    return all(body.count(part) <= count for part, count in INLINE_PARTS.items())
 
 
 def parse_media(

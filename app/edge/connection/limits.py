@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.edge.budget import ByteBudget
+from app.edge.connection.known_heads import KnownHeads
 from app.edge.connection.turns import Turns
 
 # Interval of the sweep over all connections; a timer for each request would cost more than most requests.
@@ -64,6 +65,7 @@ class Connections:
         self.bodies = ByteBudget("the bodies of unanswered requests", limits.bodies_limit_bytes)
         self.unread = ByteBudget("replies that their clients do not read", limits.replies_limit_bytes)
         self.turns = Turns(rest)
+        self.heads = KnownHeads()
         self._open: set[Watched] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 

@@ -7,7 +7,7 @@ as a large body or a second request before the first is answered, take uvicorn's
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
@@ -20,6 +20,14 @@ from app.edge.rest.request import HttpRequest
 from app.edge.rest.routes import match_target
 
 
+class Cancellable(Protocol):
+    """An answer in progress."""
+
+    def cancel(self) -> Any:
+        """The client no longer waits."""
+        ...
+
+
 class InferenceProtocol(GuardedProtocol):
     """One connection to an ``Atelier`` application."""
 
@@ -29,7 +37,7 @@ class InferenceProtocol(GuardedProtocol):
         self._door = self.config.app.door  # type: ignore[union-attr]
         self._probes = self.config.app.probes  # type: ignore[union-attr]
         self._arriving: DirectAnswer | None = None
-        self._running: DirectAnswer | None = None
+        self._running: Cancellable | None = None
 
     def _take_request(self) -> None:
         """Choose the path of the request."""
@@ -86,6 +94,10 @@ class InferenceProtocol(GuardedProtocol):
             self.replied(answer, reply)
             return
         answer.begin(self._dispatch.answer(request))
+        self._answered_alone(request)
+
+    def _answered_alone(self, request: HttpRequest) -> None:
+        """Called when a request on the short path has been answered, or waits for its answer."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called when the answer is not needed any more."""

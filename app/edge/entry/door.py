@@ -118,6 +118,17 @@ class Door:
             return False
         return True
 
+    def is_plain(self, visit: Visit) -> bool:
+        """Whether every request with the same head is admitted, gets only a new request id, and is not logged."""
+        noted, sites = visit.noted, self._sites
+        return (
+            self._keys is None
+            and self._cors is None
+            and self.access_log is None
+            and noted.keys() <= {b"host"}
+            and (sites.asks_nothing or noted.get(b"host") in sites.seen)
+        )
+
     async def pass_through(self, scope: Scope, receive: Receive, send: Send, app: ASGIApp) -> None:
         """Pass any other request to ``app``, or refuse it. Routes that change something check the rest themselves."""
         began = time.monotonic()

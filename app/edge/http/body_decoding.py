@@ -6,10 +6,10 @@ from typing import TypeVar
 from app.batching.work import DEFAULT_OPTIONS
 from app.edge.budget import ByteBudget
 from app.edge.call import InferenceRequest
-from app.edge.codec import media
 from app.edge.codec.decode_pool import DecodePool, Ticket
 from app.edge.codec.decoding import Decoding
 from app.edge.codec.json_tensor import JsonReader
+from app.edge.codec.media import costs_less_than_a_thread
 from app.edge.http.body import BodyLimits
 from app.edge.http.compression import inflate
 from app.edge.respond import Reply
@@ -23,12 +23,6 @@ from app.types import Clock, Tensors
 
 Decoded = TypeVar("Decoded")
 
-# Larger bodies are parsed in a thread of the pool, so that they do not delay other requests. An image or a text is not
-# parsed, only decoded.
-INLINE_BYTES = {"json": 65_536, "tensor": 65_536, "form": 16_384, "multipart": 4_096}
-# Each becomes an object of Python in JSON that is not one array of numbers; one of named values takes 4 us.
-INLINE_PARTS = {b"{": 64, b"[": 2_048, b'"': 2_048}
-FEW_BYTES = 512
 # Inflating more than this takes longer than a thread hop.
 INLINE_INFLATED_BYTES = 65_536
 
@@ -145,15 +139,3 @@ class BodyDecoding(Decoding):
 
     def _new_reader(self) -> JsonReader:
         return JsonReader(fallback_limit_bytes=self._limits.json_fallback_limit_bytes)
-
-
-def costs_less_than_a_thread(kind: media.Kind, body: bytes) -> bool:
-    """Whether to parse a body costs less than a thread hop. Tensors in shared memory may have any size."""
-    most = INLINE_BYTES.get(kind)
-    if most is None:
-        return True
-    if len(body) > most or b"shared_memory_region" in body:
-        return False
-    if kind != "json" or len(body) <= FEW_BYTES:
-        return True
-    return all(body.count(part) <= count for part, count in INLINE_PARTS.items())

@@ -12,11 +12,11 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
+from app.edge.http.joining import Joining
 from app.edge.http.text_answers import TextAnswers
 from app.edge.observer import RequestObserver
 from app.edge.respond import (
     ASGIApp,
-    Header,
     Receive,
     Reply,
     Scope,
@@ -24,6 +24,7 @@ from app.edge.respond import (
     error_body,
     error_reply,
     send_reply,
+    server_timing,
     wrong_verb,
 )
 from app.edge.rest.request import HttpRequest
@@ -67,6 +68,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self._limits = limits
         self._bodies = decoding
         self.refusals = EarlyRefusals(registry=registry, observer=observer, clock=clock)
+        self.joining = Joining(observer=observer, clock=clock)
         self._watch = DisconnectWatch()
         self._texts = TextAnswers(decoding=decoding, watch=self._watch, clock=clock)
 
@@ -172,7 +174,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
                 reply = await self.predicted(call, request, inputs, request.model or model)
             if call.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
                 reply = await _compressed(reply, call.accept_encoding, call.timings, self._clock)
-        reply.headers = (*reply.headers, _server_timing(call.timings))
+        reply.headers = (*reply.headers, server_timing(call.timings))
         return reply
 
 
@@ -194,15 +196,3 @@ def _malformed(scope: Scope) -> InvalidInput:
     """An error with TensorFlow Serving's message, and the supported verbs."""
     verbs = " or :".join(V1_VERBS)
     return InvalidInput(f"Malformed request: {scope['method']} {scope['path']}; use :{verbs}")
-
-
-def _server_timing(timings: Timings) -> Header:
-    """Seconds per stage as the Server-Timing header, in milliseconds. Source: W3C Server Timing."""
-    value = b"read;dur=%.3f, decode;dur=%.3f, queue;dur=%.3f, compute;dur=%.3f, encode;dur=%.3f" % (
-        timings.read * 1e3,
-        timings.decode * 1e3,
-        timings.queue * 1e3,
-        timings.compute * 1e3,
-        timings.encode * 1e3,
-    )
-    return (b"server-timing", value)

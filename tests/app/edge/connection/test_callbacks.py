@@ -6,7 +6,7 @@ import logging
 import httptools
 import pytest
 
-from app.edge.connection.protocol import InferenceProtocol
+from app.edge.connection.joint import JointProtocol
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -27,7 +27,7 @@ def test_an_exception_in_a_callback_is_answered_as_a_client_or_server_fault(
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(InferenceProtocol, callback, fails)
+    monkeypatch.setattr(JointProtocol, callback, fails)
     settings = Settings(models_dir=tmp_path, port=0, watch="off")
 
     async def main():

@@ -6,7 +6,8 @@ import gc
 import pytest
 import uvloop
 
-from app.edge.connection.protocol import DirectAnswer, InferenceProtocol
+from app.edge.connection.direct_answer import DirectAnswer
+from app.edge.connection.joint import JointProtocol
 from app.edge.rest.request import HttpRequest
 from app.main import create_app
 from app.settings import Settings
@@ -44,7 +45,7 @@ SENT = {
 
 
 def connections_alive():
-    kinds = (InferenceProtocol, DirectAnswer, HttpRequest)
+    kinds = (JointProtocol, DirectAnswer, HttpRequest)
     return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from app.edge.http.body_decoding import costs_less_than_a_thread
+from app.edge.codec.media import costs_less_than_a_thread
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""A connection that answers plain requests together with those of other connections.
+
+The head of such a request is one of those that were parsed before, so the parser does not see it: a look-up is enough.
+"""
+
+import time
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.edge.connection.direct_answer import DirectAnswer
+from app.edge.connection.known_heads import END, KnownHead
+from app.edge.connection.plain_request import PlainRequest
+from app.edge.connection.protocol import InferenceProtocol
+from app.edge.connection.rules import Phase
+from app.edge.respond import Header, Reply
+from app.edge.rest.request import HttpRequest
+from app.errors import Overloaded
+
+
+class JointProtocol(InferenceProtocol):
+    """One connection to an ``Atelier`` application."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._registry = self.config.app.registry  # type: ignore[union-attr]
+        self._heads = self._connections.heads
+        self._packet = b""  # which starts with a head, to be learned
+        self._awaited: tuple[bytes, KnownHead] | None = None  # a head whose body has not arrived
+
+    def _read(self, data: bytes) -> None:
+        """Answer a plain request with a known head, or parse the bytes."""
+        if self._awaited is not None:
+            head, known = self._awaited
+            self._awaited, self._phase = None, Phase.IDLE
+            if not self._take_plain(known, data):
+                super()._read(head + data)
+        elif self._phase is not Phase.IDLE and self._phase is not Phase.NEW:
+            super()._read(data)
+        elif not self._take_known(data):
+            self._packet = data
+            super()._read(data)
+            if len(data) > data.find(END) + len(END):  # a head alone may be learned with its body
+                self._packet = b""
+
+    def _take_known(self, data: bytes) -> bool:
+        """Answer the bytes, if they are a plain request with a known head; of a head alone, await the body."""
+        end = data.find(END) + len(END)
+        known = self._heads.get(data[:end])
+        if known is None or known.form is None:
+            return False
+        self._began = self._unparsed_since or time.perf_counter()
+        if end < len(data):
+            return self._take_plain(known, data[end:])
+        if self._is_deaf or not self._is_free() or self._dispatch.refusals.of(known.route, self._began) is not None:
+            return False
+        self._awaited = data, known
+        self._phase, self._since = Phase.HEAD, self.loop.time()
+        return True
+
+    def _take_plain(self, known: KnownHead, body: bytes) -> bool:
+        """Answer a request together with others of its form, if it is plain."""
+        route, form = known.route, known.form
+        if form is None or len(body) != known.length or self._is_deaf or not self._is_free():
+            return False
+        model = self._registry.live(route.name)
+        if model is None or form.model() is not model or self._registry.rollout(route.name) is not None:
+            return False
+        if (row := form.row(body)) is None:
+            return False
+        if (reply := self._dispatch.refusals.of(route, self._began)) is not None:
+            self._answer_early(reply, self._door.visit(known.headers, self._peer).headers)
+            return True
+        try:
+            self._connections.bodies.take(len(body))
+        except Overloaded:
+            return False
+        self._held_bytes += len(body)
+        self._phase, self._since = Phase.ANSWER, self.loop.time()
+        self.cycle = self._running = plain = PlainRequest(self, known, body, self._began)  # type: ignore[assignment]
+        if self._unparsed_since is not None:
+            plain.read_s = time.perf_counter() - self._began
+        self._dispatch.joining.add(plain, row, form, model, route)
+        return True
+
+    def _stop_awaiting(self) -> None:
+        """Have the parser wait for the body, which did not follow its head at once."""
+        if self._awaited is not None:
+            (head, _), self._awaited, self._phase = self._awaited, None, Phase.IDLE
+            super()._read(head)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Called when the client has closed its stream."""
+        self._stop_awaiting()
+        return super().eof_received()
+
+    def end_if_overdue(self, now: float) -> None:
+        """See ``GuardedProtocol``."""
+        self._stop_awaiting()
+        super().end_if_overdue(now)
+
+    def shutdown(self) -> None:
+        """Close the connection, after its request if there is one."""
+        self._stop_awaiting()
+        super().shutdown()
+
+    def head_of_reply(self, headers: tuple[Header, ...]) -> bytes:
+        """See ``plain_request.Connection``."""
+        lines = [b"%b: %b\r\n" % each for each in (*self.server_state.default_headers, *headers)]
+        return b"".join((STATUS_LINE[200], *lines))
+
+    def reply_plainly(self, plain: PlainRequest, head: bytes, body: bytes) -> None:
+        """See ``plain_request.Connection``."""
+        self._running = None
+        if self.transport.is_closing():
+            return
+        end = b"" if plain.keep_alive else b"connection: close\r\n"
+        request_id = self._door.ids.name(None)
+        self.transport.write(
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (head, request_id, len(body), end, body)
+        )
+        if not plain.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def refuse_plainly(self, plain: PlainRequest, reply: Reply) -> None:
+        """See ``plain_request.Connection``."""
+        self._running = None
+        if self.transport.is_closing():
+            return
+        own = self._door.visit(plain.known.headers, self._peer).headers
+        self._write(reply, own, keep_alive=plain.keep_alive)
+        if not plain.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def answer_alone(self, plain: PlainRequest) -> None:
+        """See ``plain_request.Connection``."""
+        known = plain.known
+        visit = self._door.visit(known.headers, self._peer)
+        visit.is_admitted = True
+        request = HttpRequest(
+            route=known.route,
+            began=plain.began,
+            headers=known.headers,
+            query=known.query,
+            visit=visit,
+            body=plain.body,
+        )
+        answer = DirectAnswer(self, request, keep_alive=plain.keep_alive)
+        self._running = answer
+        if self.cycle is plain:  # type: ignore[comparison-overlap]  # otherwise the next request has arrived
+            self.cycle = answer  # type: ignore[assignment]
+        answer.begin(self._dispatch.answer(request))
+
+    def _answered_alone(self, request: HttpRequest) -> None:
+        """Remember the head of a request that arrived as one packet, if those with the same head are plain."""
+        packet, self._packet = self._packet, b""
+        end = packet.find(END) + len(END)
+        if (
+            packet[end:] not in {b"", request.body}
+            or not packet
+            or not request.body
+            or not self._door.is_plain(request.visit)
+        ):
+            return
+        route, known = request.route, self._heads.get(packet[:end])
+        if route.version is not None or route.label is not None or not self.parser.should_keep_alive():
+            return
+        model = self._registry.live(route.name)
+        if model is not None and (known is None or (known.form is not None and known.form.model() is not model)):
+            request.read_headers()
+            self._heads.learn(packet[:end], request, request.body, model)

@@ -1,0 +1,69 @@
+"""Heads of requests that were parsed and checked before, byte by byte the same."""
+
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from app.edge.call import Route
+from app.edge.respond import Header
+from app.edge.rest.request import HttpRequest
+from app.edge.rest.row_forms import RowForm, form_of
+from app.loaded import LoadedModel
+
+_MOST = 4_096
+_MOST_BYTES = 2_048
+END = b"\r\n\r\n"
+
+
+class KnownHead(NamedTuple):
+    """What a head says.
+
+    Attributes:
+        route: the target.
+        headers: names in lower case.
+        query: after the question mark.
+        length: bytes of the body.
+        form: of its bodies; None if they are never plain.
+    """
+
+    route: Route
+    headers: list[Header]
+    query: bytes
+    length: int
+    form: RowForm | None
+
+
+class KnownHeads:
+    """The heads that clients send again and again. Parsing one again gives the same, and costs as much as an answer.
+
+    A head is known from its third request on: one that contains an id is never sent again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+        self._seen: set[int] = set()
+        self._forms: WeakValueDictionary[tuple[object, ...], RowForm] = WeakValueDictionary()
+
+    def get(self, head: bytes) -> KnownHead | None:
+        """What a head says, with the empty line; None if it must be parsed."""
+        return self._known.get(head)
+
+    def learn(self, head: bytes, request: HttpRequest, body: bytes, model: LoadedModel) -> None:
+        """Remember the head of a request that was parsed and admitted, and whose body has its Content-Length."""
+        if len(head) > _MOST_BYTES:
+            return
+        key = hash(head)
+        if key not in self._seen:
+            if len(self._seen) >= _MOST:
+                self._seen.clear()
+            self._seen.add(key)
+            return
+        form = form_of(request, body, model)
+        if form is not None:
+            same = self._forms.get(form.key)
+            if same is not None and same.model() is model:
+                form = same
+            else:
+                self._forms[form.key] = form
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[head] = KnownHead(request.route, request.headers, request.query, len(body), form)

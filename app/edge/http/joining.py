@@ -1,0 +1,267 @@
+"""Answers plain requests of one turn of the event loop together, as one request with several instances.
+
+Most requests of a burst are of the same form, have one instance and state nothing else. To validate, queue, print and
+count each of them by itself costs more than to compute it. So they are gathered for a turn, and then they are an
+ordinary request to ``predict``: the same queue, the same admission, the same batches. Whatever is not plain, and all
+requests of a joint one that fails, are answered one by one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, Timings
+from app.edge.answering import CLIENT_CLOSED_REQUEST
+from app.edge.call import Route
+from app.edge.observer import RequestObserver
+from app.edge.respond import Header, Reply, error_reply, is_fault, server_timing
+from app.edge.rest.row_forms import RowForm
+from app.errors import BackendDown, BackendHung, ServingError, Unavailable
+from app.loaded import LoadedModel
+from app.runtime.backend import take_rows
+from app.serving.predictor import Queued, enqueue
+from app.types import Clock, Tensors
+
+log = logging.getLogger("atelier.edge")
+
+# Errors that each of the requests would get by itself too.
+_OF_ALL = (Unavailable, BackendHung, BackendDown)
+# Bytes of all bodies of a joint request, which are parsed at once; the last one may exceed it.
+_MOST_BYTES = 262_144
+
+
+class Plain(Protocol):
+    """A plain request.
+
+    Attributes:
+        began: arrival of its first byte, monotonic seconds.
+        read_s: seconds until all of it was read, if it waited for a turn.
+        is_waiting: its client waits, and is not answered yet.
+        joint: the request that it is part of.
+    """
+
+    began: float
+    read_s: float
+    is_waiting: bool
+    joint: "JointRequest | None"
+
+    def head_of_reply(self, headers: tuple[Header, ...]) -> bytes:
+        """The head of its reply, without what differs from one request to the next."""
+        ...
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        """Write the reply."""
+        ...
+
+    def refuse(self, reply: Reply) -> None:
+        """Write a refusal."""
+        ...
+
+    def answer_alone(self) -> None:
+        """Answer it as a request of any other form."""
+        ...
+
+
+Record = Callable[["JointRequest", Plain, int], None]
+
+
+class JointRequest:
+    """Plain requests that are answered together.
+
+    Args:
+        form: of all of them.
+        model: the version that answers; the joint request has a lease on it.
+        route: of all of them.
+        record: called with the joint request, one of them, and the code of its answer.
+    """
+
+    __slots__ = ("_left", "_record", "form", "future", "model", "nbytes", "route", "rows", "timings", "waiting")
+
+    def __init__(self, form: RowForm, model: LoadedModel, route: Route, record: Record) -> None:
+        self.form = form
+        self.model = model
+        self.route = route
+        self._record = record
+        self.waiting: list[Plain] = []
+        self.rows: list[bytes] = []
+        self.nbytes = 0
+        self.future: asyncio.Future[Answer] | None = None
+        self.timings = Timings()
+        self._left = 0
+        model.leases.__enter__()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a client still waits."""
+        return self._left < len(self.waiting)
+
+    def part(self, start: int, stop: int) -> "JointRequest":
+        """Some of the requests, to be answered by themselves."""
+        part = JointRequest(self.form, self.model, self.route, self._record)
+        part.waiting = self.waiting[start:stop]
+        for plain in part.waiting:
+            plain.joint = part
+            part._left += not plain.is_waiting
+        part.timings.decode = self.timings.decode
+        return part
+
+    def end(self) -> None:
+        """All are answered, or will be by themselves."""
+        self.rows = []
+        self.model.leases.__exit__()
+
+    def leave(self, plain: Plain) -> None:
+        """A client no longer waits. What nobody waits for is removed from the queue."""
+        self._left += 1
+        self._record(self, plain, CLIENT_CLOSED_REQUEST)
+        if not self.is_wanted and self.future is not None:
+            self.future.cancel()
+
+
+class Joining:
+    """Gathers plain requests.
+
+    Args:
+        observer: records every request.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, observer: RequestObserver, clock: Clock) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._open: dict[RowForm, JointRequest] = {}
+
+    def add(self, plain: Plain, row: bytes, form: RowForm, model: LoadedModel, route: Route) -> None:
+        """Answer a request together with the others of its form.
+
+        Args:
+            plain: the request.
+            row: see ``RowForm.row``.
+            form: of the request.
+            model: the version that answers.
+            route: of the request.
+        """
+        joint = self._open.get(form)
+        if joint is None:
+            joint = self._open[form] = JointRequest(form, model, route, self._record)
+            model.batcher.loop.call_soon(self._begin, joint)
+        plain.joint = joint
+        joint.waiting.append(plain)
+        joint.rows.append(row)
+        joint.nbytes += len(row)
+        if len(joint.rows) >= model.batcher.rules.max_batch_size or joint.nbytes >= _MOST_BYTES:
+            self._begin(joint)
+
+    def _begin(self, joint: JointRequest) -> None:
+        """Queue the instances, unless this was done before, because they were as many as a batch has."""
+        if self._open.get(joint.form) is not joint:
+            return
+        del self._open[joint.form]
+        if not joint.is_wanted:
+            joint.end()
+            return
+        model, began = joint.model, self._clock()
+        try:
+            inputs = joint.form.stack(joint.rows)
+            joint.timings.decode = self._clock() - began
+            self._queue(joint, inputs)
+        except Unavailable as error:
+            self._queue_what_fits(joint, inputs, error)
+        except ServingError:  # one of them is at fault
+            self._answer_alone(joint)
+        except Exception:
+            log.exception("a joint request to model %s failed", model.name)
+            self._answer_alone(joint)
+        model.batcher.run_gathered()
+
+    def _queue(self, joint: JointRequest, inputs: Tensors) -> None:
+        queued = enqueue(joint.model, inputs, DEFAULT_OPTIONS, clock=self._clock, began=joint.waiting[0].began)
+        (work,) = queued.works
+        joint.rows = []
+        joint.future = work.future
+        work.future.add_done_callback(partial(self._answered, joint, queued))
+
+    def _queue_what_fits(self, joint: JointRequest, inputs: Tensors, error: Unavailable) -> None:
+        """Queue as many as there is room for, and refuse the others: ``error`` is the refusal of all together."""
+        count = size = len(joint.waiting)
+        start = 0
+        while start < count:
+            if size == 1:
+                self._refuse(joint.part(start, count), error)
+                break
+            size //= 2
+            while start < count:
+                part = joint.part(start, min(start + size, count))
+                try:
+                    self._queue(part, take_rows(inputs, start, start + size))
+                except Unavailable as refusal:
+                    part.end()
+                    error = refusal
+                    break
+                start += size
+        joint.end()
+
+    def _answered(self, joint: JointRequest, queued: Queued, future: asyncio.Future[Answer]) -> None:
+        if future.cancelled():
+            joint.end()
+        elif (error := future.exception()) is not None:
+            if isinstance(error, _OF_ALL):
+                self._refuse(joint, error)
+            else:
+                self._answer_alone(joint)
+        else:
+            try:
+                self._reply(joint, queued.prediction([future.result()]))
+            except Exception:
+                log.exception("the replies to a joint request to model %s failed", joint.model.name)
+                self._answer_alone(joint)
+            else:
+                joint.end()
+
+    def _reply(self, joint: JointRequest, prediction: Prediction) -> None:
+        """Write and record all replies."""
+        timings, began = joint.timings, self._clock()
+        timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
+        bodies, headers = joint.form.bodies(prediction.outputs), joint.form.headers
+        timings.encode = self._clock() - began
+        head = joint.waiting[0].head_of_reply((*headers, server_timing(timings)))
+        for plain, body in zip(joint.waiting, bodies, strict=True):
+            if not plain.is_waiting:
+                continue
+            if plain.read_s:
+                own = plain.head_of_reply((*headers, server_timing(replace(timings, read=plain.read_s))))
+                plain.reply(own, body)
+            else:
+                plain.reply(head, body)
+            self._record(joint, plain, 200)
+
+    def _refuse(self, joint: JointRequest, error: ServingError) -> None:
+        """Refuse all of them for the same reason."""
+        joint.end()
+        reply = error_reply(error)
+        if is_fault(error):
+            log.error("%s of model %s failed: %s", joint.route.verb, joint.model.name, error.message)
+        for plain in joint.waiting:
+            if plain.is_waiting:
+                plain.refuse(reply)
+                self._record(joint, plain, reply.status)
+
+    def _answer_alone(self, joint: JointRequest) -> None:
+        """Answer each request by itself, with its own error if it has one."""
+        joint.end()
+        for plain in joint.waiting:
+            if plain.is_waiting:
+                plain.answer_alone()
+
+    def _record(self, joint: JointRequest, plain: Plain, code: int) -> None:
+        timings = replace(joint.timings, read=plain.read_s) if plain.read_s else joint.timings
+        self._observer.request_done(
+            model=joint.model,
+            protocol=joint.route.protocol,
+            code=code,
+            seconds=self._clock() - plain.began,
+            timings=timings,
+        )

@@ -1,0 +1,216 @@
+"""Requests that are answered together get the same replies, byte by byte, as each of them gets by itself."""
+
+import asyncio
+import json
+import random
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+import uvloop
+
+from app.main import create_app
+from app.settings import Settings
+from app.wiring.server import Server, uvicorn_config
+from tests.support.fakes import until
+from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model, write_rule_model
+
+WAYS = ["whole"] * 8 + ["head first"] * 4 + ["split", "twice", "with a health check", "left"]
+CONNECTIONS, REQUESTS_EACH = 16, 25
+# Headers that differ from one reply to the next.
+CHANGES = re.compile(rb"(?m)^(date|server-timing|x-request-id): .*\r$")
+OCTETS, JSON = {"Content-Type": "application/octet-stream"}, {"Content-Type": "application/json"}
+BRIGHTNESS = "/v1/models/brightness:predict"
+
+
+def message(path, body, headers, *, more=()):
+    fields = {"Host": "localhost", **headers, "Content-Length": len(body), **dict(more)}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+def v2_binary(rows, data, **more):
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [rows, SIDE, SIDE]}
+    tensor["parameters"] = {"binary_data_size": rows * SIDE * SIDE}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}, **more}).encode()
+    return "/v2/models/brightness/infer", head + data, {"Inference-Header-Content-Length": len(head)}
+
+
+def some_request(rng):
+    """A request: path, body, headers."""
+    pixels = np.frombuffer(rng.randbytes(SIDE * SIDE), np.uint8).reshape(SIDE, SIDE)
+    kind = rng.choice(
+        ["bytes"] * 5
+        + ["JSON"] * 5
+        + ["V2"] * 5
+        + ["wrong bytes", "wrong JSON", "two rows", "floats", "fragile"] * 2
+        + ["rule", "rule", "not a number", "V2 with an id", "V2 JSON", "wrong V2", "columns", "twins"]
+    )
+    rows = pixels.tolist()
+    if kind == "bytes":
+        return BRIGHTNESS, pixels.tobytes(), OCTETS
+    if kind == "JSON":
+        return BRIGHTNESS, json.dumps({"instances": [rows]}, separators=rng.choice([None, (",", ":")])).encode(), JSON
+    if kind == "V2":
+        return v2_binary(1, pixels.tobytes())
+    if kind == "wrong bytes":
+        return BRIGHTNESS, pixels.tobytes()[:-1], OCTETS
+    if kind == "wrong JSON":
+        text = json.dumps({"instances": [rows]})
+        at = text.index(str(rows[1][2]), text.index("[", 20))
+        wrong = rng.choice(
+            ["300", "-1", "1.5", "1e400", "-", "1 2", "", "null", "NaN", '"1"', "1e1", "[1]", "0x1", "1."]
+        )
+        return BRIGHTNESS, (text[:at] + wrong + text[at + len(str(rows[1][2])) :]).encode(), JSON
+    if kind == "two rows":
+        return BRIGHTNESS, json.dumps({"instances": [rows, rows]}).encode(), JSON
+    if kind == "floats":
+        return BRIGHTNESS, json.dumps({"instances": [(pixels / 1.0).tolist()]}).encode(), JSON
+    if kind == "fragile":
+        return "/v1/models/fragile:predict", json.dumps({"instances": [rng.randrange(13)]}).encode(), JSON
+    if kind == "rule":
+        number = rng.choice([rng.uniform(-5, 5), rng.randrange(-(2**62), 2**62), 2**63 + 2**40 + 1, 16777217, -0.0])
+        return "/v1/models/rule:predict", json.dumps({"instances": [[number]]}).encode(), JSON
+    if kind == "not a number":
+        return "/v1/models/rule:predict", b'{"instances": [[%b]]}' % rng.choice([b"NaN", b"1e39", b"-Infinity"]), JSON
+    if kind == "V2 with an id":
+        return v2_binary(1, pixels.tobytes(), id=str(rng.randrange(3)))
+    if kind == "V2 JSON":
+        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE], "data": rows}
+        return "/v2/models/brightness/infer", json.dumps({"inputs": [tensor]}).encode(), JSON
+    if kind == "wrong V2":
+        return v2_binary(1, pixels.tobytes() + b"1" * rng.randrange(2), parameters={"binary_data_output": False})
+    if kind == "columns":
+        return BRIGHTNESS, json.dumps({"inputs": [rows]}).encode(), JSON
+    return BRIGHTNESS, json.dumps({"instances": [rows], "instancee": [rows]}).encode(), JSON
+
+
+class Client:
+    """One connection that keeps open."""
+
+    def __init__(self, port, rng):
+        self._port, self._rng = port, rng
+        self._reader = self._writer = None
+
+    async def ask(self, request, *, alone=False):
+        """The reply to a request, sent in one of several ways."""
+        more = {"X-Request-ID": "7"} if alone else {}
+        sent = message(*request, more=more)
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        way = "whole" if alone else self._rng.choice(WAYS)
+        if way == "left":
+            self._writer.write(sent)
+            await asyncio.sleep(self._rng.choice([0, 0.002]))
+            await self.close()
+            return await self.ask(request, alone=alone)
+        if way in {"split", "head first"}:
+            at = self._rng.randrange(1, len(sent)) if way == "split" else sent.index(b"\r\n\r\n") + 4
+            self._writer.write(sent[:at])
+            await asyncio.sleep(0.002)
+            self._writer.write(sent[at:])
+        elif way == "twice":
+            self._writer.write(sent)
+            await asyncio.sleep(self._rng.choice([0, 0.001]))
+            self._writer.write(sent)
+            assert without_changes(await self._reply()) is not None
+            if self._writer is None:
+                return await self.ask(request, alone=alone)
+        elif way == "with a health check":
+            self._writer.write(sent + b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            reply = await self._reply()
+            assert self._writer is None or b" 200 " in await self._reply()
+            return reply
+        else:
+            self._writer.write(sent)
+        return await self._reply()
+
+    async def _reply(self):
+        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 30)
+        length = int(re.search(rb"\ncontent-length: (\d+)", head)[1])
+        body = await self._reader.readexactly(length)
+        if b"connection: close" in head:
+            await self.close()
+        return head + body
+
+    async def close(self):
+        if self._writer is not None:
+            self._writer.close()
+            self._reader = self._writer = None
+
+
+def without_changes(reply):
+    """Status, headers in any order, and body."""
+    head, _, body = CHANGES.sub(rb"\1: ...", reply).partition(b"\r\n\r\n")
+    status, *headers = head.split(b"\r\n")
+    return status.split(b" ")[1], sorted(headers), body
+
+
+async def serve(models, act):
+    """Call ``act`` with the application and the port of a service."""
+    settings = Settings(models_dir=models, port=0, watch="off")
+    app = create_app(settings)
+    server = Server(uvicorn_config(app, settings), settings)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: server.started and app.registry.not_ready_reason is None)
+        return await act(app, server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def run(models, act):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(models, act))
+
+
+def joined(app):
+    """Sizes of the joint requests from now on."""
+    sizes, queue = [], app.dispatch.joining._queue
+
+    def counted(joint, inputs):
+        sizes.append(len(joint.waiting))
+        queue(joint, inputs)
+
+    app.dispatch.joining._queue = counted
+    return sizes
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    write_brightness_model(directory)
+    write_fragile_model(directory)
+    write_rule_model(directory)
+    return directory
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_requests_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(models, seed):
+    async def act(app, port):
+        sizes = joined(app)
+
+        async def client(number):
+            rng = random.Random(f"{seed} {number}")
+            line, alone = Client(port, rng), Client(port, rng)
+            pairs = []
+            for _ in range(REQUESTS_EACH):
+                request = some_request(rng)
+                pairs.append((request, await line.ask(request)))
+            await line.close()
+            for request, reply in pairs:
+                expected = await alone.ask(request, alone=True)
+                assert without_changes(reply) == without_changes(expected), request
+            await alone.close()
+            return Counter(without_changes(reply)[0] for _, reply in pairs)
+
+        codes = sum(await asyncio.gather(*map(client, range(CONNECTIONS))), Counter())
+        assert set(codes) >= {b"200", b"400", b"500"}
+        assert sum(sizes) > CONNECTIONS * REQUESTS_EACH / 8
+        assert max(sizes) > 1
+        assert all(model.admission.rows == 0 and not model.leases.in_use for model in app.registry.loaded())
+        assert app.connections.bodies.held_bytes == 0
+
+    run(models, act)
