@@ -17,10 +17,12 @@ FOREIGN := build/foreign-venv
 FOREIGN_FILES := build/foreign-files
 # TensorFlow Serving's own client, for a test that starts it; TensorFlow and the rest it takes from $(VENV).
 TFS_CLIENT := build/tfs-client-venv
+# Triton's perf_analyzer, of a tritonclient that has it as a program.
+PERF_ANALYZER := build/perf-analyzer-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
 
-.PHONY: serve test check contract foreign-models generated-client mutation docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),savedmodel)
@@ -48,6 +50,10 @@ foreign-models: $(VENV)/.dev-installed $(FOREIGN)/.installed $(FOREIGN_FILES)/.i
 # A client generated from the OpenAPI document (openapi-python-client), imported and used.
 generated-client: $(VENV)/.dev-installed $(CLIENT)/.installed
 	$(BIN)/python -m tests.generated_client $(CLIENT)/bin
+
+# Triton's perf_analyzer in all its modes; on Debian it requires libb64-0d.
+perf-analyzer: $(VENV)/.dev-installed $(PERF_ANALYZER)/.installed
+	$(BIN)/python -m tests.perf_analyzer $(PERF_ANALYZER)
 
 # mutmut over batching, the lifecycle's plan and the contract, by the tests of these parts: `make mutation
 # ARGS="app.batching.queue*"` for one module. Survivors: `make mutation-results`.
@@ -106,6 +112,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group foreign -o requirements/foreign.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-deps --group foreign-files -o requirements/foreign-files.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-deps \
+	    --no-emit-index-url --group perf-analyzer -o requirements/perf-analyzer.txt
 
 # Components of the service (build/sbom.json, CycloneDX) and everybody's licences (docs/reference/licences.md).
 sbom: $(VENV)/.dev-installed $(AUDIT)/.installed
@@ -143,7 +151,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(TFS_CLIENT)/.installed: INSTALL += --no-deps
+$(TFS_CLIENT)/.installed $(PERF_ANALYZER)/.installed: INSTALL += --no-deps
 
 build/%-venv/.installed: requirements/%.txt $(VENV)/.created
 	rm -rf $(@D) && mkdir -p build && $(BIN)/python -m venv $(@D)

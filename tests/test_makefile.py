@@ -40,7 +40,7 @@ def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path
     assert "--quiet" not in command
 
 
-@pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client", "tfs-client"])
+@pytest.mark.parametrize("name", ["contract", "audit", "docs", "foreign", "client", "tfs-client", "perf-analyzer"])
 def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
     assert f"build/{name}-venv/bin/python -m pip install" in printed
@@ -109,6 +109,7 @@ def test_the_locks_for_a_gpu_and_for_parquet_are_that_of_the_service_and_their_l
         ("foreign", {"scikit-learn", "skl2onnx"}),
         ("foreign-files", {"magika", "rapidocr-onnxruntime", "silero-vad"}),
         ("tfs-client", {"tensorflow-serving-api"}),
+        ("perf-analyzer", {"nvidia-cuda-runtime-cu12", "tritonclient"}),
     ],
 )
 def test_the_lock_of_a_tool_names_no_index_and_has_hashes(name, packages):

@@ -34,7 +34,7 @@ from app.edge.rest.oip_inputs import (
     read_options,
     refuse_count,
 )
-from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs, write_output
+from app.edge.rest.oip_outputs import Requested, check_requested, printed_outputs
 from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.edge.shared_memory.parts import read_part
 from app.edge.shared_memory.regions import Memory
@@ -177,9 +177,12 @@ def print_infer(
             reply.raw_output_contents.append(output.raw())
             continue
         reply.raw_output_contents.append(b"")  # clients find the bytes of an output by its place
-        for name, value in write_output(output, one.part, memory).items():
-            field = "string_param" if isinstance(value, str) else "int64_param"
-            setattr(described.parameters[name], field, value)
+        raw = output.raw()
+        memory.write(one.part, raw)
+        described.parameters["shared_memory_region"].string_param = one.part.region
+        described.parameters["shared_memory_byte_size"].int64_param = len(raw)
+        if one.part.offset:
+            described.parameters["shared_memory_offset"].int64_param = one.part.offset
     return reply
 
 

@@ -129,7 +129,9 @@ def print_infer(
 ) -> Reply:
     """The reply to ``infer``: JSON, followed by the bytes of the outputs that were requested as binary.
 
-    Outputs that were requested in shared memory are written there.
+    Outputs that were requested in shared memory are written there; the reply has their name, datatype and shape alone.
+
+    Source: Triton, src/http_server.cc, FinalizeResponse. Its C++ client refuses parameters without binary_data_size.
     """
     entries: list[dict[str, Any]] = []
     tail: list[bytes] = []
@@ -137,7 +139,7 @@ def print_infer(
     for one, output in printed_outputs(answer, requested, model):
         entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
         if one.part is not None:
-            entry["parameters"] = write_output(output, one.part, memory)
+            memory.write(one.part, output.raw())
         elif one.binary:
             raw = output.raw()
             tail.append(raw)
@@ -154,14 +156,6 @@ def print_infer(
         return Reply(200, head)
     length = (b"inference-header-content-length", str(len(head)).encode())
     return Reply(200, b"".join((head, *tail)), (OCTETS, length))
-
-
-def write_output(output: Printed, part: Part, memory: Memory) -> dict[str, Any]:
-    """Write an output to shared memory. Returns the parameters that the reply has in its place."""
-    raw = output.raw()
-    memory.write(part, raw)
-    offset = {"shared_memory_offset": part.offset} if part.offset else {}
-    return {"shared_memory_region": part.region, "shared_memory_byte_size": len(raw), **offset}
 
 
 def _printed(values: Array, one: Requested, spec: TensorSpec, model: LoadedModel) -> Printed:
