@@ -12,20 +12,29 @@ from training.export.model_export import OPSET, export_onnx, onnx_runner
 
 LIBRARIES = ("tf_keras", "keras")
 STEPS, WIDTH = 6, 3
+DROPPED = pytest.mark.filterwarnings("ignore:.*destroy the mask")
 
 
 def answers(model, values, path):
-    """Those of Keras and those of the ONNX graph."""
-    sizes = [-1 if size is None else size for size in model.output.shape[1:]]
+    """Those of Keras and those of the ONNX graph: an array, or a list of them if the model has several outputs."""
+    outputs = {f"answer_{place}": tensor for place, tensor in enumerate(model.outputs)}
     spec = ModelSpec(
         name="numbers",
-        inputs=(TensorSpec(name="numbers", dtype="float32", shape=values.shape[1:]),),
-        outputs=(TensorSpec(name="answer", dtype="float32", shape=tuple(sizes)),),
+        inputs=(TensorSpec(name="numbers", dtype="float32", shape=sizes_of(model.inputs[0])),),
+        outputs=tuple(TensorSpec(name=name, dtype="float32", shape=sizes_of(each)) for name, each in outputs.items()),
         opset=OPSET,
         trained_on="nothing",
     )
     export_onnx(model, spec, path)
-    return np.asarray(model(values)), onnx_runner(path, spec)({"numbers": values})["answer"]
+    found = list(onnx_runner(path, spec)({"numbers": values}).values())
+    expected = model(values)
+    if len(found) == 1:
+        return np.asarray(expected), found[0]
+    return [np.asarray(each) for each in expected], found
+
+
+def sizes_of(tensor):
+    return tuple(-1 if size is None else size for size in tensor.shape[1:])
 
 
 def network(library, body, *, scale=0.5):
@@ -62,7 +71,7 @@ def mean_or_zero(x):
     return tf.where(count > 0, tf.reduce_sum(x, axis=1) / count, 0.0)
 
 
-@pytest.mark.filterwarnings("ignore:.*destroy the mask")
+@DROPPED
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_of_two_tensors_the_one_that_is_not_chosen_may_hold_nan(library, tmp_path):
     model = network(library, lambda layers, x: layers.Lambda(mean_or_zero, output_shape=(WIDTH,))(x))
@@ -108,3 +117,33 @@ def test_an_unrolled_layer_that_reads_backwards_gives_the_answers_of_its_library
 
     keras, onnx_answers = answers(network(library, body), rows(), tmp_path / "model.onnx")
     np.testing.assert_allclose(onnx_answers, keras, rtol=0, atol=2e-6)
+
+
+@DROPPED
+def test_an_output_of_another_length_than_the_input_is_answered_and_read_further(tmp_path):
+    import keras
+
+    given = keras.layers.Input((None, WIDTH), name="numbers")
+    kept = keras.layers.Masking()(given)  # ONNX Runtime may use its memory again for a tensor of equal shape
+    longer = keras.layers.LeakyReLU()(keras.layers.Concatenate(axis=1)([kept, kept]))
+    total = keras.layers.Lambda(lambda x: x * 2.0, output_shape=(None, WIDTH))(longer)
+    model = keras.Model(given, [longer, keras.layers.LSTM(2)(total)])
+    keras_answers, onnx_answers = answers(model, rows(), tmp_path / "model.onnx")
+    np.testing.assert_allclose(onnx_answers[0], keras_answers[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(onnx_answers[1], keras_answers[1], rtol=0, atol=1e-6)
+
+
+def test_free_sizes_have_names_of_their_own(tmp_path):
+    import keras
+
+    given = keras.layers.Input((None, None, 1), name="numbers")
+    model = keras.Model(given, keras.layers.Rescaling(2.0)(given))
+    pictures = np.random.default_rng(0).normal(size=(2, 4, 6, 1)).astype(np.float32)
+    keras_answers, onnx_answers = answers(model, pictures, tmp_path / "model.onnx")
+    np.testing.assert_array_equal(onnx_answers, keras_answers)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    sizes = [each.dim_param for value in (*graph.input, *graph.output) for each in value.type.tensor_type.shape.dim]
+    assert sizes == [
+        *("batch", "numbers_length_0", "numbers_length_1", ""),
+        *("batch", "answer_0_length_0", "answer_0_length_1", ""),
+    ]
