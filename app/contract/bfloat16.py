@@ -21,7 +21,7 @@ def widened(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     Args:
         bits: of bfloat16, any shape.
     """
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return np.asarray((bits.astype(np.uint32) << np.uint32(16)).view(np.float32))
 
 
 def narrowed(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
@@ -42,4 +42,4 @@ def narrowed(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
         # Rounding up could make it infinite, and the upper half alone may be infinity.
         kept = np.where(upper & np.uint32(_FRACTION), upper, upper | np.uint32(_QUIET))
         rounded = np.where(is_nan, kept, rounded)
-    return rounded.astype(np.uint16)
+    return np.asarray(rounded, np.uint16)  # of a tensor without dimensions NumPy has made a scalar

@@ -36,7 +36,7 @@ def derive(name: str, facts: GraphFacts, stated: Stated | None = None) -> tuple[
     """
     if stated is not None:
         return _as_stated(name, facts, stated)
-    facts = _with_a_required_input(facts)
+    facts = with_a_required_input(facts)
     firsts = {_shape("tensor", tensor)[:1] for tensor in (*facts.required, *facts.outputs)}
     if firsts == {(None,)}:
         return _contract(name, facts, BatchingHints(), batched=True), ""
@@ -96,11 +96,13 @@ def _narrowed(
             )
         seen = (-1, *tensor.shape) if batched else tensor.shape
         sizes_seen = tuple(None if size < 0 else size for size in seen)
-        narrowed.append(TensorFacts(fact.name, fact.element, sizes_seen, tensor.graph_shape, tensor.optional))
+        narrowed.append(
+            TensorFacts(fact.name, fact.element, sizes_seen, tensor.graph_shape, tensor.optional, fact.utf8)
+        )
     return tuple(narrowed) or facts
 
 
-def _with_a_required_input(facts: GraphFacts) -> GraphFacts:
+def with_a_required_input(facts: GraphFacts) -> GraphFacts:
     """The same facts; if the graph has a default for every input, a request gives all of them."""
     if facts.required:
         return facts
@@ -203,6 +205,7 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
         batched=batched,
         graph_shape=tensor.graph_shape,
         optional=tensor.optional,
+        utf8=tensor.utf8,
     )
 
 

@@ -20,6 +20,7 @@ class TensorFacts:
         shape: with the batch; a size that varies is None. None: even the number of dimensions is unknown.
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
         optional: whether the graph has a default for this input.
+        utf8: whether its strings must be UTF-8.
     """
 
     name: str
@@ -27,6 +28,7 @@ class TensorFacts:
     shape: tuple[int | None, ...] | None
     graph_shape: tuple[int, ...] | None = None
     optional: bool = False
+    utf8: bool = False
 
 
 @dataclass(frozen=True, slots=True)

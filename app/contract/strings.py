@@ -33,8 +33,9 @@ def encoded(values: Array) -> Array:
 
 
 def decoded(values: Array) -> Array:
-    """UTF-8 as texts (``str``). Raises UnicodeDecodeError."""
-    return string_array([each.decode() for each in values.ravel()], values.shape)
+    """UTF-8 as texts (``str``); elements that are texts already stay as they are. Raises UnicodeDecodeError."""
+    elements = [each.decode() if isinstance(each, bytes) else each for each in values.ravel()]
+    return string_array(elements, values.shape)
 
 
 def held_bytes(values: Array) -> int:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from app.turns import OneByOne
+
 MOST_WAKES = 20
 
 
@@ -20,7 +22,7 @@ class Asleep:
         self.wakes_for_metadata = True
         self._load: Callable[[str], Awaitable[bool]] | None = None
         self._waking: dict[str, asyncio.Task[bool]] = {}
-        self._one_by_one = asyncio.Lock()  # requests whose model is loaded
+        self._turns = OneByOne(1)  # of requests whose model is loaded
 
     def loaded_by(self, load: Callable[[str], Awaitable[bool]]) -> None:
         """Loads a model, and returns whether it serves then."""
@@ -43,17 +45,9 @@ class Asleep:
             if waking is None:
                 waking = self._waking[name] = asyncio.create_task(self._wake(name, self._load))
             serves = await asyncio.shield(waking)
-            await self._turn()
+            await self._turns.next()
             if not serves:
                 return
-
-    async def _turn(self) -> None:
-        """Return after the requests that came earlier, each in another turn of the event loop.
-
-        Thousands that continue at once would hold it for seconds.
-        """
-        async with self._one_by_one:
-            await asyncio.sleep(0)
 
     async def _wake(self, name: str, load: Callable[[str], Awaitable[bool]]) -> bool:
         try:

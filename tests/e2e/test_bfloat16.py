@@ -50,6 +50,17 @@ def write_halves(models):
     )
 
 
+def write_scalar(models):
+    """One number without dimensions, as it is and as float32."""
+    write_graph(
+        models,
+        "scalar",
+        [helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT), helper.make_node("Identity", ["x"], ["y"])],
+        [("x", TensorProto.BFLOAT16, [])],
+        [("y", TensorProto.BFLOAT16, []), ("wide", TensorProto.FLOAT, [])],
+    )
+
+
 def write_mixed(models, name, output):
     """Strings and bfloat16 go in; one of them comes out."""
     nodes = [helper.make_node("Identity", [output], ["y"])]
@@ -72,9 +83,17 @@ def service(tmp_path_factory):
     write_brain(models)
     write_brain(models, "pair", columns=2)
     write_halves(models)
+    write_scalar(models)
     write_mixed(models, "texts", "text")
     write_mixed(models, "refused", "x")
     yield from running(GrpcService(models))
+
+
+def test_a_number_without_dimensions_is_a_tensor(service):
+    expected = {"y": 1.5, "wide": 1.5}
+    assert service.client.post("/v1/models/scalar:predict", json={"inputs": 1.5}).json()["outputs"] == expected
+    message = request("x", "BF16", (), model="scalar", raw=[b"\xc0\x3f"])
+    assert list(service.stub.ModelInfer(message).raw_output_contents) == [b"\xc0\x3f", np.float32(1.5).tobytes()]
 
 
 def bits_of(raw, shape=BITS.shape):

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from app.cli import cli
 from tests.support.bare_connection import Line
-from tests.support.bare_models import write_graph
+from tests.support.bare_models import write_graph, write_names_model
 from tests.support.commands import run
 from tests.support.memory import resident_mb
 from tests.support.model_state import reason
@@ -26,6 +26,16 @@ BROKEN = {
     "ends": (
         "import os\n\ndef Broken(directory, threads):\n    os._exit(3)\n",
         "process ended while it loaded: exit code 3",
+    ),
+    "no_size": (
+        "class Broken:\n    inputs = {'x': ('int64', [-1])}\n    outputs = {'y': ('int64', [None])}\n"
+        "    def __init__(self, directory, threads):\n        pass\n",
+        "'x' has the size -1; a size is a whole number from 1, or None if it varies",
+    ),
+    "brain": (
+        "class Broken:\n    inputs = {'x': ('int64', [None])}\n    outputs = {'y': ('bfloat16', [None])}\n"
+        "    def __init__(self, directory, threads):\n        pass\n",
+        "output 'y' is a bfloat16, which NumPy does not have; state float32",
     ),
     "no_type": (
         "class Broken:\n    inputs = {'x': ('money', [None])}\n    outputs = {'y': ('float32', [None])}\n"
@@ -63,6 +73,14 @@ class Odd:
             print("." * 2**26, end="", file=sys.stderr, flush=True)
         if (x == -5).any():
             return {"y": x.astype("float32")}
+        if (x == -9).any():
+            raise ValueError(chr(0xDC80) + " is half a character")
+        if (x == -10).any():
+            sys.exit(3)
+        if (x == -11).any() and os.fork() == 0:
+            time.sleep(600)
+        if (x == -11).any():
+            os._exit(5)
         return {"y": x * 2}
 """
 
@@ -215,6 +233,8 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
         500,
         "the answer of the odd process has 1073741824 bytes; at most 536870912 are accept",
     )
+    assert predict(service, "odd", [-9]) == (500, "odd: ? is half a character")
+    assert predict(service, "odd", [-10]) == (500, "odd: 3")
     before = resident_mb(service)
     assert predict(service, "odd", [-8]) == [-16]
     assert resident_mb(service) - before < 30
@@ -227,6 +247,7 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
     wait_until(lambda: predict(service, "odd", [5]) == [10])
 
 
+<<<<<<< HEAD
 def test_a_model_whose_process_keeps_ending_is_not_ready_and_says_when_to_try_again(start, models, site):
     for name in ("odd", "other"):
         write_version(models, name, "odd")
@@ -249,6 +270,15 @@ def test_a_model_whose_process_keeps_ending_is_not_ready_and_says_when_to_try_ag
     reply = client.get("/v2/health/ready")
     assert (reply.status_code, reply.json()["error"]) == (503, "no backend of any model can run a batch; see the log")
     service.wait_for_log("the odd process ended (exit code 7) and was restarted 3 times within 60 s")
+=======
+def test_the_end_of_a_process_is_noticed_at_once_though_a_child_of_it_lives(start, models, site):
+    write_version(models, "odd", "odd")
+    install(site, odd=("odd", "Odd", ODD))
+    service = started(start, models, site, "--plugins", "odd")
+    ended = (500, "the odd process ended while it ran this batch: exit code 5")
+    assert predict(service, "odd", [-11]) == ended
+    assert predict(service, "odd", [3]) == [6]
+>>>>>>> cf23d4a9a4be7e84049f62f8fdc2046268174cad
 
 
 STEPS = """
@@ -269,6 +299,24 @@ class Step:
 
 def Nothing(directory):
     return 1
+
+
+class Loud:
+    def __init__(self, directory):
+        pass
+
+    def before(self, inputs):
+        import numpy as np
+
+        return {"text": np.array([each.decode(errors="replace").upper() for each in inputs["text"]])}
+
+
+class Plain:
+    def __init__(self, directory):
+        pass
+
+    def after(self, outputs):
+        return outputs
 
 
 class Odd(Step):
@@ -293,10 +341,13 @@ def steps(tmp_path_factory):
     place = tmp_path_factory.mktemp("steps")
     site, models = place / "site", place / "models"
     site.mkdir()
-    names = ["Step", "Nothing", "Odd"]
+    names = ["Step", "Nothing", "Odd", "Loud", "Plain"]
     install(site, group="atelier.transforms", **{name.lower(): (name, name, STEPS) for name in names})
     for name in names:
-        write_best_label(models, name)
+        if name in ("Loud", "Plain"):
+            write_names_model(models, name)
+        else:
+            write_best_label(models, name)
         (models / name / "1" / "backend.json").write_text(json.dumps({"transform": name}))
     (models / "Odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
     write_graph(
@@ -321,6 +372,15 @@ def test_a_step_before_a_graph_states_other_inputs_and_keeps_the_outputs(steps):
     assert outputs == [{"name": "y", "datatype": "FP32", "shape": [2, 3], "data": [1, 0, 0, 4, 0, 0]}]
     assert predict(steps, "Step", [""]) == (500, "Step: an empty text")
     assert predict(steps, "Step", ["ab"]) == [[2.0, 0.0, 0.0]]
+
+
+def test_strings_may_go_into_the_graph_as_texts_and_must_be_utf8_without_a_step_before_it(steps):
+    other = {"b64": "/w=="}
+    wait_until(lambda: predict(steps, "Loud", ["yes"]) == [{"same": "YES", "agrees": False}])
+    assert predict(steps, "Loud", [other]) == [{"same": "\ufffd", "agrees": False}]
+    wait_until(lambda: predict(steps, "Plain", ["yes"]) == [{"same": "yes", "agrees": True}])
+    code, error = predict(steps, "Plain", ["yes", other])
+    assert (code, error) == (400, "instance 1 of 'text': the string is not UTF-8: invalid start byte at byte 0")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+from tests.support.grpc_requests import refusal, request
 from tests.support.grpc_service import GrpcService
 from tests.support.service import Service, address_of_this_machine, running
 from tests.support.shared_memory import shared
@@ -203,6 +204,16 @@ def test_inputs_and_outputs_in_memory_over_grpc(over_grpc, memory):
     [(name, region)] = over_grpc.get_system_shared_memory_status().regions.items()
     assert (name, region.key, region.byte_size) == ("all", memory.name, 4_096)
     assert over_grpc.get_cuda_shared_memory_status().regions == {}
+
+
+def test_bytes_that_belong_to_no_input_are_refused_over_grpc(remote, over_grpc, memory):
+    over_grpc.register_system_shared_memory("all", memory.name, 4_096)
+    message = request("x", "FP32", (1, 1), model="rule", raw=[bytes(4)])
+    message.inputs[0].parameters["shared_memory_region"].string_param = "all"
+    message.inputs[0].parameters["shared_memory_byte_size"].int64_param = 4
+    code, error = refusal(remote.stub.ModelInfer, message)
+    assert code == "INVALID_ARGUMENT"
+    assert error.startswith("expected 0 raw_input_contents, one for each input, but got 1")
 
 
 @pytest.mark.parametrize("what", ["input", "output"])

@@ -68,6 +68,8 @@ def save_keras_and_tensorflow_models(folder):
     keras.Sequential([*half, keras.layers.Dense(3)]).save(folder / "half.keras")
     unmasked = [keras.Input((None,)), keras.layers.Embedding(5, 4), keras.layers.GlobalAveragePooling1D()]
     keras.Sequential([*unmasked, keras.layers.Dense(2)]).save(folder / "unmasked.keras")
+    memory = [keras.Input((None, 3), batch_size=1), keras.layers.GRU(2, stateful=True, name="memory")]
+    keras.Sequential(memory).save(folder / "stateful.keras")
     code = [keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2, name="twice")]
     keras.Sequential(code).save(folder / "lambda.keras")
     keras.Sequential(code).save(folder / "lambda.h5")

@@ -10,7 +10,7 @@ from typing import Any
 from app.contract.model_spec import ModelSpec
 from app.contract.tensor_spec import TensorSpec
 from training.errors import TrainingError
-from training.export import onnx_passes
+from training.export import conversions, onnx_passes
 from training.export.onnx_graph import PassFailed, canonicalise
 
 IR_VERSION = 8  # the file format of opset 17
@@ -48,7 +48,7 @@ def convert(function: Any, spec: ModelSpec, handlers: Callable[[], Mapping[str, 
     Args:
         function: traced here, if it is not yet.
         spec: signature and opset.
-        handlers: called after the trace; the ``custom_op_handlers`` of tf2onnx.
+        handlers: called after the trace; further ``custom_op_handlers`` of tf2onnx.
 
     Raises:
         ExportFailed: names the operations without a conversion, and the layers they belong to.
@@ -60,7 +60,10 @@ def convert(function: Any, spec: ModelSpec, handlers: Callable[[], Mapping[str, 
             signature = [signature_of(tensor) for tensor in spec.inputs]
             function.get_concrete_function(*signature)
             proto, _ = tf2onnx.convert.from_function(
-                function, input_signature=signature, opset=spec.opset, custom_op_handlers=dict(handlers())
+                function,
+                input_signature=signature,
+                opset=spec.opset,
+                custom_op_handlers=conversions.handlers() | dict(handlers()),
             )
         except Exception as error:
             if complaints:

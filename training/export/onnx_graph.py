@@ -106,7 +106,7 @@ def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs
 
     tf2onnx names tensors after Keras layers and running numbers, both of which depend on what the process built before.
     Nodes are in the order in which a depth-first walk from the outputs completes them. Inputs and outputs are in the
-    order of the spec; the free dimensions are called ``batch`` and ``length``.
+    order of the spec; the free dimensions are called ``batch`` and ``length``, or after their tensors.
 
     Raises:
         PassFailed: the graph's inputs or outputs differ from the spec's.
@@ -121,9 +121,9 @@ def canonicalise(proto: Any, *, name: str, inputs: Sequence[TensorSpec], outputs
     GraphEdit(graph).sort_and_prune([tensor.name for tensor in outputs])
     _rename(graph, {tensor.name for tensor in (*inputs, *outputs)})
     del graph.value_info[:]
-    several = sum(tensor.is_variable for tensor in inputs) > 1
-    _set_signature(graph.input, inputs, several=several)
-    _set_signature(graph.output, outputs, several=several)
+    one = sum(tensor.shape.count(-1) for tensor in inputs) == 1
+    _set_signature(graph.input, inputs, one=one)
+    _set_signature(graph.output, outputs, one=False)
     graph.name, graph.doc_string, proto.doc_string = name, "", ""
     used = {node.domain for node in graph.node}
     for index in reversed(range(len(proto.opset_import))):
@@ -183,14 +183,22 @@ def _rename(graph: Any, kept: set[str]) -> None:
         value.name, value.doc_string = names[value.name], ""
 
 
-def _set_signature(values: Any, expected: Sequence[TensorSpec], *, several: bool) -> None:
-    """Put graph inputs or outputs in the spec's order, with readable names of free dimensions."""
+def _set_signature(values: Any, expected: Sequence[TensorSpec], *, one: bool) -> None:
+    """Put graph inputs or outputs in the spec's order, with readable names of free dimensions.
+
+    Each has a name of its own, for ONNX Runtime takes dimensions of one name for equal: those of an output may differ
+    from those of the input, and height from width.
+    """
     import onnx
 
     described = []
     for tensor in expected:
-        length = f"{tensor.name}_length" if several else "length"
-        shape = ["batch", *(length if size == -1 else size for size in tensor.shape)]
+        places = [place for place, size in enumerate(tensor.shape) if size == -1]
+        names = {place: f"{tensor.name}_length{f'_{place}' if len(places) > 1 else ''}" for place in places}
+        shape = [
+            "batch",
+            *("length" if one and size == -1 else names.get(place, size) for place, size in enumerate(tensor.shape)),
+        ]
         dtype = onnx.helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)
         described.append(onnx.helper.make_tensor_value_info(tensor.name, dtype, shape))
     del values[:]

@@ -2,50 +2,33 @@
 
 Texts of different lengths share a batch, padded with id 0 after each text. This runs before a network is trained, with
 random weights in the meantime: initial ones are often 0 and would hide a difference. It runs again with the opposite
-random weights: a maximum over all steps differs only where the embedding of padding is larger than the others.
+random weights: a maximum over all steps differs only where the embedding of padding is larger than the others. Rows are
+padded to the longest of them, and to the longest text: some layers read steps far away, or need many.
 """
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from inspect import signature
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.contract.golden import magnitude
+from training.errors import TrainingError
+from training.export.layer_calls import HEEDING, Array, Called, arrays, named, recorded
 from training.export.parity import TOLERANCE
+from training.export.recurrent_cells import is_layer, library_of
 
 LENGTHS = (1, 2, 5, 9)
-"""Tokens of the rows; the last is what all are padded to."""
+"""Tokens of the rows."""
+_LONGEST_REASON = 200
+_NOISE = re.compile(r"\{\{.*?\}\}|\x1b\[\d+m|\[Op:\w+\].*", re.DOTALL)  # in messages of TensorFlow
 
-_HEEDING = frozenset(
-    {
-        "AdditiveAttention",
-        "Attention",
-        "Bidirectional",
-        "GRU",
-        "GlobalAveragePooling1D",
-        "GroupQueryAttention",
-        "LSTM",
-        "MultiHeadAttention",
-        "RNN",
-        "SimpleRNN",
-    }
-)
 _MULTIPLY = "multiply its input by the mask, x * tf.cast(ids != 0, x.dtype)[..., tf.newaxis]"
 
-Array = npt.NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Called:
-    """One call of a layer: whether a mask came with it, and its outputs."""
-
-    layer: Any
-    masked: bool
-    outputs: list[Array]
+class _Fails(TrainingError):
+    """The network does not run for a row; the message names the layer."""
 
 
 def padding_counts(model: Any, *, id_count: int, longest: int, trained: bool) -> str:
@@ -63,24 +46,60 @@ def padding_counts(model: Any, *, id_count: int, longest: int, trained: bool) ->
     """
     rng = np.random.default_rng(0)
     lengths = sorted({min(length, longest) for length in LENGTHS})
-    ids = rng.integers(1, max(2, id_count), (len(lengths), lengths[-1]))
-    ids[np.arange(lengths[-1]) >= np.array(lengths)[:, np.newaxis]] = 0
+    ids = rng.integers(1, max(2, id_count), (len(lengths), longest))
+    ids[np.arange(longest) >= np.array(lengths)[:, np.newaxis]] = 0
     for weights in [None] if trained else _random_weights(model.get_weights(), rng):
         with _weights(model, weights):
-            padded = _answers(model, ids)
-            for row, length in enumerate(lengths):
-                alone = _answers(model, ids[row : row + 1, :length])
-                moved = _distance(alone, [values[row : row + 1] for values in padded])
-                if moved:
-                    return f"by {moved:.2g}: {_blame(model, ids, row, length)}"
+            try:
+                if reason := _moved(model, ids, lengths) or _counted_rows(model, ids[:, : lengths[-1]]):
+                    return reason
+            except _Fails as error:
+                return f"which must be the same with and without it: {error}"
     return ""
+
+
+def _moved(model: Any, ids: Array, lengths: list[int]) -> str:
+    """By how much padding moves an answer, and why; empty if it does not."""
+    rows = [_answers(model, ids[row : row + 1, :length]) for row, length in enumerate(lengths)]
+    for width in sorted({lengths[-1], ids.shape[1]}):
+        padded = _answers(model, ids[:, :width])
+        for row, alone in enumerate(rows):
+            if moved := _distance(alone, [values[row : row + 1] for values in padded]):
+                return f"by {moved:.2g}: {_blame(model, ids[:, :width], row, lengths[row])}"
+    return ""
+
+
+def _counted_rows(model: Any, ids: Array) -> str:
+    """Which layer takes the number of rows for that of the steps, as Keras 3.15 does in a traced graph."""
+    import tensorflow as tf
+
+    layers = model._flatten_layers(recursive=True, include_self=False)
+    odd = [layer for layer in layers if library_of(layer) == "keras" and is_layer(layer, "TimeDistributed")]
+    if not odd:
+        return ""
+    (tensor,) = tf.nest.flatten(model.inputs)
+    traced = tf.function(
+        lambda ids: model(ids, training=False),
+        input_signature=[tf.TensorSpec((None, None), tensor.dtype)],
+        autograph=False,
+    )
+    try:
+        found = arrays(traced(tf.constant(ids, tensor.dtype)))
+    except (tf.errors.OpError, ValueError):
+        found = []
+    if found and not _distance(_answers(model, ids), found):
+        return ""
+    return (
+        f"and so does the number of rows: {named(odd[0])} takes it for the number of steps where "
+        "that varies: call its layer with the whole sequence, which Dense and LayerNormalization read step by step"
+    )
 
 
 def _blame(model: Any, ids: Array, row: int, length: int) -> str:
     """The innermost layer whose outputs differ first, in words."""
-    with _recorded(model) as alone:
+    with recorded(model) as alone:
         _answers(model, ids[row : row + 1, :length])
-    with _recorded(model) as padded:
+    with recorded(model) as padded:
         _answers(model, ids[row : row + 1])
     if [called.layer for called in alone] == [called.layer for called in padded]:
         for one, other in zip(alone, padded, strict=True):
@@ -91,15 +110,15 @@ def _blame(model: Any, ids: Array, row: int, length: int) -> str:
 
 def _cure(called: Called, *, masked: bool) -> str:
     kind = type(called.layer).__name__
-    named = f"layer {called.layer.name!r} ({kind}) reads the padded steps"
+    reads = f"{named(called.layer)} reads the padded steps"
     if kind == "GlobalMaxPooling1D":
-        return f"{named}; it ignores masks: use GlobalAveragePooling1D, or subtract 1e9 from its input where ids are 0"
-    if kind not in _HEEDING:
-        return f"{named}; it ignores masks: {_MULTIPLY}"
+        return f"{reads}; it ignores masks: use GlobalAveragePooling1D, or subtract 1e9 from its input where ids are 0"
+    if kind not in HEEDING:
+        return f"{reads}; it ignores masks: {_MULTIPLY}"
     if called.masked:
-        return f"{named} although it gets the mask: change its settings (go_backwards, zero_output_for_mask)"
+        return f"{reads} although it gets the mask: change its settings (go_backwards, zero_output_for_mask)"
     between = " and, between both, only layers that pass masks on (layers.Add in place of +)" if masked else ""
-    return f"{named} because no mask reaches it: set mask_zero=True in the Embedding{between}"
+    return f"{reads} because no mask reaches it: set mask_zero=True in the Embedding{between}"
 
 
 def _answers(model: Any, ids: Array) -> list[Array]:
@@ -107,14 +126,18 @@ def _answers(model: Any, ids: Array) -> list[Array]:
     import tensorflow as tf
 
     (tensor,) = tf.nest.flatten(model.inputs)
-    with tf.device("/CPU:0"):
-        return _arrays(model(tf.constant(ids, tensor.dtype), training=False))
-
-
-def _arrays(outputs: Any) -> list[Array]:
-    import tensorflow as tf
-
-    return [np.asarray(tensor) for tensor in tf.nest.flatten(outputs) if hasattr(tensor, "numpy")]
+    try:
+        with tf.device("/CPU:0"):
+            return arrays(model(tf.constant(ids, tensor.dtype), training=False))
+    except Exception as error:  # any exception of a library
+        with recorded(model) as calls, suppress(Exception):
+            model(tf.constant(ids, tensor.dtype), training=False)
+        failed = next((called for called in calls if called.failure), None)
+        where, reason = (named(failed.layer), failed.failure) if failed else ("the network", str(error))
+        reason = " ".join(_NOISE.sub("", reason).split())[:_LONGEST_REASON]
+        hint = "; use padding='same'" if failed and getattr(failed.layer, "padding", "") == "valid" else ""
+        size = f"{ids.shape[1]} token{'s' if ids.shape[1] > 1 else ''}"
+        raise _Fails(f"{where} fails for a text of {size}: {reason}{hint}") from error
 
 
 def _distance(alone: list[Array], padded: list[Array]) -> float:
@@ -125,8 +148,11 @@ def _distance(alone: list[Array], padded: list[Array]) -> float:
             return float("inf")
         other = other[tuple(slice(size) for size in one.shape)]
         if one.size and one.dtype.kind == "f":
-            found = float(np.abs(one.astype(np.float64) - other).max())
-            worst = max(worst, found if not found <= TOLERANCE * magnitude({"": one}) else 0.0)
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(one.astype(np.float64) - other)
+            found = float(np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0.0, apart).max())
+            if not found <= TOLERANCE * magnitude({"": one}):
+                worst = float("inf") if np.isnan(found) else max(worst, found)
         elif not np.array_equal(one, other):
             worst = float("inf")
     return worst
@@ -156,37 +182,3 @@ def _weights(model: Any, weights: list[Array] | None) -> Iterator[None]:
     finally:
         if weights:
             model.set_weights(before)
-
-
-@contextmanager
-def _recorded(model: Any) -> Iterator[list[Called]]:
-    """Calls of the model's layers in the body, in the order in which they end; those in _HEEDING count as one layer."""
-    calls: list[Called] = []
-    layers = list(model._flatten_layers(recursive=True, include_self=False))
-    whole = [layer for layer in layers if type(layer).__name__ in _HEEDING]
-    inner = {id(part) for layer in whole for part in layer._flatten_layers(recursive=True, include_self=False)}
-    watched = [layer for layer in layers if id(layer) not in inner]
-
-    def watch(layer: Any) -> Any:
-        import tensorflow as tf
-
-        original = layer.call
-        parameters = signature(original)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            outputs = original(*arguments, **options)
-            given = parameters.bind(*arguments, **options).arguments
-            inputs = tf.nest.flatten(arguments)
-            masks = [given.get("mask"), *(getattr(tensor, "_keras_mask", None) for tensor in inputs)]
-            calls.append(Called(layer, any(mask is not None for mask in tf.nest.flatten(masks)), _arrays(outputs)))
-            return outputs
-
-        return tf.autograph.experimental.do_not_convert(call)
-
-    try:
-        for layer in watched:
-            object.__setattr__(layer, "call", watch(layer))
-        yield calls
-    finally:
-        for layer in watched:
-            layer.__dict__.pop("call", None)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.errors import TrainingError
+from training.export.layer_calls import named
 
 Array = npt.NDArray[np.float32]
 
@@ -20,12 +21,12 @@ LIBRARIES = ("keras", "tf_keras")
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}  # place in ONNX -> gate of Keras
 _STEEPNESS = {"keras": 1 / 6, "tf_keras": 0.2}  # of hard_sigmoid, which is 0.5 at 0 in both
 # Keras -> ONNX operation, as ONNX Runtime accepts it inside a recurrent one; alpha and beta only where it has them.
+# Not Softplus: ONNX Runtime 1.31.1 computes log(1 + exp(x)) there, which is infinite above 88.
 _ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     "tanh": ("Tanh", ()),
     "sigmoid": ("Sigmoid", ()),
     "relu": ("Relu", ()),
     "softsign": ("Softsign", ()),
-    "softplus": ("Softplus", ()),
     "elu": ("Elu", (1.0,)),
     "linear": ("Affine", (1.0, 0.0)),
 }
@@ -84,6 +85,15 @@ def is_layer(layer: Any, *names: str) -> bool:
     return any(type(layer) is getattr(layers, name) for name in names)
 
 
+def remembering(model: Any) -> str:
+    """The recurrent layer that keeps its state from one batch to the next, in words; empty without one."""
+    layers = model._flatten_layers(recursive=True, include_self=False)
+    odd = next((layer for layer in layers if hasattr(layer, "cell") and layer.stateful), None)
+    if odd is None:
+        return ""
+    return f"{named(odd)} has stateful=True, so that an answer depends on earlier requests; set stateful=False"
+
+
 def onnx_cell(layer: Any) -> OnnxCell:
     """The weights and attributes of a built recurrent layer.
 
@@ -96,12 +106,12 @@ def onnx_cell(layer: Any) -> OnnxCell:
     cell = layer.cell
     op = next((op for op, name in (("LSTM", "LSTM"), ("GRU", "GRU"), ("RNN", "SimpleRNN")) if _is_cell(cell, name)), "")
     if not op:
-        raise NoOnnxForm(f"{_described(layer)}: cell {type(cell).__name__} has no ONNX operation")
+        raise NoOnnxForm(f"{named(layer)}: cell {type(cell).__name__} has no ONNX operation")
     for setting in ("stateful", "time_major"):
         if getattr(layer, setting, False):
-            raise NoOnnxForm(f"{_described(layer)}: {setting}=True has no ONNX form")
+            raise NoOnnxForm(f"{named(layer)}: {setting}=True has no ONNX form")
     if str(cell.compute_dtype) != "float32":
-        raise NoOnnxForm(f"{_described(layer)}: computes in {cell.compute_dtype}; a recurrent operation uses float32")
+        raise NoOnnxForm(f"{named(layer)}: computes in {cell.compute_dtype}; a recurrent operation uses float32")
     functions = [cell.activation] if op == "RNN" else [cell.recurrent_activation, cell.activation]
     if op == "LSTM":
         functions.append(cell.activation)  # of the cell's state and of the output
@@ -148,8 +158,4 @@ def _activation(layer: Any, function: Any) -> tuple[str, tuple[float, ...]]:
         return "HardSigmoid", (_STEEPNESS[library], 0.5)
     if name in _ACTIVATIONS and function is getattr(known, name):
         return _ACTIVATIONS[name]
-    raise NoOnnxForm(f"{_described(layer)}: activation {name!r} has no form inside an ONNX recurrent operation")
-
-
-def _described(layer: Any) -> str:
-    return f"layer {layer.name!r} ({type(layer).__name__})"
+    raise NoOnnxForm(f"{named(layer)}: activation {name!r} has no form inside an ONNX recurrent operation")

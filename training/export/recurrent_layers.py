@@ -98,6 +98,7 @@ class _Trace:
         """What a layer does instead of its ``call``; None if it remains as it is."""
         import tensorflow as tf
 
+        ways: tuple[Any, ...] = (layer,)
         try:
             if is_layer(layer, *_ONE_WAY):
                 cells: tuple[OnnxCell, ...] = (onnx_cell(layer),)
@@ -115,10 +116,11 @@ class _Trace:
         except NoOnnxForm:
             return None
         original = layer.call
+        keeps_masked = any(map(_misreads_masks, ways))
 
         def replacement(inputs: Any, *rest: Any, **options: Any) -> Any:
             given = _Arguments.of(original, inputs, *rest, **options)
-            if given is None:
+            if given is None or (keeps_masked and given.mask is not None):
                 return original(inputs, *rest, **options)
             return call(layer, cells, given)
 
@@ -215,6 +217,14 @@ class _Arguments:
             return None
         states = [] if initial is None else list(initial) if isinstance(initial, list | tuple) else [initial]
         return cls(inputs, mask, states)
+
+
+def _misreads_masks(layer: Any) -> bool:
+    """Whether a layer reads the steps backwards but (part of) their mask forwards, as Keras does in an unrolled loop.
+
+    tf_keras 2.21 never reverses the mask, Keras 3.15 not where it puts zeros at masked steps.
+    """
+    return bool(layer.go_backwards and layer.unroll)
 
 
 def _side_by_side(left: Any, right: Any) -> Any:

@@ -14,6 +14,7 @@ from training.data.pipelines import Feed
 from training.datasets.splits import Splits
 from training.errors import SettingRefused
 from training.export.padding_check import padding_counts
+from training.export.recurrent_cells import remembering
 from training.fit.callbacks import Progressed
 from training.fit.parallel_stages import ParallelStages
 from training.fit.stages import build_model, check_names, handed_on, kept_by, train_stage
@@ -52,12 +53,12 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         console: for the progress bar.
 
     Raises:
-        TrainingDiverged, SettingRefused: see ``train_network`` and ``refuse_counted_padding``.
+        TrainingDiverged, SettingRefused: see ``train_network`` and ``refuse_unservable``.
         DataUnusable: see ``check_splits``, for the data of a stage.
         StageDied: the process of a stage that trains in parallel ended.
     """
     if recipe.stages:  # they train first
-        refuse_counted_padding(recipe, build_model(recipe, feed, classes=len(splits.labels)), feed)
+        refuse_unservable(recipe, build_model(recipe, feed, classes=len(splits.labels)), feed)
     inherited: dict[str, list[Any]] = {}
     spent, ends = 0.0, 0.0
     began: dict[str, float] = {}
@@ -76,7 +77,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         model = build_model(recipe, feed, classes=len(splits.labels))
         recipe.adopt(recipe.network, model, inherited)
         if not recipe.stages:
-            refuse_counted_padding(recipe, model, feed)
+            refuse_unservable(recipe, model, feed)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
         trained = train_network(
             model, training, feed, splits, directory=directory, console=console, after_epoch=parallel.listen
@@ -93,12 +94,14 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)
 
 
-def refuse_counted_padding(recipe: Recipe, model: Any, feed: Feed) -> None:
-    """Check, for texts of variable length, that padding does not change the answers of the untrained network.
+def refuse_unservable(recipe: Recipe, model: Any, feed: Feed) -> None:
+    """Check that an answer of the untrained network depends on its own row: not on earlier rows, nor on padding.
 
     Raises:
-        SettingRefused: it does; names the layer, and how to mask it.
+        SettingRefused: it does; names the layer, and what to change.
     """
+    if reason := remembering(model):
+        raise SettingRefused(f"{recipe.name}: {reason}")
     step = feed.preprocessing
     if not isinstance(step, TextPreprocessing) or not feed.input.is_variable:
         return

@@ -151,18 +151,23 @@ def parse_infer(
                 f"for model {model.name!r}"
             )
         elif len(raw) != len(request.inputs) - elsewhere:
-            raise InvalidInput(
-                f"expected {len(request.inputs) - elsewhere} raw_input_contents, one for each input, but got "
-                f"{len(raw)} for model {model.name!r}"
-            )
+            raise _wrong_count(raw, len(request.inputs) - elsewhere, model)
         else:
             inputs[declared.name] = _raw(declared, next(next_raw), model)
+    if next(next_raw, None) is not None:  # all inputs are in shared memory
+        raise _wrong_count(raw, 0, model)
     requested, options = _requested(request, model), read_options(parameters)
     for one in requested:
         if one.part is not None:
             memory.check(one.part)
     return InferenceRequest(
         inputs, lambda answer: print_infer(answer, requested, model, request.id, memory), options, model
+    )
+
+
+def _wrong_count(raw: list[bytes], expected: int, model: LoadedModel) -> InvalidInput:
+    return InvalidInput(
+        f"expected {expected} raw_input_contents, one for each input, but got {len(raw)} for model {model.name!r}"
     )
 
 

@@ -1,6 +1,5 @@
 """Refuses invalid or too large messages as a client's mistake, for all methods of all services."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
@@ -11,6 +10,7 @@ from grpc.aio import ServerInterceptor, ServicerContext
 
 from app.edge.grpc.wire_size import FieldLimit, check_fields
 from app.errors import InvalidInput, ServingError
+from app.turns import OneByOne
 
 LARGE_BYTES = 128 * 1024
 """Larger messages are read in turns."""
@@ -20,19 +20,6 @@ Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 # From a new connection to the answer of a health check: accept, read, write.
 TURNS_BETWEEN = 3
-
-
-class MessageTurns:
-    """Lets its callers continue one by one, with some turns of the event loop in between."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-
-    async def next(self) -> None:
-        """Return when all earlier callers have continued."""
-        async with self._lock:
-            for _ in range(TURNS_BETWEEN):
-                await asyncio.sleep(0)
 
 
 class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
@@ -48,7 +35,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         self._refuse = refuse
         self._limits = limits
         self._limit_bytes = limit_bytes
-        self._turns = MessageTurns()
+        self._turns = OneByOne(TURNS_BETWEEN)
         self._guarded: dict[str, RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -68,7 +55,7 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
 
 
 def _guarded(
-    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: MessageTurns
+    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: OneByOne
 ) -> RpcMethodHandler:
     parse = handler.request_deserializer
 

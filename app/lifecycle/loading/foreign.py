@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from app.lifecycle.loading.backend_choice import foreign_backend
 from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
 from app.lifecycle.loading.unverified import ROWS, examine
 from app.lifecycle.loading.version_contract import VersionContract
+from app.lifecycle.loading.version_on_disk import VersionOnDisk
 from app.repository.backend_file import BACKEND_FILE, Plugin
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
@@ -36,37 +37,6 @@ log = logging.getLogger("atelier.lifecycle")
 MOST_SIGNATURES = 16
 # Largest size of a protocol buffer in bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
-
-
-@dataclass(kw_only=True)
-class VersionOnDisk:
-    """A version as it was read, before it is opened to serve.
-
-    Attributes:
-        files: of the version.
-        contract: as written, or derived from its graph.
-        backend: what runs it.
-        others: contracts of the other signatures of a SavedModel.
-        running: a backend that was opened to read it, for the first instance; None if it is taken or does not exist.
-        again: opens another one (contract, threads); None for a graph.
-    """
-
-    files: VersionFiles
-    contract: VersionContract
-    backend: RunBy
-    others: Mapping[str, VersionContract] = field(default_factory=dict)
-    running: Backend | None = None
-    again: Callable[..., ProcessBackend] | None = None
-
-    def take(self) -> Backend | None:
-        """The running backend, which the caller closes from now on."""
-        running, self.running = self.running, None
-        return running
-
-    def close(self) -> None:
-        """Close the running backend if it has not been taken."""
-        if (running := self.take()) is not None:
-            running.close()
 
 
 @dataclass(frozen=True, kw_only=True)

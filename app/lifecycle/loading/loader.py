@@ -2,8 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,31 +24,27 @@ from app.lifecycle.loading.device_choice import (
     close_all,
     open_all,
 )
-from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
+from app.lifecycle.loading.foreign import ForeignReader
 from app.lifecycle.loading.memory_need import memory_need
 from app.lifecycle.loading.samples import FindSamples, no_samples
+from app.lifecycle.loading.thread_choice import with_threads
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, read_contract
+from app.lifecycle.loading.version_on_disk import HeldGraph, VersionOnDisk
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
 from app.repository.policy import BackendName, RunBy, ServingPolicy
 from app.repository.policy_file import read_policy
-from app.runtime.backend import Backend, row_count, take_rows
+from app.runtime.backend import Backend
 from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.plugin import PluginBackend
 from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
 from app.runtime.placement import ON_CPU, Placement
-from app.runtime.warmup import median_seconds
 from app.types import Clock
 
 log = logging.getLogger("atelier.lifecycle")
-
-# All threads are used for models that take at least that long for one row with one thread, if the others cut the time
-# to this share.
-THREADS_FROM_S = 0.001
-THREADS_GAIN = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +195,7 @@ class Loader:
         if read.backend != "onnx":
             files.check_rest()
             return open_all(serving.instances, lambda: self._open_in_process(read, serving, gate))
-        graphs = _Graphs(files)
+        graphs = HeldGraph(files)
         with graphs.held() as graph:
             files.check_rest()
             return open_all(serving.instances, self._opener(graphs, graph, read, serving, gate))
@@ -212,7 +207,7 @@ class Loader:
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(
-        self, graphs: "_Graphs", graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
+        self, graphs: HeldGraph, graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
         """Opens another instance of an ONNX graph."""
         spec, alone = read.contract.spec, serving.instances == 1
@@ -221,7 +216,10 @@ class Loader:
             with graphs.at_hand() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
                 single = read.take() or self.make_backend(now, spec, 1)
-                return self._with_threads(single, now, read.contract) if alone else single
+                if not alone:
+                    return single
+                open_again = partial(self.make_backend, now, spec)
+                return with_threads(single, open_again, self.threads, read.contract.samples, clock=self.clock)
 
         device_chooser = self.device_chooser
         if device_chooser is None:
@@ -233,58 +231,6 @@ class Loader:
             max_batch_size=gate.max_batch_size,
         )
         return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
-
-    def _with_threads(self, single: Backend, graph: Graph, contract: VersionContract) -> Backend:
-        """The graph as ``single`` runs it, with one thread, or with all of them where that is measured to be worth it.
-
-        To wake further threads costs more than a small model's call, and while they compute they are missing
-        elsewhere: for the event loop, and for other models.
-        """
-        spec, samples = contract.spec, contract.samples
-        if self.threads == 1 or samples is None:
-            return single
-        try:
-            rows = row_count(samples)
-            row = take_rows(samples, rows - 1, rows)
-            single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
-            if single_s < THREADS_FROM_S:
-                return single
-            several = self.make_backend(graph, spec, self.threads)
-        except BaseException:
-            single.close()
-            raise
-        several_s = median_seconds(several, row, budget_s=5 * single_s, clock=self.clock)
-        single_s = median_seconds(single, row, budget_s=5 * single_s, clock=self.clock)
-        chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
-        other.close()
-        return chosen
-
-
-class _Graphs:
-    """The graph of a version: read once while it loads, and again for a spare that is opened later."""
-
-    def __init__(self, files: VersionFiles) -> None:
-        self._files = files
-        self._held: Graph | None = None
-
-    @contextmanager
-    def held(self) -> Iterator[Graph]:
-        """Reads the graph and keeps it until the end."""
-        with self._files.graph() as graph:
-            self._held = graph
-            try:
-                yield graph
-            finally:
-                self._held = None
-
-    @contextmanager
-    def at_hand(self) -> Iterator[Graph]:
-        """The graph in memory, or else read now; it must be the one in the manifest at the time of the load."""
-        if self._held is not None:
-            yield self._held
-        else:
-            with self._files.graph() as graph:
-                yield graph
 
 
 def _place_process(device: str | None, backend: RunBy) -> Placement:

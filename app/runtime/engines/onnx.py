@@ -9,7 +9,6 @@ import onnxruntime as ort
 from app.contract.dtypes import NAMES
 from app.contract.graph_facts import GraphFacts, facts_of_onnx
 from app.contract.model_spec import ModelSpec
-from app.contract.strings import decoded, encoded
 from app.contract.tensor_spec import TensorSpec
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
@@ -18,6 +17,7 @@ from app.runtime.cuda import CUDA_PROVIDER
 from app.runtime.devices import CPU_PROVIDER
 from app.runtime.engines.bfloat16_tensors import BFloat16Tensors
 from app.runtime.engines.graph_shapes import GraphShapes
+from app.runtime.engines.string_tensors import StringTensors
 from app.types import Array, Tensors
 
 _ERRORS_ONLY = 3
@@ -54,8 +54,8 @@ class OnnxBackend(Backend):
         _agree(path, "output", spec.outputs, [], others=self._session.get_outputs())
         self._outputs = [tensor.name for tensor in spec.outputs]
         self._batched = spec.batched
-        self._strings_in = [each.name for each in spec.inputs if each.is_string]
-        self._strings_out = [each.name for each in spec.outputs if each.is_string]
+        inputs, outputs = ((each.name for each in part if each.is_string) for part in (spec.inputs, spec.outputs))
+        self._strings = StringTensors(inputs, outputs)
         self._shapes = GraphShapes.needed_for(spec)
         self._bfloat16 = BFloat16Tensors.needed_for(spec)
 
@@ -79,8 +79,7 @@ class OnnxBackend(Backend):
         if self._shapes is not None:
             inputs = self._shapes.to_graph(inputs)
         try:
-            if self._strings_in:
-                inputs = {**inputs, **{name: decoded(inputs[name]) for name in self._strings_in if name in inputs}}
+            inputs = self._strings.to_graph(inputs)
             if self._bfloat16 is None:
                 found = self._session.run(self._outputs, inputs)
             else:
@@ -88,8 +87,7 @@ class OnnxBackend(Backend):
             answer = dict(zip(self._outputs, found, strict=True))
         except Exception as error:
             raise BackendFailed(f"ONNX Runtime: {error}") from error
-        if self._strings_out:
-            answer |= {name: encoded(answer[name]) for name in self._strings_out}
+        answer = self._strings.from_graph(answer)
         if self._batched:
             rows = row_count(inputs)
             for name, values in answer.items():

@@ -3,6 +3,7 @@
 ``worker_loop`` documents the protocol with the service.
 """
 
+import operator
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from app.contract.bfloat16 import BFLOAT16
 from app.errors import ServingError
 from app.runtime.engines.process_backend import SIGNATURE
 from app.runtime.engines.worker_loop import CannotLoad, Run, serve
@@ -51,7 +53,7 @@ def load(kind: str, name: str, directory: Path, threads: int) -> tuple[dict[str,
         threads: that it may use.
 
     Returns:
-        As ``savedmodel_worker.load``.
+        As ``savedmodel_worker.load``; in place of "optional", "utf8" lists inputs whose strings must be UTF-8.
 
     Raises:
         CannotLoad: no such entry point, or several, or the returned object is not a model or not a transform.
@@ -62,9 +64,14 @@ def load(kind: str, name: str, directory: Path, threads: int) -> tuple[dict[str,
         raise CannotLoad(f"{len(found) or 'no'} installed packages have the entry point {name!r} of {group}")
     model = _model(kind, found[0], directory, threads)
     try:
-        signature = {"inputs": _described(model.inputs), "outputs": _described(model.outputs)}
+        signature: dict[str, Any] = {"inputs": _described(model.inputs), "outputs": _described(model.outputs)}
     except (AttributeError, TypeError, ValueError) as error:
         raise CannotLoad(f"{found[0].value} returns no {kind}: {error}") from error
+
+    if odd := [each for each, (element, _) in signature["outputs"].items() if element == BFLOAT16]:
+        raise CannotLoad(f"output {odd[0]!r} is a {BFLOAT16}, which NumPy does not have; state float32")
+    if kind == "transform":
+        signature["utf8"] = list(getattr(model, "utf8", ()))
 
     def run(_: str, inputs: Tensors) -> dict[str, Array]:
         outputs = model.run(inputs)
@@ -77,7 +84,7 @@ def _model(kind: str, entry_point: EntryPoint, directory: Path, threads: int) ->
     if kind == "backend":
         made: Model = entry_point.load()(directory, threads)
         return made
-    from app.runtime.engines.transformed_graph import TransformedGraph
+    from app.runtime.engines.transformed_graph import TransformedGraph  # a backend does not need ONNX Runtime
 
     try:
         return TransformedGraph(entry_point.load()(directory), entry_point.value, directory, threads)
@@ -86,7 +93,13 @@ def _model(kind: str, entry_point: EntryPoint, directory: Path, threads: int) ->
 
 
 def _described(tensors: Signature) -> dict[str, tuple[str, list[int | None]]]:
-    return {str(name): (str(element), list(sizes)) for name, (element, sizes) in tensors.items()}
+    """A signature as JSON. Raises ValueError: a size is neither None nor a whole number from 1."""
+    found: dict[str, tuple[str, list[int | None]]] = {}
+    for name, (element, sizes) in tensors.items():
+        found[str(name)] = str(element), [None if size is None else operator.index(size) for size in sizes]
+        if odd := [size for size in found[str(name)][1] if size is not None and size < 1]:
+            raise ValueError(f"{name!r} has the size {odd[0]}; a size is a whole number from 1, or None if it varies")
+    return found
 
 
 def _checked(name: str, outputs: Mapping[str, Array], element: str, sizes: Sequence[int | None]) -> Array:

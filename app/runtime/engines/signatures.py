@@ -13,7 +13,7 @@ from app.types import Tensors
 
 
 def facts_of(signature: dict[str, Any]) -> GraphFacts:
-    """A signature as the process reports it: name -> [element type, sizes], of inputs and of outputs."""
+    """A signature as the process reports it; see ``savedmodel_worker.load`` and ``plugin_worker.load``."""
     return GraphFacts(
         *(
             tuple(
@@ -22,6 +22,7 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
                     element,
                     None if sizes is None else tuple(sizes),
                     optional=kind == "inputs" and name in signature.get("optional", ()),
+                    utf8=kind == "inputs" and name in signature.get("utf8", ()),
                 )
                 for name, (element, sizes) in signature[kind].items()
             )

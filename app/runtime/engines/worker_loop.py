@@ -45,11 +45,13 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
         signal.signal(number, signal.SIG_IGN)
     _end_with_the_service()
     with socket.socket(fileno=_own_standard_input()) as channel:
+        # A child would keep it open, and the service would wait for the answer of a process that has ended.
+        os.register_at_fork(after_in_child=channel.close)
         threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
         try:
             try:
                 signatures, run = loads()
-            except Exception as error:  # noqa: BLE001 - the error is passed to the caller of the load
+            except BaseException as error:  # noqa: BLE001 - the error is passed to the caller of the load
                 send_frame(channel, {"error": _in_short(error)})
                 return
             send_frame(channel, {"signatures": signatures})
@@ -57,7 +59,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
                 header, inputs = receive_frame(channel)
                 try:
                     outputs = run(header["signature"], inputs)
-                except Exception as error:  # noqa: BLE001 - the boundary of a batch: the error is its answer
+                except BaseException as error:  # noqa: BLE001 - the boundary of a batch: the error is its answer
                     send_frame(channel, {"error": _in_short(error)})
                 else:
                     send_frame(channel, {}, outputs)
@@ -94,7 +96,10 @@ def _end_with(channel: socket.socket) -> None:
     os._exit(0)
 
 
-def _in_short(error: Exception) -> str:
-    """The message of an error, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def _in_short(error: BaseException) -> str:
+    """The message of an error, on one line, in characters that can be sent."""
+    try:
+        text = " ".join(str(error).encode(errors="replace").decode().split()) or type(error).__name__
+    except Exception:  # noqa: BLE001 - its method __str__ is code of a model, too
+        text = type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."

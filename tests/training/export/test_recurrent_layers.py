@@ -30,7 +30,7 @@ from training.export.recurrent_cells import NoOnnxForm, onnx_cell
 
 FUSED = {"LSTM", "GRU", "RNN"}
 CELLS = {"lstm": ("LSTM", {}), "gru": ("GRU", {}), "gru_v1": ("GRU", {"reset_after": False}), "rnn": ("SimpleRNN", {})}
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "hard_sigmoid", "elu", "softsign", "softplus", "linear")
+ACTIVATIONS = ("tanh", "sigmoid", "relu", "hard_sigmoid", "elu", "softsign", "linear")
 TEXT = TextPreprocessing(input="token_ids", max_length=LONGEST, keep="last")
 STATES = spec_of("states", TOKEN_IDS, tuple("abcdefgh"), TEXT)
 KINDS = {
@@ -201,7 +201,7 @@ POOLED = ["average", "attention", "heads", "steps_attention", "convolved"]
 # (network, library) -> outputs, and recurrent operations
 NETWORKS = {
     (of_every_cell, "keras"): ([*CELL_OUTPUTS, "zero_steps", "other"], 19),
-    (of_every_setting, "keras"): (SETTING_OUTPUTS, 17),
+    (of_every_setting, "keras"): (SETTING_OUTPUTS, 16),
     (some_of_each, "tf_keras"): (SOME, 5),
     (of_pooling_and_attention, "keras"): (POOLED, 1),
 }

@@ -174,6 +174,23 @@ def test_a_network_that_counts_padding_is_refused_before_anything_is_trained(sta
     assert list(tmp_path.iterdir()) == []
 
 
+def build_stateful(network, signature):
+    """A layer that keeps its state from batch to batch."""
+    import tf_keras
+    from tf_keras import layers
+
+    ids = layers.Input(batch_shape=(16, None), dtype="int32", name=signature.input.name)
+    x = layers.Embedding(signature.id_count, network.width, mask_zero=True)(ids)
+    x = layers.Bidirectional(layers.GRU(2, stateful=True, name="memory"))(x)
+    return tf_keras.Model(ids, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+
+
+def test_a_network_that_remembers_earlier_rows_is_refused_before_it_is_trained(tmp_path, console):
+    with pytest.raises(SettingRefused, match=r"tiny-texts: layer '\w*memory' \(GRU\) has stateful=True, so that"):
+        train(text_recipe(build=build_stateful), tmp_path, console)
+    assert list(tmp_path.iterdir()) == []
+
+
 KILLED = """
 import sys
 from pathlib import Path

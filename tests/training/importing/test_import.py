@@ -220,6 +220,12 @@ def test_a_text_model_that_counts_padding_is_refused_with_the_cure(imported, tmp
     assert "(GlobalAveragePooling1D) reads the padded steps because no mask reaches it: set mask_zero=True" in ended.err
 
 
+def test_a_model_that_remembers_earlier_rows_is_refused(imported):
+    _, ended = imported("stateful.keras", code=2)
+    assert "layer 'memory' (GRU) has stateful=True, so that an answer depends on earlier requests" in ended.err
+    assert ended.err.endswith("set stateful=False, and save it again\n")
+
+
 def test_a_lambda_layer_runs_when_it_is_allowed(imported):
     version, _ = imported("lambda.keras", "--allow-code")
     golden = Golden.read(version)

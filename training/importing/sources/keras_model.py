@@ -15,6 +15,7 @@ from training.errors import SourceRefused
 from training.export.converting import convert, quiet, write_onnx
 from training.export.model_export import padded_input
 from training.export.padding_check import padding_counts
+from training.export.recurrent_cells import remembering
 from training.export.recurrent_layers import fused_layers
 from training.importing.entrance import Entrance
 from training.importing.guards import archive_documents, check_config, check_ops, hdf5_documents
@@ -33,7 +34,7 @@ class KerasSource(TensorFlowSource):
         allow_code: run code that the file contains.
 
     Raises:
-        SourceRefused: it is not a model, contains code, or its library cannot read it.
+        SourceRefused: it is not a model, contains code, keeps states between requests, or its library cannot read it.
     """
 
     def __init__(self, path: Path, kind: str, *, allow_code: bool) -> None:
@@ -45,6 +46,8 @@ class KerasSource(TensorFlowSource):
         self.model = _loaded(path, is_keras_3=self._is_keras_3, version=version, allow_code=allow_code)
         if not getattr(self.model, "inputs", None):
             raise SourceRefused(f"{shown(path)}: the model states no inputs; build it before it is saved")
+        if reason := remembering(self.model):
+            raise SourceRefused(f"{shown(path)}: {reason}, and save it again")
         self._input_names = _input_names(self.model)
         self._output_names = _output_names(self.model)
         self.facts = GraphFacts(

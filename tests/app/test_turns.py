@@ -1,8 +1,8 @@
-"""Large messages are read in different turns of the event loop, so that others are answered in between."""
+"""Tasks that wait for a turn continue one by one, with others in between."""
 
 import asyncio
 
-from app.edge.grpc.readable import MessageTurns
+from app.turns import OneByOne
 
 
 def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
@@ -19,7 +19,7 @@ def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
         continued.append((name, turn))
 
     async def act():
-        turns, continued = MessageTurns(), []
+        turns, continued = OneByOne(3), []
         counting = asyncio.create_task(count())
         await asyncio.gather(*(wait(turns, continued, name) for name in "abcde"))
         counting.cancel()
@@ -32,7 +32,7 @@ def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():
 
 def test_a_client_that_leaves_while_waiting_does_not_delay_others():
     async def act():
-        turns = MessageTurns()
+        turns = OneByOne(3)
         waiting = [asyncio.create_task(turns.next()) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
