@@ -247,7 +247,6 @@ def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(star
     wait_until(lambda: predict(service, "odd", [5]) == [10])
 
 
-<<<<<<< HEAD
 def test_a_model_whose_process_keeps_ending_is_not_ready_and_says_when_to_try_again(start, models, site):
     for name in ("odd", "other"):
         write_version(models, name, "odd")
@@ -270,7 +269,8 @@ def test_a_model_whose_process_keeps_ending_is_not_ready_and_says_when_to_try_ag
     reply = client.get("/v2/health/ready")
     assert (reply.status_code, reply.json()["error"]) == (503, "no backend of any model can run a batch; see the log")
     service.wait_for_log("the odd process ended (exit code 7) and was restarted 3 times within 60 s")
-=======
+
+
 def test_the_end_of_a_process_is_noticed_at_once_though_a_child_of_it_lives(start, models, site):
     write_version(models, "odd", "odd")
     install(site, odd=("odd", "Odd", ODD))
@@ -278,7 +278,6 @@ def test_the_end_of_a_process_is_noticed_at_once_though_a_child_of_it_lives(star
     ended = (500, "the odd process ended while it ran this batch: exit code 5")
     assert predict(service, "odd", [-11]) == ended
     assert predict(service, "odd", [3]) == [6]
->>>>>>> cf23d4a9a4be7e84049f62f8fdc2046268174cad
 
 
 STEPS = """
