@@ -3,16 +3,19 @@
 Source: Triton, model configuration. Protobuf's text format.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
 from app.contract.files.regular import shown
+from app.contract.files.settled import settled
 from app.contract.manifest import is_inside
 from app.contract.tensor_spec import LARGEST_SIZE, MOST_DIMENSIONS
 from app.errors import VersionRefused
 from app.repository.text_proto import read_text_proto
-from app.repository.triton import CONFIG_FILE
+from app.repository.triton import CONFIG_FILE, WARMUP_DIRECTORY
 from app.repository.triton import config_pb2 as pb
 
 CONFIG_LIMIT_BYTES = 2**20
@@ -43,19 +46,33 @@ _FOLLOWED_QUEUE = frozenset({"default_timeout_microseconds", "allow_timeout_over
 
 
 def read_config(model_directory: Path) -> pb.ModelConfig | None:
-    """config.pbtxt of a model; None if it does not exist.
+    """config.pbtxt of a model, once it is a second old; None if it does not exist. Blocks.
 
     Raises:
-        VersionRefused: it is not valid, or requires something without which the answers would differ.
+        VersionRefused: it is still changing, not valid, or requires something without which the answers would differ.
     """
     path = model_directory / CONFIG_FILE
     try:
-        config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
+        with settled(path, lambda: [(path.name, path.stat())]):
+            config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
     except FileNotFoundError:
         return None
     for reason in _refusals(config, model_directory.name):
         raise VersionRefused(f"{path}: {reason}")
     return config
+
+
+def files_beside(config: pb.ModelConfig, model_directory: Path) -> list[tuple[str, os.stat_result]]:
+    """The files next to the versions that the settings name and that exist: labels and samples."""
+    names = {output.label_filename for output in config.output if output.label_filename}
+    for sample in config.model_warmup:
+        inputs = sample.inputs.values()
+        names |= {f"{WARMUP_DIRECTORY}/{each.input_data_file}" for each in inputs if each.input_data_file}
+    found = []
+    for name in sorted(name for name in names if is_inside(name)):
+        with suppress(OSError):  # whoever reads it says so
+            found.append((name, (model_directory / name).stat()))
+    return found
 
 
 def passed_over(config: pb.ModelConfig) -> list[str]:
