@@ -82,7 +82,8 @@ class LoadedModel:
         max_text_characters: most characters of a text.
         batching, load_settings: from serving.json at the time of loading.
         leases: counts the requests that use it.
-        memory_bytes: estimate of what it takes, see ``memory_need``; that of its signatures included.
+        memory_bytes: what it takes, see ``MemoryNeeds``; that of its signatures included.
+        memory_is_measured: whether that was measured.
         memo: cache of the edge for this version, dropped with it.
         signatures: what answers the other signatures of a SavedModel, by their names.
     """
@@ -105,6 +106,7 @@ class LoadedModel:
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)
     memory_bytes: int = 0
+    memory_is_measured: bool = True
     memo: dict[bytes, Any] = field(default_factory=dict)
     signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
 

@@ -24,6 +24,11 @@ class Backend(Protocol):
         """Whether a short call may run on the event loop, because it computes in the thread that calls it."""
         return False
 
+    @property
+    def process_bytes(self) -> int:
+        """Resident memory of the process that runs the version, in bytes; 0 if it runs in this one."""
+        return 0
+
     def limit_calls(self, seconds: float) -> float | None:
         """End every call that takes longer than ``seconds``, which may be infinite.
 

@@ -9,7 +9,7 @@ import pytest
 import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
-from tests.support.bare_models import write_graph
+from tests.support.bare_models import write_clock_with_step, write_graph
 from tests.support.commands import run
 from tests.support.grpc_requests import refusal as grpc_refusal
 from tests.support.grpc_requests import tensor
@@ -57,18 +57,6 @@ def write_power(models, name):
     )
 
 
-def write_clock(models):
-    """Nothing is a batch; the step has the default 10."""
-    write_graph(
-        models,
-        "clock",
-        [helper.make_node("Add", ["state", "step"], ["next"])],
-        [("state", TensorProto.INT64, [2, "n"]), ("step", TensorProto.INT64, [])],
-        [("next", TensorProto.INT64, [2, "n"])],
-        {"step": np.array(10)},
-    )
-
-
 def write_weighted(models):
     """A default for an input with a batch dimension, and none of it in a request has an effect on other rows."""
     write_graph(
@@ -98,7 +86,7 @@ def write_listed_weights(models):
 def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("optional")
     write_line(models)
-    write_clock(models)
+    write_clock_with_step(models)
     write_weighted(models)
     write_listed_weights(models)
     for name in ("stated", "required", "left-out", "batched", "without-default"):

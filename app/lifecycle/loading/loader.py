@@ -26,7 +26,7 @@ from app.lifecycle.loading.device_choice import (
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
-from app.lifecycle.loading.memory_need import memory_need
+from app.lifecycle.loading.memory_need import MemoryNeed, MemoryNeeds
 from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, read_contract
@@ -59,7 +59,7 @@ class Opened:
     Attributes:
         contract: of the version.
         digest: of its files.
-        memory_bytes: that it takes.
+        memory: that it takes.
         placed: at least one.
         assembly: makes what serves of them.
         others: contracts of the other signatures of a SavedModel.
@@ -67,7 +67,7 @@ class Opened:
 
     contract: VersionContract
     digest: str
-    memory_bytes: int
+    memory: MemoryNeed
     placed: list[Placed]
     assembly: Assembly
     others: Mapping[str, VersionContract]
@@ -97,6 +97,7 @@ class Loader:
         has_tensorflow: whether SavedModels of other tools can run.
         make_plugin: as ``PluginBackend``.
         plugins: names of the backends of installed packages that are switched on.
+        memory_needs: measures what each version takes.
     """
 
     places: Places
@@ -118,6 +119,7 @@ class Loader:
     has_tensorflow: Callable[[], bool] = is_installed
     make_plugin: Callable[..., ProcessBackend] = PluginBackend
     plugins: Collection[str] = ()
+    memory_needs: MemoryNeeds = field(default_factory=MemoryNeeds)
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -134,7 +136,7 @@ class Loader:
         assembly, placed = opened.assembly, opened.placed
         try:
             signatures = assembly.other_signatures(opened.others, placed)
-            return assembly.loaded(opened.contract, placed, signatures, memory_bytes=opened.memory_bytes)
+            return assembly.loaded(opened.contract, placed, signatures, memory=opened.memory)
         except BaseException:
             close_all(placed)
             raise
@@ -153,15 +155,17 @@ class Loader:
             clock=self.clock,
             loop_rest=self.loop_rest,
         )
-        read = self._read(place, version, serving)
-        try:
-            placed = self._open_instances(read, serving, assembly.gate(read.contract))
-        finally:
-            read.close()
+        with self.memory_needs.load() as this:
+            read = self._read(place, version, serving)
+            try:
+                placed = self._open_instances(read, serving, assembly.gate(read.contract))
+            finally:
+                read.close()
+            need = self.memory_needs.need(this, read.files, read.backend, [each.backend for each in placed])
         return Opened(
             contract=read.contract,
             digest=read.files.digest,
-            memory_bytes=memory_need(read.files, read.backend, len(placed)),
+            memory=need,
             placed=placed,
             assembly=assembly,
             others=read.others,

@@ -16,6 +16,7 @@ from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.model_process import STOP_TIMEOUT_S, ModelProcess
 from app.runtime.engines.signatures import agree, check_inputs, facts_of
 from app.runtime.engines.tensor_frames import FrameTooLarge
+from app.runtime.memory import resident_bytes
 from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.runtime")
@@ -110,6 +111,11 @@ class ProcessBackend(Backend):
     def pid(self) -> int:
         """Process id of the process that runs the model, or last ran it."""
         return self._worker.process.pid
+
+    @property
+    def process_bytes(self) -> int:
+        """See ``Backend``."""
+        return resident_bytes(self.pid)
 
     def limit_calls(self, seconds: float) -> float:
         """See ``Backend``: a process whose call takes longer is killed."""
