@@ -15,6 +15,7 @@ from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instances
 from app.batching.work import Answer, RequestOptions
+from app.contract.graph_facts import SIGNATURE
 from app.contract.images.image_file import Room, no_bound
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing
@@ -86,6 +87,8 @@ class LoadedModel:
         memory_is_measured: whether that was measured.
         memo: cache of the edge for this version, dropped with it.
         signatures: what answers the other signatures of a SavedModel, by their names.
+        signature: the name of the one that this model answers.
+        defaults: of its optional inputs, by name, as TensorFlow's JSON of a TensorProto; those that are known.
     """
 
     name: str
@@ -109,6 +112,8 @@ class LoadedModel:
     memory_is_measured: bool = True
     memo: dict[bytes, Any] = field(default_factory=dict)
     signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
+    signature: str = SIGNATURE
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def with_signatures(self) -> "tuple[LoadedModel, ...]":

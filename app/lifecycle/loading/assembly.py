@@ -126,6 +126,8 @@ class Assembly:
             memory_bytes=memory.size_bytes,
             memory_is_measured=memory.is_measured,
             signatures=signatures or {},
+            signature=contract.signature,
+            defaults={name: contract.defaults[name] for name in spec.given_optional(contract.defaults)},
         )
 
     def _rest_for(self, placed: Placed) -> LoopRest | None:

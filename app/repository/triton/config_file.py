@@ -37,8 +37,13 @@ _FOLLOWED = frozenset(
         "default_model_filename",
         "metric_tags",
         "model_warmup",
+        "parameters",
     }
 )
+# Parameters of Triton's TensorFlow backend that decide what is run.
+SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER = "TF_SIGNATURE_DEF", "TF_GRAPH_TAG", "TF_INIT_OPS_FILE"
+_FOLLOWED_PARAMETERS = frozenset({SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER})
+_TAG = "serve"
 _FOLLOWED_BATCHING = frozenset(
     {"max_queue_delay_microseconds", "priority_levels", "default_priority_level", "default_queue_policy"}
 )
@@ -62,6 +67,11 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
     return config
 
 
+def parameter(config: pb.ModelConfig, key: str) -> str:
+    """The value in ``parameters``; "" without one."""
+    return str(config.parameters[key].string_value) if key in config.parameters else ""
+
+
 def files_beside(config: pb.ModelConfig, model_directory: Path) -> list[tuple[str, os.stat_result]]:
     """The files next to the versions that the settings name and that exist: labels and samples."""
     names = {output.label_filename for output in config.output if output.label_filename}
@@ -78,6 +88,7 @@ def files_beside(config: pb.ModelConfig, model_directory: Path) -> list[tuple[st
 def passed_over(config: pb.ModelConfig) -> list[str]:
     """Names of the fields that are set and have no effect here; they change no answer."""
     names = [field.name for field, _ in config.ListFields() if field.name not in _FOLLOWED]
+    names += [f"parameters.{shown(key)}" for key in sorted(config.parameters) if key not in _FOLLOWED_PARAMETERS]
     batching = config.dynamic_batching
     names += [
         f"dynamic_batching.{field.name}" for field, _ in batching.ListFields() if field.name not in _FOLLOWED_BATCHING
@@ -125,6 +136,11 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
         yield "response_cache is not supported"
     if config.model_transaction_policy.decoupled:
         yield "model_transaction_policy.decoupled is not supported"
+    if "onnx" not in {PLATFORMS.get(config.platform), BACKENDS.get(config.backend)}:
+        if (tag := parameter(config, _TAG_PARAMETER)) not in {"", _TAG}:
+            yield f"{_TAG_PARAMETER} is {shown(tag)!r}; the graph with the tag {_TAG!r} is run"
+        if file := parameter(config, _INIT_PARAMETER):
+            yield f"{_INIT_PARAMETER} is {shown(file)!r}; operations that initialize a graph are not run"
     if config.max_batch_size < 0:
         yield f"max_batch_size is {config.max_batch_size}; 0 or more is accepted"
     if (named := config.default_model_filename) and not is_inside(named):

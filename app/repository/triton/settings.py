@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.files.regular import read_file, shown
-from app.contract.graph_facts import Stated, StatedTensor
+from app.contract.graph_facts import SIGNATURE, Stated, StatedTensor
 from app.contract.manifest import is_inside
 from app.errors import VersionRefused
 from app.repository.stated_policy import version_policy
 from app.repository.triton import config_pb2 as pb
-from app.repository.triton.config_file import BACKENDS, PLATFORMS
+from app.repository.triton.config_file import BACKENDS, PLATFORMS, SIGNATURE_PARAMETER, parameter
 from app.repository.triton.warmup import warmup_rows
 
 LABELS_LIMIT_BYTES = 2**20
@@ -46,6 +46,7 @@ def stated_signature(config: pb.ModelConfig, model_directory: Path) -> Stated:
         outputs=tuple(_tensor(tensor) for tensor in config.output),
         labels=_labels(config, model_directory),
         samples=warmup_rows(config, model_directory),
+        signature=parameter(config, SIGNATURE_PARAMETER) or SIGNATURE,
     )
 
 

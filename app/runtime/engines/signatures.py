@@ -13,7 +13,7 @@ from app.types import Tensors
 
 
 def facts_of(signature: dict[str, Any]) -> GraphFacts:
-    """A signature as the process reports it: name -> [element type, sizes], of inputs and of outputs."""
+    """A signature as the process reports it: name -> [element type, sizes], of inputs and of outputs; defaults."""
     return GraphFacts(
         *(
             tuple(
@@ -21,7 +21,8 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
                     name,
                     element,
                     None if sizes is None else tuple(sizes),
-                    optional=kind == "inputs" and name in signature.get("optional", ()),
+                    optional=kind == "inputs" and name in signature.get("defaults", {}),
+                    default=signature.get("defaults", {}).get(name) if kind == "inputs" else None,
                 )
                 for name, (element, sizes) in signature[kind].items()
             )
