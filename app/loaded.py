@@ -159,9 +159,13 @@ class LoadedModel:
         """
         if not self._shapes_vary:
             return None
-        if len(inputs) > len(self.spec.required):
+        if self.gives_optional(inputs):
             return object()
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.required)
+
+    def gives_optional(self, inputs: Tensors) -> bool:
+        """Whether a request gives an optional input: its instances may influence one another."""
+        return len(inputs) > len(self.spec.required)
 
     def as_sent(self, outputs: Answer) -> Answer:
         """Outputs (rows, *shape) as a client gets them: those of a model without a batch dimension have none."""
