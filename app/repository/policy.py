@@ -163,6 +163,8 @@ class ServingPolicy(BaseModel):
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
         instances: backends of each version that run batches in parallel, fed from one queue.
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
+        enable_cpu_mem_arena: ONNX Runtime's option of that name: it keeps the memory of its tensors on the CPU for
+            later batches; False returns it after each batch.
         max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """
 
@@ -176,6 +178,7 @@ class ServingPolicy(BaseModel):
     device: DeviceName | None = None
     instances: int = Field(default=1, ge=1, le=64)
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
+    enable_cpu_mem_arena: bool = True
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
     # Which settings of Triton the model has, and which files these name.
@@ -201,6 +204,7 @@ class ServingPolicy(BaseModel):
             self.device,
             self.instances,
             self.gpu_mem_limit_mb,
+            self.enable_cpu_mem_arena,
             self.max_text_characters,
             self._triton_mark,
             self._file_mark,

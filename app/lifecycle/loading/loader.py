@@ -79,7 +79,7 @@ class Loader:
 
     Attributes:
         places: where the models are.
-        make_backend: opens a graph for a contract, with that many threads.
+        make_backend: opens a graph for a contract, with that many threads; ``arena=False`` as ``OnnxBackend``.
         threads: that the machine has for one backend call.
         observer_for: returns the observer of the batches of a model version.
         inline_below_s: batches estimated to be faster run on the event loop.
@@ -101,7 +101,7 @@ class Loader:
     """
 
     places: Places
-    make_backend: Callable[[Graph, ModelSpec, int], Backend]
+    make_backend: Callable[..., Backend]
     threads: int
     observer_for: Callable[[str, int], BatchObserver]
     inline_below_s: float
@@ -180,7 +180,7 @@ class Loader:
             again = partial(self.make_savedmodel, files.saved_model_file, snapshot=files.saved_model)
             return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend, again=again)
         reader = ForeignReader(
-            make_backend=self.make_backend,
+            make_backend=self._maker(serving),
             make_savedmodel=self.make_savedmodel,
             read_facts=self.read_facts,
             has_tensorflow=self.has_tensorflow,
@@ -219,13 +219,13 @@ class Loader:
         self, graphs: "_Graphs", graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
         """Opens another instance of an ONNX graph."""
-        spec, alone = read.contract.spec, serving.instances == 1
+        spec, alone, make = read.contract.spec, serving.instances == 1, self._maker(serving)
 
         def open_cpu() -> Backend:
             with graphs.at_hand() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
-                single = read.take() or self.make_backend(now, spec, 1)
-                return self._with_threads(single, now, read.contract) if alone else single
+                single = read.take() or make(now, spec, 1)
+                return self._with_threads(single, now, read.contract, make) if alone else single
 
         device_chooser = self.device_chooser
         if device_chooser is None:
@@ -238,7 +238,17 @@ class Loader:
         )
         return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
 
-    def _with_threads(self, single: Backend, graph: Graph, contract: VersionContract) -> Backend:
+    def _maker(self, serving: ServingPolicy) -> Callable[[Graph, ModelSpec, int], Backend]:
+        """Opens graphs on the CPU with the settings of a model."""
+        return self.make_backend if serving.enable_cpu_mem_arena else partial(self.make_backend, arena=False)
+
+    def _with_threads(
+        self,
+        single: Backend,
+        graph: Graph,
+        contract: VersionContract,
+        make: Callable[[Graph, ModelSpec, int], Backend],
+    ) -> Backend:
         """The graph as ``single`` runs it, with one thread, or with all of them where that is measured to be worth it.
 
         To wake further threads costs more than a small model's call, and while they compute they are missing
@@ -253,7 +263,7 @@ class Loader:
             single_s = median_seconds(single, row, budget_s=0.0, clock=self.clock)
             if single_s < THREADS_FROM_S:
                 return single
-            several = self.make_backend(graph, spec, self.threads)
+            several = make(graph, spec, self.threads)
         except BaseException:
             single.close()
             raise

@@ -42,7 +42,9 @@ _FOLLOWED = frozenset(
 )
 # Parameters of Triton's TensorFlow backend that decide what is run.
 SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER = "TF_SIGNATURE_DEF", "TF_GRAPH_TAG", "TF_INIT_OPS_FILE"
-_FOLLOWED_PARAMETERS = frozenset({SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER})
+# Of its backend for ONNX Runtime: "0" switches the arena off.
+ARENA_PARAMETER = "enable_mem_arena"
+_FOLLOWED_PARAMETERS = frozenset({SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER, ARENA_PARAMETER})
 _TAG = "serve"
 _FOLLOWED_BATCHING = frozenset(
     {"max_queue_delay_microseconds", "priority_levels", "default_priority_level", "default_queue_policy"}
