@@ -2,8 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from app.lifecycle.loading.device_choice import (
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader, VersionOnDisk
+from app.lifecycle.loading.held_graph import HeldGraph
 from app.lifecycle.loading.memory_need import MemoryNeed, MemoryNeeds
 from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.verification import Gate
@@ -204,7 +204,7 @@ class Loader:
         if read.backend != "onnx":
             files.check_rest()
             return open_all(serving.instances, lambda: self._open_in_process(read, serving, gate))
-        graphs = _Graphs(files)
+        graphs = HeldGraph(files)
         with graphs.held() as graph:
             files.check_rest()
             return open_all(serving.instances, self._opener(graphs, graph, read, serving, gate))
@@ -216,7 +216,7 @@ class Loader:
         return Placed.of(gate.verify(backend, CPU), placement)
 
     def _opener(
-        self, graphs: "_Graphs", graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
+        self, graphs: HeldGraph, graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
         """Opens another instance of an ONNX graph."""
         spec, alone, make = read.contract.spec, serving.instances == 1, self._maker(serving)
@@ -272,33 +272,6 @@ class Loader:
         chosen, other = (several, single) if several_s < THREADS_GAIN * single_s else (single, several)
         other.close()
         return chosen
-
-
-class _Graphs:
-    """The graph of a version: read once while it loads, and again for a spare that is opened later."""
-
-    def __init__(self, files: VersionFiles) -> None:
-        self._files = files
-        self._held: Graph | None = None
-
-    @contextmanager
-    def held(self) -> Iterator[Graph]:
-        """Reads the graph and keeps it until the end."""
-        with self._files.graph() as graph:
-            self._held = graph
-            try:
-                yield graph
-            finally:
-                self._held = None
-
-    @contextmanager
-    def at_hand(self) -> Iterator[Graph]:
-        """The graph in memory, or else read now; it must be the one in the manifest at the time of the load."""
-        if self._held is not None:
-            yield self._held
-        else:
-            with self._files.graph() as graph:
-                yield graph
 
 
 def _place_process(device: str | None, backend: RunBy) -> Placement:
