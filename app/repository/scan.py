@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from app.contract.files.settled import marks_of
 from app.contract.files.tree import MODEL_ENTRIES, Entry, walk
 from app.errors import InvalidInput, VersionRefused
 from app.repository.layouts import Layout, layout_of
@@ -119,7 +120,7 @@ def _beside(model_directory: Path) -> Hashable:
 
 def _marks(entries: Iterable[Entry]) -> Hashable:
     files = [(entry.name, entry.status) for entry in entries if not entry.is_directory]
-    return tuple(sorted((name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for name, each in files))
+    return marks_of(sorted(files, key=lambda file: file[0]))
 
 
 def _is_version_link(entry: Entry) -> bool:
