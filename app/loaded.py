@@ -15,6 +15,7 @@ from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instances
 from app.batching.work import Answer, RequestOptions
+from app.contract.graph_facts import SIGNATURE
 from app.contract.images.image_file import Room, no_bound
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing
@@ -82,9 +83,12 @@ class LoadedModel:
         max_text_characters: most characters of a text.
         batching, load_settings: from serving.json at the time of loading.
         leases: counts the requests that use it.
-        memory_bytes: estimate of what it takes, see ``memory_need``; that of its signatures included.
+        memory_bytes: what it takes, see ``MemoryNeeds``; that of its signatures included.
+        memory_is_measured: whether that was measured.
         memo: cache of the edge for this version, dropped with it.
         signatures: what answers the other signatures of a SavedModel, by their names.
+        signature: the name of the one that this model answers.
+        defaults: of its optional inputs, by name, as TensorFlow's JSON of a TensorProto; those that are known.
     """
 
     name: str
@@ -105,8 +109,11 @@ class LoadedModel:
     load_settings: tuple[object, ...] = ()
     leases: Leases = field(default_factory=Leases)
     memory_bytes: int = 0
+    memory_is_measured: bool = True
     memo: dict[bytes, Any] = field(default_factory=dict)
     signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
+    signature: str = SIGNATURE
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def with_signatures(self) -> "tuple[LoadedModel, ...]":
@@ -152,9 +159,13 @@ class LoadedModel:
         """
         if not self._shapes_vary:
             return None
-        if len(inputs) > len(self.spec.required):
+        if self.gives_optional(inputs):
             return object()
         return tuple(inputs[tensor.name].shape[1:] for tensor in self.spec.required)
+
+    def gives_optional(self, inputs: Tensors) -> bool:
+        """Whether a request gives an optional input: its instances may influence one another."""
+        return len(inputs) > len(self.spec.required)
 
     def as_sent(self, outputs: Answer) -> Answer:
         """Outputs (rows, *shape) as a client gets them: those of a model without a batch dimension have none."""

@@ -77,7 +77,7 @@ def run_works(
     begin = clock()
     try:
         inputs = stack([work.inputs for work in works])
-        if allowed_batch_sizes:
+        if allowed_batch_sizes and not works[0].as_sent:
             inputs = _pad_rows(inputs, allowed_batch_sizes)
         stacked = clock()
         outputs = backend.run(inputs)
@@ -135,7 +135,7 @@ def _finite(answer: Outcome, name: str) -> Outcome:
 
 def padding_ratio(works: Sequence[Work], *, allowed_batch_sizes: Sequence[int] = ()) -> float:
     """Share of a batch's elements that are padding, after shorter rows or as further rows; 0 to 1."""
-    if not allowed_batch_sizes and (len(works) == 1 or not any(work.length for work in works)):
+    if works[0].as_sent or (not allowed_batch_sizes and (len(works) == 1 or not any(work.length for work in works))):
         return 0.0
     rows = _allowed(sum(work.rows for work in works), allowed_batch_sizes)
     given = whole = 0

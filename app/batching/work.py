@@ -40,6 +40,7 @@ class Work:
         level: priority level, 1 is the highest.
         length: steps of the longest row of a sequence; 0 if all instances have the same shape.
         shape_key: equal for works whose shapes may share a batch.
+        as_sent: it runs alone and without further rows, since its rows may influence one another.
         cost_s: estimated seconds of the backend, as part of a full batch.
         arrival: number in the order of arrival, set by the queue.
         started_at, finished_at: monotonic seconds of the backend call; 0 until then.
@@ -55,6 +56,7 @@ class Work:
     level: int = 1
     length: int = 0
     shape_key: Hashable = None
+    as_sent: bool = False
     cost_s: float = 0.0
     arrival: int = 0
     started_at: float = 0.0

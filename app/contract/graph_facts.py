@@ -1,12 +1,14 @@
 """Inputs and outputs of a graph as it declares them, and as the settings of another server state them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from app.contract.dtypes import NAMES
 from app.types import Tensors
 
+# The signature of a SavedModel that answers if nothing names another one; that of every graph with a single one.
+SIGNATURE = "serving_default"
 _ONNX_TYPES: dict[str, str] = {names.onnx: dtype for dtype, names in NAMES.items()}
 
 
@@ -21,6 +23,7 @@ class TensorFacts:
         graph_shape: that of one instance in the graph, if ``shape`` is another one, for clients.
         optional: whether the graph has a default for this input.
         utf8: whether its strings must be UTF-8.
+        default: it, as TensorFlow's JSON of a TensorProto; None if there is none, or the runtime does not tell.
     """
 
     name: str
@@ -29,6 +32,7 @@ class TensorFacts:
     graph_shape: tuple[int, ...] | None = None
     optional: bool = False
     utf8: bool = False
+    default: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class GraphFacts:
     def required(self) -> tuple[TensorFacts, ...]:
         """The inputs without a default."""
         return tuple(tensor for tensor in self.inputs if not tensor.optional)
+
+    @property
+    def defaults(self) -> dict[str, Mapping[str, Any]]:
+        """Input name -> its default, of those that are known."""
+        return {tensor.name: tensor.default for tensor in self.inputs if tensor.default is not None}
 
 
 def facts_of_onnx(nodes: Iterable[Any], *, optional: bool = False) -> tuple[TensorFacts, ...]:
@@ -90,6 +99,7 @@ class Stated:
         inputs, outputs: empty if nothing is stated of them; outputs may be some of those of the graph.
         labels: an output and the names of its scores; None without them.
         samples: input name -> (rows, *shape), which are known to run; None without them.
+        signature: of a SavedModel.
     """
 
     max_batch_size: int
@@ -97,3 +107,4 @@ class Stated:
     outputs: tuple[StatedTensor, ...] = ()
     labels: tuple[str, tuple[str, ...]] | None = None
     samples: Tensors | None = None
+    signature: str = SIGNATURE

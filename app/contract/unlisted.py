@@ -1,11 +1,8 @@
-"""The files of a version without a manifest, hashed now, once they have stopped changing.
-
-They are read twice: a change between the two reads is a copy in progress.
-"""
+"""The files of a version without a manifest, hashed now, once they have stopped changing."""
 
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 
@@ -13,12 +10,10 @@ from pydantic import ValidationError
 
 from app.contract.files.private import hash_of
 from app.contract.files.regular import Opener, open_regular, opened, shown, told
+from app.contract.files.settled import Files, settled
 from app.contract.files.tree import Entry, walk
 from app.contract.manifest import VERSION_LIMIT_BYTES, FileEntry, Manifest
 from app.errors import VersionRefused
-
-# Seconds for which no file may have changed: a copy in progress writes more often.
-SETTLED_S = 1.0
 
 
 def list_files(
@@ -56,25 +51,21 @@ def list_file(
 
 def _manifest(
     directory: Path,
-    look: Callable[[], list[tuple[str, os.stat_result]]],
+    look: Callable[[], Files],
     opener: Opener,
     now: Callable[[], float],
     wait: Callable[[float], None],
 ) -> Manifest:
-    before = look()
-    if (total := sum(status.st_size for _, status in before)) > VERSION_LIMIT_BYTES:
+    if (total := sum(status.st_size for _, status in look())) > VERSION_LIMIT_BYTES:
         raise VersionRefused(f"{directory}: its files have {total} bytes; a version may have {VERSION_LIMIT_BYTES}")
-    newest = max((status.st_ctime for _, status in before), default=0.0)
-    wait(min(SETTLED_S, max(0.0, newest + SETTLED_S - now())))
     files = {}
-    for name, status in before:
-        if name.startswith(".") or "/." in name:  # a temporary file of a tool: while it grows, a copy is in progress
-            continue
-        with told(directory / name), opened(directory / name, opener) as descriptor:
-            sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
-        files[name] = FileEntry(size=status.st_size, sha256=sha256)
-    if _marks(look()) != _marks(before):
-        raise VersionRefused(f"{directory}: its files are still changing")
+    with settled(directory, look, now=now, wait=wait) as found:
+        for name, status in found:
+            if name.startswith(".") or "/." in name:  # a tool's temporary file: while it grows, a copy is in progress
+                continue
+            with told(directory / name), opened(directory / name, opener) as descriptor:
+                sha256 = hash_of(directory / name, descriptor, size=os.fstat(descriptor).st_size)
+            files[name] = FileEntry(size=status.st_size, sha256=sha256)
     try:
         return Manifest(files=files)
     except ValidationError as error:
@@ -108,7 +99,3 @@ def check_links(directory: Path, inside: str) -> None:
 def _files(directory: Path) -> list[tuple[str, os.stat_result]]:
     entries: list[Entry] = [each for each in walk(directory) if not each.is_directory]
     return sorted((each.name, each.status) for each in entries if S_ISREG(each.status.st_mode))
-
-
-def _marks(files: list[tuple[str, os.stat_result]]) -> Hashable:
-    return tuple((name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for name, each in files)

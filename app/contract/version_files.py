@@ -152,6 +152,12 @@ class VersionFiles:
         )
 
     @property
+    def weights_beside_bytes(self) -> int:
+        """Bytes of the files that may contain weights of the ONNX graph, without the graph itself."""
+        graph = self._manifest.files.get(self._graph_file)
+        return self.graph_bytes - (0 if graph is None else graph.size)
+
+    @property
     def saved_model_bytes(self) -> int:
         """Bytes of saved_model.pb and of its other files."""
         return sum(entry.size for name, entry in self._manifest.files.items() if self._is_of_saved_model(name))

@@ -11,8 +11,6 @@ from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
 
-# The name of the default signature.
-SIGNATURE = "serving_default"
 _STATES = {
     State.LOADING: "LOADING",
     State.READY: "AVAILABLE",
@@ -47,16 +45,16 @@ async def model_metadata(registry: Registry, name: str, version: int | None) -> 
 
 def signature_defs(model: LoadedModel) -> dict[str, dict[str, Any]]:
     """All signatures of a version by their names, the default one first."""
-    return {name: _signature_def(each, name) for name, each in {SIGNATURE: model, **model.signatures}.items()}
+    return {name: _signature_def(each, name) for name, each in {model.signature: model, **model.signatures}.items()}
 
 
 def _signature_def(model: LoadedModel, name: str) -> dict[str, Any]:
-    """A signature: inputs and outputs with the batch, -1 is a size that varies."""
+    """A signature: inputs and outputs with the batch, -1 is a size that varies; the defaults of a SavedModel's."""
     return {
         "inputs": {tensor.name: _tensor(tensor, f"{name}_{tensor.name}") for tensor in model.spec.inputs},
         "outputs": {tensor.name: _tensor(tensor, "StatefulPartitionedCall") for tensor in model.spec.outputs},
         "method_name": "tensorflow/serving/predict",
-        "defaults": {},
+        "defaults": dict(model.defaults),
     }
 
 

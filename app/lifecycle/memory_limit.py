@@ -82,10 +82,12 @@ class MemoryLimit:
         """Make room for a version that is ready, and not in the registry yet: put it there before the next await.
 
         Raises:
-            VersionRefused: it takes more than the limit alone.
+            VersionRefused: as measured, it takes more than the limit alone.
             NoRoom: it does not fit next to models that cannot go to sleep.
         """
         need_bytes = self._known[model.name, model.version] = model.memory_bytes
+        if need_bytes > self._limit_bytes and not model.memory_is_measured:
+            need_bytes = self._limit_bytes  # the next load may be measured; meanwhile it serves alone
         if need_bytes > self._limit_bytes:
             raise VersionRefused(
                 f"takes about {_in_mib(need_bytes)} MiB; --model-memory-limit-mb allows {_in_mib(self._limit_bytes)} "

@@ -163,6 +163,8 @@ class ServingPolicy(BaseModel):
         device: "auto", "cpu", "cuda" or "cuda:N"; None takes the one of the process.
         instances: backends of each version that run batches in parallel, fed from one queue.
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
+        enable_cpu_mem_arena: ONNX Runtime's option of that name: it keeps the memory of its tensors on the CPU for
+            later batches; False returns it after each batch.
         max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """
 
@@ -176,14 +178,15 @@ class ServingPolicy(BaseModel):
     device: DeviceName | None = None
     instances: int = Field(default=1, ge=1, le=64)
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
+    enable_cpu_mem_arena: bool = True
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
-    # Triton's settings of the model, if they state keys that serving.json leaves open.
-    _triton_config: bytes = b""
+    # Which settings of Triton the model has, and which files these name.
+    _triton_mark: Hashable = ()
     # Of a model that is a single file: which file it is.
     _file_mark: str = ""
-    # Of a version that another tool wrote: which golden samples it has in the state directory.
-    _samples_mark: Hashable = ()
+    # Of versions of another tool: which golden samples the state directory has for them. (): they are Atelier's own.
+    _origin: Hashable = ()
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -201,10 +204,11 @@ class ServingPolicy(BaseModel):
             self.device,
             self.instances,
             self.gpu_mem_limit_mb,
+            self.enable_cpu_mem_arena,
             self.max_text_characters,
-            self._triton_config,
+            self._triton_mark,
             self._file_mark,
-            self._samples_mark,
+            self._origin,
         )
 
     def compares(self, pair: CanaryPair) -> bool:
@@ -228,24 +232,24 @@ class ServingPolicy(BaseModel):
         policy._file_mark = mark
         return policy
 
-    def with_samples(self, mark: Hashable) -> Self:
-        """These settings for a model whose golden samples are in the state directory.
+    def with_origin(self, mark: Hashable) -> Self:
+        """These settings for versions of Atelier or of another tool, and their golden samples in the state directory.
 
         Args:
-            mark: other than before if the samples are: the versions are loaded again then.
+            mark: () of Atelier's own. The versions are loaded again if it is another one than before.
         """
         policy = self.model_copy()
-        policy._samples_mark = mark
+        policy._origin = mark
         return policy
 
     @classmethod
-    def parse(cls, path: Path, data: bytes, *, triton_config: bytes = b"") -> Self:
+    def parse(cls, path: Path, data: bytes, *, triton_mark: Hashable = ()) -> Self:
         """The policy from the bytes of serving.json, which come from ``path``.
 
         Args:
             path: for messages.
             data: the document.
-            triton_config: Triton's settings of the model, if keys of the document come from them.
+            triton_mark: of Triton's settings of the model, if keys of the document come from them; see ``Defaults``.
 
         Raises:
             VersionRefused: not JSON, an unknown key, or a value out of range.
@@ -254,5 +258,5 @@ class ServingPolicy(BaseModel):
             policy = cls.model_validate_json(data)
         except ValidationError as error:
             raise VersionRefused(f"{path}: {in_words(cls, error.errors()[0])}") from error
-        policy._triton_config = triton_config
+        policy._triton_mark = triton_mark
         return policy

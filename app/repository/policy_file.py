@@ -36,7 +36,7 @@ def read_policy(model_directory: Path, elsewhere: Mapping[str, Any] = _NOTHING) 
     if stated is not None:
         stated = stated._replace(document={**stated.document, **elsewhere})
         return _over(own, stated, model_directory / CONFIG_FILE)
-    return _over(own, Defaults(dict(elsewhere), b""), path) if elsewhere else own
+    return _over(own, Defaults(dict(elsewhere), ()), path) if elsewhere else own
 
 
 def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:
@@ -49,4 +49,4 @@ def _over(own: ServingPolicy, stated: Defaults, path: Path) -> ServingPolicy:
     merged = {**stated.document, **document}
     if "batching" in stated.document:
         merged["batching"] = {**stated.document["batching"], **document.get("batching", {})}
-    return ServingPolicy.parse(path, json.dumps(merged).encode(), triton_config=stated.config)
+    return ServingPolicy.parse(path, json.dumps(merged).encode(), triton_mark=stated.mark)

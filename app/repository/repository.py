@@ -8,7 +8,7 @@ from app.errors import SettingsUnwritable
 from app.repository import last_valid_file, scan, serving_file
 from app.repository.layouts import Layout, layout_of
 from app.repository.missing import no_model
-from app.repository.places import Places
+from app.repository.places import Place, Places
 from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.repository.serving_file import Promotion
@@ -66,18 +66,23 @@ class Repository:
             policy = ServingPolicy.of_file(repr(scan.file_fingerprint(place.file)))
         else:
             policy = read_policy(place.directory, place.stated)
-        return policy.with_samples(self._samples.fingerprint(name))
+        return policy.with_origin(self._origin(place))
 
     def policy_in_effect(self, name: str) -> ServingPolicy:
         """See ``last_valid_file.policy_in_effect``."""
         place = self.places.of(name)
         policy = last_valid_file.policy_in_effect(place.directory, place.stated)
-        return policy.with_samples(self._samples.fingerprint(name))
+        return policy.with_origin(self._origin(place))
 
     def last_valid(self, name: str) -> ServingPolicy | None:
         """See ``last_valid_file.last_valid``."""
-        policy = last_valid_file.last_valid(self.places.of(name).directory)
-        return None if policy is None else policy.with_samples(self._samples.fingerprint(name))
+        place = self.places.of(name)
+        policy = last_valid_file.last_valid(place.directory)
+        return None if policy is None else policy.with_origin(self._origin(place))
+
+    def _origin(self, place: Place) -> Hashable:
+        """See ``ServingPolicy.with_origin``."""
+        return () if scan.layout(place) is Layout.ATELIER else (Layout.FOREIGN, self._samples.fingerprint(place.name))
 
     def remember(self, name: str, policy: ServingPolicy) -> None:
         """See ``last_valid_file.remember``."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from app.contract.files.settled import marks_of
 from app.contract.files.tree import MODEL_ENTRIES, Entry, walk
 from app.errors import InvalidInput, VersionRefused
 from app.repository.layouts import Layout, layout_of
@@ -33,7 +34,7 @@ def scan(places: Places) -> dict[str, list[int]]:
     models = {}
     for place in places.all():
         try:
-            versions = _versions(place.directory) if place.file is None else [FILE_VERSION]
+            _, versions = _versions(place)
         except OSError as error:
             log.warning("model %s cannot be read: %s", place.name, error.strerror)
             continue
@@ -119,7 +120,7 @@ def _beside(model_directory: Path) -> Hashable:
 
 def _marks(entries: Iterable[Entry]) -> Hashable:
     files = [(entry.name, entry.status) for entry in entries if not entry.is_directory]
-    return tuple(sorted((name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for name, each in files))
+    return marks_of(sorted(files, key=lambda file: file[0]))
 
 
 def _is_version_link(entry: Entry) -> bool:
@@ -140,13 +141,25 @@ def version_number(text: str) -> int:
     return int(text)
 
 
-def _versions(model_directory: Path) -> list[int]:
-    found_as: dict[Layout, list[int]] = {layout: [] for layout in Layout}
-    with os.scandir(model_directory) as found:
+def layout(place: Place) -> Layout:
+    """The layout of the versions of a model: they are all of one; of a model that cannot be read, another tool's."""
+    try:
+        return _versions(place)[0]
+    except OSError:
+        return Layout.FOREIGN
+
+
+def _versions(place: Place) -> tuple[Layout, list[int]]:
+    """The layout of the versions of a model, and their numbers, newest first."""
+    if place.file is not None:
+        return Layout.FOREIGN, [FILE_VERSION]
+    found_as: dict[Layout, list[int]] = {each: [] for each in Layout}
+    with os.scandir(place.directory) as found:
         for count, entry in enumerate(found):
             if count == MODEL_ENTRIES:
                 raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
-            if _VERSION.fullmatch(entry.name) and (layout := layout_of(model_directory / entry.name)) is not None:
-                found_as[layout].append(int(entry.name))
+            if _VERSION.fullmatch(entry.name) and (kind := layout_of(place.directory / entry.name)) is not None:
+                found_as[kind].append(int(entry.name))
     # Next to a version with a manifest, a graph alone is the first file of another one that is being copied.
-    return sorted(found_as[Layout.ATELIER] or found_as[Layout.FOREIGN], reverse=True)
+    kind_of_all = Layout.ATELIER if found_as[Layout.ATELIER] else Layout.FOREIGN
+    return kind_of_all, sorted(found_as[kind_of_all], reverse=True)

@@ -29,6 +29,11 @@ class Backend(Protocol):
         """Seconds for which every batch fails, because its process has ended too often; 0 if it can run batches."""
         return 0.0
 
+    @property
+    def process_bytes(self) -> int:
+        """Resident memory of the process that runs the version, in bytes; 0 if it runs in this one."""
+        return 0
+
     def limit_calls(self, seconds: float) -> float | None:
         """End every call that takes longer than ``seconds``, which may be infinite.
 

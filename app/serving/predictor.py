@@ -154,6 +154,7 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
             level=level,
             length=part.length,
             shape_key=model.shape_key(part.inputs),
+            as_sent=model.gives_optional(part.inputs),
         )
         for part in request.parts
     ]

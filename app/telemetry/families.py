@@ -18,7 +18,7 @@ class Facts:
         devices: its devices.
         golden_difference: largest difference from Keras at load; None without golden samples.
         degraded: its device fails or its backend hangs, in at least one process.
-        memory_bytes: estimate of its memory, in all processes together.
+        memory_bytes: that it takes, in all processes together.
     """
 
     devices: Sequence[str]
@@ -68,7 +68,7 @@ def fact_families(facts: Mapping[tuple[str, int], Facts]) -> Iterator[Metric]:
     )
     memory = GaugeMetricFamily(
         "atelier_model_memory_bytes",
-        "Estimated memory of a loaded version; --model-memory-limit-mb limits the sum.",
+        "Memory that a loaded version takes; --model-memory-limit-mb limits the sum.",
         labels=VERSION_LABELS,
     )
     for (name, version), known in sorted(facts.items()):

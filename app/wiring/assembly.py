@@ -12,6 +12,7 @@ from app.contract.files.private import sweep
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.loading.loader import Loader
+from app.lifecycle.loading.memory_need import MemoryNeeds
 from app.lifecycle.loading.samples import stored
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
@@ -56,7 +57,13 @@ def build_lifecycle(
     """
     processes = processes or SingleProcess()
     repository = repository_of(settings)
-    loader = build_loader(settings, metrics, repository.places, placer, loop_rest)
+    needs = MemoryNeeds()
+
+    def freed() -> None:
+        needs.disturb()
+        on_freed()
+
+    loader = build_loader(settings, metrics, repository.places, placer, loop_rest, needs)
     return Lifecycle(
         Registry(scan=repository.scan, on_state=metrics.set_state),
         repository,
@@ -64,7 +71,7 @@ def build_lifecycle(
         judges_canaries=not processes.are_several,
         on_load=metrics.load_done,
         on_policy=metrics.policy_read,
-        on_freed=on_freed,
+        on_freed=freed,
         unloaded=processes.unloaded,
         load_timeout_s=settings.load_timeout_s,
         loads_on_request=settings.load_models == "on-request",
@@ -79,12 +86,14 @@ def build_loader(
     places: Places,
     placer: Placer | None = None,
     loop_rest: LoopRest | None = None,
+    memory_needs: MemoryNeeds | None = None,
 ) -> Loader:
     """The loader of versions, made from the settings.
 
     Args:
         settings, metrics, placer, loop_rest: see ``build_lifecycle``.
         places: where the models are.
+        memory_needs: measures what the versions take; None makes one.
     """
     with ThreadPoolExecutor(1) as executor:
         hop_s = measure_thread_hop(executor, clock=time.perf_counter)
@@ -104,6 +113,7 @@ def build_loader(
         private_dir=private_dir,
         require_verified=settings.require_verified,
         plugins=settings.plugins,
+        memory_needs=memory_needs or MemoryNeeds(),
         find_samples=stored(VerifiedSamples(settings.state_dir)),
         device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),

@@ -38,6 +38,7 @@ def startup(
     summary = {
         "ready_s": spread([start.ready_s for start in starts]),
         "resident_mb": spread([start.resident_mb for start in starts]),
+        "estimated_mb": spread([start.estimated_mb for start in starts]),
     }
     table = Table("figure", "minimum", "median", "maximum", title=", ".join(names))
     for name, values in summary.items():

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.memory import resident_mb
 from tests.support.model_state import reason
 from tests.support.service import wait_until
 from tests.support.tiny_models import write_brightness_model, write_rule_model
@@ -146,6 +147,40 @@ def test_the_values_of_the_inputs_may_decide_the_size_of_an_answer_within_a_limi
         f"the answer holds {2**27} bytes of numbers; at most {2**26} are sent",
     )
     assert service.client.post(predict, json={"inputs": 2}).json() == {"outputs": [0, 1]}
+
+
+ARENA = {
+    "serving.json": ("serving.json", '{"enable_cpu_mem_arena": false}'),
+    "config.pbtxt": ("config.pbtxt", 'parameters { key: "enable_mem_arena" value { string_value: "0" } }'),
+}
+
+
+@pytest.mark.parametrize("kind", ["default", *ARENA])
+def test_without_the_arena_memory_that_a_request_needs_is_returned(models, start, kind):
+    """A Range of 400 MB that is summed: ONNX Runtime's arena keeps such a block as long as the version is loaded."""
+    write_graph(
+        models,
+        "sum",
+        [
+            helper.make_node("Range", ["zero", "n", "one"], ["all"]),
+            helper.make_node("ReduceSum", ["all", "axis"], ["y"], keepdims=0),
+        ],
+        [("n", TensorProto.INT64, [])],
+        [("y", TensorProto.INT64, [])],
+        {"zero": np.array(0), "one": np.array(1), "axis": np.array([0])},
+    )
+    if kind != "default":
+        name, text = ARENA[kind]
+        (models / "sum" / name).write_text(text)
+    service = start(models)
+    rest = resident_mb(service)
+    count = 50_000_000
+    reply = service.client.post("/v1/models/sum:predict", json={"inputs": count})
+    assert reply.json() == {"outputs": count * (count - 1) // 2}
+    if kind == "default":
+        assert resident_mb(service) - rest > 350
+    else:
+        wait_until(lambda: resident_mb(service) - rest < 50)
 
 
 def test_outputs_that_have_no_rows_in_common_cannot_be_answered_by_row(models, start):

@@ -39,6 +39,16 @@ def double_all(**columns):
     return {f"twice_{name}": 2.0 * values for name, values in columns.items()}
 
 
+# Models with the signatures of "several", and the parameters of Triton's TensorFlow backend in their config.pbtxt.
+CHOSEN = {
+    "count-texts": {"TF_SIGNATURE_DEF": "count", "TF_GRAPH_TAG": "serve", "TF_NUM_INTRA_THREADS": "2"},
+    "usual": {"TF_SIGNATURE_DEF": "serving_default", "TF_GRAPH_TAG": ""},
+    "no-signature": {"TF_SIGNATURE_DEF": "nobody"},
+    "other-tag": {"TF_GRAPH_TAG": "train"},
+    "initialized": {"TF_INIT_OPS_FILE": "init_ops.json"},
+}
+
+
 def write_good(models):
     write_line(models / "line" / "1")
     write_brightness(models / "brightness" / "1")
@@ -50,6 +60,12 @@ def write_good(models):
     write_several(models / "several" / "1")
     columns = {name: spec([None, 1]) for name in reversed(COLUMNS)}
     write_saved_model(models / "columns" / "1", {"serving_default": (double_all, columns)})
+    for name, parameters in CHOSEN.items():
+        shutil.copytree(models / "several" / "1", models / name / "1" / "model.savedmodel")
+        lines = [
+            f'parameters {{ key: "{key}" value {{ string_value: "{each}" }} }}' for key, each in parameters.items()
+        ]
+        (models / name / "config.pbtxt").write_text("\n".join(['platform: "tensorflow_savedmodel"', *lines]))
     (models / "served" / "1").mkdir(parents=True)
     shutil.copytree(models / "line" / "1", models / "served" / "1" / "net")
     (models / "served" / "config.pbtxt").write_text(
@@ -425,6 +441,54 @@ def test_inputs_with_a_default_in_the_signature_may_be_left_out(service, tfs, ki
     arrays = {name: np.array(values, np.float32) for name, values in inputs.items()}
     found = tfs.predict(arrays, "several", signature="scaled").outputs["y"]
     assert list(found.float_val) == np.ravel(want).tolist()
+
+
+def test_the_signature_that_config_pbtxt_names_is_the_default_one(service, tfs):
+    texts = triton_grpc.InferInput("text", [2], "BYTES")
+    texts.set_data_from_numpy(TEXTS)
+    assert service.triton.infer("count-texts", [texts]).as_numpy("count").tolist() == [1, 7]
+    assert [each["name"] for each in service.client.get("/v2/models/count-texts").json()["inputs"]] == ["text"]
+    predict = "/v1/models/count-texts:predict"
+    assert service.client.post(predict, json={"instances": ["a", "bc"]}).json() == {"predictions": [1, 2]}
+    for signature, sent, answer in (("count", ["abc"], [3]), ("serving_default", [[3]], [[6]])):
+        body = {"signature_name": signature, "instances": sent}
+        assert service.client.post(predict, json=body).json() == {"predictions": answer}
+    reply = tfs.Predict(predict_request({"text": TEXTS}, "count-texts"))
+    assert (reply.model_spec.signature_name, list(reply.outputs["count"].int_val)) == ("count", [1, 7])
+    signatures = service.client.get("/v1/models/count-texts/metadata").json()["metadata"]["signature_def"]
+    assert next(iter(signatures["signature_def"])) == "count"
+    assert "serving_default" in signatures["signature_def"]
+    service.wait_for_log("model count-texts: config.pbtxt states without effect: parameters.TF_NUM_INTRA_THREADS")
+    assert service.client.post("/v1/models/usual:predict", json={"instances": [[3]]}).json() == {"predictions": [[6]]}
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("no-signature", "it has no signature 'nobody'; it has ['brain', 'centre', 'count', "),
+        ("other-tag", "TF_GRAPH_TAG is 'train'; the graph with the tag 'serve' is run"),
+        ("initialized", "TF_INIT_OPS_FILE is 'init_ops.json'; operations that initialize a graph are not run"),
+    ],
+)
+def test_parameters_of_tritons_tensorflow_backend_that_cannot_be_followed_refuse_the_model(service, name, error):
+    state, why = reason(service, name)
+    assert (state, error in why) == ("UNAVAILABLE", True), why
+
+
+def test_metadata_have_the_defaults_of_a_signature(service, tfs):
+    signatures = service.client.get("/v1/models/several/metadata").json()["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"]["defaults"] == {}
+    defaults = signatures["scaled"]["defaults"]
+    assert sorted(defaults) == ["factor", "shift"]
+    assert (defaults["factor"]["dtype"], defaults["factor"]["float_val"]) == ("DT_FLOAT", [3.0])
+    assert defaults["factor"]["tensor_shape"] == {"dim": [], "unknown_rank": False}
+    assert defaults["shift"]["tensor_shape"]["dim"] == [{"size": "2", "name": ""}]
+    content = base64.b64decode(defaults["shift"]["tensor_content"])
+    assert np.frombuffer(content, np.float32).tolist() == [1, 2]
+    request = tfs_pb.GetModelMetadataRequest(model_spec=model_spec("several"), metadata_field=["signature_def"])
+    found = tfs_pb.SignatureDefMap.FromString(tfs.GetModelMetadata(request).metadata["signature_def"].value)
+    scaled = found.signature_def["scaled"].defaults
+    assert (list(scaled["factor"].float_val), scaled["shift"].tensor_content) == ([3.0], content)
 
 
 def test_bits_of_bfloat16_are_kept(tfs):

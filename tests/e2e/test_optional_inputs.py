@@ -9,7 +9,7 @@ import pytest
 import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 
-from tests.support.bare_models import write_graph
+from tests.support.bare_models import write_clock_with_step, write_graph
 from tests.support.commands import run
 from tests.support.grpc_requests import refusal as grpc_refusal
 from tests.support.grpc_requests import tensor
@@ -57,18 +57,6 @@ def write_power(models, name):
     )
 
 
-def write_clock(models):
-    """Nothing is a batch; the step has the default 10."""
-    write_graph(
-        models,
-        "clock",
-        [helper.make_node("Add", ["state", "step"], ["next"])],
-        [("state", TensorProto.INT64, [2, "n"]), ("step", TensorProto.INT64, [])],
-        [("next", TensorProto.INT64, [2, "n"])],
-        {"step": np.array(10)},
-    )
-
-
 def write_weighted(models):
     """A default for an input with a batch dimension, and none of it in a request has an effect on other rows."""
     write_graph(
@@ -94,13 +82,34 @@ def write_listed_weights(models):
     )
 
 
+def write_switched(models):
+    """Subtracts the mean of all rows if the optional input is 1: only then rows influence one another."""
+    write_graph(
+        models,
+        "switched",
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]),
+            helper.make_node("Mul", ["mean", "switch"], ["part"]),
+            helper.make_node("Sub", ["x", "part"], ["y"]),
+        ],
+        [("x", TensorProto.FLOAT, ["rows", 2]), ("switch", TensorProto.FLOAT, [])],
+        [("y", TensorProto.FLOAT, ["rows", 2])],
+        {"switch": np.array(0, np.float32)},
+    )
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     models = tmp_path_factory.mktemp("optional")
     write_line(models)
-    write_clock(models)
+    write_clock_with_step(models)
     write_weighted(models)
     write_listed_weights(models)
+    write_line(models, "padded")
+    write_switched(models)
+    for name in ("padded", "switched"):
+        sizes = {"max_batch_size": 8, "allowed_batch_sizes": [4, 8]}
+        (models / name / "serving.json").write_text(json.dumps({"batching": sizes}))
     for name in ("stated", "required", "left-out", "batched", "without-default"):
         write_power(models, name)
     write_config(models, "stated", batch=0)
@@ -233,6 +242,26 @@ def test_a_request_with_one_is_not_split(service):
         f"a request that gives the optional input 'alpha' runs as a whole: {largest + 1} instances; send at most "
         f"{largest}"
     )
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 8])
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_a_padded_batch_has_one_value_of_an_input_without_a_batch_dimension(service, expected, given, count):
+    rows = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
+    inputs = {"x": rows.tolist(), **{name: values.tolist() for name, values in given.items()}}
+    reply = service.client.post("/v1/models/padded:predict", json={"inputs": inputs})
+    assert reply.status_code == 200, reply.text
+    assert same(reply.json()["outputs"], expected(x=rows, **given))
+
+
+def test_no_rows_are_added_to_a_request_with_one(service):
+    """With rows up to the next allowed size the mean would be another one; a batch without such inputs gets them."""
+    body = {"x": [[3, 0], [0, 6], [0, 0]]}
+    assert service.client.post("/v1/models/switched:predict", json={"inputs": body}).json()["outputs"] == body["x"]
+    assert service.metric("atelier_batch_padding_ratio_sum", model="switched") == 0.25
+    reply = service.client.post("/v1/models/switched:predict", json={"inputs": {**body, "switch": 1}})
+    assert reply.json()["outputs"] == [[2, -2], [-1, 4], [-1, -2]]
+    assert service.metric("atelier_batch_padding_ratio_sum", model="switched") == 0.25
 
 
 REFUSED = {

@@ -171,7 +171,7 @@ def test_what_has_no_effect_is_reported_in_one_line(models, start):
     write_scorer(models, more)
     service = start(models)
     service.wait_for_log(
-        "model scorer: config.pbtxt states without effect: parameters, dynamic_batching.preferred_batch_size, "
+        "model scorer: config.pbtxt states without effect: parameters.a, dynamic_batching.preferred_batch_size, "
         "dynamic_batching.preserve_ordering"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.support.bare_models import bare, write_centred_model, write_graph
+from tests.support.bare_models import bare, write_centred_model, write_clock_with_step, write_graph
 from tests.support.model_state import reason
 from tests.support.service import ROOT, own_environment
 from tests.support.tiny_models import write_brightness_model, write_rule_model
@@ -114,6 +114,36 @@ def test_samples_of_model_warmup_are_recorded(source, models, state, verify, ser
     [path] = (state / "verified" / "rule").iterdir()
     assert not np.load(path)["input:x"].any()
     assert reason(serve(), "rule") == ("READY", "")
+
+
+STATES = np.arange(12).reshape(2, 2, 3)
+OPTIONAL = {
+    "left out": ({"state": STATES}, STATES + 10),
+    "left out of a single request": ({"state": STATES[0]}, STATES[0] + 10),
+    "given for each": ({"state": STATES, "step": np.array([1, 2])}, STATES + np.array([1, 2])[:, None, None]),
+    "given for all": ({"state": STATES, "step": np.array(3)}, STATES + 3),
+    "given for a single request": ({"state": STATES[0], "step": np.array(3)}, STATES[0] + 3),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONAL)
+def test_samples_of_whole_requests_may_leave_optional_inputs_out(models, verify, serve, kind):
+    write_clock_with_step(models)
+    inputs, answers = OPTIONAL[kind]
+    code, said = verify("clock", **inputs, next=answers)
+    assert (code, "samples agree, largest difference 0" in said) == (0, True), said
+    code, said = verify("clock", **inputs, next=answers + 1)
+    assert (code, "golden row 0" in said) == (2, True), said
+    service = serve("--require-verified")
+    assert reason(service, "clock") == ("READY", "")
+    for body, found in (({"state": [[1], [2]]}, [[11], [12]]), ({"state": [[1], [2]], "step": 5}, [[6], [7]])):
+        assert service.client.post("/v1/models/clock:predict", json={"inputs": body}).json() == {"outputs": found}
+
+
+def test_as_many_values_of_an_optional_input_as_samples_are_required(models, verify):
+    write_clock_with_step(models)
+    code, said = verify("clock", state=STATES, step=np.array([1, 2, 3]))
+    assert (code, "{'state': 2, 'step': 3} rows; as many of each are required" in said) == (2, True), said
 
 
 def test_rows_that_influence_one_another_are_verified_as_whole_requests(models, verify, serve):

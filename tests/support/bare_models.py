@@ -41,6 +41,18 @@ def write_centred_model(models):
     )
 
 
+def write_clock_with_step(models):
+    """Nothing is a batch; the step has the default 10."""
+    write_graph(
+        models,
+        "clock",
+        [helper.make_node("Add", ["state", "step"], ["next"])],
+        [("state", TensorProto.INT64, [2, "n"]), ("step", TensorProto.INT64, [])],
+        [("next", TensorProto.INT64, [2, "n"])],
+        {"step": np.array(10)},
+    )
+
+
 NAME = "names"
 
 

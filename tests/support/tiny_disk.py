@@ -47,6 +47,7 @@ class FakeLoader:
             batcher=SimpleNamespace(stop=lambda error: None, close=lambda: None),
             instances=SimpleNamespace(devices=["cpu"], reason="a fake", usable=1, problem=""),
             memory_bytes=0,
+            memory_is_measured=True,
             provider="fake",
             golden_difference=0.0,
             unverified="",

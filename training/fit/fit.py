@@ -9,23 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
-from app.contract.steps import TextPreprocessing
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
-from training.errors import SettingRefused
-from training.export.padding_check import padding_counts
-from training.export.recurrent_cells import remembering
 from training.fit.callbacks import Progressed
 from training.fit.parallel_stages import ParallelStages
-from training.fit.stages import build_model, check_names, handed_on, kept_by, train_stage
+from training.fit.servable import refuse_state, refuse_unservable
+from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
 from training.fit.train_network import Trained, Training, read_kept, train_network
-from training.recipe.recipe import Inherited, Recipe, Signature, Stage
-
-
-def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
-    """The model to measure and to publish, made from the trained one, whose weights it shares."""
-    signature = Signature(input=feed.input, classes=classes)
-    return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
+from training.recipe.recipe import Recipe, Stage
 
 
 def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path) -> Any:
@@ -57,8 +48,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         DataUnusable: see ``check_splits``, for the data of a stage.
         StageDied: the process of a stage that trains in parallel ended.
     """
-    if recipe.stages:  # they train first
-        refuse_unservable(recipe, build_model(recipe, feed, classes=len(splits.labels)), feed)
+    refuse_unservable(recipe, feed, splits)
     inherited: dict[str, list[Any]] = {}
     spent, ends = 0.0, 0.0
     began: dict[str, float] = {}
@@ -76,8 +66,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
             warnings += _of_stage(stage, trained.warnings)
         model = build_model(recipe, feed, classes=len(splits.labels))
         recipe.adopt(recipe.network, model, inherited)
-        if not recipe.stages:
-            refuse_unservable(recipe, model, feed)
+        refuse_state(recipe, model)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
         trained = train_network(
             model, training, feed, splits, directory=directory, console=console, after_epoch=parallel.listen
@@ -92,26 +81,6 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     finished = finish_model(recipe, trained.model, feed, inherited, classes=len(splits.labels))
     seconds = max(ends, spent + trained.seconds)
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)
-
-
-def refuse_unservable(recipe: Recipe, model: Any, feed: Feed) -> None:
-    """Check that an answer of the untrained network depends on its own row: not on earlier rows, nor on padding.
-
-    Raises:
-        SettingRefused: it does; names the layer, and what to change.
-    """
-    if reason := remembering(model):
-        raise SettingRefused(f"{recipe.name}: {reason}")
-    step = feed.preprocessing
-    if not isinstance(step, TextPreprocessing) or not feed.input.is_variable:
-        return
-    signature = Signature(input=feed.input, classes=0)
-    reason = padding_counts(model, id_count=signature.id_count, longest=step.max_length, trained=False)
-    if reason:
-        raise SettingRefused(
-            f"{recipe.name}: padding changes the answers of the network, {reason}. Texts of different lengths share "
-            "batches, in training and in the service"
-        )
 
 
 def _of_stage(stage: Stage, warnings: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,6 +26,12 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     return check_names(recipe, build(recipe.network, signature), signature)
 
 
+def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
+    """The model to measure and to publish, made from the trained one, whose weights it shares."""
+    signature = Signature(input=feed.input, classes=classes)
+    return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
+
+
 def train_stage(
     recipe: Recipe,
     stage: Stage,
@@ -41,7 +47,7 @@ def train_stage(
     Args:
         inherited: weights that it may start with.
     """
-    splits, feed = _stage_data(recipe, stage, feed, splits)
+    splits, feed = stage_data(recipe, stage, feed, splits)
     model = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
     training = Training(stage.optimizer, recipe.loss, recipe.metrics, stage.fitting, stage.max_length)
     (directory / stage.name).mkdir(exist_ok=True)
@@ -51,7 +57,7 @@ def train_stage(
 
 def kept_by(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits, directory: Path) -> dict[str, list[Any]]:
     """The weights that a finished stage passes on."""
-    splits, feed = _stage_data(recipe, stage, feed, splits)
+    splits, feed = stage_data(recipe, stage, feed, splits)
     network = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
     network.set_weights(read_kept(directory / stage.name))
     return handed_on(stage, network)
@@ -62,7 +68,7 @@ def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
     return {name: model.get_layer(name).get_weights() for name in stage.shared_layers}
 
 
-def _stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
+def stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
     """The training data of a stage: the recipe's data through the recipe's pipeline, unless it has its own."""
     if stage.data:
         splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)

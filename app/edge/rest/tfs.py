@@ -9,7 +9,6 @@ from typing import Literal
 import orjson
 
 from app.batching.work import Answer
-from app.control.tfs import SIGNATURE
 from app.edge.codec.encoded import Encoded
 from app.edge.codec.hints import how_to_name
 from app.edge.codec.json_dump import dump
@@ -81,11 +80,6 @@ def parse_examples(document: Document, model: LoadedModel) -> dict[str, Array | 
     if any(bare):
         raise InvalidInput("'examples' holds objects {key: value} and bare values; send all in one form")
     return named_rows(examples, "examples", model, shared=context)
-
-
-def is_signature(name: str) -> bool:
-    """Whether the model has a signature of that name; the empty name means the only one."""
-    return name in {"", SIGNATURE}
 
 
 def print_predict(outputs: Answer, layout: Layout) -> bytes:

@@ -14,6 +14,7 @@ from app.contract.device import CPU
 from app.contract.labels import labels_of
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.device_choice import Placed, largest_difference
+from app.lifecycle.loading.memory_need import NO_MEMORY, MemoryNeed
 from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, largest_batch
 from app.loaded import LoadedModel
@@ -62,7 +63,7 @@ class Assembly:
         opened: Sequence[Placed],
         signatures: Mapping[str, LoadedModel] | None = None,
         *,
-        memory_bytes: int = 0,
+        memory: MemoryNeed = NO_MEMORY,
     ) -> LoadedModel:
         """A loaded model that serves one contract with these instances.
 
@@ -70,7 +71,7 @@ class Assembly:
             contract: of them.
             opened: verified.
             signatures: what serves the others.
-            memory_bytes: see ``LoadedModel``.
+            memory: that all instances take; none for a signature that shares them.
 
         Raises:
             VersionRefused: see ``resolve``.
@@ -122,8 +123,11 @@ class Assembly:
             max_text_characters=self.serving.max_text_characters,
             batching=policy,
             load_settings=self.serving.load_settings,
-            memory_bytes=memory_bytes,
+            memory_bytes=memory.size_bytes,
+            memory_is_measured=memory.is_measured,
             signatures=signatures or {},
+            signature=contract.signature,
+            defaults={name: contract.defaults[name] for name in spec.given_optional(contract.defaults)},
         )
 
     def _rest_for(self, placed: Placed) -> LoopRest | None:

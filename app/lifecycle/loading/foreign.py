@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from app.contract.derive import derive, without_batch
 from app.contract.files.regular import Opener, shown, told
-from app.contract.graph_facts import GraphFacts, Stated
+from app.contract.graph_facts import SIGNATURE, GraphFacts, Stated
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
@@ -27,7 +27,7 @@ from app.repository.places import Place
 from app.repository.policy import BackendName, RunBy
 from app.repository.triton.model import signature
 from app.runtime.backend import Backend, take_rows
-from app.runtime.engines.process_backend import SIGNATURE, ProcessBackend
+from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
 from app.types import Array, Tensors
 
@@ -158,7 +158,8 @@ class ForeignReader:
 
     def _saved_model(self, name: str, files: VersionFiles, stated: Stated | None, threads: int) -> VersionOnDisk:
         path = files.saved_model_file
-        make = partial(self.make_savedmodel, path, snapshot=files.saved_model)
+        signature = SIGNATURE if stated is None else stated.signature
+        make = partial(self.make_savedmodel, path, snapshot=files.saved_model, signature=signature)
         return self._in_process(name, files, stated, threads, make=make, path=path, run_by="savedmodel")
 
     def _in_process(
@@ -174,18 +175,19 @@ class ForeignReader:
     ) -> VersionOnDisk:
         """A version that runs in a separate process, which reports its signatures."""
         samples = self._samples(name, files)
-        alone = ""
+        alone, signature = "", SIGNATURE if stated is None else stated.signature
 
         def contract_of(signatures: dict[str, GraphFacts]) -> ModelSpec:
             nonlocal alone
-            if (facts := signatures.get(SIGNATURE)) is None:
-                raise VersionRefused(f"{path}: it has no signature {SIGNATURE!r}; it has {sorted(signatures)}")
+            if (facts := signatures.get(signature)) is None:
+                raise VersionRefused(f"{path}: it has no signature {signature!r}; it has {sorted(signatures)}")
             spec, alone = derive(name, facts, stated)
             return spec
 
         backend = make(contract_of, threads)
         try:
             contract = _examined(backend, backend.spec, alone, stated, samples(backend.spec))
+            contract = _named(contract, backend, signature)
             if contract.spec is not backend.spec:
                 backend.follow(contract.spec)
             others = _others(backend, name)
@@ -198,15 +200,20 @@ class ForeignReader:
 def _others(backend: ProcessBackend, name: str) -> dict[str, VersionContract]:
     """The contracts of the other signatures; those that cannot be served are left out, and the log has the reasons."""
     contracts: dict[str, VersionContract] = {}
-    for other in sorted(backend.signatures.keys() - {SIGNATURE}):
+    for other in sorted(backend.signatures.keys() - {backend.signature}):
         try:
             if len(contracts) == MOST_SIGNATURES:
                 raise VersionRefused(f"{MOST_SIGNATURES} others are served")
             spec, alone = derive(name, backend.signatures[other])
-            contracts[other] = _examined(backend.sibling(other, spec), spec, alone, None)
+            contracts[other] = _named(_examined(backend.sibling(other, spec), spec, alone, None), backend, other)
         except VersionRefused as error:
             log.warning("model %s: signature %s is not served: %s", name, shown(other), error.message)
     return contracts
+
+
+def _named(contract: VersionContract, backend: ProcessBackend, signature: str) -> VersionContract:
+    """A contract with the name of its signature, and the defaults of that."""
+    return replace(contract, signature=signature, defaults=backend.signatures[signature].defaults)
 
 
 def _check_paths(directory: Path, found: ForeignFiles, backend: BackendName) -> None:

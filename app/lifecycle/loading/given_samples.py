@@ -27,7 +27,7 @@ class GivenSamples:
     Attributes:
         path: of the file.
         arrays: the name of a tensor, or "input:" or "output:" and the name -> (rows, *shape). A model without a batch
-            dimension may be given a single request, (*shape).
+            dimension may be given a single request, (*shape), and one value of an optional input for all samples.
     """
 
     path: Path
@@ -78,6 +78,11 @@ class GivenSamples:
         for tensor in spec.outputs:
             if outputs and tensor.name not in outputs:
                 raise VersionRefused(f"{where} has answers, but no array {tensor.name!r}; {known}")
+        rows = max(map(len, (*inputs.values(), *outputs.values())))
+        for tensor in spec.inputs:
+            # Of a model without a batch dimension, one value of an optional input is for all samples.
+            if tensor.optional and not spec.batched and len(inputs.get(tensor.name, ())) == 1:
+                inputs[tensor.name] = np.repeat(inputs[tensor.name], rows, axis=0)
         counts = {name: len(values) for part in (inputs, outputs) for name, values in part.items()}
         if len(set(counts.values())) != 1 or not 1 <= min(counts.values()) <= MAXIMUM_ROWS:
             raise VersionRefused(f"{where} has {counts} rows; as many of each are required, 1 to {MAXIMUM_ROWS}")

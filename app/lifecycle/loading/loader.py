@@ -25,7 +25,7 @@ from app.lifecycle.loading.device_choice import (
     open_all,
 )
 from app.lifecycle.loading.foreign import ForeignReader
-from app.lifecycle.loading.memory_need import memory_need
+from app.lifecycle.loading.memory_need import MemoryNeed, MemoryNeeds
 from app.lifecycle.loading.samples import FindSamples, no_samples
 from app.lifecycle.loading.thread_choice import with_threads
 from app.lifecycle.loading.verification import Gate
@@ -54,7 +54,7 @@ class Opened:
     Attributes:
         contract: of the version.
         digest: of its files.
-        memory_bytes: that it takes.
+        memory: that it takes.
         placed: at least one.
         assembly: makes what serves of them.
         others: contracts of the other signatures of a SavedModel.
@@ -62,7 +62,7 @@ class Opened:
 
     contract: VersionContract
     digest: str
-    memory_bytes: int
+    memory: MemoryNeed
     placed: list[Placed]
     assembly: Assembly
     others: Mapping[str, VersionContract]
@@ -74,7 +74,7 @@ class Loader:
 
     Attributes:
         places: where the models are.
-        make_backend: opens a graph for a contract, with that many threads.
+        make_backend: opens a graph for a contract, with that many threads; ``arena=False`` as ``OnnxBackend``.
         threads: that the machine has for one backend call.
         observer_for: returns the observer of the batches of a model version.
         inline_below_s: batches estimated to be faster run on the event loop.
@@ -92,10 +92,11 @@ class Loader:
         has_tensorflow: whether SavedModels of other tools can run.
         make_plugin: as ``PluginBackend``.
         plugins: names of the backends of installed packages that are switched on.
+        memory_needs: measures what each version takes.
     """
 
     places: Places
-    make_backend: Callable[[Graph, ModelSpec, int], Backend]
+    make_backend: Callable[..., Backend]
     threads: int
     observer_for: Callable[[str, int], BatchObserver]
     inline_below_s: float
@@ -113,6 +114,7 @@ class Loader:
     has_tensorflow: Callable[[], bool] = is_installed
     make_plugin: Callable[..., ProcessBackend] = PluginBackend
     plugins: Collection[str] = ()
+    memory_needs: MemoryNeeds = field(default_factory=MemoryNeeds)
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -129,7 +131,7 @@ class Loader:
         assembly, placed = opened.assembly, opened.placed
         try:
             signatures = assembly.other_signatures(opened.others, placed)
-            return assembly.loaded(opened.contract, placed, signatures, memory_bytes=opened.memory_bytes)
+            return assembly.loaded(opened.contract, placed, signatures, memory=opened.memory)
         except BaseException:
             close_all(placed)
             raise
@@ -148,15 +150,17 @@ class Loader:
             clock=self.clock,
             loop_rest=self.loop_rest,
         )
-        read = self._read(place, version, serving)
-        try:
-            placed = self._open_instances(read, serving, assembly.gate(read.contract))
-        finally:
-            read.close()
+        with self.memory_needs.load() as this:
+            read = self._read(place, version, serving)
+            try:
+                placed = self._open_instances(read, serving, assembly.gate(read.contract))
+            finally:
+                read.close()
+            need = self.memory_needs.need(this, read.files, read.backend, [each.backend for each in placed])
         return Opened(
             contract=read.contract,
             digest=read.files.digest,
-            memory_bytes=memory_need(read.files, read.backend, len(placed)),
+            memory=need,
             placed=placed,
             assembly=assembly,
             others=read.others,
@@ -171,7 +175,7 @@ class Loader:
             again = partial(self.make_savedmodel, files.saved_model_file, snapshot=files.saved_model)
             return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend, again=again)
         reader = ForeignReader(
-            make_backend=self.make_backend,
+            make_backend=self._maker(serving),
             make_savedmodel=self.make_savedmodel,
             read_facts=self.read_facts,
             has_tensorflow=self.has_tensorflow,
@@ -210,15 +214,15 @@ class Loader:
         self, graphs: HeldGraph, graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
     ) -> Callable[[], Placed]:
         """Opens another instance of an ONNX graph."""
-        spec, alone = read.contract.spec, serving.instances == 1
+        spec, alone, make = read.contract.spec, serving.instances == 1, self._maker(serving)
 
         def open_cpu() -> Backend:
             with graphs.at_hand() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
-                single = read.take() or self.make_backend(now, spec, 1)
+                single = read.take() or make(now, spec, 1)
                 if not alone:
                     return single
-                open_again = partial(self.make_backend, now, spec)
+                open_again = partial(make, now, spec)
                 return with_threads(single, open_again, self.threads, read.contract.samples, clock=self.clock)
 
         device_chooser = self.device_chooser
@@ -231,6 +235,10 @@ class Loader:
             max_batch_size=gate.max_batch_size,
         )
         return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
+
+    def _maker(self, serving: ServingPolicy) -> Callable[[Graph, ModelSpec, int], Backend]:
+        """Opens graphs on the CPU with the settings of a model."""
+        return self.make_backend if serving.enable_cpu_mem_arena else partial(self.make_backend, arena=False)
 
 
 def _place_process(device: str | None, backend: RunBy) -> Placement:

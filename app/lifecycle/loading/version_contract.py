@@ -1,10 +1,13 @@
 """The contract of a version: model.json, its vocabulary and its golden samples, which must match each other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from app.contract.extent import Extent
 from app.contract.golden import GOLDEN_FILE, GOLDEN_LIMIT_BYTES, Golden
+from app.contract.graph_facts import SIGNATURE
 from app.contract.model_spec import (
     LARGEST_BATCH,
     ONNX_FILE,
@@ -34,6 +37,8 @@ class VersionContract:
         is_whole: whether the first dimension of its graph turned out not to be a batch, so that the samples have one
             dimension more than those that were given.
         than: the source of the answers in the golden samples, for messages.
+        signature: its name.
+        defaults: see ``LoadedModel``.
     """
 
     spec: ModelSpec
@@ -43,6 +48,8 @@ class VersionContract:
     alone: str = ""
     is_whole: bool = False
     than: str = "Keras"
+    signature: str = SIGNATURE
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def samples(self) -> Tensors | None:

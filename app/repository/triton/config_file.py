@@ -3,16 +3,19 @@
 Source: Triton, model configuration. Protobuf's text format.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
 from app.contract.files.regular import shown
+from app.contract.files.settled import settled
 from app.contract.manifest import is_inside
 from app.contract.tensor_spec import LARGEST_SIZE, MOST_DIMENSIONS
 from app.errors import VersionRefused
 from app.repository.text_proto import read_text_proto
-from app.repository.triton import CONFIG_FILE
+from app.repository.triton import CONFIG_FILE, WARMUP_DIRECTORY
 from app.repository.triton import config_pb2 as pb
 
 CONFIG_LIMIT_BYTES = 2**20
@@ -34,8 +37,15 @@ _FOLLOWED = frozenset(
         "default_model_filename",
         "metric_tags",
         "model_warmup",
+        "parameters",
     }
 )
+# Parameters of Triton's TensorFlow backend that decide what is run.
+SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER = "TF_SIGNATURE_DEF", "TF_GRAPH_TAG", "TF_INIT_OPS_FILE"
+# Of its backend for ONNX Runtime: "0" switches the arena off.
+ARENA_PARAMETER = "enable_mem_arena"
+_FOLLOWED_PARAMETERS = frozenset({SIGNATURE_PARAMETER, _TAG_PARAMETER, _INIT_PARAMETER, ARENA_PARAMETER})
+_TAG = "serve"
 _FOLLOWED_BATCHING = frozenset(
     {"max_queue_delay_microseconds", "priority_levels", "default_priority_level", "default_queue_policy"}
 )
@@ -43,14 +53,15 @@ _FOLLOWED_QUEUE = frozenset({"default_timeout_microseconds", "allow_timeout_over
 
 
 def read_config(model_directory: Path) -> pb.ModelConfig | None:
-    """config.pbtxt of a model; None if it does not exist.
+    """config.pbtxt of a model, once it is a second old; None if it does not exist. Blocks.
 
     Raises:
-        VersionRefused: it is not valid, or requires something without which the answers would differ.
+        VersionRefused: it is still changing, not valid, or requires something without which the answers would differ.
     """
     path = model_directory / CONFIG_FILE
     try:
-        config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
+        with settled(path, lambda: [(path.name, path.stat())]):
+            config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
     except FileNotFoundError:
         return None
     for reason in _refusals(config, model_directory.name):
@@ -58,9 +69,28 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
     return config
 
 
+def parameter(config: pb.ModelConfig, key: str) -> str:
+    """The value in ``parameters``; "" without one."""
+    return str(config.parameters[key].string_value) if key in config.parameters else ""
+
+
+def files_beside(config: pb.ModelConfig, model_directory: Path) -> list[tuple[str, os.stat_result]]:
+    """The files next to the versions that the settings name and that exist: labels and samples."""
+    names = {output.label_filename for output in config.output if output.label_filename}
+    for sample in config.model_warmup:
+        inputs = sample.inputs.values()
+        names |= {f"{WARMUP_DIRECTORY}/{each.input_data_file}" for each in inputs if each.input_data_file}
+    found = []
+    for name in sorted(name for name in names if is_inside(name)):
+        with suppress(OSError):  # whoever reads it says so
+            found.append((name, (model_directory / name).stat()))
+    return found
+
+
 def passed_over(config: pb.ModelConfig) -> list[str]:
     """Names of the fields that are set and have no effect here; they change no answer."""
     names = [field.name for field, _ in config.ListFields() if field.name not in _FOLLOWED]
+    names += [f"parameters.{shown(key)}" for key in sorted(config.parameters) if key not in _FOLLOWED_PARAMETERS]
     batching = config.dynamic_batching
     names += [
         f"dynamic_batching.{field.name}" for field, _ in batching.ListFields() if field.name not in _FOLLOWED_BATCHING
@@ -108,6 +138,11 @@ def _refusals(config: pb.ModelConfig, name: str) -> Iterator[str]:
         yield "response_cache is not supported"
     if config.model_transaction_policy.decoupled:
         yield "model_transaction_policy.decoupled is not supported"
+    if "onnx" not in {PLATFORMS.get(config.platform), BACKENDS.get(config.backend)}:
+        if (tag := parameter(config, _TAG_PARAMETER)) not in {"", _TAG}:
+            yield f"{_TAG_PARAMETER} is {shown(tag)!r}; the graph with the tag {_TAG!r} is run"
+        if file := parameter(config, _INIT_PARAMETER):
+            yield f"{_INIT_PARAMETER} is {shown(file)!r}; operations that initialize a graph are not run"
     if config.max_batch_size < 0:
         yield f"max_batch_size is {config.max_batch_size}; 0 or more is accepted"
     if (named := config.default_model_filename) and not is_inside(named):

@@ -1,10 +1,12 @@
 """Settings of a model directory in Triton's layout; protobuf is loaded only if there is a config.pbtxt."""
 
 import logging
+from collections.abc import Hashable
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.contract.files.settled import marks_of, settled
 from app.contract.files.tree import MODEL_ENTRIES
 from app.contract.graph_facts import Stated
 from app.contract.manifest import MANIFEST_FILE
@@ -14,21 +16,21 @@ log = logging.getLogger("atelier.repository")
 
 
 class Defaults(NamedTuple):
-    """Keys of serving.json that config.pbtxt states, and its whole content, to detect changes."""
+    """Keys of serving.json that config.pbtxt states, and a mark of its content and of the files that it names."""
 
     document: dict[str, Any]
-    config: bytes
+    mark: Hashable
 
 
 def signature(model_directory: Path) -> Stated | None:
     """Facts of the graph in config.pbtxt; None without one. The log names fields without effect.
 
     Raises:
-        VersionRefused: see ``read_config`` and ``stated_signature``.
+        VersionRefused: see ``read_config`` and ``stated_signature``; or a file that it names is still changing.
     """
     if not (model_directory / CONFIG_FILE).exists():
         return None
-    from app.repository.triton.config_file import passed_over, read_config
+    from app.repository.triton.config_file import files_beside, passed_over, read_config
     from app.repository.triton.settings import stated_signature
 
     config = read_config(model_directory)
@@ -36,7 +38,8 @@ def signature(model_directory: Path) -> Stated | None:
         return None
     if names := passed_over(config):
         log.warning("model %s: %s states without effect: %s", model_directory.name, CONFIG_FILE, ", ".join(names))
-    return stated_signature(config, model_directory)
+    with settled(model_directory, lambda: files_beside(config, model_directory)):
+        return stated_signature(config, model_directory)
 
 
 def states_other_versions(model_directory: Path) -> bool:
@@ -54,11 +57,14 @@ def serving_defaults(model_directory: Path) -> Defaults | None:
     """
     if not states_other_versions(model_directory):
         return None
-    from app.repository.triton.config_file import read_config
+    from app.repository.triton.config_file import files_beside, read_config
     from app.repository.triton.settings import serving_document
 
     config = read_config(model_directory)
-    return None if config is None else Defaults(serving_document(config), config.SerializeToString(deterministic=True))
+    if config is None:
+        return None
+    content = config.SerializeToString(deterministic=True)
+    return Defaults(serving_document(config), (content, marks_of(files_beside(config, model_directory))))
 
 
 def model_filename(model_directory: Path) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.files.regular import read_file, shown
-from app.contract.graph_facts import Stated, StatedTensor
+from app.contract.graph_facts import SIGNATURE, Stated, StatedTensor
 from app.contract.manifest import is_inside
 from app.errors import VersionRefused
 from app.repository.stated_policy import version_policy
 from app.repository.triton import config_pb2 as pb
-from app.repository.triton.config_file import BACKENDS, PLATFORMS
+from app.repository.triton.config_file import ARENA_PARAMETER, BACKENDS, PLATFORMS, SIGNATURE_PARAMETER, parameter
 from app.repository.triton.warmup import warmup_rows
 
 LABELS_LIMIT_BYTES = 2**20
@@ -26,6 +26,8 @@ def serving_document(config: pb.ModelConfig) -> dict[str, Any]:
         document["version_policy"] = policy
     if batching := _batching(config):
         document["batching"] = batching
+    if parameter(config, ARENA_PARAMETER) == "0":
+        document["enable_cpu_mem_arena"] = False
     if config.instance_group:
         group = config.instance_group[0]
         document["instances"] = group.count or 1
@@ -46,6 +48,7 @@ def stated_signature(config: pb.ModelConfig, model_directory: Path) -> Stated:
         outputs=tuple(_tensor(tensor) for tensor in config.output),
         labels=_labels(config, model_directory),
         samples=warmup_rows(config, model_directory),
+        signature=parameter(config, SIGNATURE_PARAMETER) or SIGNATURE,
     )
 
 

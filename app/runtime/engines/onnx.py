@@ -33,6 +33,7 @@ class OnnxBackend(Backend):
         spec: its contract; names, element types and ranks must agree.
         threads: intra-op threads of the session, for operations on the CPU.
         cuda: options of the CUDA execution provider; None runs everything on the CPU.
+        arena: keep the memory of tensors on the CPU for later batches; without, it is freed after each batch.
 
     Raises:
         VersionRefused: ONNX Runtime cannot load the graph, the graph disagrees with the contract, or the requested GPU
@@ -40,11 +41,17 @@ class OnnxBackend(Backend):
     """
 
     def __init__(
-        self, graph: Graph | Path, spec: ModelSpec, threads: int, *, cuda: Mapping[str, str] | None = None
+        self,
+        graph: Graph | Path,
+        spec: ModelSpec,
+        threads: int,
+        *,
+        cuda: Mapping[str, str] | None = None,
+        arena: bool = True,
     ) -> None:
         graph = Graph(graph, graph) if isinstance(graph, Path) else graph
         path = graph.origin
-        self._session = open_session(graph, threads, cuda=cuda)
+        self._session = open_session(graph, threads, cuda=cuda, arena=arena)
         if cuda is not None and self.provider != CUDA_PROVIDER:
             raise VersionRefused(
                 f"{path}: ONNX Runtime opened the graph with {self.provider} instead of {CUDA_PROVIDER}"
@@ -112,7 +119,12 @@ def read_facts(graph: Graph) -> GraphFacts:
 
 
 def open_session(
-    graph: Graph, threads: int, *, cuda: Mapping[str, str] | None = None, is_optimized: bool = True
+    graph: Graph,
+    threads: int,
+    *,
+    cuda: Mapping[str, str] | None = None,
+    arena: bool = True,
+    is_optimized: bool = True,
 ) -> Any:
     """An ``onnxruntime.InferenceSession``; the arguments are those of ``OnnxBackend``.
 
@@ -120,6 +132,7 @@ def open_session(
         VersionRefused: ONNX Runtime cannot load the graph.
     """
     options = _session_options(graph, threads)
+    options.enable_cpu_mem_arena = arena
     if not is_optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = graph.source if isinstance(graph.source, bytes) else str(graph.source)

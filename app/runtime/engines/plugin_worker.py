@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.contract.bfloat16 import BFLOAT16
+from app.contract.graph_facts import SIGNATURE
 from app.errors import ServingError
-from app.runtime.engines.process_backend import SIGNATURE
 from app.runtime.engines.worker_loop import CannotLoad, Run, serve
 from app.types import Array, Tensors
 

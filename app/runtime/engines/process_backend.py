@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from app.contract.graph_facts import GraphFacts
+from app.contract.graph_facts import SIGNATURE, GraphFacts
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendDown, BackendFailed, BackendHung, VersionRefused
 from app.runtime.backend import Backend, row_count
@@ -18,6 +18,7 @@ from app.runtime.engines.model_process import STOP_TIMEOUT_S, ModelProcess
 from app.runtime.engines.restarts import RESTART_WINDOW_S, RESTARTS, Restarts
 from app.runtime.engines.signatures import agree, check_inputs, facts_of
 from app.runtime.engines.tensor_frames import FrameTooLarge
+from app.runtime.memory import resident_bytes
 from app.types import Array, Tensors
 
 log = logging.getLogger("atelier.runtime")
@@ -26,7 +27,6 @@ Snapshot = Callable[[], AbstractContextManager[Path]]
 # Facts of all signatures by name -> the contract of one of them.
 Contract = Callable[[dict[str, GraphFacts]], ModelSpec]
 
-SIGNATURE = "serving_default"
 START_TIMEOUT_S = 120.0
 # A process that does not answer a batch for this long hangs.
 BATCH_LIMIT_S = 30.0
@@ -35,7 +35,7 @@ GRACE_S = START_TIMEOUT_S + BATCH_LIMIT_S + 2 * STOP_TIMEOUT_S
 
 
 class ProcessBackend(Backend):
-    """The signature ``serving_default`` of one model, run on the CPU in a separate process.
+    """One signature of a model, run on the CPU in a separate process; ``sibling`` gives the others.
 
     A process that dies fails the batch it was running; the next batch starts a new one, a few times a minute at most.
     A process that does not answer within the limit is killed and counts as one that died.
@@ -50,6 +50,7 @@ class ProcessBackend(Backend):
         start_timeout_s: seconds in which the process must load the model.
         batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process always
             has this limit, since TensorFlow prepares much in it.
+        signature: its name.
         clock: monotonic seconds.
 
     Raises:
@@ -68,9 +69,11 @@ class ProcessBackend(Backend):
         snapshot: Snapshot,
         start_timeout_s: float = START_TIMEOUT_S,
         batch_limit_s: float = BATCH_LIMIT_S,
+        signature: str = SIGNATURE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
+        self.signature = signature
         self._contract = contract
         self._provider = provider
         self._snapshot = snapshot
@@ -114,6 +117,11 @@ class ProcessBackend(Backend):
         """See ``Backend``."""
         return self._restarts.down_for_s
 
+    @property
+    def process_bytes(self) -> int:
+        """See ``Backend``."""
+        return resident_bytes(self.pid)
+
     def limit_calls(self, seconds: float) -> float:
         """See ``Backend``: a process whose call takes longer is killed."""
         self._batch_limit_s = seconds
@@ -121,7 +129,7 @@ class ProcessBackend(Backend):
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``. BackendHung without an answer within the limit."""
-        return self.run_signature(SIGNATURE, self.spec, self._shapes, inputs)
+        return self.run_signature(self.signature, self.spec, self._shapes, inputs)
 
     def run_signature(
         self, signature: str, spec: ModelSpec, shapes: GraphShapes | None, inputs: Tensors
@@ -234,15 +242,15 @@ class ProcessBackend(Backend):
         self.signatures = found = {name: facts_of(each) for name, each in signatures.items()}
         contract = self._contract
         spec = contract if isinstance(contract, ModelSpec) else contract(found)
-        if (facts := found.get(SIGNATURE)) is None:
-            raise VersionRefused(f"{self._path}: it has no signature {SIGNATURE!r}; it has {sorted(found)}")
+        if (facts := found.get(self.signature)) is None:
+            raise VersionRefused(f"{self._path}: it has no signature {self.signature!r}; it has {sorted(found)}")
         agree(self._path, "input", spec.inputs, facts.inputs)
         agree(self._path, "output", spec.outputs, facts.outputs)
         return spec
 
 
 class SignatureBackend(Backend):
-    """A signature other than ``serving_default``, in the process of that one, which is closed by itself.
+    """Another signature of a ``ProcessBackend``, in its process, which is closed by itself.
 
     Args:
         owner: has the process.

@@ -30,9 +30,9 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         threads: threads of one operation.
 
     Returns:
-        Signature -> {"inputs": ..., "outputs": ..., "optional": ...}: inputs and outputs are name -> [element type,
+        Signature -> {"inputs": ..., "outputs": ..., "defaults": ...}: inputs and outputs are name -> [element type,
         sizes with the batch], a size that varies as None, and None in place of the sizes if their number is unknown;
-        the optional inputs have a default in the signature. And the function that runs a batch.
+        inputs with a default in the signature -> its TensorProto as JSON. And the function that runs a batch.
 
     Raises:
         CannotLoad: TensorFlow is not installed.
@@ -45,12 +45,16 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(directory))
     functions = dict(loaded.signatures)
-    defaults = _defaults(tf, directory)
+    protos = _defaults(tf, directory)
+    defaults = {
+        name: {each: tf.constant(tf.make_ndarray(proto)) for each, proto in found.items()}
+        for name, found in protos.items()
+    }
     signatures = {
         name: {
             "inputs": _described(function.structured_input_signature[1]),
             "outputs": _described(function.structured_outputs),
-            "optional": sorted(defaults.get(name, ())),
+            "defaults": {each: _as_json(proto) for each, proto in sorted(protos.get(name, {}).items())},
         }
         for name, function in functions.items()
     }
@@ -74,7 +78,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
 
 
 def _defaults(tf: Any, directory: Path) -> dict[str, dict[str, Any]]:
-    """Signature -> input -> its default as a tensor, of those that have one. TensorFlow's own loader ignores them.
+    """Signature -> input -> its default, a TensorProto, of those that have one. TensorFlow's own loader ignores them.
 
     Source: TensorFlow, meta_graph.proto, ``SignatureDef.defaults``; TensorFlow Serving takes them for what a request
         leaves out.
@@ -87,11 +91,21 @@ def _defaults(tf: Any, directory: Path) -> dict[str, dict[str, Any]]:
     graphs = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs
     serving = [graph for graph in graphs if tf.saved_model.SERVING in graph.meta_info_def.tags]
     return {
-        signature: {name: tf.constant(tf.make_ndarray(proto)) for name, proto in each.defaults.items()}
+        signature: dict(each.defaults)
         for graph in serving[:1]
         for signature, each in graph.signature_def.items()
         if each.defaults
     }
+
+
+def _as_json(proto: Any) -> dict[str, Any]:
+    """A TensorProto as TensorFlow Serving's metadata have it: all fields, by their names in the message."""
+    from google.protobuf.json_format import MessageToDict
+
+    document: dict[str, Any] = MessageToDict(
+        proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
 
 
 def _array(tf: Any, tensor: Any) -> Array:

@@ -21,7 +21,8 @@ def facts_of(signature: dict[str, Any]) -> GraphFacts:
                     name,
                     element,
                     None if sizes is None else tuple(sizes),
-                    optional=kind == "inputs" and name in signature.get("optional", ()),
+                    optional=kind == "inputs" and name in signature.get("defaults", {}),
+                    default=signature.get("defaults", {}).get(name) if kind == "inputs" else None,
                     utf8=kind == "inputs" and name in signature.get("utf8", ()),
                 )
                 for name, (element, sizes) in signature[kind].items()

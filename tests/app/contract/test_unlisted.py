@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from app.contract.files.settled import SETTLED_S
 from app.contract.manifest import VERSION_LIMIT_BYTES
-from app.contract.unlisted import SETTLED_S, check_links, list_file, list_files
+from app.contract.unlisted import check_links, list_file, list_files
 from app.errors import VersionRefused
 
 

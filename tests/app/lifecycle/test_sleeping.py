@@ -25,12 +25,14 @@ class SizedLoader(FakeLoader):
     def __init__(self, sizes):
         super().__init__()
         self.sizes, self.loads, self.closed = sizes, [], []
+        self.measures = True
 
     def __call__(self, name, version, policy):
         model = super().__call__(name, version, policy)
         self.loads.append((name, version))
         size = self.sizes[name, version]
         model.memory_bytes = size(policy) if callable(size) else size
+        model.memory_is_measured = self.measures
         model.batcher.close = lambda: self.closed.append((name, version))
         return model
 
@@ -148,6 +150,23 @@ def test_a_version_that_was_too_large_is_loaded_with_settings_that_make_it_small
         assert found.loaded == []
         found.settings("a", instances=1)
         await found.lifecycle.load("a")
+        assert found.loaded == [("a", 1)]
+
+    asyncio.run(act())
+
+
+def test_a_version_that_is_only_estimated_to_be_too_large_serves_alone(store):
+    found = store({("a", 1): 20, ("b", 1): 600})
+
+    async def act():
+        found.loader.measures = False
+        found.settings("b", version_labels={"stable": 1})
+        await found.lifecycle.load_all()
+        assert await found.ask("b") == 1
+        assert found.loaded == [("b", 1)]
+        assert await found.ask("a") == 1
+        found.loader.measures = True
+        assert "takes about" in await found.ask("b")
         assert found.loaded == [("a", 1)]
 
     asyncio.run(act())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,38 @@ def build_stateful(network, signature):
 def test_a_network_that_remembers_earlier_rows_is_refused_before_it_is_trained(tmp_path, console):
     with pytest.raises(SettingRefused, match=r"tiny-texts: layer '\w*memory' \(GRU\) has stateful=True, so that"):
         train(text_recipe(build=build_stateful), tmp_path, console)
+
+
+def test_a_stage_that_counts_padding_is_refused_before_anything_is_trained(tmp_path, console):
+    fitting = Fitting(epochs=1, batch_size=16)
+    stages = [
+        Stage(name=name, build=build, shared_layers=("embedding",), optimizer=Optimizer(), fitting=fitting)
+        for name, build in (("bag", build_bag), ("top", build_maximum))
+    ]
+    wrong = r"tiny-texts: padding changes the answers of the network of stage 'top', .* layer 'top' "
+    with pytest.raises(SettingRefused, match=wrong):
+        train(text_recipe(stages=tuple(stages)), tmp_path, console)
+    assert list(tmp_path.iterdir()) == []
+
+
+def maximum_of_trained(network, model, signature, inherited):
+    """The trained embedding, shared, and the maximum over all steps, those of padding included."""
+    import tf_keras
+    from tf_keras import layers
+
+    ids = layers.Input((None,), dtype="int32", name=signature.input.name)
+    x = layers.GlobalMaxPooling1D(name="late")(model.get_layer("embedding")(ids))
+    return tf_keras.Model(ids, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_finish_that_counts_padding_is_refused_before_anything_is_trained(staged, tmp_path, console):
+    fitting = Fitting(epochs=1, batch_size=16)
+    stage = Stage(name="bag", build=build_bag, shared_layers=("embedding",), optimizer=Optimizer(), fitting=fitting)
+    recipe = text_recipe(build=build_bag, stages=(stage,) if staged else ())
+    wrong = r"tiny-texts: padding changes the answers of the finished network, .* layer 'late' \(GlobalMaxPooling1D\)"
+    with pytest.raises(SettingRefused, match=wrong):
+        train(replace(recipe, finish=maximum_of_trained), tmp_path, console)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 from app.batching.work import Answer
 from app.contract.model_spec import MOST_TENSORS
-from app.control.tfs import SIGNATURE
 from app.edge.call import InferenceRequest
 from app.edge.grpc.tfs import serving_pb2 as pb
 from app.edge.grpc.tfs.examples import read_examples
 from app.edge.grpc.tfs.tensors import Room, read_tensor, sent_values, write_tensor
 from app.edge.rest.formats import DEFAULT_TOP_K
 from app.edge.rest.named_rows import input_name
-from app.edge.rest.tfs import is_signature
+from app.edge.rest.signature_name import is_default
 from app.errors import InvalidInput, Unsupported
 from app.loaded import LoadedModel
 
@@ -51,8 +50,8 @@ def is_small(message: Any) -> bool:
 
 def parse_predict(message: pb.PredictRequest, model: LoadedModel, room: Room) -> InferenceRequest[pb.PredictResponse]:
     """Tensors of ``Predict``. Raises InvalidInput: names the input or the output, and the rule it breaks."""
-    signature = message.model_spec.signature_name or SIGNATURE
-    answering = model if signature == SIGNATURE else model.signatures.get(signature)
+    signature = message.model_spec.signature_name or model.signature
+    answering = model if is_default(signature, model) else model.signatures.get(signature)
     if answering is None:
         raise InvalidInput(f'Serving signature key "{signature}" not found.')
     names = _input_names(message.inputs, answering)
@@ -72,7 +71,7 @@ def parse_classify(
     message: pb.ClassificationRequest, model: LoadedModel, room: Room
 ) -> InferenceRequest[pb.ClassificationResponse]:
     """Tensors of ``Classify``. Raises InvalidInput as ``read_examples`` does, or if the model does not classify."""
-    _check_signature(message.model_spec.signature_name)
+    _check_signature(message.model_spec.signature_name, model)
     result = _classifying(model)
     return InferenceRequest(
         read_examples(message.input, model),
@@ -84,7 +83,7 @@ def parse_regress(
     message: pb.RegressionRequest, model: LoadedModel, room: Room
 ) -> InferenceRequest[pb.RegressionResponse]:
     """Tensors of ``Regress``. Raises InvalidInput as ``read_examples`` does, or if the model does not regress."""
-    _check_signature(message.model_spec.signature_name)
+    _check_signature(message.model_spec.signature_name, model)
     result = _regressing(model)
     return InferenceRequest(
         read_examples(message.input, model),
@@ -101,7 +100,7 @@ def parse_multi(
         InvalidInput: as in ``read_examples``, or a task breaks a rule of the protocol.
         Unsupported: a task neither classifies nor regresses.
     """
-    _check_tasks(message.tasks)
+    _check_tasks(message.tasks, model)
     results = [_task_result(task.method_name, model) for task in message.tasks]
 
     def reply(answer: Answer) -> pb.MultiInferenceResponse:
@@ -144,19 +143,19 @@ def _task_result(method: str, model: LoadedModel) -> Callable[[Answer], dict[str
     raise Unsupported(f"Unsupported signature method_name: {method}; use {CLASSIFY_METHOD} or {REGRESS_METHOD}")
 
 
-def _check_tasks(tasks: Iterable[pb.InferenceTask]) -> None:
+def _check_tasks(tasks: Iterable[pb.InferenceTask], model: LoadedModel) -> None:
     seen = set()
     for task in tasks:
-        name = task.model_spec.signature_name or SIGNATURE
+        name = task.model_spec.signature_name or model.signature
         if name in seen:
             raise InvalidInput(f"Duplicate evaluation of signature: {name}")
-        if not is_signature(name):
+        if not is_default(name, model):
             raise InvalidInput(f"Requested signature not found in model graph: {name}")
         seen.add(name)
 
 
-def _check_signature(name: str) -> None:
-    if not is_signature(name):
+def _check_signature(name: str, model: LoadedModel) -> None:
+    if not is_default(name, model):
         raise InvalidInput(f"No signature was found with the name: {name}")
 
 
@@ -232,9 +231,9 @@ def _regressing(model: LoadedModel) -> Callable[[Answer], pb.RegressionResult]:
     return result
 
 
-def _spec(model: LoadedModel, signature: str = SIGNATURE) -> pb.ModelSpec:
-    """Which model, version and signature have answered."""
-    spec = pb.ModelSpec(name=model.name, signature_name=signature)
+def _spec(model: LoadedModel, signature: str = "") -> pb.ModelSpec:
+    """Which model, version and signature have answered; by default its default signature."""
+    spec = pb.ModelSpec(name=model.name, signature_name=signature or model.signature)
     spec.version.value = model.version
     return spec
 

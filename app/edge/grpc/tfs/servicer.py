@@ -115,7 +115,9 @@ class TfsServicer(Methods):
             raise target.not_found() from None
         response = pb.GetModelMetadataResponse(model_spec=pb.ModelSpec(name=model.name))
         response.model_spec.version.value = model.version
-        signatures = ParseDict({"signature_def": signature_defs(model)}, pb.SignatureDefMap())
+        signatures = ParseDict(
+            {"signature_def": signature_defs(model)}, pb.SignatureDefMap(), ignore_unknown_fields=True
+        )
         found = response.metadata[_SIGNATURE_DEF]
         found.type_url, found.value = _SIGNATURE_DEF_TYPE, signatures.SerializeToString()
         return response
