@@ -208,7 +208,7 @@ class Joining:
         if future.cancelled():
             joint.end()
         elif (error := future.exception()) is not None:
-            if isinstance(error, _OF_ALL):
+            if isinstance(error, _OF_ALL) or (isinstance(error, ServingError) and len(joint.waiting) == 1):
                 self._refuse(joint, error)
             else:
                 self._answer_alone(joint)
