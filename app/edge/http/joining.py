@@ -108,10 +108,11 @@ class JointRequest:
         part.timings.decode = self.timings.decode
         return part
 
-    def end(self) -> None:
-        """All are answered, or will be by themselves."""
-        self.rows = []
+    def end(self) -> list[Plain]:
+        """All are answered, or will be by themselves. Returns them, and forgets them: they reference this object."""
+        waiting, self.waiting, self.rows = self.waiting, [], []
         self.model.leases.__exit__()
+        return waiting
 
     def leave(self, plain: Plain) -> None:
         """A client no longer waits. What nobody waits for is removed from the queue."""
@@ -240,19 +241,17 @@ class Joining:
 
     def _refuse(self, joint: JointRequest, error: ServingError) -> None:
         """Refuse all of them for the same reason."""
-        joint.end()
         reply = error_reply(error)
         if is_fault(error):
             log.error("%s of model %s failed: %s", joint.route.verb, joint.model.name, error.message)
-        for plain in joint.waiting:
+        for plain in joint.end():
             if plain.is_waiting:
                 plain.refuse(reply)
                 self._record(joint, plain, reply.status)
 
     def _answer_alone(self, joint: JointRequest) -> None:
         """Answer each request by itself, with its own error if it has one."""
-        joint.end()
-        for plain in joint.waiting:
+        for plain in joint.end():
             if plain.is_waiting:
                 plain.answer_alone()
 
