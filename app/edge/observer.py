@@ -1,5 +1,6 @@
 """The interface of recorders of finished requests."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from app.batching.work import Timings
@@ -13,4 +14,10 @@ class RequestObserver(Protocol):
         self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
     ) -> None:
         """Called after each reply; ``model`` is None if the path does not lead to a version that serves."""
+        ...
+
+    def requests_answered(
+        self, *, model: LoadedModel, protocol: str, seconds: Sequence[float], timings: Timings
+    ) -> None:
+        """Called after the replies, with status 200, to requests with the same timings."""
         ...

@@ -38,6 +38,10 @@ class Registry:
         """The default version: it answers requests without a version."""
         return self._live.get(name)
 
+    def only(self, name: str) -> LoadedModel | None:
+        """The default version, if it alone answers requests without a version; None while a canary is compared."""
+        return None if name in self._rollouts else self._live.get(name)
+
     def serve(self, name: str, model: LoadedModel | None) -> None:
         """Set the default version; None: the model has no default version."""
         if model is None:

@@ -175,7 +175,12 @@ class VersionMetrics:
 
     def answered(self, seconds: float, timings: Timings) -> None:
         """Count an answered request. The histograms take many at a time, which costs a tenth."""
-        self.waiting.append((seconds, timings.read, timings.decode, timings.queue, timings.compute, timings.encode))
+        self.all_answered((seconds,), timings)
+
+    def all_answered(self, seconds: Sequence[float], timings: Timings) -> None:
+        """Count answered requests with the same timings."""
+        stages = (timings.read, timings.decode, timings.queue, timings.compute, timings.encode)
+        self.waiting += [(each, *stages) for each in seconds]
         if len(self.waiting) >= FOLD_AT:
             self.fold()
 

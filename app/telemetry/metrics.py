@@ -108,6 +108,15 @@ class Metrics(Collector):
             counts.request_seconds.observe(seconds)
             counts.fail.add(seconds)
 
+    def requests_answered(
+        self, *, model: LoadedModel, protocol: str, seconds: Sequence[float], timings: Timings
+    ) -> None:
+        """Count answered requests; implements ``edge.observer.RequestObserver``."""
+        counts = self.for_version(model.name, model.version)
+        counts.requests[protocol, 200] += len(seconds)
+        counts.last_inference_s = self._wall_clock()
+        counts.all_answered(seconds, timings)
+
     def snapshot(self) -> dict[str, Any]:
         """All metrics, for JSON; ``merge`` reads it."""
         return {

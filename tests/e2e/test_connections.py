@@ -429,7 +429,7 @@ def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_othe
     """Its first stage, reading, lasts until it is parsed: long for the last of many that arrive together."""
     service = start(tiny_models)
     with ExitStack() as stack:
-        lines = [stack.enter_context(Line(service.url)) for _ in range(400)]
+        lines = [stack.enter_context(Line(service.url)) for _ in range(1000)]
         assert lines[0].send(LIVE).reply() == (200, {"live": True})
         # Of three bursts one is not disturbed at its beginning; otherwise the first and the last take equally long.
         assert max(burst(service, lines) for _ in range(3)) > 2

@@ -4,7 +4,7 @@ The head of such a request is one of those that were parsed before, so the parse
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -16,6 +16,9 @@ from app.edge.connection.rules import Phase
 from app.edge.respond import Header, Reply
 from app.edge.rest.request import HttpRequest
 from app.errors import Overloaded
+
+if TYPE_CHECKING:
+    from app.loaded import LoadedModel
 
 
 class JointProtocol(InferenceProtocol):
@@ -63,12 +66,12 @@ class JointProtocol(InferenceProtocol):
         route, form = known.route, known.form
         if form is None or len(body) != known.length or self._is_deaf or not self._is_free():
             return False
-        model = self._registry.live(route.name)
-        if model is None or form.model() is not model or self._registry.rollout(route.name) is not None:
+        model: LoadedModel | None = self._registry.only(route.name)
+        if model is None or form.model() is not model or (row := form.row(body)) is None:
             return False
-        if (row := form.row(body)) is None:
-            return False
-        if (reply := self._dispatch.refusals.of(route, self._began)) is not None:
+        if (model.admission.rows or self._unparsed_since is not None) and (
+            reply := self._dispatch.refusals.of(route, self._began)
+        ) is not None:
             self._answer_early(reply, self._door.visit(known.headers, self._peer).headers)
             return True
         try:
@@ -111,17 +114,22 @@ class JointProtocol(InferenceProtocol):
 
     def reply_plainly(self, plain: PlainRequest, head: bytes, body: bytes) -> None:
         """See ``plain_request.Connection``."""
+        transport = self.transport
         self._running = None
-        if self.transport.is_closing():
+        if transport.is_closing():
             return
         end = b"" if plain.keep_alive else b"connection: close\r\n"
-        request_id = self._door.ids.name(None)
-        self.transport.write(
-            b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (head, request_id, len(body), end, body)
+        transport.write(
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (head, self._door.ids.new(), len(body), end, body)
         )
         if not plain.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+            transport.close()
+        if self._phase is not Phase.ANSWER or self._unparsed or self._is_last or self.flow.read_paused:
+            self.on_response_complete()
+        else:  # the same for a connection on which nothing else waits, as nearly always
+            self.server_state.total_requests += 1
+            self._release()
+            self._phase, self._since = Phase.IDLE, self.loop.time()
 
     def refuse_plainly(self, plain: PlainRequest, reply: Reply) -> None:
         """See ``plain_request.Connection``."""

@@ -24,6 +24,8 @@ class RequestIds:
 
     def name(self, given: bytes | None) -> bytes:
         """The given id if it is 1 to 128 printable ASCII characters, otherwise a new one."""
-        if given is not None and _VALID(given):
-            return given
+        return given if given is not None and _VALID(given) else self.new()
+
+    def new(self) -> bytes:
+        """A new id."""
         return b"%b-%x" % (self._prefix, next(self._numbers))

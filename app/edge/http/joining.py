@@ -229,15 +229,22 @@ class Joining:
         bodies, headers = joint.form.bodies(prediction.outputs), joint.form.headers
         timings.encode = self._clock() - began
         head = joint.waiting[0].head_of_reply((*headers, server_timing(timings)))
+        answered: list[float] = []
+        now = self._clock()
         for plain, body in zip(joint.waiting, bodies, strict=True):
             if not plain.is_waiting:
                 continue
             if plain.read_s:
                 own = plain.head_of_reply((*headers, server_timing(replace(timings, read=plain.read_s))))
                 plain.reply(own, body)
+                self._record(joint, plain, 200)
             else:
                 plain.reply(head, body)
-            self._record(joint, plain, 200)
+                answered.append(now - plain.began)
+        if answered:
+            self._observer.requests_answered(
+                model=joint.model, protocol=joint.route.protocol, seconds=answered, timings=timings
+            )
 
     def _refuse(self, joint: JointRequest, error: ServingError) -> None:
         """Refuse all of them for the same reason."""
