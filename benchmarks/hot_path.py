@@ -1,50 +1,61 @@
-"""Cost of one request inside the application, stage by stage: without sockets, HTTP parsing and a client."""
+"""Cost of one request inside the application, stage by stage: without sockets and a client."""
 
 import asyncio
+import gc
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+from benchmarks.hot_path_connections import REQUESTS, over_connections
 from benchmarks.serving.samples import IMAGE_MODEL, TEXT_MODEL, Samples, png
 
 STAGES = ("read", "decode", "queue", "compute", "encode")
 CONCURRENCY = (1, 32)
-REQUESTS = 4_000
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Microseconds of one request in one form, at one concurrency.
+    """Microseconds of one request in one form, on one way, at one concurrency.
 
     Attributes:
+        way: "connection", as requests arrive that are one packet; or "ASGI", as large ones do.
         total: processor time of all threads per request.
         stages: elapsed, median; queue and compute are those of the request's batch, which several requests share.
     """
 
     form: str
+    way: str
     concurrency: int
     total: float
     stages: dict[str, float]
 
 
 class Stages:
-    """Records the stages of every request, instead of the metrics."""
+    """Records the stages of every request, besides the metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Any) -> None:
+        self._metrics = metrics
         self.seen: list[Any] = []
 
-    def request_done(self, *, model: Any, protocol: str, code: int, seconds: float, timings: Any) -> None:
+    def request_done(self, *, code: int, timings: Any, **others: Any) -> None:
         """Count a request; every one must have been answered."""
         if code != 200:
-            raise RuntimeError(f"{protocol} answered {code}")
+            raise RuntimeError(f"{others['protocol']} answered {code}")
+        self._metrics.request_done(code=code, timings=timings, **others)
         self.seen.append(timings)
+
+    def requests_answered(self, *, seconds: Any, timings: Any, **others: Any) -> None:
+        """Count requests that were answered together."""
+        self._metrics.requests_answered(seconds=seconds, timings=timings, **others)
+        self.seen += [timings] * len(seconds)
 
 
 def measure_hot_path(models: Path, *, repeats: int) -> list[Budget]:
-    """Call the ASGI application directly, on uvicorn's event loop; medians over the repeats."""
+    """Call the protocol of a connection, and the ASGI application, on uvicorn's event loop; medians of the repeats."""
     import uvloop
 
     return uvloop.run(_measure(models, repeats))
@@ -63,34 +74,42 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
     registry = lifecycle.registry
     for name in (IMAGE_MODEL, TEXT_MODEL):
         await lifecycle.load_one(name, None)
-    stages = Stages()
+    registry.loading = False
+    stages = Stages(app.metrics)
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
-    dispatch = Dispatch(
+    app.dispatch = Dispatch(
         door=app.door, registry=registry, limits=limits, decoding=app.decoding, observer=stages, clock=perf_counter
     )
+    ways = {"connection": partial(over_connections, app, settings), "ASGI": partial(_over_asgi, app.dispatch)}
+    gc.collect()
+    gc.freeze()
     budgets = []
     try:
         for form, requests in _forms(Samples(models, Path("runs/benchmarks"))).items():
-            for concurrency in CONCURRENCY:
-                times = [await _total(dispatch, requests, concurrency) for _ in range(repeats + 1)][1:]
-                medians = {name: 1e6 * median([getattr(seen, name) for seen in stages.seen]) for name in STAGES}
-                stages.seen.clear()
-                budgets.append(Budget(form, concurrency, 1e6 * median(times), medians))
+            for way, ask_all in ways.items():
+                for concurrency in CONCURRENCY:
+                    times = [await _total(ask_all, requests, concurrency) for _ in range(repeats + 1)][1:]
+                    medians = {name: 1e6 * median([getattr(seen, name) for seen in stages.seen]) for name in STAGES}
+                    stages.seen.clear()
+                    budgets.append(Budget(form, way, concurrency, 1e6 * median(times), medians))
     finally:
         await drain(registry, 1)
     return budgets
 
 
-async def _total(dispatch: Any, requests: list[tuple[dict[str, Any], bytes]], concurrency: int) -> float:
+async def _total(ask_all: Any, requests: list[tuple[dict[str, Any], bytes]], concurrency: int) -> float:
     """Seconds of processor time per request."""
+    began = process_time()
+    await ask_all(requests, concurrency)
+    return (process_time() - began) / REQUESTS
 
+
+async def _over_asgi(dispatch: Any, requests: list[tuple[dict[str, Any], bytes]], concurrency: int) -> None:
     async def client(number: int) -> None:
         for i in range(number, REQUESTS, concurrency):
             await _ask(dispatch, *requests[i % len(requests)])
 
-    began = process_time()
     await asyncio.gather(*(client(number) for number in range(concurrency)))
-    return (process_time() - began) / REQUESTS
 
 
 async def _ask(dispatch: Any, scope: dict[str, Any], body: bytes) -> None:

@@ -110,10 +110,10 @@ def hot_path(
 ) -> None:
     """Microseconds of one request inside the application, by form and stage; no sockets."""
     budgets = measure_hot_path(models, repeats=repeats)
-    table = Table("one request as", "concurrency", "processor, µs", *(f"{stage}, µs" for stage in STAGES))
+    table = Table("one request as", "way", "concurrency", "processor, µs", *(f"{stage}, µs" for stage in STAGES))
     for one in budgets:
         stages = (f"{value:.1f}" for value in one.stages.values())
-        table.add_row(one.form, str(one.concurrency), f"{one.total:.1f}", *stages)
+        table.add_row(one.form, one.way, str(one.concurrency), f"{one.total:.1f}", *stages)
     Console(width=120).print(table)
     write_result("hot-path", {"repeats": repeats, "budgets": [asdict(one) for one in budgets]})
 

@@ -128,11 +128,11 @@ class DecodePool:
         now = self._clock()
         if ticket.deadline <= now:
             raise ticket.expired()
-        waiting = [job.since for job in tuple(self._jobs) if job.alone == alone]
-        if waiting and (waited_s := now - waiting[0]) > MOST_WAIT_S:
-            raise QueueFull(
-                f"{len(waiting)} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again"
-            )
+        jobs = tuple(self._jobs)
+        waited_s = now - next((job.since for job in jobs if job.alone == alone), now)
+        if waited_s > MOST_WAIT_S:
+            count = sum(job.alone == alone for job in jobs)
+            raise QueueFull(f"{count} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again")
         job = _Job(call, ticket, loop.create_future(), loop, since=now, alone=alone)
         timer = loop.call_later(ticket.deadline - now, job.settle, ticket.expired())
         self._unfinished.add(job)
@@ -195,7 +195,8 @@ class DecodePool:
             if len(self._threads) < self._most_threads:
                 self._threads.append(threading.Thread(target=self._work, name="decode", daemon=True))
                 self._threads[-1].start()
-            self._changed.notify()
+            if not (job.alone and self._runs_alone):  # a thread that may not take it would only interrupt the others
+                self._changed.notify()
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

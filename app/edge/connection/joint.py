@@ -124,12 +124,14 @@ class JointProtocol(InferenceProtocol):
         )
         if not plain.keep_alive:
             transport.close()
-        if self._phase is not Phase.ANSWER or self._unparsed or self._is_last or self.flow.read_paused:
-            self.on_response_complete()
-        else:  # the same for a connection on which nothing else waits, as nearly always
+        if self._phase is Phase.ANSWER and not (
+            self.pipeline or self._unparsed or self._refusal or self._is_last or self.flow.read_paused
+        ):  # nearly always: the same as below, for a connection on which nothing else waits
             self.server_state.total_requests += 1
             self._release()
             self._phase, self._since = Phase.IDLE, self.loop.time()
+        else:
+            self.on_response_complete()
 
     def refuse_plainly(self, plain: PlainRequest, reply: Reply) -> None:
         """See ``plain_request.Connection``."""

@@ -4,12 +4,15 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from app.edge.call import Route
+from app.edge.entry.door import NOTED
 from app.edge.respond import Header
-from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import RowForm, form_of
+from app.edge.rest.plain_forms import form_of
+from app.edge.rest.request import DESCRIBING_BODY, HttpRequest
+from app.edge.rest.row_forms import RowForm
 from app.loaded import LoadedModel
 
 _MOST = 4_096
+_READ = frozenset({*NOTED, *DESCRIBING_BODY})
 _MOST_BYTES = 2_048
 END = b"\r\n\r\n"
 
@@ -19,7 +22,7 @@ class KnownHead(NamedTuple):
 
     Attributes:
         route: the target.
-        headers: names in lower case.
+        headers: those that inference reads, names in lower case.
         query: after the question mark.
         length: bytes of the body.
         form: of its bodies; None if they are never plain.
@@ -66,4 +69,5 @@ class KnownHeads:
                 self._forms[form.key] = form
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[head] = KnownHead(request.route, request.headers, request.query, len(body), form)
+        headers = [each for each in request.headers if each[0] in _READ]
+        self._known[head] = KnownHead(request.route, headers, request.query, len(body), form)

@@ -8,6 +8,9 @@ from app.edge.entry.door import Visit
 from app.edge.respond import Header, Receive, Send
 from app.errors import InvalidInput
 
+DESCRIBING_BODY = frozenset(
+    {b"content-type", b"content-length", b"content-encoding", b"accept-encoding", b"inference-header-content-length"}
+)
 _MOST_DIGITS = 40
 _NUMBER = re.compile(rb"-?[0-9]{1,%d}" % _MOST_DIGITS)
 

@@ -13,26 +13,16 @@ import numpy as np
 import orjson
 import simdjson
 
-from app.batching.work import DEFAULT_OPTIONS, Answer
+from app.batching.work import Answer
 from app.contract.tensor_spec import TensorSpec
-from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_bytes
 from app.edge.codec.json_dump import NUMBERS_AT_ONCE
 from app.edge.codec.json_tensor import OF_NUMBERS
-from app.edge.codec.media import costs_less_than_a_thread, kind_of
 from app.edge.respond import JSON, Header
-from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
-from app.edge.rest.oip_plan import Plan
-from app.edge.rest.request import HttpRequest
 from app.edge.rest.tfs import print_predict
-from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
-LARGEST_ANSWER_BYTES = 131_072
-"""Most bytes of the outputs of a whole batch, which are printed at once."""
-UNCOMPRESSED_BYTES = 128
-"""Most bytes of an answer that is never long enough to be compressed: as JSON they are at most six times as many."""
 _LARGEST_EXACT = 2**53
 _BEFORE = re.compile(rb'\s*\{\s*"instances"\s*:\s*')
 _AFTER = re.compile(rb"\s*\}\s*")
@@ -74,7 +64,7 @@ class RowForm(ABC):
         """The body of the reply to each instance."""
         if len(outputs) == 1:
             ((_, values),) = outputs.items()
-            if (rows := _rows_as_json(values)) is not None:
+            if (rows := rows_as_json(values)) is not None:
                 return [b'{"predictions":[' + row + b"]}" for row in rows]
         count = len(next(iter(outputs.values())))
         return [
@@ -132,100 +122,6 @@ class JsonRows(RowForm):
         return {tensor.name: values.reshape(len(rows), *tensor.shape)}
 
 
-class BinaryRows(RowForm):
-    """``infer`` with one tensor of one instance after its JSON, and all outputs as bytes after the JSON of the reply.
-
-    Args:
-        model: the version.
-        head: the JSON.
-        plan: what it says.
-    """
-
-    def __init__(self, model: LoadedModel, head: bytes, plan: Plan) -> None:
-        super().__init__(model, head)
-        self._head, self._plan = head, plan
-        self._length = len(head) + (plan.inputs[0].size or 0)
-        self._reply: bytes | None = None
-
-    def row(self, body: bytes) -> bytes | None:
-        """The bytes after the JSON."""
-        return body[len(self._head) :] if len(body) == self._length and body.startswith(self._head) else None
-
-    def stack(self, rows: list[bytes]) -> Tensors:
-        """See ``RowForm``."""
-        declared = self._plan.inputs[0].declared
-        shape = [len(rows), *declared.shape[1:]]
-        data = b"".join(rows)
-        if declared.datatype == BF16:
-            return {declared.name: array_from_bits(data, shape)}
-        return {declared.name: array_from_bytes(data, declared.datatype, shape)}
-
-    def bodies(self, outputs: Answer) -> list[bytes]:
-        """See ``RowForm``."""
-        model = self.model()
-        assert model is not None
-        if self._reply is None:
-            first = {name: values[:1] for name, values in outputs.items()}
-            reply = print_infer(first, self._plan.requested, model, "", NO_MEMORY)
-            self.headers = reply.headers
-            length = int(dict(reply.headers)[b"inference-header-content-length"])
-            self._reply = reply.body[:length]
-        tails = [_cut(printed) for _, printed in printed_outputs(outputs, self._plan.requested, model)]
-        if len(tails) == 1:
-            return [self._reply + tail for tail in tails[0]]
-        return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
-
-
-def form_of(request: HttpRequest, body: bytes, model: LoadedModel) -> RowForm | None:
-    """The form of a request whose headers are parsed; None if it is not plain.
-
-    Args:
-        request: its path and headers.
-        body: of it.
-        model: the version that answers.
-    """
-    route, spec = request.route, model.spec
-    if (
-        request.content_encoding
-        or len(spec.inputs) > 1
-        or not (spec.batched and model.answer_is_bounded)
-        or spec.whole
-        or (only := spec.inputs[0]).is_string
-        or only.is_variable
-        or model.answer_bytes * model.batcher.rules.max_batch_size > LARGEST_ANSWER_BYTES
-        or (request.accept_encoding and model.answer_bytes > UNCOMPRESSED_BYTES)
-    ):
-        return None
-    if route.verb == "infer":
-        form = _binary_form(model, body, request.json_length)
-    elif route.verb == "predict" and (kind := kind_of(request.content_type, body, model)) in {"tensor", "json"}:
-        form = RawRows(model) if kind == "tensor" else _json_form(model, body)
-    else:
-        return None
-    if form is None or form.row(body) is None:
-        return None
-    return form if costs_less_than_a_thread("json" if isinstance(form, JsonRows) else "tensor", body) else None
-
-
-def _json_form(model: LoadedModel, body: bytes) -> RowForm | None:
-    start, end = body.find(b"["), body.rfind(b"]") + 1
-    before, after = body[:start], body[end:]
-    return JsonRows(model, before, after) if _BEFORE.fullmatch(before) and _AFTER.fullmatch(after) else None
-
-
-def _binary_form(model: LoadedModel, body: bytes, json_length: int | None) -> RowForm | None:
-    if not json_length or (plan := model.memo.get(body[:json_length])) is None:
-        return None
-    if plan.signature or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
-        return None
-    [(declared, size, _, part)] = plan.inputs
-    if part is not None or size is None or declared.datatype == BYTES or declared.shape[0] != 1:
-        return None
-    if any(not one.binary or one.class_count or one.part is not None for one in plan.requested):
-        return None
-    return BinaryRows(model, body[:json_length], plan)
-
-
 def nesting_of(shape: tuple[int, ...]) -> bytes:
     """A nested array of that shape without its numbers: ``[[,],[,]]`` for (2, 2)."""
     nesting = b""
@@ -247,7 +143,7 @@ def _numbers(array: Any, tensor: TensorSpec) -> Array:
         return values
 
 
-def _rows_as_json(values: Array) -> list[bytes] | None:
+def rows_as_json(values: Array) -> list[bytes] | None:
     """The text of each row; None if it cannot be cut out of the text of all."""
     if values.ndim not in {1, 2} or values.dtype.kind not in "fiu" or not 0 < values.size <= NUMBERS_AT_ONCE:
         return None
@@ -259,8 +155,8 @@ def _rows_as_json(values: Array) -> list[bytes] | None:
     return [b"[" + row + b"]" for row in text[2:-2].split(b"],[")]
 
 
-def _cut(printed: Printed) -> list[bytes]:
-    """The bytes of each row of an output."""
-    raw, count = printed.raw(), printed.shape[0]
-    size = len(raw) // count
-    return [raw[start : start + size] for start in range(0, len(raw), size)]
+def json_form(model: LoadedModel, body: bytes) -> RowForm | None:
+    """The form of a ``:predict`` body that is JSON; None if it is not of this form."""
+    start, end = body.find(b"["), body.rfind(b"]") + 1
+    before, after = body[:start], body[end:]
+    return JsonRows(model, before, after) if _BEFORE.fullmatch(before) and _AFTER.fullmatch(after) else None

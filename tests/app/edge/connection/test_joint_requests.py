@@ -14,9 +14,15 @@ from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
 from tests.support.fakes import until
-from tests.support.tiny_models import SIDE, write_brightness_model, write_fragile_model, write_rule_model
+from tests.support.tiny_models import (
+    SIDE,
+    write_brightness_model,
+    write_fragile_model,
+    write_rule_model,
+    write_slow_model,
+)
 
-WAYS = ["whole"] * 8 + ["head first"] * 4 + ["split", "twice", "with a health check", "left"]
+WAYS = ["whole"] * 8 + ["head first"] * 4 + ["split", "twice", "with a health check", "before nonsense", "left"]
 CONNECTIONS, REQUESTS_EACH = 16, 25
 # Headers that differ from one reply to the next.
 CHANGES = re.compile(rb"(?m)^(date|server-timing|x-request-id): .*\r$")
@@ -70,7 +76,9 @@ def some_request(rng):
     if kind == "fragile":
         return "/v1/models/fragile:predict", json.dumps({"instances": [rng.randrange(13)]}).encode(), JSON
     if kind == "rule":
-        number = rng.choice([rng.uniform(-5, 5), rng.randrange(-(2**62), 2**62), 2**63 + 2**40 + 1, 16777217, -0.0])
+        number = rng.choice(
+            [rng.uniform(-5, 5), rng.randrange(-(2**62), 2**62), 2**63 + 2**40 + 1, 16777217, -0.0, 3e38]
+        )
         return "/v1/models/rule:predict", json.dumps({"instances": [[number]]}).encode(), JSON
     if kind == "not a number":
         return "/v1/models/rule:predict", b'{"instances": [[%b]]}' % rng.choice([b"NaN", b"1e39", b"-Infinity"]), JSON
@@ -92,6 +100,7 @@ class Client:
     def __init__(self, port, rng):
         self._port, self._rng = port, rng
         self._reader = self._writer = None
+        self.ways = WAYS
 
     async def ask(self, request, *, alone=False):
         """The reply to a request, sent in one of several ways."""
@@ -99,7 +108,7 @@ class Client:
         sent = message(*request, more=more)
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        way = "whole" if alone else self._rng.choice(WAYS)
+        way = "whole" if alone else self._rng.choice(self.ways)
         if way == "left":
             self._writer.write(sent)
             await asyncio.sleep(self._rng.choice([0, 0.002]))
@@ -122,6 +131,13 @@ class Client:
             reply = await self._reply()
             assert self._writer is None or b" 200 " in await self._reply()
             return reply
+        elif way == "before nonsense":
+            self._writer.write(sent)
+            await asyncio.sleep(self._rng.choice([0, 0.001]))
+            self._writer.write(b"\x00nonsense\r\n\r\n")
+            reply = await self._reply()
+            assert self._writer is None or b" 400 " in await self._reply()
+            return reply.replace(b"connection: close\r\n", b"")
         else:
             self._writer.write(sent)
         return await self._reply()
@@ -214,3 +230,54 @@ def test_requests_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(
         assert app.connections.bodies.held_bytes == 0
 
     run(models, act)
+
+
+def test_of_requests_that_do_not_fit_the_queue_together_as_many_as_fit_are_answered(tmp_path):
+    write_slow_model(tmp_path, multiplications=12)
+    batching = {"max_queue_s": 3600, "max_batch_size": 4, "max_queue_rows": 6}
+    (tmp_path / "slow" / "serving.json").write_text(json.dumps({"batching": batching}))
+
+    async def act(app, port):
+        sizes = joined(app)
+
+        def ask(line, value):
+            return line.ask(("/v1/models/slow:predict", b'{"instances": [%d]}' % value, JSON))
+
+        lines = [Client(port, random.Random(0)) for _ in range(13)]
+        for line in lines:
+            line.ways = ["whole"]
+            for _ in range(2):
+                assert b" 200 " in await ask(line, 0)
+        await ask(lines[0], 1)  # from now on its batches are expected to take long, and run in a thread
+        sizes.clear()
+        busy = asyncio.create_task(ask(lines[0], 1))
+        [model] = app.registry.loaded()
+        await until(lambda: not model.batcher.instances.free)
+        replies = await asyncio.gather(*(ask(line, 0) for line in lines[1:]))
+        codes = Counter(without_changes(reply)[0] for reply in replies)
+        assert codes == {b"200": 6, b"429": 6}
+        assert all(b"\nretry-after: " in reply for reply in replies if b" 429 " in reply)
+        assert sum(sizes) > 6  # more than fit were tried
+        assert b" 200 " in await busy
+        for line in lines:
+            await line.close()
+
+    run(tmp_path, act)
+
+
+def test_a_known_head_leads_to_the_version_that_serves_now(tmp_path):
+    write_brightness_model(tmp_path)
+
+    async def act(app, port):
+        line = Client(port, random.Random(0))
+        line.ways = ["whole"]
+        request = (BRIGHTNESS, bytes([120]) * SIDE * SIDE, OCTETS)
+        before = {without_changes(await line.ask(request))[2] for _ in range(4)}
+        write_brightness_model(tmp_path, version=2, bias=20)
+        await app.lifecycle.load("brightness")
+        after = {without_changes(await line.ask(request))[2] for _ in range(4)}
+        assert len(before) == len(after) == 1
+        assert before != after
+        await line.close()
+
+    run(tmp_path, act)

@@ -1,0 +1,160 @@
+"""Plain requests of the Open Inference Protocol: ``infer`` with one tensor of one instance, as JSON or binary."""
+
+import re
+from math import prod
+
+from app.batching.work import DEFAULT_OPTIONS, Answer
+from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_bytes
+from app.edge.codec.json_tensor import JsonReader
+from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
+from app.edge.rest.oip_plan import Plan, read_plan
+from app.edge.rest.row_forms import JsonRows, RowForm, nesting_of, rows_as_json
+from app.edge.shared_memory.regions import NO_MEMORY
+from app.errors import ServingError
+from app.loaded import LoadedModel
+from app.types import Tensors
+
+_DATA = re.compile(rb'"data"\s*:\s*(?=\[)')
+
+
+class TensorJsonRows(JsonRows):
+    """``infer`` with one tensor of one instance in its JSON, and all outputs in the JSON of the reply.
+
+    Args:
+        model: the version.
+        before, after: the body around the array of numbers, character by character.
+        shape: of the array: that of the tensor, or flat.
+        plan: what the body says.
+    """
+
+    def __init__(self, model: LoadedModel, before: bytes, after: bytes, shape: tuple[int, ...], plan: Plan) -> None:
+        super().__init__(model, before, after)
+        self._nesting = nesting_of(shape)
+        self._plan = plan
+        self._around: list[bytes] | None = None  # the text of a reply around its arrays
+
+    def _print(self, outputs: Answer) -> bytes:
+        model = self.model()
+        assert model is not None
+        return print_infer(outputs, self._plan.requested, model, "", NO_MEMORY).body
+
+    def bodies(self, outputs: Answer) -> list[bytes]:
+        """See ``RowForm``."""
+        count = len(next(iter(outputs.values())))
+        columns = [
+            rows
+            for one in self._plan.requested
+            if (rows := rows_as_json(outputs[one.name].reshape(count, -1))) is not None
+        ]
+        if len(columns) < len(self._plan.requested):
+            return [self._print({name: values[i : i + 1] for name, values in outputs.items()}) for i in range(count)]
+        if self._around is None:
+            rest = self._print({name: values[:1] for name, values in outputs.items()})
+            self._around = []
+            for rows in columns:
+                piece, _, rest = rest.partition(b'"data":' + rows[0])
+                self._around.append(piece + b'"data":')
+            self._around.append(rest)
+        *before, last = self._around
+        if len(columns) == 1:
+            return [before[0] + row + last for row in columns[0]]
+        return [
+            b"".join(text for pair in zip(before, row, strict=True) for text in pair) + last
+            for row in zip(*columns, strict=True)
+        ]
+
+
+class BinaryRows(RowForm):
+    """``infer`` with one tensor of one instance after its JSON, and all outputs as bytes after the JSON of the reply.
+
+    Args:
+        model: the version.
+        head: the JSON.
+        plan: what it says.
+    """
+
+    def __init__(self, model: LoadedModel, head: bytes, plan: Plan) -> None:
+        super().__init__(model, head)
+        self._head, self._plan = head, plan
+        self._length = len(head) + (plan.inputs[0].size or 0)
+        self._reply: bytes | None = None
+
+    def row(self, body: bytes) -> bytes | None:
+        """The bytes after the JSON."""
+        return body[len(self._head) :] if len(body) == self._length and body.startswith(self._head) else None
+
+    def stack(self, rows: list[bytes]) -> Tensors:
+        """See ``RowForm``."""
+        declared = self._plan.inputs[0].declared
+        shape = [len(rows), *declared.shape[1:]]
+        data = b"".join(rows)
+        if declared.datatype == BF16:
+            return {declared.name: array_from_bits(data, shape)}
+        return {declared.name: array_from_bytes(data, declared.datatype, shape)}
+
+    def bodies(self, outputs: Answer) -> list[bytes]:
+        """See ``RowForm``."""
+        model = self.model()
+        assert model is not None
+        if self._reply is None:
+            first = {name: values[:1] for name, values in outputs.items()}
+            reply = print_infer(first, self._plan.requested, model, "", NO_MEMORY)
+            self.headers = reply.headers
+            length = int(dict(reply.headers)[b"inference-header-content-length"])
+            self._reply = reply.body[:length]
+        tails = [_cut(printed) for _, printed in printed_outputs(outputs, self._plan.requested, model)]
+        if len(tails) == 1:
+            return [self._reply + tail for tail in tails[0]]
+        return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
+
+
+def tensor_form(model: LoadedModel, body: bytes) -> RowForm | None:
+    """The form of a body that is JSON; None if it is none of these forms."""
+    if body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
+        return None
+    try:
+        plan = read_plan(JsonReader(fallback_limit_bytes=0).read(body, strict=True), model)
+    except ServingError:
+        return None
+    if plan.signature or plan.request_id or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
+        return None
+    [(declared, size, _, part)] = plan.inputs
+    if part is not None or size is not None or declared.datatype == BYTES or declared.shape[0] != 1:
+        return None
+    if any(one.binary or one.class_count or one.part is not None for one in plan.requested):
+        return None
+    start = found.end()
+    for shape in ((prod(declared.shape),), tuple(declared.shape)):
+        end = _end_of_array(body, start, nesting_of(shape).count(b"]"))
+        form = TensorJsonRows(model, body[:start], body[end:], shape, plan)
+        if form.row(body) is not None:
+            return form
+    return None
+
+
+def binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | None:
+    """The form of a body with so many bytes of JSON before its tensor; None if it is none of these forms."""
+    if not json_length or (plan := model.memo.get(body[:json_length])) is None:
+        return None
+    if plan.signature or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
+        return None
+    [(declared, size, _, part)] = plan.inputs
+    if part is not None or size is None or declared.datatype == BYTES or declared.shape[0] != 1:
+        return None
+    if any(not one.binary or one.class_count or one.part is not None for one in plan.requested):
+        return None
+    return BinaryRows(model, body[:json_length], plan)
+
+
+def _end_of_array(body: bytes, start: int, brackets: int) -> int:
+    """The place after so many closing brackets."""
+    for _ in range(brackets):
+        start = body.find(b"]", start) + 1
+    return start
+
+
+def _cut(printed: Printed) -> list[bytes]:
+    """The bytes of each row of an output."""
+    raw, count = printed.raw(), printed.shape[0]
+    size = len(raw) // count
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
