@@ -63,6 +63,9 @@ class Line(asyncio.Transport):
         """Never."""
         return False
 
+    def close(self) -> None:
+        """Nothing to close."""
+
     def get_write_buffer_size(self) -> int:
         """Nothing waits."""
         return 0
