@@ -12,6 +12,7 @@ from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, TEXT_MODEL, png
 ATELIER, FLOOR, IN_PROCESS, MANY = "atelier", "floor", "in-process", "atelier-20x2"
 BEST_PEER = "best peer"
 ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
+V2_JSON_ANSWER_BYTES = 260
 CONNECTIONS = 32
 OPEN_LOOP_SHARE = 0.8
 """Share of a server's own maximum rate."""
@@ -63,6 +64,7 @@ class Workload:
 _V1_IMAGE = forms.json_list(f"/v1/models/{IMAGE_MODEL}:predict", "instances", "predictions")
 _RAW = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True)
 _V2_IMAGE = forms.v2_binary(IMAGE_MODEL)
+_V2_JSON_IMAGE = forms.v2_json(IMAGE_MODEL)
 _PNG = forms.picture(f"/v1/models/{IMAGE_MODEL}:classify", png)
 _TEXT = forms.json_list(f"/v1/models/{TEXT_MODEL}:predict", "instances", "predictions")
 _FASTAPI = "/predict"
@@ -113,7 +115,7 @@ WORKLOADS = {
             "image",
             _IMAGE_JSON,
             (
-                Target(FLOOR, at_least=0.40),
+                Target(FLOOR, at_least=0.70),
                 Target(BEST_PEER, at_least=3),
                 Target("litserve", at_least=8),
                 Target("bentoml", at_least=8),
@@ -125,7 +127,7 @@ WORKLOADS = {
             "one image, raw bytes",
             "image",
             _IMAGE_RAW,
-            (Target(FLOOR, at_least=0.60), Target(BEST_PEER, at_least=4)),
+            (Target(FLOOR, at_least=0.90), Target(BEST_PEER, at_least=4)),
             peers_of=("image-v2",),
         ),
         Workload(
@@ -137,8 +139,20 @@ WORKLOADS = {
                 "pytriton": forms.v2_binary("peer"),
                 ATELIER: _V2_IMAGE,
             },
-            (Target(FLOOR, at_least=0.60), Target(BEST_PEER, at_least=4)),
+            (Target(FLOOR, at_least=0.80), Target(BEST_PEER, at_least=4)),
             peers_of=("image-raw",),
+        ),
+        Workload(
+            "image-v2-json",
+            "one image, V2 JSON",
+            "image",
+            {
+                FLOOR: forms.constant(f"/{V2_JSON_ANSWER_BYTES}", _V2_JSON_IMAGE),
+                "mlserver": forms.v2_json("peer"),
+                "pytriton": forms.v2_json("peer"),
+                ATELIER: _V2_JSON_IMAGE,
+            },
+            (Target(FLOOR, at_least=0.60),),
         ),
         Workload(
             "image-png",
@@ -160,7 +174,7 @@ WORKLOADS = {
             "one sentence of 5 to 250 tokens, JSON",
             "text",
             _TEXTS,
-            (Target(FLOOR), Target(BEST_PEER, at_least=3)),
+            (Target(FLOOR), Target(BEST_PEER, at_least=4)),
         ),
         Workload(
             "tail-image",
