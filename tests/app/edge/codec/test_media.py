@@ -1,3 +1,5 @@
+"""Which bodies are parsed on the event loop, and which in a thread."""
+
 import json
 
 import pytest
