@@ -28,7 +28,8 @@ class JointProtocol(InferenceProtocol):
         super().__init__(*arguments, **keywords)
         self._registry = self.config.app.registry  # type: ignore[union-attr]
         self._heads = self._connections.heads
-        self._packet = b""  # which starts with a head, to be learned
+        # The packet whose first byte is that of the message being received, for its head to be learned.
+        self._packet = self._next_packet = b""
         self._awaited: tuple[bytes, KnownHead] | None = None  # a head whose body has not arrived
 
     def _read(self, data: bytes) -> None:
@@ -41,10 +42,14 @@ class JointProtocol(InferenceProtocol):
         elif self._phase is not Phase.IDLE and self._phase is not Phase.NEW:
             super()._read(data)
         elif not self._take_known(data):
-            self._packet = data
+            self._next_packet = data
             super()._read(data)
-            if len(data) > data.find(END) + len(END):  # a head alone may be learned with its body
-                self._packet = b""
+            self._next_packet = b""
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        super().on_message_begin()
+        self._packet, self._next_packet = self._next_packet, b""
 
     def _take_known(self, data: bytes) -> bool:
         """Answer the bytes, if they are a plain request with a known head; of a head alone, await the body."""
@@ -164,7 +169,7 @@ class JointProtocol(InferenceProtocol):
         answer.begin(self._dispatch.answer(request))
 
     def _answered_alone(self, request: HttpRequest) -> None:
-        """Remember the head of a request that arrived as one packet, if those with the same head are plain."""
+        """Remember the head of a request that arrived as one packet, or as head and body, if such ones are plain."""
         packet, self._packet = self._packet, b""
         end = packet.find(END) + len(END)
         if (

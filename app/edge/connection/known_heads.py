@@ -3,6 +3,8 @@
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+import simdjson
+
 from app.edge.call import Route
 from app.edge.entry.door import NOTED
 from app.edge.respond import Header
@@ -44,6 +46,7 @@ class KnownHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
         self._seen: set[int] = set()
+        self._parser = simdjson.Parser()
         self._forms: WeakValueDictionary[tuple[object, ...], RowForm] = WeakValueDictionary()
 
     def get(self, head: bytes) -> KnownHead | None:
@@ -60,7 +63,7 @@ class KnownHeads:
                 self._seen.clear()
             self._seen.add(key)
             return
-        form = form_of(request, body, model)
+        form = form_of(request, body, model, self._parser)
         if form is not None:
             same = self._forms.get(form.key)
             if same is not None and same.model() is model:

@@ -3,6 +3,8 @@
 import re
 from math import prod
 
+import simdjson
+
 from app.batching.work import DEFAULT_OPTIONS, Answer
 from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_bytes
 from app.edge.codec.json_tensor import JsonReader
@@ -22,13 +24,22 @@ class TensorJsonRows(JsonRows):
 
     Args:
         model: the version.
-        before, after: the body around the array of numbers, character by character.
+        before, after, parser: see ``JsonRows``.
         shape: of the array: that of the tensor, or flat.
         plan: what the body says.
     """
 
-    def __init__(self, model: LoadedModel, before: bytes, after: bytes, shape: tuple[int, ...], plan: Plan) -> None:
-        super().__init__(model, before, after)
+    def __init__(
+        self,
+        model: LoadedModel,
+        before: bytes,
+        after: bytes,
+        parser: simdjson.Parser,
+        *,
+        shape: tuple[int, ...],
+        plan: Plan,
+    ) -> None:
+        super().__init__(model, before, after, parser)
         self._nesting = nesting_of(shape)
         self._plan = plan
         self._around: list[bytes] | None = None  # the text of a reply around its arrays
@@ -108,7 +119,7 @@ class BinaryRows(RowForm):
         return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
 
 
-def tensor_form(model: LoadedModel, body: bytes) -> RowForm | None:
+def tensor_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a body that is JSON; None if it is none of these forms."""
     if body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
         return None
@@ -116,17 +127,12 @@ def tensor_form(model: LoadedModel, body: bytes) -> RowForm | None:
         plan = read_plan(JsonReader(fallback_limit_bytes=0).read(body, strict=True), model)
     except ServingError:
         return None
-    if plan.signature or plan.request_id or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
+    if not _is_plain(plan, binary=False):
         return None
-    [(declared, size, _, part)] = plan.inputs
-    if part is not None or size is not None or declared.datatype == BYTES or declared.shape[0] != 1:
-        return None
-    if any(one.binary or one.class_count or one.part is not None for one in plan.requested):
-        return None
-    start = found.end()
+    declared, start = plan.inputs[0].declared, found.end()
     for shape in ((prod(declared.shape),), tuple(declared.shape)):
         end = _end_of_array(body, start, nesting_of(shape).count(b"]"))
-        form = TensorJsonRows(model, body[:start], body[end:], shape, plan)
+        form = TensorJsonRows(model, body[:start], body[end:], parser, shape=shape, plan=plan)
         if form.row(body) is not None:
             return form
     return None
@@ -136,14 +142,17 @@ def binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | 
     """The form of a body with so many bytes of JSON before its tensor; None if it is none of these forms."""
     if not json_length or (plan := model.memo.get(body[:json_length])) is None:
         return None
-    if plan.signature or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
-        return None
+    return BinaryRows(model, body[:json_length], plan) if _is_plain(plan, binary=True) else None
+
+
+def _is_plain(plan: Plan, *, binary: bool) -> bool:
+    """Whether a request has one tensor of one instance and nothing else, and input and outputs have that form."""
+    if plan.signature or plan.request_id or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
+        return False
     [(declared, size, _, part)] = plan.inputs
-    if part is not None or size is None or declared.datatype == BYTES or declared.shape[0] != 1:
-        return None
-    if any(not one.binary or one.class_count or one.part is not None for one in plan.requested):
-        return None
-    return BinaryRows(model, body[:json_length], plan)
+    if part is not None or (size is not None) != binary or declared.datatype == BYTES or declared.shape[0] != 1:
+        return False
+    return all(one.binary == binary and not one.class_count and one.part is None for one in plan.requested)
 
 
 def _end_of_array(body: bytes, start: int, brackets: int) -> int:

@@ -38,6 +38,7 @@ class RowForm(ABC):
     Attributes:
         model: returns the version, or None once it is unloaded.
         key: equal for forms whose requests may be answered together.
+        constant_bytes: of all parts.
         headers: of the replies, without those of every reply.
     """
 
@@ -46,6 +47,7 @@ class RowForm(ABC):
     def __init__(self, model: LoadedModel, *parts: bytes) -> None:
         self.model = ref(model)
         self.key = (type(self), id(model), *parts)
+        self.constant_bytes = sum(map(len, parts))
         (self._tensor,) = model.spec.inputs
 
     @abstractmethod
@@ -93,13 +95,14 @@ class JsonRows(RowForm):
     Args:
         model: the version.
         before, after: the body around the array, character by character.
+        parser: of all forms, whose buffers grow with the largest joint request.
     """
 
-    def __init__(self, model: LoadedModel, before: bytes, after: bytes) -> None:
+    def __init__(self, model: LoadedModel, before: bytes, after: bytes, parser: simdjson.Parser) -> None:
         super().__init__(model, before, after)
         self._before, self._after = before, after
         self._nesting = nesting_of((1, *self._tensor.shape))
-        self._parser = simdjson.Parser()
+        self._parser = parser
 
     def row(self, body: bytes) -> bytes | None:
         """The array, with its brackets."""
@@ -155,8 +158,10 @@ def rows_as_json(values: Array) -> list[bytes] | None:
     return [b"[" + row + b"]" for row in text[2:-2].split(b"],[")]
 
 
-def json_form(model: LoadedModel, body: bytes) -> RowForm | None:
+def json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a ``:predict`` body that is JSON; None if it is not of this form."""
     start, end = body.find(b"["), body.rfind(b"]") + 1
     before, after = body[:start], body[end:]
-    return JsonRows(model, before, after) if _BEFORE.fullmatch(before) and _AFTER.fullmatch(after) else None
+    if not _BEFORE.fullmatch(before) or not _AFTER.fullmatch(after):
+        return None
+    return JsonRows(model, before, after, parser)

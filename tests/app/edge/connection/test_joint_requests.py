@@ -281,3 +281,39 @@ def test_a_known_head_leads_to_the_version_that_serves_now(tmp_path):
         await line.close()
 
     run(tmp_path, act)
+
+
+def test_a_head_is_learned_from_its_own_request_and_no_other(tmp_path):
+    """A request that expects 100 Continue goes another way, and the body of the next one comes in two parts."""
+    write_brightness_model(tmp_path)
+    write_brightness_model(tmp_path, name="other", bias=20)
+
+    async def act(app, port):
+        body = bytes([120]) * SIDE * SIDE
+        here, there = (
+            message(f"/v1/models/{name}:predict", body, headers)
+            for name, headers in (("brightness", OCTETS), ("other", {**OCTETS, "Expect": "100-continue"}))
+        )
+        at, expecting = here.index(b"\r\n\r\n") + 4, there.index(b"\r\n\r\n") + 4
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answers = {}
+        for _ in range(5):
+            for name, packets in (
+                ("brightness", [here]),
+                ("other", [there[:expecting], there[expecting:]]),
+                ("brightness", [here[:at], here[at : at + 8], here[at + 8 :]]),
+                ("other", [there]),
+            ):
+                for packet in packets:
+                    writer.write(packet)
+                    await asyncio.sleep(0.005)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+                if b" 100 " in head:
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+                length = int(re.search(rb"\ncontent-length: (\d+)", head)[1])
+                answers.setdefault(name, set()).add(await reader.readexactly(length))
+        writer.close()
+        assert [len(bodies) for bodies in answers.values()] == [1, 1]
+        assert answers["brightness"] != answers["other"]
+
+    run(tmp_path, act)
