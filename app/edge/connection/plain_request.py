@@ -6,7 +6,7 @@ from app.edge.connection.known_heads import KnownHead
 from app.edge.respond import Header, Reply
 
 if TYPE_CHECKING:
-    from app.edge.http.joining import JointRequest
+    from app.edge.http.joint_request import JointRequest
 
 
 class Connection(Protocol):

@@ -9,7 +9,7 @@ import uvloop
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.joint import JointProtocol
 from app.edge.connection.plain_request import PlainRequest
-from app.edge.http.joining import JointRequest
+from app.edge.http.joint_request import JointRequest
 from app.edge.rest.request import HttpRequest
 from app.main import create_app
 from app.settings import Settings

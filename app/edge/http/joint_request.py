@@ -1,0 +1,103 @@
+"""Plain requests that are answered together, from their arrival to their answers."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from app.batching.work import Answer, Timings
+from app.edge.answering import CLIENT_CLOSED_REQUEST
+from app.edge.call import Route
+from app.edge.respond import Header, Reply
+from app.edge.rest.row_forms import RowForm
+from app.loaded import LoadedModel
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Plain(Protocol):
+    """A plain request.
+
+    Attributes:
+        began: arrival of its first byte, monotonic seconds.
+        read_s: seconds until all of it was read, if it waited for a turn.
+        is_waiting: its client waits, and is not answered yet.
+        joint: the request that it is part of.
+    """
+
+    began: float
+    read_s: float
+    is_waiting: bool
+    joint: "JointRequest | None"
+
+    def head_of_reply(self, headers: tuple[Header, ...]) -> bytes:
+        """The head of its reply, without what differs from one request to the next."""
+        ...
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        """Write the reply."""
+        ...
+
+    def refuse(self, reply: Reply) -> None:
+        """Write a refusal."""
+        ...
+
+    def answer_alone(self) -> None:
+        """Answer it as a request of any other form."""
+        ...
+
+
+Record = Callable[["JointRequest", Plain, int], None]
+
+
+class JointRequest:
+    """Plain requests that are answered together.
+
+    Args:
+        form: of all of them.
+        model: the version that answers; the joint request has a lease on it.
+        route: of all of them.
+        record: called with the joint request, one of them, and the code of its answer.
+    """
+
+    __slots__ = ("_left", "_record", "form", "future", "model", "nbytes", "route", "rows", "timings", "waiting")
+
+    def __init__(self, form: RowForm, model: LoadedModel, route: Route, record: Record) -> None:
+        self.form = form
+        self.model = model
+        self.route = route
+        self._record = record
+        self.waiting: list[Plain] = []
+        self.rows: list[bytes] = []
+        self.nbytes = 0
+        self.future: asyncio.Future[Answer] | None = None
+        self.timings = Timings()
+        self._left = 0
+        model.leases.__enter__()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a client still waits."""
+        return self._left < len(self.waiting)
+
+    def part(self, start: int, stop: int) -> "JointRequest":
+        """Some of the requests, to be answered by themselves."""
+        part = JointRequest(self.form, self.model, self.route, self._record)
+        part.waiting = self.waiting[start:stop]
+        for plain in part.waiting:
+            plain.joint = part
+            part._left += not plain.is_waiting
+        part.timings.decode = self.timings.decode
+        return part
+
+    def end(self) -> list[Plain]:
+        """All are answered, or will be by themselves. Returns them, and forgets them: they reference this object."""
+        waiting, self.waiting, self.rows = self.waiting, [], []
+        self.model.leases.__exit__()
+        return waiting
+
+    def leave(self, plain: Plain) -> None:
+        """A client no longer waits. What nobody waits for is removed from the queue."""
+        self._left += 1
+        self._record(self, plain, CLIENT_CLOSED_REQUEST)
+        if not self.is_wanted and self.future is not None:
+            self.future.cancel()
