@@ -33,6 +33,9 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# A smaller reply fits one packet without compression.
+COMPRESS_FROM_BYTES = 1_024
+
 # The first class that matches decides, so subclasses are listed before their base.
 STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (TooLarge, 413),

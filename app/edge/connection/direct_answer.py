@@ -30,6 +30,7 @@ class DirectAnswer:
     Attributes:
         request: the request that is answered.
         parts: parts of its body, in order of arrival.
+        head: the head of the request, if it may be remembered.
         keep_alive: whether the connection stays open after the reply.
         response_complete, disconnected: as in uvicorn's cycles.
 
@@ -43,6 +44,7 @@ class DirectAnswer:
         "_is_cancelled",
         "_waiting",
         "disconnected",
+        "head",
         "keep_alive",
         "parts",
         "request",
@@ -52,6 +54,7 @@ class DirectAnswer:
     def __init__(self, connection: Connection, request: HttpRequest, *, keep_alive: bool) -> None:
         self.request = request
         self.parts: list[bytes] = []
+        self.head = b""
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False

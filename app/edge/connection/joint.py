@@ -35,10 +35,9 @@ class JointProtocol(InferenceProtocol):
     def _read(self, data: bytes) -> None:
         """Answer a plain request with a known head, or parse the bytes."""
         if self._awaited is not None:
-            head, known = self._awaited
-            self._awaited, self._phase = None, Phase.IDLE
-            if not self._take_plain(known, data):
-                super()._read(head + data)
+            head, known = self._end_awaiting()
+            if not self._is_deaf and not self._take_plain(known, data, is_late=True):
+                self._parse_from(head + data, began=self._began)
         elif self._phase is not Phase.IDLE and self._phase is not Phase.NEW:
             super()._read(data)
         elif not self._take_known(data):
@@ -53,31 +52,40 @@ class JointProtocol(InferenceProtocol):
 
     def _take_known(self, data: bytes) -> bool:
         """Answer the bytes, if they are a plain request with a known head; of a head alone, await the body."""
-        end = data.find(END) + len(END)
+        end = data.find(END)
+        if end < 0:
+            return False
+        end += len(END)
         known = self._heads.get(data[:end])
         if known is None or known.form is None:
             return False
         self._began = self._unparsed_since or time.perf_counter()
         if end < len(data):
-            return self._take_plain(known, data[end:])
-        if self._is_deaf or not self._is_free() or self._dispatch.refusals.of(known.route, self._began) is not None:
-            return False
+            return self._take_plain(known, data[end:], is_late=self._unparsed_since is not None)
+        model = known.form.model()
+        if self._is_deaf or not self._is_free() or model is None or model.admission.rows:
+            return False  # under load, the head alone may decide that the request is refused
         self._awaited = data, known
         self._phase, self._since = Phase.HEAD, self.loop.time()
         return True
 
-    def _take_plain(self, known: KnownHead, body: bytes) -> bool:
-        """Answer a request together with others of its form, if it is plain."""
+    def _take_plain(self, known: KnownHead, body: bytes, *, is_late: bool) -> bool:
+        """Answer a request together with others of its form, if it is plain.
+
+        Args:
+            known: its head.
+            body: what follows the head.
+            is_late: part of it waited for a turn, or the body came after its head.
+        """
         route, form = known.route, known.form
         if form is None or len(body) != known.length or self._is_deaf or not self._is_free():
             return False
         model: LoadedModel | None = self._registry.only(route.name)
         if model is None or form.model() is not model or (row := form.row(body)) is None:
             return False
-        if (model.admission.rows or self._unparsed_since is not None) and (
-            reply := self._dispatch.refusals.of(route, self._began)
-        ) is not None:
-            self._answer_early(reply, self._door.visit(known.headers, self._peer).headers)
+        if (model.admission.rows or is_late) and (reply := self._dispatch.refusals.of(route, self._began)) is not None:
+            self._answer_early(reply, self._door.visit(known.headers, self._peer).headers, keep_alive=True)
+            self._phase, self._since = Phase.IDLE, self.loop.time()
             return True
         try:
             self._connections.bodies.take(len(body))
@@ -86,7 +94,7 @@ class JointProtocol(InferenceProtocol):
         self._held_bytes += len(body)
         self._phase, self._since = Phase.ANSWER, self.loop.time()
         self.cycle = self._running = plain = PlainRequest(self, known, body, self._began)  # type: ignore[assignment]
-        if self._unparsed_since is not None:
+        if is_late:
             plain.read_s = time.perf_counter() - self._began
         self._dispatch.joining.add(plain, row, form, model, route)
         return True
@@ -94,8 +102,23 @@ class JointProtocol(InferenceProtocol):
     def _stop_awaiting(self) -> None:
         """Have the parser wait for the body, which did not follow its head at once."""
         if self._awaited is not None:
-            (head, _), self._awaited, self._phase = self._awaited, None, Phase.IDLE
-            super()._read(head)
+            head, _ = self._end_awaiting()
+            if not self._is_deaf:
+                self._parse_from(head, began=self._began)
+
+    def _end_awaiting(self) -> tuple[bytes, KnownHead]:
+        """The head whose body was awaited; the connection is as it was before that head."""
+        assert self._awaited is not None
+        awaited, self._awaited = self._awaited, None
+        if not self._is_deaf:
+            self._phase = Phase.IDLE
+        return awaited
+
+    def _parse_from(self, data: bytes, *, began: float) -> None:
+        """Parse bytes of a request whose first byte arrived then."""
+        self._unparsed_since = began
+        super()._read(data)
+        self._unparsed_since = None
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Called when the client has closed its stream."""
@@ -168,21 +191,27 @@ class JointProtocol(InferenceProtocol):
             self.cycle = answer  # type: ignore[assignment]
         answer.begin(self._dispatch.answer(request))
 
-    def _answered_alone(self, request: HttpRequest) -> None:
-        """Remember the head of a request that arrived as one packet, or as head and body, if such ones are plain."""
+    def _complete_request(self) -> None:
+        """The request is complete. Its head may be learned if it was one packet, or a packet before the body."""
         packet, self._packet = self._packet, b""
-        end = packet.find(END) + len(END)
-        if (
-            packet[end:] not in {b"", request.body}
-            or not packet
-            or not request.body
-            or not self._door.is_plain(request.visit)
-        ):
+        answer = self._arriving
+        if answer is not None and packet.startswith(b"POST /") and (end := packet.find(END)) > 0:
+            end += len(END)
+            body = b"".join(answer.parts)
+            if packet[end:] in {b"", body} and body and self._length == len(body) and not self._codings:
+                answer.head = packet[:end]
+        super()._complete_request()
+
+    def replied(self, answer: DirectAnswer, reply: Reply | None) -> None:
+        """See ``InferenceProtocol``. The head of a request that was answered may be that of many."""
+        super().replied(answer, reply)
+        request = answer.request
+        if not answer.head or reply is None or b"content-encoding" in dict(reply.headers):
             return
-        route, known = request.route, self._heads.get(packet[:end])
-        if route.version is not None or route.label is not None or not self.parser.should_keep_alive():
-            return
-        model = self._registry.live(route.name)
-        if model is not None and (known is None or (known.form is not None and known.form.model() is not model)):
-            request.read_headers()
-            self._heads.learn(packet[:end], request, request.body, model)
+        if reply.status == 200 and answer.keep_alive:
+            route, known = request.route, self._heads.get(answer.head)
+            if route.version is not None or route.label is not None or not self._door.is_plain(request.visit):
+                return
+            model = self._registry.only(route.name)
+            if model is not None and (known is None or (known.form is not None and known.form.model() is not model)):
+                self._heads.learn(answer.head, request, model, reply_bytes=len(reply.body))

@@ -6,15 +6,13 @@ from weakref import WeakValueDictionary
 import simdjson
 
 from app.edge.call import Route
-from app.edge.entry.door import NOTED
 from app.edge.respond import Header
 from app.edge.rest.plain_forms import form_of
-from app.edge.rest.request import DESCRIBING_BODY, HttpRequest
+from app.edge.rest.request import HttpRequest
 from app.edge.rest.row_forms import RowForm
 from app.loaded import LoadedModel
 
 _MOST = 4_096
-_READ = frozenset({*NOTED, *DESCRIBING_BODY})
 _MOST_BYTES = 2_048
 END = b"\r\n\r\n"
 
@@ -23,18 +21,24 @@ class KnownHead(NamedTuple):
     """What a head says.
 
     Attributes:
+        head: with the empty line.
         route: the target.
-        headers: those that inference reads, names in lower case.
         query: after the question mark.
         length: bytes of the body.
         form: of its bodies; None if they are never plain.
     """
 
+    head: bytes
     route: Route
-    headers: list[Header]
     query: bytes
     length: int
     form: RowForm | None
+
+    @property
+    def headers(self) -> list[Header]:
+        """Names in lower case, as the parser gives them; for the few requests that need them."""
+        lines = [line.partition(b":") for line in self.head.split(b"\r\n")[1:-2]]
+        return [(name.lower(), value.strip(b" \t")) for name, _, value in lines]
 
 
 class KnownHeads:
@@ -53,8 +57,16 @@ class KnownHeads:
         """What a head says, with the empty line; None if it must be parsed."""
         return self._known.get(head)
 
-    def learn(self, head: bytes, request: HttpRequest, body: bytes, model: LoadedModel) -> None:
-        """Remember the head of a request that was parsed and admitted, and whose body has its Content-Length."""
+    def learn(self, head: bytes, request: HttpRequest, model: LoadedModel, *, reply_bytes: int) -> None:
+        """Remember the head of a request that was parsed, admitted and answered; its body has its Content-Length.
+
+        Args:
+            head: with the empty line.
+            request: with its body.
+            model: the version that answered.
+            reply_bytes: size of the body of the reply.
+        """
+        body = request.body or b""
         if len(head) > _MOST_BYTES:
             return
         key = hash(head)
@@ -63,7 +75,7 @@ class KnownHeads:
                 self._seen.clear()
             self._seen.add(key)
             return
-        form = form_of(request, body, model, self._parser)
+        form = form_of(request, body, model, self._parser, reply_bytes=reply_bytes)
         if form is not None:
             same = self._forms.get(form.key)
             if same is not None and same.model() is model:
@@ -72,5 +84,4 @@ class KnownHeads:
                 self._forms[form.key] = form
         if len(self._known) >= _MOST:
             self._known.clear()
-        headers = [each for each in request.headers if each[0] in _READ]
-        self._known[head] = KnownHead(request.route, headers, request.query, len(body), form)
+        self._known[head] = KnownHead(head, request.route, request.query, len(body), form)

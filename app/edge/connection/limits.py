@@ -1,6 +1,7 @@
 """Size and time limits of HTTP connections, and the sweep that enforces the time limits."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +9,8 @@ from typing import Protocol
 from app.edge.budget import ByteBudget
 from app.edge.connection.known_heads import KnownHeads
 from app.edge.connection.turns import Turns
+
+log = logging.getLogger("atelier.edge")
 
 # Interval of the sweep over all connections; a timer for each request would cost more than most requests.
 SWEEP_S = 1.0
@@ -89,7 +92,10 @@ class Connections:
         # A process that was stopped or starved has not yet read data that its clients sent in time.
         if now - due < SWEEP_S:
             for connection in tuple(self._open):
-                connection.end_if_overdue(now)
+                try:
+                    connection.end_if_overdue(now)
+                except Exception:  # the other connections have limits too
+                    log.exception("a connection could not be ended")
         self._sweeping = None
         if self._open:
             self._sweep_soon(loop)

@@ -94,16 +94,13 @@ class InferenceProtocol(GuardedProtocol):
             self.replied(answer, reply)
             return
         answer.begin(self._dispatch.answer(request))
-        self._answered_alone(request)
-
-    def _answered_alone(self, request: HttpRequest) -> None:
-        """Called when a request on the short path has been answered, or waits for its answer."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called when the answer is not needed any more."""
         super().connection_lost(exc)
         if self._running is not None:
             self._running.cancel()
+            self._running = None  # which references this connection
         # The cycle references this connection and the body; together they would wait for a garbage collection.
         self._arriving = None
         self.cycle = None  # type: ignore[assignment]
@@ -124,12 +121,12 @@ class InferenceProtocol(GuardedProtocol):
         self._answer_early(reply, visit.headers)
         return True
 
-    def _answer_early(self, reply: Reply, more: Sequence[Header]) -> None:
-        """Answer a request before its body arrives; the body is dropped."""
+    def _answer_early(self, reply: Reply, more: Sequence[Header], *, keep_alive: bool | None = None) -> None:
+        """Answer a request before its body arrives; the body is dropped. The parser knows whether to keep alive."""
         self._arriving = None
         self.cycle = _ANSWERED  # type: ignore[assignment]
         self.server_state.total_requests += 1
-        self._write(reply, more, keep_alive=self.parser.should_keep_alive())
+        self._write(reply, more, keep_alive=self.parser.should_keep_alive() if keep_alive is None else keep_alive)
 
     def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
         """Write the reply and continue with the next request."""

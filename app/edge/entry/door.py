@@ -19,7 +19,7 @@ from app.errors import ServingError
 
 log = logging.getLogger("atelier.edge")
 
-NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
+_NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Door:
 
     def visit(self, headers: Collection[Header], peer: Peer) -> Visit:
         """A visit, from the headers of the request, names in lower case."""
-        noted = {name: value for name, value in headers if name in NOTED}
+        noted = {name: value for name, value in headers if name in _NOTED}
         request_id = self.ids.name(noted.get(HEADER))
         credentials = None if self._keys is None else read_credentials(headers)
         own: tuple[Header, ...] = ((HEADER, request_id),)

@@ -8,8 +8,6 @@ from app.errors import InvalidInput, TooLarge, Unsupported
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 ENCODINGS = tuple(_WINDOW_BITS)
-# A smaller reply fits one packet without compression.
-COMPRESS_FROM_BYTES = 1_024
 _FASTEST = 1
 # A gzip file is one or several members in sequence (RFC 1952, section 2.2); bgzip writes one for each 64 KiB.
 MOST_MEMBERS = 4_096

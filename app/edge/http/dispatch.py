@@ -9,13 +9,14 @@ from app.edge.codec.encoded import is_decoded
 from app.edge.entry.door import Door, replying
 from app.edge.http.body import BodyLimits, read_body, too_large
 from app.edge.http.body_decoding import BodyDecoding
-from app.edge.http.compression import COMPRESS_FROM_BYTES, accepted_encoding, compress
+from app.edge.http.compression import accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
 from app.edge.http.joining import Joining
 from app.edge.http.text_answers import TextAnswers
 from app.edge.observer import RequestObserver
 from app.edge.respond import (
+    COMPRESS_FROM_BYTES,
     ASGIApp,
     Receive,
     Reply,

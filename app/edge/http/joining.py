@@ -27,6 +27,8 @@ log = logging.getLogger("atelier.edge")
 
 # Errors that each of the requests would get by itself too.
 _OF_ALL = (Unavailable, BackendHung, BackendDown)
+# Most seconds between the arrival of two requests that are answered together.
+_MOST_APART_S = 0.02
 # Bytes of all bodies of a joint request, which are parsed at once; the last one may exceed it.
 _MOST_BYTES = 262_144
 
@@ -55,6 +57,9 @@ class Joining:
             route: of the request.
         """
         joint = self._open.get(form)
+        if joint is not None and abs(plain.began - joint.waiting[0].began) > _MOST_APART_S:
+            self._begin(joint)  # all have the deadline of the first
+            joint = None
         if joint is None:
             joint = self._open[form] = JointRequest(form, model, route, self._record)
             model.batcher.loop.call_soon(self._begin, joint)
@@ -111,6 +116,8 @@ class Joining:
                     part.end()
                     error = refusal
                     break
+                except Exception:  # noqa: BLE001 - such as a deadline; each of them gets its own error
+                    self._answer_alone(part)
                 start += size
         joint.end()
 

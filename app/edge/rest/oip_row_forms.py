@@ -16,7 +16,7 @@ from app.errors import ServingError
 from app.loaded import LoadedModel
 from app.types import Tensors
 
-_DATA = re.compile(rb'"data"\s*:\s*(?=\[)')
+_DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 
 
 class TensorJsonRows(JsonRows):
@@ -40,24 +40,23 @@ class TensorJsonRows(JsonRows):
         plan: Plan,
     ) -> None:
         super().__init__(model, before, after, parser)
+        self.key = (*self.key, shape)
         self._nesting = nesting_of(shape)
-        self._plan = plan
+        self._requested = plan.requested  # not the plan: it references the document, and that the parser's buffers
         self._around: list[bytes] | None = None  # the text of a reply around its arrays
 
     def _print(self, outputs: Answer) -> bytes:
         model = self.model()
         assert model is not None
-        return print_infer(outputs, self._plan.requested, model, "", NO_MEMORY).body
+        return print_infer(outputs, self._requested, model, "", NO_MEMORY).body
 
     def bodies(self, outputs: Answer) -> list[bytes]:
         """See ``RowForm``."""
         count = len(next(iter(outputs.values())))
         columns = [
-            rows
-            for one in self._plan.requested
-            if (rows := rows_as_json(outputs[one.name].reshape(count, -1))) is not None
+            rows for one in self._requested if (rows := rows_as_json(outputs[one.name].reshape(count, -1))) is not None
         ]
-        if len(columns) < len(self._plan.requested):
+        if len(columns) < len(self._requested):
             return [self._print({name: values[i : i + 1] for name, values in outputs.items()}) for i in range(count)]
         if self._around is None:
             rest = self._print({name: values[:1] for name, values in outputs.items()})
@@ -86,7 +85,7 @@ class BinaryRows(RowForm):
 
     def __init__(self, model: LoadedModel, head: bytes, plan: Plan) -> None:
         super().__init__(model, head)
-        self._head, self._plan = head, plan
+        self._head, self._declared, self._requested = head, plan.inputs[0].declared, plan.requested
         self._length = len(head) + (plan.inputs[0].size or 0)
         self._reply: bytes | None = None
 
@@ -96,7 +95,7 @@ class BinaryRows(RowForm):
 
     def stack(self, rows: list[bytes]) -> Tensors:
         """See ``RowForm``."""
-        declared = self._plan.inputs[0].declared
+        declared = self._declared
         shape = [len(rows), *declared.shape[1:]]
         data = b"".join(rows)
         if declared.datatype == BF16:
@@ -109,11 +108,11 @@ class BinaryRows(RowForm):
         assert model is not None
         if self._reply is None:
             first = {name: values[:1] for name, values in outputs.items()}
-            reply = print_infer(first, self._plan.requested, model, "", NO_MEMORY)
+            reply = print_infer(first, self._requested, model, "", NO_MEMORY)
             self.headers = reply.headers
             length = int(dict(reply.headers)[b"inference-header-content-length"])
             self._reply = reply.body[:length]
-        tails = [_cut(printed) for _, printed in printed_outputs(outputs, self._plan.requested, model)]
+        tails = [_cut(printed) for _, printed in printed_outputs(outputs, self._requested, model)]
         if len(tails) == 1:
             return [self._reply + tail for tail in tails[0]]
         return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
@@ -121,7 +120,8 @@ class BinaryRows(RowForm):
 
 def tensor_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a body that is JSON; None if it is none of these forms."""
-    if body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
+    # Without an escape there is no other way to write the key of the data.
+    if b"\\" in body or body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
         return None
     try:
         plan = read_plan(JsonReader(fallback_limit_bytes=0).read(body, strict=True), model)
@@ -140,7 +140,7 @@ def tensor_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> Jso
 
 def binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | None:
     """The form of a body with so many bytes of JSON before its tensor; None if it is none of these forms."""
-    if not json_length or (plan := model.memo.get(body[:json_length])) is None:
+    if json_length <= 0 or (plan := model.memo.get(body[:json_length])) is None:
         return None
     return BinaryRows(model, body[:json_length], plan) if _is_plain(plan, binary=True) else None
 

@@ -8,9 +8,6 @@ from app.edge.entry.door import Visit
 from app.edge.respond import Header, Receive, Send
 from app.errors import InvalidInput
 
-DESCRIBING_BODY = frozenset(
-    {b"content-type", b"content-length", b"content-encoding", b"accept-encoding", b"inference-header-content-length"}
-)
 _MOST_DIGITS = 40
 _NUMBER = re.compile(rb"-?[0-9]{1,%d}" % _MOST_DIGITS)
 
@@ -57,7 +54,6 @@ class HttpRequest(Call):
         """
         if self._has_read_headers:
             return
-        self._has_read_headers = True
         for name, value in self.headers:
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
@@ -70,6 +66,7 @@ class HttpRequest(Call):
                 self.accept_encoding = value.decode("latin-1").lower()
             elif name == b"inference-header-content-length":
                 self.json_length = _whole_number(value, "Inference-Header-Content-Length")
+        self._has_read_headers = True
 
     @property
     def may_state_options(self) -> bool:

@@ -6,6 +6,7 @@ what is left is done for many requests together: one tensor of all instances, on
 
 import re
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any
 from weakref import ref
 
@@ -24,8 +25,8 @@ from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
 _LARGEST_EXACT = 2**53
-_BEFORE = re.compile(rb'\s*\{\s*"instances"\s*:\s*')
-_AFTER = re.compile(rb"\s*\}\s*")
+_BEFORE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*')
+_AFTER = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*")
 
 
 class RowForm(ABC):
@@ -125,10 +126,12 @@ class JsonRows(RowForm):
         return {tensor.name: values.reshape(len(rows), *tensor.shape)}
 
 
+@lru_cache(maxsize=64)
 def nesting_of(shape: tuple[int, ...]) -> bytes:
-    """A nested array of that shape without its numbers: ``[[,],[,]]`` for (2, 2)."""
-    nesting = b""
-    for size in reversed(shape):
+    """A nested array of that shape without its numbers: ``[[,],[,]]`` for (2, 2). Longer than prod(shape)."""
+    *outer, numbers = shape
+    nesting = b"[" + b"," * (numbers - 1) + b"]"
+    for size in reversed(outer):
         nesting = b"[" + b",".join([nesting] * size) + b"]"
     return nesting
 
