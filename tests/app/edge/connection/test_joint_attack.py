@@ -362,7 +362,7 @@ def test_all_types_are_printed_as_in_the_general_way(tmp_path, dtype, caplog):
 
 
 def slow_models(directory, **batching):
-    write_slow_model(directory, multiplications=40)
+    write_slow_model(directory, multiplications=12)
     (directory / "slow" / "serving.json").write_text(json.dumps({"batching": batching}))
 
 
