@@ -92,6 +92,7 @@ class JointProtocol(InferenceProtocol):
         except Overloaded:
             return False
         self._held_bytes += len(body)
+        self.headers = []  # of the message before, which a refusal of what follows must not use
         self._phase, self._since = Phase.ANSWER, self.loop.time()
         self.cycle = self._running = plain = PlainRequest(self, known, body, self._began)  # type: ignore[assignment]
         if is_late:
