@@ -128,11 +128,7 @@ class DecodePool:
         now = self._clock()
         if ticket.deadline <= now:
             raise ticket.expired()
-        jobs = tuple(self._jobs)
-        waited_s = now - next((job.since for job in jobs if job.alone == alone), now)
-        if waited_s > MOST_WAIT_S:
-            count = sum(job.alone == alone for job in jobs)
-            raise QueueFull(f"{count} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again")
+        self._check_room(now, alone=alone)
         job = _Job(call, ticket, loop.create_future(), loop, since=now, alone=alone)
         timer = loop.call_later(ticket.deadline - now, job.settle, ticket.expired())
         self._unfinished.add(job)
@@ -147,6 +143,14 @@ class DecodePool:
             # An exception references this frame. If the frame referenced the future that holds the exception, the cycle
             # would keep the body and all decoded data in memory until a garbage collection.
             del job, timer
+
+    def _check_room(self, now: float, *, alone: bool) -> None:
+        """Raise QueueFull if the oldest job of that kind has waited for too long."""
+        jobs = tuple(self._jobs)
+        waited_s = now - next((job.since for job in jobs if job.alone == alone), now)
+        if waited_s > MOST_WAIT_S:
+            count = sum(job.alone == alone for job in jobs)
+            raise QueueFull(f"{count} bodies wait to be decoded, the oldest for {waited_s * 1e3:.0f} ms; try again")
 
     @contextmanager
     def room(self, ticket: Ticket, nbytes: int) -> Iterator[None]:
