@@ -29,7 +29,7 @@ from app.edge.grpc.shared_memory import SharedMemoryMethods
 from app.edge.grpc.stream import InferenceStream
 from app.edge.grpc.wire_size import FieldLimit, parts_of
 from app.edge.shared_memory.regions import Closed, Regions
-from app.errors import BackendDown, NotFound, ServingError, Unavailable, Unsupported
+from app.errors import NotFound, ServingError, Unavailable, Unsupported
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
@@ -95,7 +95,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
         """A version is ready. As in Triton, a version that does not exist is not ready, and not an error."""
         try:
             self._registry.check_ready(request.name, _version(request.version))
-        except (NotFound, Unavailable, BackendDown):
+        except (NotFound, Unavailable):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 

@@ -13,7 +13,7 @@ from app.loaded import LoadedModel
 
 MOST_CONSTANT_BYTES = 1_024
 """Most bytes around the instance, which each form keeps."""
-LARGEST_ANSWER_BYTES = 131_072
+MOST_BATCH_ANSWER_BYTES = 131_072
 """Most bytes of the outputs of a whole batch, which are printed at once."""
 LONGEST_NUMBER = 25
 """Most characters of a number in JSON, more than any that NumPy's types print as."""
@@ -39,7 +39,7 @@ def form_of(
         or spec.whole
         or (only := spec.inputs[0]).is_string
         or only.is_variable
-        or model.answer_bytes * model.batcher.rules.max_batch_size > LARGEST_ANSWER_BYTES
+        or model.answer_bytes * model.batcher.rules.max_batch_size > MOST_BATCH_ANSWER_BYTES
         or (request.accept_encoding and reply_bytes + LONGEST_NUMBER * _values(model) >= COMPRESS_FROM_BYTES)
     ):
         return None
