@@ -67,7 +67,6 @@ class Batcher:
             max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
         )
         self._backlog = Backlog(self._queue, admission, observer)
-        self._fixed_row_s: float | None = None
         self._wakeup: asyncio.Handle | None = None
         # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,10 +116,11 @@ class Batcher:
             TooLarge, QueueFull, Draining, ModelNotReady, DeadlineOutOfReach: see ``Admission.admit``.
         """
         now = works[0].enqueued_at
+        size = self.rules.max_batch_size  # in a full batch
         for work in works:
-            work.cost_s = work.rows * self._row_seconds(work.length)
+            work.cost_s = work.rows * self._curve.per_row(size, work.length)
         running_s = None if self._free else self.instances.seconds_until_free(now)
-        self._admission.batch_s = self.rules.max_batch_size * self._row_seconds(works[0].length)
+        self._admission.batch_s = size * self._curve.per_row(size, works[0].length)
         self._backlog.add(works, running_s=running_s, now=now)
         self._idle.clear()
         if self._free:
@@ -136,14 +136,6 @@ class Batcher:
         if self._free and self._wakeup is not None and not self.rules.max_queue_delay_s:
             self._wakeup.cancel()
             self._guarded(self._next)
-
-    def _row_seconds(self, length: int) -> float:
-        """Estimated seconds per row of that length in a full batch."""
-        if length:
-            return self._curve.per_row(self.rules.max_batch_size, length)
-        if self._fixed_row_s is None:
-            self._fixed_row_s = self._curve.per_row(self.rules.max_batch_size)
-        return self._fixed_row_s
 
     async def drained(self) -> None:
         """Return once no work waits and no batch runs."""
@@ -282,7 +274,6 @@ class Batcher:
         instance.running = None
         for work, outcome in zip(batch.works, outcomes, strict=True):
             settle(work, outcome)
-        self._fixed_row_s = None
         self._curve.observe(batch.rows, times.input_s + times.infer_s + times.output_s, batch.length)
         self._observer.batch_done(
             rows=batch.rows,

@@ -29,6 +29,8 @@ class LatencyCurve:
         self.batch_sizes = tuple(batch_sizes)
         self.lengths = tuple(lengths)
         self._seconds = [list(row) for row in seconds]
+        # Results of ``per_row`` without a length, which every request asks for, until the next observation.
+        self._per_row: dict[int, float] = {}
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -58,7 +60,12 @@ class LatencyCurve:
 
     def per_row(self, rows: int, length: int = 0) -> float:
         """Seconds that one row costs in a call with ``rows`` of them."""
-        return self.estimate(rows, length) / rows
+        if length:
+            return self.estimate(rows, length) / rows
+        seconds = self._per_row.get(rows)
+        if seconds is None:
+            seconds = self._per_row[rows] = self.estimate(rows) / rows
+        return seconds
 
     def observe(self, rows: int, seconds: float, length: int = 0) -> None:
         """Refine the figure of the next size and length above by a call that took ``seconds``."""
@@ -66,6 +73,7 @@ class LatencyCurve:
         row = min(bisect_left(self.lengths, length), len(self.lengths) - 1)
         change = self._WEIGHT * (seconds - self.estimate(rows, length))
         self._seconds[row][column] = max(self._seconds[row][column] + change, 0.0)
+        self._per_row.clear()
 
 
 def measure_curve(
