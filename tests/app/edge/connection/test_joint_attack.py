@@ -182,13 +182,22 @@ def test_a_request_of_an_unknown_content_type_gets_one_reply(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "header", [{"Inference-Header-Content-Length": "abc"}, {"Content-Length": "16".rjust(45, "0")}]
+    "sent",
+    [
+        message(BRIGHTNESS, PIXELS, {**OCTETS, **header}, more=header)
+        for header in ({"Inference-Header-Content-Length": "abc"}, {"Content-Length": "16".rjust(45, "0")})
+    ]
+    + [
+        message("/v1/models/rule:predict", b'{"instances":%b[[1.0]]}' % space, JSON)
+        for space in (b"\x0b", b"\x0c")  # no white space in JSON
+    ],
+    ids=["a length that is no number", "a length of 45 digits", "a vertical tab", "a form feed"],
 )
-def test_a_wrong_header_is_refused_every_time(tmp_path, header):
+def test_what_is_refused_is_refused_every_time(tmp_path, sent):
     write_brightness_model(tmp_path)
+    write_rule_model(tmp_path)
 
     async def act(app, port):
-        sent = message(BRIGHTNESS, PIXELS, {**OCTETS, **header}, more=header)
         async with Line(port) as line:
             assert [code(await line.ask(sent)) for _ in range(4)] == [400] * 4
 
@@ -203,18 +212,6 @@ def test_a_negative_length_of_the_json_is_refused_every_time(tmp_path):
         async with Line(port) as line:
             assert code(await line.ask(message(path, body, good))) == 200
             sent = message(path, body, {"Inference-Header-Content-Length": -SIDE * SIDE})
-            assert [code(await line.ask(sent)) for _ in range(4)] == [400] * 4
-
-    run(tmp_path, act)
-
-
-@pytest.mark.parametrize("space", [b"\x0b", b"\x0c"])
-def test_what_is_no_white_space_in_json_is_refused_every_time(tmp_path, space):
-    write_rule_model(tmp_path)
-
-    async def act(app, port):
-        sent = message("/v1/models/rule:predict", b'{"instances":%b[[1.0]]}' % space, JSON)
-        async with Line(port) as line:
             assert [code(await line.ask(sent)) for _ in range(4)] == [400] * 4
 
     run(tmp_path, act)
