@@ -9,6 +9,9 @@ from pathlib import Path
 
 from benchmarks.soak.service import Service
 
+BROKEN_VERSION_ERROR = r"version \d+ refused: \S+/model\.onnx: \d+ bytes, the manifest says"
+"""The log line of ``Changes.publish_broken``."""
+
 
 class Changes:
     """Changes one model after the other, step by step. All versions contain the same network, so answers do not change.

@@ -31,6 +31,7 @@ def table_of(found: Soak) -> Table:
     table.add_row("clients that left", str(tally.gone), "")
     table.add_row("changes", _counts(found.changes), "")
     table.add_row("changes that failed", str(len(found.failed)), "0")
+    table.add_row("other errors in the log", str(len(found.errors)), "0")
     table.add_row("request p50 and p99, ms", f"{p50:.1f}, {p99:.1f}", "")
     return table
 
@@ -50,6 +51,7 @@ def document_of(found: Soak) -> dict[str, Any]:
         "requests": counts | counters | {"p50_ms": p50, "p99_ms": p99, "p999_ms": p999},
         "changes": found.changes,
         "failed": found.failed,
+        "errors": found.errors,
         "at_s": [round(each, 1) for each in found.at_s],
         "sizes": [asdict(each) for each in found.sizes],
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.contract.model_spec import ModelSpec
-from benchmarks.soak.changes import Changes
+from benchmarks.soak.changes import BROKEN_VERSION_ERROR, Changes
 from benchmarks.soak.leak import Growth, measure_growth
 from benchmarks.soak.requests import asks_for
 from benchmarks.soak.service import SERVE, Size, serving
@@ -60,7 +60,8 @@ class Soak:
         at_s, sizes: samples, and their times in seconds from the start of the load.
         growth: figure -> its slope per hour.
         changes: kind -> count.
-        failed: failed changes, and errors in the service's log that no bad request explains.
+        failed: failed changes.
+        errors: errors in the service's log other than the refusal of a broken version.
     """
 
     plan: Plan
@@ -69,6 +70,7 @@ class Soak:
     tally: Tally = field(default_factory=Tally)
     changes: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     growth: dict[str, Growth] = field(default_factory=dict)
 
     @property
@@ -80,9 +82,10 @@ class Soak:
             "good requests without 200": tally.lost,
             "wrong answers": sum(tally.wrong.values()),
             "bad requests without 4xx": sum(tally.accepted.values()),
-            "changes that failed": len(self.failed),
         }
-        return found + [f"{count} {what}" for what, count in counts.items() if count]
+        found += [f"{count} {what}" for what, count in counts.items() if count]
+        listed = {"changes that failed": self.failed, "errors in the log": self.errors}
+        return found + [f"{len(lines)} {what}, first: {lines[0].strip()}" for what, lines in listed.items() if lines]
 
 
 def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE) -> Soak:
@@ -100,7 +103,8 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
             shutil.copytree(version, source)
             shutil.copytree(version, models / source.parent.name / source.name)
         asks, ended = asks_for(sources), threading.Event()
-        with serving(models, "--grpc-port", "0", *plan.flags, command=command) as service:
+        flags = ("--grpc-port", "0", *plan.flags)
+        with serving(models, *flags, command=command, expected_errors=BROKEN_VERSION_ERROR) as service:
             traffic = Traffic(
                 service.address,
                 good=asks.good,
@@ -125,7 +129,8 @@ def soak(versions: Sequence[Path], plan: Plan, *, command: Sequence[str] = SERVE
             finally:
                 ended.set()
                 changing.join()
-        found.tally, found.changes, found.failed = traffic.tally, dict(changes.done), changes.failed
+        found.tally, found.changes = traffic.tally, dict(changes.done)
+        found.failed, found.errors = changes.failed, service.errors
     if not plan.answers:
         found.growth = growth_of(found.at_s, found.sizes, plan)
     return found

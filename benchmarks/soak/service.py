@@ -15,6 +15,7 @@ from pathlib import Path
 
 SERVE = (sys.executable, "-m", "app", "serve")
 READY_LIMIT_S = 120
+MOST_ERRORS = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Service:
     Attributes:
         address: "host:port" of HTTP.
         grpc_port: None without gRPC.
+        errors: lines of its log, the first ``MOST_ERRORS``, complete once it has ended.
     """
 
     process: "subprocess.Popen[str]"
@@ -85,19 +87,22 @@ class Service:
 
 
 @contextmanager
-def serving(models: Path, *arguments: str, command: Sequence[str] = SERVE) -> Iterator[Service]:
+def serving(
+    models: Path, *arguments: str, command: Sequence[str] = SERVE, expected_errors: str = "$^"
+) -> Iterator[Service]:
     """A service with ``models`` on a free port, until the block ends; yields once it is ready.
 
     Args:
         arguments: further flags.
         command: starts it.
+        expected_errors: pattern of errors in its log that are not kept.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
     command = [*command, "--port", "0", "--models-dir", str(models), *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             address, grpc_port, errors = _addresses(process)
-            reader = threading.Thread(target=_read_log, args=(process, errors))
+            reader = threading.Thread(target=_read_log, args=(process, errors, expected_errors))
             reader.start()
             try:
                 _wait_until_ready(address)
@@ -121,11 +126,12 @@ def _addresses(process: "subprocess.Popen[str]") -> tuple[str, int | None, list[
     raise RuntimeError("the service ended before it listened: " + "".join(lines))
 
 
-def _read_log(process: "subprocess.Popen[str]", errors: list[str]) -> None:
+def _read_log(process: "subprocess.Popen[str]", errors: list[str], expected: str) -> None:
     """Read the pipe; keep the first errors, and lines that are not from the log, such as an interpreter's error."""
     assert process.stderr is not None
     for line in process.stderr:
-        if (" ERROR " in line or not re.match(r"\d{4}-", line)) and len(errors) < 100:
+        is_error = " ERROR " in line or not re.match(r"\d{4}-", line)
+        if is_error and not re.search(expected, line) and len(errors) < MOST_ERRORS:
             errors.append(line)
 
 

@@ -48,4 +48,6 @@ def test_a_service_that_keeps_64_kib_of_each_request_is_found_out(versions):
     found = soak(versions, SHORT, command=LEAKING)
     assert found.growth["resident_mb"].slope == pytest.approx(36_000, rel=0.35)
     assert any(fault.startswith("resident_mb grows by") for fault in found.faults)
+    assert [error.endswith("ERROR   it leaks\n") for error in found.errors] == [True]
+    assert any(fault.startswith("1 errors in the log, first: ") for fault in found.faults)
     assert found.tally.lost == 0

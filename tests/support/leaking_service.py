@@ -1,5 +1,6 @@
-"""``python -m tests.support.leaking_service serve``: the service with a leak of 64 KiB for each request."""
+"""``python -m tests.support.leaking_service serve``: the service with an error, and a leak of 64 KiB per request."""
 
+import logging
 from typing import Any
 
 from app.cli import main
@@ -11,6 +12,8 @@ _answer = Dispatch.answer
 
 
 def _answer_and_leak(self: Dispatch, *arguments: Any, **keywords: Any) -> Any:
+    if not _kept:
+        logging.getLogger("atelier").error("it leaks")
     _kept.append(b"x" * LEAKED_BYTES)
     return _answer(self, *arguments, **keywords)
 
