@@ -80,7 +80,7 @@ def honesty(
             seconds=60 * minutes,
             warm_up_s=0,
             good_per_s=None,
-            grpc_per_s=100,
+            grpc_per_s=None,
             answers=answers,
             flags=("--workers", str(workers)),
         ),

@@ -41,7 +41,7 @@ class Plan:
     good_per_s: float | None = 60.0
     bad_per_s: float = 3.0
     gone_per_s: float = 2.0
-    grpc_per_s: float = 5.0
+    grpc_per_s: float | None = 5.0
     memory_mb_per_h: float = 5.0
     count_per_h: float = 6.0
     answers: int = 0

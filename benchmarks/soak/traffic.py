@@ -56,7 +56,8 @@ class Traffic:
         good, bad: requests, sent in turn.
         good_per_s, bad_per_s, gone_per_s: rates; clients that leave send a good request. Without a rate of good
             requests, each client sends its next one as soon as it has an answer.
-        grpc_per_s: rate of ``grpc`` requests, which are sent unless ``grpc_port`` is None.
+        grpc_per_s: rate of ``grpc`` requests, which are sent unless ``grpc_port`` is None or the rate 0; None: the next
+            one is sent as soon as there is an answer.
         clients: connections for good requests.
     """
 
@@ -71,7 +72,7 @@ class Traffic:
         gone_per_s: float = 0,
         grpc: Sequence[Tensors] = (),
         grpc_port: int | None = None,
-        grpc_per_s: float = 0,
+        grpc_per_s: float | None = 0,
         clients: int = CLIENTS,
     ) -> None:
         self.tally = Tally()
@@ -90,7 +91,7 @@ class Traffic:
             self._threads.append(self._thread(bad_per_s, bad, self._send_bad))
         if gone_per_s:
             self._threads.append(self._thread(gone_per_s, good, self._leave))
-        if grpc and grpc_port and grpc_per_s:
+        if grpc and grpc_port and grpc_per_s != 0:
             self._stub = _stub(grpc_port)
             self._threads.append(self._thread(grpc_per_s, grpc, self._send_grpc))
 
@@ -105,7 +106,7 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _thread(self, rate_per_s: float, asks: Sequence[Any], send: Callable[..., None]) -> threading.Thread:
+    def _thread(self, rate_per_s: float | None, asks: Sequence[Any], send: Callable[..., None]) -> threading.Thread:
         return threading.Thread(target=self._each, args=(itertools.count(), rate_per_s, asks, send))
 
     def _each(
@@ -198,5 +199,6 @@ def _infer(stub: Any, ask: Tensors) -> Any:
 
     request = ModelInferRequest(model_name=ask.model, raw_input_contents=[np.ascontiguousarray(ask.values).tobytes()])
     request.inputs.add(name=ask.name, datatype=DATATYPES[str(ask.values.dtype)], shape=ask.values.shape)
-    reply = stub.ModelInfer(request, timeout=TIMEOUT_S)
+    # As the clients of HTTP do, a call waits while its connection is opened again; without this it fails at once.
+    reply = stub.ModelInfer(request, timeout=TIMEOUT_S, wait_for_ready=True)
     return np.frombuffer(reply.raw_output_contents[0], "<f4").reshape(ask.answer.shape)
