@@ -67,3 +67,16 @@ def joined(app):
 
     app.dispatch.joining._queue = counted
     return sizes
+
+
+def forms_joined(app):
+    """Names of the forms of joint requests of more than one request, from now on."""
+    forms, begin = set(), app.dispatch.joining._begin
+
+    def noted(joint):
+        if len(joint.waiting) > 1:
+            forms.add(type(joint.form).__name__)
+        begin(joint)
+
+    app.dispatch.joining._begin = noted
+    return forms

@@ -86,7 +86,7 @@ def parse(
 
 
 def _classify(request: HttpRequest, model: LoadedModel) -> v1.Print:
-    name, top_k = model.score_output(), min(_top_k(request.query), len(model.labels()))
+    name, top_k = model.score_output(), min(top_k_of(request.query), len(model.labels()))
 
     def reply(answer: Answer) -> Reply:
         return Reply(200, v1.print_classify(model.ranked(answer[name], top_k=top_k)))
@@ -103,8 +103,12 @@ def _regress(model: LoadedModel) -> v1.Print:
     return reply
 
 
-def _top_k(query: bytes) -> int:
-    """``?top_k=``: most labels per row in the answer of ``:classify``."""
+def top_k_of(query: bytes) -> int:
+    """``?top_k=``: most labels per row in the answer of ``:classify``.
+
+    Raises:
+        InvalidInput: names the parameter or the value.
+    """
     fields = parse_qs(query.decode("latin-1"))
     if unknown := fields.keys() - {"top_k"}:
         raise InvalidInput(f"query parameter {quoted(min(unknown))} is unknown; :classify takes top_k")

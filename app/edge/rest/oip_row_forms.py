@@ -10,7 +10,8 @@ from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_by
 from app.edge.codec.json_tensor import JsonReader
 from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
 from app.edge.rest.oip_plan import Plan, read_plan
-from app.edge.rest.row_forms import JsonRows, RowForm, nesting_of, rows_as_json
+from app.edge.rest.row_forms import JsonRows, RowForm, nesting_of
+from app.edge.rest.row_replies import rows_as_json
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import ServingError
 from app.loaded import LoadedModel

@@ -2,19 +2,26 @@
 
 from math import prod
 
+import orjson
 import simdjson
 
-from app.edge.codec.media import Kind, costs_less_than_a_thread, kind_of
+from app.edge.codec.media import Kind, costs_less_than_a_thread
 from app.edge.respond import COMPRESS_FROM_BYTES
+from app.edge.rest.formats import kind_of, top_k_of
 from app.edge.rest.oip_row_forms import binary_form, tensor_form
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import RawRows, RowForm, json_form
+from app.edge.rest.row_forms import ImageRows, RawRows, RowForm, json_form
+from app.edge.rest.row_replies import Classes, Predictions, RowReplies
 from app.loaded import LoadedModel
 
 MOST_CONSTANT_BYTES = 1_024
 """Most bytes around the instance, which each form keeps."""
 MOST_BATCH_ANSWER_BYTES = 131_072
 """Most bytes of the outputs of a whole batch, which are printed at once."""
+MOST_BATCH_LABELS = 2_048
+"""Most labels in the replies to a whole batch."""
+MOST_IMAGE_VALUES = 4_096
+"""Most values of an image, which is decoded on the event loop together with others."""
 LONGEST_NUMBER = 25
 """Most characters of a number in JSON, more than any that NumPy's types print as."""
 
@@ -31,7 +38,7 @@ def form_of(
         parser: see ``JsonRows``.
         reply_bytes: size of the body of its reply.
     """
-    route, spec = request.route, model.spec
+    spec = model.spec
     if (
         request.content_encoding
         or len(spec.inputs) > 1
@@ -40,33 +47,48 @@ def form_of(
         or (only := spec.inputs[0]).is_string
         or only.is_variable
         or model.answer_bytes * model.batcher.rules.max_batch_size > MOST_BATCH_ANSWER_BYTES
-        or (request.accept_encoding and reply_bytes + LONGEST_NUMBER * _values(model) >= COMPRESS_FROM_BYTES)
+        or (request.accept_encoding and _may_be_compressed(request, model, reply_bytes))
     ):
         return None
-    kind: Kind
-    if route.verb == "infer":
-        kind = "json" if request.json_length is None else "tensor"
-    elif route.verb == "predict":
-        kind = kind_of(request.content_type, body, model)
-    else:
+    kind = kind_of(request, body, model)
+    if not costs_less_than_a_thread(kind, body):
         return None
-    if kind not in {"json", "tensor"} or not costs_less_than_a_thread(kind, body):
-        return None
-    if kind == "json" and only.elements > len(body):  # a number takes a byte at least
-        return None
-    form: RowForm | None
-    if route.verb == "infer":
-        if request.json_length is None:
-            form = tensor_form(model, body, parser)
-        else:
-            form = binary_form(model, body, request.json_length)
-    else:
-        form = RawRows(model) if kind == "tensor" else json_form(model, body, parser)
+    form = _form(kind, request, body, model, parser)
     if form is None or form.constant_bytes > MOST_CONSTANT_BYTES or form.row(body) is None:
         return None
     return form
 
 
-def _values(model: LoadedModel) -> int:
-    """Numbers of the answer to one instance."""
-    return sum(prod(output.shape) for output in model.spec.outputs)
+def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser) -> RowForm | None:
+    verb, elements = request.route.verb, model.spec.inputs[0].elements
+    if kind == "json" and elements > len(body):  # a number takes a byte at least
+        return None
+    if verb == "infer":
+        if request.json_length is None:
+            return tensor_form(model, body, parser)
+        return binary_form(model, body, request.json_length)
+    if verb == "predict" and kind == "json":
+        return json_form(model, body, parser)
+    replies = _replies(request, model)
+    if replies is None:
+        return None
+    if kind == "tensor":
+        return RawRows(model, replies=replies)
+    return ImageRows(model, replies) if kind == "image" and elements <= MOST_IMAGE_VALUES else None
+
+
+def _replies(request: HttpRequest, model: LoadedModel) -> RowReplies | None:
+    if request.route.verb == "predict":
+        return Predictions()
+    if request.route.verb != "classify":
+        return None
+    replies = Classes(model, top_k_of(request.query))
+    return replies if replies.top_k * model.batcher.rules.max_batch_size <= MOST_BATCH_LABELS else None
+
+
+def _may_be_compressed(request: HttpRequest, model: LoadedModel, reply_bytes: int) -> bool:
+    """Whether the reply to another instance may be long enough to be compressed."""
+    most = reply_bytes + LONGEST_NUMBER * sum(prod(output.shape) for output in model.spec.outputs)
+    if request.route.verb == "classify":  # the labels of the other instance may be longer
+        most += len(orjson.dumps(model.labels()))
+    return most >= COMPRESS_FROM_BYTES

@@ -11,19 +11,20 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
-import orjson
 import simdjson
 
 from app.batching.work import Answer
+from app.contract.images.plain_png import PlainPng
 from app.contract.tensor_spec import TensorSpec
-from app.edge.codec.json_dump import NUMBERS_AT_ONCE
 from app.edge.codec.json_tensor import OF_NUMBERS
 from app.edge.respond import JSON, Header
-from app.edge.rest.tfs import print_predict
+from app.edge.rest.row_replies import Predictions, RowReplies
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
+MOST_IMAGE_BYTES = 16_384
+"""Most bytes of an image that is decoded together with others."""
 _LARGEST_EXACT = 2**53
 _BEFORE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*')
 _AFTER = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*")
@@ -35,6 +36,7 @@ class RowForm(ABC):
     Args:
         model: the version, of which the form keeps only a weak reference.
         parts: of every body.
+        replies: prints the replies; None: a form that does so itself.
 
     Attributes:
         model: returns the version, or None once it is unloaded.
@@ -45,9 +47,10 @@ class RowForm(ABC):
 
     headers: tuple[Header, ...] = (JSON,)
 
-    def __init__(self, model: LoadedModel, *parts: bytes) -> None:
+    def __init__(self, model: LoadedModel, *parts: bytes, replies: RowReplies | None = None) -> None:
         self.model = ref(model)
-        self.key = (type(self), id(model), *parts)
+        self._replies = replies or Predictions()
+        self.key = (type(self), id(model), *self._replies.key, *parts)
         self.constant_bytes = sum(map(len, parts))
         (self._tensor,) = model.spec.inputs
 
@@ -65,18 +68,11 @@ class RowForm(ABC):
 
     def bodies(self, outputs: Answer) -> list[bytes]:
         """The body of the reply to each instance."""
-        if len(outputs) == 1:
-            ((_, values),) = outputs.items()
-            if (rows := rows_as_json(values)) is not None:
-                return [b'{"predictions":[' + row + b"]}" for row in rows]
-        count = len(next(iter(outputs.values())))
-        return [
-            print_predict({name: values[i : i + 1] for name, values in outputs.items()}, "row") for i in range(count)
-        ]
+        return self._replies.bodies(outputs)
 
 
 class RawRows(RowForm):
-    """``:predict`` with the bytes of one instance as its body."""
+    """The bytes of one instance as the body of ``:predict`` or ``:classify``."""
 
     def row(self, body: bytes) -> bytes | None:
         """The whole body."""
@@ -85,6 +81,28 @@ class RawRows(RowForm):
     def stack(self, rows: list[bytes]) -> Tensors:
         """See ``RowForm``."""
         return {self._tensor.name: self._tensor.from_bytes(b"".join(rows), (-1, *self._tensor.shape))}
+
+
+class ImageRows(RowForm):
+    """An image of the input's size as the body of ``:predict`` or ``:classify``: see ``PlainPng``.
+
+    Args:
+        model: the version.
+        replies: prints the replies.
+    """
+
+    def __init__(self, model: LoadedModel, replies: RowReplies) -> None:
+        super().__init__(model, replies=replies)
+        height, width = self._tensor.shape[:2]
+        self._png = PlainPng(height, width, self._tensor.elements // (height * width))
+
+    def row(self, body: bytes) -> bytes | None:
+        """The compressed pixels."""
+        return self._png.compressed(body) if len(body) <= MOST_IMAGE_BYTES else None
+
+    def stack(self, rows: list[bytes]) -> Tensors:
+        """See ``RowForm``."""
+        return {self._tensor.name: self._tensor.from_bytes(self._png.pixels(rows), (-1, *self._tensor.shape))}
 
 
 class JsonRows(RowForm):
@@ -147,18 +165,6 @@ def _numbers(array: Any, tensor: TensorSpec) -> Array:
         if max(values.max(), -values.min()) > _LARGEST_EXACT:
             raise  # large whole numbers of the other requests would be rounded twice
         return values
-
-
-def rows_as_json(values: Array) -> list[bytes] | None:
-    """The text of each row; None if it cannot be cut out of the text of all."""
-    if values.ndim not in {1, 2} or values.dtype.kind not in "fiu" or not 0 < values.size <= NUMBERS_AT_ONCE:
-        return None
-    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"n" in text:  # NaN and infinity, which orjson writes as null
-        return None
-    if values.ndim == 1:
-        return text[1:-1].split(b",")
-    return [b"[" + row + b"]" for row in text[2:-2].split(b"],[")]
 
 
 def json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:

@@ -1,6 +1,7 @@
 """Requests that are answered together get the same replies, byte by byte, as each of them gets by itself."""
 
 import asyncio
+import io
 import json
 import random
 import re
@@ -8,9 +9,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.fakes import until
-from tests.support.joint_requests import BRIGHTNESS, JSON, OCTETS, joined, message, run, v2_binary, without_changes
+from tests.support.joint_requests import (
+    BRIGHTNESS,
+    JSON,
+    OCTETS,
+    forms_joined,
+    joined,
+    message,
+    run,
+    v2_binary,
+    without_changes,
+)
 from tests.support.tiny_models import (
     SIDE,
     write_brightness_model,
@@ -23,17 +35,34 @@ WAYS = ["whole"] * 8 + ["head first"] * 4 + ["split", "twice", "with a health ch
 CONNECTIONS, REQUESTS_EACH = 16, 25
 
 
-def some_request(rng):
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def some_request(rng, kind=None):
     """A request: path, body, headers."""
     pixels = np.frombuffer(rng.randbytes(SIDE * SIDE), np.uint8).reshape(SIDE, SIDE)
-    kind = rng.choice(
+    kind = kind or rng.choice(
         ["bytes"] * 5
         + ["JSON"] * 5
         + ["V2"] * 5
-        + ["wrong bytes", "wrong JSON", "two rows", "floats", "fragile"] * 2
-        + ["rule", "rule", "not a number", "V2 with an id", "V2 JSON", "wrong V2", "columns", "twins"]
+        + ["image"] * 8
+        + ["V2 JSON"] * 3
+        + ["wrong bytes", "wrong JSON", "two rows", "floats", "fragile", "wrong image", "classes of bytes"] * 2
+        + ["rule", "rule", "not a number", "V2 with an id", "wrong V2", "columns", "twins"]
     )
     rows = pixels.tolist()
+    verb = rng.choice(["classify"] * 6 + ["predict", "classify?top_k=1", "classify?top_k=3"])
+    if kind == "image":
+        return f"/v1/models/brightness:{verb}", png(pixels), rng.choice([{"Content-Type": "image/png"}] * 5 + [{}])
+    if kind == "wrong image":
+        data = bytearray(png(pixels if rng.random() < 0.5 else np.concatenate([pixels, pixels])))
+        data[rng.randrange(len(data))] = rng.randrange(256)
+        return f"/v1/models/brightness:{verb}", bytes(data), {"Content-Type": "image/png"}
+    if kind == "classes of bytes":
+        return f"/v1/models/brightness:{verb}", pixels.tobytes(), OCTETS
     if kind == "bytes":
         return BRIGHTNESS, pixels.tobytes(), OCTETS
     if kind == "JSON":
@@ -65,7 +94,8 @@ def some_request(rng):
     if kind == "V2 with an id":
         return v2_binary(1, pixels.tobytes(), id=str(rng.randrange(3)))
     if kind == "V2 JSON":
-        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE], "data": rows}
+        data = (100 + pixels.reshape(-1) // 2).tolist() if rng.random() < 0.8 else rows  # of equal length, or not
+        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE], "data": data}
         return "/v2/models/brightness/infer", json.dumps({"inputs": [tensor]}).encode(), JSON
     if kind == "wrong V2":
         return v2_binary(1, pixels.tobytes() + b"1" * rng.randrange(2), parameters={"binary_data_output": False})
@@ -170,6 +200,36 @@ def test_requests_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(
         assert max(sizes) > 1
         assert all(model.admission.rows == 0 and not model.leases.in_use for model in app.registry.loaded())
         assert app.connections.bodies.held_bytes == 0
+
+    run(models, act)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "form"),
+    [
+        ("bytes", "wrong bytes", "RawRows"),
+        ("classes of bytes", "two rows", "RawRows"),
+        ("JSON", "wrong JSON", "JsonRows"),
+        ("V2", "wrong V2", "BinaryRows"),
+        ("V2 JSON", "fragile", "TensorJsonRows"),
+        ("image", "wrong image", "ImageRows"),
+    ],
+)
+def test_requests_of_one_form_at_once_get_the_replies_that_each_gets_by_itself(models, kind, wrong, form):
+    async def act(app, port):
+        forms, rng = forms_joined(app), random.Random(form)
+        lines, alone = [Client(port, rng) for _ in range(CONNECTIONS)], Client(port, rng)
+        for line in lines:
+            line.ways = ["whole"]
+        for _ in range(REQUESTS_EACH):
+            requests = [some_request(rng, wrong if rng.random() < 0.05 else kind) for _ in lines]
+            replies = await asyncio.gather(*(line.ask(each) for line, each in zip(lines, requests, strict=True)))
+            for request, reply in zip(requests, replies, strict=True):
+                expected = await alone.ask(request, alone=True)
+                assert without_changes(reply) == without_changes(expected), request
+        for line in (*lines, alone):
+            await line.close()
+        assert form in forms
 
     run(models, act)
 

@@ -1,0 +1,86 @@
+"""The replies to requests with one instance each, printed together: one text of all numbers, cut by row."""
+
+from abc import ABC, abstractmethod
+from weakref import ref
+
+import orjson
+
+from app.batching.work import Answer
+from app.edge.codec.json_dump import NUMBERS_AT_ONCE
+from app.edge.rest.tfs import print_classify, print_predict
+from app.loaded import LoadedModel
+from app.types import Array
+
+_BETWEEN_ROWS = b"]],[["
+
+
+class RowReplies(ABC):
+    """How replies are printed.
+
+    Attributes:
+        key: equal if the same outputs give the same replies.
+    """
+
+    key: tuple[object, ...]
+
+    @abstractmethod
+    def bodies(self, outputs: Answer) -> list[bytes]:
+        """The body of the reply to each instance."""
+
+
+class Predictions(RowReplies):
+    """Replies of ``:predict``."""
+
+    key = ("predict",)
+
+    def bodies(self, outputs: Answer) -> list[bytes]:
+        """See ``RowReplies``."""
+        if len(outputs) == 1:
+            ((_, values),) = outputs.items()
+            if (rows := rows_as_json(values)) is not None:
+                return [b'{"predictions":[' + row + b"]}" for row in rows]
+        count = len(next(iter(outputs.values())))
+        return [
+            print_predict({name: values[i : i + 1] for name, values in outputs.items()}, "row") for i in range(count)
+        ]
+
+
+class Classes(RowReplies):
+    """Replies of ``:classify``.
+
+    Args:
+        model: the version, of which only a weak reference is kept.
+        top_k: most labels of a reply.
+
+    Attributes:
+        top_k: labels of a reply.
+    """
+
+    def __init__(self, model: LoadedModel, top_k: int) -> None:
+        self._model = ref(model)
+        self._output = model.score_output()
+        self.top_k = min(top_k, len(model.labels()))
+        self.key = ("classify", self.top_k)
+
+    def bodies(self, outputs: Answer) -> list[bytes]:
+        """See ``RowReplies``."""
+        model = self._model()
+        assert model is not None
+        ranked = model.ranked(outputs[self._output], top_k=self.top_k)
+        start, end = b'{"results":[[[', b"]]]}"
+        rows = print_classify(ranked)[len(start) : -len(end)].split(_BETWEEN_ROWS)
+        if len(rows) != len(ranked):  # a label contains these characters
+            return [print_classify([row]) for row in ranked]
+        return [start + row + end for row in rows]
+
+
+def rows_as_json(values: Array) -> list[bytes] | None:
+    """The text of each row; None if it cannot be cut out of the text of all."""
+    if values.ndim not in {1, 2} or values.dtype.kind not in "fiu" or not 0 < values.size <= NUMBERS_AT_ONCE:
+        return None
+    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"n" in text:  # NaN and infinity, which orjson writes as null
+        return None
+    if values.ndim == 1:
+        return text[1:-1].split(b",")
+    return [b"[" + row + b"]" for row in text[2:-2].split(b"],[")]
