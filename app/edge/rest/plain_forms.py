@@ -5,6 +5,7 @@ from math import prod
 import orjson
 import simdjson
 
+from app.edge.codec.encoded import INLINE_PIXELS
 from app.edge.codec.media import Kind, costs_less_than_a_thread
 from app.edge.respond import COMPRESS_FROM_BYTES
 from app.edge.rest.formats import kind_of, top_k_of
@@ -20,8 +21,6 @@ MOST_BATCH_ANSWER_BYTES = 131_072
 """Most bytes of the outputs of a whole batch, which are printed at once."""
 MOST_BATCH_LABELS = 2_048
 """Most labels in the replies to a whole batch."""
-MOST_IMAGE_VALUES = 4_096
-"""Most values of an image, which is decoded on the event loop together with others."""
 LONGEST_NUMBER = 25
 """Most characters of a number in JSON, more than any that NumPy's types print as."""
 
@@ -74,7 +73,7 @@ def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, par
         return None
     if kind == "tensor":
         return RawRows(model, replies=replies)
-    return ImageRows(model, replies) if kind == "image" and elements <= MOST_IMAGE_VALUES else None
+    return ImageRows(model, replies) if kind == "image" and elements <= INLINE_PIXELS else None
 
 
 def _replies(request: HttpRequest, model: LoadedModel) -> RowReplies | None:

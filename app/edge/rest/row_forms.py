@@ -16,6 +16,7 @@ import simdjson
 from app.batching.work import Answer
 from app.contract.images.plain_png import PlainPng
 from app.contract.tensor_spec import TensorSpec
+from app.edge.codec.encoded import INLINE_IMAGE_BYTES
 from app.edge.codec.json_tensor import OF_NUMBERS
 from app.edge.respond import JSON, Header
 from app.edge.rest.row_replies import Predictions, RowReplies
@@ -23,8 +24,6 @@ from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
-MOST_IMAGE_BYTES = 16_384
-"""Most bytes of an image that is decoded together with others."""
 _LARGEST_EXACT = 2**53
 _BEFORE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*')
 _AFTER = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*")
@@ -98,7 +97,7 @@ class ImageRows(RowForm):
 
     def row(self, body: bytes) -> bytes | None:
         """The compressed pixels."""
-        return self._png.compressed(body) if len(body) <= MOST_IMAGE_BYTES else None
+        return self._png.compressed(body) if len(body) <= INLINE_IMAGE_BYTES else None
 
     def stack(self, rows: list[bytes]) -> Tensors:
         """See ``RowForm``."""
