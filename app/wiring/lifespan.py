@@ -89,6 +89,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from app.edge.grpc.health import HealthServicer
     from app.edge.grpc.inference import GrpcInference
+    from app.edge.grpc.joint_calls import JointCalls
     from app.edge.grpc.open_streams import OpenStreams
     from app.edge.grpc.server import GrpcServer
     from app.edge.grpc.servicer import SERVICE, InferenceServicer
@@ -131,8 +132,11 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         admin=app.admin,
         door=app.door,
     )
+    each_alone = app.keys is not None or app.door.access_log is not None
+    plain = JointCalls(observer=app.metrics, registry=registry, begin=servicer.begin, clock=answering["clock"])
     server = GrpcServer(
         servicer,
+        plain=None if each_alone else plain,
         tfs=tfs,
         health=HealthServicer(
             is_ready=lambda: registry.not_ready_reason is None,

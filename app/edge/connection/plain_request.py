@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.edge.connection.known_heads import KnownHead
 from app.edge.respond import Header, Reply
+from app.errors import ServingError
 
 if TYPE_CHECKING:
     from app.edge.http.joint_request import JointRequest
@@ -92,7 +93,7 @@ class PlainRequest:
         self.is_waiting = False
         self.connection.reply_plainly(self, head, body)
 
-    def refuse(self, reply: Reply) -> None:
+    def refuse(self, error: ServingError, reply: Reply) -> None:
         """Write a refusal."""
         self.is_waiting = False
         self.connection.refuse_plainly(self, reply)

@@ -156,7 +156,7 @@ def parse_infer(
             inputs[declared.name] = _raw(declared, next(next_raw), model)
     if next(next_raw, None) is not None:  # all inputs are in shared memory
         raise _wrong_count(raw, 0, model)
-    requested, options = _requested(request, model), read_options(parameters)
+    requested, options = requested_outputs(request, model), read_options(parameters)
     for one in requested:
         if one.part is not None:
             memory.check(one.part)
@@ -230,7 +230,7 @@ def _typed(declared: Declared, tensor: pb.ModelInferRequest.InferInputTensor, mo
     return array_from_numbers(values, _ELEMENT_TYPES[expected]).reshape(shape)
 
 
-def _requested(request: pb.ModelInferRequest, model: LoadedModel) -> list[Requested]:
+def requested_outputs(request: pb.ModelInferRequest, model: LoadedModel) -> list[Requested]:
     """The outputs of the reply, in order, and their form."""
     if not request.outputs:
         return [Requested(tensor.name) for tensor in model.spec.outputs]

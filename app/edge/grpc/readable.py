@@ -1,7 +1,7 @@
 """Refuses invalid or too large messages as a client's mistake, for all methods of all services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -18,6 +18,22 @@ LARGE_BYTES = 128 * 1024
 Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 
+class Shortcut(Protocol):
+    """Answers some messages of a method without parsing them."""
+
+    def begun(self) -> None:
+        """Called when a call begins, before its message arrives."""
+        ...
+
+    async def answer(self, data: bytes, context: ServicerContext) -> bytes | None:
+        """The reply, as bytes; None for the messages that are to be parsed."""
+        ...
+
+    def learn(self, data: bytes, request: object, reply: object) -> None:
+        """Called with a message that was parsed and answered."""
+        ...
+
+
 # From a new connection to the answer of a health check: accept, read, write.
 TURNS_BETWEEN = 3
 
@@ -29,10 +45,14 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
         refuse: ends a call with an error.
         limits: path of a method -> what its requests may have; those of others are not parsed.
         limit_bytes: most bytes of a message, and in memory of its whole numbers.
+        shortcuts: by path of a method.
     """
 
-    def __init__(self, refuse: Refuse, limits: Mapping[str, FieldLimit], limit_bytes: int) -> None:
+    def __init__(
+        self, refuse: Refuse, limits: Mapping[str, FieldLimit], limit_bytes: int, shortcuts: Mapping[str, Shortcut]
+    ) -> None:
         self._refuse = refuse
+        self._shortcuts = shortcuts
         self._limits = limits
         self._limit_bytes = limit_bytes
         self._turns = OneByOne(TURNS_BETWEEN)
@@ -43,19 +63,33 @@ class ReadableRequests(ServerInterceptor):  # type: ignore[misc]
     ) -> RpcMethodHandler | None:
         """Called by gRPC to find a method."""
         path = handler_call_details.method
+        if (shortcut := self._shortcuts.get(path)) is not None:
+            shortcut.begun()
         if (guarded := self._guarded.get(path)) is not None:
             return guarded
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
         guarded = self._guarded[path] = _guarded(
-            handler, path, self._refuse, self._limits.get(path), self._limit_bytes, self._turns
+            handler,
+            path,
+            self._refuse,
+            self._limits.get(path),
+            self._limit_bytes,
+            self._turns,
+            shortcut,
         )
         return guarded
 
 
 def _guarded(
-    handler: Any, path: str, refuse: Refuse, limit: FieldLimit | None, limit_bytes: int, turns: OneByOne
+    handler: Any,
+    path: str,
+    refuse: Refuse,
+    limit: FieldLimit | None,
+    limit_bytes: int,
+    turns: OneByOne,
+    shortcut: Shortcut | None,
 ) -> RpcMethodHandler:
     parse = handler.request_deserializer
 
@@ -100,9 +134,22 @@ def _guarded(
                 yield each
 
         return grpc.unary_stream_rpc_method_handler(answer_stream, response_serializer=handler.response_serializer)
-    unary = handler.unary_unary
+    unary, serialize = handler.unary_unary, handler.response_serializer
+    if shortcut is None:
 
-    async def answer(data: bytes, context: ServicerContext) -> object:
-        return await unary(await readable(data, context), context)
+        async def answer(data: bytes, context: ServicerContext) -> object:
+            return await unary(await readable(data, context), context)
 
-    return grpc.unary_unary_rpc_method_handler(answer, response_serializer=handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(answer, response_serializer=serialize)
+
+    async def answer_shortly(data: bytes, context: ServicerContext) -> object:
+        reply: object = await shortcut.answer(data, context)
+        if reply is None:
+            request = await readable(data, context)
+            reply = await unary(request, context)
+            shortcut.learn(data, request, reply)
+        return reply
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer_shortly, response_serializer=lambda reply: reply if isinstance(reply, bytes) else serialize(reply)
+    )

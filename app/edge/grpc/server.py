@@ -9,8 +9,9 @@ import grpc
 from app.edge.entry.tls import Tls
 from app.edge.grpc.health import HealthServicer
 from app.edge.grpc.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from app.edge.grpc.joint_calls import JointCalls
 from app.edge.grpc.readable import ReadableRequests
-from app.edge.grpc.servicer import FIELD_LIMITS, InferenceServicer
+from app.edge.grpc.servicer import FIELD_LIMITS, INFER, InferenceServicer
 from app.edge.grpc.tfs.servicer import TfsServicer
 from app.errors import CannotListen
 
@@ -29,6 +30,7 @@ class GrpcServer:
 
     Args:
         servicer: answers the Open Inference Protocol.
+        plain: answers some of its inference requests together; None: each is answered by itself.
         tfs: answers TensorFlow Serving's services.
         health: answers grpc.health.v1.
         fail_unfinished: called when calls do not finish in time; answers all of them.
@@ -44,6 +46,7 @@ class GrpcServer:
         self,
         servicer: InferenceServicer,
         *,
+        plain: JointCalls | None,
         tfs: TfsServicer,
         health: HealthServicer,
         fail_unfinished: Callable[[], None],
@@ -55,6 +58,7 @@ class GrpcServer:
         stop_timeout_s: float,
     ) -> None:
         self._servicer = servicer
+        self._plain = plain
         self._tfs = tfs
         self._health = health
         self._fail_unfinished = fail_unfinished
@@ -87,7 +91,8 @@ class GrpcServer:
             ("grpc.so_reuseport", int(shared)),
         ]
         limits = {**FIELD_LIMITS, **self._tfs.field_limits(), **self._health.field_limits()}
-        readable = ReadableRequests(self._servicer.refuse_unread, limits, self._message_limit_bytes)
+        shortcuts = {} if self._plain is None else {INFER: self._plain}
+        readable = ReadableRequests(self._servicer.refuse_unread, limits, self._message_limit_bytes, shortcuts)
         server = grpc.aio.server(options=options, interceptors=(readable,))
         add_GRPCInferenceServiceServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
         server.add_generic_rpc_handlers((*self._tfs.handlers(), self._health.handler(), self._servicer.unsupported()))

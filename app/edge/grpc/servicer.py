@@ -36,6 +36,7 @@ from app.repository.scan import version_number
 Message = TypeVar("Message")
 
 SERVICE = "inference.GRPCInferenceService"
+INFER = f"/{SERVICE}/ModelInfer"
 FIELD_LIMITS = {
     f"/{SERVICE}/{method.name}": FieldLimit(parts_of(method.input_type))
     for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods

@@ -8,6 +8,7 @@ requests of a joint one that fails, are answered one by one.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -39,11 +40,15 @@ class Joining:
     Args:
         observer: records every request.
         clock: monotonic seconds.
+        later: calls a function when the requests that are joined have arrived; None: in the next turn of the loop.
     """
 
-    def __init__(self, *, observer: RequestObserver, clock: Clock) -> None:
+    def __init__(
+        self, *, observer: RequestObserver, clock: Clock, later: Callable[[Callable[[], None]], object] | None = None
+    ) -> None:
         self._observer = observer
         self._clock = clock
+        self._later = later
         self._open: dict[RowForm, JointRequest] = {}
 
     def add(self, plain: Plain, row: bytes, form: RowForm, model: LoadedModel, route: Route) -> None:
@@ -62,7 +67,10 @@ class Joining:
             joint = None
         if joint is None:
             joint = self._open[form] = JointRequest(form, model, route, self._record)
-            model.batcher.loop.call_soon(self._begin, joint)
+            if self._later is None:
+                model.batcher.loop.call_soon(self._begin, joint)
+            else:
+                self._later(partial(self._begin, joint))
         plain.joint = joint
         joint.waiting.append(plain)
         joint.rows.append(row)
@@ -169,7 +177,7 @@ class Joining:
             log.error("%s of model %s failed: %s", joint.route.verb, joint.model.name, error.message)
         for plain in joint.end():
             if plain.is_waiting:
-                plain.refuse(reply)
+                plain.refuse(error, reply)
                 self._record(joint, plain, reply.status)
 
     def _answer_alone(self, joint: JointRequest) -> None:

@@ -8,6 +8,7 @@ from app.edge.answering import CLIENT_CLOSED_REQUEST
 from app.edge.call import Route
 from app.edge.respond import Header, Reply
 from app.edge.rest.row_forms import RowForm
+from app.errors import ServingError
 from app.loaded import LoadedModel
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Plain(Protocol):
         """Write the reply."""
         ...
 
-    def refuse(self, reply: Reply) -> None:
-        """Write a refusal."""
+    def refuse(self, error: ServingError, reply: Reply) -> None:
+        """Write a refusal; ``reply`` is that of HTTP."""
         ...
 
     def answer_alone(self) -> None:

@@ -8,6 +8,7 @@ import simdjson
 from app.batching.work import DEFAULT_OPTIONS, Answer
 from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_bytes
 from app.edge.codec.json_tensor import JsonReader
+from app.edge.rest.oip_inputs import Declared
 from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
 from app.edge.rest.oip_plan import Plan, read_plan
 from app.edge.rest.row_forms import JsonRows, RowForm, nesting_of
@@ -96,12 +97,7 @@ class BinaryRows(RowForm):
 
     def stack(self, rows: list[bytes]) -> Tensors:
         """See ``RowForm``."""
-        declared = self._declared
-        shape = [len(rows), *declared.shape[1:]]
-        data = b"".join(rows)
-        if declared.datatype == BF16:
-            return {declared.name: array_from_bits(data, shape)}
-        return {declared.name: array_from_bytes(data, declared.datatype, shape)}
+        return stack_raw(rows, self._declared)
 
     def bodies(self, outputs: Answer) -> list[bytes]:
         """See ``RowForm``."""
@@ -113,7 +109,7 @@ class BinaryRows(RowForm):
             self.headers = reply.headers
             length = int(dict(reply.headers)[b"inference-header-content-length"])
             self._reply = reply.body[:length]
-        tails = [_cut(printed) for _, printed in printed_outputs(outputs, self._requested, model)]
+        tails = [rows_of(printed) for _, printed in printed_outputs(outputs, self._requested, model)]
         if len(tails) == 1:
             return [self._reply + tail for tail in tails[0]]
         return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
@@ -163,7 +159,16 @@ def _end_of_array(body: bytes, start: int, brackets: int) -> int:
     return start
 
 
-def _cut(printed: Printed) -> list[bytes]:
+def stack_raw(rows: list[bytes], declared: Declared) -> Tensors:
+    """The tensor of several instances from the bytes of each; ``declared`` has one of them."""
+    shape = [len(rows), *declared.shape[1:]]
+    data = b"".join(rows)
+    if declared.datatype == BF16:
+        return {declared.name: array_from_bits(data, shape)}
+    return {declared.name: array_from_bytes(data, declared.datatype, shape)}
+
+
+def rows_of(printed: Printed) -> list[bytes]:
     """The bytes of each row of an output."""
     raw, count = printed.raw(), printed.shape[0]
     size = len(raw) // count

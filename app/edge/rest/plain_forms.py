@@ -37,17 +37,9 @@ def form_of(
         parser: see ``JsonRows``.
         reply_bytes: size of the body of its reply.
     """
-    spec = model.spec
-    if (
-        request.content_encoding
-        or len(spec.inputs) > 1
-        or not (spec.batched and model.answer_is_bounded)
-        or spec.whole
-        or (only := spec.inputs[0]).is_string
-        or only.is_variable
-        or model.answer_bytes * model.batcher.rules.max_batch_size > MOST_BATCH_ANSWER_BYTES
-        or (request.accept_encoding and _may_be_compressed(request, model, reply_bytes))
-    ):
+    if request.content_encoding or not is_simple(model):
+        return None
+    if request.accept_encoding and _may_be_compressed(request, model, reply_bytes):
         return None
     kind = kind_of(request, body, model)
     if not costs_less_than_a_thread(kind, body):
@@ -56,6 +48,18 @@ def form_of(
     if form is None or form.constant_bytes > MOST_CONSTANT_BYTES or form.row(body) is None:
         return None
     return form
+
+
+def is_simple(model: LoadedModel) -> bool:
+    """Whether a version has one input and outputs of known sizes, small enough to be printed for a whole batch."""
+    spec = model.spec
+    return (
+        len(spec.inputs) == 1
+        and spec.batched
+        and model.answer_is_bounded
+        and not (spec.whole or spec.inputs[0].is_string or spec.inputs[0].is_variable)
+        and model.answer_bytes * model.batcher.rules.max_batch_size <= MOST_BATCH_ANSWER_BYTES
+    )
 
 
 def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser) -> RowForm | None:

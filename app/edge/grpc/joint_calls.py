@@ -1,0 +1,131 @@
+"""Plain calls of ``ModelInfer``, which are answered together: see ``edge.http.joining``."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from grpc.aio import ServicerContext
+
+from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.arrivals import Arrivals
+from app.edge.grpc.calls import Refusal
+from app.edge.grpc.plain_messages import KnownMessages, PlainMessage
+from app.edge.http.joining import Joining
+from app.edge.observer import RequestObserver
+from app.edge.respond import Header, Reply
+from app.errors import ServingError
+from app.lifecycle.registry import Registry
+from app.types import Clock
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from app.edge.http.joint_request import JointRequest
+
+Begin = Callable[[ServicerContext], str]
+
+
+class PlainCall:
+    """A call that is answered together with others: see ``edge.http.joint_request.Plain``.
+
+    Args:
+        message: of the call.
+        began: monotonic seconds.
+        reply: receives the reply, a refusal, or None if the call is to be answered by itself.
+    """
+
+    __slots__ = ("_message", "_result", "began", "is_waiting", "joint", "read_s")
+
+    def __init__(self, message: PlainMessage, began: float, result: "asyncio.Future[bytes | Refusal | None]") -> None:
+        self._message = message
+        self._result = result
+        self.began = began
+        self.read_s = 0.0
+        self.is_waiting = True
+        self.joint: JointRequest | None = None
+
+    def head_of_reply(self, headers: tuple[Header, ...]) -> bytes:
+        """A message has none."""
+        return b""
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        """Set the reply."""
+        self._end(self._message.form.reply(self._message.request_id, body))
+
+    def refuse(self, error: ServingError, reply: Reply) -> None:
+        """Set the status."""
+        self._end(Refusal.of(error))
+
+    def answer_alone(self) -> None:
+        """Let the call be answered as one of any other form."""
+        self._end(None)
+
+    def leave(self) -> None:
+        """The client no longer waits."""
+        if self.is_waiting:
+            self.is_waiting = False
+            if self.joint is not None:
+                self.joint.leave(self)
+
+    def _end(self, result: bytes | Refusal | None) -> None:
+        self.is_waiting = False
+        if not self._result.done():
+            self._result.set_result(result)
+
+
+class JointCalls:
+    """Answers plain calls of ``ModelInfer``.
+
+    Args:
+        observer: records every call.
+        registry: finds the version.
+        begin: starts a call: see ``Methods.begin``.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, observer: RequestObserver, registry: Registry, begin: Begin, clock: Clock) -> None:
+        self._arrivals = Arrivals(clock)
+        self._joining = Joining(observer=observer, clock=clock, later=self._arrivals.then)
+        self._registry = registry
+        self._begin = begin
+        self._clock = clock
+        self._known = KnownMessages()
+
+    def begun(self) -> None:
+        """A call has begun; its message is on the way."""
+        self._arrivals.note()
+
+    async def answer(self, data: bytes, context: ServicerContext) -> bytes | None:
+        """The reply to a message; None if it is not plain, or is to be answered by itself."""
+        began = self._clock()
+        self._arrivals.note()
+        message = self._known.find(data)
+        if message is None:
+            return None
+        form = message.form
+        model = self._registry.only(form.route.name)
+        if model is None or form.model() is not model:
+            return None
+        left_s = context.time_remaining()
+        if left_s is not None and left_s < model.default_timeout_s:
+            return None
+        result: asyncio.Future[bytes | Refusal | None] = model.batcher.loop.create_future()
+        call = PlainCall(message, began, result)
+        self._joining.add(call, message.row, form, model, form.route)
+        try:
+            reply = await result
+        finally:
+            call.leave()
+        if reply is None:
+            return None
+        self._begin(context)
+        if isinstance(reply, Refusal):
+            await context.abort(*reply)
+        assert isinstance(reply, bytes)
+        return reply
+
+    def learn(self, data: bytes, request: object, reply: object) -> None:
+        """Remember the form of a message that was answered by itself."""
+        if isinstance(request, pb.ModelInferRequest) and isinstance(reply, pb.ModelInferResponse):
+            model = self._registry.only(request.model_name)
+            if model is not None and reply.model_version == str(model.version):
+                self._known.learn(data, request, model)
