@@ -2,10 +2,13 @@
 
 import typer
 
-from benchmarks.commands.performance import connections, gpu, hot_path, lstm, serving, startup, workers
+from benchmarks.commands.performance import connections, gpu, hot_path, lstm, model_infer, serving, startup, workers
 from benchmarks.commands.reliability import chaos, fuzz, honesty, overload, reload, soak
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
-COMMANDS = (startup, lstm, serving, hot_path, gpu, workers, connections, reload, soak, chaos, honesty, fuzz, overload)
+COMMANDS = (
+    *(startup, lstm, serving, model_infer, hot_path, gpu, workers, connections),
+    *(reload, soak, chaos, honesty, fuzz, overload),
+)
 for command in COMMANDS:
     cli.command(name=command.__name__.replace("_", "-"))(command)

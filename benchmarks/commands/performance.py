@@ -226,3 +226,32 @@ def connections(
     Console().print(table)
     document = [{"apart_s": apart_s, **asdict(one)} for apart_s, one in found]
     write_result("connections", {"workers": number, "repeats": repeats, "spreads": document})
+
+
+def model_infer(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of a window; perf_analyzer takes three.")] = 1.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of everything, in another order each time.")] = 5,
+) -> None:
+    """One image a call over gRPC, against a bare servicer of grpcio. Requires `make perf-analyzer` and two cores."""
+    from benchmarks.model_infer import ATELIER, CONCURRENCIES, FLOOR, measure, ratio
+    from benchmarks.serving.command import WORK
+    from benchmarks.serving.errors import Unavailable
+
+    try:
+        points = measure(models.resolve(), WORK, seconds=seconds, repeats=repeats)
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from error
+    table = Table("calls at once", "server", "calls/s: median (range)", "p50, ms", "p99, ms")
+    document = []
+    for concurrency in CONCURRENCIES:
+        for server in (FLOOR, ATELIER):
+            each = points[server, concurrency]
+            rates = spread([one.rate_per_s for one in each])
+            p50, p99 = (median(times) / 1e3 for times in zip(*((one.p50_us, one.p99_us) for one in each), strict=True))
+            text = f"{rates['median']:,.0f} ({rates['minimum']:,.0f} to {rates['maximum']:,.0f})"
+            table.add_row(str(concurrency), server, text, f"{p50:.2f}", f"{p99:.2f}")
+            document.append({"server": server, "concurrency": concurrency, **rates, "p50_ms": p50, "p99_ms": p99})
+        Console(stderr=True).print(f"{concurrency} at once: {ratio(points, concurrency):.2f} of the bare servicer")
+    Console(width=120).print(table)
+    write_result("model-infer", {"seconds": seconds, "repeats": repeats, "points": document})
