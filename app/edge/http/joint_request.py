@@ -37,8 +37,8 @@ class Plain(Protocol):
         """Write the reply."""
         ...
 
-    def refuse(self, reply: Reply) -> None:
-        """Write a refusal."""
+    def refuse(self, reply: Reply) -> str:
+        """Write a refusal; returns the request id."""
         ...
 
     def answer_alone(self) -> None:
