@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.work import RequestOptions
-from app.edge.call import Call, InferenceRequest
+from app.edge.call import Call, InferenceRequest, Route
 from app.edge.codec.decoding import Decoding, is_small
 from app.edge.entry.access_log import AccessLog
 from app.edge.observer import RequestObserver
@@ -124,7 +124,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
                 reply = await self.reply(call, model)
         except ServingError as error:
             call.code = status_of(error)
-            self._log_refusal(call, error)
+            log_refusal(call.route, error, call.code, self.caller(call).request_id)
             reply = self.refused(call, error)
         except (ClientLeft, asyncio.CancelledError):
             call.code = CLIENT_CLOSED_REQUEST
@@ -132,7 +132,8 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         except Exception:
             call.code = 500
             route = call.route
-            log.exception("%s of model %s failed", route.verb, route.name, extra=self._log_fields(call))
+            fields = {"fields": {"request_id": self.caller(call).request_id}}
+            log.exception("%s of model %s failed", route.verb, route.name, extra=fields)
             reply = self.refused(call, None)
         finally:
             if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
@@ -203,16 +204,6 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             left_s = call.began + model.timeout_s(options) - self._clock()
             model.batcher.check_open(level=model.batcher.rules.level(options.priority), left_s=left_s)
 
-    def _log_refusal(self, call: AnyCall, error: ServingError) -> None:
-        """Log a server fault as an error and everything else at level debug."""
-        level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
-        if log.isEnabledFor(level):
-            route, text = call.route, "%s of model %s %s with %d: %s"
-            log.log(level, text, route.verb, route.name, word, call.code, error.message, extra=self._log_fields(call))
-
-    def _log_fields(self, call: AnyCall) -> dict[str, object]:
-        return {"fields": {"request_id": self.caller(call).request_id}}
-
     def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
         """Log a request. The size of a streamed reply is not known."""
         access_log.write(
@@ -224,6 +215,14 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             bytes=None if reply is None else self.size(reply),
             ms=round(1e3 * seconds, 3),
         )
+
+
+def log_refusal(route: Route, error: ServingError, code: int, request_id: str) -> None:
+    """Log a server fault as an error and everything else at level debug."""
+    level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
+    if log.isEnabledFor(level):
+        fields = {"fields": {"request_id": request_id}}
+        log.log(level, "%s of model %s %s with %d: %s", route.verb, route.name, word, code, error.message, extra=fields)
 
 
 def _marks_of(model: LoadedModel) -> tuple[object, ...]:

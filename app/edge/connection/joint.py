@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.known_heads import END, KnownHead
 from app.edge.connection.plain_request import PlainRequest
-from app.edge.connection.protocol import InferenceProtocol
+from app.edge.connection.protocol import ANSWERED, InferenceProtocol
 from app.edge.connection.rules import Phase
 from app.edge.respond import Header, Reply
 from app.edge.rest.request import HttpRequest
@@ -57,7 +57,7 @@ class JointProtocol(InferenceProtocol):
             return False
         end += len(END)
         known = self._heads.get(data[:end])
-        if known is None or known.form is None:
+        if known is None:
             return False
         self._began = self._unparsed_since or time.perf_counter()
         if end < len(data):
@@ -78,7 +78,7 @@ class JointProtocol(InferenceProtocol):
             is_late: part of it waited for a turn, or the body came after its head.
         """
         route, form = known.route, known.form
-        if form is None or len(body) != known.length or self._is_deaf or not self._is_free():
+        if len(body) != known.length or self._is_deaf or not self._is_free():
             return False
         model: LoadedModel | None = self._registry.only(route.name)
         if model is None or form.model() is not model or (row := form.row(body)) is None:
@@ -157,21 +157,26 @@ class JointProtocol(InferenceProtocol):
             self.pipeline or self._unparsed or self._refusal or self._is_last or self.flow.read_paused
         ):  # nearly always: the same as below, for a connection on which nothing else waits
             self.server_state.total_requests += 1
+            self.cycle = ANSWERED  # type: ignore[assignment]  # an idle connection keeps no body and no version
             self._release()
             self._phase, self._since = Phase.IDLE, self.loop.time()
         else:
+            self._leave_cycle(plain)
             self.on_response_complete()
 
-    def refuse_plainly(self, plain: PlainRequest, reply: Reply) -> None:
+    def refuse_plainly(self, plain: PlainRequest, reply: Reply) -> str:
         """See ``plain_request.Connection``."""
         self._running = None
+        self._leave_cycle(plain)
+        visit = self._door.visit(plain.known.headers, self._peer)
+        request_id: str = visit.request_id.decode()
         if self.transport.is_closing():
-            return
-        own = self._door.visit(plain.known.headers, self._peer).headers
-        self._write(reply, own, keep_alive=plain.keep_alive)
+            return request_id
+        self._write(reply, visit.headers, keep_alive=plain.keep_alive)
         if not plain.keep_alive:
             self.transport.close()
         self.on_response_complete()
+        return request_id
 
     def answer_alone(self, plain: PlainRequest) -> None:
         """See ``plain_request.Connection``."""
@@ -214,5 +219,5 @@ class JointProtocol(InferenceProtocol):
             if route.version is not None or route.label is not None or not self._door.is_plain(request.visit):
                 return
             model = self._registry.only(route.name)
-            if model is not None and (known is None or (known.form is not None and known.form.model() is not model)):
+            if model is not None and (known is None or known.form.model() is not model):
                 self._heads.learn(answer.head, request, model, reply_bytes=len(reply.body))

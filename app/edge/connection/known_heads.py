@@ -25,14 +25,14 @@ class KnownHead(NamedTuple):
         route: the target.
         query: after the question mark.
         length: bytes of the body.
-        form: of its bodies; None if they are never plain.
+        form: of its plain bodies.
     """
 
     head: bytes
     route: Route
     query: bytes
     length: int
-    form: RowForm | None
+    form: RowForm
 
     @property
     def headers(self) -> list[Header]:
@@ -44,12 +44,13 @@ class KnownHead(NamedTuple):
 class KnownHeads:
     """The heads that clients send again and again. Parsing one again gives the same, and costs as much as an answer.
 
-    A head is known from its third request on: one that contains an id is never sent again.
+    A head is known from its third request on: one that contains an id is never sent again. A body that is not plain
+    does not prove that none is: of the bodies of a head that is not known, the 2nd, 4th, 8th and so on are examined.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
-        self._seen: set[int] = set()
+        self._seen: dict[int, int] = {}  # hash of a head -> requests that were answered
         self._parser = simdjson.Parser()
         self._forms: WeakValueDictionary[tuple[object, ...], RowForm] = WeakValueDictionary()
 
@@ -70,18 +71,21 @@ class KnownHeads:
         if len(head) > _MOST_BYTES:
             return
         key = hash(head)
-        if key not in self._seen:
-            if len(self._seen) >= _MOST:
-                self._seen.clear()
-            self._seen.add(key)
+        count = self._seen.get(key, 0) + 1
+        if count == 1 and len(self._seen) >= _MOST:
+            self._seen.clear()
+        self._seen[key] = count
+        was_known = self._known.pop(head, None) is not None  # of another version
+        if not was_known and (count == 1 or count & (count - 1)):
             return
         form = form_of(request, body, model, self._parser, reply_bytes=reply_bytes)
-        if form is not None:
-            same = self._forms.get(form.key)
-            if same is not None and same.model() is model:
-                form = same
-            else:
-                self._forms[form.key] = form
+        if form is None:
+            return
+        same = self._forms.get(form.key)
+        if same is not None and same.model() is model:
+            form = same
+        else:
+            self._forms[form.key] = form
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[head] = KnownHead(head, request.route, request.query, len(body), form)

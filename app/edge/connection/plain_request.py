@@ -21,8 +21,8 @@ class Connection(Protocol):
         """Write the reply and continue with the next request."""
         ...
 
-    def refuse_plainly(self, plain: "PlainRequest", reply: Reply) -> None:
-        """Write a refusal and continue with the next request."""
+    def refuse_plainly(self, plain: "PlainRequest", reply: Reply) -> str:
+        """Write a refusal and continue with the next request; returns the request id."""
         ...
 
     def answer_alone(self, plain: "PlainRequest") -> None:
@@ -93,10 +93,10 @@ class PlainRequest:
         self.is_waiting = False
         self.connection.reply_plainly(self, head, body)
 
-    def refuse(self, error: ServingError, reply: Reply) -> None:
-        """Write a refusal."""
+    def refuse(self, error: ServingError, reply: Reply) -> str:
+        """Write a refusal; returns the request id."""
         self.is_waiting = False
-        self.connection.refuse_plainly(self, reply)
+        return self.connection.refuse_plainly(self, reply)
 
     def answer_alone(self) -> None:
         """Answer it as a request of any other form."""

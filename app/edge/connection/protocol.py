@@ -124,7 +124,7 @@ class InferenceProtocol(GuardedProtocol):
     def _answer_early(self, reply: Reply, more: Sequence[Header], *, keep_alive: bool | None = None) -> None:
         """Answer a request before its body arrives; the body is dropped. The parser knows whether to keep alive."""
         self._arriving = None
-        self.cycle = _ANSWERED  # type: ignore[assignment]
+        self.cycle = ANSWERED  # type: ignore[assignment]
         self.server_state.total_requests += 1
         self._write(reply, more, keep_alive=self.parser.should_keep_alive() if keep_alive is None else keep_alive)
 
@@ -132,6 +132,7 @@ class InferenceProtocol(GuardedProtocol):
         """Write the reply and continue with the next request."""
         answer.response_complete = True
         self._running = None
+        self._leave_cycle(answer)
         if self.transport.is_closing():
             return
         if reply is None:  # the service is closing its connections
@@ -141,6 +142,11 @@ class InferenceProtocol(GuardedProtocol):
         if not answer.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _leave_cycle(self, answered: object) -> None:
+        """Forget a request that is answered: an idle connection keeps neither its body nor the version."""
+        if self.cycle is answered:  # otherwise the next request has arrived
+            self.cycle = ANSWERED  # type: ignore[assignment]
 
     def _is_plain(self) -> bool:
         """Whether the short path supports the head."""
@@ -171,4 +177,4 @@ class Answered:
         """See ``DirectAnswer.message_event``."""
 
 
-_ANSWERED = Answered()
+ANSWERED = Answered()

@@ -123,6 +123,8 @@ class ReceivingProtocol(RefusingProtocol):
             if self.cycle is None or self.cycle.response_complete:
                 self.transport.close()
         else:
+            if self.flow.read_paused and self._phase is Phase.ANSWER:
+                self._since = self.loop.time()  # the client may have ended its stream meanwhile, which is read only now
             self.flow.resume_reading()
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """Plain calls of ``ModelInfer``, which are answered together: see ``edge.http.joining``."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from grpc.aio import ServicerContext
@@ -30,13 +31,21 @@ class PlainCall:
     Args:
         message: of the call.
         began: monotonic seconds.
-        reply: receives the reply, a refusal, or None if the call is to be answered by itself.
+        start: starts the call, and returns its id.
+        result: receives the reply, a refusal, or None if the call is to be answered by itself.
     """
 
-    __slots__ = ("_message", "_result", "began", "is_waiting", "joint", "read_s")
+    __slots__ = ("_message", "_result", "_start", "began", "is_waiting", "joint", "read_s")
 
-    def __init__(self, message: PlainMessage, began: float, result: "asyncio.Future[bytes | Refusal | None]") -> None:
+    def __init__(
+        self,
+        message: PlainMessage,
+        began: float,
+        start: Callable[[], str],
+        result: "asyncio.Future[bytes | Refusal | None]",
+    ) -> None:
         self._message = message
+        self._start = start
         self._result = result
         self.began = began
         self.read_s = 0.0
@@ -49,11 +58,13 @@ class PlainCall:
 
     def reply(self, head: bytes, body: bytes) -> None:
         """Set the reply."""
+        self._start()
         self._end(self._message.form.reply(self._message.request_id, body))
 
-    def refuse(self, error: ServingError, reply: Reply) -> None:
-        """Set the status."""
+    def refuse(self, error: ServingError, reply: Reply) -> str:
+        """Set the status; returns the request id."""
         self._end(Refusal.of(error))
+        return self._start()
 
     def answer_alone(self) -> None:
         """Let the call be answered as one of any other form."""
@@ -109,18 +120,15 @@ class JointCalls:
         if left_s is not None and left_s < model.default_timeout_s:
             return None
         result: asyncio.Future[bytes | Refusal | None] = model.batcher.loop.create_future()
-        call = PlainCall(message, began, result)
+        call = PlainCall(message, began, partial(self._begin, context), result)
         self._joining.add(call, message.row, form, model, form.route)
         try:
             reply = await result
         finally:
             call.leave()
-        if reply is None:
-            return None
-        self._begin(context)
         if isinstance(reply, Refusal):
             await context.abort(*reply)
-        assert isinstance(reply, bytes)
+        assert not isinstance(reply, Refusal)
         return reply
 
     def learn(self, data: bytes, request: object, reply: object) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction
+from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, Timings
+from app.edge.answering import log_refusal
 from app.edge.call import Route
 from app.edge.http.joint_request import JointRequest, Plain
 from app.edge.observer import RequestObserver
-from app.edge.respond import error_reply, is_fault, server_timing
+from app.edge.respond import error_reply, server_timing
 from app.edge.rest.row_forms import RowForm
 from app.errors import BackendDown, BackendHung, ServingError, Unavailable
 from app.loaded import LoadedModel
@@ -155,29 +156,29 @@ class Joining:
         head = joint.waiting[0].head_of_reply((*headers, server_timing(timings)))
         answered: list[float] = []
         now = self._clock()
-        for plain, body in zip(joint.waiting, bodies, strict=True):
-            if not plain.is_waiting:
-                continue
-            if plain.read_s:
-                own = plain.head_of_reply((*headers, server_timing(replace(timings, read=plain.read_s))))
-                plain.reply(own, body)
-                self._record(joint, plain, 200)
-            else:
-                plain.reply(head, body)
-                answered.append(now - plain.began)
-        if answered:
-            self._observer.requests_answered(
-                model=joint.model, protocol=joint.route.protocol, seconds=answered, timings=timings
-            )
+        try:
+            for plain, body in zip(joint.waiting, bodies, strict=True):
+                if not plain.is_waiting:
+                    continue
+                if plain.read_s:
+                    self._record(joint, plain, 200)
+                    plain.reply(plain.head_of_reply((*headers, server_timing(_timings(joint, plain)))), body)
+                else:
+                    answered.append(now - plain.began)
+                    plain.reply(head, body)
+        finally:  # also of those before one that cannot be written
+            if answered:
+                self._observer.requests_answered(
+                    model=joint.model, protocol=joint.route.protocol, seconds=answered, timings=timings
+                )
 
     def _refuse(self, joint: JointRequest, error: ServingError) -> None:
         """Refuse all of them for the same reason."""
         reply = error_reply(error)
-        if is_fault(error):
-            log.error("%s of model %s failed: %s", joint.route.verb, joint.model.name, error.message)
         for plain in joint.end():
             if plain.is_waiting:
-                plain.refuse(error, reply)
+                request_id = plain.refuse(error, reply)
+                log_refusal(joint.route, error, reply.status, request_id)
                 self._record(joint, plain, reply.status)
 
     def _answer_alone(self, joint: JointRequest) -> None:
@@ -187,11 +188,14 @@ class Joining:
                 plain.answer_alone()
 
     def _record(self, joint: JointRequest, plain: Plain, code: int) -> None:
-        timings = replace(joint.timings, read=plain.read_s) if plain.read_s else joint.timings
         self._observer.request_done(
             model=joint.model,
             protocol=joint.route.protocol,
             code=code,
             seconds=self._clock() - plain.began,
-            timings=timings,
+            timings=_timings(joint, plain),
         )
+
+
+def _timings(joint: JointRequest, plain: Plain) -> Timings:
+    return replace(joint.timings, read=plain.read_s) if plain.read_s else joint.timings

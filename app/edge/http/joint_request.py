@@ -38,8 +38,8 @@ class Plain(Protocol):
         """Write the reply."""
         ...
 
-    def refuse(self, error: ServingError, reply: Reply) -> None:
-        """Write a refusal; ``reply`` is that of HTTP."""
+    def refuse(self, error: ServingError, reply: Reply) -> str:
+        """Write a refusal, over HTTP ``reply``; returns the request id."""
         ...
 
     def answer_alone(self) -> None:

@@ -8,6 +8,8 @@ from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
 from tests.support.fakes import until
+from tests.support.joint_requests import JSON, message, run
+from tests.support.tiny_models import write_rule_model, write_slow_model
 
 REQUEST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -45,3 +47,23 @@ def test_the_next_request_starts_when_its_connection_has_its_turn(tmp_path):
         await serving
 
     asyncio.run(main())
+
+
+def test_a_client_that_ends_its_stream_gets_the_answers_to_all_requests_sent_ahead(tmp_path):
+    """While the first request is answered, nothing is read: the end of the stream is noticed only after it."""
+    write_slow_model(tmp_path, multiplications=4)
+    write_rule_model(tmp_path)
+
+    async def act(_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(message("/v1/models/slow:predict", b'{"instances": [1]}', JSON))
+        writer.write(message("/v1/models/rule:predict", b'{"instances": [[1]]}', JSON))
+        writer.write_eof()
+        assert [await reply(reader) for _ in range(2)] == [
+            (b"200", b'{"predictions":[1.0]}'),
+            (b"200", b'{"predictions":[[1.0]]}'),
+        ]
+        assert await reader.read() == b""
+        writer.close()
+
+    run(tmp_path, act)
