@@ -24,6 +24,28 @@ def message(path, body, headers, *, more=()):
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
+class Line:
+    """One connection."""
+
+    def __init__(self, port):
+        self._port = port
+
+    async def __aenter__(self):
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_):
+        self.writer.close()
+
+    async def reply(self):
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
+        return head + await self.reader.readexactly(int(re.search(rb"\ncontent-length: (\d+)", head)[1]))
+
+    async def ask(self, sent):
+        self.writer.write(sent)
+        return await self.reply()
+
+
 def v2_binary(rows, data, **more):
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [rows, SIDE, SIDE]}
     tensor["parameters"] = {"binary_data_size": rows * SIDE * SIDE}

@@ -4,12 +4,12 @@ The head of such a request is one of those that were parsed before, so the parse
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.edge.connection.direct_answer import DirectAnswer
-from app.edge.connection.known_heads import END, KnownHead
+from app.edge.connection.known_heads import END, MOST_BODY_BYTES, KnownHead, read_head
 from app.edge.connection.plain_request import PlainRequest
 from app.edge.connection.protocol import ANSWERED, InferenceProtocol
 from app.edge.connection.rules import Phase
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from app.loaded import LoadedModel
 
 
+class Awaited(NamedTuple):
+    """A known head whose body has not arrived.
+
+    Attributes:
+        head: as it was read.
+        length: of the body.
+    """
+
+    head: bytes
+    known: KnownHead
+    length: int
+
+
 class JointProtocol(InferenceProtocol):
     """One connection to an ``Atelier`` application."""
 
@@ -28,16 +41,17 @@ class JointProtocol(InferenceProtocol):
         super().__init__(*arguments, **keywords)
         self._registry = self.config.app.registry  # type: ignore[union-attr]
         self._heads = self._connections.heads
+        self._most_body_bytes = min(MOST_BODY_BYTES, self._limits.body_limit_bytes)
         # The packet whose first byte is that of the message being received, for its head to be learned.
         self._packet = self._next_packet = b""
-        self._awaited: tuple[bytes, KnownHead] | None = None  # a head whose body has not arrived
+        self._awaited: Awaited | None = None
 
     def _read(self, data: bytes) -> None:
         """Answer a plain request with a known head, or parse the bytes."""
         if self._awaited is not None:
-            head, known = self._end_awaiting()
-            if not self._is_deaf and not self._take_plain(known, data, is_late=True):
-                self._parse_from(head + data, began=self._began)
+            awaited = self._end_awaiting()
+            if not self._is_deaf and not self._take_plain(awaited.known, awaited.length, data, is_late=True):
+                self._parse_from(awaited.head + data, began=self._began)
         elif self._phase is not Phase.IDLE and self._phase is not Phase.NEW:
             super()._read(data)
         elif not self._take_known(data):
@@ -56,35 +70,45 @@ class JointProtocol(InferenceProtocol):
         if end < 0:
             return False
         end += len(END)
-        known = self._heads.get(data[:end])
-        if known is None:
+        head = read_head(data[:end])
+        known = None if head is None else self._heads.get(head)
+        if head is None or known is None:
             return False
         self._began = self._unparsed_since or time.perf_counter()
         if end < len(data):
-            return self._take_plain(known, data[end:], is_late=self._unparsed_since is not None)
-        model = known.form.model()
+            return self._take_plain(known, head.length, data[end:], is_late=self._unparsed_since is not None)
+        model = known.model()
         if self._is_deaf or not self._is_free() or model is None or model.admission.rows:
             return False  # under load, the head alone may decide that the request is refused
-        self._awaited = data, known
+        self._awaited = Awaited(data, known, head.length)
         self._phase, self._since = Phase.HEAD, self.loop.time()
         return True
 
-    def _take_plain(self, known: KnownHead, body: bytes, *, is_late: bool) -> bool:
+    def _take_plain(self, known: KnownHead, length: int, body: bytes, *, is_late: bool) -> bool:
         """Answer a request together with others of its form, if it is plain.
 
         Args:
             known: its head.
+            length: what the head says of its body.
             body: what follows the head.
             is_late: part of it waited for a turn, or the body came after its head.
+
+        Returns:
+            Whether the request is answered, or will be.
         """
-        route, form = known.route, known.form
-        if len(body) != known.length or self._is_deaf or not self._is_free():
+        route = known.route
+        if len(body) != length or length > self._most_body_bytes or self._is_deaf or not self._is_free():
             return False
         model: LoadedModel | None = self._registry.only(route.name)
-        if model is None or form.model() is not model or (row := form.row(body)) is None:
+        if model is None or known.model() is not model:
+            return False
+        for form in known.forms:
+            if (row := form.row(body)) is not None:
+                break
+        else:
             return False
         if (model.admission.rows or is_late) and (reply := self._dispatch.refusals.of(route, self._began)) is not None:
-            self._answer_early(reply, self._door.visit(known.headers, self._peer).headers, keep_alive=True)
+            self._answer_early(reply, self._door.visit(known.headers(length), self._peer).headers, keep_alive=True)
             self._phase, self._since = Phase.IDLE, self.loop.time()
             return True
         try:
@@ -103,11 +127,11 @@ class JointProtocol(InferenceProtocol):
     def _stop_awaiting(self) -> None:
         """Have the parser wait for the body, which did not follow its head at once."""
         if self._awaited is not None:
-            head, _ = self._end_awaiting()
+            awaited = self._end_awaiting()
             if not self._is_deaf:
-                self._parse_from(head, began=self._began)
+                self._parse_from(awaited.head, began=self._began)
 
-    def _end_awaiting(self) -> tuple[bytes, KnownHead]:
+    def _end_awaiting(self) -> Awaited:
         """The head whose body was awaited; the connection is as it was before that head."""
         assert self._awaited is not None
         awaited, self._awaited = self._awaited, None
@@ -168,7 +192,7 @@ class JointProtocol(InferenceProtocol):
         """See ``plain_request.Connection``."""
         self._running = None
         self._leave_cycle(plain)
-        visit = self._door.visit(plain.known.headers, self._peer)
+        visit = self._door.visit(plain.headers, self._peer)
         request_id: str = visit.request_id.decode()
         if self.transport.is_closing():
             return request_id
@@ -180,13 +204,13 @@ class JointProtocol(InferenceProtocol):
 
     def answer_alone(self, plain: PlainRequest) -> None:
         """See ``plain_request.Connection``."""
-        known = plain.known
-        visit = self._door.visit(known.headers, self._peer)
+        known, headers = plain.known, plain.headers
+        visit = self._door.visit(headers, self._peer)
         visit.is_admitted = True
         request = HttpRequest(
             route=known.route,
             began=plain.began,
-            headers=known.headers,
+            headers=headers,
             query=known.query,
             visit=visit,
             body=plain.body,
@@ -215,9 +239,9 @@ class JointProtocol(InferenceProtocol):
         if not answer.head or reply is None or b"content-encoding" in dict(reply.headers):
             return
         if reply.status == 200 and answer.keep_alive:
-            route, known = request.route, self._heads.get(answer.head)
+            route, head = request.route, read_head(answer.head)
             if route.version is not None or route.label is not None or not self._door.is_plain(request.visit):
                 return
             model = self._registry.only(route.name)
-            if model is not None and (known is None or known.form.model() is not model):
-                self._heads.learn(answer.head, request, model, reply_bytes=len(reply.body))
+            if model is not None and head is not None:
+                self._heads.learn(head, request, model, reply_bytes=len(reply.body))

@@ -1,4 +1,4 @@
-"""Heads of requests that were parsed and checked before, byte by byte the same."""
+"""Heads of requests that were parsed and checked before, the same byte by byte but for the number in Content-Length."""
 
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -6,46 +6,84 @@ from weakref import WeakValueDictionary
 import simdjson
 
 from app.edge.call import Route
+from app.edge.codec.media import INLINE_BYTES
 from app.edge.respond import Header
 from app.edge.rest.plain_forms import form_of
 from app.edge.rest.request import HttpRequest
 from app.edge.rest.row_forms import RowForm
 from app.loaded import LoadedModel
 
+MOST_BODY_BYTES = INLINE_BYTES["json"]
+"""Most bytes of a body that is answered together with others."""
+END = b"\r\n\r\n"
 _MOST = 4_096
 _MOST_BYTES = 2_048
-END = b"\r\n\r\n"
+# Of one head, such as those of a client that writes its JSON in several ways.
+_MOST_FORMS = 4
+_LENGTH_FIELDS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_MOST_DIGITS = 8
+
+
+class Head(NamedTuple):
+    """A head that is not parsed.
+
+    Attributes:
+        template: with the empty line, without the number in Content-Length.
+        at: place of that number.
+        length: bytes of the body.
+    """
+
+    template: bytes
+    at: int
+    length: int
 
 
 class KnownHead(NamedTuple):
-    """What a head says.
+    """What heads with the same template say.
 
     Attributes:
-        head: with the empty line.
+        template, at: see ``Head``.
         route: the target.
         query: after the question mark.
-        length: bytes of the body.
-        form: of its plain bodies.
+        forms: of plain bodies, all of the same version.
     """
 
-    head: bytes
+    template: bytes
+    at: int
     route: Route
     query: bytes
-    length: int
-    form: RowForm
+    forms: tuple[RowForm, ...]
 
-    @property
-    def headers(self) -> list[Header]:
+    def headers(self, length: int) -> list[Header]:
         """Names in lower case, as the parser gives them; for the few requests that need them."""
-        lines = [line.partition(b":") for line in self.head.split(b"\r\n")[1:-2]]
+        head = b"%b%d%b" % (self.template[: self.at], length, self.template[self.at :])
+        lines = [line.partition(b":") for line in head.split(b"\r\n")[1:-2]]
         return [(name.lower(), value.strip(b" \t")) for name, _, value in lines]
+
+    def model(self) -> LoadedModel | None:
+        """The version of the forms; None once it is unloaded."""
+        return self.forms[0].model()
+
+
+def read_head(head: bytes) -> Head | None:
+    """A head, with the empty line, by its template and Content-Length; None if that is written in an unusual way."""
+    for field in _LENGTH_FIELDS:
+        at = head.find(field)
+        if at >= 0:
+            at += len(field)
+            end = head.find(b"\r", at)
+            digits = head[at:end]
+            if not digits.isdigit() or len(digits) > _MOST_DIGITS or digits.startswith(b"0"):
+                return None
+            return Head(head[:at] + head[end:], at, int(digits))
+    return None
 
 
 class KnownHeads:
     """The heads that clients send again and again. Parsing one again gives the same, and costs as much as an answer.
 
     A head is known from its third request on: one that contains an id is never sent again. A body that is not plain
-    does not prove that none is: of the bodies of a head that is not known, the 2nd, 4th, 8th and so on are examined.
+    does not prove that none is: of the bodies that are not of a known form, the 2nd, 4th, 8th and so on are examined.
     """
 
     def __init__(self) -> None:
@@ -54,31 +92,33 @@ class KnownHeads:
         self._parser = simdjson.Parser()
         self._forms: WeakValueDictionary[tuple[object, ...], RowForm] = WeakValueDictionary()
 
-    def get(self, head: bytes) -> KnownHead | None:
-        """What a head says, with the empty line; None if it must be parsed."""
-        return self._known.get(head)
+    def get(self, head: Head) -> KnownHead | None:
+        """What a head says; None if it must be parsed."""
+        return self._known.get(head.template)
 
-    def learn(self, head: bytes, request: HttpRequest, model: LoadedModel, *, reply_bytes: int) -> None:
-        """Remember the head of a request that was parsed, admitted and answered; its body has its Content-Length.
+    def learn(self, head: Head, request: HttpRequest, model: LoadedModel, *, reply_bytes: int) -> None:
+        """Remember the head of a request that was parsed, admitted and answered.
 
         Args:
-            head: with the empty line.
+            head: the length is that of the body.
             request: with its body.
             model: the version that answered.
             reply_bytes: size of the body of the reply.
         """
-        body = request.body or b""
-        if len(head) > _MOST_BYTES:
+        if len(head.template) > _MOST_BYTES:
             return
-        key = hash(head)
+        key = hash(head.template)
         count = self._seen.get(key, 0) + 1
         if count == 1 and len(self._seen) >= _MOST:
             self._seen.clear()
         self._seen[key] = count
-        was_known = self._known.pop(head, None) is not None  # of another version
-        if not was_known and (count == 1 or count & (count - 1)):
+        known = self._known.get(head.template)
+        if known is not None and known.model() is not model:
+            known = None
+            del self._known[head.template]
+        elif count == 1 or count & (count - 1):
             return
-        form = form_of(request, body, model, self._parser, reply_bytes=reply_bytes)
+        form = form_of(request, request.body or b"", model, self._parser, reply_bytes=reply_bytes)
         if form is None:
             return
         same = self._forms.get(form.key)
@@ -88,4 +128,5 @@ class KnownHeads:
             self._forms[form.key] = form
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[head] = KnownHead(head, request.route, request.query, len(body), form)
+        others = () if known is None else known.forms[: _MOST_FORMS - 1]
+        self._known[head.template] = KnownHead(head.template, head.at, request.route, request.query, (form, *others))

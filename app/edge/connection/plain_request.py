@@ -61,6 +61,11 @@ class PlainRequest:
         self.joint: JointRequest | None = None
 
     @property
+    def headers(self) -> list[Header]:
+        """Of its head."""
+        return self.known.headers(len(self.body))
+
+    @property
     def response_complete(self) -> bool:
         """Whether the request is answered, or nobody waits for the answer."""
         return not self.is_waiting

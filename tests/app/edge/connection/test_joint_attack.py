@@ -652,7 +652,7 @@ def test_a_form_does_not_keep_the_document_it_was_learned_from(tmp_path):
         sent = message("/v2/models/rule/infer", json.dumps({"inputs": [tensor]}).encode(), JSON)
         await known(port, sent)
         [known_head] = app.connections.heads._known.values()
-        held = [known_head.form]
+        held = [known_head.forms[0]]
         for _ in range(5):
             held += [each for each in gc.get_referents(*held) if not isinstance(each, type | ModuleType)]
             held = list({id(each): each for each in held}.values())

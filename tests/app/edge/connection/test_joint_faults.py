@@ -1,6 +1,5 @@
 """What is kept, learned, logged and counted of requests that are answered together."""
 
-import asyncio
 import gc
 import logging
 import re
@@ -12,33 +11,11 @@ from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.plain_request import PlainRequest
 from app.edge.http.joint_request import JointRequest
 from app.errors import BackendHung
-from tests.support.joint_requests import BRIGHTNESS, JSON, OCTETS, joined, message, run
+from tests.support.joint_requests import BRIGHTNESS, JSON, OCTETS, Line, joined, message, run
 from tests.support.tiny_models import SIDE, write_brightness_model, write_rule_model
 
 PIXELS = bytes([120]) * SIDE * SIDE
 RULE = "/v1/models/rule:predict"
-
-
-class Line:
-    """One connection."""
-
-    def __init__(self, port):
-        self._port = port
-
-    async def __aenter__(self):
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
-        return self
-
-    async def __aexit__(self, *_):
-        self.writer.close()
-
-    async def reply(self):
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
-        return head + await self.reader.readexactly(int(re.search(rb"\ncontent-length: (\d+)", head)[1]))
-
-    async def ask(self, sent):
-        self.writer.write(sent)
-        return await self.reply()
 
 
 def code(reply):
