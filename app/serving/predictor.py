@@ -1,7 +1,7 @@
 """One decoded request: validated, queued, computed. Read this first."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, RequestOptions, Work
@@ -78,6 +78,15 @@ class Queued:
     request: Split
     works: list[Work]
     rows: int
+
+    def parts(self) -> "Iterator[tuple[Iterable[int], Queued]]":
+        """Each work as a request of its own, with the indices of its rows in this one."""
+        start = 0
+        for part, work in zip(self.request.parts, self.works, strict=True):
+            stop = start + part.rows
+            rows = range(start, stop) if self.request.order is None else self.request.order[start:stop].tolist()
+            yield rows, Queued(self.model, Split([part]), [work], part.rows)
+            start = stop
 
     def prediction(self, answers: Sequence[Answer]) -> Prediction:
         """The answer to the request from those to its works. Raises TooLarge, see ``predict``."""

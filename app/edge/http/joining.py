@@ -103,10 +103,21 @@ class Joining:
 
     def _queue(self, joint: JointRequest, inputs: Tensors) -> None:
         queued = enqueue(joint.model, inputs, DEFAULT_OPTIONS, clock=self._clock, began=joint.waiting[0].began)
-        (work,) = queued.works
         joint.rows = []
+        if len(queued.works) == 1:
+            self._await(joint, queued)
+            return
+        for chosen, part in queued.parts():  # the answers to short texts do not wait for those to long ones
+            self._await(joint.part(chosen), part)
+        joint.end()
+
+    def _await(self, joint: JointRequest, queued: Queued) -> None:
+        """Reply when the only work of a joint request is done."""
+        (work,) = queued.works
         joint.future = work.future
         work.future.add_done_callback(partial(self._answered, joint, queued))
+        if not joint.is_wanted:
+            work.future.cancel()
 
     def _queue_what_fits(self, joint: JointRequest, inputs: Tensors, error: Unavailable) -> None:
         """Queue as many as there is room for, and refuse the others: ``error`` is the refusal of all together."""
@@ -114,11 +125,11 @@ class Joining:
         start = 0
         while start < count:
             if size == 1:
-                self._refuse(joint.part(start, count), error)
+                self._refuse(joint.part(range(start, count)), error)
                 break
             size //= 2
             while start < count:
-                part = joint.part(start, min(start + size, count))
+                part = joint.part(range(start, min(start + size, count)))
                 try:
                     self._queue(part, take_rows(inputs, start, start + size))
                 except Unavailable as refusal:

@@ -1,6 +1,6 @@
 """Plain requests that are answered together, from their arrival to their answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from app.batching.work import Answer, Timings
@@ -80,10 +80,10 @@ class JointRequest:
         """Whether a client still waits."""
         return self._left < len(self.waiting)
 
-    def part(self, start: int, stop: int) -> "JointRequest":
+    def part(self, chosen: Iterable[int]) -> "JointRequest":
         """Some of the requests, to be answered by themselves."""
         part = JointRequest(self.form, self.model, self.route, self._record)
-        part.waiting = self.waiting[start:stop]
+        part.waiting = [self.waiting[index] for index in chosen]
         for plain in part.waiting:
             plain.joint = part
             part._left += not plain.is_waiting

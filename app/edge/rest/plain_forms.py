@@ -13,6 +13,7 @@ from app.edge.rest.oip_row_forms import binary_form, tensor_form
 from app.edge.rest.request import HttpRequest
 from app.edge.rest.row_forms import ImageRows, RawRows, RowForm, json_form
 from app.edge.rest.row_replies import Classes, Predictions, RowReplies
+from app.edge.rest.text_row_forms import TextRows, text_json_form
 from app.loaded import LoadedModel
 
 MOST_CONSTANT_BYTES = 1_024
@@ -37,7 +38,7 @@ def form_of(
         parser: see ``JsonRows``.
         reply_bytes: size of the body of its reply.
     """
-    if request.content_encoding or not is_simple(model):
+    if request.content_encoding or not (is_simple(model) or takes_one_text(model)):
         return None
     if request.accept_encoding and _may_be_compressed(request, model, reply_bytes):
         return None
@@ -51,30 +52,48 @@ def form_of(
 
 
 def is_simple(model: LoadedModel) -> bool:
-    """Whether a version has one input and outputs of known sizes, small enough to be printed for a whole batch."""
+    """Whether a version has one input of a fixed size, and few outputs."""
+    only = model.spec.inputs[0]
+    return _has_few_outputs(model) and not (only.is_string or only.is_variable)
+
+
+def takes_one_text(model: LoadedModel) -> bool:
+    """Whether a version has one input, which is for texts, and few outputs."""
+    return model.tokenizer is not None and _has_few_outputs(model)
+
+
+def _has_few_outputs(model: LoadedModel) -> bool:
+    """Whether rows in give rows out, of known sizes, small enough to be printed for a whole batch."""
     spec = model.spec
     return (
         len(spec.inputs) == 1
         and spec.batched
+        and not spec.whole
         and model.answer_is_bounded
-        and not (spec.whole or spec.inputs[0].is_string or spec.inputs[0].is_variable)
         and model.answer_bytes * model.batcher.rules.max_batch_size <= MOST_BATCH_ANSWER_BYTES
     )
 
 
 def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser) -> RowForm | None:
-    verb, elements = request.route.verb, model.spec.inputs[0].elements
+    verb = request.route.verb
+    replies = _replies(request, model)
+    if model.tokenizer is not None:
+        if replies is None or kind not in {"json", "text"}:
+            return None
+        if kind == "text":  # because of the headers, not of this body
+            return TextRows(model, replies=replies) if kind_of(request, b"{", model) == "text" else None
+        return text_json_form(model, body, replies) if verb == "predict" else None
+    elements = model.spec.inputs[0].elements
     if kind == "json" and elements > len(body):  # a number takes a byte at least
         return None
     if verb == "infer":
         if request.json_length is None:
             return tensor_form(model, body, parser)
         return binary_form(model, body, request.json_length)
-    if verb == "predict" and kind == "json":
-        return json_form(model, body, parser)
-    replies = _replies(request, model)
-    if replies is None:
+    if replies is None or (kind == "json" and verb != "predict"):
         return None
+    if kind == "json":
+        return json_form(model, body, parser)
     if kind == "tensor":
         return RawRows(model, replies=replies)
     return ImageRows(model, replies) if kind == "image" and elements <= INLINE_PIXELS else None

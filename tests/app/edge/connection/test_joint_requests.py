@@ -29,6 +29,7 @@ from tests.support.tiny_models import (
     write_fragile_model,
     write_rule_model,
     write_slow_model,
+    write_words_model,
 )
 
 WAYS = ["whole"] * 8 + ["head first"] * 4 + ["split", "twice", "with a health check", "before nonsense", "left"]
@@ -41,6 +42,11 @@ def png(pixels):
     return file.getvalue()
 
 
+def some_text(rng):
+    words = ["good", "bad", "film", "unknown", "\u00e9t\u00e9", "\U0001f600", '"quoted"', "a\\b", "<br />", "Good!"]
+    return " ".join(rng.choices(words, k=rng.choice([1, 2, 3, 5, 8, 13, 40])))
+
+
 def some_request(rng, kind=None):
     """A request: path, body, headers."""
     pixels = np.frombuffer(rng.randbytes(SIDE * SIDE), np.uint8).reshape(SIDE, SIDE)
@@ -50,6 +56,8 @@ def some_request(rng, kind=None):
         + ["V2"] * 5
         + ["image"] * 8
         + ["V2 JSON"] * 3
+        + ["text", "text JSON"] * 4
+        + ["wrong text", "wrong text JSON"]
         + ["wrong bytes", "wrong JSON", "two rows", "floats", "fragile", "wrong image", "classes of bytes"] * 2
         + ["rule", "rule", "not a number", "V2 with an id", "wrong V2", "columns", "twins"]
     )
@@ -63,6 +71,33 @@ def some_request(rng, kind=None):
         return f"/v1/models/brightness:{verb}", bytes(data), {"Content-Type": "image/png"}
     if kind == "classes of bytes":
         return f"/v1/models/brightness:{verb}", pixels.tobytes(), OCTETS
+    if kind == "text":
+        path = f"/v1/models/words:{verb}"
+        return path, some_text(rng).encode(), rng.choice([{"Content-Type": "text/plain"}] * 5 + [{}])
+    if kind == "wrong text":
+        data = rng.choice([b"", b" \n", b"\xff", b'{"instances": ["good"]}', b"text=good", b"x " * 60_000])
+        return "/v1/models/words:classify", data, rng.choice([{"Content-Type": "text/plain"}, {}])
+    if kind == "text JSON":
+        document = {"instances": [some_text(rng)]}
+        return "/v1/models/words:predict", json.dumps(document, ensure_ascii=rng.random() < 0.5).encode(), JSON
+    if kind == "wrong text JSON":
+        text = rng.choice(
+            [
+                '"a\\"',
+                '","good"',
+                '"a" : "b"',
+                '"a", "b"',
+                '"\\ud800"',
+                '"\\u0000"',
+                '"\x01"',
+                '""',
+                '" "',
+                '"',
+                "5",
+                "null",
+            ]
+        )
+        return "/v1/models/words:predict", b'{"instances": [%b]}' % text.encode(), JSON
     if kind == "bytes":
         return BRIGHTNESS, pixels.tobytes(), OCTETS
     if kind == "JSON":
@@ -172,6 +207,9 @@ def models(tmp_path_factory):
     write_brightness_model(directory)
     write_fragile_model(directory)
     write_rule_model(directory)
+    write_words_model(directory)
+    buckets = {"batching": {"length_buckets": [2, 5, 16]}}
+    (directory / "words" / "serving.json").write_text(json.dumps(buckets))
     return directory
 
 
@@ -213,6 +251,8 @@ def test_requests_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(
         ("V2", "wrong V2", "BinaryRows"),
         ("V2 JSON", "fragile", "TensorJsonRows"),
         ("image", "wrong image", "ImageRows"),
+        ("text", "wrong text", "TextRows"),
+        ("text JSON", "wrong text JSON", "TextJsonRows"),
     ],
 )
 def test_requests_of_one_form_at_once_get_the_replies_that_each_gets_by_itself(models, kind, wrong, form):
