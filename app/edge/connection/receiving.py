@@ -27,6 +27,8 @@ class ReceivingProtocol(RefusingProtocol):
         self._unparsed_since: float | None = None
         # The client closed its stream, but some bytes are not parsed yet.
         self._has_ended = False
+        # The service shuts down, and the bytes that have arrived are read before the connection closes.
+        self._shuts_down = False
         # The head of the message being received.
         self._length = 0
         self._codings = b""
@@ -113,6 +115,15 @@ class ReceivingProtocol(RefusingProtocol):
                 self._read(self._take_unparsed())
                 self._unparsed_since = None
             self._resume()
+            if self._shuts_down and not self._unparsed:
+                self.shutdown()
+
+    def shutdown(self) -> None:
+        """Close the connection, after the requests that have arrived."""
+        if self._unparsed and not self._is_deaf:
+            self._shuts_down = True
+        else:
+            super().shutdown()
 
     def _resume(self) -> None:
         """Read from the client again, unless a request waits; end the connection if the client has ended its stream."""

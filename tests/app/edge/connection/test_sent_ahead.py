@@ -63,7 +63,37 @@ def test_a_client_that_ends_its_stream_gets_the_answers_to_all_requests_sent_ahe
             (b"200", b'{"predictions":[1.0]}'),
             (b"200", b'{"predictions":[[1.0]]}'),
         ]
-        assert await reader.read() == b""
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+    run(tmp_path, act)
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["with a new head", "with a known head"])
+def test_requests_that_wait_for_a_turn_when_the_service_shuts_down_are_answered(tmp_path, before):
+    write_rule_model(tmp_path)
+
+    async def act(app, port):
+        sent = message("/v1/models/rule:predict", b'{"instances": [[1]]}', JSON)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(before):
+            writer.write(sent)
+            await reply(reader)
+        waiting, turns = [], app.connections.turns
+        turns.must_wait = lambda *_: True
+        turns.wait = lambda connection, data, loop: waiting.append(connection)
+        writer.write(2 * sent)
+        await until(lambda: waiting)
+        [connection] = app.connections._open
+        connection.shutdown()
+        replies = []
+        for _ in range(2):
+            asyncio.get_running_loop().call_soon(waiting.pop().read_on)  # not within the task of this test
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            await reader.readexactly(len(b'{"predictions":[[1.0]]}'))
+            replies.append((head.split(b" ")[1], b"connection: close" in head))
+        assert replies == [(b"200", False), (b"200", True)]
+        assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
 
     run(tmp_path, act)
