@@ -431,8 +431,8 @@ def test_the_time_of_a_request_counts_from_its_arrival_even_if_it_waits_for_othe
     with ExitStack() as stack:
         lines = [stack.enter_context(Line(service.url)) for _ in range(1000)]
         assert lines[0].send(LIVE).reply() == (200, {"live": True})
-        # Of three bursts one is not disturbed at its beginning; otherwise the first and the last take equally long.
-        assert max(burst(service, lines) for _ in range(3)) > 2
+        # Of ten bursts one is not disturbed at its beginning; otherwise the first and the last take equally long.
+        assert any(burst(service, lines) > 2 for _ in range(10))
 
 
 def burst(service, lines):
