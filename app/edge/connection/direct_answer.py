@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from app.edge.answering import ClientLeft
+from app.edge.connection.cycle import Cycle
 from app.edge.respond import Reply
 from app.edge.rest.request import HttpRequest
 
@@ -20,7 +21,7 @@ class Connection(Protocol):
         ...
 
 
-class DirectAnswer:
+class DirectAnswer(Cycle):
     """Runs the coroutine of one answer: immediately until it first waits, then from one wait to the next.
 
     asyncio sees it as the current task, so the awaited code may use ``asyncio.timeout``, ``sleep(0)`` or a task group
@@ -32,7 +33,7 @@ class DirectAnswer:
         parts: parts of its body, in order of arrival.
         head: the head of the request, if it may be remembered.
         keep_alive: whether the connection stays open after the reply.
-        response_complete, disconnected: as in uvicorn's cycles.
+        response_complete: the request is answered, or nobody waits for the answer.
 
     Source: Python documentation, Extending asyncio, third-party task implementations; eager tasks are new in 3.12.
     """
@@ -43,7 +44,6 @@ class DirectAnswer:
         "_connection",
         "_is_cancelled",
         "_waiting",
-        "disconnected",
         "head",
         "keep_alive",
         "parts",
@@ -52,25 +52,17 @@ class DirectAnswer:
     )
 
     def __init__(self, connection: Connection, request: HttpRequest, *, keep_alive: bool) -> None:
+        super().__init__()
         self.request = request
         self.parts: list[bytes] = []
         self.head = b""
         self.keep_alive = keep_alive
         self.response_complete = False
-        self.disconnected = False
         self._connection = connection
         self._answer: Coroutine[Any, None, Reply | None] | None = None
         self._waiting: Any = None
         self._cancellations = 0
         self._is_cancelled = False
-
-    @property
-    def message_event(self) -> "DirectAnswer":
-        """Provides the ``set`` method that uvicorn calls when the connection is lost."""
-        return self
-
-    def set(self) -> None:
-        """See ``message_event``."""
 
     def begin(self, answer: Coroutine[Any, None, Reply | None]) -> None:
         """Run until the coroutine waits for something."""

@@ -15,7 +15,7 @@ HALF_CLOSE_WITHIN_S = 0.1
 
 
 class GuardedProtocol(ParsingProtocol):
-    """One connection to an ``Atelier`` application."""
+    """A connection that counts, and has limited time for each phase."""
 
     _unread: UnreadReplies
 
@@ -67,9 +67,6 @@ class GuardedProtocol(ParsingProtocol):
             return True
         return self._phase in {Phase.ANSWER, Phase.HEAD} and not (self.cycle is None or self.cycle.response_complete)
 
-    def _unset_keepalive_if_required(self) -> None:
-        """Disables uvicorn's timer for idle connections; the sweep replaces it."""
-
     def end_if_overdue(self, now: float) -> None:
         """Refuse or close a connection that exceeded its time. Called by the sweep."""
         if self._unread.are_stuck(now):
@@ -78,10 +75,10 @@ class GuardedProtocol(ParsingProtocol):
             return
         if self._phase is Phase.BODY and self.flow.read_paused:  # the application, not the client, is slow
             self._since = now - self._limits.body_timeout_s / 2
-        waited = self._phase, now - self._since, self._body_bytes, self._limits
-        if not is_overdue(*waited):
+        state = self._phase, now - self._since, self._body_bytes, self._limits
+        if not is_overdue(*state):
             return
-        if (reply := overdue_reply(*waited)) is not None:
+        if (reply := overdue_reply(*state)) is not None:
             self._refuse_message(reply)
         else:
             self.transport.close()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from app.edge.connection.cycle import ANSWERED
 from app.edge.connection.direct_answer import DirectAnswer
-from app.edge.connection.known_heads import END, MOST_BODY_BYTES, KnownHead, read_head
+from app.edge.connection.known_heads import MOST_BODY_BYTES, KnownHead, read_head
 from app.edge.connection.plain_request import PlainRequest
-from app.edge.connection.protocol import ANSWERED, InferenceProtocol
+from app.edge.connection.protocol import InferenceProtocol
 from app.edge.connection.rules import Phase
+from app.edge.connection.turns import END_OF_HEAD
 from app.edge.respond import Header, Reply
 from app.edge.rest.request import HttpRequest
 from app.errors import Overloaded
@@ -35,7 +37,7 @@ class Awaited(NamedTuple):
 
 
 class JointProtocol(InferenceProtocol):
-    """One connection to an ``Atelier`` application."""
+    """A connection that answers plain requests together with those of others: the class that the server uses."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -66,10 +68,10 @@ class JointProtocol(InferenceProtocol):
 
     def _take_known(self, data: bytes) -> bool:
         """Answer the bytes, if they are a plain request with a known head; of a head alone, await the body."""
-        end = data.find(END)
+        end = data.find(END_OF_HEAD)
         if end < 0:
             return False
-        end += len(END)
+        end += len(END_OF_HEAD)
         head = read_head(data[:end])
         known = None if head is None else self._heads.get(head)
         if head is None or known is None:
@@ -225,8 +227,8 @@ class JointProtocol(InferenceProtocol):
         """The request is complete. Its head may be learned if it was one packet, or a packet before the body."""
         packet, self._packet = self._packet, b""
         answer = self._arriving
-        if answer is not None and packet.startswith(b"POST /") and (end := packet.find(END)) > 0:
-            end += len(END)
+        if answer is not None and packet.startswith(b"POST /") and (end := packet.find(END_OF_HEAD)) > 0:
+            end += len(END_OF_HEAD)
             body = b"".join(answer.parts)
             if packet[end:] in {b"", body} and body and self._length == len(body) and not self._codings:
                 answer.head = packet[:end]
@@ -240,7 +242,7 @@ class JointProtocol(InferenceProtocol):
             return
         if reply.status == 200 and answer.keep_alive:
             route, head = request.route, read_head(answer.head)
-            if route.version is not None or route.label is not None or not self._door.is_plain(request.visit):
+            if route.version is not None or route.label is not None or not self._door.may_be_remembered(request.visit):
                 return
             model = self._registry.only(route.name)
             if model is not None and head is not None:

@@ -15,7 +15,6 @@ from app.loaded import LoadedModel
 
 MOST_BODY_BYTES = INLINE_BYTES["json"]
 """Most bytes of a body that is answered together with others."""
-END = b"\r\n\r\n"
 _MOST = 4_096
 _MOST_BYTES = 2_048
 # Of one head, such as those of a client that writes its JSON in several ways.

@@ -33,8 +33,6 @@ class ParsingProtocol(ReceivingProtocol):
         self._raw_bytes = 0
 
     def _parse(self, data: bytes) -> None:
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         if self._phase is Phase.IDLE or self._phase is Phase.NEW:
             self._phase, self._since, self._raw_bytes = Phase.HEAD, self.loop.time(), 0
         self._raw_bytes += len(data)

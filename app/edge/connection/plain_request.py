@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Protocol
 
+from app.edge.connection.cycle import Cycle
 from app.edge.connection.known_heads import KnownHead
 from app.edge.respond import Header, Reply
 from app.errors import ServingError
@@ -30,7 +31,7 @@ class Connection(Protocol):
         ...
 
 
-class PlainRequest:
+class PlainRequest(Cycle):
     """A request that is answered together with others; uvicorn's protocol sees it as the cycle of a request.
 
     Args:
@@ -44,12 +45,12 @@ class PlainRequest:
         is_waiting: its client waits, and is not answered yet.
         keep_alive: whether the connection stays open after the reply.
         joint: the request that it is part of.
-        response_complete, disconnected: as in uvicorn's cycles.
     """
 
-    __slots__ = ("began", "body", "connection", "disconnected", "is_waiting", "joint", "keep_alive", "known", "read_s")
+    __slots__ = ("began", "body", "connection", "is_waiting", "joint", "keep_alive", "known", "read_s")
 
     def __init__(self, connection: Connection, known: KnownHead, body: bytes, began: float) -> None:
+        super().__init__()
         self.connection = connection
         self.known = known
         self.body = body
@@ -57,7 +58,6 @@ class PlainRequest:
         self.read_s = 0.0
         self.is_waiting = True
         self.keep_alive = True
-        self.disconnected = False
         self.joint: JointRequest | None = None
 
     @property
@@ -73,14 +73,6 @@ class PlainRequest:
     @response_complete.setter
     def response_complete(self, value: bool) -> None:
         self.is_waiting = not value
-
-    @property
-    def message_event(self) -> "PlainRequest":
-        """Provides the ``set`` method that uvicorn calls when the connection is lost."""
-        return self
-
-    def set(self) -> None:
-        """See ``message_event``."""
 
     def cancel(self) -> None:
         """The client no longer waits."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from app.edge.call import Route
+from app.edge.connection.cycle import ANSWERED
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.guarded import GuardedProtocol
 from app.edge.entry.probes import PATHS as PROBES
@@ -29,7 +30,7 @@ class Cancellable(Protocol):
 
 
 class InferenceProtocol(GuardedProtocol):
-    """One connection to an ``Atelier`` application."""
+    """A connection that answers small inference requests, and health checks, without ASGI."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -47,7 +48,7 @@ class InferenceProtocol(GuardedProtocol):
         if (
             found is not None
             and found[0].is_inference
-            and self._is_plain()
+            and self._fits_short_path()
             # A request that is refused takes the other path, where the refusal is sent before its body is read.
             and self._door.lets_in(visit := self._door.visit(self.headers, self._peer))
         ):
@@ -122,13 +123,19 @@ class InferenceProtocol(GuardedProtocol):
         return True
 
     def _answer_early(self, reply: Reply, more: Sequence[Header], *, keep_alive: bool | None = None) -> None:
-        """Answer a request before its body arrives; the body is dropped. The parser knows whether to keep alive."""
+        """Answer a request whose body is not needed; if it has not arrived, it is dropped.
+
+        Args:
+            reply: the reply.
+            more: headers of the visit.
+            keep_alive: whether the connection stays open; None: as the parsed head says.
+        """
         self._arriving = None
         self.cycle = ANSWERED  # type: ignore[assignment]
         self.server_state.total_requests += 1
         self._write(reply, more, keep_alive=self.parser.should_keep_alive() if keep_alive is None else keep_alive)
 
-    def replied(self, answer: "DirectAnswer", reply: Reply | None) -> None:
+    def replied(self, answer: DirectAnswer, reply: Reply | None) -> None:
         """Write the reply and continue with the next request."""
         answer.response_complete = True
         self._running = None
@@ -148,7 +155,7 @@ class InferenceProtocol(GuardedProtocol):
         if self.cycle is answered:  # otherwise the next request has arrived
             self.cycle = ANSWERED  # type: ignore[assignment]
 
-    def _is_plain(self) -> bool:
+    def _fits_short_path(self) -> bool:
         """Whether the short path supports the head."""
         return (
             self.parser.get_method() == b"POST"
@@ -160,21 +167,3 @@ class InferenceProtocol(GuardedProtocol):
     def _is_free(self) -> bool:
         """Whether a reply can be written now: no other request is in progress, and the client reads."""
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
-
-
-class Answered:
-    """The cycle of a request that is already answered."""
-
-    response_complete = True
-    disconnected = False
-
-    @property
-    def message_event(self) -> "Answered":
-        """See ``DirectAnswer.message_event``."""
-        return self
-
-    def set(self) -> None:
-        """See ``DirectAnswer.message_event``."""
-
-
-ANSWERED = Answered()

@@ -6,12 +6,12 @@ from typing import Any
 
 from app.edge.connection.refusing import RefusingProtocol
 from app.edge.connection.rules import Phase
+from app.edge.connection.turns import END_OF_HEAD
 from app.edge.respond import error_reply
 from app.errors import Overloaded
 
 # Received bytes are parsed in parts: of several requests in one packet, one is parsed before the first is answered.
 _PART_BYTES, _BODY_PART_BYTES, _LEAST_CHUNK_BYTES = 4_096, 65_536, 256
-_END_OF_HEAD = b"\r\n\r\n"
 # Bytes of heads and of a chunked body that are parsed in one turn; each head or chunk costs some microseconds.
 _HEADS_AT_ONCE_BYTES, _CHUNKS_AT_ONCE_BYTES = 4_096, 16_384
 
@@ -68,11 +68,7 @@ class ReceivingProtocol(RefusingProtocol):
 
     def _read(self, data: bytes) -> None:
         """Parse received bytes in parts, until a request waits for an earlier one, or this turn has parsed enough."""
-        if (
-            len(data) <= _PART_BYTES
-            and self._phase is Phase.IDLE
-            and data.find(_END_OF_HEAD) == data.rfind(_END_OF_HEAD)
-        ):
+        if len(data) <= _PART_BYTES and self._phase is Phase.IDLE and data.find(END_OF_HEAD) == data.rfind(END_OF_HEAD):
             self._parse(data)  # one request at most, as nearly always
             return
         at = 0
@@ -145,7 +141,7 @@ class ReceivingProtocol(RefusingProtocol):
 
 def _head_bytes(data: bytes, at: int) -> int:
     """The size of a part that may contain heads: up to the end of one, if another may end in the same part."""
-    end = data.find(_END_OF_HEAD, at, at + _PART_BYTES)
-    if end < 0 or data.find(_END_OF_HEAD, end + 1, at + _PART_BYTES) < 0:
+    end = data.find(END_OF_HEAD, at, at + _PART_BYTES)
+    if end < 0 or data.find(END_OF_HEAD, end + 1, at + _PART_BYTES) < 0:
         return _PART_BYTES
-    return end + len(_END_OF_HEAD) - at
+    return end + len(END_OF_HEAD) - at

@@ -19,7 +19,7 @@ TASK_S = 0.0003
 ACCEPTS = 16
 # Health checks do not wait for a turn: to answer all other requests of a burst may take seconds.
 _HEALTH = tuple(b"GET %b HTTP/1." % path.encode() for path in PATHS)
-_END = b"\r\n\r\n"
+END_OF_HEAD = b"\r\n\r\n"
 # The requests that are answered, or refused, without a task; a target that is longer than this is not one of them.
 _INFERENCE = (*(f":{verb}".encode() for verb in V1_VERBS), b"/infer")
 _TARGET_BYTES = 512
@@ -131,7 +131,7 @@ class Turns:
 
 def _is_health(data: bytes) -> bool:
     """Whether the bytes are a health check and nothing else: what follows one must not pass the turns with it."""
-    return data.startswith(_HEALTH) and data.find(_END) == len(data) - len(_END)
+    return data.startswith(_HEALTH) and data.find(END_OF_HEAD) == len(data) - len(END_OF_HEAD)
 
 
 def _is_inference(data: bytes) -> bool:

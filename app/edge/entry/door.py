@@ -118,7 +118,7 @@ class Door:
             return False
         return True
 
-    def is_plain(self, visit: Visit) -> bool:
+    def may_be_remembered(self, visit: Visit) -> bool:
         """Whether every request with the same head is admitted, gets only a new request id, and is not logged."""
         noted, sites = visit.noted, self._sites
         return (

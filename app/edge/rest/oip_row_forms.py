@@ -115,7 +115,7 @@ class BinaryRows(RowForm):
         return [b"".join((self._reply, *row)) for row in zip(*tails, strict=True)]
 
 
-def tensor_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
+def infer_json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a body that is JSON; None if it is none of these forms."""
     # Without an escape there is no other way to write the key of the data.
     if b"\\" in body or body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
@@ -135,7 +135,7 @@ def tensor_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> Jso
     return None
 
 
-def binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | None:
+def infer_binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | None:
     """The form of a body with so many bytes of JSON before its tensor; None if it is none of these forms."""
     if json_length <= 0 or (plan := model.memo.get(body[:json_length])) is None:
         return None

@@ -9,7 +9,7 @@ from app.edge.codec.encoded import INLINE_PIXELS
 from app.edge.codec.media import Kind, costs_less_than_a_thread
 from app.edge.respond import COMPRESS_FROM_BYTES
 from app.edge.rest.formats import kind_of, top_k_of
-from app.edge.rest.oip_row_forms import binary_form, tensor_form
+from app.edge.rest.oip_row_forms import infer_binary_form, infer_json_form
 from app.edge.rest.request import HttpRequest
 from app.edge.rest.row_forms import ImageRows, RawRows, RowForm, json_form
 from app.edge.rest.row_replies import Classes, Predictions, RowReplies
@@ -88,8 +88,8 @@ def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, par
         return None
     if verb == "infer":
         if request.json_length is None:
-            return tensor_form(model, body, parser)
-        return binary_form(model, body, request.json_length)
+            return infer_json_form(model, body, parser)
+        return infer_binary_form(model, body, request.json_length)
     if replies is None or (kind == "json" and verb != "predict"):
         return None
     if kind == "json":
