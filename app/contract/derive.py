@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
 from app.contract.graph_facts import GraphFacts, Stated, StatedTensor, TensorFacts
-from app.contract.model_spec import MOST_TENSORS, ModelSpec
+from app.contract.model_spec import MOST_TENSORS, NAME_RULE, ModelSpec, is_model_name
 from app.contract.steps import BatchingHints, Classification
 from app.contract.tensor_spec import MOST_DIMENSIONS, TensorSpec
 from app.errors import VersionRefused
@@ -161,7 +161,14 @@ def _contract(
             trained_on=_NOT_KNOWN,
         )
     except ValidationError as error:
-        raise VersionRefused(f"the graph does not make a contract: {error.errors()[0]['msg']}") from error
+        raise VersionRefused(_why_not(name, error)) from error
+
+
+def _why_not(name: str, error: ValidationError) -> str:
+    if not is_model_name(name):
+        return f"no model can be called {shown(name)!r}: {NAME_RULE}"
+    what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return f"the graph does not make a contract: {what}"
 
 
 def _offered(name: str, facts: GraphFacts, *, batched: bool) -> list[TensorSpec]:

@@ -176,6 +176,23 @@ def test_what_has_no_effect_is_reported_in_one_line(models, start):
     )
 
 
+def test_an_ensemble_without_files_is_refused_with_the_reason(models, start):
+    write_scorer(models)
+    (models / "chain" / "1").mkdir(parents=True)
+    (models / "chain" / "config.pbtxt").write_text('platform: "ensemble"\nensemble_scheduling { }')
+    assert "platform 'ensemble' is not run here" in reason(start(models), "chain")[1]
+
+
+def test_directories_without_a_version_are_in_the_log(models, start):
+    write_scorer(models)
+    (models / "script" / "1").mkdir(parents=True)
+    (models / "script" / "1" / "model.py").touch()
+    (models / "padded" / "0001").mkdir(parents=True)
+    (models / "padded" / "0001" / "saved_model.pb").touch()
+    service = start(models)
+    service.wait_for_log("not served, because they have no version: padded, script; ", also="without leading zeros")
+
+
 MISTAKES = {
     "a field that does not exist": ("max_batch_sise: 4", 'has no field named "max_batch_sise"'),
     "another name": ('name: "other"', "name is 'other', and the directory 'scorer'; the two must be the same"),

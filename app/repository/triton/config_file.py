@@ -69,6 +69,15 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
     return config
 
 
+def is_ensemble(model_directory: Path) -> bool:
+    """Whether config.pbtxt exists, is valid, and states an ensemble. Blocks."""
+    try:
+        config = read_text_proto(model_directory / CONFIG_FILE, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
+    except (FileNotFoundError, VersionRefused):
+        return False
+    return config.platform == "ensemble" or config.HasField("ensemble_scheduling")
+
+
 def parameter(config: pb.ModelConfig, key: str) -> str:
     """The value in ``parameters``; "" without one."""
     return str(config.parameters[key].string_value) if key in config.parameters else ""

@@ -49,6 +49,13 @@ def states_other_versions(model_directory: Path) -> bool:
     return not any((each / MANIFEST_FILE).is_file() for each in islice(model_directory.iterdir(), MODEL_ENTRIES))
 
 
+def states_an_ensemble(model_directory: Path) -> bool:
+    """Whether config.pbtxt is that of an ensemble, whose version directories are empty."""
+    from app.repository.triton.config_file import is_ensemble
+
+    return is_ensemble(model_directory)
+
+
 def serving_defaults(model_directory: Path) -> Defaults | None:
     """Settings in config.pbtxt; None without one, and next to our own versions, for which it is an export.
 

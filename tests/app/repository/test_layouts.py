@@ -83,3 +83,19 @@ def test_only_a_regular_file_is_a_graph(version):
     os.mkfifo(version / "model.onnx")
     (version / "saved_model.pb").mkdir()
     assert layout_of(version) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "layout"),
+    [
+        ('platform: "ensemble"', Layout.FOREIGN),
+        ("ensemble_scheduling { }", Layout.FOREIGN),
+        ('platform: "onnxruntime_onnx"', None),
+        ("platform: {", None),
+        ("", None),
+    ],
+)
+def test_a_version_of_an_ensemble_is_empty(version, config, layout):
+    """It is refused with the reason; any other version without a file may be a copy in progress."""
+    (version.parent / "config.pbtxt").write_text(config)
+    assert layout_of(version) is layout
