@@ -140,7 +140,9 @@ def open_session(
         # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard output.
         session = ort.InferenceSession(source, options, providers=_providers(cuda), enable_fallback=0)
     except Exception as error:
-        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
+        folder = _NOWHERE.rstrip("/") if isinstance(graph.source, bytes) else str(graph.source.parent)
+        why = str(error).replace(folder, str(graph.origin.parent))  # not the path of the private copy
+        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {why}") from error
     # The library's wrapper keeps the bytes for its fallback, which is disabled here.
     session._model_bytes = None
     return session
