@@ -59,6 +59,8 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
         VersionRefused: it is still changing, not valid, or requires something without which the answers would differ.
     """
     path = model_directory / CONFIG_FILE
+    if path.is_symlink() and not path.exists():
+        raise VersionRefused(f"{path} is a link to nowhere")
     try:
         with settled(path, lambda: [(path.name, path.stat())]):
             config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)

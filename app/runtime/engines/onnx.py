@@ -20,7 +20,8 @@ from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.string_tensors import StringTensors
 from app.types import Array, Tensors
 
-_ERRORS_ONLY = 3
+# It raises its errors as well, with the same text; its own lines would be in another form than the log.
+_FATAL_ONLY = 4
 # A path below a device cannot exist.
 _NOWHERE = "/dev/null/"
 
@@ -158,7 +159,7 @@ def _session_options(graph: Graph, threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     # Spinning threads use a full core each while the service is idle.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     return options
 
 

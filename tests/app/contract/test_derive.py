@@ -86,8 +86,9 @@ def test_every_element_type_is_known(dtype):
             facts(("x", "float32", None)),
             "tensor 'x' has an unknown number of dimensions; export the model with a shape",
         ),
-        (facts(("x", "float32", (None, 2**30))), "the graph does not make a contract: .*"),
-        (facts(), "the graph does not make a contract: .*at least 1 item"),
+        (facts(("x", "float32", (None, 2**30))), r"input 'x' has the shape \(1073741824,\): .* 67108864"),
+        (facts(), "the graph has 0 inputs; 1 to 64 are served"),
+        (facts(*((f"x{index}", "float32", (None,)) for index in range(65))), "the graph has 65 inputs; 1 to 64"),
     ],
 )
 def test_a_graph_that_cannot_be_served_is_refused_with_the_tensor(given, error):
