@@ -60,7 +60,7 @@ def layout_of(directory: Path) -> Layout | None:
     """
     if (directory / MANIFEST_FILE).is_file():
         return Layout.ATELIER
-    if (directory / BACKEND_FILE).exists():
+    if os.path.lexists(directory / BACKEND_FILE):
         return Layout.FOREIGN
     if any((directory / name).exists() for name in _ONLY_OURS):
         return None
@@ -79,7 +79,7 @@ def foreign_files(directory: Path) -> ForeignFiles:
         VersionRefused: backend.json or config.pbtxt cannot be read or followed, or names what is not in the version; or
             there is nothing to run.
     """
-    if (directory / BACKEND_FILE).exists():
+    if os.path.lexists(directory / BACKEND_FILE):
         return ForeignFiles(None, None, plugin=read_backend_file(directory))
     if named := model_filename(directory.parent):
         found = ForeignFiles(
