@@ -34,7 +34,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
 LONGEST_NAME = 255
 NAME_RULE = (
-    "a name has letters from A to Z, digits, spaces and . _ -, begins with a letter or digit, and has at most "
+    "a name has ASCII letters, digits, spaces and . _ -, begins with a letter or digit, and has at most "
     f"{LONGEST_NAME} characters"
 )
 LARGEST_BATCH = 4096

@@ -130,7 +130,7 @@ def test_one_model_is_named_on_the_command_line(store, start):
         ),
         (
             ["--model-name", "../a", "--model-base-path", "/tmp"],
-            "model '../a': a name has letters from A to Z, digits, spaces",
+            "model '../a': a name has ASCII letters, digits, spaces",
         ),
         (["--model-config-file", "/none"], "/none: No such file or directory"),
         (

@@ -188,6 +188,15 @@ def write_sums_model(folder):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def test_a_row_of_csv_with_more_fields_than_the_header_is_not_scored(score, tmp_path):
+    """Such as a text with a comma and without quotes: its first part alone would be scored."""
+    (tmp_path / "in.csv").write_text('review\n"good, really"\ngood, really\n')
+    score("words", "in.csv", "--column", "review", "--output", "out.csv", code=1)
+    good, bad = rows(tmp_path / "out.csv")
+    assert (good["error"], bad["label"]) == ("", "")
+    assert bad["error"] == "the row has 2 fields, and the header 1; a field with a comma is written in quotes"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -198,6 +207,7 @@ def write_sums_model(folder):
         (("nothing", "t.txt", "--output", "o.csv"), "nothing"),
         (("words", "t.csv", "--output", "o.csv", "--column", "z"), "t.csv has no column 'z'; it has ['a', 'b']"),
         (("words", "t.csv", "--output", "o.csv"), "t.csv has the columns ['a', 'b']; the model requires one for each"),
+        (("words", "two.csv", "--output", "o.csv", "--column", "a"), "two.csv has the column 'a' twice"),
         (("words", "t.npz", "--output", "o.csv"), "t.npz has no array 'token_ids'; it has ['x']"),
         (("words", "t.md", "--output", "o.csv"), "t.md has an unknown suffix; known are"),
         (("words", "t.txt", "--output", "old.csv"), "old.csv exists; choose another file, or add --overwrite"),
@@ -209,6 +219,7 @@ def test_a_mistake_gives_one_sentence_and_no_leftover_files(arguments, sentence,
     (tmp_path / "t.txt").write_text("good\n")
     (tmp_path / "t.md").write_text("good\n")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "two.csv").write_text("a,b,a\n1,2,3\n")
     (tmp_path / "old.csv").write_text("precious")
     np.savez(tmp_path / "t.npz", x=np.zeros(3))
     before = sorted(path.name for path in tmp_path.iterdir())
