@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -328,6 +330,26 @@ def test_a_service_that_does_not_answer_or_is_not_a_service(tmp_path, service):
     assert "does not answer" in run(*end, "--url", "http://127.0.0.1:9", cwd=tmp_path, code=2)
     assert "expected http://HOST:PORT" in run(*end, "--url", "localhost", cwd=tmp_path, code=2)
     assert "version 7" in run(*end, "--url", service.url, "--version", "7", cwd=tmp_path, code=2)
+
+
+def test_an_answer_of_another_protocol_is_printed_in_one_line(tmp_path):
+    """Such as that of a gRPC port."""
+    (tmp_path / "t.txt").write_text("good\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"\x00\x00\x18\x04\x1b[31m\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        printed = run("words", "t.txt", "--output", "o.csv", "--url", url, cwd=tmp_path, code=2)
+        answering.join()
+    assert printed.rstrip("\n").isprintable()
+    assert f"{url} does not answer in HTTP" in printed
 
 
 def test_the_commands_of_the_page_work(tmp_path):
