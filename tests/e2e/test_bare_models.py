@@ -296,12 +296,15 @@ def test_a_copy_in_progress_of_one_of_our_versions_is_not_served_as_a_bare_graph
 
 
 def test_versions_without_golden_samples_can_be_refused(source, models, start):
-    bare(models, write_rule_model(source))
+    written = write_rule_model(source)
+    bare(models, written)
+    bare(models, written, name="of two words")
     write_brightness_model(models)
     service = start(models, "--require-verified")
     state, why = reason(service, "rule")
     assert state == "UNAVAILABLE"
     assert why.endswith("golden samples, and `python -m app verify rule` gives it some")
+    assert "`python -m app verify 'of two words'` gives it some" in reason(service, "of two words")[1]
     assert reason(service, "brightness") == ("READY", "")
 
 
