@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from shlex import quote
 
 from app.autotune.choice import Measurement, Setting, candidates, finalists, largest_size
 from app.autotune.measure import REPEATS, BatchingBenchmark, Load
@@ -109,7 +110,7 @@ def _samples(contract: VersionContract, name: str) -> Golden:
         return contract.golden
     if contract.generated is None:
         raise VersionRefused(
-            f"model {name!r} has no golden samples and runs with no generated inputs; `python -m app verify {name} "
-            "--samples FILE.npz` gives it some"
+            f"model {name!r} has no golden samples and runs with no generated inputs; `python -m app verify "
+            f"{quote(name)} --samples FILE.npz` gives it some"
         )
     return Golden(inputs=contract.generated, outputs={}, tolerance={})

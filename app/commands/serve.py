@@ -147,6 +147,7 @@ def serve(
         check_models_dir(settings.only_models_dir)
     if settings.private_dir is not None and not settings.private_dir.is_dir():
         fail(f"the directory {str(settings.private_dir)!r} of --private-dir does not exist; create it")
+    configure_logging(level="error", form=settings.log_format)  # the service reads it again, and logs its warnings
     open_repository(settings)  # an invalid models.config is reported before anything starts
     if settings.port and settings.port == settings.grpc_port:
         fail(f"--port and --grpc-port are both {settings.port}; choose different ports")

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from app.contract.dtypes import NAMES, DType
 from app.contract.files.regular import shown
 from app.contract.graph_facts import GraphFacts, Stated, StatedTensor, TensorFacts
-from app.contract.model_spec import MOST_TENSORS, ModelSpec
-from app.contract.steps import BatchingHints, Classification
+from app.contract.model_spec import MOST_TENSORS, NAME_RULE, ModelSpec, is_model_name
+from app.contract.steps import MOST_LABELS, BatchingHints, Classification
 from app.contract.tensor_spec import MOST_DIMENSIONS, TensorSpec
 from app.errors import VersionRefused
 
@@ -147,6 +147,9 @@ def _contract(
     batched: bool,
     labels: tuple[str, tuple[str, ...]] | None = None,
 ) -> ModelSpec:
+    for kind, tensors in (("inputs", facts.required), ("outputs", facts.outputs)):
+        if not 1 <= len(tensors) <= MOST_TENSORS:
+            raise VersionRefused(f"the graph has {len(tensors)} {kind}; 1 to {MOST_TENSORS} are served")
     try:
         return ModelSpec(
             name=name,
@@ -155,13 +158,32 @@ def _contract(
                 *_offered(name, facts, batched=batched),
             ),
             outputs=tuple(_spec("output", tensor, batched=batched) for tensor in facts.outputs),
-            postprocessing=None if labels is None else Classification(output=labels[0], labels=labels[1]),
+            postprocessing=None if labels is None else _classification(*labels),
             batching=hints,
             opset=1,
             trained_on=_NOT_KNOWN,
         )
     except ValidationError as error:
-        raise VersionRefused(f"the graph does not make a contract: {error.errors()[0]['msg']}") from error
+        raise VersionRefused(_why_not(name, error)) from error
+
+
+def _why_not(name: str, error: ValidationError) -> str:
+    if not is_model_name(name):
+        return f"no model can be called {shown(name)!r}: {NAME_RULE}"
+    return f"the graph does not make a contract: {_first(error)}"
+
+
+def _first(error: ValidationError) -> str:
+    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+
+
+def _classification(output: str, labels: tuple[str, ...]) -> Classification:
+    try:
+        return Classification(output=output, labels=labels)
+    except ValidationError as error:
+        raise VersionRefused(
+            f"label_filename of {shown(output)!r} has {len(labels)} labels; 2 to {MOST_LABELS} are accepted"
+        ) from error
 
 
 def _offered(name: str, facts: GraphFacts, *, batched: bool) -> list[TensorSpec]:
@@ -175,9 +197,8 @@ def _offered(name: str, facts: GraphFacts, *, batched: bool) -> list[TensorSpec]
             try:
                 has_batch = batched and _shape("input", tensor)[:1] == (None,)
                 found.append(_spec("input", tensor, batched=has_batch))
-            except (VersionRefused, ValidationError) as error:
-                why = error.message if isinstance(error, VersionRefused) else error.errors()[0]["msg"]
-                log.warning("model %s: an optional input is not offered: %s", name, why)
+            except VersionRefused as error:
+                log.warning("model %s: an optional input is not offered: %s", name, error.message)
     if len(facts.required) + len(found) > MOST_TENSORS:
         log.warning(
             "model %s: its %d optional inputs are not offered: a model has at most %d inputs",
@@ -197,16 +218,20 @@ def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
             f"tensors of {', '.join(NAMES)} are served{hint}"
         )
     shape = tuple(-1 if size is None else size for size in _shape(kind, tensor))
-    return TensorSpec(
-        name=tensor.name,
-        dtype=dtype,
-        shape=shape[1:] if batched else shape,
-        finite=False,
-        batched=batched,
-        graph_shape=tensor.graph_shape,
-        optional=tensor.optional,
-        utf8=tensor.utf8,
-    )
+    shape = shape[1:] if batched else shape
+    try:
+        return TensorSpec(
+            name=tensor.name,
+            dtype=dtype,
+            shape=shape,
+            finite=False,
+            batched=batched,
+            graph_shape=tensor.graph_shape,
+            optional=tensor.optional,
+            utf8=tensor.utf8,
+        )
+    except ValidationError as error:
+        raise VersionRefused(f"{kind} {shown(tensor.name)!r} has the shape {shape}: {_first(error)}") from error
 
 
 def _shape(kind: str, tensor: TensorFacts) -> tuple[int | None, ...]:

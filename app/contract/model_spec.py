@@ -3,6 +3,7 @@
 Training writes it and the service reads it, both through the classes below, which refuse unknown keys.
 """
 
+import re
 from collections.abc import Collection
 from functools import cached_property
 from math import prod
@@ -32,11 +33,20 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
 LONGEST_NAME = 255
+NAME_RULE = (
+    "a name has ASCII letters, digits, spaces and . _ -, begins with a letter or digit, and has at most "
+    f"{LONGEST_NAME} characters"
+)
 LARGEST_BATCH = 4096
 MOST_TENSORS = 64
 # Limits of an image input.
 MOST_PIXELS = 2**20
 _LONGEST_MESSAGE = 500
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a model can have that name: see ``NAME_RULE``."""
+    return re.fullmatch(NAME_PATTERN.strip("^$"), name) is not None and len(name) <= LONGEST_NAME
 
 
 class ModelSpec(Frozen):

@@ -86,8 +86,8 @@ class AspiredVersions:
         policy = await asyncio.to_thread(self._repository.policy, name)
         if not policy.candidates(versions)[0]:
             raise VersionRefused(
-                f"serving.json of model {name!r}: version_policy.specific names none of the versions in the "
-                f"repository: {listed(versions)}"
+                f"version_policy.specific of model {name!r} names none of the versions in the repository: "
+                f"{listed(versions)}"
             )
         return policy
 

@@ -47,14 +47,16 @@ class Start:
 
     async def load_all(self) -> None:
         """See ``Lifecycle.load_all``."""
+        found: dict[str, list[int]] = {}
+        without: list[str] = []
         try:
             found = await asyncio.to_thread(self._loads.repository.scan)
+            without = await asyncio.to_thread(self._loads.repository.without_versions)
         except OSError as error:
             log.error("the models directory cannot be read: %s", error)
-            found = {}
         await asyncio.gather(*(self._load_first(name, versions) for name, versions in found.items()))
         self._registry.loading = False
-        self._report()
+        self._report(without)
 
     async def _load_first(self, name: str, versions: list[int]) -> None:
         turn = self._turns.taken() if self._turns is not None else nullcontext()
@@ -66,7 +68,7 @@ class Start:
             else:
                 await self._sleeping.load(name, versions)
 
-    def _report(self) -> None:
+    def _report(self, without: Collection[str]) -> None:
         registry, names = self._registry, self._registry.names()
         asleep = registry.asleep.names
         if asleep:
@@ -74,6 +76,12 @@ class Start:
         if skipped := self._loads.without_tensorflow:
             log.warning(
                 "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
+            )
+        if without:
+            log.warning(
+                "not served, because they have no version: %s; a version is a directory named by a whole number from "
+                "1, without leading zeros, with model.onnx, saved_model.pb or model.savedmodel/ in it",
+                ", ".join(without),
             )
         serving = [name for name in names if registry.live(name) is not None]
         if missing := [name for name in names if name not in asleep and registry.live(name) is None]:

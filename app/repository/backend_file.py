@@ -42,11 +42,13 @@ def read_backend_file(directory: Path) -> Plugin:
         directory: of the version, which has the file.
 
     Raises:
-        VersionRefused: the file is too large, or not what it must be.
+        VersionRefused: the file cannot be read, is too large, or is not what it must be.
     """
     path = directory / BACKEND_FILE
     try:
         found = _BackendFile.model_validate_json(read_file(path, LIMIT_BYTES))
+    except OSError as error:  # such as a link to nowhere
+        raise VersionRefused(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"

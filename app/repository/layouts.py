@@ -15,7 +15,7 @@ from app.contract.manifest import MANIFEST_FILE
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
 from app.repository.backend_file import BACKEND_FILE, Plugin, read_backend_file
-from app.repository.triton.model import model_filename, states_other_versions
+from app.repository.triton.model import model_filename, states_an_ensemble, states_other_versions
 
 TRITON_SAVED_MODEL = "model.savedmodel"
 # A directory with one of these and without a manifest is a copy in progress.
@@ -55,18 +55,21 @@ class ForeignFiles:
 def layout_of(directory: Path) -> Layout | None:
     """The layout of a version directory; None if it is not a version, or not complete yet.
 
-    Next to a config.pbtxt any directory with a file in it is a version: what cannot run is refused with the reason.
+    Next to a config.pbtxt any directory with a file in it is a version, and of an ensemble also an empty one: what
+    cannot run is refused with the reason.
     """
     if (directory / MANIFEST_FILE).is_file():
         return Layout.ATELIER
-    if (directory / BACKEND_FILE).exists():
+    if os.path.lexists(directory / BACKEND_FILE):
         return Layout.FOREIGN
     if any((directory / name).exists() for name in _ONLY_OURS):
         return None
     found = _by_their_names(directory)
     if found.graph is not None or found.saved_model is not None:
         return Layout.FOREIGN
-    return Layout.FOREIGN if states_other_versions(directory.parent) and _has_content(directory) else None
+    if not states_other_versions(directory.parent):
+        return None
+    return Layout.FOREIGN if _has_content(directory) or _is_of_an_ensemble(directory) else None
 
 
 def foreign_files(directory: Path) -> ForeignFiles:
@@ -76,7 +79,7 @@ def foreign_files(directory: Path) -> ForeignFiles:
         VersionRefused: backend.json or config.pbtxt cannot be read or followed, or names what is not in the version; or
             there is nothing to run.
     """
-    if (directory / BACKEND_FILE).exists():
+    if os.path.lexists(directory / BACKEND_FILE):
         return ForeignFiles(None, None, plugin=read_backend_file(directory))
     if named := model_filename(directory.parent):
         found = ForeignFiles(
@@ -96,6 +99,10 @@ def foreign_files(directory: Path) -> ForeignFiles:
 def _by_their_names(directory: Path) -> ForeignFiles:
     places = (place for place in ("", TRITON_SAVED_MODEL) if (directory / place / SAVED_MODEL_FILE).is_file())
     return ForeignFiles(ONNX_FILE if (directory / ONNX_FILE).is_file() else None, next(places, None))
+
+
+def _is_of_an_ensemble(directory: Path) -> bool:
+    return directory.is_dir() and states_an_ensemble(directory.parent)
 
 
 def _has_content(directory: Path) -> bool:

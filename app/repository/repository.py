@@ -34,6 +34,10 @@ class Repository:
         """See ``scan.scan``."""
         return scan.scan(self.places)
 
+    def without_versions(self) -> list[str]:
+        """See ``scan.without_versions``."""
+        return scan.without_versions(self.places)
+
     def versions(self, name: str) -> list[int]:
         """Versions of a model, newest first.
 

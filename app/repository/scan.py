@@ -43,6 +43,16 @@ def scan(places: Places) -> dict[str, list[int]]:
     return models
 
 
+def without_versions(places: Places) -> list[str]:
+    """Names of the models that ``scan`` leaves out because they have no version, sorted."""
+    names = []
+    for place in places.all():
+        with suppress(OSError):  # scan has logged the reason
+            if not _versions(place)[1]:
+                names.append(place.name)
+    return names
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """In place of a fingerprint: the reason why it could not be read."""

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from app.contract.dtypes import NAMES
+from app.contract.files.regular import shown
 from app.contract.tensor_spec import TensorSpec
 from app.errors import InvalidInput, ServingError
 from app.scoring.answers import Columns, class_columns, classified, column_of, output_columns
@@ -159,7 +160,9 @@ class RemoteScorer:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if kept is None:
-                    raise CannotScore(f"{self._parts.geturl()} does not answer: {error}") from error
+                    is_other = isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError)
+                    how = " in HTTP" if is_other else ""
+                    raise CannotScore(f"{self._parts.geturl()} does not answer{how}: {shown(str(error))}") from error
                 continue
             headers = {name.lower(): value for name, value in reply.getheaders()}
             if reply.will_close or len(data) == REPLY_LIMIT_BYTES:

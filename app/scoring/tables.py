@@ -30,9 +30,19 @@ def csv_rows(path: Path, takes: Takes, columns: Sequence[str]) -> Iterator[Row]:
         try:
             make = _maker(path, list(reader.fieldnames or ()), takes, columns)
             for number, record in enumerate(reader, start=1):
-                yield Row(f"{path}:{number}", partial(make, record))
+                yield Row(f"{path}:{number}", partial(_complete, make, record, reader.fieldnames or ()))
         except csv.Error as error:
             raise CannotScore(f"{shown(path)}: line {reader.line_num}: {error}") from error
+
+
+def _complete(make: Make, record: Mapping[str | None, Any], names: Sequence[str]) -> Value:
+    """Fields beyond the header are under None: one of the others was probably cut at a comma."""
+    if None in record:
+        raise InvalidInput(
+            f"the row has {len(names) + len(record[None])} fields, and the header {len(names)}; a field with a comma "
+            "is written in quotes"
+        )
+    return make({name: value for name, value in record.items() if name is not None})
 
 
 def parquet_rows(path: Path, takes: Takes, columns: Sequence[str]) -> Iterator[Row]:
@@ -74,6 +84,8 @@ def _maker(path: Path, names: Sequence[str], takes: Takes, columns: Sequence[str
     if missing := set(columns) - set(names):
         raise CannotScore(f"{shown(path)} has no column {min(missing)!r}; it has {list(names)}")
     used = _used(names, takes, columns)
+    if twice := [name for name in used if names.count(name) > 1]:
+        raise CannotScore(f"{shown(path)} has the column {twice[0]!r} twice")
     if set(used) == set(takes.shapes):
         return partial(_by_name, names=used, takes=takes)
     only = next(iter(takes.shapes.values())) if len(takes.shapes) == 1 else None

@@ -246,7 +246,7 @@ def test_a_batch_size_that_the_graph_does_not_allow_is_refused(models, start):
 @pytest.mark.parametrize(
     ("inputs", "error"),
     [
-        ([("x", TensorProto.FLOAT, ["batch", 2**30])], "the graph does not make a contract"),
+        ([("x", TensorProto.FLOAT, ["batch", 2**30])], "input 'x' has the shape (1073741824,): "),
         ([("x", TensorProto.STRING, ["batch", 2**19])], "one instance of 'x' has 524288 strings; at most 262144"),
         ([("x", TensorProto.FLOAT, ["batch", *[1] * 1000])], "'x' has 1001 dimensions; at most 8 besides the batch"),
         ([("x", TensorProto.FLOAT8E4M3FN, ["batch"])], "input 'x' is a tensor(float8e4m3fn); tensors of bool, uint8"),
@@ -296,12 +296,15 @@ def test_a_copy_in_progress_of_one_of_our_versions_is_not_served_as_a_bare_graph
 
 
 def test_versions_without_golden_samples_can_be_refused(source, models, start):
-    bare(models, write_rule_model(source))
+    written = write_rule_model(source)
+    bare(models, written)
+    bare(models, written, name="of two words")
     write_brightness_model(models)
     service = start(models, "--require-verified")
     state, why = reason(service, "rule")
     assert state == "UNAVAILABLE"
     assert why.endswith("golden samples, and `python -m app verify rule` gives it some")
+    assert "`python -m app verify 'of two words'` gives it some" in reason(service, "of two words")[1]
     assert reason(service, "brightness") == ("READY", "")
 
 

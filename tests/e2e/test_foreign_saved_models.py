@@ -19,7 +19,15 @@ from tests.support.grpc_requests import refusal as grpc_refusal
 from tests.support.grpc_service import GrpcService
 from tests.support.images import png
 from tests.support.model_state import reason
-from tests.support.saved_models import spec, write_brightness, write_line, write_saved_model, write_several, write_words
+from tests.support.saved_models import (
+    spec,
+    write_brightness,
+    write_graphs_by_tags,
+    write_line,
+    write_saved_model,
+    write_several,
+    write_words,
+)
 from tests.support.service import running
 from tests.support.tfs import TfsClient, model_spec, predict_request, refusal, shaped
 
@@ -54,6 +62,7 @@ def write_good(models):
     write_brightness(models / "brightness" / "1")
     write_words(models / "words" / "1" / "model.savedmodel")
     write_saved_model(models / "four" / "1", {"serving_default": (lambda x: {"y": x + 1.0}, {"x": spec([4])})})
+    write_graphs_by_tags(models / "tagged" / "1", [(["serve", "tpu"], 3.0), (["serve"], 2.0)])
     write_line(models / "both" / "1", slope=3.0)
     write_tripled(models, "both", slope=30.0)
     write_tripled(models, "graph", slope=30.0)
@@ -92,6 +101,15 @@ def write_tripled(models, name, *, slope):
     if there:
         (models / f".{name}" / "1" / "model.onnx").rename(directory / "model.onnx")
         shutil.rmtree(models / f".{name}")
+
+
+def write_graphs_for_training(models):
+    write_graphs_by_tags(models / "trained" / "1", [(["train"], 2.0), (["eval"], 3.0)])
+
+
+def write_nothing(models):
+    (models / "nothing" / "1").mkdir(parents=True)
+    (models / "nothing" / "1" / "saved_model.pb").touch()
 
 
 def write_garbage(models):
@@ -150,8 +168,14 @@ def write_fifo(models):
 
 
 REFUSED = {
-    "a SavedModel that is garbage": (write_garbage, "garbage", "garbage/1/saved_model.pb: "),
-    "a copy without the weights": (write_half, "half", "half/1/saved_model.pb: "),
+    "a SavedModel that is garbage": (write_garbage, "garbage", "garbage/1/saved_model.pb: it is damaged"),
+    "an empty file": (write_nothing, "nothing", "nothing/1/saved_model.pb: it contains no graph"),
+    "graphs that are not for serving": (
+        write_graphs_for_training,
+        "trained",
+        "trained/1/saved_model.pb: it has graphs with the tags ['train'], ['eval']; one with the tag 'serve' alone",
+    ),
+    "a copy without the weights": (write_half, "half", "any matching files for {models}/half/1/variables/variables"),
     "no signature serving_default": (
         write_without_default,
         "other-signature",
@@ -199,6 +223,11 @@ def test_a_saved_model_serves_with_its_own_signature(service):
         "unverified: it has no golden samples; its batches agree with single instances",
     )
     assert service.metric("atelier_model_verified", model="line") == 0
+
+
+def test_of_several_graphs_the_one_for_serving_answers(service):
+    reply = service.client.post("/v1/models/tagged:predict", json={"instances": [[1, 2, 3]]})
+    assert reply.json() == {"predictions": [[2.0, 4.0, 6.0]]}
 
 
 def test_tensors_are_in_the_order_of_their_names_in_every_process(service):
@@ -317,7 +346,7 @@ def test_an_unsupported_saved_model_is_refused_with_the_reason(service, kind):
     _, name, message = REFUSED[kind]
     state, why = reason(service, name)
     assert state == "UNAVAILABLE"
-    assert message in why
+    assert message.replace("{models}", str(service.models)) in why
 
 
 def test_a_fifo_is_not_a_version(service):

@@ -35,6 +35,25 @@ def test_names_policies_and_labels_are_followed(store, tmp_path, start):
     assert service.client.get("/v1/models/rule/labels/candidate").json()["model_version_status"][0]["version"] == "2"
 
 
+def test_a_named_model_without_a_version_is_in_the_log(store, tmp_path, start):
+    (tmp_path / "later").mkdir()
+    file = tmp_path / "models.config"
+    text = config(store)
+    file.write_text(text[: text.rindex("}")] + f' config {{ name: "later" base_path: "{tmp_path}/later" }} }}')
+    service = start("--model-config-file", str(file))
+    service.wait_for_log("not served, because they have no version: later; ")
+    bare(tmp_path, store / "1", name="later", version=1)
+    wait_until(lambda: ask(service, "later") == [[1]])
+
+
+def test_a_field_without_effect_is_one_line_of_the_log(store, tmp_path, start):
+    file = tmp_path / "models.config"
+    file.write_text(config(store, more="logging_config { }"))
+    service = start("--model-config-file", str(file))
+    service.wait_for_log("logging_config has no effect", also="WARNING")
+    assert service.log.count("logging_config has no effect") == 1
+
+
 def test_a_changed_file_is_followed(store, tmp_path, start):
     file = tmp_path / "models.config"
     file.write_text(config(store))
@@ -109,7 +128,10 @@ def test_one_model_is_named_on_the_command_line(store, start):
             ["--model-name", "a", "--model-base-path", "/none"],
             "base_path '/none' does not exist, or is not a directory",
         ),
-        (["--model-name", "../a", "--model-base-path", "/tmp"], "model '../a': a name has letters, digits, spaces"),
+        (
+            ["--model-name", "../a", "--model-base-path", "/tmp"],
+            "model '../a': a name has ASCII letters, digits, spaces",
+        ),
         (["--model-config-file", "/none"], "/none: No such file or directory"),
         (
             ["--model-config-file", "/none", "--model-name", "a", "--model-base-path", "/tmp"],

@@ -269,7 +269,7 @@ def test_a_policy_of_missing_versions_only_is_reported_and_the_loaded_version_ke
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("brightness")
     assert caught.value.message() == (
-        "serving.json of model 'brightness': version_policy.specific names none of the versions in the repository: 1; "
+        "version_policy.specific of model 'brightness' names none of the versions in the repository: 1; "
         "version 1 continues to serve"
     )
     assert serving_version(service) == ["1"]

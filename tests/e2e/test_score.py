@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -188,6 +190,15 @@ def write_sums_model(folder):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def test_a_row_of_csv_with_more_fields_than_the_header_is_not_scored(score, tmp_path):
+    """Such as a text with a comma and without quotes: its first part alone would be scored."""
+    (tmp_path / "in.csv").write_text('review\n"good, really"\ngood, really\n')
+    score("words", "in.csv", "--column", "review", "--output", "out.csv", code=1)
+    good, bad = rows(tmp_path / "out.csv")
+    assert (good["error"], bad["label"]) == ("", "")
+    assert bad["error"] == "the row has 2 fields, and the header 1; a field with a comma is written in quotes"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -198,6 +209,7 @@ def write_sums_model(folder):
         (("nothing", "t.txt", "--output", "o.csv"), "nothing"),
         (("words", "t.csv", "--output", "o.csv", "--column", "z"), "t.csv has no column 'z'; it has ['a', 'b']"),
         (("words", "t.csv", "--output", "o.csv"), "t.csv has the columns ['a', 'b']; the model requires one for each"),
+        (("words", "two.csv", "--output", "o.csv", "--column", "a"), "two.csv has the column 'a' twice"),
         (("words", "t.npz", "--output", "o.csv"), "t.npz has no array 'token_ids'; it has ['x']"),
         (("words", "t.md", "--output", "o.csv"), "t.md has an unknown suffix; known are"),
         (("words", "t.txt", "--output", "old.csv"), "old.csv exists; choose another file, or add --overwrite"),
@@ -209,6 +221,7 @@ def test_a_mistake_gives_one_sentence_and_no_leftover_files(arguments, sentence,
     (tmp_path / "t.txt").write_text("good\n")
     (tmp_path / "t.md").write_text("good\n")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "two.csv").write_text("a,b,a\n1,2,3\n")
     (tmp_path / "old.csv").write_text("precious")
     np.savez(tmp_path / "t.npz", x=np.zeros(3))
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -317,6 +330,26 @@ def test_a_service_that_does_not_answer_or_is_not_a_service(tmp_path, service):
     assert "does not answer" in run(*end, "--url", "http://127.0.0.1:9", cwd=tmp_path, code=2)
     assert "expected http://HOST:PORT" in run(*end, "--url", "localhost", cwd=tmp_path, code=2)
     assert "version 7" in run(*end, "--url", service.url, "--version", "7", cwd=tmp_path, code=2)
+
+
+def test_an_answer_of_another_protocol_is_printed_in_one_line(tmp_path):
+    """Such as that of a gRPC port."""
+    (tmp_path / "t.txt").write_text("good\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"\x00\x00\x18\x04\x1b[31m\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        printed = run("words", "t.txt", "--output", "o.csv", "--url", url, cwd=tmp_path, code=2)
+        answering.join()
+    assert printed.rstrip("\n").isprintable()
+    assert f"{url} does not answer in HTTP" in printed
 
 
 def test_the_commands_of_the_page_work(tmp_path):

@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_served_harms_no_other(models, tmp_path, start):
     assert ask(service) == [[2]]
     assert "ONNX Runtime cannot load the graph" in reason(service, "broken")[1]
     assert "huge.onnx has 3221225472 bytes; a graph has at most" in reason(service, "huge")[1]
-    assert "the graph does not make a contract" in reason(service, "no name!")[1]
+    assert "no model can be called 'no name!': a name has ASCII letters" in reason(service, "no name!")[1]
 
 
 def test_it_has_one_version_and_no_settings(models, tmp_path, start):

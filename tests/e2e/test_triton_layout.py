@@ -36,7 +36,8 @@ def write_scorer(models, config=CONFIG, *, name="scorer", versions=(1,), sizes=(
             {"v": np.float32(version)},
             version=version,
         )
-    (models / name / "labels.txt").write_text("low\nmiddle\nhigh\n")
+    for file, labels in {"labels.txt": "low\nmiddle\nhigh\n", "two.txt": "low\nhigh\n", "one.txt": "low\n"}.items():
+        (models / name / file).write_text(labels)
     (models / name / "config.pbtxt").write_text(config)
 
 
@@ -176,6 +177,23 @@ def test_what_has_no_effect_is_reported_in_one_line(models, start):
     )
 
 
+def test_an_ensemble_without_files_is_refused_with_the_reason(models, start):
+    write_scorer(models)
+    (models / "chain" / "1").mkdir(parents=True)
+    (models / "chain" / "config.pbtxt").write_text('platform: "ensemble"\nensemble_scheduling { }')
+    assert "platform 'ensemble' is not run here" in reason(start(models), "chain")[1]
+
+
+def test_directories_without_a_version_are_in_the_log(models, start):
+    write_scorer(models)
+    (models / "script" / "1").mkdir(parents=True)
+    (models / "script" / "1" / "model.py").touch()
+    (models / "padded" / "0001").mkdir(parents=True)
+    (models / "padded" / "0001" / "saved_model.pb").touch()
+    service = start(models)
+    service.wait_for_log("not served, because they have no version: padded, script; ", also="without leading zeros")
+
+
 MISTAKES = {
     "a field that does not exist": ("max_batch_sise: 4", 'has no field named "max_batch_sise"'),
     "another name": ('name: "other"', "name is 'other', and the directory 'scorer'; the two must be the same"),
@@ -218,6 +236,14 @@ MISTAKES = {
         f'default_model_filename: "{"a" * 300}"',
         "File name too long",
     ),
+    "fewer labels than scores": (
+        'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "two.txt" }',
+        "2 labels require a float32 output of shape (2,), but 'scores' is float32 (3,)",
+    ),
+    "one label": (
+        'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "one.txt" }',
+        "label_filename of 'scores' has 1 labels; 2 to 131072 are accepted",
+    ),
     "no labels": (
         'output { name: "scores" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "none.txt" }',
         "none.txt: No such file or directory",
@@ -227,6 +253,10 @@ MISTAKES = {
         "label_filename '../labels.txt' is not next to config.pbtxt",
     ),
     "a negative size": ("max_batch_size: -1", "max_batch_size is -1"),
+    "versions that do not exist": (
+        "version_policy { specific { versions: [ 7 ] } }",
+        "version_policy.specific of model 'scorer' names none of the versions in the repository: 1",
+    ),
     "a delay out of range": (
         "dynamic_batching { max_queue_delay_microseconds: 99999999999 }",
         "batching.max_queue_delay_us is 99999999999",

@@ -92,3 +92,27 @@ def write_several(directory: Path) -> Path:
             "rankless": (lambda x: {"y": x}, {"x": spec(None)}),
         },
     )
+
+
+def write_graphs_by_tags(directory: Path, graphs) -> Path:
+    """A SavedModel of TensorFlow 1 with several graphs, y = slope * x for three numbers each.
+
+    Args:
+        directory: of the SavedModel.
+        graphs: (tags, slope) of each graph.
+    """
+    v1 = tensorflow().compat.v1
+    builder = v1.saved_model.Builder(str(directory))
+    for index, (tags, slope) in enumerate(graphs):
+        with v1.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder("float32", [None, 3], "x")
+            y = slope * (v1.get_variable("one", initializer=1.0) * x)  # the graphs share their variables
+            session.run(v1.global_variables_initializer())
+            signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+            options = {"signature_def_map": {"serving_default": signature}}
+            if index:
+                builder.add_meta_graph(tags, **options)
+            else:
+                builder.add_meta_graph_and_variables(session, tags, **options)
+    builder.save()
+    return directory

@@ -15,7 +15,7 @@ from app.contract.steps import TextPreprocessing
 from app.contract.strings import decoded, encoded
 from training.export.converting import ExportFailed, convert, quiet, signature_of, write_onnx
 from training.export.recurrent_layers import fused_layers
-from training.export.saved_model import write_saved_model
+from training.export.saved_model import load_saved_model, write_saved_model
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later accept without a version conversion
 
@@ -61,7 +61,7 @@ def saved_model_runner(directory: Path, spec: ModelSpec) -> Runner:
     import tensorflow as tf
 
     with quiet():
-        loaded = tf.saved_model.load(str(directory))
+        loaded = load_saved_model(directory)
     signature = loaded.signatures["serving_default"]
 
     def run(inputs: Mapping[str, Array]) -> Tensors:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.model_spec import SAVED_MODEL_FILE
+from app.contract.saved_graphs import tags_to_load
 from training.export.converting import quiet
 
 SWAPPABLE = "api_implements"  # attribute of functions that TensorFlow may exchange for one another by device
@@ -91,3 +92,16 @@ def _called(node: Any) -> Iterator[str]:
     for value in node.attr.values():
         yield value.func.name
         yield from (function.name for function in value.list.func)
+
+
+def load_saved_model(directory: Path) -> Any:
+    """The graph of a SavedModel that the service runs too.
+
+    Raises:
+        VersionRefused: see ``tags_to_load``.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    graphs = saved_model_pb2.SavedModel.FromString((directory / SAVED_MODEL_FILE).read_bytes()).meta_graphs
+    return tf.saved_model.load(str(directory), tags_to_load([graph.meta_info_def.tags for graph in graphs]))

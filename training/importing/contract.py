@@ -1,6 +1,5 @@
 """The contract of an imported model: tensors of its graph, and labels and pre-processing from the command."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from app.contract.derive import derive
 from app.contract.files.regular import read_file, shown
-from app.contract.model_spec import LONGEST_NAME, NAME_PATTERN, ModelSpec
+from app.contract.model_spec import NAME_RULE, ModelSpec, is_model_name
 from app.contract.steps import MOST_LABELS, Classification, ImagePreprocessing, Preprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Scheme, Tokenizer
@@ -63,11 +62,8 @@ def check_name(name: str) -> None:
     Raises:
         SourceRefused: states the rule.
     """
-    if not re.fullmatch(NAME_PATTERN.strip("^$"), name) or len(name) > LONGEST_NAME:
-        raise SourceRefused(
-            f"--name is {shown(name)!r}; a name begins with a letter or a digit, contains only letters, digits, spaces "
-            f"and . _ -, and has at most {LONGEST_NAME} characters"
-        )
+    if not is_model_name(name):
+        raise SourceRefused(f"--name is {shown(name)!r}; {NAME_RULE}")
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -117,7 +118,7 @@ class ForeignReader:
         if found is None and self.require_verified:
             raise VersionRefused(
                 f"{files.directory} is unverified: it has no golden samples; --require-verified asks for golden "
-                f"samples, and `python -m app verify {name}` gives it some"
+                f"samples, and `python -m app verify {quote(name)}` gives it some"
             )
         return found or (lambda _: None)
 

@@ -1,7 +1,6 @@
 """Models outside the models directory, each named with its path: by models.config, or by the command line."""
 
 import logging
-import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +8,10 @@ from stat import S_ISDIR
 from typing import Any
 
 from app.contract.files.regular import shown
+from app.contract.model_spec import NAME_RULE, is_model_name
 from app.errors import VersionRefused
 
 log = logging.getLogger("atelier.repository")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ def named_model(where: str, name: str, base_path: str, document: Mapping[str, An
     Raises:
         VersionRefused: no model can have that name, or the path is not an absolute path of a directory.
     """
-    if not _NAME.fullmatch(name):
-        raise VersionRefused(f"{where}: a name has letters, digits, spaces and ._- and begins with a letter or digit")
+    if not is_model_name(name):
+        raise VersionRefused(f"{where}: {NAME_RULE}")
     path = Path(base_path)
     if not path.is_absolute():
         raise VersionRefused(f"{where}: base_path {shown(base_path)!r} is not an absolute path of a directory")

@@ -59,6 +59,8 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
         VersionRefused: it is still changing, not valid, or requires something without which the answers would differ.
     """
     path = model_directory / CONFIG_FILE
+    if path.is_symlink() and not path.exists():
+        raise VersionRefused(f"{path} is a link to nowhere")
     try:
         with settled(path, lambda: [(path.name, path.stat())]):
             config = read_text_proto(path, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
@@ -67,6 +69,15 @@ def read_config(model_directory: Path) -> pb.ModelConfig | None:
     for reason in _refusals(config, model_directory.name):
         raise VersionRefused(f"{path}: {reason}")
     return config
+
+
+def is_ensemble(model_directory: Path) -> bool:
+    """Whether config.pbtxt exists, is valid, and states an ensemble. Blocks."""
+    try:
+        config = read_text_proto(model_directory / CONFIG_FILE, pb.ModelConfig(), CONFIG_LIMIT_BYTES)
+    except (FileNotFoundError, VersionRefused):
+        return False
+    return config.platform == "ensemble" or config.HasField("ensemble_scheduling")
 
 
 def parameter(config: pb.ModelConfig, key: str) -> str:

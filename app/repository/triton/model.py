@@ -1,6 +1,7 @@
 """Settings of a model directory in Triton's layout; protobuf is loaded only if there is a config.pbtxt."""
 
 import logging
+import os
 from collections.abc import Hashable
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ def signature(model_directory: Path) -> Stated | None:
     Raises:
         VersionRefused: see ``read_config`` and ``stated_signature``; or a file that it names is still changing.
     """
-    if not (model_directory / CONFIG_FILE).exists():
+    if not os.path.lexists(model_directory / CONFIG_FILE):
         return None
     from app.repository.triton.config_file import files_beside, passed_over, read_config
     from app.repository.triton.settings import stated_signature
@@ -44,9 +45,16 @@ def signature(model_directory: Path) -> Stated | None:
 
 def states_other_versions(model_directory: Path) -> bool:
     """Whether there is a config.pbtxt of another tool's versions; next to versions of our own it is an export."""
-    if not (model_directory / CONFIG_FILE).exists():
+    if not os.path.lexists(model_directory / CONFIG_FILE):
         return False
     return not any((each / MANIFEST_FILE).is_file() for each in islice(model_directory.iterdir(), MODEL_ENTRIES))
+
+
+def states_an_ensemble(model_directory: Path) -> bool:
+    """Whether config.pbtxt is that of an ensemble, whose version directories are empty."""
+    from app.repository.triton.config_file import is_ensemble
+
+    return is_ensemble(model_directory)
 
 
 def serving_defaults(model_directory: Path) -> Defaults | None:

@@ -86,10 +86,13 @@ def _labels(config: pb.ModelConfig, model_directory: Path) -> tuple[str, tuple[s
             if not is_inside(output.label_filename) or "/" in output.label_filename:
                 raise VersionRefused(f"label_filename {shown(output.label_filename)!r} is not next to config.pbtxt")
             try:
-                lines = read_file(path, LABELS_LIMIT_BYTES).decode("utf-8").splitlines()
+                lines = read_file(path, LABELS_LIMIT_BYTES).decode("utf-8").rstrip("\r\n").split("\n")
             except OSError as error:
                 raise VersionRefused(f"{shown(path)}: {error.strerror}") from error
             except UnicodeDecodeError as error:
                 raise VersionRefused(f"{shown(path)} is not UTF-8: {error.reason} at byte {error.start}") from None
-            return output.name, tuple(line for line in lines if line)
+            labels = tuple(line.removesuffix("\r") for line in lines)
+            if "" in labels:  # without it the labels after it would belong to other classes
+                raise VersionRefused(f"{shown(path)}: line {labels.index('') + 1} is empty; each line is one label")
+            return output.name, labels
     return None

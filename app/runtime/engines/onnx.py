@@ -20,7 +20,8 @@ from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.string_tensors import StringTensors
 from app.types import Array, Tensors
 
-_ERRORS_ONLY = 3
+# It raises its errors as well, with the same text; its own lines would be in another form than the log.
+_FATAL_ONLY = 4
 # A path below a device cannot exist.
 _NOWHERE = "/dev/null/"
 
@@ -140,7 +141,9 @@ def open_session(
         # Without ONNX Runtime's own fallback, which runs a model on the CPU and only prints that to standard output.
         session = ort.InferenceSession(source, options, providers=_providers(cuda), enable_fallback=0)
     except Exception as error:
-        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {error}") from error
+        folder = _NOWHERE.rstrip("/") if isinstance(graph.source, bytes) else str(graph.source.parent)
+        why = str(error).replace(folder, str(graph.origin.parent))  # not the path of the private copy
+        raise VersionRefused(f"{graph.origin}: ONNX Runtime cannot load the graph: {why}") from error
     # The library's wrapper keeps the bytes for its fallback, which is disabled here.
     session._model_bytes = None
     return session
@@ -156,7 +159,7 @@ def _session_options(graph: Graph, threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     # Spinning threads use a full core each while the service is idle.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     return options
 
 

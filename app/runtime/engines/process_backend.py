@@ -221,7 +221,9 @@ class ProcessBackend(Backend):
         try:
             header = worker.wait_ready(self._start_timeout_s)
             if "error" in header:
-                raise VersionRefused(f"{self._path}: {header['error']}")
+                original = self._path if self._path.is_dir() else self._path.parent
+                error = header["error"].replace(str(directory), str(original))  # not the path of the private copy
+                raise VersionRefused(f"{self._path}: {error}")
             return self._agreed(header["signatures"]), worker
         except TimeoutError as error:
             worker.kill()

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from app.contract.bfloat16 import narrowed, widened
+from app.contract.model_spec import SAVED_MODEL_FILE
+from app.contract.saved_graphs import tags_to_load
+from app.errors import VersionRefused
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL, CannotLoad, Run, serve
 from app.types import Array, Tensors
 
@@ -35,7 +38,7 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         inputs with a default in the signature -> its TensorProto as JSON. And the function that runs a batch.
 
     Raises:
-        CannotLoad: TensorFlow is not installed.
+        CannotLoad: TensorFlow is not installed, or the SavedModel has no graph to run.
     """
     try:
         import tensorflow as tf
@@ -43,9 +46,9 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         raise CannotLoad(f"TensorFlow cannot be imported ({error}); {HOW_TO_INSTALL}") from error
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    loaded = tf.saved_model.load(str(directory))
+    tags, protos = _tags_and_defaults(directory)
+    loaded = tf.saved_model.load(str(directory), tags)
     functions = dict(loaded.signatures)
-    protos = _defaults(tf, directory)
     defaults = {
         name: {each: tf.constant(tf.make_ndarray(proto)) for each, proto in found.items()}
         for name, found in protos.items()
@@ -77,25 +80,29 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
     return signatures, run
 
 
-def _defaults(tf: Any, directory: Path) -> dict[str, dict[str, Any]]:
-    """Signature -> input -> its default, a TensorProto, of those that have one. TensorFlow's own loader ignores them.
+def _tags_and_defaults(directory: Path) -> tuple[list[str] | None, dict[str, dict[str, Any]]]:
+    """The tags of the graph to run, and of that: signature -> input -> its default, a TensorProto.
+
+    TensorFlow's own loader ignores the defaults.
 
     Source: TensorFlow, meta_graph.proto, ``SignatureDef.defaults``; TensorFlow Serving takes them for what a request
         leaves out.
+
+    Raises:
+        CannotLoad: saved_model.pb is not a SavedModel, or has no graph to run.
     """
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
-    file = directory / "saved_model.pb"
-    if not file.is_file():  # it may be in another format
-        return {}
-    graphs = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs
-    serving = [graph for graph in graphs if tf.saved_model.SERVING in graph.meta_info_def.tags]
-    return {
-        signature: dict(each.defaults)
-        for graph in serving[:1]
-        for signature, each in graph.signature_def.items()
-        if each.defaults
-    }
+    try:
+        graphs = saved_model_pb2.SavedModel.FromString((directory / SAVED_MODEL_FILE).read_bytes()).meta_graphs
+        tags = tags_to_load([graph.meta_info_def.tags for graph in graphs])
+    except DecodeError as error:
+        raise CannotLoad(f"it is damaged: {error}") from error
+    except VersionRefused as error:
+        raise CannotLoad(error.message) from error
+    run = next(graph for graph in graphs if tags is None or list(graph.meta_info_def.tags) == tags)
+    return tags, {signature: dict(each.defaults) for signature, each in run.signature_def.items() if each.defaults}
 
 
 def _as_json(proto: Any) -> dict[str, Any]:

@@ -86,13 +86,20 @@ def test_every_element_type_is_known(dtype):
             facts(("x", "float32", None)),
             "tensor 'x' has an unknown number of dimensions; export the model with a shape",
         ),
-        (facts(("x", "float32", (None, 2**30))), "the graph does not make a contract: .*"),
-        (facts(), "the graph does not make a contract: .*at least 1 item"),
+        (facts(("x", "float32", (None, 2**30))), r"input 'x' has the shape \(1073741824,\): .* 67108864"),
+        (facts(), "the graph has 0 inputs; 1 to 64 are served"),
+        (facts(*((f"x{index}", "float32", (None,)) for index in range(65))), "the graph has 65 inputs; 1 to 64"),
     ],
 )
 def test_a_graph_that_cannot_be_served_is_refused_with_the_tensor(given, error):
     with pytest.raises(VersionRefused, match=error):
         derive("m", given)
+
+
+@pytest.mark.parametrize("name", ["modèle", "a@b", ".m", "n" * 256, "a\n"])
+def test_a_name_that_no_model_can_have_is_refused_with_the_rule(name):
+    with pytest.raises(VersionRefused, match=r"no model can be called .*: a name has ASCII letters, digits"):
+        derive(name, facts(("x", "float32", (None,))))
 
 
 def optional(name, shape):

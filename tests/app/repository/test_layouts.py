@@ -83,3 +83,29 @@ def test_only_a_regular_file_is_a_graph(version):
     os.mkfifo(version / "model.onnx")
     (version / "saved_model.pb").mkdir()
     assert layout_of(version) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "layout"),
+    [
+        ('platform: "ensemble"', Layout.FOREIGN),
+        ("ensemble_scheduling { }", Layout.FOREIGN),
+        ('platform: "onnxruntime_onnx"', None),
+        ("platform: {", None),
+        ("", None),
+    ],
+)
+def test_a_version_of_an_ensemble_is_empty(version, config, layout):
+    """It is refused with the reason; any other version without a file may be a copy in progress."""
+    (version.parent / "config.pbtxt").write_text(config)
+    assert layout_of(version) is layout
+
+
+@pytest.mark.parametrize("target", ["backend.json", "gone"])
+def test_a_backend_file_that_is_a_link_to_nowhere_is_not_taken_for_none(version, target):
+    """The graph would be served without the step around it."""
+    write(version, "model.onnx")
+    (version / "backend.json").symlink_to(target)
+    assert layout_of(version) is Layout.FOREIGN
+    with pytest.raises(VersionRefused, match=r"backend\.json: (No such file|Too many levels)"):
+        foreign_files(version)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from app.repository.places import Places
-from app.repository.scan import Unreadable, directories, fingerprint, scan, snapshot
+from app.repository.scan import Unreadable, directories, fingerprint, scan, snapshot, without_versions
 
 
 @pytest.fixture
@@ -80,3 +80,20 @@ def test_directories_whose_names_cannot_be_printed_are_left_out(models, name):
     (models / os.fsdecode(name) / "1").mkdir(parents=True)
     (models / os.fsdecode(name) / "1" / "manifest.json").write_text("{}")
     assert scan(Places(models)).keys() == snapshot(Places(models)).keys() == {"m", "other"}
+
+
+@pytest.mark.parametrize("version", ["0", "007", "v1", "9" * 19, "2.0"])
+def test_a_model_without_a_version_is_known(models, version):
+    """Such as one of TensorFlow Serving with leading zeros, which it accepts."""
+    (models / "odd" / version).mkdir(parents=True)
+    (models / "odd" / version / "model.onnx").write_bytes(b"")
+    (models / ".hidden").mkdir()
+    assert scan(Places(models)) == {"m": [1], "other": [1]}
+    assert without_versions(Places(models)) == ["odd"]
+
+
+def test_only_a_model_that_can_be_read_is_known_to_have_no_version(models, monkeypatch):
+    monkeypatch.setattr("app.repository.scan.MODEL_ENTRIES", 3)
+    for number in range(4):
+        (models / "odd" / str(number)).mkdir(parents=True)
+    assert without_versions(Places(models)) == []

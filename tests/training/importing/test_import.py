@@ -13,6 +13,7 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from app.contract.version_files import VersionFiles
 from app.lifecycle.loading.version_contract import read_contract
+from tests.support.saved_models import write_graphs_by_tags
 
 COLOURS = "red\ngreen\nblue\n"
 
@@ -122,6 +123,13 @@ def test_a_saved_model_with_tables_is_imported_with_them(imported, saved, tmp_pa
     assert golden.rows == 64
     assert golden.inputs["text"][:3, 0].tolist() == [b"good film", b"a bad film", b""]
     assert len(np.unique(golden.outputs["output_0"][:, 0])) == 3
+
+
+def test_of_several_graphs_the_one_for_serving_is_imported(imported, tmp_path):
+    write_graphs_by_tags(tmp_path / "tagged", [(["serve", "tpu"], 3.0), (["serve"], 2.0)])
+    version, _ = imported(tmp_path / "tagged")
+    golden = Golden.read(version)
+    np.testing.assert_allclose(golden.outputs["y"], 2 * golden.inputs["x"], rtol=1e-6)
 
 
 def test_a_signature_is_chosen_by_name(imported):

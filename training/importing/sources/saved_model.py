@@ -12,6 +12,7 @@ from app.contract.model_spec import SAVED_MODEL_FILE, ModelSpec
 from app.types import Tensors
 from training.errors import SourceRefused
 from training.export.converting import quiet
+from training.export.saved_model import load_saved_model
 from training.importing.entrance import Entrance
 from training.importing.guards import check_ops
 from training.importing.sources.source import TensorFlowSource, in_short
@@ -41,7 +42,7 @@ class SavedModelSource(TensorFlowSource):
         check_ops(path, _ops(path), allow_code=allow_code)
         try:
             with quiet(), tf.device("/CPU:0"):
-                self._loaded = tf.saved_model.load(str(path))
+                self._loaded = load_saved_model(path)
         except Exception as error:
             raise SourceRefused(f"{shown(path)}: TensorFlow cannot load it: {in_short(error)}") from error
         self.signature = _signature(path, sorted(self._loaded.signatures), signature)

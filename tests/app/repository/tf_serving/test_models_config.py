@@ -66,8 +66,8 @@ MISTAKES = {
     ),
     "no path": ('name: "a"', "base_path '' is not an absolute path"),
     "a missing path": ('name: "a" base_path: "BASE/none"', "none' does not exist, or is not a directory"),
-    "no name": ('base_path: "BASE"', "model '': a name has letters, digits"),
-    "a name that is a path": ('name: "../a" base_path: "BASE"', "model '../a': a name has letters, digits"),
+    "no name": ('base_path: "BASE"', "model '': a name has ASCII letters, digits"),
+    "a name that is a path": ('name: "../a" base_path: "BASE"', "model '../a': a name has ASCII letters, digits"),
     "an unknown field": ('name: "a" path: "BASE"', 'has no field named "path"'),
     "a version out of range": (
         'name: "a" base_path: "BASE" model_version_policy { latest { num_versions: 1000000 } }',

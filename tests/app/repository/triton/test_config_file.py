@@ -6,6 +6,7 @@ import pytest
 
 from app.errors import VersionRefused
 from app.repository.triton.config_file import read_config
+from app.repository.triton.model import serving_defaults, signature
 from app.repository.triton.settings import stated_signature
 
 HUGE = 2**63 - 1
@@ -97,3 +98,16 @@ def test_no_name_of_a_file_has_a_nul(tmp_path, text, expected):
     with pytest.raises(VersionRefused) as refused:
         read(tmp_path, text)
     assert expected in refused.value.message
+
+
+@pytest.mark.parametrize("target", ["config.pbtxt", "gone"])
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_file(tmp_path, target):
+    """A version would be served with other shapes, batches and labels than the file states."""
+    (tmp_path / "config.pbtxt").symlink_to(target)
+    for read_facts in (signature, serving_defaults):
+        with pytest.raises(VersionRefused, match=r"config\.pbtxt is a link to nowhere"):
+            read_facts(tmp_path)
+
+
+def test_without_the_file_nothing_is_stated(tmp_path):
+    assert (signature(tmp_path), serving_defaults(tmp_path)) == (None, None)
