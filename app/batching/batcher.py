@@ -43,7 +43,7 @@ class Batcher:
         rules: as given.
     """
 
-    def __init__(  # only the loader calls it
+    def __init__(
         self,
         *,
         instances: Sequence[Instance],

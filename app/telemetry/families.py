@@ -26,7 +26,7 @@ class Facts:
     degraded: bool
     memory_bytes: int
 
-    def beside(self, known: "Facts | None") -> "Facts":
+    def merged_with(self, known: "Facts | None") -> "Facts":
         """Merge the facts of one process with those of others."""
         if known is None:
             return self

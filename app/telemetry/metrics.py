@@ -147,7 +147,7 @@ class Metrics(Collector):
             self._broken[name] = self._broken.get(name, False) or (broken and not ended)
         for name, version, values in () if ended else snapshot["facts"]:
             known = self._merged_facts.get((name, version))
-            self._merged_facts[name, version] = Facts(**values).beside(known)
+            self._merged_facts[name, version] = Facts(**values).merged_with(known)
         for name, stable, canary, values, halted in snapshot["rollouts"]:
             seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
             seen.merge(Comparison(**values))
@@ -211,10 +211,16 @@ class Metrics(Collector):
 
     def _histograms(self) -> Iterator[Metric]:
         families = {
-            "request_seconds": ("atelier_request_seconds", "Seconds from the request's head to its reply."),
+            "request_seconds": (
+                "atelier_request_seconds",
+                "Seconds from the first byte of a request to its reply; of an early refusal, since the check.",
+            ),
             "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
             "batch_seconds": ("atelier_batch_seconds", "Seconds per backend call."),
-            "padding_ratio": ("atelier_batch_padding_ratio", "Share of a batch that pads shorter rows to the longest."),
+            "padding_ratio": (
+                "atelier_batch_padding_ratio",
+                "Share of a batch that is padding: after shorter rows, and rows added for allowed_batch_sizes.",
+            ),
         }
         for attribute, (name, text) in families.items():
             family = HistogramMetricFamily(name, text, labels=VERSION_LABELS)

@@ -55,7 +55,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     warnings: tuple[str, ...] = ()
     with ParallelStages(console) as parallel:
         for stage in recipe.stages:
-            if stage.beside:
+            if stage.in_parallel:
                 parallel.train(recipe, stage, splits, directory=directory)
                 began[stage.name] = spent
                 continue
@@ -73,7 +73,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         )
         parallel.wait()
     for stage in recipe.stages:
-        if stage.beside:
+        if stage.in_parallel:
             inherited |= kept_by(recipe, stage, feed, splits, directory)
             progressed = Progressed.read(directory / stage.name)
             ends = max(ends, began[stage.name] + progressed.seconds)

@@ -189,8 +189,8 @@ class Stage:
         pipeline: of this stage, if different from the recipe's, e.g. with other augmentation.
         data: of this stage, if different from the recipe's, e.g. without the classes of the final task.
         max_length: texts are cut to this many tokens in this stage; None keeps the pipeline's length.
-        beside: train it in parallel with the next ones, in its own process: it takes no weights, and passes its own
-            only to ``finish``.
+        in_parallel: train it at the same time as the next ones, in its own process: it takes no weights, and passes
+            its own only to ``finish``.
     """
 
     name: str = field(metadata=FIXED)
@@ -202,7 +202,7 @@ class Stage:
     pipeline: Pipeline | None = None
     data: DataSource | None = None
     max_length: int | None = None
-    beside: bool = field(default=False, metadata=FIXED)
+    in_parallel: bool = field(default=False, metadata=FIXED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ RECIPE = Recipe(
             shared_layers=(*LAYERS, OUTPUT_NAME),
             optimizer=OPTIMIZER,
             fitting=Fitting(epochs=130, batch_size=64, seed=1, validate_every=26, checkpoint_every=2, keep="last"),
-            beside=True,
+            in_parallel=True,
         ),
     ),
     finish=average_both,

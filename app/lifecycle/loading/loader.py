@@ -217,7 +217,7 @@ class Loader:
         spec, alone, make = read.contract.spec, serving.instances == 1, self._maker(serving)
 
         def open_cpu() -> Backend:
-            with graphs.at_hand() as now:
+            with graphs.in_memory_or_read() as now:
                 # Several instances have a thread each: more threads of one would be missing for the others.
                 single = read.take() or make(now, spec, 1)
                 if not alone:

@@ -157,4 +157,4 @@ def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -
     try:
         return tokenizer.encode(sample.data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise VersionRefused(f"golden sample {sample.name!r} is no UTF-8 text") from error
+        raise VersionRefused(f"golden sample {sample.name!r} is not UTF-8") from error
