@@ -63,9 +63,7 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._finite_output = finite_output
-        self._queue = WorkQueue(
-            max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
-        )
+        self._queue = WorkQueue(rules)
         self._backlog = Backlog(self._queue, admission, observer)
         self._wakeup: asyncio.Handle | None = None
         # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
@@ -220,16 +218,14 @@ class Batcher:
         now = self._clock()
         if (times := instance.begin(batch, now=now, estimate_s=estimate_s)) is not None:
             self._admission.observe_pace(times)
+        run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
         if estimate_s < self.rules.inline_below_s:
-            self._finish(
-                instance, batch, *run_batch(instance.backend, batch, self.rules, self._clock, self._finite_output)
-            )
+            self._finish(instance, batch, *run())
             return
         instance.free_at = now + estimate_s
         allowed_s = self.rules.seconds_allowed(estimate_s) + self.rules.grace_s
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
-        run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
         instance.run(run, ran, self.loop, work_waits=bool(self._queue))
         self._free.popleft()
         if self._free and self._queue:

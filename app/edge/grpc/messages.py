@@ -26,6 +26,7 @@ from app.edge.codec.datatypes import (
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.rest.oip_inputs import (
+    MAX_DIMENSIONS,
     Declared,
     bytes_input,
     check_size,
@@ -70,7 +71,6 @@ _ELEMENT_TYPES = {
 INLINE_VALUES = 8_192
 # Of a message, and of a tensor.
 MOST_PARAMETERS = 1_024
-MOST_DIMENSIONS = 64
 
 
 def check_parts(request: pb.ModelInferRequest) -> None:
@@ -86,7 +86,7 @@ def check_parts(request: pb.ModelInferRequest) -> None:
     for tensor in (*request.inputs, *request.outputs):
         _check_count(f"parameters of {tensor.name!r}", len(tensor.parameters), MOST_PARAMETERS)
     for tensor in request.inputs:
-        _check_count(f"shape of {tensor.name!r}", len(tensor.shape), MOST_DIMENSIONS)
+        _check_count(f"shape of {tensor.name!r}", len(tensor.shape), MAX_DIMENSIONS)
 
 
 def _check_count(name: str, count: int, most: int) -> None:
