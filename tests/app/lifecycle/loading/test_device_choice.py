@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,11 +57,28 @@ class SlowCpu(OnnxBackend):
         return super().run(inputs)
 
 
+class CountingPlacer(Placer):
+    """Knows how many instances each device has."""
+
+    def __init__(self, probe):
+        super().__init__(probe)
+        self.instances = Counter()
+
+    def place(self, requested):
+        placement = super().place(requested)
+        self.instances[placement.device] += 1
+        return placement
+
+    def release(self, placement):
+        super().release(placement)
+        self.instances[placement.device] -= 1
+
+
 class Machine:
     """A loader on a machine with pretended devices."""
 
     def __init__(self, models: Path, devices, *, default="auto", cpu=OnnxBackend, refuses=None, **gpu):
-        self.opened, self.placer = [], Placer(lambda: devices)
+        self.opened, self.placer = [], CountingPlacer(lambda: devices)
 
         def open_gpu(request, device):
             if refuses is not None:
@@ -86,7 +104,7 @@ class Machine:
 
     @property
     def on_gpu(self):
-        return self.placer.instances_on("cuda:0")
+        return self.placer.instances["cuda:0"]
 
 
 @pytest.fixture
@@ -283,7 +301,7 @@ def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     assert [device for _, device, _ in machine.opened] == ["cuda:0", "cuda:1", "cuda:0"]
     assert model.batcher.rules.inline_below_s == 0.0
     assert model.admission.instances == 3
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (2, 1)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (2, 1)
     assert model_config(model)["instance_group"] == [
         {"name": "words_0", "count": 2, "kind": "KIND_GPU", "gpus": [0]},
         {"name": "words_1", "count": 1, "kind": "KIND_GPU", "gpus": [1]},
@@ -309,7 +327,7 @@ def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     samples = [sample for family in metrics.collect() for sample in family.samples]
     assert [s.labels["device"] for s in samples if s.name == "atelier_model_device"] == ["cuda:0", "cuda:1"]
     model.batcher.close()
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (0, 0)
 
 
 def test_two_instances_on_two_gpus_are_one_group(models):
@@ -357,7 +375,7 @@ def test_one_instance_that_does_not_open_refuses_the_version_and_the_others_are_
     with pytest.raises(BackendFailed, match="out of memory"):
         machine.load()
     assert [gpu.closed for gpu in made] == [True, True]
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (0, 0)
 
 
 def test_a_version_whose_backend_hangs_is_not_ready(models):
