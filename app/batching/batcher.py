@@ -152,7 +152,7 @@ class Batcher:
             for work in instance.running.works if instance.running else ():
                 settle(work, error)
         self._backlog.fail(error)
-        self._rest_if_empty()
+        self._set_idle_if_empty()
 
     def stop(self, error: ServingError | None = None) -> None:
         """Answer all waiting and running work with ``error``, or with Draining without one, and start nothing more.
@@ -205,7 +205,7 @@ class Batcher:
                 return
         batch = self._backlog.take(self._clock())
         if batch is None:
-            self._rest_if_empty()
+            self._set_idle_if_empty()
             return
         if batch.reason != "full" and waited_for != "idle":
             batch.reason = waited_for
@@ -256,14 +256,14 @@ class Batcher:
             settle(work, error)
         if not self.instances.usable:
             self._fail((), ModelNotReady(ALL_HANG))
-        self._rest_if_empty()
+        self._set_idle_if_empty()
 
     def _returned(self, instance: Instance) -> None:
         """Called when a hung call has returned; its result is not needed."""
         self.instances.include(instance, self._admission)
         if self._queue and self._wakeup is None:
             self._wake_soon()
-        self._rest_if_empty()
+        self._set_idle_if_empty()
 
     def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
         """Set the answers and continue with the work that arrived in the meantime. Runs on the event loop."""
@@ -280,10 +280,10 @@ class Batcher:
         instance.is_pressed = bool(self._queue) and batch.reason == "full"
         if not self._queue:
             self._admission.observe_pace(1.0)
-            self._rest_if_empty()
+            self._set_idle_if_empty()
         elif self._wakeup is None:  # with several instances, a free one may be waiting for a delay to end
             self._wake_soon()
 
-    def _rest_if_empty(self) -> None:
+    def _set_idle_if_empty(self) -> None:
         if not self._queue and len(self._free) == self.instances.usable:
             self._idle.set()

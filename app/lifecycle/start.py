@@ -75,8 +75,8 @@ class Start:
             log.warning(
                 "skipped, because TensorFlow is not installed: %s; %s", ", ".join(sorted(skipped)), HOW_TO_INSTALL
             )
-        serving = [name for name in names if registry.live(name) is not None]
-        if missing := [name for name in names if name not in asleep and registry.live(name) is None]:
+        serving = [name for name in names if registry.default(name) is not None]
+        if missing := [name for name in names if name not in asleep and registry.default(name) is None]:
             do = "model does" if len(missing) == 1 else "models do"
             log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
         if serving or asleep:

@@ -384,7 +384,7 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     assert model.batcher.rules.max_execution_s == 0.02
     registry = Registry(scan=dict, on_state=lambda *_: None)
     registry.enter("words", 1).model = model
-    registry.serve("words", model)
+    registry.set_default("words", model)
     registry.loading = False
     registry.check_ready("words")
     [instance] = model.instances.all
