@@ -7,7 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from app.loaded import LoadedModel
 from app.rollout.comparison import DISTANCES, Comparison
-from app.telemetry.counts import VERSION_LABELS, Histogram
+from app.telemetry.counts import VERSION_LABELS
+from app.telemetry.sums import Histogram
 
 
 @dataclass(frozen=True, slots=True)

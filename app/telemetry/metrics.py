@@ -14,8 +14,9 @@ from app.batching.work import Timings
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.rollout.comparison import Comparison
-from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics, plain, summed
+from app.telemetry.counts import VERSION_LABELS, VersionMetrics
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
+from app.telemetry.sums import Duration, plain, summed
 
 if TYPE_CHECKING:
     from app.rollout.canary import Rollout
