@@ -16,8 +16,9 @@ from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.repository.missing import no_version
-from app.repository.policy import STABLE, CanaryPair, ServingPolicy
+from app.repository.policy import STABLE, ServingPolicy
 from app.repository.repository import Repository
+from app.repository.rollout_policy import CanaryPair
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
