@@ -11,8 +11,8 @@ from rich.console import Console
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
-from training.fit.callbacks import Progressed
 from training.fit.parallel_stages import ParallelStages
+from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
 from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
 from training.fit.train_network import Trained, Training, read_kept, train_network

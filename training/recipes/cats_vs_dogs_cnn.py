@@ -22,19 +22,8 @@ from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs
 from training.network.finishing import mean_over_mirror
-from training.recipe.recipe import (
-    OUTPUT_NAME,
-    Fitting,
-    Inherited,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Stage,
-    Targets,
-    adopt_by_name,
-)
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Inherited, Recipe, Signature, Stage, Targets, adopt_by_name
 
 
 @dataclass(frozen=True, kw_only=True)

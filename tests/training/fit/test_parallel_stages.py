@@ -16,10 +16,11 @@ from rich.console import Console
 from tests.support.processes import children, is_running
 from tests.training.tiny import image_recipe, train
 from training.errors import StageDied, TrainingDiverged
-from training.fit.callbacks import read_weights
 from training.fit.fit import trained_model
+from training.fit.run_files import read_weights
 from training.network.finishing import mean_over_mirror
-from training.recipe.recipe import Fitting, Optimizer, Recipe, Stage, adopt_by_name
+from training.recipe.fitting import Fitting, Optimizer
+from training.recipe.recipe import Recipe, Stage, adopt_by_name
 
 LAYERS = ("hidden", "probabilities")
 
