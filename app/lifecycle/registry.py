@@ -38,6 +38,10 @@ class Registry:
         """The default version: it answers requests without a version."""
         return self._defaults.get(name)
 
+    def defaults(self) -> list[LoadedModel]:
+        """The default versions of all models."""
+        return list(self._defaults.values())
+
     def only(self, name: str) -> LoadedModel | None:
         """The default version, if it alone answers requests without a version; None while a canary is compared."""
         return None if name in self._rollouts else self._defaults.get(name)
@@ -220,33 +224,6 @@ class Registry:
         if record is None:
             raise no_version(name, version, [known.version for known in self.records(name)])
         return record
-
-    @property
-    def not_ready_reason(self) -> str | None:
-        """Why the service is not ready; None when ready."""
-        if self.draining:
-            return "the service is shutting down"
-        if self.loading or self.others_load:
-            return "models are loading"
-        defaults = self._defaults.values()
-        if not defaults and not self.asleep.names:
-            return "no model version could be loaded; see the log"
-        if self.hangs:
-            return "the backends of all models hang; see the log"
-        if defaults and not self.asleep.names and all(model.instances.problem for model in defaults):
-            return "no backend of any model can run a batch; see the log"
-        return None
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the backends of all versions that answer requests hang."""
-        return bool(self._defaults) and not any(model.instances.usable for model in self._defaults.values())
-
-    @property
-    def why_none(self) -> str:
-        """The reasons why no version is loaded."""
-        reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
-        return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
     def start_draining(self) -> None:
         """Report not ready from now on; requests that still arrive are answered."""

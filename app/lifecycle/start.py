@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from app.lifecycle.loading.load_threads import LoadTurns
 from app.lifecycle.model_lock import ModelLock
+from app.lifecycle.registry import Registry
 from app.lifecycle.sleeping import Sleeping
 from app.lifecycle.version_loads import VersionLoads
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
@@ -82,4 +83,11 @@ class Start:
         if serving or asleep:
             log.info("ready: %d of %d models serve", len(serving), len(names))
         else:
-            log.error("no model version could be loaded: %s", registry.why_none)
+            log.error("no model version could be loaded: %s", _why_none(registry))
+
+
+def _why_none(registry: Registry) -> str:
+    """The reasons why no version is loaded."""
+    records = [(name, record) for name in registry.names() for record in registry.records(name)]
+    reasons = [f"{name} {record.version}: {record.reason}" for name, record in records if record.reason]
+    return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"

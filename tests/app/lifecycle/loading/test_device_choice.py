@@ -15,6 +15,7 @@ from app.control.model_config import model_config
 from app.errors import BackendFailed, ModelNotReady, VersionRefused
 from app.lifecycle.loading.device_choice import DeviceChooser
 from app.lifecycle.loading.loader import Loader
+from app.lifecycle.readiness import not_ready_reason
 from app.lifecycle.registry import Registry
 from app.repository.places import Places
 from app.runtime.backend import Backend
@@ -389,7 +390,7 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     registry.check_ready("words")
     [instance] = model.instances.all
     model.instances.exclude(instance, model.admission)
-    assert registry.not_ready_reason == "the backends of all models hang; see the log"
+    assert not_ready_reason(registry) == "the backends of all models hang; see the log"
     with pytest.raises(ModelNotReady, match="every backend of the version hangs"):
         registry.check_ready("words")
     with pytest.raises(ModelNotReady):
@@ -399,7 +400,7 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     samples = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
     assert samples["atelier_model_degraded"] == 1
     model.instances.include(instance, model.admission)
-    assert registry.not_ready_reason is None
+    assert not_ready_reason(registry) is None
     model.batcher.close()
 
 
