@@ -17,6 +17,7 @@ from app.batching.instances import Instances
 from app.batching.work import Answer, RequestOptions
 from app.contract.graph_facts import SIGNATURE
 from app.contract.images.image_file import Room, no_bound
+from app.contract.labels import best_classes
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer, text_from_bytes
@@ -25,11 +26,6 @@ from app.errors import InvalidInput, TooLarge
 from app.repository.batching_policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
 from app.types import Array, Tensors
-
-# Up to this many classes, sorting all of them is cheaper than selecting the best.
-_FEW = 128
-# Most classes in one answer: each costs one or two Python objects.
-MOST_CLASSES = 262_144
 
 
 class Leases:
@@ -253,33 +249,3 @@ class LoadedModel:
         if not self.classes:
             raise InvalidInput(f"model {self.name!r} does not classify; use :predict")
         return self.classes
-
-
-def best_classes(scores: Array, count: int) -> npt.NDArray[np.intp]:
-    """Indices of the highest scores, best first; among equal scores the lower index is first.
-
-    Args:
-        scores: (rows, classes), no NaN.
-        count: 1 to classes.
-
-    Returns:
-        (rows, count).
-
-    Raises:
-        TooLarge: more classes than one answer may contain.
-    """
-    rows, classes = scores.shape
-    if rows > 1 and rows * count > MOST_CLASSES:
-        raise TooLarge(
-            f"{rows} instances with the best {count} classes each make {rows * count} classes; at most {MOST_CLASSES} "
-            "are named; send fewer instances, or ask for fewer classes"
-        )
-    if classes <= _FEW or count * 2 > classes:
-        return np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    # With many classes, only those with at least the count-th highest score are sorted.
-    least = np.partition(scores, classes - count, axis=1)[:, classes - count]
-    best = np.empty((rows, count), np.intp)
-    for row in range(rows):
-        candidates = np.flatnonzero(scores[row] >= least[row])
-        best[row] = candidates[np.argsort(-scores[row, candidates], kind="stable")[:count]]
-    return best

@@ -3,8 +3,9 @@
 from fastapi import Request
 
 from app.control.administration import AdminCall, AdminRule, is_loopback
-from app.control.api_keys import ApiKeys, Scope
+from app.control.api_keys import ApiKeys
 from app.control.credentials import read_credentials
+from app.control.keys_file import Scope
 from app.control.peer import scope_peer
 from app.control.sites import host_name, is_own_page
 from app.errors import Forbidden

@@ -34,7 +34,6 @@ def named(name: str) -> Schema:
 _PERHAPS_OBJECT: Schema = {"type": ["object", "null"]}
 _TENSOR = members(name=TEXT, datatype=TEXT, shape=many(WHOLE))
 _STATUS = members(version=TEXT, state=TEXT, status=members(error_code=TEXT, error_message=TEXT))
-_DURATION = members(count=WHOLE, ns=WHOLE)
 
 SCHEMAS: dict[str, Schema] = {
     "Error": members(error={**TEXT, "description": "The value and the rule that it breaks"}),

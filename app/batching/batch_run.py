@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -84,19 +85,16 @@ def run_works(
     except Exception as error:  # noqa: BLE001 - the boundary of a batch: any error becomes its answer
         times.infer_s += clock() - begin
         if len(works) > 1 and not isinstance(error, BackendHung | BackendDown):
+            run = partial(
+                run_works,
+                backend,
+                times=times,
+                clock=clock,
+                allowed_batch_sizes=allowed_batch_sizes,
+                finite_output=finite_output,
+            )
             middle = len(works) // 2
-            return [
-                outcome
-                for half in (works[:middle], works[middle:])
-                for outcome in run_works(
-                    backend,
-                    half,
-                    times,
-                    clock=clock,
-                    allowed_batch_sizes=allowed_batch_sizes,
-                    finite_output=finite_output,
-                )
-            ]
+            return run(works[:middle]) + run(works[middle:])
         failure = error if isinstance(error, ServingError) else BackendFailed(f"the backend failed: {error}")
         return [failure] * len(works)
     ran = clock()

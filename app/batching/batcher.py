@@ -16,6 +16,7 @@ from app.batching.batch_run import Outcome, padding_ratio, run_batch, settle
 from app.batching.instances import Instance, Instances
 from app.batching.queue import WorkQueue, seconds_to_wait
 from app.batching.rules import BatchRules
+from app.batching.wakeup import Wakeup
 from app.batching.watchdog import Watchdog
 from app.batching.work import Batch, BatchObserver, BatchTimes, Work
 from app.errors import BackendFailed, BackendHung, Draining, ModelNotReady, ServingError
@@ -43,7 +44,7 @@ class Batcher:
         rules: as given.
     """
 
-    def __init__(  # only the loader calls it
+    def __init__(
         self,
         *,
         instances: Sequence[Instance],
@@ -63,11 +64,9 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._finite_output = finite_output
-        self._queue = WorkQueue(
-            max_batch_size=rules.max_batch_size, length_buckets=rules.length_buckets, levels=rules.priority_levels
-        )
+        self._queue = WorkQueue(rules)
         self._backlog = Backlog(self._queue, admission, observer)
-        self._wakeup: asyncio.Handle | None = None
+        self._wakeup = Wakeup()
         # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
@@ -124,18 +123,17 @@ class Batcher:
         self._backlog.add(works, running_s=running_s, now=now)
         self._idle.clear()
         if self._free:
-            if self._wakeup is None:
+            if not self._wakeup.is_set:
                 # Run after the requests that are already readable on other connections, so that they share the batch.
-                self._wake_soon()
+                self._wakeup.soon(self._step, self.loop)
             elif self.rules.max_queue_delay_s and self._queue.rows_ready() >= self.rules.max_batch_size:
-                self._wakeup.cancel()  # a full batch does not wait for the rest of the delay
-                self._wake_soon()
+                self._wakeup.soon(self._step, self.loop)  # a full batch does not wait for the rest of the delay
 
     def run_gathered(self) -> None:
         """Run the waiting work in this turn, if an instance is free: its requests have been gathered for a turn."""
-        if self._free and self._wakeup is not None and not self.rules.max_queue_delay_s:
+        if self._free and self._wakeup.is_set and not self.rules.max_queue_delay_s:
             self._wakeup.cancel()
-            self._guarded(self._next)
+            self._step()
 
     async def drained(self) -> None:
         """Return once no work waits and no batch runs."""
@@ -154,7 +152,7 @@ class Batcher:
             for work in instance.running.works if instance.running else ():
                 settle(work, error)
         self._backlog.fail(error)
-        self._rest_if_empty()
+        self._set_idle_if_empty()
 
     def stop(self, error: ServingError | None = None) -> None:
         """Answer all waiting and running work with ``error``, or with Draining without one, and start nothing more.
@@ -162,17 +160,15 @@ class Batcher:
         Call it on the event loop, before ``close``.
         """
         self.fail_unfinished(error)
-        if self._wakeup is not None:
-            self._wakeup.cancel()
-            self._wakeup = None
+        self._wakeup.cancel()
         self._watchdog.close()
 
     def close(self) -> None:
         """Free the backends, in any thread; see ``Instances.close``. Blocks while it waits for calls in progress."""
         self.instances.close()
 
-    def _wake_soon(self) -> None:
-        self._wakeup = self.loop.call_soon(self._guarded, self._next)
+    def _step(self) -> None:
+        self._guarded(self._next)
 
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
         """Take a step. If our own code fails in it, fail the waiting work and continue with the next request.
@@ -186,13 +182,10 @@ class Batcher:
             self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
             for instance in self._free:
                 instance.running = None
-            if self._wakeup is not None:
-                self._wakeup.cancel()
-                self._wakeup = None
+            self._wakeup.cancel()
 
     def _next(self) -> None:
         """Run the waiting work, now or when the delay is over. Runs on the event loop while an instance is free."""
-        self._wakeup = None
         waited_for = "idle"
         if self._queue and self.rules.max_queue_delay_s:
             wait_s, waited_for = seconds_to_wait(
@@ -203,11 +196,11 @@ class Batcher:
                 now=self._clock(),
             )
             if wait_s > 0:
-                self._wakeup = self.loop.call_later(wait_s, self._guarded, self._next)
+                self._wakeup.after(wait_s, self._step, self.loop)
                 return
         batch = self._backlog.take(self._clock())
         if batch is None:
-            self._rest_if_empty()
+            self._set_idle_if_empty()
             return
         if batch.reason != "full" and waited_for != "idle":
             batch.reason = waited_for
@@ -220,20 +213,18 @@ class Batcher:
         now = self._clock()
         if (times := instance.begin(batch, now=now, estimate_s=estimate_s)) is not None:
             self._admission.observe_pace(times)
+        run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
         if estimate_s < self.rules.inline_below_s:
-            self._finish(
-                instance, batch, *run_batch(instance.backend, batch, self.rules, self._clock, self._finite_output)
-            )
+            self._finish(instance, batch, *run())
             return
         instance.free_at = now + estimate_s
         allowed_s = self.rules.seconds_allowed(estimate_s) + self.rules.grace_s
         self._watchdog.watch(instance, now=now, allowed_s=allowed_s, loop=self.loop)
         ran = partial(self._guarded, self._ran, instance, batch)
-        run = partial(run_batch, instance.backend, batch, self.rules, self._clock, self._finite_output)
         instance.run(run, ran, self.loop, work_waits=bool(self._queue))
         self._free.popleft()
         if self._free and self._queue:
-            self._wake_soon()
+            self._wakeup.soon(self._step, self.loop)
 
     def _ran(self, instance: Instance, batch: Batch, ran: tuple[list[Outcome], BatchTimes] | Exception) -> None:
         """Called on the event loop when the thread of an instance has finished a batch."""
@@ -260,14 +251,14 @@ class Batcher:
             settle(work, error)
         if not self.instances.usable:
             self._fail((), ModelNotReady(ALL_HANG))
-        self._rest_if_empty()
+        self._set_idle_if_empty()
 
     def _returned(self, instance: Instance) -> None:
         """Called when a hung call has returned; its result is not needed."""
         self.instances.include(instance, self._admission)
-        if self._queue and self._wakeup is None:
-            self._wake_soon()
-        self._rest_if_empty()
+        if self._queue and not self._wakeup.is_set:
+            self._wakeup.soon(self._step, self.loop)
+        self._set_idle_if_empty()
 
     def _finish(self, instance: Instance, batch: Batch, outcomes: list[Outcome], times: BatchTimes) -> None:
         """Set the answers and continue with the work that arrived in the meantime. Runs on the event loop."""
@@ -284,10 +275,10 @@ class Batcher:
         instance.is_pressed = bool(self._queue) and batch.reason == "full"
         if not self._queue:
             self._admission.observe_pace(1.0)
-            self._rest_if_empty()
-        elif self._wakeup is None:  # with several instances, a free one may be waiting for a delay to end
-            self._wake_soon()
+            self._set_idle_if_empty()
+        elif not self._wakeup.is_set:  # with several instances, a free one may be waiting for a delay to end
+            self._wakeup.soon(self._step, self.loop)
 
-    def _rest_if_empty(self) -> None:
+    def _set_idle_if_empty(self) -> None:
         if not self._queue and len(self._free) == self.instances.usable:
             self._idle.set()

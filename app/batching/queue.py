@@ -1,10 +1,10 @@
 """Pure policy: which work forms the next batch, and when. Independent of the event loop."""
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
+from app.batching.rules import BatchRules
 from app.batching.work import Batch, Work
 
 
@@ -27,16 +27,14 @@ class WorkQueue:
     """Waiting work of one model version, by priority level, and within a level by what may share a batch.
 
     Args:
-        max_batch_size: most instances (rows, not requests) in one batch; no work has more.
-        length_buckets: increasing; lengths in the same bucket share batches. Empty: all lengths share.
-        levels: number of priority levels; 1 is the highest.
+        rules: its sizes, length buckets and priority levels; no work has more rows than a batch.
     """
 
-    def __init__(self, *, max_batch_size: int, length_buckets: Sequence[int] = (), levels: int = 1) -> None:
-        self._max_batch_size = max_batch_size
-        self._buckets = tuple(length_buckets)
+    def __init__(self, rules: BatchRules) -> None:
+        self._rules = rules
+        self._max_batch_size = rules.max_batch_size
         # A lane contains works that may share a batch, oldest first; empty lanes are removed.
-        self._levels: list[dict[Hashable, deque[Work]]] = [{} for _ in range(levels)]
+        self._levels: list[dict[Hashable, deque[Work]]] = [{} for _ in range(rules.priority_levels)]
         self._arrivals = 0
 
     def __bool__(self) -> bool:
@@ -55,7 +53,7 @@ class WorkQueue:
 
     def lane(self, work: Work) -> Hashable:
         """The key shared by all works that may be in one batch."""
-        return (work.shape_key, bisect_left(self._buckets, work.length))
+        return (work.shape_key, self._rules.bucket(work.length))
 
     def oldest(self) -> Work:
         """The work that has waited longest, with any priority. The queue must not be empty."""

@@ -1,6 +1,7 @@
 """When the batches of one model version close: as serving.json states, or as derived from the warm-up."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from app.contract.model_spec import ModelSpec
@@ -58,6 +59,10 @@ class BatchRules:
     def most_seconds_allowed(self, curve: LatencyCurve) -> float:
         """``seconds_allowed`` of the largest batch."""
         return self.seconds_allowed(curve.estimate(self.max_batch_size, curve.lengths[-1]))
+
+    def bucket(self, length: int) -> int:
+        """The length bucket of a text; texts in the same bucket may share a batch."""
+        return bisect_left(self.length_buckets, length)
 
     def level(self, priority: int) -> int:
         """The level of a request's priority. Source: Triton, schedule policy extension."""

@@ -34,7 +34,7 @@ def new(
 
     A running service accepts the key within two seconds.
     """
-    from app.control.api_keys import add_key
+    from app.control.keys_file import add_key
 
     path = api_keys_file or read_settings().api_keys_file
     if path is None:

@@ -192,7 +192,7 @@ def _check_tls(tls: Tls) -> None:
 
 
 def _check_keys(path: Path) -> None:
-    from app.control.api_keys import read_keys
+    from app.control.keys_file import read_keys
 
     try:
         read_keys(path)

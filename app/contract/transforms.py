@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
-from app.contract.images.image_file import DEFAULT_PIXEL_LIMIT, Room, in_mode, no_bound, open_image
+from app.contract.images.image_file import DEFAULT_PIXEL_LIMIT, Room, no_bound, open_image
+from app.contract.images.pixels import in_mode
 from app.contract.steps import ImagePreprocessing, TransformStep
 from app.contract.tensor_spec import TensorSpec
 from app.errors import VersionRefused

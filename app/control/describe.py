@@ -108,10 +108,10 @@ def model_versions(registry: Registry, name: str) -> dict[str, Any]:
     Raises:
         ModelNotFound: the model does not exist.
     """
-    records, live = registry.records(name), registry.live(name)
+    records, default = registry.records(name), registry.default(name)
     return {
         "name": name,
-        "serving": live.version if live is not None else None,
+        "serving": default.version if default is not None else None,
         "labels": dict(registry.labels(name)),
         "versions": [
             {"version": record.version, "state": str(record.state), "reason": record.reason} for record in records

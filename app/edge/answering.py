@@ -1,4 +1,7 @@
-"""The path of an inference request through the service, the same for every protocol. Read the predictor first."""
+"""The path of an inference request through the service, the same for every protocol. Read the predictor first.
+
+Plain requests take another path, ``app.edge.http.joining``, unless they are answered alone.
+"""
 
 import asyncio
 import logging
@@ -107,14 +110,9 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             self.admit(call)
             if self._registry.asleep.names:
                 await self._wake(call)
-            model = self._find(call)
-            checked = None
-            if not call.is_whole:  # a version that is unloaded does not wait for a slow client
-                checked = self._check_unread(call, model)
-                await self.read(call)
-                if self._registry.asleep.names:
-                    await self._wake(call)
-                model = self._find(call)
+            model, checked = self._find(call), None
+            if not call.is_whole:  # the others are answered without another coroutine
+                model, checked = await self._read(call, model)
             if call.rollout is not None and call.rollout.splits:
                 call.model = model = call.rollout.choose(self.rollout_key(call, call.rollout.sticky_header))
             with model.leases:
@@ -136,14 +134,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             log.exception("%s of model %s failed", route.verb, route.name, extra=fields)
             reply = self.refused(call, None)
         finally:
-            if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
-                call.rollout.answered(call.model, call.code)
-            seconds = self._clock() - call.began
-            self._observer.request_done(
-                model=call.model, protocol=call.route.protocol, code=call.code, seconds=seconds, timings=call.timings
-            )
-            if self._access_log is not None and self._access_log.takes(call.code):
-                self._log_access(self._access_log, call, reply, seconds)
+            self._record(call, reply)
         return reply
 
     async def predicted(
@@ -183,6 +174,19 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             call.rollout = self._registry.rollout(route.name)
         return model
 
+    async def _read(self, call: AnyCall, model: LoadedModel) -> tuple[LoadedModel, tuple[object, ...] | None]:
+        """Read the rest of a request that ``model`` can answer.
+
+        Returns:
+            The version that answers now: one that is unloaded does not wait for a slow client. And see
+            ``_check_unread``.
+        """
+        checked = self._check_unread(call, model)
+        await self.read(call)
+        if self._registry.asleep.names:
+            await self._wake(call)
+        return self._find(call), checked
+
     def _check_unread(self, call: AnyCall, model: LoadedModel) -> tuple[object, ...] | None:
         """Refuse a request that cannot be admitted, unless its content may send it to the canary.
 
@@ -203,6 +207,17 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         else:
             left_s = call.began + model.timeout_s(options) - self._clock()
             model.batcher.check_open(level=model.batcher.rules.level(options.priority), left_s=left_s)
+
+    def _record(self, call: AnyCall, reply: AnyReply | None) -> None:
+        """Count a request that is answered, refused or abandoned, and write the access log."""
+        if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
+            call.rollout.answered(call.model, call.code)
+        seconds = self._clock() - call.began
+        self._observer.request_done(
+            model=call.model, protocol=call.route.protocol, code=call.code, seconds=seconds, timings=call.timings
+        )
+        if self._access_log is not None and self._access_log.takes(call.code):
+            self._log_access(self._access_log, call, reply, seconds)
 
     def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
         """Log a request. The size of a streamed reply is not known."""

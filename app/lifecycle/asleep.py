@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.turns import OneByOne
+from app.one_by_one import OneByOne
 
 MOST_WAKES = 20
 

@@ -63,13 +63,13 @@ class AspiredVersions:
             if not await self._follow_last_valid(name, versions, error, retry=retry):
                 self._refuse_all(name, versions, error)
             raise
-        if self.registry.live(name) is None and refused is not None:  # after a start: the settings may be the reason
+        if self.registry.default(name) is None and refused is not None:  # after a start: the settings may be the reason
             why = f"version {refused.version}: {refused.reason}"
             nothing = VersionRefused(f"no version loads with the settings in serving.json: {why}")
             if await self._follow_last_valid(name, versions, nothing, retry=retry, failed=policy):
                 raise nothing
         self._on_policy(name, False)
-        if self.registry.live(name) is not None:
+        if self.registry.default(name) is not None:
             await self._valid.keep(name, policy)
         return refused
 
@@ -106,7 +106,7 @@ class AspiredVersions:
             return False
         with suppress(VersionRefused):  # in the log
             await self._follow(name, versions, policy, retry=retry)
-        if self.registry.live(name) is None:
+        if self.registry.default(name) is None:
             return False
         log.error("model %s: %s; the last valid serving.json stays in effect", name, error.message)
         self._on_policy(name, True)
@@ -142,7 +142,7 @@ class AspiredVersions:
                         refused.add(step.version)
                 else:
                     await self._take(name, step, versions)
-                if only_default and self.registry.live(name) is not None:
+                if only_default and self.registry.default(name) is not None:
                     return None
         served = self._served(name, refused)
         _warn_of_labels(name, policy, versions, served)
@@ -150,14 +150,14 @@ class AspiredVersions:
         return self.registry.record(name, missing) if missing is not None else None
 
     def _served(self, name: str, refused: set[int]) -> Served:
-        live, rollout = self.registry.live(name), self.registry.rollout(name)
+        default, rollout = self.registry.default(name), self.registry.rollout(name)
         running = None
         if rollout is not None:
             running = StartCanary(rollout.stable.version, rollout.canary.version, rollout.policy)
         return Served(
             loaded={version: model.load_settings for version, model in self.registry.models(name).items()},
             refused=frozenset(refused),
-            default=live.version if live is not None else None,
+            default=default.version if default is not None else None,
             labels=self.registry.labels(name),
             canary=running,
         )
@@ -168,10 +168,10 @@ class AspiredVersions:
         models = registry.models(name)
         match step:
             case ServeDefault():
-                before = registry.live(name)
+                before = registry.default(name)
                 was = f" (previously {before.version})" if before is not None else ""
                 log.info("model %s: the default version is %d%s", name, step.version, was)
-                registry.serve(name, models[step.version])
+                registry.set_default(name, models[step.version])
             case SetLabels():
                 registry.label(name, step.labels)
             case StartCanary():

@@ -10,8 +10,8 @@ from functools import partial
 from app.errors import Draining, ServingError
 from app.lifecycle.model_lock import ModelLock
 from app.repository.missing import no_version
-from app.repository.policy import CanaryPair, RolloutPolicy
 from app.repository.repository import Repository
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 from app.repository.serving_file import Promotion
 
 log = logging.getLogger("atelier.lifecycle")

@@ -16,8 +16,9 @@ from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.repository.missing import no_version
-from app.repository.policy import STABLE, CanaryPair, ServingPolicy
+from app.repository.policy import STABLE, ServingPolicy
 from app.repository.repository import Repository
+from app.repository.rollout_policy import CanaryPair
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
@@ -103,7 +104,7 @@ class Lifecycle(Commands):
 
     async def _load(self, name: str, versions: list[int]) -> None:
         self._unloaded.discard(name)
-        before = self.registry.live(name)
+        before = self.registry.default(name)
         try:
             refused = await self._sleeping.apply(name, versions, retry=True)
         except VersionRefused as error:
@@ -114,10 +115,10 @@ class Lifecycle(Commands):
             )
 
     def _who_serves(self, name: str, before: LoadedModel | None) -> str:
-        live = self.registry.live(name)
-        if live is None:
+        default = self.registry.default(name)
+        if default is None:
             return "no version serves"
-        return f"version {live.version} {'continues to serve' if live is before else 'serves instead'}"
+        return f"version {default.version} {'continues to serve' if default is before else 'serves instead'}"
 
     async def follow(self, name: str) -> float | None:
         """Follow changes on the disk, without a command for a model.
@@ -138,7 +139,7 @@ class Lifecycle(Commands):
         if not versions:
             if name in self.registry.asleep.names:
                 self._loads.forget_gone(name, versions)
-            if self.registry.live(name) is not None:
+            if self.registry.default(name) is not None:
                 log.warning("model %s is gone from the models directory; its loaded versions continue to serve", name)
             return None
         is_new = name not in self.registry.names()
@@ -168,7 +169,7 @@ class Lifecycle(Commands):
             records = self.registry.records(name)
             self._unloaded.add(name)
             self.registry.asleep.remove(name)
-            self.registry.serve(name, None)
+            self.registry.set_default(name, None)
             self.registry.roll_out(name, None)
             reason = _why_unloaded(name)
             await asyncio.gather(*(self._loads.retire(name, record, reason, timeout_s) for record in records))
@@ -178,8 +179,8 @@ class Lifecycle(Commands):
         stable = (await asyncio.to_thread(self.repository.policy, name)).version_labels.get(STABLE)
         if stable in versions and not self.registry.refuses(name, stable):
             return stable
-        live = self.registry.live(name)
-        return live.version if live is not None else self.registry.asleep.names.get(name)
+        default = self.registry.default(name)
+        return default.version if default is not None else self.registry.asleep.names.get(name)
 
     # With workers, the supervisor has a separate lock, and calls these steps of its commands in each worker.
 
@@ -208,11 +209,11 @@ class Lifecycle(Commands):
     async def _settle(self, name: str, version: int) -> None:
         versions = await self._versions(name)
         self._unloaded.discard(name)
-        before = self.registry.live(name)
+        before = self.registry.default(name)
         try:
             await self._sleeping.apply(name, versions, retry=False)
         except (VersionRefused, NoRoom) as error:
-            if (live := self.registry.live(name)) is None or live.version != version:
+            if (default := self.registry.default(name)) is None or default.version != version:
                 raise VersionRefused(
                     f"serving.json of model {name!r} says now that version {version} is stable, and cannot be "
                     f"followed: {error.message}; {self._who_serves(name, before)}"
@@ -250,7 +251,7 @@ class Lifecycle(Commands):
             raise no_version(name, version, versions)
         policy = await asyncio.to_thread(self.repository.policy, name)
         if (model := await self._loads.attempt(name, version, policy)) is not None:
-            self.registry.serve(name, model)
+            self.registry.set_default(name, model)
 
 
 def _why_unloaded(name: str) -> str:

@@ -87,7 +87,7 @@ class MemoryLimit:
         """
         need_bytes = self._known[model.name, model.version] = model.memory_bytes
         if need_bytes > self._limit_bytes and not model.memory_is_measured:
-            need_bytes = self._limit_bytes  # the next load may be measured; meanwhile it serves alone
+            need_bytes = self._limit_bytes  # the next load may be measured; until then it serves alone
         if need_bytes > self._limit_bytes:
             raise VersionRefused(
                 f"takes about {_in_mib(need_bytes)} MiB; --model-memory-limit-mb allows {_in_mib(self._limit_bytes)} "

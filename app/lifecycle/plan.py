@@ -7,7 +7,8 @@ follows from the state alone, and there is no step once the state is the specifi
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.repository.policy import CANARY, STABLE, RolloutPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
+from app.repository.rollout_policy import RolloutPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Registry:
         self._scan = scan
         self._on_state = on_state
         self._records: dict[str, dict[int, VersionRecord]] = {}
-        self._live: dict[str, LoadedModel] = {}
+        self._defaults: dict[str, LoadedModel] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._rollouts: dict[str, Rollout] = {}
         self.asleep = Asleep()
@@ -34,25 +34,29 @@ class Registry:
         self.others_load = False
         self.draining = False
 
-    def live(self, name: str) -> LoadedModel | None:
+    def default(self, name: str) -> LoadedModel | None:
         """The default version: it answers requests without a version."""
-        return self._live.get(name)
+        return self._defaults.get(name)
+
+    def defaults(self) -> list[LoadedModel]:
+        """The default versions of all models."""
+        return list(self._defaults.values())
 
     def only(self, name: str) -> LoadedModel | None:
         """The default version, if it alone answers requests without a version; None while a canary is compared."""
-        return None if name in self._rollouts else self._live.get(name)
+        return None if name in self._rollouts else self._defaults.get(name)
 
-    def serve(self, name: str, model: LoadedModel | None) -> None:
+    def set_default(self, name: str, model: LoadedModel | None) -> None:
         """Set the default version; None: the model has no default version."""
         if model is None:
-            self._live.pop(name, None)
+            self._defaults.pop(name, None)
         else:
-            self._live[name] = model
+            self._defaults[name] = model
 
     def replace(self, name: str, old: LoadedModel, new: LoadedModel) -> None:
         """Replace a version that was loaded again: new requests use it."""
-        if self._live.get(name) is old:
-            self._live[name] = new
+        if self._defaults.get(name) is old:
+            self._defaults[name] = new
         if (rollout := self._rollouts.get(name)) is not None and (old is rollout.stable or old is rollout.canary):
             self.roll_out(name, rollout.with_new(old, new))
 
@@ -113,15 +117,15 @@ class Registry:
 
         Args:
             name: model name.
-            version: a specific version; None takes the one that serves.
+            version: a specific version; None takes the default version.
             label: a version label; not together with a version.
 
         Raises:
             ModelNotFound, VersionNotFound: it does not exist.
             ModelNotReady: it exists and does not serve.
         """
-        if version is None and label is None and (serving := self._live.get(name)) is not None:
-            return serving
+        if version is None and label is None and (default := self._defaults.get(name)) is not None:
+            return default
         records = self.records(name)
         if label is not None:
             version = self.labelled(name, label)
@@ -163,8 +167,8 @@ class Registry:
 
     def is_ready(self, name: str) -> bool:
         """Whether the model has a default version, or loads one with the next request."""
-        serving = self._live.get(name)
-        return name in self.asleep.names if serving is None else not serving.instances.problem
+        default = self._defaults.get(name)
+        return name in self.asleep.names if default is None else not default.instances.problem
 
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
@@ -220,32 +224,6 @@ class Registry:
         if record is None:
             raise no_version(name, version, [known.version for known in self.records(name)])
         return record
-
-    @property
-    def not_ready_reason(self) -> str | None:
-        """Why the service is not ready; None when ready."""
-        if self.draining:
-            return "the service is shutting down"
-        if self.loading or self.others_load:
-            return "models are loading"
-        if not self._live and not self.asleep.names:
-            return "no model version could be loaded; see the log"
-        if self.hangs:
-            return "the backends of all models hang; see the log"
-        if self._live and not self.asleep.names and all(model.instances.problem for model in self._live.values()):
-            return "no backend of any model can run a batch; see the log"
-        return None
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the backends of all versions that answer requests hang."""
-        return bool(self._live) and not any(model.instances.usable for model in self._live.values())
-
-    @property
-    def why_none(self) -> str:
-        """The reasons why no version is loaded."""
-        reasons = [f"{name} {r.version}: {r.reason}" for name in self.names() for r in self.records(name) if r.reason]
-        return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"
 
     def start_draining(self) -> None:
         """Report not ready from now on; requests that still arrive are answered."""

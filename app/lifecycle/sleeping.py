@@ -53,10 +53,10 @@ class Sleeping:
 
     async def begin(self, name: str, versions: Sequence[int], why: str = _WHY) -> None:
         """Let a model load with its next request. The caller must hold its lock."""
-        live = self._registry.live(name)
-        if live is not None or name not in self._asleep.names:
-            self._asleep.names[name] = live.version if live is not None else None
-        self._registry.serve(name, None)
+        default = self._registry.default(name)
+        if default is not None or name not in self._asleep.names:
+            self._asleep.names[name] = default.version if default is not None else None
+        self._registry.set_default(name, None)
         self._registry.roll_out(name, None)
         loaded = set(self._registry.models(name))
         await asyncio.gather(*(self._loads.retire(name, each, why, RETIRE_TIMEOUT_S) for each in self._known(name)))
@@ -94,7 +94,7 @@ class Sleeping:
         try:
             refused = await self._aspired.apply(name, versions, retry=retry)
         except NoRoom as error:
-            if self._registry.live(name) is None:
+            if self._registry.default(name) is None:
                 await self.begin(name, versions, error.message)
             else:
                 self._asleep.remove(name)
@@ -128,7 +128,7 @@ class Sleeping:
                 if record.sleeps:
                     record.reason = ""  # which says that it sleeps
             await self.load(name, versions)
-            return self._registry.live(name) is not None
+            return self._registry.default(name) is not None
 
     # Memory
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from app.lifecycle.loading.load_threads import LoadTurns
 from app.lifecycle.model_lock import ModelLock
+from app.lifecycle.registry import Registry
 from app.lifecycle.sleeping import Sleeping
 from app.lifecycle.version_loads import VersionLoads
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
@@ -83,11 +84,18 @@ class Start:
                 "1, without leading zeros, with model.onnx, saved_model.pb or model.savedmodel/ in it",
                 ", ".join(without),
             )
-        serving = [name for name in names if registry.live(name) is not None]
-        if missing := [name for name in names if name not in asleep and registry.live(name) is None]:
+        serving = [name for name in names if registry.default(name) is not None]
+        if missing := [name for name in names if name not in asleep and registry.default(name) is None]:
             do = "model does" if len(missing) == 1 else "models do"
             log.warning("%d %s not serve: %s", len(missing), do, ", ".join(missing))
         if serving or asleep:
             log.info("ready: %d of %d models serve", len(serving), len(names))
         else:
-            log.error("no model version could be loaded: %s", registry.why_none)
+            log.error("no model version could be loaded: %s", _why_none(registry))
+
+
+def _why_none(registry: Registry) -> str:
+    """The reasons why no version is loaded."""
+    records = [(name, record) for name in registry.names() for record in registry.records(name)]
+    reasons = [f"{name} {record.version}: {record.reason}" for name, record in records if record.reason]
+    return "; ".join(reasons) or "the models directory holds no NAME/VERSION/ with a manifest.json"

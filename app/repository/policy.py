@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -10,6 +10,8 @@ from app.contract.device import DeviceName
 from app.errors import VersionRefused
 from app.repository.batching_policy import BatchingPolicy
 from app.repository.policy_errors import in_words
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
+from app.repository.version_policy import MOST_VERSIONS, VersionNumber, VersionPolicy
 
 POLICY_FILE = "serving.json"
 POLICY_LIMIT_BYTES = 2**20
@@ -17,135 +19,6 @@ STABLE, CANARY = "stable", "canary"
 BackendName = Literal["onnx", "savedmodel"]
 # What runs a version: one of those, or a backend of an installed package, which backend.json names.
 RunBy = BackendName | Literal["plugin"]
-
-# The largest values in a file.
-MOST_VERSIONS = 1000
-
-VersionNumber = Annotated[int, Field(lt=10**18)]
-
-
-class Latest(BaseModel):
-    """The newest versions that load.
-
-    Attributes:
-        num_versions: how many of them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    num_versions: int = Field(default=1, ge=1, le=MOST_VERSIONS)
-
-
-class Specific(BaseModel):
-    """These versions only.
-
-    Attributes:
-        versions: their numbers.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    versions: tuple[VersionNumber, ...] = Field(min_length=1, max_length=MOST_VERSIONS)
-
-
-class VersionPolicy(BaseModel):
-    """Which versions serve; at most one of the three. Names of Triton's and TensorFlow Serving's version policies.
-
-    Attributes:
-        latest: the newest ones; one by default.
-        all: every version, when true.
-        specific: a list of versions.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    latest: Latest | None = None
-    all: bool = False
-    specific: Specific | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
-        if (self.latest is not None) + self.all + (self.specific is not None) > 1:
-            raise ValueError("state one of 'latest', 'all' and 'specific'")
-        return self
-
-    def choose(self, versions: Sequence[int]) -> tuple[list[int], int]:
-        """Which of the available versions may serve.
-
-        Args:
-            versions: newest first.
-
-        Returns:
-            Candidates, newest first, and how many of them are to serve: one that is refused makes room for the next.
-        """
-        if self.all:
-            return list(versions), len(versions)
-        if self.specific is not None:
-            chosen = [version for version in versions if version in self.specific.versions]
-            return chosen, len(chosen)
-        return list(versions), (self.latest or Latest()).num_versions
-
-
-class CanaryPolicy(BaseModel):
-    """A share of the requests without a version goes to the canary.
-
-    Attributes:
-        percent: of these requests.
-        sticky_header: requests with the same value in this header go to the same version; those without it, and all if
-            it is None, are distributed by a hash of their content.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    percent: float = Field(ge=0, le=100)
-    sticky_header: str | None = Field(default=None, min_length=1, max_length=256)
-
-
-class ShadowPolicy(BaseModel):
-    """Copies of the requests to the stable version go to the canary; its answers are compared and discarded.
-
-    Attributes:
-        percent: of the requests that the stable version answers.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    percent: float = Field(default=100.0, ge=0, le=100)
-
-
-class RollbackPolicy(BaseModel):
-    """When the canary gets no more requests or copies.
-
-    Attributes:
-        max_error_rate: share of its requests and copies that it may fail; None allows all.
-        max_disagreement: share of the compared instances that it may answer otherwise than stable; None allows all.
-        min_requests: nothing is concluded from fewer requests, or instances.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    max_error_rate: float | None = Field(default=None, ge=0, le=1)
-    max_disagreement: float | None = Field(default=None, ge=0, le=1)
-    min_requests: int = Field(default=100, ge=1, le=10**9)
-
-
-class RolloutPolicy(BaseModel):
-    """How the version with the label "canary" is compared with the stable one.
-
-    Attributes:
-        canary: its share of the real requests; None sends it none.
-        shadow: its share of copies; None sends it none.
-        rollback: the limits at which the service halts it.
-        halted: why it was halted, written by the service; promote, rollback and removing the key clear it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    canary: CanaryPolicy | None = None
-    shadow: ShadowPolicy | None = None
-    rollback: RollbackPolicy = RollbackPolicy()
-    halted: str | None = None
-
-
-class CanaryPair(NamedTuple):
-    """A canary, and the version of the same model that it is compared with."""
-
-    name: str
-    stable: int
-    canary: int
 
 
 class ServingPolicy(BaseModel):

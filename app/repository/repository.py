@@ -9,8 +9,9 @@ from app.repository import last_valid_file, scan, serving_file
 from app.repository.layouts import Layout, layout_of
 from app.repository.missing import no_model
 from app.repository.places import Place, Places
-from app.repository.policy import CanaryPair, RolloutPolicy, ServingPolicy
+from app.repository.policy import ServingPolicy
 from app.repository.policy_file import read_policy
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 from app.repository.serving_file import Promotion
 from app.repository.tf_serving.named import NamedModels
 from app.repository.verified_samples import VerifiedSamples

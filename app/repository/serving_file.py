@@ -13,16 +13,9 @@ from app.contract.files.replacing import write_whole
 from app.errors import VersionNotFound, VersionRefused
 from app.repository.missing import no_version
 from app.repository.places import Place
-from app.repository.policy import (
-    CANARY,
-    POLICY_FILE,
-    POLICY_LIMIT_BYTES,
-    STABLE,
-    CanaryPair,
-    RolloutPolicy,
-    ServingPolicy,
-)
+from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy
 from app.repository.policy_file import read_policy
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 
 # Number of promotions that can be rolled back.
 HISTORY = 20

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.repository.policy import CanaryPair, RolloutPolicy
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 from app.rollout.canary_limits import Limits
 from app.rollout.comparison import Comparison
 

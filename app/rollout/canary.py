@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from app.batching.work import Prediction, RequestOptions
 from app.errors import ServingError, Unavailable
 from app.loaded import LoadedModel
-from app.repository.policy import CanaryPair, RolloutPolicy
+from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 from app.rollout.canary_limits import Limits
 from app.rollout.comparison import Comparison
 from app.runtime.backend import byte_count

@@ -1,6 +1,6 @@
 """When a canary is halted: the limits of ``rollout.rollback``, over windows of its counts."""
 
-from app.repository.policy import RollbackPolicy, RolloutPolicy
+from app.repository.rollout_policy import RollbackPolicy, RolloutPolicy
 from app.rollout.comparison import Comparison
 
 # Limits are judged over windows of this many times min_requests, so that a late failure of a canary is noticed soon.

@@ -68,10 +68,6 @@ class Placer:
                 self._instances[placement.device] += 1
             return placement
 
-    def instances_on(self, device: str) -> int:
-        """Number of instances on a GPU."""
-        return self._instances[device]
-
     def release(self, placement: Placement) -> None:
         """Count an instance as closed."""
         with self._lock:

@@ -122,8 +122,8 @@ def draw(probabilities: Array, sampling: Sampling, random: np.random.Generator) 
     if sampling.top_k and sampling.top_k < len(known):
         least = np.partition(known, -sampling.top_k)[-sampling.top_k]
         known[known < least] = 0.0
-    # Relative to the likeliest, whose score stays 0: at a low temperature the other scores go to minus infinity, weight
-    # 0.
+    # Relative to the likeliest, whose score stays 0: at a low temperature the other scores go to minus infinity, and
+    # their weights to 0.
     with np.errstate(divide="ignore", over="ignore"):
         weights = np.exp(np.log(known / known.max()) / sampling.temperature)
     places = np.cumsum(weights)

@@ -13,8 +13,8 @@ from app.serving.validation import conform
 from app.types import Clock, Tensors
 
 MOST_ANSWER_BYTES = 16 * 2**20
-"""Numbers that an answer to several instances may contain by default, the same limit as for a request. As JSON they are
-up to four times as long. That to a single instance may have any size that its contract states."""
+"""Most bytes of the tensors of an answer to several instances, the same limit as for a request. As JSON they are up to
+four times as long. The answer to a single instance may have any size that its contract states."""
 LARGEST_ANSWER_BYTES = 64 * 2**20
 """Most bytes of an answer whose size only the values of the inputs decide, as for the operation Range."""
 
@@ -27,7 +27,7 @@ async def predict(
     clock: Clock,
     began: float | None = None,
 ) -> Prediction:
-    """Answer one request.
+    """Answer one request. Cancelling the caller removes work that still waits from the queue.
 
     Args:
         model: the version that answers; the caller keeps its lease until the reply is sent.
@@ -37,14 +37,15 @@ async def predict(
         began: arrival of the first byte of the request, monotonic seconds, from which its timeout counts; None: now.
 
     Returns:
-        Outputs in the order of the rows, with their waiting and running times. Cancelling the caller
-        removes work that still waits from the queue.
+        Outputs in the order of the rows, with their waiting and running times.
 
     Raises:
         InvalidInput: the inputs break a rule of the signature.
         TooLarge: the answer would be too large, the request does not fit into the empty queue, or it has an optional
             input and does not fit a batch.
-        QueueFull, Draining: no room.
+        QueueFull: the queue has no room.
+        Draining: the version is being unloaded, or the service stops.
+        ModelNotReady: the backend calls of all instances hang.
         DeadlineOutOfReach: the answer would come after the deadline because of the waiting work.
         DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a score is not a number.
@@ -104,7 +105,7 @@ class Queued:
 def enqueue(
     model: LoadedModel, inputs: Tensors, options: RequestOptions, *, clock: Clock, began: float | None
 ) -> Queued:
-    """The first half of ``predict``, whose arguments and errors it has: validate a request and queue its works."""
+    """Validate a request and queue its works; arguments and errors as ``predict``."""
     tensors = conform(inputs, model.spec)
     rows = row_count(tensors)
     if rows > 1:

@@ -1,6 +1,5 @@
 """Splits a request into works that each fit one batch, and joins their answers."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,25 +69,21 @@ def split(tensors: dict[str, Array], *, sequence: str | None, rules: BatchRules)
     ids = tensors[sequence]
     lengths = (ids != PADDING_ID).sum(axis=1)
     longest = int(lengths.max())
-    if rows == 1 or (rows <= size and _bucket(rules, int(lengths.min())) == _bucket(rules, longest)):
+    if rows == 1 or (rows <= size and rules.bucket(int(lengths.min())) == rules.bucket(longest)):
         return Split([Part({sequence: _cut(ids, longest)}, rows, longest)])
     order = np.argsort(lengths, kind="stable")
     parts: list[Part] = []
     start = 0
     while start < rows:
-        bucket = _bucket(rules, int(lengths[order[start]]))
+        bucket = rules.bucket(int(lengths[order[start]]))
         end = start + 1
-        while end < rows and end - start < size and _bucket(rules, int(lengths[order[end]])) == bucket:
+        while end < rows and end - start < size and rules.bucket(int(lengths[order[end]])) == bucket:
             end += 1
         chosen = order[start:end]
         length = int(lengths[chosen[-1]])
         parts.append(Part({sequence: _cut(ids[chosen], length)}, end - start, length))
         start = end
     return Split(parts, order)
-
-
-def _bucket(rules: BatchRules, length: int) -> int:
-    return bisect_left(rules.length_buckets, length)
 
 
 def _cut(ids: Array, length: int) -> Array:

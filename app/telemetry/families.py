@@ -7,7 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from app.loaded import LoadedModel
 from app.rollout.comparison import DISTANCES, Comparison
-from app.telemetry.counts import VERSION_LABELS, Histogram
+from app.telemetry.counts import VERSION_LABELS
+from app.telemetry.sums import Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Facts:
     degraded: bool
     memory_bytes: int
 
-    def beside(self, known: "Facts | None") -> "Facts":
+    def merged_with(self, known: "Facts | None") -> "Facts":
         """Merge the facts of one process with those of others."""
         if known is None:
             return self

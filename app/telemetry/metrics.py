@@ -1,4 +1,4 @@
-"""Every metric: its name, its labels, and the samples of one scrape."""
+"""All metrics of the process: counted, added to those of other processes, and collected for a scrape."""
 
 import time
 from collections import Counter, defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app import __version__
@@ -14,8 +14,10 @@ from app.batching.work import Timings
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.rollout.comparison import Comparison
-from app.telemetry.counts import VERSION_LABELS, Duration, VersionMetrics, plain, summed
+from app.telemetry.counts import VERSION_LABELS, VersionMetrics
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
+from app.telemetry.sums import Duration, plain, summed
+from app.telemetry.version_families import counter_families, histogram_families, queue_families
 
 if TYPE_CHECKING:
     from app.rollout.canary import Rollout
@@ -147,7 +149,7 @@ class Metrics(Collector):
             self._broken[name] = self._broken.get(name, False) or (broken and not ended)
         for name, version, values in () if ended else snapshot["facts"]:
             known = self._merged_facts.get((name, version))
-            self._merged_facts[name, version] = Facts(**values).beside(known)
+            self._merged_facts[name, version] = Facts(**values).merged_with(known)
         for name, stable, canary, values, halted in snapshot["rollouts"]:
             seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
             seen.merge(Comparison(**values))
@@ -158,86 +160,14 @@ class Metrics(Collector):
         info = GaugeMetricFamily("atelier_build_info", "Version of the service; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
-        yield from self._counters()
+        counted = list(self._each())
+        yield from counter_families(counted, unknown=self._unknown, loads_done=self._loads)
         yield from canary_families(self._compared())
-        yield from self._histograms()
+        yield from histogram_families(counted)
+        yield from queue_families(counted)
         yield from self._gauges()
 
-    def _counters(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "atelier_requests",
-            "Inference requests by status code; model is empty if no version serves under the requested name.",
-            labels=[*VERSION_LABELS, "protocol", "code"],
-        )
-        closed = CounterMetricFamily(
-            "atelier_batches", "Backend calls by the reason why their batch closed.", labels=[*VERSION_LABELS, "reason"]
-        )
-        dropped = CounterMetricFamily(
-            "atelier_dropped_rows",
-            "Instances that left the queue without being run.",
-            labels=[*VERSION_LABELS, "reason"],
-        )
-        loads = CounterMetricFamily(
-            "atelier_model_loads",
-            "Attempts to load a version, by result: ready or refused.",
-            labels=["model", "result"],
-        )
-        seconds = CounterMetricFamily(
-            "atelier_model_load_seconds", "Seconds of attempts to load a version.", labels=["model", "result"]
-        )
-        hangs = CounterMetricFamily(
-            "atelier_hung_batches",
-            "Batches abandoned because the backend did not answer within max_execution_ms.",
-            labels=VERSION_LABELS,
-        )
-        faults = CounterMetricFamily(
-            "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
-        )
-        for (model, result), duration in sorted(self._loads.items()):
-            loads.add_metric([model, result], duration.count)
-            seconds.add_metric([model, result], duration.seconds)
-        for (protocol, code), count in sorted(self._unknown.items()):
-            requests.add_metric(["", "", protocol, str(code)], count)
-        for labels, counts in self._each():
-            for (protocol, code), count in sorted(counts.requests.items()):
-                requests.add_metric([*labels, protocol, str(code)], count)
-            for reason, count in sorted(counts.closed.items()):
-                closed.add_metric([*labels, reason], count)
-            for reason, count in sorted(counts.dropped.items()):
-                dropped.add_metric([*labels, reason], count)
-            hangs.add_metric(labels, counts.hangs)
-            faults.add_metric(labels, counts.device_faults)
-        yield from (requests, closed, dropped, loads, seconds, hangs, faults)
-
-    def _histograms(self) -> Iterator[Metric]:
-        families = {
-            "request_seconds": ("atelier_request_seconds", "Seconds from the request's head to its reply."),
-            "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
-            "batch_seconds": ("atelier_batch_seconds", "Seconds per backend call."),
-            "padding_ratio": ("atelier_batch_padding_ratio", "Share of a batch that pads shorter rows to the longest."),
-        }
-        for attribute, (name, text) in families.items():
-            family = HistogramMetricFamily(name, text, labels=VERSION_LABELS)
-            for labels, counts in self._each():
-                buckets, total = getattr(counts, attribute).samples()
-                family.add_metric(labels, buckets, total)
-            yield family
-        stages = HistogramMetricFamily(
-            "atelier_stage_seconds", "Seconds of answered requests by stage.", labels=[*VERSION_LABELS, "stage"]
-        )
-        for labels, counts in self._each():
-            for stage, histogram in counts.stage_seconds.items():
-                buckets, total = histogram.samples()
-                stages.add_metric([*labels, stage], buckets, total)
-        yield stages
-
     def _gauges(self) -> Iterator[Metric]:
-        rows = GaugeMetricFamily("atelier_queued_rows", "Instances waiting for a backend call.", labels=VERSION_LABELS)
-        nbytes = GaugeMetricFamily("atelier_queued_bytes", "Bytes of inputs waiting.", labels=VERSION_LABELS)
-        for labels, counts in self._each():
-            rows.add_metric(labels, counts.queued_rows)
-            nbytes.add_metric(labels, counts.queued_bytes)
-        yield from (rows, nbytes)
         policies = GaugeMetricFamily(
             "atelier_serving_json_broken",
             "1 while serving.json of a model is broken; the last valid serving.json stays in effect.",

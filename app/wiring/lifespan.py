@@ -15,6 +15,7 @@ from app.errors import CannotListen
 from app.lifecycle.draining import drain
 from app.lifecycle.follower import Follower
 from app.lifecycle.lifecycle import Lifecycle
+from app.lifecycle.readiness import not_ready_reason
 from app.repository.changes import changes
 from app.settings import Settings
 from app.wiring.application import Atelier
@@ -99,7 +100,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
 
     assert settings.grpc_port is not None
     registry = app.registry
-    streams = OpenStreams(lambda: (registry.not_ready_reason is None, registry.draining))
+    streams = OpenStreams(lambda: (not_ready_reason(registry) is None, registry.draining))
     answering: dict[str, Any] = {
         "keys": app.keys,
         "registry": app.registry,
@@ -139,7 +140,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         plain=None if each_alone else plain,
         tfs=tfs,
         health=HealthServicer(
-            is_ready=lambda: registry.not_ready_reason is None,
+            is_ready=lambda: not_ready_reason(registry) is None,
             is_ending=lambda: registry.draining,
             streams=streams,
             services=(SERVICE, *SERVICES),

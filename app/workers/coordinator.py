@@ -11,8 +11,8 @@ from typing import Any
 
 from app.errors import NotFound, ServingError
 from app.lifecycle.commands import Commands
-from app.repository.policy import CanaryPair
 from app.repository.repository import Repository
+from app.repository.rollout_policy import CanaryPair
 from app.rollout.across_workers import Canaries
 from app.workers.channel import ChannelClosed, Handler
 from app.workers.handle import Worker

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from app.lifecycle.readiness import backends_hang
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
@@ -66,7 +67,7 @@ class WorkerServer(Server):
                 counts=self._counts,
                 own=self._connections,
                 tls=None if each.family == socket.AF_UNIX else self.tls_times(),
-                is_useful=lambda: not self._app.registry.hangs,
+                is_useful=lambda: not backends_hang(self._app.registry),
             )
             for of_kind, protocol in ((sockets, self.protocol), (self._admin_sockets, self.protocol_for_admin))
             for each in of_kind
@@ -91,7 +92,7 @@ class WorkerServer(Server):
     def _make_room(self) -> None:
         """End, so that another worker is started, as the last resort, if another worker takes connections."""
         registry = self._app.registry
-        is_final = self._hang.is_final(hangs=registry.hangs)
+        is_final = self._hang.is_final(hangs=backends_hang(registry))
         if is_final and not registry.draining and self._counts.fewest(self._worker) is not None:
             log.error("the backends of all models have hung for %g s; another worker takes over", REPLACE_AFTER_S)
             self.handle_exit(signal.SIGTERM, None)

@@ -6,7 +6,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc import messages
+from app.edge.grpc import message_parts, messages
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -55,7 +55,7 @@ def decode(data: bytes, *, model: LoadedModel, obey: Callable[[Tensors, LoadedMo
         request.ParseFromString(data)
     except DecodeError as error:  # gRPC itself refuses it
         raise InvalidInput("not a message") from error
-    messages.is_small(request)
+    message_parts.is_small(request)
     inference = messages.parse_infer(request, model, NO_MEMORY)
     rows = obey(inference.inputs, model)
     answer = {one.name: np.zeros((rows, *one.shape), np.float32) for one in model.spec.outputs}

@@ -71,14 +71,6 @@ def raw(path: str, answer: str, *, rows: bool) -> Form:
     return Form(lambda instances: Post(path, np.asarray(instances).tobytes(), BYTES), read)
 
 
-def text_body(path: str) -> Form:
-    """A text as the body; the reply in TensorFlow Serving's form."""
-    headers = {"Content-Type": "text/plain"}
-    return Form(
-        lambda texts: Post(path, texts[0].encode(), headers), lambda body, _: np.array(json.loads(body)["predictions"])
-    )
-
-
 def picture(path: str, encode: Callable[[Any], bytes]) -> Form:
     """A picture file as the body; the reply is read by its labels, so only its presence is checked."""
     return Form(lambda instances: Post(path, encode(instances[0]), {"Content-Type": "image/png"}), None)

@@ -190,7 +190,7 @@ BAD = {
     "other answers": ({"x": INPUTS, "values": ANSWERS + 1}, "golden row 0: output 'values' differs from the golden"),
     "an unknown name": (
         {"x": INPUTS, "y": ANSWERS},
-        "'y' is no tensor of the model; the inputs are ['x'], the outputs",
+        "'y' is not a tensor of the model; the inputs are ['x'], the outputs",
     ),
     "no input": ({"values": ANSWERS}, "has no array 'x'"),
     "another shape": ({"x": INPUTS[:, 0]}, "'x' has shape (5,); expected rows of float32 of shape (1,)"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from app.control.api_keys import add_key
+from app.control.keys_file import add_key
 from tests.perf_analyzer.files import write_inputs, write_models
 from tests.perf_analyzer.modes import MODES
 from tests.perf_analyzer.program import Program

@@ -6,6 +6,7 @@ import re
 
 import uvloop
 
+from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -67,7 +68,7 @@ async def serve(models, act):
     server = Server(uvicorn_config(app, settings), settings)
     serving = asyncio.create_task(server.serve())
     try:
-        await until(lambda: server.started and app.registry.not_ready_reason is None)
+        await until(lambda: server.started and not_ready_reason(app.registry) is None)
         return await act(app, server.servers[0].sockets[0].getsockname()[1])
     finally:
         server.should_exit = True

@@ -21,7 +21,8 @@ from training.datasets.cifar10 import CatsVsDogs
 from training.datasets.splits import Examples
 from training.errors import DataUnusable
 from training.fit.fit import fit
-from training.recipe.recipe import Fitting, Stage
+from training.recipe.fitting import Fitting
+from training.recipe.recipe import Stage
 from training.runs.record import Plan
 from training.runs.run import run
 

@@ -5,7 +5,7 @@ import pytest
 
 from training.disk import replaced, space_wanted
 from training.errors import DiskFull
-from training.fit.callbacks import Progressed, write_history, write_weights
+from training.fit.run_files import Progressed, write_history, write_weights
 from training.measure.drawing import figure, save
 from training.runs.record import write_json
 

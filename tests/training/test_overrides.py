@@ -3,7 +3,8 @@ import pytest
 from tests.training.tiny import image_recipe, text_recipe
 from training.errors import SettingRefused
 from training.overrides import apply_overrides, settings
-from training.recipe.recipe import Fitting, Stage
+from training.recipe.fitting import Fitting
+from training.recipe.recipe import Stage
 
 
 def test_a_setting_is_replaced_and_parsed_by_its_type():

@@ -15,7 +15,7 @@ from training.data.pipelines import NumberPipeline
 from training.data.settings import Span
 from training.datasets.splits import Examples
 from training.errors import SettingRefused
-from training.recipe.recipe import Fitting, Loss, Optimizer
+from training.recipe.fitting import Fitting, Loss, Optimizer
 from training.runs.record import Plan
 from training.runs.run import run, validate
 

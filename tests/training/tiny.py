@@ -13,19 +13,9 @@ from training.measure.drawing import lines
 from training.measure.findings import Findings, Servable, close, equal, recorded
 from training.measure.tasks import Regress
 from training.overrides import FIXED
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
 from training.recipe.lesson import Lesson, LessonContext
-from training.recipe.recipe import (
-    OUTPUT_NAME,
-    VALUES_NAME,
-    Fitting,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Subject,
-    Targets,
-)
+from training.recipe.recipe import OUTPUT_NAME, VALUES_NAME, Recipe, Signature, Subject, Targets
 
 WORDS = (("bad", "dull", "poor"), ("good", "fine", "great"))
 

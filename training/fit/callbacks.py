@@ -1,62 +1,16 @@
-"""Keras callbacks of a run: averaged weights, best weights, checkpoints, history, progress, divergence."""
+"""Keras callbacks of a run: averaged weights, best weights, checkpoints, divergence."""
 
-import csv
-import json
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.disk import replaced
 from training.errors import TrainingDiverged
-from training.recipe.recipe import Fitting
-
-CHECKPOINT_FOLDER = "checkpoint"
-STATE_FILE = "state.json"
-BEST_FILE = "best.npz"
-HISTORY_FILE = "history.csv"
-
-
-@dataclass
-class Progressed:
-    """Progress of a run: what an interrupted run needs besides weights and optimiser.
-
-    Attributes:
-        epoch: epochs finished.
-        best: best value of the monitor; None before the first validation.
-        best_epoch: its epoch, counted from 1.
-        history: one row per finished epoch.
-        seconds: time of the finished epochs.
-        finished: whether training ended by itself.
-        warnings: kind -> a sentence about the training, printed once.
-    """
-
-    epoch: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    finished: bool = False
-    warnings: dict[str, str] = field(default_factory=dict)
-
-    def write(self, directory: Path) -> None:
-        """Replace ``directory``/state.json in one step."""
-        with replaced(directory / STATE_FILE) as path:
-            path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-
-    @classmethod
-    def read(cls, directory: Path) -> "Progressed":
-        """Read what ``write`` wrote; a fresh start without a file."""
-        path = directory / STATE_FILE
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
+from training.fit.run_files import BEST_FILE, CHECKPOINT_FOLDER, HISTORY_FILE, Progressed, write_history, write_weights
+from training.recipe.fitting import Fitting
 
 
 class AveragedWeights(tf_keras.callbacks.Callback):  # type: ignore[misc]
@@ -205,87 +159,11 @@ class RefuseDivergence(tf_keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
-class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """A bar for the running epoch, one line for each finished one.
-
-    Args:
-        console: where to print.
-        settings: epochs of the whole run, and how many of them share one line.
-        steps: batches of one epoch.
-    """
-
-    def __init__(self, console: Console, settings: Fitting, *, steps: int) -> None:
-        super().__init__()
-        self.settings, self.epochs, self.steps, self.console = settings, settings.epochs, steps, console
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        self.task = self.progress.add_task("", total=steps, figures="")
-        self._started = time.monotonic()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Reset the bar."""
-        self._started = time.monotonic()
-        if self.console.is_terminal:
-            self.progress.start()
-        self.progress.reset(self.task, description=f"epoch {epoch + 1}/{self.epochs}", figures="")
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Advance the bar."""
-        figures = _figures(logs or {})
-        self.progress.update(self.task, advance=1, figures=figures)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Print the epoch's figures."""
-        if not (is_due(self.settings, epoch) or self.model.stop_training):
-            return
-        figures = _figures(logs or {})
-        seconds = time.monotonic() - self._started
-        self.console.print(
-            f"epoch {epoch + 1:3d}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True
-        )
-
-    def close(self) -> None:
-        """Remove the bar from the screen, also after an error."""
-        self.progress.stop()
-
-
 def is_due(settings: Fitting, epoch: int) -> bool:
     """Whether a checkpoint and a line are due after ``epoch``, counted from 0."""
     return (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs
 
 
-def _figures(logs: Mapping[str, float]) -> str:
-    return "  ".join(f"{name.replace('val_', 'validation ')} {_short(value)}" for name, value in logs.items())
-
-
-def _short(value: float) -> str:
-    """Four decimals, or four significant digits if these would be zeros."""
-    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
-
-
 def learning_rate(model: Any) -> float:
     """Learning rate of the model's next step."""
     return float(model.optimizer.learning_rate)
-
-
-def write_weights(path: Path, weights: list[Any]) -> None:
-    """Write arrays to an .npz file, in order, with one rename."""
-    with replaced(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **{f"{index:04d}": weight for index, weight in enumerate(weights)})
-
-
-def read_weights(path: Path) -> list[Any]:
-    """The arrays from ``write_weights``, in order."""
-    with np.load(path, allow_pickle=False) as file:
-        return [file[name] for name in sorted(file.files)]
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write one row per epoch as CSV; a figure that an epoch lacks stays empty."""
-    columns: dict[str, None] = {}
-    for row in history:
-        columns |= dict.fromkeys(row)
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)

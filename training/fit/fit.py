@@ -11,8 +11,8 @@ from rich.console import Console
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
-from training.fit.callbacks import Progressed
 from training.fit.parallel_stages import ParallelStages
+from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
 from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
 from training.fit.train_network import Trained, Training, read_kept, train_network
@@ -55,7 +55,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
     warnings: tuple[str, ...] = ()
     with ParallelStages(console) as parallel:
         for stage in recipe.stages:
-            if stage.beside:
+            if stage.in_parallel:
                 parallel.train(recipe, stage, splits, directory=directory)
                 began[stage.name] = spent
                 continue
@@ -73,7 +73,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         )
         parallel.wait()
     for stage in recipe.stages:
-        if stage.beside:
+        if stage.in_parallel:
             inherited |= kept_by(recipe, stage, feed, splits, directory)
             progressed = Progressed.read(directory / stage.name)
             ends = max(ends, began[stage.name] + progressed.seconds)

@@ -13,21 +13,13 @@ from training.data.pipelines import Feed
 from training.data.settings import Span
 from training.datasets.splits import Splits
 from training.errors import RunNotFound, SettingRefused
-from training.fit.callbacks import (
-    BEST_FILE,
-    AveragedWeights,
-    BestWeights,
-    Checkpoints,
-    Progressed,
-    RefuseDivergence,
-    ShowProgress,
-    read_weights,
-    write_weights,
-)
+from training.fit.callbacks import AveragedWeights, BestWeights, Checkpoints, RefuseDivergence
 from training.fit.gradient_warnings import WatchTraining
+from training.fit.run_files import BEST_FILE, Progressed, read_weights, write_weights
+from training.fit.show_progress import ShowProgress
 from training.network.losses import build_loss, build_metrics
 from training.network.optimizers import build_optimizer
-from training.recipe.recipe import Fitting, Loss, Metric, Optimizer
+from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"

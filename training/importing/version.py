@@ -47,7 +47,7 @@ def make_version(
         OSError: the disk. In every case, and on Ctrl-C, only existing versions are left behind.
     """
     made = Made()
-    beside: dict[str, str] = {}
+    model_files: dict[str, str] = {}
     run = entered(source, described)
     golden = golden_of(described.spec, run, samples, tolerance, made.notes)
     sizes, spec = batch_sizes(
@@ -62,13 +62,13 @@ def make_version(
             described.tokenizer.write(directory / spec.preprocessing.vocabulary)
         write_records(source, spec, made, command, directory)
         if ONNX in made.formats:
-            beside[CONFIG_FILE] = triton_config(spec)
+            model_files[CONFIG_FILE] = triton_config(spec)
         write_manifest(directory)
         verify_manifest(directory)
         ModelSpec.read(directory)
         Golden.read(directory)
 
-    made.directory = add_version(repository / spec.name, write=write, beside=beside)
+    made.directory = add_version(repository / spec.name, write=write, model_files=model_files)
     return made
 
 

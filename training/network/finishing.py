@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from training.recipe.recipe import OUTPUT_NAME, Inherited, Signature
+from training.recipe.recipe import OUTPUT_NAME, Signature
 
 
-def average_mirrored(network: Any, model: Any, signature: Signature, inherited: Inherited) -> Any:
-    """The mean of the trained network's answers to an image and to its mirror image.
+def mean_over_mirror(models: Sequence[Any], signature: Signature) -> Any:
+    """The mean of several trained networks' answers to an image and to its mirror image.
 
     For networks trained with ``flip``; the answer then does not depend on the image's left-right orientation.
 
@@ -15,16 +15,9 @@ def average_mirrored(network: Any, model: Any, signature: Signature, inherited: 
     section 4.1, which also uses crops.
 
     Args:
-        network: settings, unused.
-        model: trained; takes images (batch, height, width) or (batch, height, width, channels).
-        signature: of the model.
-        inherited: unused.
+        models: trained; take images (batch, height, width) or (batch, height, width, channels).
+        signature: of the models.
     """
-    return mean_over_mirror([model], signature)
-
-
-def mean_over_mirror(models: Sequence[Any], signature: Signature) -> Any:
-    """The mean of several trained networks' answers to an image and to its mirror image."""
     import tf_keras
     from tf_keras import layers
 

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from training.recipe.recipe import Loss, Metric
+from training.recipe.fitting import Loss, Metric
 
 _losses, _metrics = tf_keras.losses, tf_keras.metrics
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from training.recipe.recipe import Optimizer, Schedule
+from training.recipe.fitting import Optimizer, Schedule
 
 ONE_CYCLE_START = 1 / 25
 

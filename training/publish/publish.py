@@ -101,7 +101,7 @@ def publish(version: Version, *, repository: Path) -> Path:
     return add_version(
         repository / version.spec.name,
         write=lambda directory: _write_version(version, directory),
-        beside={CONFIG_FILE: triton_config(version.spec)},
+        model_files={CONFIG_FILE: triton_config(version.spec)},
     )
 
 

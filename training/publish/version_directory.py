@@ -18,14 +18,14 @@ TEMPORARY_PREFIX = ".publishing-"
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 
 
-def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[str, str]) -> Path:
+def add_version(parent: Path, *, write: Callable[[Path], None], model_files: Mapping[str, str]) -> Path:
     """Write the next version below ``parent`` and return its directory.
 
     Args:
         parent: directory of one model; created if missing. The version's number is one above the highest existing one.
         write: fills the given directory; may raise to give up.
-        beside: file name -> text of files of the model as a whole, each replaced in one step after the version exists;
-            ``write`` may add to it.
+        model_files: file name -> text of files of the model as a whole, each replaced in one step after the version
+            exists; ``write`` may add to it.
 
     Raises:
         OSError: the disk; also raises the errors of ``write``. In every case, and on Ctrl-C, existing files stay
@@ -36,11 +36,11 @@ def add_version(parent: Path, *, write: Callable[[Path], None], beside: Mapping[
         directory = temporary / "version"
         directory.mkdir()
         write(directory)
-        for name, text in beside.items():
+        for name, text in model_files.items():
             (temporary / name).write_text(text, encoding="utf-8", newline="\n")
         _settle(temporary)
         target = _claim(directory, parent)
-        for name in beside:
+        for name in model_files:
             os.replace(temporary / name, parent / name)
         _sync(parent)
     return target

@@ -6,7 +6,7 @@ Importing this module, or any recipe, does not import TensorFlow: networks are b
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
@@ -16,18 +16,10 @@ from training.datasets.splits import DataSource, Splits
 from training.measure.findings import Findings
 from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
 from training.overrides import FIXED, PARTS
+from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
 
 OUTPUT_NAME = PROBABILITIES
 VALUES_NAME = VALUES
-
-Metric = Literal[
-    "accuracy",
-    "mean-squared-error",
-    "mean-absolute-error",
-    "root-mean-squared-error",
-    "cross-entropy",
-    "binary-cross-entropy",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,116 +41,6 @@ class Signature:
         if self.input.maximum is None:
             raise ValueError(f"input {self.input.name!r} states no largest id")
         return int(self.input.maximum) + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Course of the learning rate during a run.
-
-    Attributes:
-        name: ``constant``; ``cosine`` falls along half a cosine; ``one-cycle`` rises along half a cosine from a
-            25th of the peak and falls along another (Smith & Topin, arXiv:1708.07120).
-        warmup: fraction of all steps in which it rises to the peak: linearly for ``constant`` and ``cosine``.
-        final: learning rate at the last step, as a fraction of the peak; not used by ``constant``.
-    """
-
-    name: Literal["constant", "cosine", "one-cycle"] = "constant"
-    warmup: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ValueError("warmup must be a fraction of all steps, 0 or more and below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """One optimiser of ``training.network.optimizers`` with its schedule.
-
-    Attributes:
-        learning_rate: the peak of the schedule.
-        momentum: for momentum and nesterov.
-        epsilon: added to the denominator of adagrad, rmsprop, adam and adamw; a larger one takes smaller steps for rare
-            and small gradients, as for rare words.
-        weight_decay: decoupled decay per step, times the learning rate (Loshchilov & Hutter,
-            arXiv:1711.05101); 0 for none.
-        clip_norm: largest global norm of a step's gradients; None does not clip.
-        ema_momentum: None trains and keeps the weights themselves; a number such as 0.999 validates and
-            keeps their exponential moving average.
-    """
-
-    name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
-    learning_rate: float = 1e-3
-    schedule: Schedule = Schedule()
-    momentum: float = 0.9
-    epsilon: float = 1e-7
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    ema_momentum: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("momentum", self.momentum), ("ema_momentum", self.ema_momentum or 0.0)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be a share, from 0 to 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """The function to minimise; see ``training.network.losses``.
-
-    Attributes:
-        label_smoothing: share of the probability spread evenly over all classes; only for the categorical and the
-            binary cross-entropy.
-    """
-
-    name: Literal[
-        "categorical-crossentropy",
-        "sparse-categorical-crossentropy",
-        "binary-crossentropy",
-        "mean-squared-error",
-        "mean-absolute-error",
-        "root-mean-squared-error",
-    ] = "categorical-crossentropy"
-    label_smoothing: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitting:
-    """Length of the training, its batches, and the weights to keep.
-
-    Attributes:
-        patience: stop after this many epochs without a better ``monitor``; None never stops early.
-        keep: the weights of the best epoch by ``monitor``, or of the last one.
-        validate_every: epochs between two validations.
-        checkpoint_every: epochs between two checkpoints, and between two printed lines.
-        minimum_delta: smallest change of ``monitor`` that counts as better.
-        descent: ``mini-batch`` uses ``batch_size`` rows per step, ``stochastic`` one row, ``batch`` all rows.
-        watch: warn about dead ReLUs and about vanishing or exploding gradients.
-    """
-
-    epochs: int
-    batch_size: int
-    descent: Literal["mini-batch", "stochastic", "batch"] = "mini-batch"
-    seed: int = 0
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    patience: int | None = None
-    minimum_delta: float = 0.0
-    keep: Literal["best", "last"] = "best"
-    validate_every: int = 1
-    checkpoint_every: int = 1
-    evaluation_batch_size: int = 250
-    watch: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError("patience must be at least 1, or none")
-
-    def rows_per_step(self, rows: int) -> int:
-        """Rows of one step, of a training part of ``rows``."""
-        return {"mini-batch": self.batch_size, "stochastic": 1, "batch": rows}[self.descent]
 
 
 Inherited = Mapping[str, list[Any]]
@@ -189,20 +71,20 @@ class Stage:
         pipeline: of this stage, if different from the recipe's, e.g. with other augmentation.
         data: of this stage, if different from the recipe's, e.g. without the classes of the final task.
         max_length: texts are cut to this many tokens in this stage; None keeps the pipeline's length.
-        beside: train it in parallel with the next ones, in its own process: it takes no weights, and passes its own
-            only to ``finish``.
+        in_parallel: train it at the same time as the next ones, in its own process: it takes no weights, and passes
+            its own only to ``finish``.
     """
 
     name: str = field(metadata=FIXED)
     build: Callable[[Any, Signature], Any] = field(metadata=FIXED)
     shared_layers: tuple[str, ...] = field(metadata=FIXED)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = field(default=Optimizer())
     fitting: Fitting
     pipeline: Pipeline | None = None
     data: DataSource | None = None
     max_length: int | None = None
-    beside: bool = field(default=False, metadata=FIXED)
+    in_parallel: bool = field(default=False, metadata=FIXED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,8 +160,8 @@ class Recipe:
     stages: tuple[Stage, ...] = field(default=(), metadata=PARTS)
     adopt: Callable[[Any, Any, Inherited], None] = field(default=adopt_by_name, metadata=FIXED)
     finish: Callable[[Any, Any, Signature, Inherited], Any] = field(default=as_trained, metadata=FIXED)
-    optimizer: Optimizer = Optimizer()
-    loss: Loss = Loss()
+    optimizer: Optimizer = field(default=Optimizer())
+    loss: Loss = field(default=Loss())
     metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
     fitting: Fitting
     task: Task = field(default=Classify(), metadata=FIXED)

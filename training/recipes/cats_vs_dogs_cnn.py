@@ -22,19 +22,8 @@ from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs
 from training.network.finishing import mean_over_mirror
-from training.recipe.recipe import (
-    OUTPUT_NAME,
-    Fitting,
-    Inherited,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Stage,
-    Targets,
-    adopt_by_name,
-)
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Inherited, Recipe, Signature, Stage, Targets, adopt_by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +138,7 @@ RECIPE = Recipe(
             shared_layers=(*LAYERS, OUTPUT_NAME),
             optimizer=OPTIMIZER,
             fitting=Fitting(epochs=130, batch_size=64, seed=1, validate_every=26, checkpoint_every=2, keep="last"),
-            beside=True,
+            in_parallel=True,
         ),
     ),
     finish=average_both,

@@ -13,7 +13,8 @@ from typing import Any
 from training.data.pipelines import ImagePipeline
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
 from training.network.dense_blocks import Dense
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Signature
+from training.recipe.fitting import Fitting, Optimizer
+from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature
 
 
 def build(network: Dense, signature: Signature) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Loss, Optimizer, Recipe, Schedule, Signature, Targets
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature, Targets
 
 
 @dataclass(frozen=True, kw_only=True)

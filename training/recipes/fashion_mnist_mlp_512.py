@@ -12,7 +12,8 @@ shows what the same kind of network reaches with careful training.
 from training.data.pipelines import ImagePipeline
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
 from training.network.dense_blocks import Dense, dense_classifier
-from training.recipe.recipe import Fitting, Optimizer, Recipe
+from training.recipe.fitting import Fitting, Optimizer
+from training.recipe.recipe import Recipe
 
 RECIPE = Recipe(
     name="fashion-mnist-mlp-512",

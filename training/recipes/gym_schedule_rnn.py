@@ -22,7 +22,8 @@ from training.datasets.splits import Examples, Splits
 from training.measure.drawing import lines
 from training.measure.evaluate import predict
 from training.measure.findings import Findings, above, below, equal
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Subject, Targets
+from training.recipe.fitting import Fitting, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature, Subject, Targets
 
 EXERCISES = ("shoulder", "biceps", "cardio")
 MISSED = "missed"

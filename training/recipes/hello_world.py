@@ -18,7 +18,8 @@ from training.data.pipelines import NumberPipeline
 from training.datasets.splits import Examples, Splits
 from training.measure.findings import Findings, between, recorded
 from training.measure.tasks import Regress
-from training.recipe.recipe import VALUES_NAME, Fitting, Loss, Optimizer, Recipe, Signature, Subject, Targets
+from training.recipe.fitting import Fitting, Loss, Optimizer
+from training.recipe.recipe import VALUES_NAME, Recipe, Signature, Subject, Targets
 
 
 @dataclass(frozen=True, kw_only=True)

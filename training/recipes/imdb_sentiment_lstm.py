@@ -19,18 +19,8 @@ from app.contract.tokenizer import UNKNOWN_ID
 from training.data.pipelines import TextPipeline
 from training.data.settings import TextAugmentation
 from training.datasets.imdb import Imdb
-from training.recipe.recipe import (
-    OUTPUT_NAME,
-    Fitting,
-    Inherited,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Stage,
-    Targets,
-)
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Inherited, Recipe, Signature, Stage, Targets
 
 WORDS, EMBEDDING, LSTM = "word_weights", "embedding", "lstm"
 

@@ -22,18 +22,8 @@ from training.datasets.tiny_shakespeare import TinyShakespeare
 from training.measure.findings import Findings, below, recorded
 from training.measure.tasks import NextTokenMetrics, PredictNextToken
 from training.measure.trigram import Trigram
-from training.recipe.recipe import (
-    OUTPUT_NAME,
-    Fitting,
-    Inherited,
-    Loss,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Signature,
-    Subject,
-    Targets,
-)
+from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Inherited, Recipe, Signature, Subject, Targets
 
 EMBEDDING, LSTM, NARROW = "embedding", "lstm", "narrow"
 

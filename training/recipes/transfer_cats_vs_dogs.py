@@ -22,7 +22,8 @@ from training.datasets.cifar10 import EDGE, CatsVsDogs, EightOthers
 from training.measure.drawing import lines
 from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings, above, recorded
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Recipe, Schedule, Signature, Stage, Subject, Targets
+from training.recipe.fitting import Fitting, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature, Stage, Subject, Targets
 
 BODY = ("convolution_1", "convolution_2", "convolution_3", "convolution_4", "convolution_5")
 PRETRAIN, HEAD = "pretrain", "head"

@@ -10,8 +10,8 @@ from rich.console import Console
 from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC
 from training.errors import TrainingDiverged
-from training.fit.callbacks import Progressed
 from training.fit.fit import fit
+from training.fit.run_files import Progressed
 from training.measure.drawing import figure, save
 from training.recipe.recipe import Recipe
 

@@ -19,20 +19,17 @@ from training.datasets.check import read_splits
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.disk import replaced, space_wanted
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import Trained
 from training.measure.card import model_card
-from training.measure.evaluate import Evaluation, predict
+from training.measure.evaluate import predict
 from training.measure.findings import Findings
 from training.measure.report import write_report
 from training.measure.tasks import Measured
 from training.recipe.recipe import Recipe, Subject
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
+from training.runs.gate import exceeded, may_test
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 
-MARGIN = 0.005
-"""Validation must exceed the target by this before the test set is used: half a point."""
 BASELINE_ROWS = 5000
-REMEDY = "; --force tests and publishes anyway"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,20 +134,6 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     )
 
 
-def exceeded(recipe: Recipe, trained: Trained) -> list[str]:
-    """One sentence for each cost, parameters or minutes, above the recipe's target."""
-    parameters, minutes = int(trained.model.count_params()), trained.seconds / 60
-    targets = recipe.targets
-    return [
-        f"{value} are more than the target of {limit:,g} {unit}"
-        for value, amount, limit, unit in (
-            (f"{parameters:,} parameters", parameters, targets.parameters, "parameters"),
-            (f"{minutes:.1f} minutes", minutes, targets.minutes, "minutes"),
-        )
-        if limit is not None and amount > limit
-    ]
-
-
 def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:
     """Measure the kept weights of a run on its validation set; None if that is empty.
 
@@ -161,25 +144,6 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
     feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     model = trained_model(recipe, feed, splits, directory=directory)
     return _measure(recipe, model, feed, splits.validation, splits.labels)
-
-
-def may_test(recipe: Recipe, validation: Measured | None, plan: Plan) -> tuple[bool, str]:
-    """Whether the test set may be used, and a sentence with the reason."""
-    target = recipe.targets.test_accuracy
-    if target is None:
-        return True, "the recipe sets no target"
-    if plan.dataset == SYNTHETIC:
-        return True, "synthetic data: the target does not apply"
-    required = target + MARGIN
-    if validation is None:
-        short = f"no validation part shows whether {required:.4f} is reached, the target and half a point"
-    else:
-        assert isinstance(validation, Evaluation)  # only classes have a target
-        if validation.accuracy >= required:
-            reached = f"validation accuracy {validation.accuracy:.4f} reaches {required:.4f}"
-            return True, f"{reached}, the target and half a point"
-        short = f"validation accuracy {validation.accuracy:.4f} is below {required:.4f}, the target and half a point"
-    return (True, f"{short}; tested anyway, by --force") if plan.force else (False, f"{short}{REMEDY}")
 
 
 def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from app.contract.images.image_headers import MOST_SCANS, NOTHING, Declared, read_declared
-from app.contract.images.tiff_headers import MOST_TIMES_CODED, check_exif
+from app.contract.images.pixels import JPEG, MOST_DRAFT, decoded
+from app.contract.images.tiff_headers import MOST_TIMES_CODED
 from app.errors import InvalidInput, ServingError, TooLarge, WrongFormat
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
@@ -35,22 +34,9 @@ BYTES_PER_PIXEL = {"PNG": 5, "GIF": 5, "BMP": 5, "WEBP": 17, "TIFF": 16}
 _JPEG_BYTES_PER_PIXEL, _COPIES_BYTES_PER_PIXEL = 8, 12
 # Bytes that Pillow keeps for each byte of metadata: as received, joined, as text.
 _METADATA_TIMES = 4
-_JPEG = {"JPEG", "MPO"}
 # libjpeg stores coefficients for whole units of this many pixels along each edge.
 _JPEG_UNIT = 32
-# libjpeg can decode at a half, a quarter or an eighth of the size.
-_MOST_DRAFT = 8
-_BAND_PIXELS = 262_144
 
-_ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Called with a number of bytes; reserves them until its context ends.
 Room = Callable[[int], AbstractContextManager[None]]
@@ -85,13 +71,13 @@ class ImageFile:
         pixels = width * height
         copies = pixels * _COPIES_BYTES_PER_PIXEL if self.factor == 1 else 0
         held = copies + _METADATA_TIMES * self.declared.metadata_bytes
-        if self.image.format not in _JPEG:
+        if self.image.format not in JPEG:
             beyond = max(0, self.declared.block_pixels - pixels)
             return held + pixels * BYTES_PER_PIXEL[self.image.format or "TIFF"] + beyond * BYTES_PER_PIXEL["TIFF"]
         if self.declared.is_held_whole:  # two bytes per value
             units = -(-width // _JPEG_UNIT) * -(-height // _JPEG_UNIT)
             held += units * _JPEG_UNIT**2 * (2 * len(self.image.getbands()) + 1)
-        return held + pixels * _JPEG_BYTES_PER_PIXEL // min(self.factor, _MOST_DRAFT) ** 2
+        return held + pixels * _JPEG_BYTES_PER_PIXEL // min(self.factor, MOST_DRAFT) ** 2
 
     def decode(self) -> Image.Image:
         """The first frame as mode L or RGB: EXIF orientation applied, alpha blended over white, 16 bit scaled to 8.
@@ -101,7 +87,7 @@ class ImageFile:
             TooLarge: there is not enough memory for it.
         """
         with _its_faults():
-            return _decode(self.image, self.factor)
+            return decoded(self.image, self.factor)
 
 
 def open_image(data: bytes, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT, longest_edge: int | None = None) -> ImageFile:
@@ -194,65 +180,3 @@ def _factor(width: int, height: int, longest_edge: int) -> int:
     ):
         factor *= 2
     return factor
-
-
-def _decode(image: Image.Image, factor: int) -> Image.Image:
-    """Decode, reduce, flatten and rotate."""
-    width, height = image.size
-    if image.format in _JPEG and factor > 1:
-        drafted = min(factor, _MOST_DRAFT)
-        image.draft(None, (width // drafted, height // drafted))
-        factor //= drafted
-    image.load()
-    if exif := image.info.get("exif"):
-        check_exif(exif)
-    turn = _ORIENTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    as_it_is = factor == 1 and image.mode in {"L", "RGB"} and not image.has_transparency_data
-    flat = image if as_it_is else _flat(image, factor)
-    return flat if turn is None else flat.transpose(turn)
-
-
-def _flat(image: Image.Image, factor: int) -> Image.Image:
-    """The image as L or RGB, each ``factor`` x ``factor`` pixels averaged; works in bands to avoid a full copy."""
-    deep = _is_deep(image)
-    width, height = image.size
-    rows = factor * max(1, _BAND_PIXELS // (width * factor))
-    whole: Image.Image | None = None
-    for top in range(0, height, rows):
-        band = _flatten(image.crop((0, top, width, min(top + rows, height))), deep)
-        if factor > 1:
-            band = band.reduce(factor)
-        if whole is None:
-            whole = Image.new(band.mode, (band.width, -(-height // factor)))
-        whole.paste(band, (0, top // factor))
-    assert whole is not None  # an image has at least one row
-    return whole
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether an image with more than 8 bits per channel uses them."""
-    if not image.mode.startswith("I"):
-        return False
-    extrema = image.getextrema()
-    return bool(extrema and extrema[1] > 255)  # type: ignore[operator]
-
-
-def _flatten(image: Image.Image, deep: bool) -> Image.Image:
-    """Any Pillow mode to L or RGB."""
-    if image.mode.startswith("I"):
-        values: npt.NDArray[np.int64] = np.asarray(image).astype(np.int64)
-        scaled = np.clip(values // 257 if deep else values, 0, 255)
-        return Image.fromarray(scaled.astype(np.uint8))
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.has_transparency_data:
-        grey = image.mode in {"L", "LA", "La", "1"}
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, layer).convert("L" if grey else "RGB")
-    return in_mode(image, "L" if image.mode in {"1", "L"} else "RGB")
-
-
-def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in that mode; the image itself, not a copy, if it has that mode."""
-    return image if image.mode == mode else image.convert(mode)

@@ -3,6 +3,7 @@
 import orjson
 
 from app.edge.respond import Reply, error_body
+from app.lifecycle.readiness import not_ready_reason
 from app.lifecycle.registry import Registry
 
 # The first of each is of the Open Inference Protocol; the others are common in Kubernetes.
@@ -28,5 +29,5 @@ class Probes:
             return _IS_LIVE
         if path not in READY:
             return None
-        reason = self._registry.not_ready_reason
+        reason = not_ready_reason(self._registry)
         return _IS_READY if reason is None else Reply(503, error_body(reason))

@@ -11,7 +11,8 @@ from app.edge.call import Route
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.calls import GrpcAnswering, GrpcCall, Refusal, until_deadline
 from app.edge.grpc.generating import asks_for_text, parse_text, print_piece
-from app.edge.grpc.messages import check_parts, is_small, parse_infer, plain_parameters
+from app.edge.grpc.message_parts import check_parts, is_small
+from app.edge.grpc.messages import parse_infer, plain_parameters
 from app.edge.grpc.metadata import Metadata, is_near
 from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
 from app.edge.shared_memory.regions import TOO_FAR, Memory

@@ -10,7 +10,7 @@ from grpc.aio import ServerInterceptor, ServicerContext
 
 from app.edge.grpc.wire_size import FieldLimit, check_fields
 from app.errors import InvalidInput, ServingError
-from app.turns import OneByOne
+from app.one_by_one import OneByOne
 
 LARGE_BYTES = 128 * 1024
 """Larger messages are read in turns."""

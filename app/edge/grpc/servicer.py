@@ -30,6 +30,7 @@ from app.edge.grpc.stream import InferenceStream
 from app.edge.grpc.wire_size import FieldLimit, parts_of
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import NotFound, ServingError, Unavailable, Unsupported
+from app.lifecycle.readiness import not_ready_reason
 from app.lifecycle.registry import Registry
 from app.repository.scan import version_number
 
@@ -89,7 +90,7 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
     @answers_errors
     async def ServerReady(self, request: pb.ServerReadyRequest, context: ServicerContext) -> pb.ServerReadyResponse:
         """A model is ready and the process is not stopping."""
-        return pb.ServerReadyResponse(ready=self._registry.not_ready_reason is None)
+        return pb.ServerReadyResponse(ready=not_ready_reason(self._registry) is None)
 
     @answers_errors
     async def ModelReady(self, request: pb.ModelReadyRequest, context: ServicerContext) -> pb.ModelReadyResponse:

@@ -54,7 +54,7 @@ class EarlyRefusals:
             route: of the request; a request with a version or a label is always examined.
             arrived: when its first byte arrived, monotonic seconds.
         """
-        model = self._registry.live(route.name) if route.version is None and route.label is None else None
+        model = self._registry.default(route.name) if route.version is None and route.label is None else None
         if model is None:
             return None
         began = self._clock()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.bfloat16 import narrowed
+from app.contract.labels import best_classes
 from app.contract.strings import length_prefixed
 from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES
@@ -15,7 +16,7 @@ from app.edge.respond import Header, Reply
 from app.edge.shared_memory.parts import Part
 from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput, quoted
-from app.loaded import LoadedModel, best_classes
+from app.loaded import LoadedModel
 from app.types import Array
 
 OCTETS: Header = (b"content-type", b"application/octet-stream")

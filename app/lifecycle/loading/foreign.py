@@ -1,41 +1,32 @@
 """Reads versions that other tools wrote: the contract is derived from the graph, and samples are generated."""
 
-import logging
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
-import numpy as np
-
-from app.contract.derive import derive, without_batch
-from app.contract.files.regular import Opener, shown, told
+from app.contract.derive import derive
+from app.contract.files.regular import Opener, told
 from app.contract.graph_facts import SIGNATURE, GraphFacts, Stated
 from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, ModelSpec
 from app.contract.unlisted import check_links, list_file, list_files
 from app.contract.version_files import Graph, VersionFiles
 from app.errors import TensorFlowMissing, VersionRefused
 from app.lifecycle.loading.backend_choice import foreign_backend
+from app.lifecycle.loading.examined import examined_contract, named_contract, other_contracts
 from app.lifecycle.loading.samples import FindSamples, Samples, no_samples
-from app.lifecycle.loading.unverified import ROWS, examine
-from app.lifecycle.loading.version_contract import VersionContract
 from app.lifecycle.loading.version_on_disk import VersionOnDisk
 from app.repository.backend_file import BACKEND_FILE, Plugin
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
 from app.repository.policy import BackendName, RunBy
 from app.repository.triton.model import signature
-from app.runtime.backend import Backend, take_rows
+from app.runtime.backend import Backend
 from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL
-from app.types import Array, Tensors
 
-log = logging.getLogger("atelier.lifecycle")
-
-# Signatures of one SavedModel besides the default one: each has its own queue.
-MOST_SIGNATURES = 16
 # Largest size of a protocol buffer in bytes.
 GRAPH_LIMIT_BYTES = 2**31 - 1
 
@@ -129,7 +120,7 @@ class ForeignReader:
             spec = spec.with_utf8_inputs()  # ONNX Runtime's strings
             backend = self.make_backend(graph, spec, 1)
         try:
-            contract = _examined(backend, spec, alone, stated, samples(spec))
+            contract = examined_contract(backend, spec, alone, stated, samples(spec))
         except BaseException:
             backend.close()
             raise
@@ -187,34 +178,15 @@ class ForeignReader:
 
         backend = make(contract_of, threads)
         try:
-            contract = _examined(backend, backend.spec, alone, stated, samples(backend.spec))
-            contract = _named(contract, backend, signature)
+            contract = examined_contract(backend, backend.spec, alone, stated, samples(backend.spec))
+            contract = named_contract(contract, backend, signature)
             if contract.spec is not backend.spec:
                 backend.follow(contract.spec)
-            others = _others(backend, name)
+            others = other_contracts(backend, name)
         except BaseException:
             backend.close()
             raise
         return VersionOnDisk(files=files, contract=contract, backend=run_by, others=others, running=backend, again=make)
-
-
-def _others(backend: ProcessBackend, name: str) -> dict[str, VersionContract]:
-    """The contracts of the other signatures; those that cannot be served are left out, and the log has the reasons."""
-    contracts: dict[str, VersionContract] = {}
-    for other in sorted(backend.signatures.keys() - {backend.signature}):
-        try:
-            if len(contracts) == MOST_SIGNATURES:
-                raise VersionRefused(f"{MOST_SIGNATURES} others are served")
-            spec, alone = derive(name, backend.signatures[other])
-            contracts[other] = _named(_examined(backend.sibling(other, spec), spec, alone, None), backend, other)
-        except VersionRefused as error:
-            log.warning("model %s: signature %s is not served: %s", name, shown(other), error.message)
-    return contracts
-
-
-def _named(contract: VersionContract, backend: ProcessBackend, signature: str) -> VersionContract:
-    """A contract with the name of its signature, and the defaults of that."""
-    return replace(contract, signature=signature, defaults=backend.signatures[signature].defaults)
 
 
 def _check_paths(directory: Path, found: ForeignFiles, backend: BackendName) -> None:
@@ -233,33 +205,3 @@ def _check_paths(directory: Path, found: ForeignFiles, backend: BackendName) -> 
 def _check_size(path: Path) -> None:
     if (size := os.stat(path).st_size) > GRAPH_LIMIT_BYTES:
         raise VersionRefused(f"{path} has {size} bytes; a graph has at most {GRAPH_LIMIT_BYTES}")
-
-
-def _examined(
-    backend: Backend, spec: ModelSpec, alone: str, stated: Stated | None, samples: Samples | None = None
-) -> VersionContract:
-    """The contract of a backend, as far as generated, stated or given inputs confirm it."""
-    known, whose = (None if stated is None else stated.samples), "model_warmup"
-    if samples is not None:
-        known, whose = take_rows(samples.inputs, 0, ROWS), "the file of samples"
-    ran, differs = examine(backend, spec, may_batch=not alone, known=known, whose=whose)
-    is_whole = spec.batched and bool(differs)
-    inputs, outputs = (ran, {}) if samples is None else (samples.inputs, samples.outputs)
-    if is_whole:
-        spec = without_batch(spec)
-        inputs = None if inputs is None else _each_whole(inputs)
-        outputs = _each_whole(outputs)
-    return VersionContract(
-        spec=spec,
-        tokenizer=None,
-        golden=None if samples is None or inputs is None else samples.golden(inputs, outputs),
-        generated=inputs,
-        alone=alone or differs,
-        is_whole=is_whole,
-        than="the golden sample",
-    )
-
-
-def _each_whole(rows: Tensors) -> dict[str, Array]:
-    """Each row as a whole request with one instance."""
-    return {name: values[:, np.newaxis] for name, values in rows.items()}

@@ -66,7 +66,7 @@ class GivenSamples:
         where = shown(self.path)
         known = f"the inputs are {[t.name for t in spec.inputs]}, the outputs {[t.name for t in spec.outputs]}"
         if left:
-            raise VersionRefused(f"{where}: {shown(min(left))!r} is no tensor of the model; {known}")
+            raise VersionRefused(f"{where}: {shown(min(left))!r} is not a tensor of the model; {known}")
         if given := spec.whole & inputs.keys():
             raise VersionRefused(
                 f"{where} has values of {min(given)!r}, which has no batch dimension; leave it out: samples run with "

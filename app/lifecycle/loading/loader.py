@@ -9,39 +9,28 @@ from pathlib import Path
 
 from app.batching.loop_rest import LoopRest
 from app.batching.work import BatchObserver
-from app.contract.device import CPU, CUDA
 from app.contract.files.regular import Opener, open_regular
 from app.contract.graph_facts import GraphFacts
-from app.contract.model_spec import ModelSpec
 from app.contract.version_files import Graph, VersionFiles
-from app.errors import VersionRefused
 from app.lifecycle.loading.assembly import Assembly
 from app.lifecycle.loading.backend_choice import backend_of
-from app.lifecycle.loading.device_choice import (
-    DeviceChooser,
-    GpuRequest,
-    Placed,
-    close_all,
-    open_all,
-)
+from app.lifecycle.loading.device_choice import DeviceChooser, Placed, close_all
 from app.lifecycle.loading.foreign import ForeignReader
 from app.lifecycle.loading.memory_need import MemoryNeed, MemoryNeeds
+from app.lifecycle.loading.opening import Opening
 from app.lifecycle.loading.samples import FindSamples, no_samples
-from app.lifecycle.loading.thread_choice import with_threads
-from app.lifecycle.loading.verification import Gate
 from app.lifecycle.loading.version_contract import VersionContract, read_contract
-from app.lifecycle.loading.version_on_disk import HeldGraph, VersionOnDisk
+from app.lifecycle.loading.version_on_disk import VersionOnDisk
 from app.loaded import LoadedModel
 from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
-from app.repository.policy import BackendName, RunBy, ServingPolicy
+from app.repository.policy import BackendName, ServingPolicy
 from app.repository.policy_file import read_policy
 from app.runtime.backend import Backend
 from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.plugin import PluginBackend
 from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
-from app.runtime.placement import ON_CPU, Placement
 from app.types import Clock
 
 log = logging.getLogger("atelier.lifecycle")
@@ -150,10 +139,17 @@ class Loader:
             clock=self.clock,
             loop_rest=self.loop_rest,
         )
+        opening = Opening(
+            serving=serving,
+            make_backend=self.make_backend,
+            threads=self.threads,
+            device_chooser=self.device_chooser,
+            clock=self.clock,
+        )
         with self.memory_needs.load() as this:
-            read = self._read(place, version, serving)
+            read = self._read(place, version, opening)
             try:
-                placed = self._open_instances(read, serving, assembly.gate(read.contract))
+                placed = opening.instances(read, assembly.gate(read.contract))
             finally:
                 read.close()
             need = self.memory_needs.need(this, read.files, read.backend, [each.backend for each in placed])
@@ -166,16 +162,16 @@ class Loader:
             others=read.others,
         )
 
-    def _read(self, place: Place, version: int, serving: ServingPolicy) -> VersionOnDisk:
+    def _read(self, place: Place, version: int, opening: Opening) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
         directory = place.directory / str(version)
         if place.file is None and layout_of(directory) is not Layout.FOREIGN:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
-            backend = backend_of(files, serving.backend, self.default_backend)
+            backend = backend_of(files, opening.serving.backend, self.default_backend)
             again = partial(self.make_savedmodel, files.saved_model_file, snapshot=files.saved_model)
             return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend, again=again)
         reader = ForeignReader(
-            make_backend=self._maker(serving),
+            make_backend=opening.make,
             make_savedmodel=self.make_savedmodel,
             read_facts=self.read_facts,
             has_tensorflow=self.has_tensorflow,
@@ -187,66 +183,4 @@ class Loader:
             make_plugin=self.make_plugin,
             plugins=self.plugins,
         )
-        return reader.read(place, version, serving.backend, threads=self._threads_of(serving))
-
-    def _threads_of(self, serving: ServingPolicy) -> int:
-        """Threads of one of the instances that run in processes."""
-        return max(1, self.threads // serving.instances)
-
-    def _open_instances(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> list[Placed]:
-        """All instances of a version, verified, on the devices that serving.json specifies."""
-        files = read.files
-        if read.backend != "onnx":
-            files.check_rest()
-            return open_all(serving.instances, lambda: self._open_in_process(read, serving, gate))
-        graphs = HeldGraph(files)
-        with graphs.held() as graph:
-            files.check_rest()
-            return open_all(serving.instances, self._opener(graphs, graph, read, serving, gate))
-
-    def _open_in_process(self, read: VersionOnDisk, serving: ServingPolicy, gate: Gate) -> Placed:
-        placement = _place_process(serving.device, read.backend)
-        assert read.again is not None
-        backend = read.take() or read.again(read.contract.spec, self._threads_of(serving))
-        return Placed.of(gate.verify(backend, CPU), placement)
-
-    def _opener(
-        self, graphs: HeldGraph, graph: Graph, read: VersionOnDisk, serving: ServingPolicy, gate: Gate
-    ) -> Callable[[], Placed]:
-        """Opens another instance of an ONNX graph."""
-        spec, alone, make = read.contract.spec, serving.instances == 1, self._maker(serving)
-
-        def open_cpu() -> Backend:
-            with graphs.at_hand() as now:
-                # Several instances have a thread each: more threads of one would be missing for the others.
-                single = read.take() or make(now, spec, 1)
-                if not alone:
-                    return single
-                open_again = partial(make, now, spec)
-                return with_threads(single, open_again, self.threads, read.contract.samples, clock=self.clock)
-
-        device_chooser = self.device_chooser
-        if device_chooser is None:
-            return lambda: Placed.of(gate.verify(open_cpu(), CPU), ON_CPU)
-        request = GpuRequest(
-            graph=graph,
-            spec=spec,
-            gpu_mem_limit_mb=serving.gpu_mem_limit_mb,
-            max_batch_size=gate.max_batch_size,
-        )
-        return lambda: device_chooser.open(request, serving.device, open_cpu=open_cpu, verify=gate.verify)
-
-    def _maker(self, serving: ServingPolicy) -> Callable[[Graph, ModelSpec, int], Backend]:
-        """Opens graphs on the CPU with the settings of a model."""
-        return self.make_backend if serving.enable_cpu_mem_arena else partial(self.make_backend, arena=False)
-
-
-def _place_process(device: str | None, backend: RunBy) -> Placement:
-    """The CPU, for ``device`` of serving.json, for a model in a separate process.
-
-    Raises:
-        VersionRefused: it requires a GPU.
-    """
-    if device is not None and device.startswith(CUDA):
-        raise VersionRefused(f"device is {device!r}, and backend {backend!r} runs on the CPU only")
-    return Placement(CPU, f"backend is {backend!r}, which runs on the CPU")
+        return reader.read(place, version, opening.serving.backend, threads=opening.threads_each)

@@ -101,7 +101,8 @@ class MemoryNeeds:
 
         Of a version in processes of its own, their resident memory. Of an ONNX graph, what this process has allocated
         since the load began, and its weights in separate files, which the runtime maps; at least its files, once for
-        each instance, since memory that is freed meanwhile may hide its own. Else as measured before, or estimated.
+        each instance, since memory that is freed during the load may hide its own. Else as measured before, or
+        estimated.
 
         Args:
             this: its load.

@@ -1,8 +1,6 @@
 """Checks of every backend of a version before it serves: golden samples, raw samples, and a measured latency."""
 
-import resource
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from app.lifecycle.loading.device_choice import Verified
 from app.lifecycle.loading.golden_gate import replay
 from app.lifecycle.loading.version_contract import VersionContract
 from app.runtime.backend import Backend
+from app.runtime.memory import resident_bytes
 from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock
 
@@ -29,15 +28,6 @@ GROWTH_LIMIT_BYTES = 2**30
 HINTED_CALL_LIMIT_S = 2.0
 # First estimate for a version without a known valid input; its requests refine it.
 UNKNOWN_CALL_S = 0.01
-
-
-def resident_bytes() -> int:
-    """Memory of this process in bytes; 0 where the system does not report it."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * resource.getpagesize()
 
 
 class Gate:
@@ -157,4 +147,4 @@ def _instance(sample: RawSample, spec: ModelSpec, tokenizer: Tokenizer | None) -
     try:
         return tokenizer.encode(sample.data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise VersionRefused(f"golden sample {sample.name!r} is no UTF-8 text") from error
+        raise VersionRefused(f"golden sample {sample.name!r} is not UTF-8") from error

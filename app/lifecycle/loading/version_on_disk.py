@@ -60,7 +60,7 @@ class HeldGraph:
                 self._held = None
 
     @contextmanager
-    def at_hand(self) -> Iterator[Graph]:
+    def in_memory_or_read(self) -> Iterator[Graph]:
         """The graph in memory, or else read now; it must be the one in the manifest at the time of the load."""
         if self._held is not None:
             yield self._held

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from app.contract.model_spec import ModelSpec
-from app.runtime.engines.process_backend import Contract, ProcessBackend, Snapshot
+from app.runtime.engines.kept_process import Contract, Snapshot
+from app.runtime.engines.process_backend import ProcessBackend
 
 WORKER = (sys.executable, "-m", "app.runtime.engines.plugin_worker")
 

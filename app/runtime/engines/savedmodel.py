@@ -9,7 +9,8 @@ from typing import Any
 
 from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
-from app.runtime.engines.process_backend import Contract, ProcessBackend, Snapshot
+from app.runtime.engines.kept_process import Contract, Snapshot
+from app.runtime.engines.process_backend import ProcessBackend
 
 TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")

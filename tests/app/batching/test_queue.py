@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from app.batching.queue import WorkQueue, seconds_to_wait
+from app.batching.rules import BatchRules
 from tests.support.fakes import make_work
 
 NOW = 100.0
@@ -34,7 +35,7 @@ def entry():
 
 
 def queue_of(*works, **options):
-    queue = WorkQueue(**{"max_batch_size": 4, "levels": 3, **options})
+    queue = WorkQueue(BatchRules(**{"max_batch_size": 4, "inline_below_s": 0, "priority_levels": 3, **options}))
     for work in works:
         queue.push(work)
     return queue

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from app.contract import transforms
-from app.contract.images.image_file import in_mode, open_image
+from app.contract.images.image_file import open_image
+from app.contract.images.pixels import in_mode
 from app.contract.model_spec import ModelSpec
 from app.contract.transforms import apply_steps, image_to_instance
 from tests.support.cost import least_seconds

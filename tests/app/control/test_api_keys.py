@@ -1,15 +1,15 @@
-"""The file of API keys, and the permissions of a key."""
+"""The permissions of API keys, and changes of their file."""
 
 import json
 import os
 import resource
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from app.control.api_keys import SLOWEST_RATE, ApiKeys, add_key, read_keys
+from app.control.api_keys import ApiKeys
 from app.control.credentials import read_credentials
+from app.control.keys_file import SLOWEST_RATE, add_key
 from app.errors import Forbidden, KeysUnreadable, RateExceeded, Unauthenticated
 from tests.support.fakes import FakeClock
 
@@ -26,20 +26,6 @@ def clock():
 
 def ask(keys, key, scope="infer"):
     return keys.check(scope, read_credentials([(b"authorization", f"Bearer {key}".encode())]))
-
-
-def test_the_file_contains_a_hash_and_only_its_owner_may_read_it(path):
-    key = add_key(path, name="app", scopes=["infer"], rate=None)
-    assert len(key) >= 43
-    assert key not in path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in read_keys(path).keys] == ["app"]
-
-
-def test_keys_that_are_made_in_parallel_are_all_kept(path):
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: add_key(path, name=name, scopes=["infer"], rate=None), "abcdefgh"))
-    assert sorted(entry.name for entry in read_keys(path).keys) == list("abcdefgh")
 
 
 def test_a_key_permits_what_its_scopes_allow_in_every_header(path, clock):
@@ -168,26 +154,3 @@ def test_with_a_broken_file_the_previous_keys_stay_in_effect_and_the_file_is_nev
     assert "s3cret" not in caplog.text
     with pytest.raises(KeysUnreadable):
         ApiKeys(path, clock=clock)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"name": "one", "scopes": ["infer"], "rate": None},
-        {"name": "a b", "scopes": ["infer"], "rate": None},
-        {"name": "two", "scopes": ["all"], "rate": None},
-        {"name": "two", "scopes": [], "rate": None},
-        {"name": "two", "scopes": ["infer"], "rate": 0},
-        {"name": "two", "scopes": ["infer"], "rate": 5e-324},
-        {"name": "two", "scopes": ["infer"], "rate": 0.9 * SLOWEST_RATE},
-        {"name": "two", "scopes": ["infer"], "rate": float("inf")},
-        {"name": "two", "scopes": ["infer"], "rate": float("nan")},
-    ],
-)
-def test_a_key_that_breaks_a_rule_is_not_made(path, arguments):
-    add_key(path, name="one", scopes=["infer"], rate=None)
-    before = path.read_text()
-    with pytest.raises(KeysUnreadable):
-        add_key(path, **arguments)
-    assert path.read_text() == before
-    assert os.listdir(path.parent) == [path.name]

@@ -7,8 +7,9 @@ import pytest
 from app.errors import VersionRefused
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
-from app.repository.policy import CANARY, STABLE, RollbackPolicy, RolloutPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
 from app.repository.repository import Repository
+from app.repository.rollout_policy import RollbackPolicy, RolloutPolicy
 from tests.support.fakes import until
 from tests.support.tiny_disk import FakeLoader, read_settings, write_empty_versions, write_settings
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from app.lifecycle.commands import Commands
-from app.repository.policy import CANARY, STABLE, CanaryPair, RollbackPolicy, RolloutPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
 from app.repository.repository import Repository
+from app.repository.rollout_policy import CanaryPair, RollbackPolicy, RolloutPolicy
 from tests.support.fakes import until
 from tests.support.tiny_disk import read_settings, write_empty_versions, write_settings
 

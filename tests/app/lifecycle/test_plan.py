@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lifecycle.plan import Load, Retire, Served, ServeDefault, SetLabels, StartCanary, StopCanary, plan, unmet
-from app.repository.policy import CANARY, STABLE, CanaryPolicy, RolloutPolicy, ServingPolicy
+from app.repository.policy import CANARY, STABLE, ServingPolicy
+from app.repository.rollout_policy import CanaryPolicy, RolloutPolicy
 
 SETTINGS = ServingPolicy().load_settings
 OTHER = ServingPolicy(instances=2).load_settings

@@ -225,7 +225,7 @@ def test_a_load_that_needs_room_and_one_of_its_victim_do_not_wait_for_each_other
         await found.load("b", 1)
         await found.load("c", 1)
         found.loader.sizes["b", 2] = 60
-        with found.registry.live("c").leases:  # whoever unloads it holds the lock of the limit in the meantime
+        with found.registry.default("c").leases:  # whoever unloads it holds the lock of the limit in the meantime
             write_empty_versions(found.place, 2, name="b")
             tasks = [asyncio.create_task(found.lifecycle.follow("b"))]
             await asyncio.sleep(0.1)
@@ -243,7 +243,7 @@ def test_a_victim_is_closed_even_if_the_load_that_needed_its_room_is_cancelled(s
 
     async def act():
         await found.load("b", 1)
-        with found.registry.live("b").leases:
+        with found.registry.default("b").leases:
             loading = asyncio.create_task(found.lifecycle.load("a"))
             await asyncio.sleep(0.2)
             loading.cancel()
@@ -263,7 +263,7 @@ def test_a_model_that_was_loaded_again_for_its_settings_is_not_the_first_to_slee
         await found.load("b", 1)
         for name in "ba":
             await asyncio.sleep(0.01)
-            with found.registry.live(name).leases:
+            with found.registry.default(name).leases:
                 pass
         found.settings("a", max_text_characters=5)
         await found.lifecycle.load("a")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from app.repository.policy import CanaryPair, RollbackPolicy, RolloutPolicy
+from app.repository.rollout_policy import CanaryPair, RollbackPolicy, RolloutPolicy
 from app.rollout.across_workers import Canaries
 from app.rollout.comparison import Comparison
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from app.batching.work import Prediction
-from app.repository.policy import RolloutPolicy, ShadowPolicy
+from app.repository.rollout_policy import RolloutPolicy, ShadowPolicy
 from app.rollout.canary import MOST_COPIES, MOST_COPY_BYTES, Rollout
 
 

@@ -1,6 +1,6 @@
 """When a canary is halted: each limit has its own window."""
 
-from app.repository.policy import RollbackPolicy, RolloutPolicy
+from app.repository.rollout_policy import RollbackPolicy, RolloutPolicy
 from app.rollout.canary_limits import WINDOW, Limits
 from app.rollout.comparison import Comparison
 

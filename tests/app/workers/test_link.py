@@ -5,7 +5,7 @@ import socket
 import time
 from types import SimpleNamespace
 
-from app.repository.policy import RolloutPolicy
+from app.repository.rollout_policy import RolloutPolicy
 from app.rollout.canary import Rollout
 from app.telemetry.metrics import Metrics
 from app.workers.channel import Channel

@@ -14,8 +14,10 @@ import pytest
 
 from tests.training.tiny import build_bag, image_recipe, text_recipe, train
 from training.errors import SettingRefused, TrainingDiverged
-from training.fit.callbacks import AveragedWeights, read_weights
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Schedule, Stage
+from training.fit.callbacks import AveragedWeights
+from training.fit.run_files import read_weights
+from training.recipe.fitting import Fitting, Optimizer, Schedule
+from training.recipe.recipe import OUTPUT_NAME, Stage
 
 
 def history(directory: Path) -> list[dict[str, str]]:

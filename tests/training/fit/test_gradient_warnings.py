@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from tests.training.tiny import build_bag, image_recipe, number_recipe, text_recipe, train
-from training.fit.callbacks import read_weights
 from training.fit.gradient_warnings import Look, warnings_of
-from training.recipe.recipe import OUTPUT_NAME, Fitting, Optimizer, Stage
+from training.fit.run_files import read_weights
+from training.recipe.fitting import Fitting, Optimizer
+from training.recipe.recipe import OUTPUT_NAME, Stage
 from training.runs.record import Plan
 from training.runs.run import run
 

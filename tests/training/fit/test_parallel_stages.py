@@ -16,10 +16,11 @@ from rich.console import Console
 from tests.support.processes import children, is_running
 from tests.training.tiny import image_recipe, train
 from training.errors import StageDied, TrainingDiverged
-from training.fit.callbacks import read_weights
 from training.fit.fit import trained_model
+from training.fit.run_files import read_weights
 from training.network.finishing import mean_over_mirror
-from training.recipe.recipe import Fitting, Optimizer, Recipe, Stage, adopt_by_name
+from training.recipe.fitting import Fitting, Optimizer
+from training.recipe.recipe import Recipe, Stage, adopt_by_name
 
 LAYERS = ("hidden", "probabilities")
 
@@ -34,7 +35,7 @@ def average(network, model, signature, inherited):
     return mean_over_mirror([first, model], signature)
 
 
-def pair(*, beside: bool, epochs: int = 3, **changes: object) -> Recipe:
+def pair(*, in_parallel: bool, epochs: int = 3, **changes: object) -> Recipe:
     """Two independent networks; the mean of both."""
     stage = Stage(
         name="first",
@@ -43,7 +44,7 @@ def pair(*, beside: bool, epochs: int = 3, **changes: object) -> Recipe:
         adopt=keep_apart,
         fitting=Fitting(epochs=epochs, batch_size=16, seed=1, keep="last"),
         optimizer=Optimizer(name="adam", learning_rate=0.01, ema_momentum=0.9),
-        beside=beside,
+        in_parallel=in_parallel,
     )
     return image_recipe(
         epochs=epochs, stages=(dataclasses.replace(stage, **changes),), adopt=keep_apart, finish=average
@@ -55,8 +56,8 @@ def weights(directory: Path) -> list[np.ndarray]:
 
 
 def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
-    after = train(pair(beside=False), tmp_path / "after", console)
-    recipe = pair(beside=True)
+    after = train(pair(in_parallel=False), tmp_path / "after", console)
+    recipe = pair(in_parallel=True)
     at_once = train(recipe, tmp_path / "at once", console)
     for one, other in zip(weights(tmp_path / "after"), weights(tmp_path / "at once"), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -76,7 +77,7 @@ def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, con
 def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     wild = Optimizer(name="sgd", learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match="the loss became"):
-        train(pair(beside=True, optimizer=wild), tmp_path, console)
+        train(pair(in_parallel=True, optimizer=wild), tmp_path, console)
     assert multiprocessing.active_children() == []
 
 
@@ -89,9 +90,9 @@ def test_a_stage_whose_process_is_killed_ends_the_run_with_a_sentence(tmp_path, 
     killer = Thread(target=kill)
     killer.start()
     with pytest.raises(StageDied, match=r"stage first: its process ended with exit code -9.*--resume"):
-        train(pair(beside=True), tmp_path, console)
+        train(pair(in_parallel=True), tmp_path, console)
     killer.join()
-    train(pair(beside=True), tmp_path, console)
+    train(pair(in_parallel=True), tmp_path, console)
     assert (tmp_path / "first" / "weights.npz").is_file()
 
 
@@ -106,14 +107,14 @@ from training.environment import quiet_tensorflow
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_tensorflow()
-    train(pair(beside=True, epochs=40), Path(sys.argv[1]), Console())
+    train(pair(in_parallel=True, epochs=40), Path(sys.argv[1]), Console())
 """
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("undisturbed")
-    train(pair(beside=False, epochs=40), directory, Console(quiet=True))
+    train(pair(in_parallel=False, epochs=40), directory, Console(quiet=True))
     return weights(directory)
 
 
@@ -145,7 +146,7 @@ def test_both_trainings_end_with_the_command_and_continue_where_they_were(how, u
         time.sleep(0.02)
     before = [json.loads(state.read_text())["epoch"] for state in states]
 
-    train(pair(beside=True, epochs=40), directory, console)
+    train(pair(in_parallel=True, epochs=40), directory, console)
     printed = console.file.getvalue()
     for epoch, prefix in zip(before, ("", "first: "), strict=True):
         assert epoch == 40 or f"{prefix}resuming after epoch {epoch} of 40" in printed

@@ -8,14 +8,14 @@ from rich.console import Console
 from tests.training.tiny import image_recipe
 from training.export.model_export import export_onnx, onnx_runner
 from training.fit.fit import fit
-from training.network.finishing import average_mirrored
+from training.network.finishing import mean_over_mirror
 from training.recipe.recipe import OUTPUT_NAME
 from training.runs.run import model_spec
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    recipe = replace(image_recipe(), finish=average_mirrored)
+    recipe = replace(image_recipe(), finish=lambda _, model, signature, __: mean_over_mirror([model], signature))
     splits = recipe.data.load()
     feed = recipe.pipeline.bind(splits.train, classes=2)
     trained = fit(recipe, feed, splits, directory=tmp_path_factory.mktemp("run"), console=Console(quiet=True))

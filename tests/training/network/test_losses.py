@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from training.network.losses import LOSSES, METRICS, build_loss, build_metrics
-from training.recipe.recipe import Loss
+from training.recipe.fitting import Loss
 
 FLOAT32 = 1e-6  # relative; a few roundings of float32
 
@@ -39,7 +39,7 @@ def test_a_loss_equals_its_formula(name, wanted, given, by_hand):
 def test_every_loss_and_metric_that_a_recipe_may_name_can_be_built():
     from typing import get_args, get_type_hints
 
-    from training.recipe.recipe import Metric
+    from training.recipe.fitting import Metric
 
     assert set(get_args(get_type_hints(Loss)["name"])) == set(LOSSES)
     assert set(get_args(Metric)) == set(METRICS)

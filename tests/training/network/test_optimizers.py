@@ -3,7 +3,7 @@ import pytest
 
 from training.network.losses import build_loss
 from training.network.optimizers import OPTIMIZERS, ScheduledRate, build_optimizer
-from training.recipe.recipe import Loss, Optimizer, Schedule
+from training.recipe.fitting import Loss, Optimizer, Schedule
 
 
 def rates(schedule: Schedule, steps: int = 100) -> np.ndarray:

@@ -42,7 +42,7 @@ def late_replace(*names):
     replace(*names)
     reached("after-config")
 os.rename, os.replace = late_rename, late_replace
-print(v.add_version(parent, write=write, beside={"config.pbtxt": "new"}), flush=True)
+print(v.add_version(parent, write=write, model_files={"config.pbtxt": "new"}), flush=True)
 """
 
 STEPS = ("empty", "half", "whole", "before-rename", "after-rename", "before-config", "after-config")
@@ -65,16 +65,16 @@ def integers(parent):
 
 def test_versions_count_up_from_the_highest_there_is(tmp_path):
     parent = tmp_path / "m"
-    assert add_version(parent, write=write_small, beside={}) == parent / "1"
+    assert add_version(parent, write=write_small, model_files={}) == parent / "1"
     (parent / "1").rename(parent / "41")
-    assert add_version(parent, write=write_small, beside={"config.pbtxt": "text"}) == parent / "42"
+    assert add_version(parent, write=write_small, model_files={"config.pbtxt": "text"}) == parent / "42"
     assert sorted(path.name for path in parent.iterdir()) == ["41", "42", "config.pbtxt"]
     assert (parent / "config.pbtxt").read_text() == "text"
 
 
 def test_a_file_whose_name_is_a_number_is_not_written_over(tmp_path):
     (tmp_path / "7").write_text("not a version")
-    assert add_version(tmp_path, write=write_small, beside={}).name == "8"
+    assert add_version(tmp_path, write=write_small, model_files={}).name == "8"
     assert (tmp_path / "7").read_text() == "not a version"
 
 
@@ -86,7 +86,7 @@ def test_files_and_directories_are_readable_by_other_users_with_any_umask(tmp_pa
 
     before = os.umask(0o077)
     try:
-        version = add_version(tmp_path / "m", write=write, beside={"config.pbtxt": ""})
+        version = add_version(tmp_path / "m", write=write, model_files={"config.pbtxt": ""})
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (version, *version.rglob("*"))}
@@ -103,11 +103,11 @@ def test_a_writer_that_gives_up_changes_no_file(tmp_path, failure):
         raise failure
 
     with pytest.raises(type(failure)):
-        add_version(parent, write=fail, beside={"config.pbtxt": "new"})
+        add_version(parent, write=fail, model_files={"config.pbtxt": "new"})
     assert not parent.exists()
-    add_version(parent, write=write_small, beside={"config.pbtxt": "old"})
+    add_version(parent, write=write_small, model_files={"config.pbtxt": "old"})
     with pytest.raises(type(failure)):
-        add_version(parent, write=fail, beside={"config.pbtxt": "new"})
+        add_version(parent, write=fail, model_files={"config.pbtxt": "new"})
     assert sorted(path.name for path in parent.iterdir()) == ["1", "config.pbtxt"]
     assert (parent / "config.pbtxt").read_text() == "old"
 
@@ -126,7 +126,7 @@ def test_kill_9_leaves_no_version_or_a_complete_one_and_the_next_writer_cleans_u
         verify_manifest(parent / str(number))
     leavings = [path.name for path in parent.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
     assert len(leavings) == 1
-    add_version(parent, write=write_small, beside={"config.pbtxt": "newer"})
+    add_version(parent, write=write_small, model_files={"config.pbtxt": "newer"})
     assert sorted(path.name for path in parent.iterdir()) == [str(n) for n in range(1, len(there) + 2)] + [
         "config.pbtxt"
     ]
@@ -136,7 +136,7 @@ def test_the_temporary_directory_of_a_living_writer_is_left_alone(tmp_path):
     parent = tmp_path / "m"
     writer = start(parent, "half")
     assert writer.stdout.readline().strip() == "half"
-    assert add_version(parent, write=write_small, beside={}).name == "1"
+    assert add_version(parent, write=write_small, model_files={}).name == "1"
     leavings = [path for path in parent.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
     assert [(path / "version" / "model.json").is_file() for path in leavings] == [True]
     writer.kill()
@@ -159,4 +159,4 @@ def test_an_empty_directory_created_under_the_number_is_not_mistaken_for_a_versi
         write_small(directory)
         (tmp_path / "3").mkdir()
 
-    assert add_version(tmp_path, write=write, beside={}).name == "4"
+    assert add_version(tmp_path, write=write, model_files={}).name == "4"

@@ -8,7 +8,7 @@ from rich.console import Console
 from app.contract.tensor_spec import TensorSpec
 from training.datasets.cifar10 import OTHER_LABELS
 from training.errors import SettingRefused
-from training.fit.callbacks import read_weights
+from training.fit.run_files import read_weights
 from training.fit.train_network import WEIGHTS_FILE
 from training.overrides import apply_overrides
 from training.recipe.recipe import OUTPUT_NAME, Signature

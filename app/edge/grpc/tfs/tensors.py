@@ -17,7 +17,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.datatypes import BYTES, array_from_bytes, array_from_numbers
 from app.edge.codec.encoded import Encoded
 from app.edge.grpc.tfs import serving_pb2 as pb
-from app.edge.grpc.wire_size import varint
+from app.edge.grpc.tfs.string_content import split_content
 from app.edge.rest.oip_inputs import (
     MAX_DIMENSIONS,
     Declared,
@@ -205,7 +205,7 @@ def _strings(tensor: pb.TensorProto, declared: Declared, room: Room) -> Sequence
         raise TooLarge(f"input {name!r} holds {count} strings; at most {MOST_STRINGS} are accepted")
     values = list(_values(tensor, ELEMENTS["DT_STRING"], declared))
     if tensor.tensor_content:
-        return _split(tensor.tensor_content, count, name)
+        return split_content(tensor.tensor_content, count, name)
     if len(values) == count:
         return values
     last = values[-1] if values else b""
@@ -229,26 +229,6 @@ def _values(tensor: pb.TensorProto, element: Element, declared: Declared) -> Seq
             f"{element.field} of input {name!r} holds {len(values)} values; its shape {declared.shape} has {count}"
         )
     return values
-
-
-def _split(data: bytes, count: int, name: str) -> list[bytes]:
-    """Strings from ``tensor_content``: all lengths as varints, then all strings."""
-    lengths, at = [], 0
-    try:
-        for _ in range(count):
-            length, at = varint(data, at)
-            lengths.append(length)
-    except ValueError:
-        raise InvalidInput(f"tensor_content of input {name!r} ends in the lengths of its {count} strings") from None
-    if at + sum(lengths) != len(data):
-        raise InvalidInput(
-            f"tensor_content of input {name!r} announces {sum(lengths)} bytes of strings, {len(data) - at} follow"
-        )
-    elements = []
-    for length in lengths:
-        elements.append(data[at : at + length])
-        at += length
-    return elements
 
 
 def _varint(number: int) -> bytes:

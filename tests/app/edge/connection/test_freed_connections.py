@@ -11,6 +11,7 @@ from app.edge.connection.joint import JointProtocol
 from app.edge.connection.plain_request import PlainRequest
 from app.edge.http.joint_request import JointRequest
 from app.edge.rest.request import HttpRequest
+from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -74,7 +75,7 @@ def test_a_closed_connection_is_freed(models):
         app = create_app(settings)
         server = Server(uvicorn_config(app, settings), settings)
         serving = asyncio.create_task(server.serve())
-        await until(lambda: server.started and app.registry.not_ready_reason is None)
+        await until(lambda: server.started and not_ready_reason(app.registry) is None)
         port = server.servers[0].sockets[0].getsockname()[1]
         left = {}
         gc.collect()

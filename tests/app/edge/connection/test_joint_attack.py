@@ -612,7 +612,7 @@ def test_a_canary_that_starts_meanwhile_gets_the_requests_of_its_users(tmp_path,
 
             def choose(self, key):
                 keys.append(key)
-                return app.registry.live("fragile")
+                return app.registry.default("fragile")
 
             def __getattr__(self, _):
                 return lambda *_: None

@@ -40,7 +40,7 @@ def test_an_idle_connection_keeps_neither_its_last_request_nor_the_version_that_
             kinds = PlainRequest, JointRequest, DirectAnswer
             gc.collect()
             assert [each for each in gc.get_objects() if isinstance(each, kinds)] == []
-            version = weakref.ref(app.registry.live("brightness"))
+            version = weakref.ref(app.registry.default("brightness"))
             write_brightness_model(tmp_path, version=2, bias=20)
             await app.lifecycle.load("brightness")
             gc.collect()
@@ -91,7 +91,7 @@ def test_a_fault_of_requests_that_are_answered_together_is_logged_for_each_with_
             def failing(_):
                 raise BackendHung("no answer within 3 s")
 
-            app.registry.live("rule").batcher.backend.run = failing
+            app.registry.default("rule").batcher.backend.run = failing
             first.writer.write(sent)
             second.writer.write(sent)
             replies = [await line.reply() for line in (first, second)]

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 import uvloop
 
+from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -84,7 +85,7 @@ def replies(tmp_path_factory):
             uvicorn.Config(app, port=0, http="httptools", lifespan="off", server_header=False, log_config=None)
         )
         serving = [asyncio.create_task(server.serve()) for server in (direct, through_asgi)]
-        await until(lambda: direct.started and through_asgi.started and app.registry.not_ready_reason is None)
+        await until(lambda: direct.started and through_asgi.started and not_ready_reason(app.registry) is None)
         ports = [server.servers[0].sockets[0].getsockname()[1] for server in (direct, through_asgi)]
         try:
             return {name: [await ask(port, *request) for port in ports] for name, request in REQUESTS.items()}

@@ -14,6 +14,7 @@ from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.joint_calls import JointCalls
 from app.edge.grpc.plain_messages import KnownMessages
 from app.edge.http.joining import Joining
+from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app
 from app.settings import Settings
 from app.wiring.server import Server, uvicorn_config
@@ -129,7 +130,7 @@ def run(models, act):
         logging.getLogger("atelier.grpc").setLevel(logging.INFO)
         serving = asyncio.create_task(server.serve())
         try:
-            await until(lambda: server.started and app.registry.not_ready_reason is None)
+            await until(lambda: server.started and not_ready_reason(app.registry) is None)
             client = Client(ports[0])
             try:
                 return await act(app, client)

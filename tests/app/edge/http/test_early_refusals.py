@@ -43,7 +43,7 @@ def clock():
 
 @pytest.fixture
 def refusals(model, clock):
-    registry = SimpleNamespace(live=lambda name: model, rollout=lambda name: None)
+    registry = SimpleNamespace(default=lambda name: model, rollout=lambda name: None)
     counted = SimpleNamespace(request_done=lambda **_: None)
     return EarlyRefusals(registry=registry, observer=counted, clock=clock)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from app.control.model_config import model_config
 from app.errors import BackendFailed, ModelNotReady, VersionRefused
 from app.lifecycle.loading.device_choice import DeviceChooser
 from app.lifecycle.loading.loader import Loader
+from app.lifecycle.readiness import not_ready_reason
 from app.lifecycle.registry import Registry
 from app.repository.places import Places
 from app.runtime.backend import Backend
@@ -56,11 +58,28 @@ class SlowCpu(OnnxBackend):
         return super().run(inputs)
 
 
+class CountingPlacer(Placer):
+    """Knows how many instances each device has."""
+
+    def __init__(self, probe):
+        super().__init__(probe)
+        self.instances = Counter()
+
+    def place(self, requested):
+        placement = super().place(requested)
+        self.instances[placement.device] += 1
+        return placement
+
+    def release(self, placement):
+        super().release(placement)
+        self.instances[placement.device] -= 1
+
+
 class Machine:
     """A loader on a machine with pretended devices."""
 
     def __init__(self, models: Path, devices, *, default="auto", cpu=OnnxBackend, refuses=None, **gpu):
-        self.opened, self.placer = [], Placer(lambda: devices)
+        self.opened, self.placer = [], CountingPlacer(lambda: devices)
 
         def open_gpu(request, device):
             if refuses is not None:
@@ -86,7 +105,7 @@ class Machine:
 
     @property
     def on_gpu(self):
-        return self.placer.instances_on("cuda:0")
+        return self.placer.instances["cuda:0"]
 
 
 @pytest.fixture
@@ -283,7 +302,7 @@ def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     assert [device for _, device, _ in machine.opened] == ["cuda:0", "cuda:1", "cuda:0"]
     assert model.batcher.rules.inline_below_s == 0.0
     assert model.admission.instances == 3
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (2, 1)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (2, 1)
     assert model_config(model)["instance_group"] == [
         {"name": "words_0", "count": 2, "kind": "KIND_GPU", "gpus": [0]},
         {"name": "words_1", "count": 1, "kind": "KIND_GPU", "gpus": [1]},
@@ -309,7 +328,7 @@ def test_instances_are_spread_over_the_gpus_and_each_is_verified(models):
     samples = [sample for family in metrics.collect() for sample in family.samples]
     assert [s.labels["device"] for s in samples if s.name == "atelier_model_device"] == ["cuda:0", "cuda:1"]
     model.batcher.close()
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (0, 0)
 
 
 def test_two_instances_on_two_gpus_are_one_group(models):
@@ -357,7 +376,7 @@ def test_one_instance_that_does_not_open_refuses_the_version_and_the_others_are_
     with pytest.raises(BackendFailed, match="out of memory"):
         machine.load()
     assert [gpu.closed for gpu in made] == [True, True]
-    assert (machine.on_gpu, machine.placer.instances_on("cuda:1")) == (0, 0)
+    assert (machine.on_gpu, machine.placer.instances["cuda:1"]) == (0, 0)
 
 
 def test_a_version_whose_backend_hangs_is_not_ready(models):
@@ -366,12 +385,12 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     assert model.batcher.rules.max_execution_s == 0.02
     registry = Registry(scan=dict, on_state=lambda *_: None)
     registry.enter("words", 1).model = model
-    registry.serve("words", model)
+    registry.set_default("words", model)
     registry.loading = False
     registry.check_ready("words")
     [instance] = model.instances.all
     model.instances.exclude(instance, model.admission)
-    assert registry.not_ready_reason == "the backends of all models hang; see the log"
+    assert not_ready_reason(registry) == "the backends of all models hang; see the log"
     with pytest.raises(ModelNotReady, match="every backend of the version hangs"):
         registry.check_ready("words")
     with pytest.raises(ModelNotReady):
@@ -381,7 +400,7 @@ def test_a_version_whose_backend_hangs_is_not_ready(models):
     samples = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
     assert samples["atelier_model_degraded"] == 1
     model.instances.include(instance, model.admission)
-    assert registry.not_ready_reason is None
+    assert not_ready_reason(registry) is None
     model.batcher.close()
 
 

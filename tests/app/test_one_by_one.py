@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.turns import OneByOne
+from app.one_by_one import OneByOne
 
 
 def test_one_after_the_other_continues_each_in_another_turn_of_the_event_loop():

@@ -1,0 +1,107 @@
+"""Metrics of the counts of model versions, as families of samples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from app.telemetry.counts import VERSION_LABELS, VersionMetrics
+from app.telemetry.sums import Duration
+
+Counted = Sequence[tuple[list[str], VersionMetrics]]
+"""Model and version, as labels, with their counts."""
+
+
+def counter_families(
+    counted: Counted, *, unknown: Mapping[tuple[str, int], int], loads_done: Mapping[tuple[str, str], Duration]
+) -> Iterator[Metric]:
+    """The metrics that count.
+
+    Args:
+        counted: counts of all versions.
+        unknown: (protocol, status code) -> requests without a version that serves.
+        loads_done: (model, result) -> attempts to load a version.
+    """
+    requests = CounterMetricFamily(
+        "atelier_requests",
+        "Inference requests by status code; model is empty if no version serves under the requested name.",
+        labels=[*VERSION_LABELS, "protocol", "code"],
+    )
+    closed = CounterMetricFamily(
+        "atelier_batches", "Backend calls by the reason why their batch closed.", labels=[*VERSION_LABELS, "reason"]
+    )
+    dropped = CounterMetricFamily(
+        "atelier_dropped_rows",
+        "Instances that left the queue without being run.",
+        labels=[*VERSION_LABELS, "reason"],
+    )
+    loads = CounterMetricFamily(
+        "atelier_model_loads",
+        "Attempts to load a version, by result: ready or refused.",
+        labels=["model", "result"],
+    )
+    seconds = CounterMetricFamily(
+        "atelier_model_load_seconds", "Seconds of attempts to load a version.", labels=["model", "result"]
+    )
+    hangs = CounterMetricFamily(
+        "atelier_hung_batches",
+        "Batches abandoned because the backend did not answer within max_execution_ms.",
+        labels=VERSION_LABELS,
+    )
+    faults = CounterMetricFamily(
+        "atelier_device_faults", "Batches in which a version's device failed.", labels=VERSION_LABELS
+    )
+    for (model, result), duration in sorted(loads_done.items()):
+        loads.add_metric([model, result], duration.count)
+        seconds.add_metric([model, result], duration.seconds)
+    for (protocol, code), count in sorted(unknown.items()):
+        requests.add_metric(["", "", protocol, str(code)], count)
+    for labels, counts in counted:
+        for (protocol, code), count in sorted(counts.requests.items()):
+            requests.add_metric([*labels, protocol, str(code)], count)
+        for reason, count in sorted(counts.closed.items()):
+            closed.add_metric([*labels, reason], count)
+        for reason, count in sorted(counts.dropped.items()):
+            dropped.add_metric([*labels, reason], count)
+        hangs.add_metric(labels, counts.hangs)
+        faults.add_metric(labels, counts.device_faults)
+    yield from (requests, closed, dropped, loads, seconds, hangs, faults)
+
+
+def histogram_families(counted: Counted) -> Iterator[Metric]:
+    """The metrics of requests, of their stages and of batches."""
+    families = {
+        "request_seconds": (
+            "atelier_request_seconds",
+            "Seconds from the first byte of a request to its reply; of an early refusal, since the check.",
+        ),
+        "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
+        "batch_seconds": ("atelier_batch_seconds", "Seconds per backend call."),
+        "padding_ratio": (
+            "atelier_batch_padding_ratio",
+            "Share of a batch that is padding: after shorter rows, and rows added for allowed_batch_sizes.",
+        ),
+    }
+    for attribute, (name, text) in families.items():
+        family = HistogramMetricFamily(name, text, labels=VERSION_LABELS)
+        for labels, counts in counted:
+            buckets, total = getattr(counts, attribute).samples()
+            family.add_metric(labels, buckets, total)
+        yield family
+    stages = HistogramMetricFamily(
+        "atelier_stage_seconds", "Seconds of answered requests by stage.", labels=[*VERSION_LABELS, "stage"]
+    )
+    for labels, counts in counted:
+        for stage, histogram in counts.stage_seconds.items():
+            buckets, total = histogram.samples()
+            stages.add_metric([*labels, stage], buckets, total)
+    yield stages
+
+
+def queue_families(counted: Counted) -> Iterator[Metric]:
+    """The metrics of what waits."""
+    rows = GaugeMetricFamily("atelier_queued_rows", "Instances waiting for a backend call.", labels=VERSION_LABELS)
+    nbytes = GaugeMetricFamily("atelier_queued_bytes", "Bytes of inputs waiting.", labels=VERSION_LABELS)
+    for labels, counts in counted:
+        rows.add_metric(labels, counts.queued_rows)
+        nbytes.add_metric(labels, counts.queued_bytes)
+    yield from (rows, nbytes)
