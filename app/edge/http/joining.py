@@ -2,8 +2,9 @@
 
 Most requests of a burst are of the same form, have one instance and state nothing else. To validate, queue, print and
 count each of them by itself costs more than to compute it. So they are gathered for a turn, and then they are an
-ordinary request to ``predict``: the same queue, the same admission, the same batches. Whatever is not plain, and all
-requests of a joint one that fails, are answered one by one.
+ordinary request to ``predict``: the same queue, the same admission, the same batches. What is not plain is answered by
+itself. If one of the joined requests may be at fault, each of them is; if the queue is full, as many as fit are queued;
+an error that each of them would get is sent to all.
 """
 
 import asyncio
