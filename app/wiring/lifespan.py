@@ -134,7 +134,13 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         door=app.door,
     )
     each_alone = app.keys is not None or app.door.access_log is not None
-    plain = JointCalls(observer=app.metrics, registry=registry, begin=servicer.begin, clock=answering["clock"])
+    plain = JointCalls(
+        observer=app.metrics,
+        registry=registry,
+        begin=servicer.begin,
+        infer=servicer.ModelInfer,
+        clock=answering["clock"],
+    )
     server = GrpcServer(
         servicer,
         plain=None if each_alone else plain,

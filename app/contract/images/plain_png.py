@@ -42,21 +42,18 @@ class PlainPng:
         first, last = at + 4, len(data) - len(_END) - _CRC
         return data[first:last] if _LENGTH.unpack_from(data, at - _LENGTH.size)[0] == last - first else None
 
-    def pixels(self, files: Iterable[bytes]) -> bytes:
+    def pixels(self, streams: Iterable[bytes]) -> bytes:
         """The pixels of several files, one after the other: uint8, (files, height, width, channels).
 
         Args:
-            files: see ``compressed``.
+            streams: compressed pixels, see ``compressed``. As for Pillow, rows that are missing at the end are black.
 
         Raises:
             InvalidInput: one of them is damaged; which one is not said.
         """
-        image = Image.new(self._mode, self._size)
-        decoded = []
-        for file in files:
-            try:
-                image.frombytes(file, "zip", self._mode)
-            except (ValueError, OSError) as error:
-                raise InvalidInput(f"image is truncated or damaged: {error}") from error
-            decoded.append(image.tobytes())
-        return b"".join(decoded)
+        try:  # each in an image of its own: the decoder leaves what a stream lacks as it was
+            return b"".join(
+                [Image.frombytes(self._mode, self._size, stream, "zip", self._mode).tobytes() for stream in streams]
+            )
+        except (ValueError, OSError) as error:
+            raise InvalidInput(f"image is truncated or damaged: {error}") from error

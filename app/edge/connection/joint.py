@@ -3,6 +3,7 @@
 The head of such a request is one of those that were parsed before, so the parser does not see it: a look-up is enough.
 """
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
     from app.loaded import LoadedModel
 
 
+log = logging.getLogger("atelier.edge")
+
+
 class Awaited(NamedTuple):
     """A known head whose body has not arrived.
 
     Attributes:
         head: as it was read.
+        known: what it says.
         length: of the body.
     """
 
@@ -244,6 +249,9 @@ class JointProtocol(InferenceProtocol):
             route, head = request.route, read_head(answer.head)
             if route.version is not None or route.label is not None or not self._door.may_be_remembered(request.visit):
                 return
-            model = self._registry.only(route.name)
-            if model is not None and head is not None:
-                self._heads.learn(head, request, model, reply_bytes=len(reply.body))
+            model = request.model
+            if model is not None and model is self._registry.only(route.name) and head is not None:
+                try:
+                    self._heads.learn(head, request, model, reply_bytes=len(reply.body))
+                except Exception:
+                    log.exception("the head of a request to model %s cannot be remembered", route.name)

@@ -10,7 +10,7 @@ from app.edge.codec.media import INLINE_BYTES
 from app.edge.respond import Header
 from app.edge.rest.plain_forms import form_of
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import RowForm
+from app.edge.rest.row_forms import BodyForm
 from app.loaded import LoadedModel
 
 MOST_BODY_BYTES = INLINE_BYTES["json"]
@@ -51,7 +51,7 @@ class KnownHead(NamedTuple):
     at: int
     route: Route
     query: bytes
-    forms: tuple[RowForm, ...]
+    forms: tuple[BodyForm, ...]
 
     def headers(self, length: int) -> list[Header]:
         """Names in lower case, as the parser gives them; for the few requests that need them."""
@@ -89,7 +89,7 @@ class KnownHeads:
         self._known: dict[bytes, KnownHead] = {}
         self._seen: dict[int, int] = {}  # hash of a head -> requests that were answered
         self._parser = simdjson.Parser()
-        self._forms: WeakValueDictionary[tuple[object, ...], RowForm] = WeakValueDictionary()
+        self._forms: WeakValueDictionary[tuple[object, ...], BodyForm] = WeakValueDictionary()
 
     def get(self, head: Head) -> KnownHead | None:
         """What a head says; None if it must be parsed."""
@@ -106,18 +106,20 @@ class KnownHeads:
         """
         if len(head.template) > _MOST_BYTES:
             return
+        known, body = self._known.get(head.template), request.body or b""
+        if known is not None and known.model() is model and any(form.row(body) is not None for form in known.forms):
+            return  # answered by itself for another reason
         key = hash(head.template)
         count = self._seen.get(key, 0) + 1
         if count == 1 and len(self._seen) >= _MOST:
             self._seen.clear()
         self._seen[key] = count
-        known = self._known.get(head.template)
         if known is not None and known.model() is not model:
             known = None
             del self._known[head.template]
         elif count == 1 or count & (count - 1):
             return
-        form = form_of(request, request.body or b"", model, self._parser, reply_bytes=reply_bytes)
+        form = form_of(request, body, model, self._parser, reply_bytes=reply_bytes)
         if form is None:
             return
         same = self._forms.get(form.key)

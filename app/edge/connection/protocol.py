@@ -107,7 +107,7 @@ class InferenceProtocol(GuardedProtocol):
         self.cycle = None  # type: ignore[assignment]
 
     def _refusal_of(self, route: Route) -> Reply | None:
-        """See ``EarlyRefusals.of``. With an access log every request takes the long path, which writes the log."""
+        """See ``EarlyRefusals.of``. With an access log there is no early refusal: ``Answering`` writes the log."""
         return None if self._door.access_log is not None else self._dispatch.refusals.of(route, self._began)
 
     def _answer_probe(self) -> bool:

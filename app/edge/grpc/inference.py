@@ -47,14 +47,20 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
         self._memory = memory
 
     def call(
-        self, message: pb.ModelInferRequest, context: ServicerContext, request_id: str, emit: Emit | None = None
+        self,
+        message: pb.ModelInferRequest,
+        context: ServicerContext,
+        request_id: str,
+        emit: Emit | None = None,
+        *,
+        began: float | None = None,
     ) -> InferCall:
-        """A request that has just arrived, by itself or, with ``emit``, within a stream."""
+        """A request that arrived at ``began``, or just now, by itself or, with ``emit``, within a stream."""
         verb = "infer" if emit is None else "stream_infer"
         version = message.model_version or None
         return InferCall(
             route=Route("grpc", message.model_name, version, None, verb, f"grpc:{verb}", is_inference=True),
-            began=self._clock(),
+            began=self._clock() if began is None else began,
             message=message,
             context=context,
             metadata=Metadata(context),

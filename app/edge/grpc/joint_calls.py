@@ -1,6 +1,7 @@
 """Plain calls of ``ModelInfer``, which are answered together: see ``edge.http.joining``."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from app.edge.http.joint_request import JointRequest
 
+log = logging.getLogger("atelier.grpc")
+
 Begin = Callable[[ServicerContext], str]
+Infer = Callable[[pb.ModelInferRequest, ServicerContext, float], Awaitable[pb.ModelInferResponse]]
 
 
 class PlainCall:
@@ -84,20 +88,24 @@ class PlainCall:
 
 
 class JointCalls:
-    """Answers plain calls of ``ModelInfer``.
+    """Answers ``ModelInfer``: plain calls together, others by themselves.
 
     Args:
-        observer: records every call.
+        observer: records every plain call.
         registry: finds the version.
         begin: starts a call: see ``Methods.begin``.
+        infer: answers a parsed request that arrived at a time in monotonic seconds.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, observer: RequestObserver, registry: Registry, begin: Begin, clock: Clock) -> None:
+    def __init__(
+        self, *, observer: RequestObserver, registry: Registry, begin: Begin, infer: Infer, clock: Clock
+    ) -> None:
         self._arrivals = Arrivals(clock)
         self._joining = Joining(observer=observer, clock=clock, later=self._arrivals.then)
         self._registry = registry
         self._begin = begin
+        self._infer = infer
         self._clock = clock
         self._known = KnownMessages()
 
@@ -105,13 +113,25 @@ class JointCalls:
         """A call has begun; its message is on the way."""
         self._arrivals.note()
 
-    async def answer(self, data: bytes, context: ServicerContext) -> bytes | None:
-        """The reply to a message; None if it is not plain, or is to be answered by itself."""
+    async def answer(
+        self, data: bytes, context: ServicerContext, parse: Callable[[], Awaitable[pb.ModelInferRequest]]
+    ) -> bytes | pb.ModelInferResponse:
+        """The reply to a message; ``parse`` returns it parsed."""
         began = self._clock()
         self._arrivals.note()
         message = self._known.find(data)
-        if message is None:
-            return None
+        if message is not None and (plain := await self._answer_plain(message, context, began)) is not None:
+            return plain
+        request = await parse()
+        reply = await self._infer(request, context, began)
+        try:
+            self._learn(data, request, reply)
+        except Exception:
+            log.exception("the form of a message to model %s cannot be remembered", request.model_name)
+        return reply
+
+    async def _answer_plain(self, message: PlainMessage, context: ServicerContext, began: float) -> bytes | None:
+        """The reply to a plain message; None if it is to be answered by itself."""
         form = message.form
         model = self._registry.only(form.route.name)
         if model is None or form.model() is not model:
@@ -119,6 +139,11 @@ class JointCalls:
         left_s = context.time_remaining()
         if left_s is not None and left_s < model.default_timeout_s:
             return None
+        if model.admission.rows:
+            try:
+                model.batcher.check_open(left_s=began + model.default_timeout_s - self._clock())
+            except ServingError:  # refused as any other call
+                return None
         result: asyncio.Future[bytes | Refusal | None] = model.batcher.loop.create_future()
         call = PlainCall(message, began, partial(self._begin, context), result)
         self._joining.add(call, message.row, form, model, form.route)
@@ -131,9 +156,7 @@ class JointCalls:
         assert not isinstance(reply, Refusal)
         return reply
 
-    def learn(self, data: bytes, request: object, reply: object) -> None:
-        """Remember the form of a message that was answered by itself."""
-        if isinstance(request, pb.ModelInferRequest) and isinstance(reply, pb.ModelInferResponse):
-            model = self._registry.only(request.model_name)
-            if model is not None and reply.model_version == str(model.version):
-                self._known.learn(data, request, model)
+    def _learn(self, data: bytes, request: pb.ModelInferRequest, reply: pb.ModelInferResponse) -> None:
+        model = self._registry.only(request.model_name)
+        if model is not None and reply.model_version == str(model.version):
+            self._known.learn(data, request, model)

@@ -6,6 +6,8 @@ the order of their numbers: the model's name, the id, what describes the tensors
 
 from typing import NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from app.batching.work import DEFAULT_OPTIONS, Answer
 from app.edge.call import Route
 from app.edge.codec.datatypes import BYTES
@@ -24,9 +26,9 @@ from app.types import Tensors
 MOST_FORMS = 1_024
 MOST_ROW_BYTES = 65_536
 """Most bytes of a tensor that is answered together with others."""
-# The tags of fields that are preceded by a length: model_name and id of the request, id and raw_output_contents of the
-# reply. A length below 128 is one byte.
-_NAME, _ID, _REPLY_ID, _RAW_OUTPUT = 0x0A, 0x1A, b"\x1a", b"\x32"
+# The tags of fields that are preceded by a length: model_name, id of request and reply, raw_output_contents. A length
+# below 128 is one byte.
+_NAME, _ID, _RAW_OUTPUT = 0x0A, 0x1A, 0x32
 _ONE_BYTE = 0x80
 
 
@@ -34,6 +36,7 @@ class PlainMessage(NamedTuple):
     """A message of a known form.
 
     Attributes:
+        form: the known form.
         request_id: as in the message.
         row: bytes of its tensor.
     """
@@ -66,12 +69,8 @@ class MessageRows(RowForm):
         self._declared, self._requested = declared, requested
         self._outputs: bytes | None = None
 
-    def row(self, body: bytes) -> bytes | None:
-        """The bytes of the tensor."""
-        return body if len(body) == self._tensor.instance_bytes else None
-
     def stack(self, rows: list[bytes]) -> Tensors:
-        """See ``RowForm``."""
+        """The tensor of all instances, (rows, *shape), of its datatype."""
         return stack_raw(rows, self._declared)
 
     def bodies(self, outputs: Answer) -> list[bytes]:
@@ -86,13 +85,12 @@ class MessageRows(RowForm):
         columns = []
         for _, printed in printed_outputs(outputs, self._requested, model):
             rows = rows_of(printed)
-            tag = _RAW_OUTPUT + _varint(len(rows[0]))
-            columns.append([tag + row for row in rows])
+            columns.append([_field(_RAW_OUTPUT, row) for row in rows])
         return [b"".join((self._outputs, *row)) for row in zip(*columns, strict=True)]
 
     def reply(self, request_id: bytes, body: bytes) -> bytes:
         """A reply with such an end."""
-        field = _REPLY_ID + _varint(len(request_id)) + request_id if request_id else b""
+        field = _field(_ID, request_id) if request_id else b""
         return b"".join((self.start, field, body))
 
 
@@ -101,7 +99,7 @@ class KnownMessages:
 
     def __init__(self) -> None:
         self._sizes: dict[bytes, int] = {}  # field of a model's name -> bytes of its tensor
-        self._forms: dict[tuple[bytes, bytes], MessageRows | None] = {}
+        self._forms: dict[tuple[bytes, bytes], MessageRows] = {}
 
     def find(self, data: bytes) -> PlainMessage | None:
         """The form of a message, its id and its tensor; None if it must be parsed."""
@@ -114,31 +112,34 @@ class KnownMessages:
         return None if form is None else PlainMessage(form, request_id, data[end:])
 
     def learn(self, data: bytes, request: pb.ModelInferRequest, model: LoadedModel) -> None:
-        """Remember the form of a message that was parsed and answered.
+        """Remember the form of a message that was parsed and answered, if it is plain.
 
         Args:
             data: the message.
             request: the same, parsed.
             model: the version that answers requests without a version, and answered this one.
         """
+        size = model.spec.inputs[0].instance_bytes
+        if not _is_plain(request, size) or not is_simple(model) or size > MOST_ROW_BYTES:
+            return
         parts = _parts(data)
-        if parts is None or not is_simple(model) or model.spec.inputs[0].instance_bytes > MOST_ROW_BYTES:
+        if parts is None or parts[0][2:] != model.name.encode():
             return
         name, _, start = parts
-        if name[2:] != model.name.encode():
+        end = len(data) - size
+        if not 0 < end - start <= MOST_CONSTANT_BYTES:
             return
-        size = model.spec.inputs[0].instance_bytes
-        rest = data[start : len(data) - size]
-        if not rest or len(rest) > MOST_CONSTANT_BYTES:
-            return
+        rest = data[start:end]
         known = self._forms.get((name, rest))
-        if (name, rest) in self._forms and (known is None or known.model() is model):
+        if (known is not None and known.model() is model) or not _is_message(name, rest, data[end:], model):
             return
         if len(self._forms) >= MOST_FORMS:
             self._forms.clear()
             self._sizes.clear()
+        [tensor] = request.inputs
+        declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))
         self._sizes[name] = size
-        self._forms[name, rest] = _form(name, rest, data[len(data) - size :], request, model)
+        self._forms[name, rest] = MessageRows(model, rest, declared, requested_outputs(request, model))
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
@@ -155,24 +156,39 @@ def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
     return data[:end], request_id, start
 
 
-def _form(
-    name: bytes, rest: bytes, row: bytes, request: pb.ModelInferRequest, model: LoadedModel
-) -> MessageRows | None:
-    """The form of a message with these parts; None if it is not plain."""
-    # The fields around the id and the tensor decide; another field of the same number, further on, would prevail.
-    alone = pb.ModelInferRequest.FromString(name + rest + row)
-    if alone.id or alone.model_name != model.name or list(alone.raw_input_contents) != [row]:
-        return None
+def _is_plain(request: pb.ModelInferRequest, size: int) -> bool:
+    """Whether a message has the bytes of one instance, of that size, and states nothing else."""
+    if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or request.model_version:
+        return False
+    [tensor], [row] = request.inputs, request.raw_input_contents
+    if len(row) != size or tensor.shape[:1] != [1] or tensor.datatype == BYTES or tensor.parameters:
+        return False
+    if tensor.HasField("contents") or any(output.parameters for output in request.outputs):
+        return False
     parameters = plain_parameters(request.parameters)
-    if request.model_version or SIGNATURE_NAME in parameters or read_options(parameters) != DEFAULT_OPTIONS:
-        return None
-    if len(request.inputs) != 1 or any(output.parameters for output in request.outputs):
-        return None
-    [tensor] = request.inputs
-    if tensor.parameters or tensor.HasField("contents") or tensor.datatype == BYTES or tensor.shape[:1] != [1]:
-        return None
-    declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))
-    return MessageRows(model, rest, declared, requested_outputs(request, model))
+    return SIGNATURE_NAME not in parameters and read_options(parameters) == DEFAULT_OPTIONS
+
+
+def _is_message(name: bytes, rest: bytes, row: bytes, model: LoadedModel) -> bool:
+    """Whether any id between these parts is the id, and any row after them is the tensor.
+
+    A field of the same number further on would prevail, and the last bytes may be those of another field. So the
+    message is parsed with two ids and two rows, which no other field can have by chance.
+    """
+    inverse = bytes(byte ^ 0xFF for byte in row)
+    for request_id, last in (("x", row), ("y", inverse)):
+        try:
+            found = pb.ModelInferRequest.FromString(name + _field(_ID, request_id.encode()) + rest + last)
+        except DecodeError:
+            return False
+        if found.id != request_id or found.model_name != model.name or list(found.raw_input_contents) != [last]:
+            return False
+    return True
+
+
+def _field(tag: int, content: bytes) -> bytes:
+    """A field that is preceded by its length."""
+    return bytes([tag]) + _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:

@@ -1,6 +1,7 @@
 """Refuses invalid or too large messages as a client's mistake, for all methods of all services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -19,18 +20,14 @@ Refuse = Callable[[ServingError, ServicerContext], Awaitable[NoReturn]]
 
 
 class Shortcut(Protocol):
-    """Answers some messages of a method without parsing them."""
+    """Answers a method, some of its messages without parsing them."""
 
     def begun(self) -> None:
         """Called when a call begins, before its message arrives."""
         ...
 
-    async def answer(self, data: bytes, context: ServicerContext) -> bytes | None:
-        """The reply, as bytes; None for the messages that are to be parsed."""
-        ...
-
-    def learn(self, data: bytes, request: object, reply: object) -> None:
-        """Called with a message that was parsed and answered."""
+    async def answer(self, data: bytes, context: ServicerContext, parse: Callable[[], Awaitable[Any]]) -> object:
+        """The reply to a message: a message, or its bytes. ``parse`` returns the request, or ends the call."""
         ...
 
 
@@ -143,12 +140,7 @@ def _guarded(
         return grpc.unary_unary_rpc_method_handler(answer, response_serializer=serialize)
 
     async def answer_shortly(data: bytes, context: ServicerContext) -> object:
-        reply: object = await shortcut.answer(data, context)
-        if reply is None:
-            request = await readable(data, context)
-            reply = await unary(request, context)
-            shortcut.learn(data, request, reply)
-        return reply
+        return await shortcut.answer(data, context, partial(readable, data, context))
 
     return grpc.unary_unary_rpc_method_handler(
         answer_shortly, response_serializer=lambda reply: reply if isinstance(reply, bytes) else serialize(reply)

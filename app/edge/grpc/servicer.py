@@ -191,10 +191,12 @@ class InferenceServicer(SharedMemoryMethods, GRPCInferenceServiceServicer):
         if (refusal := await stream.run(request_iterator)) is not None:
             await context.abort(*refusal)
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: ServicerContext) -> pb.ModelInferResponse:
+    async def ModelInfer(
+        self, request: pb.ModelInferRequest, context: ServicerContext, began: float | None = None
+    ) -> pb.ModelInferResponse:
         """Answer an inference request; counted with the status code of the REST interface."""
         request_id = self.begin(context)
-        reply = await self._inference.answer(self._inference.call(request, context, request_id))
+        reply = await self._inference.answer(self._inference.call(request, context, request_id, began=began))
         if isinstance(reply, Refusal):
             await context.abort(*reply)
         assert isinstance(reply, pb.ModelInferResponse)

@@ -32,8 +32,6 @@ log = logging.getLogger("atelier.edge")
 _OF_ALL = (Unavailable, BackendHung, BackendDown)
 # Most seconds between the arrival of two requests that are answered together.
 _MOST_APART_S = 0.02
-# Bytes of all bodies of a joint request, which are parsed at once; the last one may exceed it.
-_MOST_BYTES = 262_144
 
 
 class Joining:
@@ -77,7 +75,7 @@ class Joining:
         joint.waiting.append(plain)
         joint.rows.append(row)
         joint.nbytes += len(row)
-        if len(joint.rows) >= model.batcher.rules.max_batch_size or joint.nbytes >= _MOST_BYTES:
+        if len(joint.rows) >= model.batcher.rules.max_batch_size or joint.nbytes >= form.most_bytes:
             self._begin(joint)
 
     def _begin(self, joint: JointRequest) -> None:
@@ -137,7 +135,10 @@ class Joining:
                     part.end()
                     error = refusal
                     break
-                except Exception:  # noqa: BLE001 - such as a deadline; each of them gets its own error
+                except ServingError:  # such as a deadline; each of them gets its own error
+                    self._answer_alone(part)
+                except Exception:
+                    log.exception("a joint request to model %s failed", joint.model.name)
                     self._answer_alone(part)
                 start += size
         joint.end()
@@ -168,36 +169,40 @@ class Joining:
         head = joint.waiting[0].head_of_reply((*headers, server_timing(timings)))
         answered: list[float] = []
         now = self._clock()
-        try:
-            for plain, body in zip(joint.waiting, bodies, strict=True):
-                if not plain.is_waiting:
+        for plain, body in zip(joint.waiting, bodies, strict=True):
+            if not plain.is_waiting:
+                continue
+            own = plain.head_of_reply((*headers, server_timing(_timings(joint, plain)))) if plain.read_s else head
+            try:
+                plain.reply(own, body)
+            except Exception:
+                log.exception("a reply of model %s cannot be written", joint.model.name)
+                if plain.is_waiting:
+                    plain.answer_alone()
                     continue
-                if plain.read_s:
-                    self._record(joint, plain, 200)
-                    plain.reply(plain.head_of_reply((*headers, server_timing(_timings(joint, plain)))), body)
-                else:
-                    answered.append(now - plain.began)
-                    plain.reply(head, body)
-        finally:  # also of those before one that cannot be written
-            if answered:
-                self._observer.requests_answered(
-                    model=joint.model, protocol=joint.route.protocol, seconds=answered, timings=timings
-                )
+            if plain.read_s:
+                self._record(joint, plain, 200)
+            else:
+                answered.append(now - plain.began)
+        if answered:
+            self._observer.requests_answered(
+                model=joint.model, protocol=joint.route.protocol, seconds=answered, timings=timings
+            )
 
     def _refuse(self, joint: JointRequest, error: ServingError) -> None:
         """Refuse all of them for the same reason."""
         reply = error_reply(error)
-        for plain in joint.end():
-            if plain.is_waiting:
-                request_id = plain.refuse(error, reply)
-                log_refusal(joint.route, error, reply.status, request_id)
-                self._record(joint, plain, reply.status)
+
+        def refuse(plain: Plain) -> None:
+            request_id = plain.refuse(error, reply)
+            log_refusal(joint.route, error, reply.status, request_id)
+            self._record(joint, plain, reply.status)
+
+        _end(joint, refuse)
 
     def _answer_alone(self, joint: JointRequest) -> None:
         """Answer each request by itself, with its own error if it has one."""
-        for plain in joint.end():
-            if plain.is_waiting:
-                plain.answer_alone()
+        _end(joint, lambda plain: plain.answer_alone())
 
     def _record(self, joint: JointRequest, plain: Plain, code: int) -> None:
         self._observer.request_done(
@@ -207,6 +212,16 @@ class Joining:
             seconds=self._clock() - plain.began,
             timings=_timings(joint, plain),
         )
+
+
+def _end(joint: JointRequest, act: Callable[[Plain], None]) -> None:
+    """Call ``act`` with each request that waits; one that fails does not keep the others from their answers."""
+    for plain in joint.end():
+        if plain.is_waiting:
+            try:
+                act(plain)
+            except Exception:
+                log.exception("a reply of model %s cannot be written", joint.model.name)
 
 
 def _timings(joint: JointRequest, plain: Plain) -> Timings:

@@ -11,7 +11,7 @@ from app.edge.codec.json_tensor import JsonReader
 from app.edge.rest.oip_inputs import Declared
 from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
 from app.edge.rest.oip_plan import Plan, read_plan
-from app.edge.rest.row_forms import JsonRows, RowForm, nesting_of
+from app.edge.rest.row_forms import BodyForm, JsonRows, nesting_of
 from app.edge.rest.row_replies import rows_as_json
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import ServingError
@@ -76,7 +76,7 @@ class TensorJsonRows(JsonRows):
         ]
 
 
-class BinaryRows(RowForm):
+class BinaryRows(BodyForm):
     """``infer`` with one tensor of one instance after its JSON, and all outputs as bytes after the JSON of the reply.
 
     Args:
@@ -118,7 +118,7 @@ class BinaryRows(RowForm):
 def infer_json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a body that is JSON; None if it is none of these forms."""
     # Without an escape there is no other way to write the key of the data.
-    if b"\\" in body or body.count(b'"data"') != 1 or (found := _DATA.search(body)) is None:
+    if b"\\" in body or len(_DATA.findall(body)) != 1 or (found := _DATA.search(body)) is None:
         return None
     try:
         plan = read_plan(JsonReader(fallback_limit_bytes=0).read(body, strict=True), model)
@@ -135,7 +135,7 @@ def infer_json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) ->
     return None
 
 
-def infer_binary_form(model: LoadedModel, body: bytes, json_length: int) -> RowForm | None:
+def infer_binary_form(model: LoadedModel, body: bytes, json_length: int) -> BodyForm | None:
     """The form of a body with so many bytes of JSON before its tensor; None if it is none of these forms."""
     if json_length <= 0 or (plan := model.memo.get(body[:json_length])) is None:
         return None

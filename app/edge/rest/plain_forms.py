@@ -11,7 +11,7 @@ from app.edge.respond import COMPRESS_FROM_BYTES
 from app.edge.rest.formats import kind_of, top_k_of
 from app.edge.rest.oip_row_forms import infer_binary_form, infer_json_form
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import ImageRows, RawRows, RowForm, json_form
+from app.edge.rest.row_forms import BodyForm, ImageRows, RawRows, json_form
 from app.edge.rest.row_replies import Classes, Predictions, RowReplies
 from app.edge.rest.text_row_forms import TextRows, text_json_form
 from app.loaded import LoadedModel
@@ -28,7 +28,7 @@ LONGEST_NUMBER = 25
 
 def form_of(
     request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser, *, reply_bytes: int
-) -> RowForm | None:
+) -> BodyForm | None:
     """The form of a request that was answered; None if it is not plain.
 
     Args:
@@ -74,7 +74,9 @@ def _has_few_outputs(model: LoadedModel) -> bool:
     )
 
 
-def _form(kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser) -> RowForm | None:
+def _form(
+    kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser
+) -> BodyForm | None:
     verb = request.route.verb
     replies = _replies(request, model)
     if model.tokenizer is not None:

@@ -35,16 +35,18 @@ class RowForm(ABC):
     Args:
         model: the version, of which the form keeps only a weak reference.
         parts: of every body.
-        replies: prints the replies; None: a form that does so itself.
+        replies: prints the replies; None: as ``:predict`` does.
 
     Attributes:
         model: returns the version, or None once it is unloaded.
         key: equal for forms whose requests may be answered together.
         constant_bytes: of all parts.
         headers: of the replies, without those of every reply.
+        most_bytes: of all rows that are stacked at once; the last one may exceed it.
     """
 
     headers: tuple[Header, ...] = (JSON,)
+    most_bytes = 262_144
 
     def __init__(self, model: LoadedModel, *parts: bytes, replies: RowReplies | None = None) -> None:
         self.model = ref(model)
@@ -52,10 +54,6 @@ class RowForm(ABC):
         self.key = (type(self), id(model), *self._replies.key, *parts)
         self.constant_bytes = sum(map(len, parts))
         (self._tensor,) = model.spec.inputs
-
-    @abstractmethod
-    def row(self, body: bytes) -> bytes | None:
-        """The part of a body that holds the instance; None if the body has another form."""
 
     @abstractmethod
     def stack(self, rows: list[bytes]) -> Tensors:
@@ -70,7 +68,15 @@ class RowForm(ABC):
         return self._replies.bodies(outputs)
 
 
-class RawRows(RowForm):
+class BodyForm(RowForm):
+    """One form of bodies over HTTP."""
+
+    @abstractmethod
+    def row(self, body: bytes) -> bytes | None:
+        """The part of a body that holds the instance; None if the body has another form."""
+
+
+class RawRows(BodyForm):
     """The bytes of one instance as the body of ``:predict`` or ``:classify``."""
 
     def row(self, body: bytes) -> bytes | None:
@@ -82,7 +88,7 @@ class RawRows(RowForm):
         return {self._tensor.name: self._tensor.from_bytes(b"".join(rows), (-1, *self._tensor.shape))}
 
 
-class ImageRows(RowForm):
+class ImageRows(BodyForm):
     """An image of the input's size as the body of ``:predict`` or ``:classify``: see ``PlainPng``.
 
     Args:
@@ -104,7 +110,7 @@ class ImageRows(RowForm):
         return {self._tensor.name: self._tensor.from_bytes(self._png.pixels(rows), (-1, *self._tensor.shape))}
 
 
-class JsonRows(RowForm):
+class JsonRows(BodyForm):
     """``:predict`` with ``{"instances": [...]}`` of one instance as its body.
 
     What is left of a body without the characters of numbers is the same for all instances of a shape, so it proves the

@@ -4,8 +4,8 @@ import re
 
 import orjson
 
-from app.edge.codec.encoded import Encoded, decode
-from app.edge.rest.row_forms import RowForm
+from app.edge.codec.encoded import INLINE_TEXT_BYTES, Encoded, decode
+from app.edge.rest.row_forms import BodyForm
 from app.edge.rest.row_replies import RowReplies
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -17,8 +17,10 @@ _BEFORE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*\[
 _AFTER = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*\}[ \t\r\n]*")
 
 
-class TextRows(RowForm):
+class TextRows(BodyForm):
     """A text as the body of ``:predict`` or ``:classify``."""
+
+    most_bytes = INLINE_TEXT_BYTES
 
     def row(self, body: bytes) -> bytes | None:
         """The whole body."""

@@ -117,3 +117,15 @@ def test_a_damaged_file_is_refused_or_has_the_pixels_that_any_image_file_has(see
             assert (found == pixels_of(bytes(data))).all()
     assert refused > 100
     assert answered > 100
+
+
+def test_what_a_stream_lacks_is_black_whatever_was_decoded_before():
+    rng, plain = random.Random(1), PlainPng(HEIGHT, WIDTH, 1)
+    full, short = rng.randbytes(WIDTH * HEIGHT), bytes([7]) * WIDTH
+    rows = [np.frombuffer(data, np.uint8).reshape(-1, WIDTH) for data in (full, short)]
+    files = [assembled(each, 1, filters=[0] * len(each)) for each in rows]
+    streams = [plain.compressed(file) for file in files]
+    together = np.frombuffer(plain.pixels(streams), np.uint8).reshape(2, HEIGHT, WIDTH)
+    for file, pixels in zip(files, together, strict=True):
+        assert (pixels == pixels_of(file)).all()
+    assert not together[1, 1:].any()

@@ -11,9 +11,10 @@ import pytest
 import uvloop
 
 from app.edge.grpc import inference_pb2 as pb
+from app.edge.grpc.inference import GrpcInference
 from app.edge.grpc.joint_calls import JointCalls
-from app.edge.grpc.plain_messages import KnownMessages
 from app.edge.http.joining import Joining
+from app.errors import DeadlineExceeded
 from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app
 from app.settings import Settings
@@ -52,7 +53,12 @@ def slow_message(value):
 
 def some_message(rng):
     """The bytes of a request, most of them plain."""
-    kind = rng.choice(["plain"] * 12 + ["fragile", "rule"] * 3 + ["rows", "size", "typed", "more", "twice", "damaged"])
+    kind = rng.choice(
+        ["plain"] * 12
+        + ["fragile", "rule"] * 3
+        + ["rows", "size", "typed", "more", "twice", "damaged"]
+        + ["after the tensor", "empty id"]
+    )
     sent = message(pixels(rng), id=rng.choice(IDS))
     if rng.random() < 0.3:
         sent.parameters["triton_enable_empty_final_response"].bool_param = True
@@ -88,6 +94,22 @@ def some_message(rng):
             ]
         )
         return sent.SerializeToString() + pb.ModelInferRequest(**more).SerializeToString()
+    elif kind == "after the tensor":
+        data = pixels(rng)
+        more = rng.choice(
+            [
+                b"\x7a\x10" + data,  # an unknown field of the same length
+                b"\x2a\x1a\x0a\x06pixels\x12\x10" + data,  # another input
+                pb.ModelInferRequest(raw_input_contents=[data]).SerializeToString(),
+                pb.ModelInferRequest(parameters={"note": {"string_param": "x" * 16}}).SerializeToString(),
+                pb.ModelInferRequest(model_name="brightness").SerializeToString(),
+            ]
+        )
+        return sent.SerializeToString() + more
+    elif kind == "empty id":
+        raw = pb.ModelInferRequest(raw_input_contents=sent.raw_input_contents).SerializeToString()
+        del sent.raw_input_contents[:]
+        return sent.SerializeToString() + b"\x1a\x00" + raw
     elif kind == "twice":
         return pb.ModelInferRequest(id="before").SerializeToString() + sent.SerializeToString()
     data = bytearray(sent.SerializeToString())
@@ -196,6 +218,45 @@ def test_calls_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(mod
     run(models, act)
 
 
+def test_the_last_bytes_are_the_tensor_only_if_they_are_in_every_message(models, joined):
+    """A message is learned in which another field ends with the bytes of the tensor; in the next one it does not."""
+
+    async def act(app, client):
+        tensor, other = bytes(range(16)), bytes(range(100, 116))
+        sent = message(tensor).SerializeToString()
+        for tail in (b"\x7a\x10%b", b"\x2a\x02\x0a\x00\x7a\x10%b", b"\x7b\x7a\x10%b"):
+            for _ in range(3):
+                for last in (tensor, other, bytes(byte ^ 0xFF for byte in tensor)):
+                    data = sent + tail % last
+                    assert await client.ask(data) == await client.ask(data, alone=True)
+
+    run(models, act)
+
+
+def test_the_time_of_a_call_that_is_answered_by_itself_after_all_counts_from_its_arrival(models, monkeypatch):
+    joint, alone, call = [], [], GrpcInference.call
+
+    def queue(_, request, inputs):
+        joint.extend(plain.began for plain in request.waiting)
+        raise DeadlineExceeded("the timeout passed in the queue")
+
+    def noted(self, *arguments, began=None):
+        alone.append(began)
+        return call(self, *arguments, began=began)
+
+    async def act(app, client):
+        data = message(bytes(SIDE * SIDE)).SerializeToString()
+        await client.ask(data)
+        monkeypatch.setattr(Joining, "_queue", queue)
+        monkeypatch.setattr(GrpcInference, "call", noted)
+        replies = await asyncio.gather(*(client.ask(data) for _ in range(5)))
+        assert {code for code, _ in replies} == {grpc.StatusCode.OK}
+        assert sorted(joint) == sorted(alone)
+        assert len(alone) == 5
+
+    run(models, act)
+
+
 def test_each_call_is_counted_once_and_gets_its_own_request_id(models, joined):
     async def act(app, client):
         data = [message(bytes([i]) * SIDE * SIDE, id=str(i)).SerializeToString() for i in range(60)]
@@ -266,8 +327,8 @@ def test_a_new_version_answers_from_its_load_on(tmp_path, joined):
 
 def test_what_is_remembered_is_bounded(models, monkeypatch):
     monkeypatch.setattr("app.edge.grpc.plain_messages.MOST_FORMS", 8)
-    known = []
-    monkeypatch.setattr(JointCalls, "learn", _noting(JointCalls.learn, known))
+    known = set()
+    monkeypatch.setattr(JointCalls, "_learn", _noting(JointCalls._learn, known))
 
     async def act(app, client):
         tensor = message(bytes(SIDE * SIDE))
@@ -278,16 +339,18 @@ def test_what_is_remembered_is_bounded(models, monkeypatch):
                 unknown = b"\xa2\x06%b%c" % (bytes([length % 128 + 128, length // 128]), count) + bytes(length - 1)
                 code, _ = await client.ask(tensor.SerializeToString() + unknown + raw)
                 assert code is grpc.StatusCode.OK
-        [messages] = set(known)
-        assert isinstance(messages, KnownMessages)
-        assert len(messages._forms) <= 8
+        rows = message(bytes(2 * SIDE * SIDE), shape=(2, SIDE, SIDE)).SerializeToString()
+        assert (await client.ask(rows))[0] is grpc.StatusCode.OK
+        [messages] = known
+        assert 0 < len(messages._forms) <= 8
+        assert all(len(rest) < 100 for _, rest in messages._forms)
 
     run(models, act)
 
 
 def _noting(learn, known):
     def learn_and_note(self, *arguments):
-        known.append(self._known)
+        known.add(self._known)
         learn(self, *arguments)
 
     return learn_and_note
