@@ -101,6 +101,41 @@ def test_a_batch_that_fails_is_halved_until_the_bad_work_fails_alone(work, error
     assert bad.message == ("even" if isinstance(error, BackendFailed) else "the backend failed: odd")
 
 
+def test_the_halves_of_a_batch_are_padded_and_checked_as_the_batch_would_be(work):
+    """One of four works fails; of the others, one has a score that is not a number."""
+
+    def answer(inputs):
+        if (inputs["x"] == 4).any():
+            raise ValueError("four")
+        return {"y": inputs["x"][:, 0]}
+
+    backend = Recorder(answer)
+    works = [work(x=np.array([[value], [value]], np.float32)) for value in (1, np.nan, 3, 4)]
+    outcomes = run_works(backend, works, BatchTimes(), clock=Ticks(), allowed_batch_sizes=(5, 8), finite_output="y")
+    good, bad, fine, failed = outcomes
+    assert (good["y"].tolist(), fine["y"].tolist()) == ([1, 1], [3, 3])
+    assert bad.message == "output 'y' holds NaN or infinity"
+    assert failed.message == "the backend failed: four"
+    assert [len(inputs["x"]) for inputs in backend.inputs] == [8, 5, 5, 5, 5]
+
+
+def test_the_times_of_all_halves_are_added(work):
+    """Of the clock's reads a batch takes three if it fails, and four if not."""
+
+    def answer(inputs):
+        if (inputs["x"] == 4).any():
+            raise ValueError("four")
+        return {"y": inputs["x"]}
+
+    works = [work(x=np.array([[value]], np.float32)) for value in (1, 4)]
+    times = BatchTimes()
+    run_works(Recorder(answer), works, times, clock=Ticks())
+    clock = Ticks()
+    reads = [clock() for _ in range(10)]
+    whole, good, failed = reads[:3], reads[3:7], reads[7:]
+    assert times.infer_s == pytest.approx(whole[2] - whole[0] + good[2] - good[1] + failed[-1] - failed[0])
+
+
 def test_the_times_are_those_of_stacking_running_and_taking_apart(work):
     times = BatchTimes()
     # The clock is read at 1, 3, 7 and 15 seconds.
