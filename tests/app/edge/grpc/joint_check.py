@@ -51,6 +51,17 @@ def slow_message(value):
     return message(row, model="slow", name="x", datatype="INT32", shape=(1,)).SerializeToString()
 
 
+async def kept_busy(app, client):
+    """A quick request of the slow model, whose form is known, the version, and a task while which it computes."""
+    quick, slow = (slow_message(value) for value in (0, 1))
+    for data in (quick, quick, slow):
+        assert (await client.ask(data))[0] is grpc.StatusCode.OK
+    [model] = app.registry.loaded()
+    busy = asyncio.create_task(client.ask(slow))
+    await until(lambda: not model.batcher.instances.free)
+    return quick, model, busy
+
+
 def some_message(rng):
     """The bytes of a request, most of them plain."""
     kind = rng.choice(
@@ -274,12 +285,7 @@ def test_a_client_that_leaves_takes_its_call_along(tmp_path, joined):
     write_slow_model(tmp_path, multiplications=12)
 
     async def act(app, client):
-        quick, slow = (slow_message(value) for value in (0, 1))
-        for data in (quick, quick, slow):
-            assert (await client.ask(data))[0] is grpc.StatusCode.OK
-        [model] = app.registry.loaded()
-        busy = asyncio.create_task(client.ask(slow))
-        await until(lambda: not model.batcher.instances.free)
+        quick, model, busy = await kept_busy(app, client)
         before = sum(joined)
         calls = [client.channel.unary_unary(INFER)(quick) for _ in range(10)]
         await until(lambda: sum(joined) == before + 10)
@@ -298,12 +304,7 @@ def test_calls_that_do_not_fit_the_queue_are_refused(tmp_path, joined):
     (tmp_path / "slow" / "serving.json").write_text('{"batching": {"max_queue_rows": 4, "max_queue_s": 3600}}')
 
     async def act(app, client):
-        quick, slow = (slow_message(value) for value in (0, 1))
-        for data in (quick, quick, slow):
-            assert (await client.ask(data))[0] is grpc.StatusCode.OK
-        [model] = app.registry.loaded()
-        busy = asyncio.create_task(client.ask(slow))
-        await until(lambda: not model.batcher.instances.free)
+        quick, _, busy = await kept_busy(app, client)
         replies = await asyncio.gather(*(client.ask(quick) for _ in range(12)))
         assert Counter(code for code, _ in replies)[grpc.StatusCode.RESOURCE_EXHAUSTED] == 8
         assert (await busy)[0] is grpc.StatusCode.OK
