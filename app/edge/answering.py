@@ -1,6 +1,6 @@
 """The path of an inference request through the service, the same for every protocol. Read the predictor first.
 
-Plain requests take another path, ``app.edge.http.joining``, unless they are answered alone.
+Plain requests take another path, ``app.edge.joint.joining``, unless they are answered alone.
 """
 
 import asyncio

@@ -7,10 +7,10 @@ import simdjson
 
 from app.edge.call import Route
 from app.edge.codec.media import INLINE_BYTES
+from app.edge.joint.plain_forms import form_of
+from app.edge.joint.row_forms import BodyForm
 from app.edge.respond import Header
-from app.edge.rest.plain_forms import form_of
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import BodyForm
 from app.loaded import LoadedModel
 
 MOST_BODY_BYTES = INLINE_BYTES["json"]

@@ -8,7 +8,7 @@ from app.edge.respond import Header, Reply
 from app.errors import ServingError
 
 if TYPE_CHECKING:
-    from app.edge.http.joint_request import JointRequest
+    from app.edge.joint.request import JointRequest
 
 
 class Connection(Protocol):

@@ -1,4 +1,4 @@
-"""Plain calls of ``ModelInfer``, which are answered together: see ``edge.http.joining``."""
+"""Plain calls of ``ModelInfer``, which are answered together: see ``edge.joint.joining``."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.arrivals import Arrivals
 from app.edge.grpc.calls import Refusal
 from app.edge.grpc.plain_messages import KnownMessages, PlainMessage
-from app.edge.http.joining import Joining
+from app.edge.joint.joining import Joining
 from app.edge.observer import RequestObserver
 from app.edge.respond import Header, Reply
 from app.errors import ServingError
@@ -21,7 +21,7 @@ from app.types import Clock
 if TYPE_CHECKING:
     import asyncio
 
-    from app.edge.http.joint_request import JointRequest
+    from app.edge.joint.request import JointRequest
 
 log = logging.getLogger("atelier.grpc")
 
@@ -30,7 +30,7 @@ Infer = Callable[[pb.ModelInferRequest, ServicerContext, float], Awaitable[pb.Mo
 
 
 class PlainCall:
-    """A call that is answered together with others: see ``edge.http.joint_request.Plain``.
+    """A call that is answered together with others: see ``edge.joint.request.Plain``.
 
     Args:
         message: of the call.

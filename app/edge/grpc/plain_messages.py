@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from app.batching.work import DEFAULT_OPTIONS, Answer
+from app.batching.work import Answer
 from app.edge.call import Route
-from app.edge.codec.datatypes import BYTES
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.messages import plain_parameters, print_infer, requested_outputs
+from app.edge.joint.oip_row_forms import is_plain_tensor, rows_of, stack_raw
+from app.edge.joint.plain_forms import MOST_CONSTANT_BYTES, is_simple
+from app.edge.joint.row_forms import RowForm
 from app.edge.rest.oip_inputs import Declared, read_options
 from app.edge.rest.oip_outputs import Requested, printed_outputs
-from app.edge.rest.oip_row_forms import rows_of, stack_raw
-from app.edge.rest.plain_forms import MOST_CONSTANT_BYTES, is_simple
-from app.edge.rest.row_forms import RowForm
 from app.edge.rest.signature_name import SIGNATURE_NAME
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.loaded import LoadedModel
@@ -120,7 +119,14 @@ class KnownMessages:
             model: the version that answers requests without a version, and answered this one.
         """
         size = model.spec.inputs[0].instance_bytes
-        if not _is_plain(request, size) or not is_simple(model) or size > MOST_ROW_BYTES:
+        if not _has_one_tensor(request, size) or not is_simple(model) or size > MOST_ROW_BYTES:
+            return
+        parameters = plain_parameters(request.parameters)
+        if SIGNATURE_NAME in parameters:
+            return
+        [tensor], requested = request.inputs, requested_outputs(request, model)
+        declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))
+        if not is_plain_tensor(declared, requested, read_options(parameters)):
             return
         parts = _parts(data)
         if parts is None or parts[0][2:] != model.name.encode():
@@ -136,10 +142,8 @@ class KnownMessages:
         if len(self._forms) >= MOST_FORMS:
             self._forms.clear()
             self._sizes.clear()
-        [tensor] = request.inputs
-        declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))
         self._sizes[name] = size
-        self._forms[name, rest] = MessageRows(model, rest, declared, requested_outputs(request, model))
+        self._forms[name, rest] = MessageRows(model, rest, declared, requested)
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
@@ -156,17 +160,12 @@ def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
     return data[:end], request_id, start
 
 
-def _is_plain(request: pb.ModelInferRequest, size: int) -> bool:
-    """Whether a message has the bytes of one instance, of that size, and states nothing else."""
+def _has_one_tensor(request: pb.ModelInferRequest, size: int) -> bool:
+    """Whether a message has the bytes of one tensor, of that size, and states nothing else of it."""
     if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or request.model_version:
         return False
     [tensor], [row] = request.inputs, request.raw_input_contents
-    if len(row) != size or tensor.shape[:1] != [1] or tensor.datatype == BYTES or tensor.parameters:
-        return False
-    if tensor.HasField("contents") or any(output.parameters for output in request.outputs):
-        return False
-    parameters = plain_parameters(request.parameters)
-    return SIGNATURE_NAME not in parameters and read_options(parameters) == DEFAULT_OPTIONS
+    return len(row) == size and not tensor.HasField("contents") and not tensor.parameters
 
 
 def _is_message(name: bytes, rest: bytes, row: bytes, model: LoadedModel) -> bool:

@@ -12,8 +12,8 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
-from app.edge.http.joining import Joining
 from app.edge.http.text_answers import TextAnswers
+from app.edge.joint.joining import Joining
 from app.edge.observer import RequestObserver
 from app.edge.respond import (
     COMPRESS_FROM_BYTES,

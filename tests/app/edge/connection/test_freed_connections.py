@@ -9,7 +9,7 @@ import uvloop
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.joint import JointProtocol
 from app.edge.connection.plain_request import PlainRequest
-from app.edge.http.joint_request import JointRequest
+from app.edge.joint.request import JointRequest
 from app.edge.rest.request import HttpRequest
 from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app

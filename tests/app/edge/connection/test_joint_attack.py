@@ -680,8 +680,8 @@ def test_a_short_body_is_not_compared_with_all_numbers_of_a_large_instance(tmp_p
     write_version(tmp_path, 1, spec, _graph(spec, nodes, {}), golden)
     sizes = []
     for module in ("row_forms", "oip_row_forms"):
-        name = f"app.edge.rest.{module}.nesting_of"
-        nesting_of = __import__(f"app.edge.rest.{module}", fromlist=["nesting_of"]).nesting_of
+        name = f"app.edge.joint.{module}.nesting_of"
+        nesting_of = __import__(f"app.edge.joint.{module}", fromlist=["nesting_of"]).nesting_of
         monkeypatch.setattr(name, lambda shape, make=nesting_of: sizes.append(int(np.prod(shape))) or make(shape))
 
     async def act(app, port):

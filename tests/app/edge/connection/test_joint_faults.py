@@ -9,7 +9,7 @@ import pytest
 
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.plain_request import PlainRequest
-from app.edge.http.joint_request import JointRequest
+from app.edge.joint.request import JointRequest
 from app.errors import BackendHung
 from tests.support.joint_requests import BRIGHTNESS, JSON, OCTETS, Line, joined, message, run
 from tests.support.tiny_models import SIDE, write_brightness_model, write_rule_model

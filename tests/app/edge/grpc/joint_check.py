@@ -13,7 +13,7 @@ import uvloop
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.inference import GrpcInference
 from app.edge.grpc.joint_calls import JointCalls
-from app.edge.http.joining import Joining
+from app.edge.joint.joining import Joining
 from app.errors import DeadlineExceeded
 from app.lifecycle.readiness import not_ready_reason
 from app.main import create_app

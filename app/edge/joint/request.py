@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 from app.batching.work import Answer, Timings
 from app.edge.answering import CLIENT_CLOSED_REQUEST
 from app.edge.call import Route
+from app.edge.joint.row_forms import RowForm
 from app.edge.respond import Header, Reply
-from app.edge.rest.row_forms import RowForm
 from app.errors import ServingError
 from app.loaded import LoadedModel
 

@@ -16,10 +16,10 @@ from functools import partial
 from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, Timings
 from app.edge.answering import log_refusal
 from app.edge.call import Route
-from app.edge.http.joint_request import JointRequest, Plain
+from app.edge.joint.request import JointRequest, Plain
+from app.edge.joint.row_forms import RowForm
 from app.edge.observer import RequestObserver
 from app.edge.respond import error_reply, server_timing
-from app.edge.rest.row_forms import RowForm
 from app.errors import BackendDown, BackendHung, ServingError, Unavailable
 from app.loaded import LoadedModel
 from app.runtime.backend import take_rows

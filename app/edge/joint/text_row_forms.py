@@ -5,8 +5,8 @@ import re
 import orjson
 
 from app.edge.codec.encoded import INLINE_TEXT_BYTES, Encoded, decode
-from app.edge.rest.row_forms import BodyForm
-from app.edge.rest.row_replies import RowReplies
+from app.edge.joint.row_forms import BodyForm
+from app.edge.joint.row_replies import RowReplies
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Tensors

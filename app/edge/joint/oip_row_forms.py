@@ -5,14 +5,14 @@ from math import prod
 
 import simdjson
 
-from app.batching.work import DEFAULT_OPTIONS, Answer
+from app.batching.work import DEFAULT_OPTIONS, Answer, RequestOptions
 from app.edge.codec.datatypes import BF16, BYTES, array_from_bits, array_from_bytes
 from app.edge.codec.json_tensor import JsonReader
+from app.edge.joint.row_forms import BodyForm, JsonRows, nesting_of
+from app.edge.joint.row_replies import rows_as_json
 from app.edge.rest.oip_inputs import Declared
-from app.edge.rest.oip_outputs import Printed, print_infer, printed_outputs
+from app.edge.rest.oip_outputs import Printed, Requested, print_infer, printed_outputs
 from app.edge.rest.oip_plan import Plan, read_plan
-from app.edge.rest.row_forms import BodyForm, JsonRows, nesting_of
-from app.edge.rest.row_replies import rows_as_json
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.errors import ServingError
 from app.loaded import LoadedModel
@@ -144,12 +144,19 @@ def infer_binary_form(model: LoadedModel, body: bytes, json_length: int) -> Body
 
 def _is_plain(plan: Plan, *, binary: bool) -> bool:
     """Whether a request has one tensor of one instance and nothing else, and input and outputs have that form."""
-    if plan.signature or plan.request_id or plan.options != DEFAULT_OPTIONS or len(plan.inputs) != 1:
+    if plan.request_id or plan.signature or len(plan.inputs) != 1:
         return False
     [(declared, size, _, part)] = plan.inputs
-    if part is not None or (size is not None) != binary or declared.datatype == BYTES or declared.shape[0] != 1:
+    if part is not None or (size is not None) != binary or any(one.binary != binary for one in plan.requested):
         return False
-    return all(one.binary == binary and not one.class_count and one.part is None for one in plan.requested)
+    return is_plain_tensor(declared, plan.requested, plan.options)
+
+
+def is_plain_tensor(declared: Declared, requested: list[Requested], options: RequestOptions) -> bool:
+    """Whether a request of one tensor, over HTTP or gRPC, has one instance and states nothing that is rare."""
+    if options != DEFAULT_OPTIONS or declared.datatype == BYTES or declared.shape[0] != 1:
+        return False
+    return all(not one.class_count and one.part is None for one in requested)
 
 
 def _end_of_array(body: bytes, start: int, brackets: int) -> int:

@@ -18,8 +18,8 @@ from app.contract.images.plain_png import PlainPng
 from app.contract.tensor_spec import TensorSpec
 from app.edge.codec.encoded import INLINE_IMAGE_BYTES
 from app.edge.codec.json_tensor import OF_NUMBERS
+from app.edge.joint.row_replies import Predictions, RowReplies
 from app.edge.respond import JSON, Header
-from app.edge.rest.row_replies import Predictions, RowReplies
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
 from app.types import Array, Tensors

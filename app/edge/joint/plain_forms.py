@@ -7,13 +7,13 @@ import simdjson
 
 from app.edge.codec.encoded import INLINE_PIXELS
 from app.edge.codec.media import Kind, costs_less_than_a_thread
+from app.edge.joint.oip_row_forms import infer_binary_form, infer_json_form
+from app.edge.joint.row_forms import BodyForm, ImageRows, RawRows, json_form
+from app.edge.joint.row_replies import Classes, Predictions, RowReplies
+from app.edge.joint.text_row_forms import TextRows, text_json_form
 from app.edge.respond import COMPRESS_FROM_BYTES
 from app.edge.rest.formats import kind_of, top_k_of
-from app.edge.rest.oip_row_forms import infer_binary_form, infer_json_form
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.row_forms import BodyForm, ImageRows, RawRows, json_form
-from app.edge.rest.row_replies import Classes, Predictions, RowReplies
-from app.edge.rest.text_row_forms import TextRows, text_json_form
 from app.loaded import LoadedModel
 
 MOST_CONSTANT_BYTES = 1_024
