@@ -159,9 +159,9 @@ class Batcher:
 
         Call it on the event loop, before ``close``.
         """
-        self.fail_unfinished(error)
         self._wakeup.cancel()
         self._watchdog.close()
+        self.fail_unfinished(error)
 
     def close(self) -> None:
         """Free the backends, in any thread; see ``Instances.close``. Blocks while it waits for calls in progress."""
@@ -179,10 +179,10 @@ class Batcher:
             step(*arguments)
         except Exception as error:
             log.exception("the batcher failed; all waiting requests are answered with an error")
+            self._wakeup.cancel()  # first: who receives an error may submit again
             self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
             for instance in self._free:
                 instance.running = None
-            self._wakeup.cancel()
 
     def _next(self) -> None:
         """Run the waiting work, now or when the delay is over. Runs on the event loop while an instance is free."""
