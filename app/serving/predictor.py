@@ -94,12 +94,13 @@ class Queued:
         outputs, works = self.request.join(answers), self.works
         if not self.model.answer_is_bounded and (nbytes := byte_count(outputs)) > LARGEST_ANSWER_BYTES:
             raise TooLarge(f"the answer holds {nbytes} bytes of numbers; at most {LARGEST_ANSWER_BYTES} are sent")
-        return Prediction(
-            outputs=outputs,
-            rows=self.rows,
-            queue_s=max([work.started_at - work.enqueued_at for work in works]),
-            compute_s=max([work.finished_at - work.started_at for work in works]),
-        )
+        if len(works) == 1:
+            (work,) = works
+            queue_s, compute_s = work.started_at - work.enqueued_at, work.finished_at - work.started_at
+        else:
+            queue_s = max([work.started_at - work.enqueued_at for work in works])
+            compute_s = max([work.finished_at - work.started_at for work in works])
+        return Prediction(outputs, self.rows, queue_s, compute_s)
 
 
 def enqueue(
