@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from app.repository.missing import no_model
 from app.repository.tf_serving.named import NamedModels
+from app.repository.version_directories import version_directory
 
 log = logging.getLogger("atelier.repository")
 
@@ -33,6 +34,10 @@ class Place(NamedTuple):
     file: Path | None = None
     stated: Mapping[str, Any] = _NOTHING
 
+    def version_directory(self, version: int) -> Path:
+        """The directory of a version; see ``version_directories``."""
+        return version_directory(self.directory, version)
+
 
 class Places:
     """Finds models on the disk. Every method reads the disk again, and blocks.
@@ -45,8 +50,8 @@ class Places:
     def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
         self.models_dir = models_dir
         self._named = named or NamedModels()
-        # Paths that another model of the same name takes precedence over, as already logged.
-        self._told: set[str] = set()
+        # Models, and paths of them that other paths take precedence over, as already logged.
+        self._told: set[tuple[str, str]] = set()
 
     @property
     def roots(self) -> list[Path]:
@@ -62,7 +67,7 @@ class Places:
         places = self._in_models_dir()
         for name, model in self._named.current().items():
             if name in places:
-                self._tell(name, str(model.base_path), str(places[name].file or places[name].directory))
+                self.tell_of_hidden(name, str(model.base_path), str(places[name].file or places[name].directory))
             places[name] = Place(name, model.base_path, None, model.document)
         return [places[name] for name in sorted(places)]
 
@@ -93,14 +98,15 @@ class Places:
             name = each.name.removesuffix(GRAPH_SUFFIX)
             if name not in {each.name, ""} and _is_file(each):
                 if name in places:
-                    self._tell(name, f"the directory {name}", f"the file {each.name}")
+                    self.tell_of_hidden(name, f"the directory {name}", f"the file {each.name}")
                 else:
                     places[name] = Place(name, self.models_dir / name, self.models_dir / each.name)
         return places
 
-    def _tell(self, name: str, counts: str, hidden: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def tell_of_hidden(self, name: str, counts: str, hidden: str) -> None:
+        """Log once that one path of a model takes precedence over another one."""
+        if (name, hidden) not in self._told:
+            self._told.add((name, hidden))
             log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
 
 

@@ -79,7 +79,7 @@ class ForeignReader:
                 others=True,
             )
             return self._graph(place.name, files, None)
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         with told(directory):
             found = foreign_files(directory)
         if found.plugin is not None:

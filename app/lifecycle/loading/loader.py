@@ -164,7 +164,7 @@ class Loader:
 
     def _read(self, place: Place, version: int, opening: Opening) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         if place.file is None and layout_of(directory) is not Layout.FOREIGN:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             backend = backend_of(files, opening.serving.backend, self.default_backend)
