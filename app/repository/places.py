@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from app.repository.missing import no_model
 from app.repository.tf_serving.named import NamedModels
+from app.repository.told import Told
 from app.repository.version_directories import version_directory
 
 log = logging.getLogger("atelier.repository")
@@ -45,13 +46,15 @@ class Places:
     Args:
         models_dir: contains <model>/<version>/ and <model>.onnx; None: only the named models are served.
         named: models elsewhere; they count more than those of the same name in the models directory.
+
+    Attributes:
+        told: what the log has said about them.
     """
 
     def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
         self.models_dir = models_dir
         self._named = named or NamedModels()
-        # Models, and paths of them that other paths take precedence over, as already logged.
-        self._told: set[tuple[str, str]] = set()
+        self.told = Told()
 
     @property
     def roots(self) -> list[Path]:
@@ -105,8 +108,7 @@ class Places:
 
     def tell_of_hidden(self, name: str, counts: str, hidden: str) -> None:
         """Log once that one path of a model takes precedence over another one."""
-        if (name, hidden) not in self._told:
-            self._told.add((name, hidden))
+        if self.told.is_news((name, hidden)):
             log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
 
 

@@ -169,12 +169,23 @@ def test_outputs_that_are_not_stated_are_not_answered(models, start):
 
 def test_what_has_no_effect_is_reported_in_one_line(models, start):
     more = with_batching("preferred_batch_size: [ 2, 4 ] preserve_ordering: true") + 'parameters { key: "a" value { } }'
-    write_scorer(models, more)
+    write_scorer(models, more + "\nversion_policy { all { } }", versions=(1, 2, 3))
     service = start(models)
+    service.wait_for_log("ready: 1 of 1 models serve")
     service.wait_for_log(
         "model scorer: config.pbtxt states without effect: parameters.a, dynamic_batching.preferred_batch_size, "
         "dynamic_batching.preserve_ordering"
     )
+    assert service.log.count("states without effect") == 1
+
+
+def test_what_has_no_effect_is_reported_again_for_another_file(models, start):
+    write_scorer(models, with_batching("preserve_ordering: true"), versions=(1, 2))
+    service = start(models)
+    service.wait_for_log("states without effect: dynamic_batching.preserve_ordering")
+    (models / "scorer" / "config.pbtxt").write_text(with_batching("preferred_batch_size: 2"))
+    service.wait_for_log("states without effect: dynamic_batching.preferred_batch_size")
+    assert service.log.count("states without effect") == 2
 
 
 def test_an_ensemble_without_files_is_refused_with_the_reason(models, start):

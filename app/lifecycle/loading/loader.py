@@ -181,6 +181,7 @@ class Loader:
             find_samples=self.find_samples,
             require_verified=self.require_verified,
             make_plugin=self.make_plugin,
+            told=self.places.told,
             plugins=self.plugins,
         )
         return reader.read(place, version, opening.serving.backend, threads=opening.threads_each)
