@@ -15,6 +15,20 @@ from app.repository.version_directories import version_directory
 log = logging.getLogger("atelier.repository")
 
 GRAPH_SUFFIX = ".onnx"
+# Directories of file systems, storage systems, unpacking and Python: never models.
+NOT_MODELS = frozenset(
+    {
+        "lost+found",
+        "@eaDir",
+        "#recycle",
+        "#snapshot",
+        "@Recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "__MACOSX",
+        "__pycache__",
+    }
+)
 # The version of a model that is a single file.
 FILE_VERSION = 1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -92,10 +106,9 @@ class Places:
             return {}
         try:
             with os.scandir(self.models_dir) as found:
-                names = [each for each in found if not each.name.startswith(".") and each.name.isprintable()]
+                names = [each for each in found if _may_be_a_model(each.name)]
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        # A name that cannot be printed is not a model's name, and would break every list that contains it.
         places = {each.name: Place(each.name, self.models_dir / each.name) for each in names if _is_directory(each)}
         for each in names:
             name = each.name.removesuffix(GRAPH_SUFFIX)
@@ -110,6 +123,11 @@ class Places:
         """Log once that one path of a model takes precedence over another one."""
         if self.told.is_news((name, hidden)):
             log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
+
+
+def _may_be_a_model(name: str) -> bool:
+    """A name that cannot be printed is not a model's name, and would break every list that contains it."""
+    return not name.startswith(".") and name.isprintable() and name not in NOT_MODELS
 
 
 def _is_directory(entry: "os.DirEntry[str]") -> bool:
