@@ -124,6 +124,21 @@ def test_without_a_batch_dims_are_all_dimensions(models, start):
     assert reason(service, "scorer")[1].endswith("each request runs as a whole: max_batch_size is 0")
 
 
+def test_without_a_config_the_shapes_are_those_of_the_graph(models, start):
+    """Triton would complete the configuration to dims [1], with a reshape to []."""
+    tensors = [[(name, TensorProto.FLOAT, ["rows"])] for name in "xy"]
+    write_graph(models, "negative", [helper.make_node("Neg", ["x"], ["y"])], *tensors)
+    service = start(models)
+    metadata = service.client.get("/v2/models/negative").json()
+    assert [each["shape"] for each in (*metadata["inputs"], *metadata["outputs"])] == [[-1], [-1]]
+    for shape, status in (([2], 200), ([2, 1], 400)):
+        document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": [1, 2]}]}
+        reply = service.client.post("/v2/models/negative/infer", json=document)
+        assert reply.status_code == status
+        if status == 200:
+            assert (reply.json()["outputs"][0]["shape"], reply.json()["outputs"][0]["data"]) == ([2], [-1, -2])
+
+
 def test_clients_see_the_dims_and_the_graph_gets_them_reshaped(models, start):
     nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Unsqueeze", ["x", "axes"], ["z"])]
     write_graph(
