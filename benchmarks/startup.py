@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 # The model whose graph is copied.
 COPIED = "fashion-mnist-mlp"
@@ -20,6 +21,8 @@ COPIED = "fashion-mnist-mlp"
 WAYS = {
     "all at the start": (),
     "two at a time": ("--parallel-loads", "2"),
+    "two workers": ("--workers", "2"),
+    "two workers, two at a time": ("--workers", "2", "--parallel-loads", "2"),
     "on request": ("--load-models", "on-request"),
     "limit of 300 MiB": ("--model-memory-limit-mb", "300"),
 }
@@ -51,21 +54,23 @@ def measure_startup(models: Path, *flags: str) -> Startup:
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models), *flags]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
+        # The log of many models is larger than a pipe holds; a service that cannot write it does not go on.
+        log = Thread(target=process.stderr.read, daemon=True)
         try:
             url = service_url(process)
+            log.start()
             while not _ready(url):
                 time.sleep(0.005)
             ready_s = time.monotonic() - start
             with urllib.request.urlopen(url + "/metrics") as reply:  # it needs FastAPI, which then takes memory too
                 metrics = reply.read().decode()
-            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            resident_mb = _resident_mb(process.pid)
         finally:
             process.terminate()
-            process.stderr.read()
-    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert resident is not None
+            if log.ident is not None:
+                log.join()
     estimates = re.findall(r"^atelier_model_memory_bytes\{.*\} (\S+)$", metrics, re.MULTILINE)
-    return Startup(ready_s, int(resident[1]) * 1024 / 1e6, sum(map(float, estimates)) / 1e6, len(estimates))
+    return Startup(ready_s, resident_mb, sum(map(float, estimates)) / 1e6, len(estimates))
 
 
 @contextmanager
@@ -89,6 +94,15 @@ def service_url(process: "subprocess.Popen[str]") -> str:
         if found := re.search(r"running on (http://\S+)", line):
             return found[1]
     raise RuntimeError("the service ended before it listened")
+
+
+def _resident_mb(pid: int) -> float:
+    """Of a process and those that it has started."""
+    process = Path(f"/proc/{pid}")
+    found = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text(encoding="utf-8"))
+    assert found is not None
+    children = (process / "task" / str(pid) / "children").read_text(encoding="utf-8").split()
+    return int(found[1]) * 1024 / 1e6 + sum(_resident_mb(int(child)) for child in children)
 
 
 def _ready(url: str) -> bool:

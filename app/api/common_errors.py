@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.api.reply_schemas import SCHEMAS, named, reply_schema
+from app.repository.version_directories import LARGEST_VERSION
 
 ERROR: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 DESCRIPTIONS = {
@@ -18,8 +19,7 @@ DESCRIPTIONS = {
     "503": "Model not ready, or the service is shutting down",
     "504": "Deadline passed while the request was decoded or waited",
 }
-# The largest version has 18 digits.
-VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
+VERSION_SCHEMA = {"type": "integer", "minimum": 0, "maximum": LARGEST_VERSION}
 # No slash and no colon: they separate the parts of a path.
 NAME_SCHEMA = {"type": "string", "minLength": 1, "pattern": "^[^/:]+$"}
 # Most keys of a JSON object; ``contract.json_text`` refuses more.

@@ -49,7 +49,7 @@ def models(settings: Settings) -> None:
         policy = policy_in_effect(place.directory, place.stated, on_mistake=_warn)
         serving = default_by_files(policy, versions)
         for version in versions:
-            directory = place.directory / str(version)
+            directory = place.version_directory(version)
             marks = [label for label, number in policy.version_labels.items() if number == version]
             marks += ["serving"] if version == serving and len(versions) > 1 else []
             marked = f" ({', '.join(marks)})" if marks else ""

@@ -38,7 +38,7 @@ def promote(
 
     def check_and_write(repository: "Repository", versions: list[int]) -> "Promotion":
         place = repository.places.of(model)
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         if version in versions and place.file is None and layout_of(directory) is Layout.ATELIER:
             verify_manifest(directory)
         return repository.promote(model, version, default=None, versions=versions)

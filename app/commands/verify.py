@@ -49,7 +49,8 @@ def verify(
         found = repository.versions(model)
         if version is None:
             place = repository.places.of(model)
-            version = default_by_files(policy_in_effect(place.directory, place.stated), found) or found[0]
+            default = default_by_files(policy_in_effect(place.directory, place.stated), found)
+            version = found[0] if default is None else default
         if version not in found:
             raise no_version(model, version, found)
         loader = build_loader(settings, Metrics(), repository.places)

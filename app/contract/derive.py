@@ -212,7 +212,9 @@ def _offered(name: str, facts: GraphFacts, *, batched: bool) -> list[TensorSpec]
 
 def _spec(kind: str, tensor: TensorFacts, *, batched: bool) -> TensorSpec:
     if (dtype := _DTYPES.get(tensor.element)) is None:
-        hint = "; export a scikit-learn classifier with zipmap=False" if tensor.element.startswith("seq(map") else ""
+        hint = ""
+        if tensor.element.startswith("seq(map"):
+            hint = "; export a scikit-learn classifier with options={'zipmap': False}, or zipmap=False of onnxmltools"
         raise VersionRefused(
             f"{kind} {shown(tensor.name)!r} is a {shown(tensor.element)}; "
             f"tensors of {', '.join(NAMES)} are served{hint}"

@@ -80,8 +80,8 @@ class Start:
             )
         if without:
             log.warning(
-                "not served, because they have no version: %s; a version is a directory named by a whole number from "
-                "1, without leading zeros, with model.onnx, saved_model.pb or model.savedmodel/ in it",
+                "not served, because they have no version: %s; a version is a directory named by a whole number, with "
+                "model.onnx, saved_model.pb or model.savedmodel/ in it",
                 ", ".join(without),
             )
         serving = [name for name in names if registry.default(name) is not None]

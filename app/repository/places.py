@@ -9,10 +9,26 @@ from typing import Any, NamedTuple
 
 from app.repository.missing import no_model
 from app.repository.tf_serving.named import NamedModels
+from app.repository.told import Told
+from app.repository.version_directories import version_directory
 
 log = logging.getLogger("atelier.repository")
 
 GRAPH_SUFFIX = ".onnx"
+# Directories of file systems, storage systems, unpacking and Python: never models.
+NOT_MODELS = frozenset(
+    {
+        "lost+found",
+        "@eaDir",
+        "#recycle",
+        "#snapshot",
+        "@Recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "__MACOSX",
+        "__pycache__",
+    }
+)
 # The version of a model that is a single file.
 FILE_VERSION = 1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -33,6 +49,10 @@ class Place(NamedTuple):
     file: Path | None = None
     stated: Mapping[str, Any] = _NOTHING
 
+    def version_directory(self, version: int) -> Path:
+        """The directory of a version; see ``version_directories``."""
+        return version_directory(self.directory, version)
+
 
 class Places:
     """Finds models on the disk. Every method reads the disk again, and blocks.
@@ -40,13 +60,15 @@ class Places:
     Args:
         models_dir: contains <model>/<version>/ and <model>.onnx; None: only the named models are served.
         named: models elsewhere; they count more than those of the same name in the models directory.
+
+    Attributes:
+        told: what the log has said about them.
     """
 
     def __init__(self, models_dir: Path | None, named: NamedModels | None = None) -> None:
         self.models_dir = models_dir
         self._named = named or NamedModels()
-        # Paths that another model of the same name takes precedence over, as already logged.
-        self._told: set[str] = set()
+        self.told = Told()
 
     @property
     def roots(self) -> list[Path]:
@@ -62,7 +84,7 @@ class Places:
         places = self._in_models_dir()
         for name, model in self._named.current().items():
             if name in places:
-                self._tell(name, str(model.base_path), str(places[name].file or places[name].directory))
+                self.tell_of_hidden(name, str(model.base_path), str(places[name].file or places[name].directory))
             places[name] = Place(name, model.base_path, None, model.document)
         return [places[name] for name in sorted(places)]
 
@@ -84,24 +106,28 @@ class Places:
             return {}
         try:
             with os.scandir(self.models_dir) as found:
-                names = [each for each in found if not each.name.startswith(".") and each.name.isprintable()]
+                names = [each for each in found if _may_be_a_model(each.name)]
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        # A name that cannot be printed is not a model's name, and would break every list that contains it.
         places = {each.name: Place(each.name, self.models_dir / each.name) for each in names if _is_directory(each)}
         for each in names:
             name = each.name.removesuffix(GRAPH_SUFFIX)
             if name not in {each.name, ""} and _is_file(each):
                 if name in places:
-                    self._tell(name, f"the directory {name}", f"the file {each.name}")
+                    self.tell_of_hidden(name, f"the directory {name}", f"the file {each.name}")
                 else:
                     places[name] = Place(name, self.models_dir / name, self.models_dir / each.name)
         return places
 
-    def _tell(self, name: str, counts: str, hidden: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def tell_of_hidden(self, name: str, counts: str, hidden: str) -> None:
+        """Log once that one path of a model takes precedence over another one."""
+        if self.told.is_news((name, hidden)):
             log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
+
+
+def _may_be_a_model(name: str) -> bool:
+    """A name that cannot be printed is not a model's name, and would break every list that contains it."""
+    return not name.startswith(".") and name.isprintable() and name not in NOT_MODELS
 
 
 def _is_directory(entry: "os.DirEntry[str]") -> bool:

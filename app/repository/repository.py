@@ -60,7 +60,7 @@ class Repository:
         place = self.places.of(name)
         if place.file is not None:
             return scan.file_fingerprint(place.file), self._samples.fingerprint(name)
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         found = scan.fingerprint(directory)
         return (found, self._samples.fingerprint(name)) if layout_of(directory) is Layout.FOREIGN else found
 

@@ -1,9 +1,7 @@
 """Which models and versions are in the repository directory."""
 
-import errno
 import logging
 import os
-import re
 import stat
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
@@ -18,26 +16,29 @@ from app.repository.layouts import Layout, layout_of
 from app.repository.places import FILE_VERSION, Place, Places
 from app.repository.policy import POLICY_FILE
 from app.repository.triton import WARMUP_DIRECTORY
+from app.repository.version_directories import LARGEST_VERSION, numbered_directories, version_of
 
 log = logging.getLogger("atelier.repository")
-
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def scan(places: Places) -> dict[str, list[int]]:
     """Model name -> version numbers, newest first.
 
-    A version is a directory named by an integer without a leading zero, in one of the forms of ``layouts``; anything
-    else (a copy in progress, a publisher's temporary directory) does not exist. A model without a version is left out;
-    one that cannot be read too, and the log has the reason. A model that is a single file has one version.
+    A version is a directory named by a whole number, in one of the forms of ``layouts``; anything else (a copy in
+    progress, a publisher's temporary directory) does not exist. Of several directories with one number, such as 7 and
+    007, one counts, and the log names the others. A model without a version is left out; one that cannot be read too,
+    and the log has the reason. A model that is a single file has one version.
     """
     models = {}
     for place in places.all():
         try:
-            _, versions = _versions(place)
+            _, versions, hidden = _versions(place)
         except OSError as error:
             log.warning("model %s cannot be read: %s", place.name, error.strerror)
             continue
+        for directory, others in hidden.items():
+            for each in others:
+                places.tell_of_hidden(place.name, f"the directory {directory}", f"the directory {each}")
         if versions:
             models[place.name] = versions
     return models
@@ -135,20 +136,21 @@ def _marks(entries: Iterable[Entry]) -> Hashable:
 
 def _is_version_link(entry: Entry) -> bool:
     """Whether it is a link to a directory in the place of a version: those are followed, unlike any others."""
-    return stat.S_ISLNK(entry.status.st_mode) and _VERSION.fullmatch(entry.name) is not None
+    return stat.S_ISLNK(entry.status.st_mode) and version_of(entry.name) is not None
 
 
 def version_number(text: str) -> int:
-    """The version that a client names, in the notation of its directory.
+    """The version that a client names, without leading zeros, whatever its directory is called.
 
     Raises:
         InvalidInput: anything else, so that one version has one name.
     """
-    if not _VERSION.fullmatch(text):
+    version = version_of(text)
+    if version is None or str(version) != text:
         raise InvalidInput(
-            f"{text!r} is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros"
+            f"{text!r} is not a version; write a whole number from 0 to {LARGEST_VERSION}, without leading zeros"
         )
-    return int(text)
+    return version
 
 
 def layout(place: Place) -> Layout:
@@ -159,17 +161,16 @@ def layout(place: Place) -> Layout:
         return Layout.FOREIGN
 
 
-def _versions(place: Place) -> tuple[Layout, list[int]]:
-    """The layout of the versions of a model, and their numbers, newest first."""
+def _versions(place: Place) -> tuple[Layout, list[int], dict[str, list[str]]]:
+    """The layout of the versions of a model, their numbers, newest first, and directory -> others with its number."""
     if place.file is not None:
-        return Layout.FOREIGN, [FILE_VERSION]
+        return Layout.FOREIGN, [FILE_VERSION], {}
     found_as: dict[Layout, list[int]] = {each: [] for each in Layout}
-    with os.scandir(place.directory) as found:
-        for count, entry in enumerate(found):
-            if count == MODEL_ENTRIES:
-                raise OSError(errno.E2BIG, f"more than {MODEL_ENTRIES} files in it")
-            if _VERSION.fullmatch(entry.name) and (kind := layout_of(place.directory / entry.name)) is not None:
-                found_as[kind].append(int(entry.name))
+    numbered = numbered_directories(place.directory)
+    for number, (name, *_) in numbered.items():
+        if (kind := layout_of(place.directory / name)) is not None:
+            found_as[kind].append(number)
     # Next to a version with a manifest, a graph alone is the first file of another one that is being copied.
     kind_of_all = Layout.ATELIER if found_as[Layout.ATELIER] else Layout.FOREIGN
-    return kind_of_all, sorted(found_as[kind_of_all], reverse=True)
+    hidden = {name: others for name, *others in numbered.values() if others}
+    return kind_of_all, sorted(found_as[kind_of_all], reverse=True), hidden

@@ -69,7 +69,7 @@ def promote(place: Place, version: int, *, default: int | None, versions: Sequen
     if version not in versions:
         raise no_version(place.name, version, versions)
     policy = read_policy(place.directory, place.stated)
-    before = default or default_by_files(policy, versions)
+    before = default if default is not None else default_by_files(policy, versions)
     promoted = policy.promoted
     if before is not None and before != version and promoted[-1:] != (before,):
         promoted = (*promoted, before)
@@ -108,7 +108,7 @@ def default_by_files(policy: ServingPolicy, versions: Sequence[int]) -> int | No
 def _previous(place: Place, default: int | None, versions: Sequence[int]) -> tuple[int | None, int, Sequence[int]]:
     """The default version, the one to go back to, and the promotions that can still be rolled back then."""
     policy = read_policy(place.directory, place.stated)
-    now = default or default_by_files(policy, versions)
+    now = default if default is not None else default_by_files(policy, versions)
     promoted = [version for version in policy.promoted if version in versions]
     while promoted[-1:] == [now]:
         promoted.pop()

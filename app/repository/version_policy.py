@@ -5,10 +5,12 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.repository.version_directories import LARGEST_VERSION
+
 # The largest values in a file.
 MOST_VERSIONS = 1000
 
-VersionNumber = Annotated[int, Field(lt=10**18)]
+VersionNumber = Annotated[int, Field(le=LARGEST_VERSION)]
 
 
 class Latest(BaseModel):

@@ -18,8 +18,15 @@ def class_columns(top_k: int) -> dict[str, tuple[str, int]]:
 
 
 def output_columns(outputs: Sequence[TensorSpec]) -> Columns:
-    """One column for each output; one called id or error gets another name."""
-    return {column_of(each.name): (each.dtype, len(each.shape)) for each in outputs}
+    """One column for each output; one called id or error gets another name. An output of one value is not a list."""
+    return {column_of(each.name): (each.dtype, 0 if {*each.shape} == {1} else len(each.shape)) for each in outputs}
+
+
+def alone(value: Any, column: tuple[str, int]) -> Any:
+    """The value of a column: without lists, if the column has none."""
+    while column[1] == 0 and isinstance(value, list) and len(value) == 1:
+        [value] = value
+    return value
 
 
 def column_of(output: str) -> str:

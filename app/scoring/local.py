@@ -99,11 +99,16 @@ class LocalScorer:
         if model.classes:
             ranked = model.ranked(outputs[model.score_output()], top_k=self._top_k)
             return [classified(row, self.columns) for row in ranked]
-        printed = {
-            column_of(name): print_strings(values, b64=False) if values.dtype.kind == "O" else values
-            for name, values in outputs.items()
-        }
+        printed = {column_of(name): self._printed(column_of(name), values) for name, values in outputs.items()}
         return [{name: values[row] for name, values in printed.items()} for row in range(len(instances))]
+
+    def _printed(self, column: str, values: Array) -> Array | list[Any]:
+        """The values of a column, one for each row."""
+        if self.columns[column][1] == 0:
+            values = values.reshape(len(values))
+            if values.dtype.kind in "iu":
+                return values.tolist()  # a longlong of NumPy, as ONNX Runtime answers, is not one of its int64 for JSON
+        return print_strings(values, b64=False) if values.dtype.kind == "O" else values
 
 
 def _tensor(values: Any, tensor: TensorSpec) -> Array:

@@ -16,8 +16,8 @@ from app.contract.dtypes import NAMES
 from app.contract.files.regular import shown
 from app.contract.tensor_spec import TensorSpec
 from app.errors import InvalidInput, ServingError
-from app.scoring.answers import Columns, class_columns, classified, column_of, output_columns
-from app.scoring.rows import CannotScore, Media, Takes, Value
+from app.scoring.answers import Columns, alone, class_columns, classified, column_of, output_columns
+from app.scoring.rows import CannotScore, Media, Takes, Value, nested
 
 CONNECTIONS = 4
 REQUEST_ROWS = 32
@@ -101,7 +101,7 @@ class RemoteScorer:
         """An instance as V1 JSON."""
         if self.takes.media == "string" and isinstance(value, bytes | str):
             [(name, shape)] = self.takes.shapes.items()
-            value = {name: _nested(value, len(shape))}
+            value = {name: nested(value, shape)}
         if isinstance(value, bytes | str):
             return _plain(value)
         named = {name: _plain(values) for name, values in value.items()}
@@ -133,8 +133,9 @@ class RemoteScorer:
         if self._classifies:
             return [classified(ranked, self.columns) for ranked in answers]
         if len(self._outputs) == 1:
-            return [{column_of(self._outputs[0].name): answer} for answer in answers]
-        return [{column_of(name): value for name, value in answer.items()} for answer in answers]
+            answers = [{self._outputs[0].name: answer} for answer in answers]
+        named = [{column_of(name): value for name, value in answer.items()} for answer in answers]
+        return [{name: alone(value, self.columns[name]) for name, value in answer.items()} for answer in named]
 
     def _ask(self, method: str, path: str, body: bytes) -> tuple[int, Json]:
         """Status and document of one request, sent again while the service is busy."""
@@ -204,11 +205,6 @@ def _media(inputs: Sequence[TensorSpec]) -> Media | None:
     if only.dtype == "uint8" and (len(only.shape) == 2 or (len(only.shape) == 3 and only.shape[2] == 3)):
         return "image"
     return "text" if only.dtype == "int32" and only.shape == (-1,) else None
-
-
-def _nested(value: Json, depth: int) -> Json:
-    """The value in nested lists of one element, one for each dimension."""
-    return [_nested(value, depth - 1)] if depth else value
 
 
 def _plain(values: Any) -> Json:

@@ -1,6 +1,6 @@
 """One instance to score: lines of texts and rows of arrays; and the inputs that a model accepts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,17 @@ def text_value(text: str, takes: Takes) -> Value:
         return read_file(Path(text), IMAGE_LIMIT_BYTES)
     if len(takes.shapes) != 1:
         raise InvalidInput(f"the model has several inputs, {sorted(takes.shapes)}; one line cannot hold them")
-    return {next(iter(takes.shapes)): json_value(text)}
+    [(name, shape)] = takes.shapes.items()
+    return {name: nested(json_value(text), shape)}
+
+
+def nested(value: Any, shape: Sequence[int]) -> Any:
+    """A single value in lists of one element, one for each dimension of an input; anything else as it is."""
+    if isinstance(value, list) or not {*shape} <= {1, -1}:
+        return value
+    for _ in shape:
+        value = [value]
+    return value
 
 
 def json_value(text: str) -> Any:

@@ -1,19 +1,24 @@
 """Rows of CSV and Parquet files, and which columns make an instance."""
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from app.contract.files.regular import shown
 from app.errors import InvalidInput
-from app.scoring.rows import LINE_LIMIT_BYTES, CannotScore, Row, Takes, Value, json_value, text_value
+from app.scoring.rows import LINE_LIMIT_BYTES, CannotScore, Row, Takes, Value, json_value, nested, text_value
 
 PARQUET_ROWS = 1024  # read at a time
 NO_PYARROW = (
     "Parquet requires pyarrow; install it with `pip install -r requirements/parquet.txt`, or write csv or jsonl"
 )
+
+# Columns that pandas adds for an index without a name.
+_INDEX = re.compile(r"__index_level_[0-9]+__")
 
 Make = Callable[[Mapping[str, Any]], Value]
 
@@ -59,7 +64,7 @@ def parquet_rows(path: Path, takes: Takes, columns: Sequence[str]) -> Iterator[R
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
+            names = [name for name in file.schema_arrow.names if name in columns or not _INDEX.fullmatch(name)]
             make = _maker(path, names, takes, columns)
             used = [name for name in names if name in _used(names, takes, columns)]
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=used):
@@ -94,13 +99,17 @@ def _maker(path: Path, names: Sequence[str], takes: Takes, columns: Sequence[str
     if only == (len(used),) and takes.media is None:
         return partial(_vector, names=used, takes=takes)
     wanted = f"one for each input, {sorted(takes.shapes)}" + (", or one with --column" if takes.media or only else "")
+    if only and takes.media is None and len(only) == 1 and only[0] > 1:
+        wanted += f", or {only[0]}, each with --column, for the elements of it"
     raise CannotScore(f"{shown(path)} has the columns {list(names)}; the model requires {wanted}")
 
 
 def _by_name(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
     if takes.media == "string":
         return _single(record, name=names[0], takes=takes)
-    return {name: _cell(record[name], name, takes) for name in names}
+    return {
+        name: _cell(record[name], name, shape=takes.shapes[name], is_string=name in takes.strings) for name in names
+    }
 
 
 def _single(record: Mapping[str, Any], *, name: str, takes: Takes) -> Value:
@@ -111,23 +120,39 @@ def _single(record: Mapping[str, Any], *, name: str, takes: Takes) -> Value:
         return value
     if isinstance(value, str):
         return text_value(_utf8(value), takes)
-    return {next(iter(takes.shapes)): value}
+    [(only, shape)] = takes.shapes.items()
+    return {only: nested(_number(value), shape)}
 
 
 def _vector(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
-    return {next(iter(takes.shapes)): [_cell(record[name], name, takes) for name in names]}
+    only = next(iter(takes.shapes))
+    return {only: [_cell(record[name], name, shape=(), is_string=only in takes.strings) for name in names]}
 
 
-def _cell(value: Any, name: str, takes: Takes) -> Any:
-    if value is None or value == "":
-        if name in takes.strings and value is not None:
-            return value
+def _cell(value: Any, name: str, *, shape: Sequence[int], is_string: bool) -> Any:
+    """The value of an input, or of one element of it, from a column."""
+    if value is None or (value == "" and not is_string):
         raise InvalidInput(f"column {name!r} is empty")
-    if not isinstance(value, str):
-        return value
-    if name in takes.strings and not takes.shapes[name]:
-        return _utf8(value)
-    return json_value(value)
+    if isinstance(value, str):
+        value = _strings(_utf8(value), shape) if is_string else json_value(value)
+    return nested(_number(value), shape)
+
+
+def _strings(text: str, shape: Sequence[int]) -> Any:
+    """The text itself for an input of one string; a JSON list of strings for others, and also for one in lists."""
+    if not shape or ({*shape} <= {1, -1} and not text.startswith("[")):
+        return text
+    try:
+        return json_value(text)
+    except InvalidInput:
+        if {*shape} <= {1, -1}:
+            return text
+        raise
+
+
+def _number(value: Any) -> Any:
+    """A decimal number of Parquet as a number; anything else as it is."""
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _utf8(text: str) -> str:

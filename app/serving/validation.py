@@ -115,12 +115,16 @@ def _cast(values: Array, tensor: TensorSpec) -> Array | None:
     return cast
 
 
-def _check_shape(values: Array, tensor: TensorSpec) -> None:
-    shape = values.shape[1:]
-    agrees = len(shape) == len(tensor.shape) and all(
+def fits(shape: tuple[int, ...], tensor: TensorSpec) -> bool:
+    """Whether an instance of the tensor may have that shape; without a batch dimension, the whole tensor."""
+    return len(shape) == len(tensor.shape) and all(
         want in {-1, have} for have, want in zip(shape, tensor.shape, strict=True)
     )
-    if not agrees:
+
+
+def _check_shape(values: Array, tensor: TensorSpec) -> None:
+    shape = values.shape[1:]
+    if not fits(shape, tensor):
         sent = f"has shape {shape}" if shape else "is one number"
         raise InvalidInput(f"an instance of {tensor.name!r} {sent}; expected {tensor.instance_in_words}")
     if 0 in shape:

@@ -116,7 +116,13 @@ def test_tensors_without_a_batch_dimension_are_sent_and_answered_whole(models, s
     [
         (
             {"instances": [{"state": [1, 2], "step": 1}, {"state": [3, 4], "step": 1}]},
-            "an instance of 'step' has shape (2,); expected one int64",
+            "'instances' make a tensor 'step' of shape (2,); model 'clock' has no batch dimension and takes whole "
+            "tensors, 'step' (one int64): send 'inputs' in place of 'instances'",
+        ),
+        (
+            {"instances": [{"state": [[1, 2], [3, 4]], "step": 1}]},
+            "'instances' make a tensor 'state' of shape (1, 2, 2); model 'clock' has no batch dimension and takes "
+            "whole tensors, 'state' (int64 of shape (2, any)): send 'inputs' in place of 'instances'",
         ),
         ({"inputs": {"state": [[1, 2, 3]], "step": 1}}, "an instance of 'state' has shape (1, 3); expected int64"),
         ({"inputs": {"state": [[1], [2]], "step": [1]}}, "an instance of 'step' has shape (1,); expected one int64"),

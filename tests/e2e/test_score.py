@@ -8,13 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 
 import numpy as np
 import onnx
+import pyarrow
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from pyarrow import parquet
 
 from app.contract.golden import Golden
+from tests.support.bare_models import write_graph
 from tests.support.images import png
 from tests.support.readme import agree, commands
 from tests.support.service import ROOT, Service, own_environment, wait_until
@@ -31,6 +35,7 @@ def models(tmp_path_factory):
     write_brightness_model(folder)
     write_words_model(folder)
     write_sums_model(folder)
+    write_passengers_model(folder)
     return folder
 
 
@@ -188,6 +193,90 @@ def write_sums_model(folder):
     path = folder / "sums/1/model.onnx"
     path.parent.mkdir(parents=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_passengers_model(folder):
+    """A bare graph as skl2onnx writes a pipeline of columns: each input is [n, 1], the label an INT64, the rest [n, 1].
+
+    The label is 1 for the strings "male"; the value is age + fare.
+    """
+    nodes = [
+        helper.make_node("Equal", ["sex", "male"], ["is_male"]),
+        helper.make_node("Cast", ["is_male"], ["labels"], to=TensorProto.INT64),
+        helper.make_node("Squeeze", ["labels", "axes"], ["label"]),
+        helper.make_node("Cast", ["age"], ["years"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["years", "fare"], ["variable"]),
+    ]
+    write_graph(
+        folder,
+        "passengers",
+        nodes,
+        [
+            ("age", TensorProto.INT64, ["n", 1]),
+            ("fare", TensorProto.FLOAT, ["n", 1]),
+            ("sex", TensorProto.STRING, ["n", 1]),
+        ],
+        [("label", TensorProto.INT64, ["n"]), ("variable", TensorProto.FLOAT, ["n", 1])],
+        {"male": np.array(["male"], object), "axes": np.array([1])},
+        opset=19,
+    )
+
+
+PASSENGERS = {"age": [30, 20, 40], "fare": [20.5, 7.25, 1], "sex": ["male", "female", "[male"]}
+ANSWERS = [(1, 50.5), (0, 27.25), (0, 41.0)]
+
+
+def test_columns_of_single_values_are_the_inputs_of_a_pipeline(score, tmp_path):
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(PASSENGERS)
+        writer.writerows(zip(*PASSENGERS.values(), strict=True))
+        writer.writerow(["[30]", "[20.5]", '["male"]'])
+        writer.writerow(["", "1", "male"])
+    score("passengers", "in.csv", "--output", "out.jsonl", code=1)
+    *good, bad = rows(tmp_path / "out.jsonl")
+    assert [(row["label"], row["variable"]) for row in good] == [*ANSWERS, ANSWERS[0]]
+    assert bad["error"] == "column 'age' is empty"
+    score("passengers", "in.csv", "--output", "out.csv", code=1)
+    assert [(row["label"], row["variable"]) for row in rows(tmp_path / "out.csv")[:2]] == [
+        ("1", "50.5"),
+        ("0", "27.25"),
+    ]
+
+
+def test_parquet_is_read_as_pandas_writes_it(score, tmp_path):
+    """With decimal numbers, strings in a dictionary, and a column for an index without a name."""
+    columns = {
+        "age": pyarrow.array(PASSENGERS["age"], pyarrow.int32()),
+        "fare": pyarrow.array(map(Decimal, PASSENGERS["fare"]), pyarrow.decimal128(20, 10)),
+        "sex": pyarrow.array(PASSENGERS["sex"]).dictionary_encode(),
+        "__index_level_0__": pyarrow.array([7, 8, 9]),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
+    score("passengers", "in.parquet", "--output", "out.parquet")
+    found = parquet.read_table(tmp_path / "out.parquet")
+    assert [(row["label"], row["variable"]) for row in found.to_pylist()] == ANSWERS
+    assert [str(found.schema.field(name).type) for name in ("label", "variable")] == ["int64", "float"]
+    vector = {name: columns[name] for name in ("age", "fare", "__index_level_0__")}
+    parquet.write_table(pyarrow.table(vector), tmp_path / "vector.parquet")
+    score("sums", "vector.parquet", "--output", "out.jsonl")
+    assert [row["sum"] for row in rows(tmp_path / "out.jsonl")] == [value for _, value in ANSWERS]
+
+
+def test_several_columns_of_strings_make_a_vector(models, tmp_path):
+    sizes = [("texts", TensorProto.STRING, ["n", 2])], [("same", TensorProto.STRING, ["n", 2])]
+    write_graph(models, "texts", [helper.make_node("Identity", ["texts"], ["same"])], *sizes)
+    (tmp_path / "in.csv").write_text("first,second\na,1\n,b\n")
+    run("texts", "in.csv", "--output", "out.jsonl", "--models-dir", models, cwd=tmp_path)
+    assert [row["same"] for row in rows(tmp_path / "out.jsonl")] == [["a", "1"], ["", "b"]]
+
+
+def test_other_columns_than_the_elements_of_the_input_are_named_in_the_error(score, tmp_path):
+    (tmp_path / "in.csv").write_text("a,b,species\n1,2,x\n")
+    assert (
+        "in.csv has the columns ['a', 'b', 'species']; the model requires one for each input, ['x'], or one with "
+        "--column, or 2, each with --column, for the elements of it"
+    ) in score("sums", "in.csv", "--output", "out.csv", code=2)
 
 
 def test_a_row_of_csv_with_more_fields_than_the_header_is_not_scored(score, tmp_path):

@@ -71,11 +71,11 @@ def test_an_unknown_model_version_or_label(client):
     )
 
 
-@pytest.mark.parametrize("version", [0, -1, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("version", [-1, -(2**63)])
 def test_a_version_that_no_directory_can_have(client, version):
     assert refusal(client.predict, {"pixels": GOOD}, version=version) == (
         INVALID,
-        f"'{version}' is not a version; write a whole number from 1, in 1 to 18 digits, without leading zeros",
+        f"'{version}' is not a version; write a whole number from 0 to 9223372036854775807, without leading zeros",
     )
 
 

@@ -124,6 +124,21 @@ def test_without_a_batch_dims_are_all_dimensions(models, start):
     assert reason(service, "scorer")[1].endswith("each request runs as a whole: max_batch_size is 0")
 
 
+def test_without_a_config_the_shapes_are_those_of_the_graph(models, start):
+    """Triton would complete the configuration to dims [1], with a reshape to []."""
+    tensors = [[(name, TensorProto.FLOAT, ["rows"])] for name in "xy"]
+    write_graph(models, "negative", [helper.make_node("Neg", ["x"], ["y"])], *tensors)
+    service = start(models)
+    metadata = service.client.get("/v2/models/negative").json()
+    assert [each["shape"] for each in (*metadata["inputs"], *metadata["outputs"])] == [[-1], [-1]]
+    for shape, status in (([2], 200), ([2, 1], 400)):
+        document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": [1, 2]}]}
+        reply = service.client.post("/v2/models/negative/infer", json=document)
+        assert reply.status_code == status
+        if status == 200:
+            assert (reply.json()["outputs"][0]["shape"], reply.json()["outputs"][0]["data"]) == ([2], [-1, -2])
+
+
 def test_clients_see_the_dims_and_the_graph_gets_them_reshaped(models, start):
     nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Unsqueeze", ["x", "axes"], ["z"])]
     write_graph(
@@ -169,12 +184,23 @@ def test_outputs_that_are_not_stated_are_not_answered(models, start):
 
 def test_what_has_no_effect_is_reported_in_one_line(models, start):
     more = with_batching("preferred_batch_size: [ 2, 4 ] preserve_ordering: true") + 'parameters { key: "a" value { } }'
-    write_scorer(models, more)
+    write_scorer(models, more + "\nversion_policy { all { } }", versions=(1, 2, 3))
     service = start(models)
+    service.wait_for_log("ready: 1 of 1 models serve")
     service.wait_for_log(
         "model scorer: config.pbtxt states without effect: parameters.a, dynamic_batching.preferred_batch_size, "
         "dynamic_batching.preserve_ordering"
     )
+    assert service.log.count("states without effect") == 1
+
+
+def test_what_has_no_effect_is_reported_again_for_another_file(models, start):
+    write_scorer(models, with_batching("preserve_ordering: true"), versions=(1, 2))
+    service = start(models)
+    service.wait_for_log("states without effect: dynamic_batching.preserve_ordering")
+    (models / "scorer" / "config.pbtxt").write_text(with_batching("preferred_batch_size: 2"))
+    service.wait_for_log("states without effect: dynamic_batching.preferred_batch_size")
+    assert service.log.count("states without effect") == 2
 
 
 def test_an_ensemble_without_files_is_refused_with_the_reason(models, start):
@@ -188,10 +214,12 @@ def test_directories_without_a_version_are_in_the_log(models, start):
     write_scorer(models)
     (models / "script" / "1").mkdir(parents=True)
     (models / "script" / "1" / "model.py").touch()
-    (models / "padded" / "0001").mkdir(parents=True)
-    (models / "padded" / "0001" / "saved_model.pb").touch()
+    (models / "named" / "v1").mkdir(parents=True)
+    (models / "named" / "v1" / "saved_model.pb").touch()
     service = start(models)
-    service.wait_for_log("not served, because they have no version: padded, script; ", also="without leading zeros")
+    service.wait_for_log(
+        "not served, because they have no version: named, script; ", also="a directory named by a whole number"
+    )
 
 
 MISTAKES = {

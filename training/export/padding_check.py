@@ -21,6 +21,8 @@ from training.export.recurrent_cells import is_layer, library_of
 
 LENGTHS = (1, 2, 5, 9)
 """Tokens of the rows."""
+ROWS, MOST_IDS = 8, 8192
+"""Rows of each length; fewer, and at least one, if all of them padded would have more ids."""
 _LONGEST_REASON = 200
 _NOISE = re.compile(r"\{\{.*?\}\}|\x1b\[\d+m|\[Op:\w+\].*", re.DOTALL)  # in messages of TensorFlow
 
@@ -45,9 +47,10 @@ def padding_counts(model: Any, *, id_count: int, longest: int, trained: bool) ->
         largest answer, where that is above 1).
     """
     rng = np.random.default_rng(0)
-    lengths = sorted({min(length, longest) for length in LENGTHS})
+    distinct = sorted({min(length, longest) for length in LENGTHS})
+    lengths = np.repeat(distinct, max(1, min(ROWS, MOST_IDS // (len(distinct) * longest))))
     ids = rng.integers(1, max(2, id_count), (len(lengths), longest))
-    ids[np.arange(longest) >= np.array(lengths)[:, np.newaxis]] = 0
+    ids[np.arange(longest) >= lengths[:, np.newaxis]] = 0
     for weights in [None] if trained else _random_weights(model.get_weights(), rng):
         with _weights(model, weights):
             try:
@@ -58,14 +61,20 @@ def padding_counts(model: Any, *, id_count: int, longest: int, trained: bool) ->
     return ""
 
 
-def _moved(model: Any, ids: Array, lengths: list[int]) -> str:
-    """By how much padding moves an answer, and why; empty if it does not."""
-    rows = [_answers(model, ids[row : row + 1, :length]) for row, length in enumerate(lengths)]
-    for width in sorted({lengths[-1], ids.shape[1]}):
+def _moved(model: Any, ids: Array, lengths: Array) -> str:
+    """By how much padding moves an answer, and why; empty if it does not. ``lengths`` of the rows rise.
+
+    Rows of one length run together, without padding: a call costs about the same for one row and for a few.
+    """
+    groups = {int(length): np.flatnonzero(lengths == length) for length in np.unique(lengths)}
+    alone = {length: _answers(model, ids[rows, :length]) for length, rows in groups.items()}
+    for width in sorted({int(lengths[-1]), ids.shape[1]}):
         padded = _answers(model, ids[:, :width])
-        for row, alone in enumerate(rows):
-            if moved := _distance(alone, [values[row : row + 1] for values in padded]):
-                return f"by {moved:.2g}: {_blame(model, ids[:, :width], row, lengths[row])}"
+        for length, rows in groups.items():
+            for place, row in enumerate(rows.tolist()):
+                unpadded = [values[place : place + 1] for values in alone[length]]
+                if moved := _distance(unpadded, [values[row : row + 1] for values in padded]):
+                    return f"by {moved:.2g}: {_blame(model, ids[:, :width], row, length)}"
     return ""
 
 

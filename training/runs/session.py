@@ -124,7 +124,7 @@ def keep_real_version(models: Path, name: str) -> None:
 def latest_version(models: Path, name: str) -> Path | None:
     """Directory of the highest published version of a model; None without one."""
     versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+    return max(versions, key=lambda path: (int(path.name), -len(path.name)), default=None)
 
 
 def trained_recipe(name: str) -> Recipe:

@@ -3,7 +3,7 @@
 Source: TensorFlow Serving, RESTful API (predict, classify, regress and their row and columnar formats).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import orjson
@@ -20,6 +20,7 @@ from app.edge.rest.named_rows import input_name, named_rows, or_strings
 from app.edge.rest.signature_name import SIGNATURE_NAME, of_signature
 from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
+from app.serving.validation import fits
 from app.types import Array
 
 Layout = Literal["row", "columnar"]
@@ -43,7 +44,10 @@ def parse_predict(document: Document, model: LoadedModel) -> tuple[dict[str, Arr
             "JSON object holds both 'inputs' and 'instances'; expecting only one of the two keys to exist"
         )
     if "instances" in keys:
-        return _rows(document, document.get("instances"), "instances", model), "row"
+        tensors = _rows(document, document.get("instances"), "instances", model)
+        if not model.spec.batched:
+            _check_whole(tensors, model)
+        return tensors, "row"
     if "inputs" in keys:
         return _columns(document, document.get("inputs"), model), "columnar"
     raise InvalidInput("Missing 'inputs' or 'instances' key; send {\"instances\": [value, ...]}")
@@ -132,6 +136,17 @@ def _rows(document: Document, rows: JsonValue, name: str, model: LoadedModel) ->
     if all(isinstance(row, dict) and not is_b64(row) for row in listed):
         return named_rows(listed, name, model)
     return _bare(listed, name, model)
+
+
+def _check_whole(tensors: Mapping[str, Array | Encoded], model: LoadedModel) -> None:
+    """Refuse rows that do not make the whole tensors of a model without a batch dimension."""
+    for name, values in tensors.items():
+        tensor = model.spec.input(name)
+        if not isinstance(values, Encoded) and not fits(values.shape, tensor):
+            raise InvalidInput(
+                f"'instances' make a tensor {name!r} of shape {values.shape}; model {model.name!r} has no batch "
+                f"dimension and takes whole tensors, {tensor.in_words}: send 'inputs' in place of 'instances'"
+            )
 
 
 def _columns(document: Document, value: JsonValue, model: LoadedModel) -> dict[str, Array | Encoded]:

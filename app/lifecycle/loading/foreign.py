@@ -22,6 +22,7 @@ from app.repository.backend_file import BACKEND_FILE, Plugin
 from app.repository.layouts import ForeignFiles, foreign_files
 from app.repository.places import Place
 from app.repository.policy import BackendName, RunBy
+from app.repository.told import Told
 from app.repository.triton.model import signature
 from app.runtime.backend import Backend
 from app.runtime.engines.process_backend import ProcessBackend
@@ -39,6 +40,7 @@ class ForeignReader:
         make_backend, make_savedmodel, read_facts, open_file, private_dir, default_backend, has_tensorflow,
             require_verified, make_plugin, plugins: see ``Loader``.
         find_samples: the samples of a version.
+        told: what the log has said about the models.
     """
 
     make_backend: Callable[[Graph, ModelSpec, int], Backend]
@@ -49,6 +51,7 @@ class ForeignReader:
     private_dir: Path
     default_backend: BackendName
     make_plugin: Callable[..., ProcessBackend]
+    told: Told
     plugins: Collection[str] = ()
     find_samples: FindSamples = no_samples
     require_verified: bool = False
@@ -79,7 +82,7 @@ class ForeignReader:
                 others=True,
             )
             return self._graph(place.name, files, None)
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         with told(directory):
             found = foreign_files(directory)
         if found.plugin is not None:
@@ -87,7 +90,7 @@ class ForeignReader:
         backend = foreign_backend(directory, found, stated, self.default_backend)
         if backend == "savedmodel" and not self.has_tensorflow():
             raise TensorFlowMissing(f"{directory}: TensorFlow is not installed; {HOW_TO_INSTALL}")
-        settings = signature(place.directory)
+        settings = signature(place.directory, self.told)
         with told(directory):
             _check_paths(directory, found, backend)
             manifest = list_files(directory, self.open_file)

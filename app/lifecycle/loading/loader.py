@@ -164,7 +164,7 @@ class Loader:
 
     def _read(self, place: Place, version: int, opening: Opening) -> VersionOnDisk:
         """The files of a version, and its contract: as written, or derived from its graph."""
-        directory = place.directory / str(version)
+        directory = place.version_directory(version)
         if place.file is None and layout_of(directory) is not Layout.FOREIGN:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             backend = backend_of(files, opening.serving.backend, self.default_backend)
@@ -181,6 +181,7 @@ class Loader:
             find_samples=self.find_samples,
             require_verified=self.require_verified,
             make_plugin=self.make_plugin,
+            told=self.places.told,
             plugins=self.plugins,
         )
         return reader.read(place, version, opening.serving.backend, threads=opening.threads_each)

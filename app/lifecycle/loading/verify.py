@@ -70,10 +70,9 @@ def verify(
     if not 0 < tolerance <= LARGEST_TOLERANCE:
         raise VersionRefused(f"the tolerance is {tolerance:g}; it must be above 0 and at most {LARGEST_TOLERANCE:g}")
     place = loader.places.of(name)
-    if place.file is None and layout_of(place.directory / str(version)) is not Layout.FOREIGN:
-        raise VersionRefused(
-            f"{place.directory / str(version)} has golden samples of its own, and they are replayed at every load"
-        )
+    directory = place.version_directory(version)
+    if place.file is None and layout_of(directory) is not Layout.FOREIGN:
+        raise VersionRefused(f"{directory} has golden samples of its own, and they are replayed at every load")
 
     def find(_: str, files: VersionFiles) -> Callable[[ModelSpec], Samples] | None:
         if given is None:

@@ -11,6 +11,7 @@ from app.contract.files.settled import marks_of, settled
 from app.contract.files.tree import MODEL_ENTRIES
 from app.contract.graph_facts import Stated
 from app.contract.manifest import MANIFEST_FILE
+from app.repository.told import Told
 from app.repository.triton import CONFIG_FILE
 
 log = logging.getLogger("atelier.repository")
@@ -23,8 +24,12 @@ class Defaults(NamedTuple):
     mark: Hashable
 
 
-def signature(model_directory: Path) -> Stated | None:
-    """Facts of the graph in config.pbtxt; None without one. The log names fields without effect.
+def signature(model_directory: Path, told: Told) -> Stated | None:
+    """Facts of the graph in config.pbtxt; None without one.
+
+    Args:
+        model_directory: of the model.
+        told: decides whether the log names fields without effect: once for all versions, and again for other content.
 
     Raises:
         VersionRefused: see ``read_config`` and ``stated_signature``; or a file that it names is still changing.
@@ -37,7 +42,8 @@ def signature(model_directory: Path) -> Stated | None:
     config = read_config(model_directory)
     if config is None:
         return None
-    if names := passed_over(config):
+    names = passed_over(config)
+    if told.is_news(model_directory / CONFIG_FILE, config.SerializeToString(deterministic=True)) and names:
         log.warning("model %s: %s states without effect: %s", model_directory.name, CONFIG_FILE, ", ".join(names))
     with settled(model_directory, lambda: files_beside(config, model_directory)):
         return stated_signature(config, model_directory)

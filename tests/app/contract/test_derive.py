@@ -79,7 +79,7 @@ def test_every_element_type_is_known(dtype):
         ),
         (
             facts(("x", "float32", (None,)), outputs=[("p", "seq(map(int64,tensor(float)))", (None,))]),
-            "output 'p' is a seq.* export a scikit-learn classifier with zipmap=False",
+            "output 'p' is a seq.* export a scikit-learn classifier with options={'zipmap': False}",
         ),
         (facts(("x", "complex64", (None,))), "input 'x' is a complex64; tensors of bool"),
         (

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import ModelNotFound
 from app.repository.places import Place, Places
-from app.repository.scan import Unreadable, directories, file_fingerprint, scan, snapshot
+from app.repository.scan import Unreadable, directories, file_fingerprint, scan, snapshot, without_versions
 from app.repository.tf_serving.named import NamedModel, NamedModels
 
 
@@ -34,6 +34,20 @@ def test_a_directory_takes_precedence_over_a_file_and_this_is_logged_once(models
     for _ in range(2):
         assert places.all()[0] == places.of("a") == Place("a", models / "a")
     assert caplog.messages == ["model a: the directory a counts, and the file a.onnx does not"]
+
+
+@pytest.mark.parametrize("name", ["lost+found", "@eaDir", ".snapshot", "__pycache__", "System Volume Information"])
+def test_directories_of_other_programs_are_ignored_without_a_line_in_the_log(models, name, caplog):
+    (models / name / "1").mkdir(parents=True)
+    (models / name / "1" / "model.onnx").write_bytes(b"graph")
+    (models / "empty").mkdir()
+    places = Places(models)
+    assert [place.name for place in places.all()] == ["a", "b", "empty"]
+    assert scan(places) == {"a": [1], "b": [1]}
+    assert set(snapshot(places)) == {"a", "b", "empty"}
+    assert without_versions(places) == ["empty"]
+    assert models / name not in directories(places)
+    assert caplog.messages == []
 
 
 def test_a_change_of_a_file_is_noticed(models):

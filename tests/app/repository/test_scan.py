@@ -82,9 +82,8 @@ def test_directories_whose_names_cannot_be_printed_are_left_out(models, name):
     assert scan(Places(models)).keys() == snapshot(Places(models)).keys() == {"m", "other"}
 
 
-@pytest.mark.parametrize("version", ["0", "007", "v1", "9" * 19, "2.0"])
+@pytest.mark.parametrize("version", ["v1", "-1", "+1", "9223372036854775808", "²", "2.0"])
 def test_a_model_without_a_version_is_known(models, version):
-    """Such as one of TensorFlow Serving with leading zeros, which it accepts."""
     (models / "odd" / version).mkdir(parents=True)
     (models / "odd" / version / "model.onnx").write_bytes(b"")
     (models / ".hidden").mkdir()
@@ -92,8 +91,46 @@ def test_a_model_without_a_version_is_known(models, version):
     assert without_versions(Places(models)) == ["odd"]
 
 
+def write_manifests(models, *names):
+    for name in names:
+        (models / name).mkdir(parents=True)
+        (models / name / "manifest.json").write_text("{}")
+
+
+def test_names_of_versions_are_those_of_tensorflow_serving(models):
+    write_manifests(models, "padded/0", "padded/00000123", "padded/45", "padded/9223372036854775807")
+    places = Places(models)
+    assert scan(places)["padded"] == [9223372036854775807, 123, 45, 0]
+    place = places.of("padded")
+    assert [place.version_directory(each).name for each in (123, 45, 0)] == ["00000123", "45", "0"]
+    assert place.version_directory(46) == models / "padded" / "46"
+    assert Places(models).of("absent").version_directory(1) == models / "absent" / "1"
+
+
+def test_of_two_directories_with_one_number_the_shorter_name_counts_and_this_is_logged_once(models, caplog):
+    write_manifests(models, "twice/007", "twice/7", "twice/00007")
+    (models / "twice" / "0008").mkdir()
+    (models / "twice" / "8").write_text("not a directory")
+    places = Places(models)
+    assert [scan(places)["twice"] for _ in range(2)] == [[7], [7]]
+    assert places.of("twice").version_directory(7).name == "7"
+    assert places.of("twice").version_directory(8).name == "0008"
+    assert caplog.messages == [
+        f"model twice: the directory 7 counts, and the directory {hidden} does not" for hidden in ("007", "00007")
+    ]
+
+
+def test_a_link_with_leading_zeros_is_looked_into(models, tmp_path):
+    write_manifests(tmp_path, "store")
+    (models / "m" / "002").symlink_to(tmp_path / "store")
+    before = snapshot(Places(models))
+    assert scan(Places(models))["m"] == [2, 1]
+    (tmp_path / "store" / "data").write_text("weights")
+    assert snapshot(Places(models))["m"] != before["m"]
+
+
 def test_only_a_model_that_can_be_read_is_known_to_have_no_version(models, monkeypatch):
-    monkeypatch.setattr("app.repository.scan.MODEL_ENTRIES", 3)
+    monkeypatch.setattr("app.repository.version_directories.MODEL_ENTRIES", 3)
     for number in range(4):
         (models / "odd" / str(number)).mkdir(parents=True)
     assert without_versions(Places(models)) == []

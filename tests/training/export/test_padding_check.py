@@ -149,5 +149,35 @@ def test_weights_of_a_trained_network_count_as_they_are():
     assert "layer 'top' (GlobalMaxPooling1D)" in found(model, trained=True)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_padding_that_counts_for_few_texts_is_found(seed):
+    """Its embedding is smaller than almost all others, but for one number, which is larger than that of a third."""
+    rng = np.random.default_rng(seed)
+    model = network("tf_keras", COUNTING["maximum"][0])
+    embedding, kernel, _ = model.get_weights()
+    embedding = rng.normal(size=embedding.shape)
+    embedding[0] = -9
+    embedding[0, 0] = np.quantile(embedding[1:, 0], 0.3)
+    model.set_weights([embedding, rng.normal(size=kernel.shape), np.zeros(kernel.shape[1])])
+    assert "layer 'top' (GlobalMaxPooling1D)" in found(model, trained=True)
+
+
+@pytest.mark.parametrize(("longest", "rows"), [(20, 8), (512, 4), (5000, 1)])
+def test_fewer_rows_are_drawn_of_long_texts(longest, rows):
+    """So that networks with attention, whose memory grows with the square of the length, need no more of it."""
+    seen = []
+
+    def record(x):
+        import tensorflow as tf
+
+        seen.append(tuple(x.shape[:2]))
+        return tf.zeros_like(x[:, 0])
+
+    model = network("tf_keras", lambda layers, _, x: layers.Lambda(record)(x))
+    seen.clear()  # the shapes of its construction
+    assert padding_counts(model, id_count=IDS, longest=longest, trained=True) == ""
+    assert seen == [(rows, length) for length in (1, 2, 5, 9)] + [(4 * rows, width) for width in (9, longest)]
+
+
 def test_texts_of_one_token_are_never_padded():
     assert padding_counts(masked_lstm(), id_count=IDS, longest=1, trained=False) == ""

@@ -72,6 +72,12 @@ def test_versions_count_up_from_the_highest_there_is(tmp_path):
     assert (parent / "config.pbtxt").read_text() == "text"
 
 
+@pytest.mark.parametrize(("there", "next_one"), [("00000123", "124"), ("0", "1")])
+def test_the_next_version_after_one_that_another_tool_named_has_no_leading_zeros(tmp_path, there, next_one):
+    (tmp_path / there).mkdir()
+    assert add_version(tmp_path, write=write_small, model_files={}).name == next_one
+
+
 def test_a_file_whose_name_is_a_number_is_not_written_over(tmp_path):
     (tmp_path / "7").write_text("not a version")
     assert add_version(tmp_path, write=write_small, model_files={}).name == "8"

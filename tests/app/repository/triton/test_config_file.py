@@ -1,10 +1,12 @@
 """Values of config.pbtxt that no model has: refused in one sentence, before anything is computed with them."""
 
 import time
+from functools import partial
 
 import pytest
 
 from app.errors import VersionRefused
+from app.repository.told import Told
 from app.repository.triton.config_file import read_config
 from app.repository.triton.model import serving_defaults, signature
 from app.repository.triton.settings import stated_signature
@@ -104,10 +106,10 @@ def test_no_name_of_a_file_has_a_nul(tmp_path, text, expected):
 def test_a_link_that_leads_nowhere_is_not_taken_for_no_file(tmp_path, target):
     """A version would be served with other shapes, batches and labels than the file states."""
     (tmp_path / "config.pbtxt").symlink_to(target)
-    for read_facts in (signature, serving_defaults):
+    for read_facts in (partial(signature, told=Told()), serving_defaults):
         with pytest.raises(VersionRefused, match=r"config\.pbtxt is a link to nowhere"):
             read_facts(tmp_path)
 
 
 def test_without_the_file_nothing_is_stated(tmp_path):
-    assert (signature(tmp_path), serving_defaults(tmp_path)) == (None, None)
+    assert (signature(tmp_path, Told()), serving_defaults(tmp_path)) == (None, None)
