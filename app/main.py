@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.api.admin import AdminGuard, KeyGuard
+from app.api.admin import AdminGuard, FeedbackGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
+from app.api.feedback import feedback_router
 from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
@@ -24,6 +25,7 @@ from app.api.statistics import statistics_router
 from app.batching.loop_rest import LoopRest
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
+from app.control.feedback import FeedbackDesk
 from app.control.sites import Sites
 from app.edge.codec.decode_pool import THREADS, DecodePool
 from app.edge.connection.limits import Connections, HttpLimits
@@ -35,6 +37,7 @@ from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.shared_memory.regions import Closed, Regions
+from app.recording.recordings import Recordings
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
@@ -65,7 +68,8 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
     # With several cores the event loop and the models do not interrupt each other.
     loop_rest = LoopRest() if threads_of_a_worker(settings.workers) == 1 else None
-    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest)
+    recordings = Recordings(settings.state_dir, metrics)
+    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest, recordings.start)
     registry = lifecycle.registry
     app = Atelier(
         title="Atelier",
@@ -76,6 +80,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         redoc_url=None,
     )
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
+    app.recordings, app.feedback = recordings, FeedbackDesk(registry, metrics)
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.connections = Connections(http_limits(settings), None if loop_rest is None else loop_rest.rest)
@@ -131,6 +136,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     guard = AdminGuard(app.admin)
     app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
     app.include_router(shared_memory_router(app.memory, guard))
+    app.include_router(feedback_router(app.feedback, FeedbackGuard(guard, app.keys)))
     metrics_guard = None
     if app.keys is not None and settings.metrics_access == "key":
         metrics_guard = KeyGuard(app.keys, "metrics")
