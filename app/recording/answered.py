@@ -93,11 +93,8 @@ class Answered:
 
 
 def _input(row: int, values: Array, texts: Sequence[bytes | str] | None) -> dict[str, Any]:
-    """One input of an instance; the text if the client sent one, unless JSON cannot hold it."""
+    """One input of an instance: the text if the client sent one, otherwise the tensor."""
     if texts is not None:
         text = texts[row]
-        try:
-            return {"text": text.decode() if isinstance(text, bytes) else text.encode().decode()}
-        except UnicodeError:  # half of a surrogate pair
-            pass
+        return {"text": text if isinstance(text, str) else text.decode()}
     return to_json(values[row] if len(values) > row else values[0])
