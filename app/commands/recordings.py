@@ -139,7 +139,7 @@ def _export(directory: "RecordingDirectory", path: Path, request_id: str | None)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    Console(soft_wrap=True).print(Text(f"wrote {path}: {count} instances"))
+    Console(soft_wrap=True).print(Text(f"wrote {path}: {_counted(count, 'instance')}"))
 
 
 def _delete(directory: "RecordingDirectory", model: str, request_id: str | None) -> None:
@@ -147,13 +147,17 @@ def _delete(directory: "RecordingDirectory", model: str, request_id: str | None)
 
     if request_id is None:
         count = directory.remove_all()
-        line = f"{model}: all recordings are deleted ({count} files)"
+        line = f"{model}: all recordings are deleted ({_counted(count, 'file')})"
     else:
         count = delete(directory, request_id)
         if not count:
             fail(f"request {request_id!r} of model {model!r} is not recorded", code=1)
-        line = f"{model}: request {request_id} is deleted ({count} instances)"
+        line = f"{model}: request {request_id} is deleted ({_counted(count, 'instance')})"
     Console(soft_wrap=True).print(Text(line))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _time(document: dict[str, Any]) -> str:
