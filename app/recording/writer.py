@@ -76,23 +76,28 @@ class Writer:
             log.warning("%d recorded requests are not written: the disk does not answer", self._put - self._done)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        is_open = True
-        while is_open:
-            taken = self._take()
-            is_open = None not in taken
-            jobs = [job for job in taken if job is not None]
-            for target, group in groupby(jobs, key=lambda job: job[0]):
-                some = list(group)
-                try:
-                    count = target.write([answered for _, answered, _ in some])
-                except Exception:
-                    log.exception("requests cannot be recorded")
-                    count = _nothing
-                self._done_bytes += sum(nbytes for _, _, nbytes in some)
-                self._done += len(some)
-                with suppress(RuntimeError):  # the event loop has ended
-                    loop.call_soon_threadsafe(count)
-                time.sleep(0)  # lets the event loop continue
+        while self._write_some(loop):
+            pass
+
+    def _write_some(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Write what waits, and block until there is something; False at the end.
+
+        A function of its own, so that the thread keeps no request, and no version that answered one, while it waits.
+        """
+        taken = self._take()
+        for target, group in groupby((job for job in taken if job is not None), key=lambda job: job[0]):
+            some = list(group)
+            try:
+                count = target.write([answered for _, answered, _ in some])
+            except Exception:
+                log.exception("requests cannot be recorded")
+                count = _nothing
+            self._done_bytes += sum(nbytes for _, _, nbytes in some)
+            self._done += len(some)
+            with suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(count)
+            time.sleep(0)  # lets the event loop continue
+        return None not in taken
 
     def _take(self) -> list[tuple[Target, Answered, int] | None]:
         """What waits, at least one; blocks until there is one."""

@@ -200,6 +200,21 @@ def test_recording_is_switched_on_and_off_without_a_restart_for_the_right_model_
     assert service.log.count("model brightness version 1 ready") == 1, "no version is loaded again for it"
 
 
+def test_the_answers_of_a_canary_are_recorded_with_its_version(tmp_path, start):
+    state = tmp_path / "state"
+    write_brightness_model(tmp_path / "models")
+    version = write_brightness_model(tmp_path / "models", version=2)
+    canary = {"version_labels": {"stable": 1, "canary": 2}, "rollout": {"canary": {"percent": 100.0}}}
+    switch(version, {}, **canary)
+    service = start(tmp_path / "models", environment={"ATELIER_STATE_DIR": str(state)})
+    request_id = ask(service, PREDICT, content=ROW.tobytes(), headers=OCTETS)
+    stable = ask(service, "/v1/models/brightness/labels/stable:predict", content=ROW.tobytes(), headers=OCTETS)
+    assert of_request(state, request_id)[0].version == 2
+    assert of_request(state, stable)[0].version == 1
+    body = {"request_id": request_id, "label": "dark"}
+    assert service.client.post(FEEDBACK, json=body).json()["version"] == 2
+
+
 def test_a_share_is_recorded(tmp_path, start):
     state = tmp_path / "state"
     switch(write_brightness_model(tmp_path / "models"), {"sample": 0.5})

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import threading
+import weakref
 from collections import Counter
 from types import SimpleNamespace
 
@@ -209,6 +210,21 @@ def test_a_request_that_cannot_be_recorded_does_not_stop_the_others(tmp_path, pl
     told = run(tmp_path, scenario)
     assert (told.recorded, told.dropped) == ({("m", 3): 1}, {("m", 3, "failed"): 1})
     assert "request bad to model m cannot be recorded" in caplog.text
+
+
+def test_a_version_is_not_kept_in_memory_once_its_requests_are_written(tmp_path):
+    async def scenario(recording, told):
+        class Version(SimpleNamespace):
+            pass
+
+        model = Version(**vars(MODEL))
+        kept = weakref.ref(model)
+        take(recording, model=model)
+        del model
+        await until(lambda: told.recorded)
+        await until(lambda: kept() is None)
+
+    run(tmp_path, scenario)
 
 
 def test_versions_are_counted_apart(tmp_path):
