@@ -53,6 +53,7 @@ _CLOSED = {"promote": ["version"], "rollback": []}  # routes that accept no othe
 _FEEDBACK: dict[str, Any] = {
     "type": "object",
     "required": ["request_id"],
+    "oneOf": [{"required": ["label"]}, {"required": ["value"]}],
     "properties": {
         "request_id": {
             "type": "string",

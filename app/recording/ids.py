@@ -182,6 +182,8 @@ def opened(directory: RecordingDirectory) -> Iterator[Ids]:
         with closing(ids.database), ids.database:
             yield ids
     except sqlite3.Error as error:
+        if not isinstance(error, sqlite3.OperationalError):  # damaged: the next one makes it again
+            directory.ids.unlink(missing_ok=True)
         raise OSError(errno.EIO, f"the index of request ids: {error}", str(directory.ids)) from error
 
 

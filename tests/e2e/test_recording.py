@@ -8,9 +8,11 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.http as triton_http
 
+from app.contract.recordings.directory import RecordingDirectory
 from tests.support.dtype_rows import ROWS
 from tests.support.grpc_requests import pixels
 from tests.support.grpc_service import GrpcService
+from tests.support.http_requests import refused
 from tests.support.images import png
 from tests.support.recordings import recorded, switch
 from tests.support.service import Service, running, starting, wait_until
@@ -274,6 +276,22 @@ def test_a_directory_that_cannot_be_written_fails_no_request(tmp_path, start):
     wait_until(lambda: service.metric("atelier_recording_dropped_rows_total", model="brightness", reason="disk") == 5)
     assert service.log.count("model brightness: requests are not recorded") == 1
     assert service.metric("atelier_recorded_rows_total", model="brightness") == 0
+
+
+def test_a_process_that_holds_the_lock_delays_no_reply_and_feedback_says_so(tmp_path, start):
+    state = tmp_path / "state"
+    switch(write_brightness_model(tmp_path / "models"), {})
+    service = start(tmp_path / "models", environment={"ATELIER_STATE_DIR": str(state)})
+    request_id = ask(service, PREDICT, content=ROW.tobytes(), headers=OCTETS)
+    assert of_request(state, request_id)
+    body = {"request_id": request_id, "label": "dark"}
+    with RecordingDirectory.of(state, "brightness").locked():
+        for _ in range(50):
+            ask(service, PREDICT, content=ROW.tobytes(), headers=OCTETS)
+        message = refused(service.client, FEEDBACK, code=503, json=body)
+    assert message == "the recordings cannot be read or written: another process does not give up its lock"
+    assert service.client.post(FEEDBACK, json=body).status_code == 200
+    assert of_request(state, ask(service, PREDICT, content=ROW.tobytes(), headers=OCTETS))
 
 
 def test_workers_write_the_same_files_and_each_finds_all_ids(tmp_path, start):

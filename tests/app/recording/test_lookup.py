@@ -1,6 +1,7 @@
 """A recorded request is found by its id, gets one right answer for each instance, and can be deleted."""
 
 import sqlite3
+from contextlib import suppress
 
 import pytest
 
@@ -108,6 +109,18 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(directory, damage):
     assert find(directory, "b", None)
     with pytest.raises(AlreadyKnown):
         add(directory, "a", 0, Feedback(5.0, label="dark"))
+
+
+def test_an_index_with_damaged_pages_is_made_again_at_the_latest_for_the_next_request(directory):
+    write(directory, *(line(str(number)) for number in range(200)), max_file_bytes=10**6)
+    assert find(directory, "7", None)
+    size = directory.ids.stat().st_size
+    with directory.ids.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with suppress(OSError):
+        find(directory, "7", None)
+    assert find(directory, "7", None)
 
 
 def test_a_file_that_another_of_the_same_name_replaces_is_read_again(directory):
