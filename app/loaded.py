@@ -1,6 +1,5 @@
 """A loaded model version: its contract, its batcher, and the conversion of images and texts to instances."""
 
-import asyncio
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.awaited_state import AwaitedState
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
 from app.batching.instances import Instances
@@ -37,18 +37,16 @@ class Leases:
     def __init__(self) -> None:
         self.used_at = monotonic()  # of the last request, or of the load
         self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._none = AwaitedState()
 
     def __enter__(self) -> None:
         self._count += 1
         self.used_at = monotonic()
-        self._none.clear()
 
     def __exit__(self, *_: object) -> None:
         self._count -= 1
         if self._count == 0:
-            self._none.set()
+            self._none.reach()
 
     @property
     def in_use(self) -> bool:
@@ -57,7 +55,8 @@ class Leases:
 
     async def ended(self) -> None:
         """Return once no request uses the version."""
-        await self._none.wait()
+        if self._count:
+            await self._none.wait()
 
 
 @dataclass(frozen=True, kw_only=True)

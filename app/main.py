@@ -5,23 +5,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
-from app import __version__
-from app.api.admin import AdminGuard, FeedbackGuard, KeyGuard
-from app.api.devices import devices_router
-from app.api.docs_page import add_docs_page
-from app.api.feedback import feedback_router
-from app.api.health import health_router
-from app.api.metrics import metrics_router
-from app.api.models import models_router
-from app.api.oip import oip_router
-from app.api.repository import repository_router
-from app.api.shadow import shadow_router
-from app.api.shared_memory import shared_memory_router
-from app.api.statistics import statistics_router
 from app.batching.loop_rest import LoopRest
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
@@ -36,6 +24,7 @@ from app.edge.entry.probes import Probes
 from app.edge.http.body import BodyLimits
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
+from app.edge.respond import ASGIApp
 from app.edge.shared_memory.regions import Closed, Regions
 from app.recording.recordings import Recordings
 from app.runtime.devices import probe_devices, threads_of_a_worker
@@ -47,8 +36,8 @@ from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
 from app.wiring.application import Atelier
 from app.wiring.assembly import build_lifecycle
-from app.wiring.error_handlers import add_error_handlers
 from app.wiring.housekeeping import Housekeeping
+from app.wiring.late import LateApplication
 from app.wiring.lifespan import lifespan
 from app.wiring.processes import Processes, SingleProcess
 
@@ -71,14 +60,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     recordings = Recordings(settings.state_dir, metrics)
     lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest, recordings.start)
     registry = lifecycle.registry
-    app = Atelier(
-        title="Atelier",
-        version=__version__,
-        description="Verified Keras models behind TensorFlow Serving's REST protocol and the Open Inference Protocol.",
-        lifespan=partial(lifespan, settings=settings, processes=processes, housekeeping=housekeeping),
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = Atelier(partial(lifespan, settings=settings, processes=processes, housekeeping=housekeeping))
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
     app.recordings, app.feedback = recordings, FeedbackDesk(registry, metrics)
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
@@ -120,12 +102,6 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     exposition.register(metrics)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=exposition)
-    app.include_router(health_router(app.probes))
-    app.include_router(models_router(registry))
-    app.include_router(devices_router(registry, placer, gpus, threads=threads_of_a_worker(settings.workers)))
-    app.include_router(statistics_router(registry, app.total))  # before the routes that accept any model name
-    app.include_router(shadow_router(registry, app.total))
-    app.include_router(oip_router(registry))
     app.admin = admin_rule(settings, app.keys)
     if app.admin.is_closed:
         log.warning(
@@ -133,16 +109,25 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
             "ATELIER_ADMIN_KEY is not set",
             settings.admin_address.host,
         )
-    guard = AdminGuard(app.admin)
-    app.include_router(repository_router(registry, app.commands, guard, unload_timeout_s=settings.shutdown_timeout_s))
-    app.include_router(shared_memory_router(app.memory, guard))
-    app.include_router(feedback_router(app.feedback, FeedbackGuard(guard, app.keys)))
-    metrics_guard = None
-    if app.keys is not None and settings.metrics_access == "key":
-        metrics_guard = KeyGuard(app.keys, "metrics")
-    app.include_router(metrics_router(partial(_with_gpus, gpus, partial(processes.metrics, exposition)), metrics_guard))
-    add_docs_page(app)
-    add_error_handlers(app)
+    app.api = LateApplication(
+        partial(
+            _build_api,
+            registry=registry,
+            probes=app.probes,
+            placer=placer,
+            gpus=gpus,
+            threads=threads_of_a_worker(settings.workers),
+            statistics=app.total,
+            commands=app.commands,
+            admin=app.admin,
+            memory=app.memory,
+            metrics=partial(_with_gpus, gpus, partial(processes.metrics, exposition)),
+            metrics_keys=app.keys if settings.metrics_access == "key" else None,
+            feedback=app.feedback,
+            feedback_keys=app.keys,
+            unload_timeout_s=settings.shutdown_timeout_s,
+        )
+    )
     return app
 
 
@@ -169,6 +154,12 @@ def admin_rule(settings: Settings, keys: ApiKeys | None) -> AdminRule:
         host=settings.admin_address.host,
         has_listener=settings.admin_bind is not None,
     )
+
+
+def _build_api(**parts: Any) -> ASGIApp:
+    from app.api.application import build_api
+
+    return build_api(**parts)
 
 
 async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:

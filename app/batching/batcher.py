@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from app.awaited_state import AwaitedState
 from app.batching.admission import ALL_HANG, Admission
 from app.batching.backlog import Backlog
 from app.batching.batch_run import Outcome, padding_ratio, run_batch, settle
@@ -69,8 +70,7 @@ class Batcher:
         self._wakeup = Wakeup()
         # Cached: Python 3.11 makes a system call for the process id each time it looks up the running loop.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle = AwaitedState()
 
     @property
     def backend(self) -> Backend:
@@ -121,7 +121,6 @@ class Batcher:
         running_s = None if self._free else self.instances.seconds_until_free(now)
         self._admission.batch_s = size * self._curve.per_row(size, works[0].length)
         self._backlog.add(works, running_s=running_s, now=now)
-        self._idle.clear()
         if self._free:
             if not self._wakeup.is_set:
                 # Run after the requests that are already readable on other connections, so that they share the batch.
@@ -133,11 +132,12 @@ class Batcher:
         """Run the waiting work in this turn, if an instance is free: its requests have been gathered for a turn."""
         if self._free and self._wakeup.is_set and not self.rules.max_queue_delay_s:
             self._wakeup.cancel()
-            self._step()
+            self._guarded(self._next)
 
     async def drained(self) -> None:
         """Return once no work waits and no batch runs."""
-        await self._idle.wait()
+        if not self._is_idle:
+            await self._idle.wait()
 
     def fail_unfinished(self, error: ServingError | None = None) -> None:
         """Answer all waiting and running work with ``error``, or with Draining without one.
@@ -159,9 +159,9 @@ class Batcher:
 
         Call it on the event loop, before ``close``.
         """
-        self.fail_unfinished(error)
         self._wakeup.cancel()
         self._watchdog.close()
+        self.fail_unfinished(error)
 
     def close(self) -> None:
         """Free the backends, in any thread; see ``Instances.close``. Blocks while it waits for calls in progress."""
@@ -179,10 +179,10 @@ class Batcher:
             step(*arguments)
         except Exception as error:
             log.exception("the batcher failed; all waiting requests are answered with an error")
+            self._wakeup.cancel()  # first: who receives an error may submit again
             self._fail(self._free, BackendFailed(f"the batcher failed: {error}"))
             for instance in self._free:
                 instance.running = None
-            self._wakeup.cancel()
 
     def _next(self) -> None:
         """Run the waiting work, now or when the delay is over. Runs on the event loop while an instance is free."""
@@ -279,6 +279,10 @@ class Batcher:
         elif not self._wakeup.is_set:  # with several instances, a free one may be waiting for a delay to end
             self._wakeup.soon(self._step, self.loop)
 
+    @property
+    def _is_idle(self) -> bool:
+        return not self._queue and len(self._free) == self.instances.usable
+
     def _set_idle_if_empty(self) -> None:
-        if not self._queue and len(self._free) == self.instances.usable:
-            self._idle.set()
+        if self._is_idle:
+            self._idle.reach()

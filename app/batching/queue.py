@@ -36,9 +36,10 @@ class WorkQueue:
         # A lane contains works that may share a batch, oldest first; empty lanes are removed.
         self._levels: list[dict[Hashable, deque[Work]]] = [{} for _ in range(rules.priority_levels)]
         self._arrivals = 0
+        self._count = 0
 
     def __bool__(self) -> bool:
-        return any(self._levels)
+        return self._count > 0
 
     def __iter__(self) -> Iterator[Work]:
         for lanes in self._levels:
@@ -49,6 +50,7 @@ class WorkQueue:
         """Add work at the end of its lane."""
         work.arrival = self._arrivals
         self._arrivals += 1
+        self._count += 1
         self._levels[work.level - 1].setdefault(self.lane(work), deque()).append(work)
 
     def lane(self, work: Work) -> Hashable:
@@ -97,6 +99,7 @@ class WorkQueue:
         works = list(self)
         for lanes in self._levels:
             lanes.clear()
+        self._count = 0
         return works
 
     def _take_lane(self, lane: Hashable, taken: Taken, now: float) -> tuple[list[Work], int, bool]:
@@ -107,15 +110,18 @@ class WorkQueue:
             waiting = lanes.get(lane)
             while waiting:
                 head = waiting[0]
-                if head.future.done():
-                    taken.cancelled.append(waiting.popleft())
-                elif head.deadline <= now:
-                    taken.expired.append(waiting.popleft())
-                elif rows + head.rows > self._max_batch_size:
+                left, late = head.future.done(), head.deadline <= now
+                if not (left or late) and rows + head.rows > self._max_batch_size:
                     return works, rows, True
+                waiting.popleft()
+                self._count -= 1
+                if left:
+                    taken.cancelled.append(head)
+                elif late:
+                    taken.expired.append(head)
                 else:
                     rows += head.rows
-                    works.append(waiting.popleft())
+                    works.append(head)
             if waiting is not None:
                 del lanes[lane]
         return works, rows, False
@@ -123,6 +129,8 @@ class WorkQueue:
     def _next_lane(self) -> Hashable:
         """The lane of the oldest work of the highest non-empty level."""
         lanes = next(lanes for lanes in self._levels if lanes)
+        if len(lanes) == 1:
+            return next(iter(lanes))
         return min(lanes, key=lambda lane: lanes[lane][0].arrival)
 
     def _heads(self) -> Iterator[Work]:

@@ -1,7 +1,7 @@
 """Work, Batch and their times."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,45 @@ class RequestOptions:
 
 
 DEFAULT_OPTIONS = RequestOptions()
+
+
+class Awaited:
+    """Receives the answer to one work, as a future does, and passes it on at once: a future takes another turn.
+
+    It may be called from within any task.
+
+    Attributes:
+        then: called once, when this is done: with outputs, an error, or None if nobody awaits them any more.
+    """
+
+    __slots__ = ("_is_done", "then")
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self.then: Callable[[Answer | BaseException | None], None] | None = None
+
+    def done(self) -> bool:
+        """Whether it has an answer, or needs none."""
+        return self._is_done
+
+    def set_result(self, answer: Answer) -> None:
+        """Pass on outputs."""
+        self._end(answer)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Pass on an error."""
+        self._end(error)
+
+    def cancel(self) -> None:
+        """No answer is needed any more."""
+        if not self._is_done:
+            self._end(None)
+
+    def _end(self, answer: Answer | BaseException | None) -> None:
+        self._is_done = True
+        then, self.then = self.then, None
+        if then is not None:
+            then(answer)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +90,7 @@ class Work:
     nbytes: int
     enqueued_at: float
     deadline: float
-    future: asyncio.Future[Answer]
+    future: Awaited | asyncio.Future[Answer]
     timeout_s: float = 0.0
     level: int = 1
     length: int = 0
@@ -82,7 +121,8 @@ class Batch:
     @property
     def length(self) -> int:
         """Steps of the longest row."""
-        return max(work.length for work in self.works)
+        works = self.works
+        return works[0].length if len(works) == 1 else max([work.length for work in works])
 
 
 @dataclass(slots=True)

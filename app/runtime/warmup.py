@@ -69,8 +69,9 @@ class LatencyCurve:
 
     def observe(self, rows: int, seconds: float, length: int = 0) -> None:
         """Refine the figure of the next size and length above by a call that took ``seconds``."""
+        last = len(self.lengths) - 1
         column = min(bisect_left(self.batch_sizes, rows), len(self.batch_sizes) - 1)
-        row = min(bisect_left(self.lengths, length), len(self.lengths) - 1)
+        row = min(bisect_left(self.lengths, length), last) if last else 0
         change = self._WEIGHT * (seconds - self.estimate(rows, length))
         self._seconds[row][column] = max(self._seconds[row][column] + change, 0.0)
         self._per_row.clear()

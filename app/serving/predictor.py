@@ -1,16 +1,19 @@
 """One decoded request: validated, queued, computed. Read this first."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, RequestOptions, Work
+from app.batching.work import DEFAULT_OPTIONS, Answer, Awaited, Prediction, RequestOptions, Work
 from app.errors import TooLarge
 from app.loaded import LoadedModel
 from app.runtime.backend import byte_count, row_count
 from app.serving.split import Split, split
 from app.serving.validation import conform
 from app.types import Clock, Tensors
+
+Receiver = Callable[[], Awaited | asyncio.Future[Answer]]
 
 MOST_ANSWER_BYTES = 16 * 2**20
 """Most bytes of the tensors of an answer to several instances, the same limit as for a request. As JSON they are up to
@@ -50,17 +53,14 @@ async def predict(
         DeadlineExceeded: the timeout of the request, or of the model, passed in the queue.
         BackendFailed: the runtime failed on these rows, or a score is not a number.
     """
-    queued = enqueue(model, inputs, options, clock=clock, began=began)
-    works = queued.works
+    queued = enqueue(model, inputs, options, clock=clock, began=began, receiver=model.batcher.loop.create_future)
+    futures = cast("list[asyncio.Future[Answer]]", [work.future for work in queued.works])
     try:
-        if len(works) == 1:
-            answers = [await works[0].future]
-        else:
-            answers = await asyncio.gather(*(work.future for work in works))
+        answers = [await futures[0]] if len(futures) == 1 else await asyncio.gather(*futures)
     finally:
-        for work in works:  # the rest of a request that failed or whose client left need not run
-            if not work.future.done():
-                work.future.cancel()
+        for future in futures:  # the rest of a request that failed or whose client left need not run
+            if not future.done():
+                future.cancel()
     return queued.prediction(answers)
 
 
@@ -94,18 +94,28 @@ class Queued:
         outputs, works = self.request.join(answers), self.works
         if not self.model.answer_is_bounded and (nbytes := byte_count(outputs)) > LARGEST_ANSWER_BYTES:
             raise TooLarge(f"the answer holds {nbytes} bytes of numbers; at most {LARGEST_ANSWER_BYTES} are sent")
-        return Prediction(
-            outputs=outputs,
-            rows=self.rows,
-            queue_s=max([work.started_at - work.enqueued_at for work in works]),
-            compute_s=max([work.finished_at - work.started_at for work in works]),
-        )
+        if len(works) == 1:
+            (work,) = works
+            queue_s, compute_s = work.started_at - work.enqueued_at, work.finished_at - work.started_at
+        else:
+            queue_s = max([work.started_at - work.enqueued_at for work in works])
+            compute_s = max([work.finished_at - work.started_at for work in works])
+        return Prediction(outputs, self.rows, queue_s, compute_s)
 
 
 def enqueue(
-    model: LoadedModel, inputs: Tensors, options: RequestOptions, *, clock: Clock, began: float | None
+    model: LoadedModel,
+    inputs: Tensors,
+    options: RequestOptions,
+    *,
+    clock: Clock,
+    began: float | None,
+    receiver: Receiver,
 ) -> Queued:
-    """Validate a request and queue its works; arguments and errors as ``predict``."""
+    """Validate a request and queue its works; ``receiver`` makes what receives the answer to each.
+
+    Other arguments and errors as ``predict``.
+    """
     tensors = conform(inputs, model.spec)
     rows = row_count(tensors)
     if rows > 1:
@@ -114,7 +124,7 @@ def enqueue(
             check_undivided(tensors, rows, model)
     request = split(tensors, sequence=model.sequence, rules=model.batcher.rules)
     now = clock()
-    works = _works(request, model, options, now=now, began=now if began is None else began)
+    works = _works(request, model, options, now=now, began=now if began is None else began, receiver=receiver)
     model.batcher.submit(works)
     return Queued(model, request, works, rows)
 
@@ -147,11 +157,12 @@ def check_undivided(tensors: Tensors, rows: int, model: LoadedModel) -> None:
         )
 
 
-def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: float, began: float) -> list[Work]:
+def _works(
+    request: Split, model: LoadedModel, options: RequestOptions, *, now: float, began: float, receiver: Receiver
+) -> list[Work]:
     """The queue entries of a request."""
     timeout_s = model.timeout_s(options)
     level = model.batcher.rules.level(options.priority)
-    loop = model.batcher.loop
     return [
         Work(
             inputs=part.inputs,
@@ -160,7 +171,7 @@ def _works(request: Split, model: LoadedModel, options: RequestOptions, *, now: 
             enqueued_at=now,
             deadline=began + timeout_s,
             timeout_s=timeout_s,
-            future=loop.create_future(),
+            future=receiver(),
             level=level,
             length=part.length,
             shape_key=model.shape_key(part.inputs),

@@ -54,17 +54,14 @@ class VersionMetrics:
     last_inference_s: float = 0.0
     # Answered requests that are not in the histograms yet: total seconds, then those of STAGES.
     waiting: list[tuple[float, ...]] = field(default_factory=list)
+    # Batches that are not: rows, why it closed, times, padding.
+    batches: list[tuple[int, str, BatchTimes, float]] = field(default_factory=list)
 
     def batch_done(self, *, rows: int, reason: str, times: BatchTimes, padding: float) -> None:
         """Count a batch."""
-        self.batch_rows.observe(rows)
-        self.batch_seconds.observe(times.input_s + times.infer_s + times.output_s)
-        self.padding_ratio.observe(padding)
-        self.closed[reason] += 1
-        stages = self.by_batch_size[rows]
-        stages[0].add(times.input_s)
-        stages[1].add(times.infer_s)
-        stages[2].add(times.output_s)
+        self.batches.append((rows, reason, times, padding))
+        if len(self.batches) >= FOLD_AT:
+            self.fold()
 
     def batch_hung(self) -> None:
         """Count an abandoned batch."""
@@ -86,7 +83,17 @@ class VersionMetrics:
             self.fold()
 
     def fold(self) -> None:
-        """Add the collected requests to the histograms."""
+        """Add the collected batches and requests to the histograms."""
+        batches, self.batches = self.batches, []
+        for rows, reason, times, padding in batches:
+            self.batch_rows.observe(rows)
+            self.batch_seconds.observe(times.input_s + times.infer_s + times.output_s)
+            self.padding_ratio.observe(padding)
+            self.closed[reason] += 1
+            stages = self.by_batch_size[rows]
+            stages[0].add(times.input_s)
+            stages[1].add(times.infer_s)
+            stages[2].add(times.output_s)
         if not self.waiting:
             return
         columns = np.array(self.waiting).T
@@ -156,7 +163,7 @@ class VersionMetrics:
         self.last_inference_s = max(self.last_inference_s, snapshot["last_inference_s"])
 
 
-NOT_SUMMED = {"queued_rows", "queued_bytes", "last_inference_s", "waiting"}
+NOT_SUMMED = {"queued_rows", "queued_bytes", "last_inference_s", "waiting", "batches"}
 SUMMED = tuple(each.name for each in fields(VersionMetrics) if each.name not in NOT_SUMMED)
 
 

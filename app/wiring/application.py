@@ -1,12 +1,9 @@
-"""The ASGI application: FastAPI, with the short path for inference requests in front of it."""
+"""The ASGI application: inference requests, and FastAPI for all others."""
 
+import traceback
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
-
-from app.api.documentation import add_inference_routes
 from app.control.administration import AdminRule, RepositoryCommands
 from app.control.api_keys import ApiKeys
 from app.control.describe import TotalStatistics
@@ -17,6 +14,7 @@ from app.edge.entry.door import Door
 from app.edge.entry.probes import Probes
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
+from app.edge.respond import Message, Receive, Scope, Send
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import CannotListen
 from app.lifecycle.draining import fail_unfinished
@@ -24,13 +22,21 @@ from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
 from app.recording.recordings import Recordings
 from app.telemetry.metrics import Metrics
+from app.wiring.late import LateApplication
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from app.edge.grpc.server import GrpcServer
 
 
-class Atelier(FastAPI):
-    """A FastAPI application whose inference paths are answered before FastAPI sees them."""
+class Atelier:
+    """Answers inference requests, and passes others to ``api``.
+
+    Args:
+        lifespan: what the service does while it runs.
+    """
 
     registry: Registry
     lifecycle: Lifecycle
@@ -46,6 +52,7 @@ class Atelier(FastAPI):
     recordings: Recordings
     feedback: FeedbackDesk
     metrics: Metrics
+    api: LateApplication
     # Commands (load, unload, promote, roll back) and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands
     total: TotalStatistics
@@ -53,30 +60,38 @@ class Atelier(FastAPI):
     # Why the application did not start, if the cause is not a bug.
     startup_error: CannotListen | None = None
 
+    def __init__(self, lifespan: "Callable[[Atelier], AbstractAsyncContextManager[None]]") -> None:
+        self._lifespan = lifespan
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "lifespan":
-            send = partial(self._send_reason, send)
-        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._live(receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, partial(_without_body, send)
-        await self.dispatch(scope, receive, send, super().__call__)
+        await self.dispatch(scope, receive, send, self.api)
 
     def fail_unfinished(self) -> None:
         """Answer every request that is decoded, waits or runs with Draining: the shutdown time is over."""
         self.decode_pool.fail_unfinished()
         fail_unfinished(self.registry)
 
-    async def _send_reason(self, send: Send, message: Message) -> None:
-        """Starlette sends the traceback of a failed start; an address in use is reported in one sentence instead."""
-        if message["type"] == "lifespan.startup.failed" and self.startup_error is not None:
-            message["message"] = self.startup_error.message
-        await send(message)
-
-    def openapi(self) -> dict[str, Any]:
-        """FastAPI's document with the inference routes added."""
-        if self.openapi_schema is None:
-            add_inference_routes(super().openapi())
-        return super().openapi()
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan, as ASGI states it: from the first message to the second."""
+        await receive()
+        phase = "startup"
+        try:
+            async with self._lifespan(self):
+                await send({"type": "lifespan.startup.complete"})
+                phase = "shutdown"
+                await receive()
+        except BaseException:
+            # An address in use is reported in one sentence, a bug with its traceback.
+            reason = traceback.format_exc() if self.startup_error is None else self.startup_error.message
+            await send({"type": f"lifespan.{phase}.failed", "message": reason})
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _without_body(send: Send, message: Message) -> None:

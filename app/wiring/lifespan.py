@@ -2,19 +2,17 @@
 
 import asyncio
 import gc
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-
 from app.control.api_keys import ApiKeys
 from app.errors import CannotListen
 from app.lifecycle.draining import drain
 from app.lifecycle.follower import Follower
-from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.readiness import not_ready_reason
 from app.repository.changes import changes
 from app.settings import Settings
@@ -25,6 +23,8 @@ from app.wiring.processes import Processes
 if TYPE_CHECKING:
     from app.edge.grpc.server import GrpcServer
 
+log = logging.getLogger("atelier.main")
+
 # New objects between two collections of the youngest; Python's own default is 700.
 GC_ALLOCATIONS = 50_000
 LOOK_AT_KEYS_EVERY_S = 1.0
@@ -34,11 +34,10 @@ WRITE_RECORDINGS_WITHIN_S = 2.0
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI, *, settings: Settings, processes: Processes, housekeeping: Housekeeping
+    app: Atelier, *, settings: Settings, processes: Processes, housekeeping: Housekeeping
 ) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can distinguish loading from dead; drain at the end."""
-    assert isinstance(app, Atelier)
-    tasks = [asyncio.create_task(_load_and_follow(app.lifecycle, settings, processes.loaded, housekeeping))]
+    tasks = [asyncio.create_task(_load_and_follow(app, settings, processes.loaded, housekeeping))]
     if app.keys is not None:
         tasks.append(asyncio.create_task(_follow_keys(app.keys)))
     try:
@@ -61,24 +60,32 @@ async def lifespan(
         await asyncio.to_thread(app.recordings.close, WRITE_RECORDINGS_WITHIN_S)
 
 
-async def _load_and_follow(
-    lifecycle: Lifecycle, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping
-) -> None:
+async def _load_and_follow(app: Atelier, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping) -> None:
     """Load all models, exclude lasting objects from garbage collection, and follow changes on disk at the same time.
 
     A full collection visits every object: with all libraries loaded that takes tens of milliseconds, while requests
     take two. Frozen objects are not visited, and ``housekeeping`` collects cycles.
     """
+    lifecycle = app.lifecycle
     follower = Follower(lifecycle)
     await follower.remember()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(follower.run(changes(lifecycle.repository.places, settings.watch)))
         await lifecycle.load_all()
+        await _build_api(app)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
         loaded.set()
         tasks.create_task(housekeeping.run())
+
+
+async def _build_api(app: Atelier) -> None:
+    """Import FastAPI before a request needs it."""
+    try:
+        await app.api.built()
+    except Exception:  # models are served all the same; the next request for another route tries again
+        log.exception("the routes other than inference cannot be built")
 
 
 async def _follow_keys(keys: ApiKeys) -> None:

@@ -52,6 +52,8 @@ class JointProtocol(InferenceProtocol):
         # The packet whose first byte is that of the message being received, for its head to be learned.
         self._packet = self._next_packet = b""
         self._awaited: Awaited | None = None
+        # Of the request before, which the next one nearly always has too.
+        self._known: KnownHead | None = None
 
     def _read(self, data: bytes) -> None:
         """Answer a plain request with a known head, or parse the bytes."""
@@ -73,6 +75,13 @@ class JointProtocol(InferenceProtocol):
 
     def _take_known(self, data: bytes) -> bool:
         """Answer the bytes, if they are a plain request with a known head; of a head alone, await the body."""
+        known = self._known
+        if known is not None:
+            if (body := known.body_of(data)) is not None:
+                self._began = self._unparsed_since or time.perf_counter()
+                if self._take_plain(known, len(body), body, is_late=self._unparsed_since is not None):
+                    return True
+            self._known = None  # its forms may be those of a version that is unloaded
         end = data.find(END_OF_HEAD)
         if end < 0:
             return False
@@ -83,7 +92,10 @@ class JointProtocol(InferenceProtocol):
             return False
         self._began = self._unparsed_since or time.perf_counter()
         if end < len(data):
-            return self._take_plain(known, head.length, data[end:], is_late=self._unparsed_since is not None)
+            if not self._take_plain(known, head.length, data[end:], is_late=self._unparsed_since is not None):
+                return False
+            self._known = known
+            return True
         model = known.model()
         if self._is_deaf or not self._is_free() or model is None or model.admission.rows:
             return False  # under load, the head alone may decide that the request is refused

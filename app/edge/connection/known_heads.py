@@ -41,23 +41,35 @@ class KnownHead(NamedTuple):
     """What heads with the same template say.
 
     Attributes:
-        template, at: see ``Head``.
+        before, after: the template, divided at the number in Content-Length.
         route: the target.
         query: after the question mark.
         forms: of plain bodies, all of the same version.
     """
 
-    template: bytes
-    at: int
+    before: bytes
+    after: bytes
     route: Route
     query: bytes
     forms: tuple[BodyForm, ...]
 
     def headers(self, length: int) -> list[Header]:
         """Names in lower case, as the parser gives them; for the few requests that need them."""
-        head = b"%b%d%b" % (self.template[: self.at], length, self.template[self.at :])
+        head = b"%b%d%b" % (self.before, length, self.after)
         lines = [line.partition(b":") for line in head.split(b"\r\n")[1:-2]]
         return [(name.lower(), value.strip(b" \t")) for name, _, value in lines]
+
+    def body_of(self, data: bytes) -> bytes | None:
+        """The body of a request that is such a head and its whole body; None if the bytes are anything else."""
+        before, after = self.before, self.after
+        if not data.startswith(before):
+            return None
+        start = len(before)
+        end = data.find(b"\r", start, start + _MOST_DIGITS + 1)
+        if end < 0 or not data.startswith(after, end):
+            return None
+        body = data[end + len(after) :]
+        return body if body and data[start:end] == b"%d" % len(body) else None
 
     def model(self) -> LoadedModel | None:
         """The version of the forms; None once it is unloaded."""
@@ -130,4 +142,5 @@ class KnownHeads:
         if len(self._known) >= _MOST:
             self._known.clear()
         others = () if known is None else known.forms[: _MOST_FORMS - 1]
-        self._known[head.template] = KnownHead(head.template, head.at, request.route, request.query, (form, *others))
+        before, after = head.template[: head.at], head.template[head.at :]
+        self._known[head.template] = KnownHead(before, after, request.route, request.query, (form, *others))

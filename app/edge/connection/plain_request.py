@@ -50,7 +50,7 @@ class PlainRequest(Cycle):
     __slots__ = ("began", "body", "connection", "is_waiting", "joint", "keep_alive", "known", "read_s")
 
     def __init__(self, connection: Connection, known: KnownHead, body: bytes, began: float) -> None:
-        super().__init__()
+        self.disconnected = False
         self.connection = connection
         self.known = known
         self.body = body

@@ -7,13 +7,12 @@ itself. If one of the joined requests may be at fault, each of them is; if the q
 an error that each of them would get is sent to all.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from app.batching.work import DEFAULT_OPTIONS, Answer, Prediction, Timings
+from app.batching.work import DEFAULT_OPTIONS, Answer, Awaited, Prediction, Timings
 from app.edge.answering import log_refusal
 from app.edge.call import Route
 from app.edge.joint.request import JointRequest, Plain
@@ -101,7 +100,8 @@ class Joining:
         model.batcher.run_gathered()
 
     def _queue(self, joint: JointRequest, inputs: Tensors) -> None:
-        queued = enqueue(joint.model, inputs, DEFAULT_OPTIONS, clock=self._clock, began=joint.waiting[0].began)
+        began = joint.waiting[0].began
+        queued = enqueue(joint.model, inputs, DEFAULT_OPTIONS, clock=self._clock, began=began, receiver=Awaited)
         joint.rows = []
         if len(queued.works) == 1:
             self._await(joint, queued)
@@ -113,10 +113,11 @@ class Joining:
     def _await(self, joint: JointRequest, queued: Queued) -> None:
         """Reply when the only work of a joint request is done."""
         (work,) = queued.works
-        joint.future = work.future
-        work.future.add_done_callback(partial(self._answered, joint, queued))
+        assert isinstance(work.future, Awaited)
+        joint.awaited = work.future
+        joint.awaited.then = partial(self._answered, joint, queued)
         if not joint.is_wanted:
-            work.future.cancel()
+            joint.awaited.cancel()
 
     def _queue_what_fits(self, joint: JointRequest, inputs: Tensors, error: Unavailable) -> None:
         """Queue as many as there is room for, and refuse the others: ``error`` is the refusal of all together."""
@@ -143,22 +144,26 @@ class Joining:
                 start += size
         joint.end()
 
-    def _answered(self, joint: JointRequest, queued: Queued, future: asyncio.Future[Answer]) -> None:
-        if future.cancelled():
+    def _answered(self, joint: JointRequest, queued: Queued, answer: Answer | BaseException | None) -> None:
+        joint.awaited = None
+        if answer is None:
             joint.end()
-        elif (error := future.exception()) is not None:
-            if isinstance(error, _OF_ALL) or (isinstance(error, ServingError) and len(joint.waiting) == 1):
-                self._refuse(joint, error)
-            else:
-                self._answer_alone(joint)
+        elif isinstance(answer, BaseException):  # from within any task, in which no other answer may begin
+            joint.model.batcher.loop.call_soon(self._failed, joint, answer)
         else:
             try:
-                self._reply(joint, queued.prediction([future.result()]))
+                self._reply(joint, queued.prediction([answer]))
             except Exception:
                 log.exception("the replies to a joint request to model %s failed", joint.model.name)
                 self._answer_alone(joint)
             else:
                 joint.end()
+
+    def _failed(self, joint: JointRequest, error: BaseException) -> None:
+        if isinstance(error, _OF_ALL) or (isinstance(error, ServingError) and len(joint.waiting) == 1):
+            self._refuse(joint, error)
+        else:
+            self._answer_alone(joint)
 
     def _reply(self, joint: JointRequest, prediction: Prediction) -> None:
         """Write and record all replies."""

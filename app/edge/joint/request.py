@@ -1,18 +1,15 @@
 """Plain requests that are answered together, from their arrival to their answers."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from app.batching.work import Answer, Timings
+from app.batching.work import Awaited, Timings
 from app.edge.answering import CLIENT_CLOSED_REQUEST
 from app.edge.call import Route
 from app.edge.joint.row_forms import RowForm
 from app.edge.respond import Header, Reply
 from app.errors import ServingError
 from app.loaded import LoadedModel
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Plain(Protocol):
@@ -60,7 +57,7 @@ class JointRequest:
         record: called with the joint request, one of them, and the code of its answer.
     """
 
-    __slots__ = ("_left", "_record", "form", "future", "model", "nbytes", "route", "rows", "timings", "waiting")
+    __slots__ = ("_left", "_record", "awaited", "form", "model", "nbytes", "route", "rows", "timings", "waiting")
 
     def __init__(self, form: RowForm, model: LoadedModel, route: Route, record: Record) -> None:
         self.form = form
@@ -70,7 +67,7 @@ class JointRequest:
         self.waiting: list[Plain] = []
         self.rows: list[bytes] = []
         self.nbytes = 0
-        self.future: asyncio.Future[Answer] | None = None
+        self.awaited: Awaited | None = None
         self.timings = Timings()
         self._left = 0
         model.leases.__enter__()
@@ -100,5 +97,5 @@ class JointRequest:
         """A client no longer waits. What nobody waits for is removed from the queue."""
         self._left += 1
         self._record(self, plain, CLIENT_CLOSED_REQUEST)
-        if not self.is_wanted and self.future is not None:
-            self.future.cancel()
+        if not self.is_wanted and self.awaited is not None:
+            self.awaited.cancel()

@@ -1,5 +1,7 @@
 """Every reply in the OpenAPI document has a schema that exists, and the replies of a service have its members."""
 
+import asyncio
+
 import pytest
 
 from app.api.reply_schemas import SCHEMAS
@@ -9,7 +11,7 @@ from app.settings import Settings
 
 @pytest.fixture(scope="module")
 def document():
-    return create_app(Settings()).openapi()
+    return asyncio.run(create_app(Settings()).api.built()).openapi()
 
 
 def replies(document):

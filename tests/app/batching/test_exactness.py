@@ -97,6 +97,7 @@ def test_the_batches_of_these_tests_were_shared_indeed(loaded, loop):
     assert all(
         answer[name].tobytes() == alone[i][name].tobytes() for i, answer in enumerate(answers) for name in answer
     )
+    metrics.fold()
     assert max(metrics.by_batch_size) > 1
     if len(model.batcher.rules.length_buckets) > 1:  # texts of every length wait at the same time
         assert metrics.closed.get("bucket", 0) > 0

@@ -1,6 +1,7 @@
 """What is kept, learned, logged and counted of requests that are answered together."""
 
 import gc
+import json
 import logging
 import re
 import weakref
@@ -10,7 +11,8 @@ import pytest
 from app.edge.connection.direct_answer import DirectAnswer
 from app.edge.connection.plain_request import PlainRequest
 from app.edge.joint.request import JointRequest
-from app.errors import BackendHung
+from app.errors import BackendFailed, BackendHung
+from tests.support.fakes import until
 from tests.support.joint_requests import BRIGHTNESS, JSON, OCTETS, Line, joined, message, run
 from tests.support.tiny_models import SIDE, write_brightness_model, write_rule_model
 
@@ -130,5 +132,43 @@ def test_replies_before_one_that_cannot_be_written_are_counted(tmp_path, monkeyp
             metrics = (await third.ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")).decode()
         [count] = re.findall(r'atelier_requests_total\{code="200",model="rule".*\} (.*)', metrics)
         assert float(count) == 6
+
+    run(tmp_path, act)
+
+
+async def fault_of_the_batcher(batcher):
+    """Our own code fails, once, when it takes the next batch."""
+    take = batcher._backlog.take
+
+    def failing(now):
+        batcher._backlog.take = take
+        raise RuntimeError("a bug of ours")
+
+    batcher._backlog.take = failing
+
+
+async def all_fail(batcher):
+    """All that waits is answered with an error, from within a task."""
+    batcher.fail_unfinished(BackendFailed("the backend was closed"))
+
+
+@pytest.mark.parametrize("fault", [fault_of_the_batcher, all_fail])
+def test_requests_that_fail_together_while_they_wait_are_answered_alone(tmp_path, fault):
+    write_rule_model(tmp_path)
+    (tmp_path / "rule" / "serving.json").write_text(json.dumps({"batching": {"max_queue_delay_us": 300_000}}))
+
+    async def act(app, port):
+        sent = message(RULE, b'{"instances": [[1.0]]}', JSON)
+        async with Line(port) as first, Line(port) as second:
+            sizes = await learned(app, first, sent)
+            for line in (first, second):
+                line.writer.write(sent)
+            model = app.registry.default("rule")
+            await until(lambda: model.admission.rows == 2)
+            await fault(model.batcher)
+            assert [code(await line.reply()) for line in (first, second)] == [200, 200]
+            assert code(await first.ask(sent)) == 200
+        assert sizes == [2, 1]
+        assert not model.leases.in_use
 
     run(tmp_path, act)

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 from fastapi import FastAPI
 
+from app.api.error_handlers import add_error_handlers
 from app.edge.respond import error_body
-from app.wiring.error_handlers import add_error_handlers
 
 
 def test_a_mistake_of_our_own_is_answered_in_the_form_of_every_error():
