@@ -13,6 +13,7 @@ from app.commands.autotune import autotune
 from app.commands.keys import keys
 from app.commands.models import devices, models, predict
 from app.commands.promotion import promote, rollback
+from app.commands.recordings import recordings
 from app.commands.score import score
 from app.commands.serve import serve
 from app.commands.verify import verify
@@ -23,7 +24,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
 )
-for command in (serve, models, predict, score, verify, promote, rollback, autotune, devices):
+for command in (serve, models, predict, score, verify, promote, rollback, autotune, recordings, devices):
     cli.command()(command)
 cli.add_typer(keys, name="keys")
 

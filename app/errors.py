@@ -6,7 +6,8 @@ ServingError
 │   └── WrongFormat       ... bytes that are not an image, or not a text
 ├── NotFound
 │   ├── ModelNotFound     the model does not exist
-│   └── VersionNotFound   the model exists, this version does not
+│   ├── VersionNotFound   the model exists, this version does not
+│   └── RequestNotFound   no request with this id is recorded
 ├── Unavailable           try again: nothing is wrong with the request
 │   ├── QueueFull         ... the waiting rows, bytes or seconds reach a limit
 │   ├── DeadlineOutOfReach ... the waiting work would delay the answer beyond the deadline
@@ -18,6 +19,7 @@ ServingError
 ├── DeadlineExceeded      the answer would come too late
 ├── Unauthenticated       the request carries no valid API key, and one is required
 ├── Forbidden             the request is valid, but the client may not send it
+├── AlreadyKnown          the service already has what the client sends, and does not replace it
 ├── Unsupported           the protocol has the feature, this service does not support it
 ├── BackendFailed         the runtime raised or returned nonsense; never the client's fault
 │   ├── DeviceFault       ... because the device failed or has no memory left, for any inputs
@@ -89,6 +91,10 @@ class ModelNotFound(NotFound):
 
 class VersionNotFound(NotFound):
     """The model exists, but the requested version or label does not."""
+
+
+class RequestNotFound(NotFound):
+    """No request of this id is recorded, or it is too old."""
 
 
 class Unavailable(ServingError):
@@ -181,6 +187,10 @@ class TensorFlowMissing(VersionRefused):
 
 class SettingsUnwritable(ServingError):
     """serving.json of a model cannot be written (no space, no permission); the old file stays unchanged."""
+
+
+class AlreadyKnown(ServingError):
+    """The service already has what the client sends, and does not replace it."""
 
 
 class KeysUnreadable(ServingError):

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from app.batching.loop_rest import LoopRest
 from app.control.administration import AdminRule, is_loopback
 from app.control.api_keys import ApiKeys
+from app.control.feedback import FeedbackDesk
 from app.control.sites import Sites
 from app.edge.codec.decode_pool import THREADS, DecodePool
 from app.edge.connection.limits import Connections, HttpLimits
@@ -25,6 +26,7 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.respond import ASGIApp
 from app.edge.shared_memory.regions import Closed, Regions
+from app.recording.recordings import Recordings
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
@@ -55,10 +57,12 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
     # With several cores the event loop and the models do not interrupt each other.
     loop_rest = LoopRest() if threads_of_a_worker(settings.workers) == 1 else None
-    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest)
+    recordings = Recordings(settings.state_dir, metrics)
+    lifecycle = build_lifecycle(settings, metrics, placer, processes, housekeeping.freed, loop_rest, recordings.start)
     registry = lifecycle.registry
     app = Atelier(partial(lifespan, settings=settings, processes=processes, housekeeping=housekeeping))
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
+    app.recordings, app.feedback = recordings, FeedbackDesk(registry, metrics)
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     app.connections = Connections(http_limits(settings), None if loop_rest is None else loop_rest.rest)
@@ -119,6 +123,8 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
             memory=app.memory,
             metrics=partial(_with_gpus, gpus, partial(processes.metrics, exposition)),
             metrics_keys=app.keys if settings.metrics_access == "key" else None,
+            feedback=app.feedback,
+            feedback_keys=app.keys,
             unload_timeout_s=settings.shutdown_timeout_s,
         )
     )

@@ -185,8 +185,8 @@ class Settings(BaseSettings):
     )
     state_dir: Path | None = Field(
         default_factory=default_state_dir,
-        description="Directory of the golden samples that `verify` gives to versions of other tools; default: "
-        "$XDG_STATE_HOME/atelier, or ~/.local/state/atelier.",
+        description="Directory of the recorded requests, and of the golden samples that `verify` gives to versions of "
+        "other tools; default: $XDG_STATE_HOME/atelier, or ~/.local/state/atelier.",
     )
     private_dir: Path | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from app.control.credentials import read_credentials
 from app.control.keys_file import Scope
 from app.control.peer import scope_peer
 from app.control.sites import host_name, is_own_page
-from app.errors import Forbidden
+from app.errors import Forbidden, Unauthenticated
 
 
 class AdminGuard:
@@ -63,6 +63,32 @@ class KeyGuard:
     async def __call__(self, request: Request) -> None:
         """Check one request. Raises as ``ApiKeys.check`` does."""
         self._keys.check(self._scope, read_credentials(request.headers.raw))
+
+
+class FeedbackGuard:
+    """A FastAPI dependency that admits API keys with the scope feedback, and administrators.
+
+    Args:
+        admin: admits administrators.
+        keys: the valid keys; None: there are none.
+    """
+
+    def __init__(self, admin: AdminGuard, keys: ApiKeys | None) -> None:
+        self._admin = admin
+        self._keys = keys
+
+    async def __call__(self, request: Request) -> None:
+        """Check one request. Raises as ``ApiKeys.check`` does, or without API keys as ``AdminGuard`` does."""
+        if self._keys is None:
+            await self._admin(request)
+            return
+        try:
+            self._keys.check("feedback", read_credentials(request.headers.raw))
+        except (Forbidden, Unauthenticated) as missing:
+            try:
+                await self._admin(request)
+            except (Forbidden, Unauthenticated):
+                raise missing from None
 
 
 def _raw(value: str | None) -> bytes | None:

@@ -7,11 +7,12 @@ from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.api.admin import AdminGuard, KeyGuard
+from app.api.admin import AdminGuard, FeedbackGuard, KeyGuard
 from app.api.devices import devices_router
 from app.api.docs_page import add_docs_page
 from app.api.documentation import add_inference_routes
 from app.api.error_handlers import add_error_handlers
+from app.api.feedback import feedback_router
 from app.api.health import health_router
 from app.api.metrics import metrics_router
 from app.api.models import models_router
@@ -23,6 +24,7 @@ from app.api.statistics import statistics_router
 from app.control.administration import AdminRule, RepositoryCommands
 from app.control.api_keys import ApiKeys
 from app.control.describe import TotalStatistics
+from app.control.feedback import FeedbackDesk
 from app.edge.entry.probes import Probes
 from app.edge.shared_memory.regions import Closed, Regions
 from app.lifecycle.registry import Registry
@@ -53,6 +55,8 @@ def build_api(
     memory: Regions | Closed,
     metrics: Callable[[], Awaitable[Collector]],
     metrics_keys: ApiKeys | None,
+    feedback: FeedbackDesk,
+    feedback_keys: ApiKeys | None,
     unload_timeout_s: float,
 ) -> Documented:
     """All routes but inference.
@@ -67,6 +71,8 @@ def build_api(
         memory: shared with clients on this machine.
         metrics: collects all metrics.
         metrics_keys: keys that a scrape requires; None: it requires none.
+        feedback: takes the right answers to recorded requests.
+        feedback_keys: keys that may send them; None: only those who may call the commands.
         unload_timeout_s: seconds for requests in progress when a version is unloaded.
     """
     api = Documented(
@@ -86,6 +92,7 @@ def build_api(
         oip_router(registry),
         repository_router(registry, commands, guard, unload_timeout_s=unload_timeout_s),
         shared_memory_router(memory, guard),
+        feedback_router(feedback, FeedbackGuard(guard, feedback_keys)),
         metrics_router(metrics, None if metrics_keys is None else KeyGuard(metrics_keys, "metrics")),
     ):
         api.include_router(router)

@@ -12,6 +12,7 @@ DESCRIPTIONS = {
     "403": "Not allowed: another host or site, a key without the scope, or a route for administrators",
     "404": "No such model or version",
     "405": "The path requires another verb; see Allow",
+    "409": "The right answer is known, and is not replaced",
     "413": "Body too large",
     "429": "Queue full, deadline out of reach, or the rate of the API key exceeded; see Retry-After",
     "500": "The model or the service failed; see the service's log",
@@ -47,6 +48,30 @@ _BODIES: dict[str, dict[str, Any]] = {
     "rollback": {},
 }
 _CLOSED = {"promote": ["version"], "rollback": []}  # routes that accept no other key, and the keys that they require
+
+
+_FEEDBACK: dict[str, Any] = {
+    "type": "object",
+    "required": ["request_id"],
+    "oneOf": [{"required": ["label"]}, {"required": ["value"]}],
+    "properties": {
+        "request_id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+            "description": "X-Request-ID of the reply that was wrong, or right",
+        },
+        "instance": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Index of the instance; required if the request had several",
+        },
+        "label": {"type": "string", "description": "The right label, if the model classifies"},
+        "value": {"description": "The right numbers of any other model; of several outputs by name"},
+    },
+    "propertyNames": _KEY_SCHEMA,
+    "additionalProperties": False,
+}
 
 
 def errors(*codes: str) -> dict[str, Any]:
@@ -100,6 +125,11 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         if verb == "register":
             form = {"schema": _REGION if "system" in path else {"type": "object"}}
             operation["requestBody"] = {"required": True, "content": {"application/json": form}}
+    if path.endswith(":feedback"):
+        example = {"request_id": "5f0c2a9e1b44-1f", "label": "Sandal"}
+        content = {"application/json": {"schema": _FEEDBACK, "example": example}}
+        operation["requestBody"] = {"required": True, "content": content}
+        responses.update(errors("400", "401", "403", "409", "413", "429"))
     if path == "/metrics":
         form = {"schema": {"type": "string"}}
         responses["200"]["content"] = {"text/plain": form, "application/openmetrics-text": form}

@@ -21,7 +21,7 @@ def _keys() -> None:
 def new(
     name: Annotated[str, typer.Option(help="Name of the key, for messages and logs.")],
     scopes: Annotated[
-        str, typer.Option(help="What the key permits, separated by commas: infer, admin, metrics.")
+        str, typer.Option(help="What the key permits, separated by commas: infer, feedback, admin, metrics.")
     ] = "infer",
     rate: Annotated[
         float | None, typer.Option(help="Most requests per second to each process [default: no limit].")

@@ -19,7 +19,7 @@ from app.contract.files.regular import read_file
 from app.contract.files.replacing import write_whole
 from app.errors import KeysUnreadable, ServingError
 
-Scope = Literal["infer", "admin", "metrics"]
+Scope = Literal["infer", "feedback", "admin", "metrics"]
 # Prefix of all keys, so that secret scanners find a key that was committed.
 PREFIX = "atelier_"
 FILE_LIMIT_BYTES = 2**20

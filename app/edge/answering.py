@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from app.batching.work import RequestOptions
 from app.edge.call import Call, InferenceRequest, Route
 from app.edge.codec.decoding import Decoding, is_small
+from app.edge.codec.encoded import texts_of
 from app.edge.entry.access_log import AccessLog
 from app.edge.observer import RequestObserver
 from app.edge.respond import is_fault, status_of
@@ -140,7 +141,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
     async def predicted(
         self, call: AnyCall, request: InferenceRequest[AnyReply], inputs: Tensors, model: LoadedModel
     ) -> AnyReply:
-        """The encoded answer to a decoded request. Also sends a copy to a canary that is compared.
+        """The encoded answer to a decoded request. It is recorded, and copied to a canary, if the model has that.
 
         Raises:
             ServingError: see ``predict`` and ``Decoding.printed``.
@@ -158,6 +159,15 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         else:
             reply = await self._decoding.printed(request.print_answer, outputs, model, options, began=call.began)
         timings.encode = self._clock() - answered
+        if self._registry.recorded and (recording := self._registry.recorded.get(model.name)) is not None:
+            recording.take(
+                model,
+                inputs,
+                prediction,
+                texts=texts_of(request.inputs, model),
+                request_id=self.caller(call).request_id,
+                protocol=call.route.protocol,
+            )
         return reply
 
     async def _wake(self, call: AnyCall) -> None:

@@ -8,6 +8,7 @@ import orjson
 
 from app.batching.work import Timings
 from app.errors import (
+    AlreadyKnown,
     BackendDown,
     BackendFailed,
     DeadlineExceeded,
@@ -43,6 +44,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
     (Unauthenticated, 401),
     (Forbidden, 403),
     (NotFound, 404),
+    (AlreadyKnown, 409),
     (QueueFull, 429),
     (DeadlineOutOfReach, 429),
     (RateExceeded, 429),

@@ -8,11 +8,25 @@ from contextlib import suppress
 
 from app.errors import VersionRefused
 from app.lifecycle.last_valid import LastValidPolicies
-from app.lifecycle.plan import Load, Retire, Served, ServeDefault, SetLabels, StartCanary, Step, StopCanary, plan, unmet
+from app.lifecycle.plan import (
+    Load,
+    Record,
+    Retire,
+    Served,
+    ServeDefault,
+    SetLabels,
+    StartCanary,
+    Step,
+    StopCanary,
+    plan,
+    unmet,
+)
 from app.lifecycle.version_loads import RETIRE_TIMEOUT_S, VersionLoads
 from app.lifecycle.versions import State, VersionRecord
+from app.recording.recording import Recording
 from app.repository.missing import listed
 from app.repository.policy import ServingPolicy
+from app.repository.recording_policy import RecordingPolicy
 from app.rollout.canary import Rollout
 
 log = logging.getLogger("atelier.lifecycle")
@@ -25,6 +39,7 @@ class AspiredVersions:
         loads: loads and retires single versions.
         on_policy: called with (model, whether its serving.json is broken) each time it is read.
         on_limit: called when a canary exceeds a limit, with the reason; None: the supervisor judges canaries.
+        start_recording: makes what records the requests of a model.
     """
 
     def __init__(
@@ -32,12 +47,14 @@ class AspiredVersions:
         loads: VersionLoads,
         on_policy: Callable[[str, bool], None],
         on_limit: Callable[[Rollout, str], None] | None,
+        start_recording: Callable[[str, RecordingPolicy], Recording] = Recording,
     ) -> None:
         self.loads = loads
         self.registry = loads.registry
         self._repository = loads.repository
         self._on_policy = on_policy
         self._on_limit = on_limit
+        self._start_recording = start_recording
         self._valid = LastValidPolicies(loads.repository)
 
     async def apply(self, name: str, versions: list[int], *, retry: bool) -> VersionRecord | None:
@@ -151,6 +168,7 @@ class AspiredVersions:
 
     def _served(self, name: str, refused: set[int]) -> Served:
         default, rollout = self.registry.default(name), self.registry.rollout(name)
+        recording = self.registry.recording(name)
         running = None
         if rollout is not None:
             running = StartCanary(rollout.stable.version, rollout.canary.version, rollout.policy)
@@ -160,6 +178,7 @@ class AspiredVersions:
             default=default.version if default is not None else None,
             labels=self.registry.labels(name),
             canary=running,
+            recording=None if recording is None else recording.policy,
         )
 
     async def _take(self, name: str, step: Step, versions: list[int]) -> None:
@@ -167,6 +186,8 @@ class AspiredVersions:
         registry = self.registry
         models = registry.models(name)
         match step:
+            case Record():
+                self._record(name, step.recording)
             case ServeDefault():
                 before = registry.default(name)
                 was = f" (previously {before.version})" if before is not None else ""
@@ -185,6 +206,11 @@ class AspiredVersions:
                 registry.roll_out(name, None)
             case Retire():
                 await asyncio.gather(*(self._retire(name, version, versions) for version in step.versions))
+
+    def _record(self, name: str, policy: RecordingPolicy | None) -> None:
+        if policy is None:
+            log.info("model %s: requests are no longer recorded", name)
+        self.registry.record_with(name, None if policy is None else self._start_recording(name, policy))
 
     def _start_canary(self, name: str, new: Rollout) -> None:
         """Compare two versions; the figures of the same two versions are kept, unless a halt was removed."""

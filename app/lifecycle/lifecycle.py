@@ -15,8 +15,10 @@ from app.lifecycle.start import Start
 from app.lifecycle.version_loads import VersionLoads
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
+from app.recording.recording import Recording
 from app.repository.missing import no_version
 from app.repository.policy import STABLE, ServingPolicy
+from app.repository.recording_policy import RecordingPolicy
 from app.repository.repository import Repository
 from app.repository.rollout_policy import CanaryPair
 from app.rollout.canary import Rollout
@@ -43,6 +45,7 @@ class Lifecycle(Commands):
         loads_on_request: models load with their first request, in place of at the start.
         memory_limit_bytes: see ``Sleeping``.
         parallel_loads: loads that run at the same time.
+        start_recording: makes what records the requests of a model; by default nothing is recorded.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Lifecycle(Commands):
         loads_on_request: bool = False,
         memory_limit_bytes: int | None = None,
         parallel_loads: int = 1,
+        start_recording: Callable[[str, RecordingPolicy], Recording] = Recording,
     ) -> None:
         super().__init__(repository)
         self.registry = registry
@@ -72,7 +76,9 @@ class Lifecycle(Commands):
             on_freed=on_freed,
             parallel=parallel_loads,
         )
-        self._aspired = AspiredVersions(self._loads, on_policy, self._halt if judges_canaries else None)
+        self._aspired = AspiredVersions(
+            self._loads, on_policy, self._halt if judges_canaries else None, start_recording
+        )
         self._sleeping = Sleeping(self._loads, self._aspired, self._locks, memory_limit_bytes=memory_limit_bytes)
         self._loads_on_request = loads_on_request
         self._halting: set[asyncio.Task[None]] = set()

@@ -8,7 +8,15 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.repository.policy import CANARY, STABLE, ServingPolicy
+from app.repository.recording_policy import RecordingPolicy
 from app.repository.rollout_policy import RolloutPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record requests as the policy says; None: record none."""
+
+    recording: RecordingPolicy | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Retire:
     versions: tuple[int, ...]
 
 
-Step = Load | ServeDefault | SetLabels | StartCanary | StopCanary | Retire
+Step = Record | Load | ServeDefault | SetLabels | StartCanary | StopCanary | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,7 @@ class Served:
         default: the version that answers requests without a version.
         labels: label -> version that it names.
         canary: the comparison that runs.
+        recording: how its requests are recorded; None: they are not.
     """
 
     loaded: Mapping[int, Hashable] = field(default_factory=dict)
@@ -73,13 +82,15 @@ class Served:
     default: int | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
     canary: StartCanary | None = None
+    recording: RecordingPolicy | None = None
 
 
 def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list[Step]:
     """The next steps, in order.
 
-    The steps end with the first ``Load``: what follows depends on its outcome, so call again after it. A version that
-    failed to load is then in ``served.refused``.
+    A change of the recording comes first: one that is switched off does not wait for a version that loads. The steps
+    end with the first ``Load``: what follows depends on its outcome, so call again after it. A version that failed to
+    load is then in ``served.refused``.
 
     Args:
         policy: serving.json of the model.
@@ -89,6 +100,7 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
     Returns:
         Nothing, once the model serves as the policy specifies, with the versions that load.
     """
+    record = [Record(policy.recording)] if policy.recording != served.recording else []
     ready = frozenset(version for version, settings in served.loaded.items() if settings == policy.load_settings)
     default, load = _choose_default(policy, versions, served, ready)
     if load is None:
@@ -96,8 +108,8 @@ def plan(policy: ServingPolicy, versions: Sequence[int], served: Served) -> list
     if load is not None:
         # While no version answers, the first one that can is used; the others may take a while to load.
         first = [ServeDefault(default)] if default is not None and served.default is None else []
-        return [*first, Load(load)]
-    return _switch(policy, served, default, ready.intersection(_asked(policy, versions, ready)))
+        return [*record, *first, Load(load)]
+    return [*record, *_switch(policy, served, default, ready.intersection(_asked(policy, versions, ready)))]
 
 
 def expected(policy: ServingPolicy, versions: Sequence[int], refused: Collection[int]) -> set[int]:

@@ -7,6 +7,7 @@ from app.errors import ModelNotReady, VersionNotFound
 from app.lifecycle.asleep import Asleep
 from app.lifecycle.versions import State, VersionRecord
 from app.loaded import LoadedModel
+from app.recording.recording import Recording
 from app.repository.missing import listed, no_model, no_version
 from app.rollout.canary import Rollout
 
@@ -28,6 +29,11 @@ class Registry:
         self._defaults: dict[str, LoadedModel] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._rollouts: dict[str, Rollout] = {}
+        self._recordings: dict[str, Recording] = {}
+        # Models whose requests are recorded now.
+        self.recorded: dict[str, Recording] = {}
+        # Models whose requests are answered one by one: a canary is compared, or they are recorded.
+        self._one_by_one: set[str] = set()
         self.asleep = Asleep()
         self.loading = True
         # Other workers that take requests from the same port still load: a client that sees "ready" may reach one.
@@ -43,8 +49,11 @@ class Registry:
         return list(self._defaults.values())
 
     def only(self, name: str) -> LoadedModel | None:
-        """The default version, if it alone answers requests without a version; None while a canary is compared."""
-        return None if name in self._rollouts else self._defaults.get(name)
+        """The default version, if requests without a version may be answered together.
+
+        None while a canary is compared, which may answer some of them, or while they are recorded.
+        """
+        return None if name in self._one_by_one else self._defaults.get(name)
 
     def set_default(self, name: str, model: LoadedModel | None) -> None:
         """Set the default version; None: the model has no default version."""
@@ -83,6 +92,27 @@ class Registry:
             old.end()
         if rollout is not None:
             self._rollouts[name] = rollout
+        self._note_one_by_one(name)
+
+    def recording(self, name: str) -> Recording | None:
+        """How requests of a model are recorded; None if serving.json does not mention it."""
+        return self._recordings.get(name)
+
+    def record_with(self, name: str, recording: Recording | None) -> None:
+        """Record requests of a model from now on, or no longer."""
+        for known in (self._recordings, self.recorded):
+            known.pop(name, None)
+        if recording is not None:
+            self._recordings[name] = recording
+            if recording.is_on:
+                self.recorded[name] = recording
+        self._note_one_by_one(name)
+
+    def _note_one_by_one(self, name: str) -> None:
+        if name in self._rollouts or name in self.recorded:
+            self._one_by_one.add(name)
+        else:
+            self._one_by_one.discard(name)
 
     def refuses(self, name: str, version: int) -> bool:
         """Whether a version is known not to load."""
@@ -109,6 +139,7 @@ class Registry:
         if not self._records[name]:
             del self._records[name]
             self._labels.pop(name, None)
+            self.record_with(name, None)
             self.asleep.remove(name)
         self._on_state(name, version, None)
 

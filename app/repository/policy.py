@@ -10,6 +10,7 @@ from app.contract.device import DeviceName
 from app.errors import VersionRefused
 from app.repository.batching_policy import BatchingPolicy
 from app.repository.policy_errors import in_words
+from app.repository.recording_policy import RecordingPolicy
 from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 from app.repository.version_policy import MOST_VERSIONS, VersionNumber, VersionPolicy
 
@@ -38,6 +39,7 @@ class ServingPolicy(BaseModel):
         gpu_mem_limit_mb: most MiB of GPU memory that each instance may take for its tensors; None sets no limit.
         enable_cpu_mem_arena: ONNX Runtime's option of that name: it keeps the memory of its tensors on the CPU for
             later batches; False returns it after each batch.
+        recording: which requests are recorded; None records none.
         max_text_characters: most characters of one text; all of it is split, even if the model keeps its first words.
     """
 
@@ -52,6 +54,7 @@ class ServingPolicy(BaseModel):
     instances: int = Field(default=1, ge=1, le=64)
     gpu_mem_limit_mb: int | None = Field(default=None, ge=1, le=2**20)
     enable_cpu_mem_arena: bool = True
+    recording: RecordingPolicy | None = None
     max_text_characters: int = Field(default=100_000, ge=1, le=1_000_000)
 
     # Which settings of Triton the model has, and which files these name.

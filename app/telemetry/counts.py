@@ -41,6 +41,9 @@ class VersionMetrics:
     dropped: Counter[str] = field(default_factory=Counter)
     hangs: int = 0
     device_faults: int = 0
+    recorded: int = 0
+    recording_dropped: Counter[str] = field(default_factory=Counter)
+    feedback: int = 0
     queued_rows: int = 0
     queued_bytes: int = 0
     success: Duration = field(default_factory=Duration)

@@ -17,7 +17,12 @@ from app.rollout.comparison import Comparison
 from app.telemetry.counts import VERSION_LABELS, VersionMetrics
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 from app.telemetry.sums import Duration, plain, summed
-from app.telemetry.version_families import counter_families, histogram_families, queue_families
+from app.telemetry.version_families import (
+    counter_families,
+    histogram_families,
+    queue_families,
+    recording_families,
+)
 
 if TYPE_CHECKING:
     from app.rollout.canary import Rollout
@@ -119,6 +124,18 @@ class Metrics(Collector):
         counts.last_inference_s = self._wall_clock()
         counts.all_answered(seconds, timings)
 
+    def rows_recorded(self, name: str, version: int, count: int) -> None:
+        """Count recorded instances; implements ``recording.recording.RecordingObserver``."""
+        self.for_version(name, version).recorded += count
+
+    def recording_dropped(self, name: str, version: int, reason: str, count: int) -> None:
+        """Count instances that were to be recorded and are not; implements ``RecordingObserver``."""
+        self.for_version(name, version).recording_dropped[reason] += count
+
+    def feedback_taken(self, name: str, version: int) -> None:
+        """Count a right answer that a client sent."""
+        self.for_version(name, version).feedback += 1
+
     def snapshot(self) -> dict[str, Any]:
         """All metrics, for JSON; ``merge`` reads it."""
         return {
@@ -162,6 +179,7 @@ class Metrics(Collector):
         yield info
         counted = list(self._each())
         yield from counter_families(counted, unknown=self._unknown, loads_done=self._loads)
+        yield from recording_families(counted)
         yield from canary_families(self._compared())
         yield from histogram_families(counted)
         yield from queue_families(counted)

@@ -67,6 +67,27 @@ def counter_families(
     yield from (requests, closed, dropped, loads, seconds, hangs, faults)
 
 
+def recording_families(counted: Counted) -> Iterator[Metric]:
+    """The metrics of recorded requests."""
+    recorded = CounterMetricFamily(
+        "atelier_recorded_rows", "Instances of answered requests that were recorded.", labels=VERSION_LABELS
+    )
+    dropped = CounterMetricFamily(
+        "atelier_recording_dropped_rows",
+        "Instances that were to be recorded and were not, by reason.",
+        labels=[*VERSION_LABELS, "reason"],
+    )
+    feedback = CounterMetricFamily(
+        "atelier_feedback", "Right answers to recorded instances that clients sent.", labels=VERSION_LABELS
+    )
+    for labels, counts in counted:
+        recorded.add_metric(labels, counts.recorded)
+        for reason, count in sorted(counts.recording_dropped.items()):
+            dropped.add_metric([*labels, reason], count)
+        feedback.add_metric(labels, counts.feedback)
+    yield from (recorded, dropped, feedback)
+
+
 def histogram_families(counted: Counted) -> Iterator[Metric]:
     """The metrics of requests, of their stages and of batches."""
     families = {

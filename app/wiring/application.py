@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.control.administration import AdminRule, RepositoryCommands
 from app.control.api_keys import ApiKeys
 from app.control.describe import TotalStatistics
+from app.control.feedback import FeedbackDesk
 from app.edge.codec.decode_pool import DecodePool
 from app.edge.connection.limits import Connections
 from app.edge.entry.door import Door
@@ -19,6 +20,7 @@ from app.errors import CannotListen
 from app.lifecycle.draining import fail_unfinished
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
+from app.recording.recordings import Recordings
 from app.telemetry.metrics import Metrics
 from app.wiring.late import LateApplication
 
@@ -47,6 +49,8 @@ class Atelier:
     memory: Regions | Closed
     decode_pool: DecodePool
     connections: Connections
+    recordings: Recordings
+    feedback: FeedbackDesk
     metrics: Metrics
     api: LateApplication
     # Commands (load, unload, promote, roll back) and all counts: of this process or, with workers, of all.

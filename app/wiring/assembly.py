@@ -16,8 +16,10 @@ from app.lifecycle.loading.memory_need import MemoryNeeds
 from app.lifecycle.loading.samples import stored
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
+from app.recording.recording import Recording
 from app.repository.places import Places
 from app.repository.policy import ServingPolicy
+from app.repository.recording_policy import RecordingPolicy
 from app.repository.verified_samples import VerifiedSamples
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.engines.io_binding import BoundBackend, open_on_gpu
@@ -44,6 +46,7 @@ def build_lifecycle(
     processes: Processes | None = None,
     on_freed: Callable[[], None] = lambda: None,
     loop_rest: LoopRest | None = None,
+    start_recording: Callable[[str, RecordingPolicy], Recording] = Recording,
 ) -> Lifecycle:
     """The registry and lifecycle of the models directory; nothing is loaded yet.
 
@@ -54,6 +57,7 @@ def build_lifecycle(
         processes: of the service; None: this one is all of it.
         on_freed: called when a version was freed.
         loop_rest: see ``Loader``.
+        start_recording: see ``Lifecycle``.
     """
     processes = processes or SingleProcess()
     repository = repository_of(settings)
@@ -77,6 +81,7 @@ def build_lifecycle(
         loads_on_request=settings.load_models == "on-request",
         memory_limit_bytes=None if (limit := settings.model_memory_limit_mb) is None else limit * 2**20,
         parallel_loads=settings.parallel_loads,
+        start_recording=start_recording,
     )
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger("atelier.main")
 # New objects between two collections of the youngest; Python's own default is 700.
 GC_ALLOCATIONS = 50_000
 LOOK_AT_KEYS_EVERY_S = 1.0
+# At the end of the process, for what is recorded and not on the disk yet.
+WRITE_RECORDINGS_WITHIN_S = 2.0
 
 
 @asynccontextmanager
@@ -54,6 +56,8 @@ async def lifespan(
             await app.grpc.stop()
         await drain(app.registry, settings.shutdown_timeout_s)
         app.decode_pool.close()
+        app.feedback.close()
+        await asyncio.to_thread(app.recordings.close, WRITE_RECORDINGS_WITHIN_S)
 
 
 async def _load_and_follow(app: Atelier, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping) -> None:

@@ -17,7 +17,10 @@ from tests.support.service import ROOT
 from tests.support.tiny_models import write_brightness_model
 
 COMMANDS = {
-    "app": ("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "devices", "keys"),
+    "app": (
+        *("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "recordings", "devices"),
+        "keys",
+    ),
     "training": ("list", "run", "evaluate", "import", "reproduce", "compare", "all"),
 }
 

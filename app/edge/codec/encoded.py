@@ -47,6 +47,13 @@ def is_decoded(inputs: Inputs) -> TypeGuard[Tensors]:
     return Encoded not in map(type, inputs.values())
 
 
+def texts_of(inputs: Inputs, model: LoadedModel) -> dict[str, list[bytes | str]]:
+    """The inputs of a text model that were sent as texts, by name: one text for each instance."""
+    if model.tokenizer is None:
+        return {}
+    return {name: value.items for name, value in inputs.items() if isinstance(value, Encoded)}
+
+
 async def decode_inputs(
     inputs: Inputs, model: LoadedModel, pool: DecodePool, make_ticket: Callable[[], Ticket]
 ) -> Tensors:

@@ -3,6 +3,7 @@
 from grpc import StatusCode
 
 from app.errors import (
+    AlreadyKnown,
     BackendDown,
     DeadlineExceeded,
     DeadlineOutOfReach,
@@ -25,6 +26,7 @@ STATUS: tuple[tuple[type[ServingError], StatusCode], ...] = (
     (Unauthenticated, StatusCode.UNAUTHENTICATED),
     (Forbidden, StatusCode.PERMISSION_DENIED),
     (NotFound, StatusCode.NOT_FOUND),
+    (AlreadyKnown, StatusCode.ALREADY_EXISTS),
     (QueueFull, StatusCode.RESOURCE_EXHAUSTED),
     (RateExceeded, StatusCode.RESOURCE_EXHAUSTED),
     (DeadlineOutOfReach, StatusCode.RESOURCE_EXHAUSTED),

@@ -5,6 +5,7 @@ import asyncio
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions, Timings
 from app.control.peer import scope_peer
 from app.edge.answering import Answering, Caller, ClientLeft
+from app.edge.call import Route
 from app.edge.codec.encoded import is_decoded
 from app.edge.entry.door import Door, replying
 from app.edge.http.body import BodyLimits, read_body, too_large
@@ -29,7 +30,7 @@ from app.edge.respond import (
     wrong_verb,
 )
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.routes import V1_VERBS, canonical, match
+from app.edge.rest.routes import FEEDBACK, V1_VERBS, canonical, match
 from app.errors import InvalidInput, ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
@@ -77,7 +78,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         """Answer an inference request; pass any other request to ``fallback``."""
         if scope["type"] != "http":
             await fallback(scope, receive, send)
-        elif (route := match(scope["path"])) is None:
+        elif (route := match(scope["path"])) is None or _is_feedback(scope, route):
             path = canonical(scope["path"])
             scope = scope if path == scope["path"] else {**scope, "path": path}
             await self._door.pass_through(scope, receive, send, fallback)
@@ -191,6 +192,10 @@ async def _compressed(reply: Reply, accept_encoding: str, timings: Timings, cloc
         reply = await asyncio.get_running_loop().run_in_executor(None, compress, reply, encoding)
     timings.encode += clock() - began
     return reply
+
+
+def _is_feedback(scope: Scope, route: Route) -> bool:
+    return route.verb == FEEDBACK and scope["method"] == "POST" and route.version is None and route.label is None
 
 
 def _malformed(scope: Scope) -> InvalidInput:

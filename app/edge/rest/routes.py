@@ -1,4 +1,4 @@
-"""Paths of the inference routes.
+"""Paths of the inference routes, and those that differ from them only in their verb.
 
 TensorFlow Serving: ``/v1/models/{name}[/versions/{n}|/labels/{l}]:{verb}``, in any case.
 Open Inference Protocol: ``/v2/models/{name}[/versions/{n}]/{verb}``.
@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from app.edge.call import Route
 
 V1_VERBS = ("predict", "classify", "regress")
+FEEDBACK = "feedback"
+"""A verb of V1 that is not inference; FastAPI answers it."""
 V2_VERBS = ("infer", "generate", "generate_stream")
 
 _V1 = re.compile(
@@ -20,7 +22,7 @@ _V1 = re.compile(
 _V2 = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<verb>{'|'.join(V2_VERBS)})")
 # Fixed parts of TensorFlow Serving's paths; names and labels between them keep their case.
 _V1_STATUS = re.compile(
-    r"/v1/models(?P<rest>/(?P<name>[^/:]+)(?:/(?P<kind>versions|labels)/(?P<which>[^/:]+))?(?P<metadata>/metadata)?)?",
+    r"/v1/models(?P<rest>/(?P<name>[^/:]+)(?:/(?P<kind>versions|labels)/(?P<which>[^/:]+))?(?P<end>/metadata|:feedback)?)?",
     re.IGNORECASE,
 )
 
@@ -45,7 +47,7 @@ def canonical(path: str) -> str:
         return path
     place = f"/{found['kind'].lower()}/{found['which']}" if found["kind"] else ""
     name = f"/{found['name']}" if found["name"] else ""
-    return f"/v1/models{name}{place}{'/metadata' if found['metadata'] else ''}"
+    return f"/v1/models{name}{place}{(found['end'] or '').lower()}"
 
 
 @lru_cache(maxsize=1024)

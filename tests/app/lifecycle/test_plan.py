@@ -6,8 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lifecycle.plan import Load, Retire, Served, ServeDefault, SetLabels, StartCanary, StopCanary, plan, unmet
+from app.lifecycle.plan import (
+    Load,
+    Record,
+    Retire,
+    Served,
+    ServeDefault,
+    SetLabels,
+    StartCanary,
+    StopCanary,
+    plan,
+    unmet,
+)
 from app.repository.policy import CANARY, STABLE, ServingPolicy
+from app.repository.recording_policy import RecordingPolicy
 from app.repository.rollout_policy import CanaryPolicy, RolloutPolicy
 
 SETTINGS = ServingPolicy().load_settings
@@ -257,3 +269,12 @@ def test_in_the_end_the_policy_is_met_as_far_as_versions_load(case):
     if after.canary is not None:
         assert after.canary == StartCanary(after.default, canary, policy.rollout)
         assert after.default != canary
+
+
+def test_a_change_of_the_recording_is_the_first_step_even_while_a_version_has_to_load():
+    recording = RecordingPolicy(sample=0.5)
+    on = policy().model_copy(update={"recording": recording})
+    assert plan(on, [2, 1], served(1, default=1)) == [Record(recording), Load(2)]
+    assert plan(on, [1], replace(served(1, default=1), recording=recording)) == []
+    assert plan(policy(), [2, 1], replace(served(1, default=1), recording=recording)) == [Record(None), Load(2)]
+    assert on.load_settings == policy().load_settings, "no version is loaded again for it"

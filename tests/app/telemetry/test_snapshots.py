@@ -28,6 +28,9 @@ def record(counts, seed):
         counts.work_dropped(rows=number, reason="deadline")
         counts.batch_hung()
         counts.device_failed(times=number)
+        counts.recorded += number
+        counts.recording_dropped["disk"] += number
+        counts.feedback += 1
         counts.requests["v1", 200] = counts.requests.get(("v1", 200), 0) + number
         counts.requests["v2", 400 + seed] = number
         counts.last_inference_s = max(counts.last_inference_s, float(number))
