@@ -31,8 +31,12 @@ PAGES = (
 )
 # Their commands require root, certificates, keys of an earlier command, or minutes.
 NOT_RUN = ("docs/how-to/security.md", "docs/explanation/batching.md")
-# Run by tests/e2e/test_imported_models.py and tests/e2e/test_score.py.
-RUN_ELSEWHERE = ("docs/how-to/bring-a-model.md", "docs/how-to/score-files.md")
+# Run by tests/e2e/test_imported_models.py, tests/e2e/test_score.py and tests/e2e/test_own_data.py.
+RUN_ELSEWHERE = (
+    "docs/how-to/bring-a-model.md",
+    "docs/how-to/score-files.md",
+    "docs/tutorial/your-photos.md",
+)
 # Options that a test adds to a command that otherwise takes hours or gigabytes.
 SMALL = {
     ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",

@@ -15,7 +15,7 @@ from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
-from training.datasets.splits import Examples
+from training.datasets.splits import Examples, Splits
 
 
 class Feed(Protocol):
@@ -69,25 +69,52 @@ class Feed(Protocol):
 class Pipeline(Protocol):
     """Settings of a pipeline."""
 
+    def open(self, splits: Splits) -> Splits:
+        """The same parts, with instances that can be batched; called once, before ``bind``.
+
+        Raises:
+            DataUnusable: a file of the data set cannot be read.
+            SettingRefused: a setting does not match the data.
+        """
+        ...
+
     def bind(self, train: Examples, *, classes: int) -> Feed:
         """The feed for a training part; ``classes`` is 0 for tasks without classes."""
         ...
+
+
+class AsItIs:
+    """Part of a pipeline whose data sources give instances, not files."""
+
+    def open(self, splits: Splits) -> Splits:
+        """The same parts."""
+        return splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePipeline(ImageSettings):
     """Raw pixels: uint8 in, uint8 to the network. Settings as in ``ImageSettings``."""
 
+    def open(self, splits: Splits) -> Splits:
+        """Decode files with the steps; a data set of pixels stays as it is."""
+        if not isinstance(splits.train.instances, tuple):
+            return splits
+        from training.data.image_files import Decoder, open_files, steps_end
+
+        preprocessing = ImagePreprocessing(input=self.input_name, steps=self.steps)
+        decoder = Decoder(preprocessing=preprocessing, target=steps_end(self.input_name, self.steps))
+        return open_files(splits, decoder, limit_bytes=self.memory_limit_mb * 2**20)
+
     def bind(self, train: Examples, *, classes: int) -> Feed:
         """The feed for images of the shape of ``train``."""
         from training.data.image_batches import ImageFeed
 
-        assert isinstance(train.instances, np.ndarray)  # image recipes have image data sets
+        assert not isinstance(train.instances, tuple)  # image recipes have image data sets, which are open
         return ImageFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextPipeline(TextSettings):
+class TextPipeline(TextSettings, AsItIs):
     """Texts as token ids, batched by similar length. Settings as in ``TextSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
@@ -101,7 +128,7 @@ class TextPipeline(TextSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberPipeline(NumberSettings):
+class NumberPipeline(NumberSettings, AsItIs):
     """Rows of numbers, unchanged. Settings as in ``NumberSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
@@ -113,7 +140,7 @@ class NumberPipeline(NumberSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextTokenPipeline(NextTokenSettings):
+class NextTokenPipeline(NextTokenSettings, AsItIs):
     """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:

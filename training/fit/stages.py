@@ -7,7 +7,7 @@ import tf_keras
 from rich.console import Console
 
 from training.data.pipelines import Feed
-from training.datasets.check import read_splits
+from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Splits
 from training.errors import SettingRefused
 from training.fit.train_network import Trained, Training, read_kept, train_network
@@ -71,7 +71,7 @@ def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
 def stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
     """The training data of a stage: the recipe's data through the recipe's pipeline, unless it has its own."""
     if stage.data:
-        splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)
+        splits = read_data(stage.data, stage.pipeline or recipe.pipeline, synthetic=splits.form == SYNTHETIC)
     if stage.data or stage.pipeline:
         feed = (stage.pipeline or recipe.pipeline).bind(splits.train, classes=len(splits.labels))
     return splits, feed

@@ -149,6 +149,8 @@ class Recipe:
             settings, called with a ``Subject``.
         metrics: measured during training.
         max_batch_size: batching hint for the service.
+        publish_examples: whether held-out rows of the data set may be in a published version, as golden samples. By
+            default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
     """
 
     name: str = field(metadata=FIXED)
@@ -168,3 +170,4 @@ class Recipe:
     study: Callable[[Subject], Findings] = NoStudy()
     targets: Targets = field(default=Targets(), metadata=FIXED)
     max_batch_size: int = field(default=32, metadata=FIXED)
+    publish_examples: bool = field(default=False, metadata=FIXED)

@@ -18,7 +18,7 @@ from tests.training.tiny_networks import (
 )
 from training.datasets.drawn import synthetic
 from training.export.model_export import keras_runner
-from training.publish.golden_rows import golden_rows
+from training.publish.golden_rows import Material, golden_rows
 from training.publish.golden_search import GoldenIncomplete
 from training.publish.golden_texts import golden_texts
 
@@ -90,7 +90,7 @@ def test_a_class_that_the_model_never_predicts_is_named():
 
 def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
     model = masked_lstm(seed=2)
-    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, texts=TEXTS)
+    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, Material(texts=TEXTS))
     ids, counts = inputs["token_ids"], lengths["token_ids"]
     assert ids.shape == (64, LONGEST)
     assert ids.dtype == counts.dtype == np.int32
@@ -109,6 +109,7 @@ def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
 class Stubborn:
     """A classifier: positive only if more than a third of a text is the last word of the vocabulary."""
 
+    every_class = True
     labels = ("negative", "positive")
     wanted = range(2)
 
