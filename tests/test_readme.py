@@ -36,6 +36,8 @@ RUN_ELSEWHERE = (
     "docs/how-to/bring-a-model.md",
     "docs/how-to/score-files.md",
     "docs/tutorial/your-photos.md",
+    "docs/tutorial/your-table.md",
+    "docs/tutorial/your-texts.md",
 )
 # Options that a test adds to a command that otherwise takes hours or gigabytes.
 SMALL = {

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from tests.support.own_data import write_pictures
+from tests.support.own_data import write_flats, write_pictures, write_tickets
 from tests.support.readme import ROOT, commands
 from tests.support.service import Service, own_environment, wait_until
 
@@ -83,3 +83,13 @@ def follow(page, folder, *, labels):
 def test_the_tutorial_of_photos_works(tmp_path):
     write_pictures(tmp_path / "photos")
     follow("docs/tutorial/your-photos.md", tmp_path, labels=("circle", "square", "triangle"))
+
+
+def test_the_tutorial_of_tables_works(tmp_path):
+    write_flats(tmp_path / "flats.csv")
+    follow("docs/tutorial/your-table.md", tmp_path, labels=())
+
+
+def test_the_tutorial_of_texts_works(tmp_path):
+    write_tickets(tmp_path / "tickets.csv")
+    follow("docs/tutorial/your-texts.md", tmp_path, labels=("delivery", "payment", "returns"))

@@ -37,3 +37,50 @@ def draw_shape(label: str, width: int, height: int, rng: np.random.Generator) ->
     else:
         draw.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill=colour)
     return picture
+
+
+def write_flats(path: Path, *, count: int = 1000, seed: int = 0) -> None:
+    """A CSV of flats: rooms, size, city, year, quiet, and the rent that follows from them, with gaps."""
+    rng = np.random.default_rng(seed)
+    cities = {"Bern": 1.0, "Zürich": 1.5, "Basel": 1.1, "Chur": 0.8}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("id,rooms,size m2,city,year,quiet,rent\n")
+        for number in range(count):
+            rooms, city = int(rng.integers(1, 7)), str(rng.choice(list(cities)))
+            size, year = round(rooms * 22 + float(rng.normal(0, 8)) + 12, 1), int(rng.integers(1900, 2026))
+            quiet = rng.random() < 0.5
+            rent = (300 + 11 * size + 2 * (year - 1900) + 150 * quiet) * cities[city] + rng.normal(0, 60)
+            shown_year = "" if rng.random() < 0.1 else year
+            shown_city = "" if rng.random() < 0.05 else city
+            file.write(f"{number},{rooms},{size},{shown_city},{shown_year},{'yes' if quiet else 'no'},{rent:.0f}\n")
+
+
+def write_members(path: Path, *, count: int = 1000, seed: int = 0) -> None:
+    """A CSV of members of a club: age, visits, plan, and whether they stay; a fifth leaves."""
+    rng = np.random.default_rng(seed)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("age,visits,plan,stays\n")
+        for _ in range(count):
+            age, visits = int(rng.integers(16, 80)), int(rng.poisson(6))
+            plan = str(rng.choice(["basic", "plus", "family"], p=[0.6, 0.3, 0.1]))
+            score = 0.5 * visits - 2.6 + {"basic": 0, "plus": 1, "family": 2}[plan] + float(rng.normal(0, 0.5))
+            file.write(f"{'' if rng.random() < 0.05 else age},{visits},{plan},{'yes' if score > 0 else 'no'}\n")
+
+
+def write_tickets(path: Path, *, count: int = 600, seed: int = 0) -> None:
+    """A CSV of messages to a shop, each about delivery, payment or returns."""
+    rng = np.random.default_rng(seed)
+    topics = {
+        "delivery": ("the parcel has not arrived", "the courier left it in the rain", "tracking shows no movement"),
+        "payment": ("my card was charged twice", "the invoice has a wrong total", "the refund is not on my account"),
+        "returns": ("the shoes are too small", "I want to send it back", "the label for the box is missing"),
+    }
+    openings = ("Hello,", "Good morning,", "Please help:", "Hi there,", "To whom it may concern,")
+    middles = ("since last week", "for my order", "again", "as on Monday", "and nobody answers", "although I paid")
+    endings = ("Thank you!", "What can I do?", "Regards", "I am waiting.", "Is this normal?")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("message,topic\n")
+        for number in range(count):
+            topic = list(topics)[number % 3]
+            parts = (rng.choice(openings), rng.choice(topics[topic]), rng.choice(middles), f"({number}).")
+            file.write(f'"{" ".join(map(str, parts))} {rng.choice(endings)}",{topic}\n')

@@ -15,6 +15,7 @@ import tensorflow as tf
 from app.contract.steps import ImagePreprocessing
 from app.contract.tensor_spec import TensorSpec
 from training.data.image_augmentation import augment
+from training.data.one_input import OneInput
 from training.data.settings import ImageSettings, Span
 from training.datasets.splits import Examples
 
@@ -22,7 +23,7 @@ HISTOGRAM_BINS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFeed:
+class ImageFeed(OneInput):
     """``Feed`` of images; ``shape`` is the shape of one image."""
 
     pipeline: ImageSettings

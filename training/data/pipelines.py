@@ -1,4 +1,4 @@
-"""From instances to batches: the interface of a pipeline, and the four pipelines.
+"""From instances to batches: the interface of a pipeline, and the five pipelines.
 
 A pipeline is bound to a training part once (text builds its vocabulary there) and becomes a ``Feed``. Importing this
 module does not import TensorFlow.
@@ -15,6 +15,7 @@ from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
+from training.data.table_columns import FittedColumns, fit_columns
 from training.datasets.splits import Examples, Splits
 
 
@@ -22,13 +23,19 @@ class Feed(Protocol):
     """A pipeline bound to a training part.
 
     Attributes:
-        input: input of the network.
+        input: first input of the network.
+        inputs: all of them.
+        table: for tables: what the training part says of the columns; None otherwise.
         preprocessing: how the service creates it from an encoded image or a text.
         tokenizer: for text; None otherwise.
     """
 
     @property
     def input(self) -> TensorSpec: ...  # noqa: D102
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...  # noqa: D102
+    @property
+    def table(self) -> FittedColumns | None: ...  # noqa: D102
     @property
     def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
     @property
@@ -61,8 +68,8 @@ class Feed(Protocol):
         """A part of ``examples`` that gives about ``rows`` rows of ``truth``; the examples are in random order."""
         ...
 
-    def statistics(self, examples: Examples) -> Mapping[str, Any]:
-        """Statistics of the inputs, for drift detection."""
+    def described(self, examples: Examples) -> Mapping[str, Any]:
+        """Input -> its statistics, for drift detection."""
         ...
 
 
@@ -151,3 +158,15 @@ class NextTokenPipeline(NextTokenSettings, AsItIs):
         tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2, scheme=self.scheme)
         tokenizer = Tokenizer(tokens, max_length=self.max_length, keep="last", scheme=self.scheme)
         return NextTokenFeed(pipeline=self, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePipeline(AsItIs):
+    """Rows of a table: one input for each column, raw. The network contains their encoding."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed with the mean, the deviation and the categories of the columns of ``train`` only."""
+        from training.data.table_batches import TableFeed
+
+        assert isinstance(train.instances, np.ndarray)  # a recipe of a table has a table
+        return TableFeed(table=fit_columns(train.instances, train.labels), classes=classes)

@@ -22,13 +22,13 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     """
     tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
     build = stage.build if stage else recipe.build
-    signature = Signature(input=feed.input, classes=classes)
+    signature = Signature.of(feed, classes=classes)
     return check_names(recipe, build(recipe.network, signature), signature)
 
 
 def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
     """The model to measure and to publish, made from the trained one, whose weights it shares."""
-    signature = Signature(input=feed.input, classes=classes)
+    signature = Signature.of(feed, classes=classes)
     return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
 
 
@@ -84,9 +84,10 @@ def check_names(recipe: Recipe, model: Any, signature: Signature) -> Any:
         SettingRefused: the names differ.
     """
     names = (list(model.input_names), list(model.output_names))
-    if names != ([signature.input.name], [recipe.task.output]):
+    expected = [tensor.name for tensor in signature.inputs]
+    if names != (expected, [recipe.task.output]):
         raise SettingRefused(
             f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
-            f"not {signature.input.name!r} and {recipe.task.output!r}"
+            f"not {expected if len(expected) > 1 else repr(expected[0])} and {recipe.task.output!r}"
         )
     return model

@@ -10,6 +10,8 @@ from training.disk import replaced
 from training.errors import SettingRefused
 from training.new.draft import recipe_path
 from training.new.images import look_at_images
+from training.new.table import look_at_table
+from training.new.texts import look_at_texts
 
 MOST_NOTES = 20
 
@@ -19,6 +21,21 @@ def new_recipe(
     images: Annotated[
         Path | None, typer.Option(help="Folder with one folder of pictures for each class.", show_default=False)
     ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file whose columns predict another one.", show_default=False)
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file with texts and their labels.", show_default=False)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Column to predict [default: the last one; of texts, one with a usual name].", show_default=False
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of the texts [default: the longest].", show_default=False)
+    ] = None,
 ) -> None:
     """Look at data of your own, and write a recipe that trains on it.
 
@@ -26,9 +43,24 @@ def new_recipe(
     is trained and the data is not changed.
     """
     path = recipe_path(name)
-    if images is None:
-        raise SettingRefused("name the data: --images DIR")
-    draft = look_at_images(name, images)
+    given = [option for option, value in (("--images", images), ("--texts", texts), ("--table", table)) if value]
+    if len(given) != 1:
+        raise SettingRefused(
+            "name the data with one option: --images DIR, --texts FILE or --table FILE; "
+            f"given: {' and '.join(given) or 'none'}"
+        )
+    if text_column and not texts:
+        raise SettingRefused("--text-column is for --texts")
+    if images:
+        if target:
+            raise SettingRefused(
+                "--target is for --texts and --table; the classes of pictures are the names of their folders"
+            )
+        draft = look_at_images(name, images)
+    elif texts:
+        draft = look_at_texts(name, texts, text_column, target)
+    elif table:
+        draft = look_at_table(name, table, target)
     console = Console()
     width = max(len(fact) for fact, _ in draft.facts)
     for fact, value in draft.facts:

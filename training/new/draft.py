@@ -1,5 +1,6 @@
 """What ``training new`` says about data, and the recipe file that it writes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,18 @@ def is_unbalanced(counts: Mapping[str, int]) -> bool:
     return max(counts.values()) > 2 * min(counts.values())
 
 
+def epochs_for(rows: int, *, rows_in_all: int, least: int, most: int) -> int:
+    """Epochs in which a training sees about ``rows_in_all`` rows, of a data set of ``rows``."""
+    return min(max(rows_in_all // rows, least), most)
+
+
+def source(text: str) -> str:
+    """Python source of a text, in double quotes; strings of JSON are strings of Python."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def tuple_source(values: Sequence[str], indent: str = "        ") -> str:
     """Python source of a tuple of texts, one a line if there are several."""
     if len(values) <= 1:
-        return f"({values[0]!r},)" if values else "()"
-    return "(\n" + "".join(f"{indent}    {value!r},\n" for value in values) + f"{indent})"
+        return f"({source(values[0])},)" if values else "()"
+    return "(\n" + "".join(f"{indent}    {source(value)},\n" for value in values) + f"{indent})"

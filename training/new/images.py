@@ -8,18 +8,18 @@ import numpy as np
 
 from app.contract.images.image_file import open_image
 from app.errors import ServingError
-from training.new.draft import Draft, balance, is_unbalanced, some, tuple_source
+from training.new.draft import Draft, balance, epochs_for, is_unbalanced, some, source, tuple_source
 from training.sources.image_folder import Found
 from training.sources.image_listing import WHOLE, list_images
 
 EDGES = (32, 48, 64, 96)
 """Sizes of the network's input: the largest that half of the pictures fill."""
 TRAINED_ROWS = 40_000
-"""Pictures that a training sees in all its epochs, repeated; with fewer than 40 epochs at the least."""
+"""Pictures that a training sees in all its epochs; there are 15 to 40 epochs."""
 
 TEMPLATE = '''"""Which of {classes} classes a picture shows: {labels}.
 
-Drafted from {folder}
+Drafted from {path}
 Train and publish: python -m training run {name} --publish
 Change a number for one run: --set network.filters=32, --set fitting.epochs=60 (all settings: docs, "Training")
 """
@@ -39,7 +39,7 @@ RECIPE = Recipe(
     description="One of {classes} classes in pictures, by a convolutional network.",
     # One folder for each class. 15 % of each class choose the best epoch, 15 % test the result.
     data=ImageFolder(
-        folder={folder!r},
+        folder={folder},
         validation_share=0.15,
         test_share=0.15,
         leave_out={leave_out},
@@ -108,11 +108,12 @@ def look_at_images(name: str, folder: Path) -> Draft:
     text = TEMPLATE.format(
         classes=len(counts),
         labels=some(list(counts), 10),
-        folder=str(folder),
+        path=folder,
+        folder=source(str(folder)),
         name=name,
         size=size,
         leave_out=tuple_source(leave_out),
-        epochs=int(np.clip(TRAINED_ROWS // rows, 15, 40)),
+        epochs=epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40),
         batch=32 if rows >= 600 else 16,
         weights="balanced" if is_unbalanced(counts) else "none",
     )

@@ -17,9 +17,11 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, pad
+from training.data.table_columns import FittedColumns
 from training.publish.ascent import value_range
 from training.publish.golden_images import golden_images, raw_images
 from training.publish.golden_search import ROWS, GoldenIncomplete, Judge
+from training.publish.golden_table import golden_table
 from training.publish.golden_texts import golden_texts, random_texts, raw_texts, spread
 
 POOL = 640  # random instances to choose from
@@ -46,6 +48,7 @@ class Material:
     Attributes:
         texts: for text models: texts in the style of the data set. Without any, random words of the vocabulary are
             used in place.
+        table: for tables: rows are drawn from these statistics.
         pictures: for image models: uint8 (rows, *shape), rows of the data set that may be published; none by default.
         every_class: whether a class that no sample shows is an error. A network for data of unknown kind may never
             give a rare class.
@@ -53,6 +56,7 @@ class Material:
 
     texts: Sequence[str] = ()
     pictures: npt.NDArray[np.uint8] | None = None
+    table: FittedColumns | None = None
     every_class: bool = True
 
 
@@ -88,6 +92,8 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, materi
         lengths = np.array([len(row) for row in rows], np.int32)
         padded = pad(rows, length=steps.max_length)
         return {steps.input: padded}, {steps.input: lengths}, raw_texts(judge, tokenizer, texts)
+    if material.table:
+        return golden_table(spec, model, material.table), {}, ()
     return _random_rows(spec, model, every_class=material.every_class)
 
 

@@ -176,7 +176,7 @@ def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[st
     sample = feed.sample(splits.train, BASELINE_ROWS)
     answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
-        "inputs": {feed.input.name: dict(feed.statistics(sample))},
+        "inputs": dict(feed.described(sample)),
         "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
     }
 
@@ -197,7 +197,7 @@ def _publish(
         model,
         model_spec(recipe, feed, splits, model),
         tokenizer=feed.tokenizer,
-        material=_material(recipe, splits),
+        material=_material(recipe, feed, splits),
         metrics=metrics,
         baseline=baseline,
         card=card,
@@ -205,10 +205,15 @@ def _publish(
     )
 
 
-def _material(recipe: Recipe, splits: Splits) -> "Material":
-    """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws."""
+def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
+    """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws.
+
+    Rows of tables are always drawn from the statistics of their columns.
+    """
     from training.publish.golden_rows import Material
 
+    if feed.table:
+        return Material(table=feed.table, every_class=False)
     if recipe.publish_examples:
         test = splits.read_test()
         shown = (test if len(test) else splits.validation).instances
@@ -228,7 +233,7 @@ def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelS
     return ModelSpec(
         name=recipe.name,
         description=recipe.description,
-        inputs=(feed.input,),
+        inputs=feed.inputs,
         outputs=(recipe.task.shape(int(model.output_shape[-1])),),
         preprocessing=feed.preprocessing,
         postprocessing=recipe.task.postprocessing(splits.labels),

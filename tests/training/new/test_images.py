@@ -131,7 +131,7 @@ def test_a_name_that_no_model_can_have_is_refused(photos, command):
 
 
 def test_without_data_it_says_which_options_there_are(command):
-    refused(command, "name the data: --images DIR", "shapes")
+    refused(command, "name the data with one option: --images DIR", "shapes")
 
 
 def test_an_empty_folder_is_refused_and_nothing_is_written(tmp_path, command):
