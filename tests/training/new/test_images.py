@@ -1,9 +1,12 @@
 """``training new --images``: what it says about a folder, and the recipe that it writes."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from app.contract.golden import Golden
 from tests.support.own_data import write_pictures
+from training.data.reading import read_data
 from training.runs.catalogue import load_recipe
 
 SMALL = ("--epochs", "1", "--set", "network.filters=4")
@@ -36,6 +39,29 @@ def test_the_recipe_runs_by_its_name_and_is_listed_and_evaluated(photos, command
     assert (tmp_path / "models/shapes/1/model.onnx").is_file()
     again = command("evaluate", "runs/shapes/first")
     assert (again.code, "on 9 rows" in again.out) == (0, True), again.err
+
+
+def test_no_picture_is_published_unless_the_recipe_says_so(photos, command, tmp_path):
+    command("new", "shapes", "--images", "photos")
+    recipe = load_recipe("shapes")
+    splits = read_data(recipe.data, recipe.pipeline, synthetic=False)
+    own = {
+        picture.tobytes()
+        for part in (splits.train, splits.validation, splits.read_test())
+        for picture in np.asarray(part.instances)
+    }
+    assert command("run", "shapes", *SMALL, "--publish").code == 0
+    file = tmp_path / "recipes/shapes.py"
+    file.write_text(file.read_text().replace("RECIPE = Recipe(", "RECIPE = Recipe(\n    publish_examples=True,"))
+    assert command("run", "shapes", *SMALL, "--publish", "--run-id", "open").code == 0
+    shown = [
+        {row.tobytes() for row in Golden.read(tmp_path / f"models/shapes/{number}").inputs["pixels"]}
+        for number in (1, 2)
+    ]
+    assert not shown[0] & own
+    held_out = {picture.tobytes() for picture in splits.read_test().instances}
+    assert shown[1] & own
+    assert shown[1] & own <= held_out
 
 
 def test_the_recipe_runs_by_its_path_from_anywhere(photos, command, tmp_path, monkeypatch):
