@@ -69,6 +69,11 @@ def source(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def in_docstring(text: str) -> str:
+    """The text for the docstring of a recipe: no quotes or escapes that would end or change it."""
+    return text.replace("\\", "/").replace('"', "'")
+
+
 def tuple_source(values: Sequence[str], indent: str = "        ") -> str:
     """Python source of a tuple of texts, one a line if there are several."""
     if len(values) <= 1:

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.contract.images.image_file import open_image
 from app.errors import ServingError
-from training.new.draft import Draft, balance, epochs_for, is_unbalanced, some, source, tuple_source
+from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
 from training.sources.image_folder import Found
 from training.sources.image_listing import WHOLE, list_images
 
@@ -107,8 +107,8 @@ def look_at_images(name: str, folder: Path) -> Draft:
     rows = sum(counts.values())
     text = TEMPLATE.format(
         classes=len(counts),
-        labels=some(list(counts), 10),
-        path=folder,
+        labels=in_docstring(some(list(counts), 10)),
+        path=in_docstring(str(folder)),
         folder=source(str(folder)),
         name=name,
         size=size,

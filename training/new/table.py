@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.data.table_columns import MOST_CATEGORIES
 from training.errors import DataUnusable
-from training.new.draft import Draft, balance, epochs_for, is_unbalanced, some, source, tuple_source
+from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
 from training.sources.labels import label_of
 from training.sources.table import MOST_INPUTS
 from training.sources.table_file import Cell, TableFile, is_missing, read_table
@@ -112,8 +112,8 @@ def look_at_table(name: str, file: Path, target: str | None) -> Draft:
         notes.append("the classes differ in size by more than a factor of 2: the recipe weighs them (class_weights)")
     text = TEMPLATE.format(
         name=name,
-        path=table.path,
-        target=target,
+        path=in_docstring(str(table.path)),
+        target=in_docstring(target),
         target_text=source(target),
         count=len(used),
         file=source(str(table.path)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.contract.tokenizer import split_tokens
 from training.errors import DataUnusable
-from training.new.draft import Draft, balance, epochs_for, is_unbalanced, some, source
+from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source
 from training.sources.labels import label_of
 from training.sources.table_file import TableFile, is_missing, read_table
 from training.sources.text_table import texts_of
@@ -101,8 +101,8 @@ def look_at_texts(name: str, file: Path, text: str | None, target: str | None) -
         notes.append("some classes have fewer than 50 texts: more texts help more than any setting")
     draft = TEMPLATE.format(
         classes=len(counts),
-        labels=some(list(counts), 10),
-        path=table.path,
+        labels=in_docstring(some(list(counts), 10)),
+        path=in_docstring(str(table.path)),
         name=name,
         file=source(str(table.path)),
         text=source(text),

@@ -63,6 +63,14 @@ def test_gaps_and_contradictions_are_named(tickets, command):
     assert load_recipe("tickets").data.skip_without_target
 
 
+def test_labels_and_columns_with_quotes_and_backslashes_give_a_recipe_that_loads(tmp_path, command):
+    rows = "".join(f'"text {n}","say ""{n % 2}"" \\N"\n' for n in range(20))
+    (tmp_path / "t.csv").write_text('"my ""text""","the\\label"\n' + rows)
+    ended = command("new", "quotes", "--texts", "t.csv", "--target", "the\\label", "--text-column", 'my "text"')
+    assert ended.code == 0, ended.err
+    assert load_recipe("quotes").data.load().labels == ('say "0" \\N', 'say "1" \\N')
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
