@@ -18,9 +18,10 @@ from app.errors import ServingError
 from training import environment
 from training.errors import RecipeBroken, SettingRefused, TrainingError
 from training.importing.command import import_model
+from training.new.command import new_recipe
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
-from training.runs.catalogue import load_recipe, recipe_names
+from training.runs.catalogue import load_recipe, recipe_file, recipe_names
 from training.runs.directories import new_directory, read_config, read_metrics, unfinished_directory
 from training.runs.series import compare_optimizers, reproduce, run_all
 from training.runs.session import (
@@ -139,7 +140,8 @@ def run_recipe(
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     kind = dataset.value
-    recipe = load_recipe(name)
+    recipe, file = load_recipe(name), recipe_file(name)
+    name = recipe.name
     if isinstance(recipe, Lesson):
         if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
             raise SettingRefused(
@@ -169,6 +171,7 @@ def run_recipe(
         directory,
         Console(),
         command=command,
+        recipe_file=str(file.resolve()) if file else None,
         dataset=kind,
         test=test,
         force=force,
@@ -190,7 +193,7 @@ def evaluate_run(
     The test set is not used.
     """
     config = read_config(directory)
-    recipe = apply_overrides(trained_recipe(config["recipe"]), config["overrides"])
+    recipe = apply_overrides(trained_recipe(config.get("recipe_file") or config["recipe"]), config["overrides"])
     environment.quiet_tensorflow()
     from training.measure.card import HEADINGS
     from training.runs.run import validate
@@ -210,6 +213,7 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
+app.command("new")(new_recipe)
 app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)

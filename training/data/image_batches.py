@@ -4,7 +4,7 @@ All randomness is stateless: a batch depends on the seed, the epoch and its numb
 the same batches as an uninterrupted one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from app.contract.steps import ImagePreprocessing
 from app.contract.tensor_spec import TensorSpec
 from training.data.image_augmentation import augment
+from training.data.one_input import OneInput
 from training.data.settings import ImageSettings, Span
 from training.datasets.splits import Examples
 
@@ -22,7 +23,7 @@ HISTOGRAM_BINS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFeed:
+class ImageFeed(OneInput):
     """``Feed`` of images; ``shape`` is the shape of one image."""
 
     pipeline: ImageSettings
@@ -46,7 +47,7 @@ class ImageFeed:
 
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``."""
-        images, labels = tf.constant(examples.instances), tf.constant(examples.labels)
+        images, labels = _reader(examples.instances), tf.constant(examples.labels)
         rows = len(examples)
         batches = rows // span.batch_size
 
@@ -58,7 +59,7 @@ class ImageFeed:
         def batch(step: Any, chosen: Any) -> Any:
             targets = tf.one_hot(tf.gather(labels, chosen), self.classes)
             seeds = _seeds(span.seed, step)
-            return augment(tf.gather(images, chosen), targets, self.pipeline.augmentation, seeds)
+            return augment(images(chosen), targets, self.pipeline.augmentation, seeds)
 
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
@@ -70,8 +71,12 @@ class ImageFeed:
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
         """See ``Feed.evaluation``."""
         targets = np.eye(self.classes, dtype=np.float32)[examples.labels]
-        dataset = tf.data.Dataset.from_tensor_slices((examples.instances, targets))
-        return dataset.batch(batch_size).cache().prefetch(2), np.arange(len(examples))
+        rows = tf.data.Dataset.range(len(examples)).batch(batch_size)
+        images, targets = _reader(examples.instances), tf.constant(targets)
+        dataset = rows.map(lambda chosen: (images(chosen), tf.gather(targets, chosen)), num_parallel_calls=2)
+        if isinstance(examples.instances, np.ndarray):
+            dataset = dataset.cache()
+        return dataset.prefetch(2), np.arange(len(examples))
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
         """The labels."""
@@ -94,6 +99,19 @@ class ImageFeed:
             "histogram": {"edges": edges.tolist(), "shares": (counts / counts.sum()).tolist()},
             "mean_per_image": {f"p{q}": float(np.percentile(means, q)) for q in (1, 5, 25, 50, 75, 95, 99)},
         }
+
+
+def _reader(instances: Any) -> Callable[[Any], Any]:
+    """Row numbers (rows,) -> uint8 (rows, *shape), from memory or from the disk."""
+    if isinstance(instances, np.ndarray):
+        images = tf.constant(instances)
+        return lambda rows: tf.gather(images, rows)
+
+    def read(rows: Any) -> Any:
+        pixels = tf.numpy_function(instances.read, [rows], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, (None, *instances.shape[1:]))
+
+    return read
 
 
 def _seeds(seed: int, step: Any) -> Iterator[Any]:

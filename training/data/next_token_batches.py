@@ -11,6 +11,7 @@ import tensorflow as tf
 from app.contract.steps import TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer
+from training.data.one_input import OneInput
 from training.data.settings import NextTokenSettings, Span
 from training.datasets.splits import Examples
 
@@ -18,7 +19,7 @@ Ids = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextTokenFeed:
+class NextTokenFeed(OneInput):
     """``Feed`` of running text; a target is a column of the output: the token id minus one."""
 
     pipeline: NextTokenSettings

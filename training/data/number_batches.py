@@ -9,12 +9,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from app.contract.tensor_spec import TensorSpec
+from training.data.one_input import OneInput
 from training.data.settings import NumberSettings, Span
 from training.datasets.splits import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberFeed:
+class NumberFeed(OneInput):
     """``Feed`` of numbers; ``shape`` is the shape of one row."""
 
     pipeline: NumberSettings

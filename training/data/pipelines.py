@@ -1,4 +1,4 @@
-"""From instances to batches: the interface of a pipeline, and the four pipelines.
+"""From instances to batches: the interface of a pipeline, and the five pipelines.
 
 A pipeline is bound to a training part once (text builds its vocabulary there) and becomes a ``Feed``. Importing this
 module does not import TensorFlow.
@@ -15,20 +15,27 @@ from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
-from training.datasets.splits import Examples
+from training.data.table_columns import FittedColumns, fit_columns
+from training.datasets.splits import Examples, Splits
 
 
 class Feed(Protocol):
     """A pipeline bound to a training part.
 
     Attributes:
-        input: input of the network.
+        input: first input of the network.
+        inputs: all of them.
+        table: for tables: what the training part says of the columns; None otherwise.
         preprocessing: how the service creates it from an encoded image or a text.
         tokenizer: for text; None otherwise.
     """
 
     @property
     def input(self) -> TensorSpec: ...  # noqa: D102
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...  # noqa: D102
+    @property
+    def table(self) -> FittedColumns | None: ...  # noqa: D102
     @property
     def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
     @property
@@ -61,33 +68,60 @@ class Feed(Protocol):
         """A part of ``examples`` that gives about ``rows`` rows of ``truth``; the examples are in random order."""
         ...
 
-    def statistics(self, examples: Examples) -> Mapping[str, Any]:
-        """Statistics of the inputs, for drift detection."""
+    def described(self, examples: Examples) -> Mapping[str, Any]:
+        """Input -> its statistics, for drift detection."""
         ...
 
 
 class Pipeline(Protocol):
     """Settings of a pipeline."""
 
+    def open(self, splits: Splits) -> Splits:
+        """The same parts, with instances that can be batched; called once, before ``bind``.
+
+        Raises:
+            DataUnusable: a file of the data set cannot be read.
+            SettingRefused: a setting does not match the data.
+        """
+        ...
+
     def bind(self, train: Examples, *, classes: int) -> Feed:
         """The feed for a training part; ``classes`` is 0 for tasks without classes."""
         ...
+
+
+class AsItIs:
+    """Part of a pipeline whose data sources give instances, not files."""
+
+    def open(self, splits: Splits) -> Splits:
+        """The same parts."""
+        return splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePipeline(ImageSettings):
     """Raw pixels: uint8 in, uint8 to the network. Settings as in ``ImageSettings``."""
 
+    def open(self, splits: Splits) -> Splits:
+        """Decode files with the steps; a data set of pixels stays as it is."""
+        if not isinstance(splits.train.instances, tuple):
+            return splits
+        from training.data.image_files import Decoder, open_files, steps_end
+
+        preprocessing = ImagePreprocessing(input=self.input_name, steps=self.steps)
+        decoder = Decoder(preprocessing=preprocessing, target=steps_end(self.input_name, self.steps))
+        return open_files(splits, decoder, limit_bytes=self.memory_limit_mb * 2**20)
+
     def bind(self, train: Examples, *, classes: int) -> Feed:
         """The feed for images of the shape of ``train``."""
         from training.data.image_batches import ImageFeed
 
-        assert isinstance(train.instances, np.ndarray)  # image recipes have image data sets
+        assert not isinstance(train.instances, tuple)  # image recipes have image data sets, which are open
         return ImageFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextPipeline(TextSettings):
+class TextPipeline(TextSettings, AsItIs):
     """Texts as token ids, batched by similar length. Settings as in ``TextSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
@@ -101,7 +135,7 @@ class TextPipeline(TextSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberPipeline(NumberSettings):
+class NumberPipeline(NumberSettings, AsItIs):
     """Rows of numbers, unchanged. Settings as in ``NumberSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
@@ -113,7 +147,7 @@ class NumberPipeline(NumberSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextTokenPipeline(NextTokenSettings):
+class NextTokenPipeline(NextTokenSettings, AsItIs):
     """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
@@ -124,3 +158,15 @@ class NextTokenPipeline(NextTokenSettings):
         tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2, scheme=self.scheme)
         tokenizer = Tokenizer(tokens, max_length=self.max_length, keep="last", scheme=self.scheme)
         return NextTokenFeed(pipeline=self, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePipeline(AsItIs):
+    """Rows of a table: one input for each column, raw. The network contains their encoding."""
+
+    def bind(self, train: Examples, *, classes: int) -> Feed:
+        """The feed with the mean, the deviation and the categories of the columns of ``train`` only."""
+        from training.data.table_batches import TableFeed
+
+        assert isinstance(train.instances, np.ndarray)  # a recipe of a table has a table
+        return TableFeed(table=fit_columns(train.instances, train.labels), classes=classes)

@@ -85,12 +85,16 @@ class ImageSettings:
     """Raw pixels: uint8 in, uint8 to the network; normalisation is the network's first layer.
 
     Attributes:
-        steps: steps of the service for an image that does not have the input's size and channels.
+        steps: for an image that does not have the input's size and channels: of the service, and of training if the
+            data set is files.
+        memory_limit_mb: most pixels of files, in MiB, that are kept in memory; a larger data set is decoded again in
+            each epoch.
     """
 
     input_name: str = field(default="pixels", metadata=FIXED)
     steps: tuple[TransformStep, ...] = field(metadata=FIXED)
     augmentation: ImageAugmentation = ImageAugmentation()
+    memory_limit_mb: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from app.contract.steps import TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, pad
+from training.data.one_input import OneInput
 from training.data.settings import Span, TextSettings
 from training.datasets.splits import Examples
 
@@ -21,7 +22,7 @@ LENGTH_NOISE = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFeed:
+class TextFeed(OneInput):
     """``Feed`` of texts."""
 
     pipeline: TextSettings

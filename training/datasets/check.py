@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.datasets.splits import DataSource, Examples, Splits
-from training.errors import DataUnusable
+from training.datasets.splits import DataSource, Examples, Generated, Splits
+from training.errors import DataUnusable, SettingRefused
 
 
 def read_splits(source: DataSource, *, synthetic: bool) -> Splits:
@@ -13,8 +13,14 @@ def read_splits(source: DataSource, *, synthetic: bool) -> Splits:
 
     Raises:
         DataUnusable: see ``check_splits``. Also raises the errors of ``DataSource.load``.
+        SettingRefused: synthetic data is requested of a source without a generator.
     """
-    splits = source.synthetic() if synthetic else source.load()
+    if not synthetic:
+        splits = source.load()
+    elif isinstance(source, Generated):
+        splits = source.synthetic()
+    else:
+        raise SettingRefused("this recipe reads data of your own and draws none; leave out --dataset synthetic")
     check_splits(splits)
 
     def read_test() -> Examples:

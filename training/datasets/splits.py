@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ class Examples:
     """Instances with their labels, row by row.
 
     Attributes:
-        instances: uint8 (rows, height, width) or (rows, height, width, 3), a tuple of texts, or float32 (rows, width).
+        instances: uint8 (rows, height, width) or (rows, height, width, 3), a tuple of texts, or float32 (rows, width);
+            a tuple of paths of files, until a pipeline opens them; then uint8 as above, in memory or
+            decoded from the files at each use (``training.data.image_files.ImageFiles``).
         labels: int32 (rows,), each an index into ``Splits.labels``; or float32 (rows, width), the expected numbers.
     """
 
@@ -65,6 +67,11 @@ class DataSource(Protocol):
             DataDamaged: a file is not what its maker published.
         """
         ...
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """A data source that can also draw instances. Golden samples of texts are made from them."""
 
     def synthetic(self) -> Splits:
         """The project's own drawings or sentences in the same shapes, with the same labels."""

@@ -8,7 +8,12 @@ Handler = tuple[Callable[..., None], list[Any]]
 
 def handlers() -> dict[str, Handler]:
     """TensorFlow operation -> its conversion, in the form of tf2onnx's ``custom_op_handlers``."""
-    return {"Select": (_where, []), "SelectV2": (_where, []), "Erfc": (_erfc, [])}
+    return {
+        "Select": (_where, []),
+        "SelectV2": (_where, []),
+        "Erfc": (_erfc, []),
+        "Equal": (_equal, []),
+    }
 
 
 def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -20,6 +25,39 @@ def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
 
     node.set_attr("handles_nan", True)
     Select.version_9(ctx, node)
+
+
+def _equal(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Strings compared with constant ones, which Equal of ONNX can only do from opset 19 on; others as tf2onnx does it.
+
+    LabelEncoder of ai.onnx.ml turns the strings into the places of the constants, or -1, and these are compared.
+    """
+    import numpy as np
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.logical import Equal
+    from tf2onnx.utils import make_name
+
+    constant = [place for place in (0, 1) if node.inputs[place].is_const()]
+    if ctx.get_dtype(node.input[0]) != TensorProto.STRING or not constant:
+        Equal.version_11(ctx, node)
+        return
+    keys = node.inputs[constant[0]].get_tensor_value(as_list=False)
+    (output,), strings = node.output, node.input[1 - constant[0]]
+    shape, strings_shape = ctx.get_shape(output), ctx.get_shape(strings)
+    places = {key: place for place, key in reversed(list(enumerate(keys.ravel())))}
+    ctx.remove_node(node.name)
+    attributes = {"keys_strings": list(places), "values_int64s": list(places.values()), "default_int64": -1}
+    found = ctx.make_node(
+        "LabelEncoder",
+        [strings],
+        attr=attributes,
+        domain="ai.onnx.ml",
+        shapes=[strings_shape],
+        dtypes=[TensorProto.INT64],
+    ).output[0]
+    wanted = np.array([places[key] for key in keys.ravel()], np.int64).reshape(keys.shape)
+    constants = ctx.make_const(make_name("places"), wanted).output[0]
+    ctx.make_node("Equal", [found, constants], outputs=[output], shapes=[shape], dtypes=[TensorProto.BOOL])
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

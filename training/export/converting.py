@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.export import conversions, onnx_passes
 from training.export.onnx_graph import PassFailed, canonicalise
 
+ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 2  # LabelEncoder of strings; every ONNX Runtime since 1.0 has it
 IR_VERSION = 8  # the file format of opset 17
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -53,6 +54,7 @@ def convert(function: Any, spec: ModelSpec, handlers: Callable[[], Mapping[str, 
     Raises:
         ExportFailed: names the operations without a conversion, and the layers they belong to.
     """
+    import onnx
     import tf2onnx
 
     with quiet(), _complaints() as complaints:
@@ -72,6 +74,8 @@ def convert(function: Any, spec: ModelSpec, handlers: Callable[[], Mapping[str, 
             raise ExportFailed(f"{spec.name}: tf2onnx cannot convert the model: {reason}") from error
     if complaints:
         raise ExportFailed(f"{spec.name}: {_in_words(complaints)}")
+    if any(node.domain == ML_DOMAIN for node in proto.graph.node):
+        proto.opset_import.append(onnx.helper.make_opsetid(ML_DOMAIN, ML_OPSET))
     return proto
 
 
@@ -91,7 +95,7 @@ def write_onnx(proto: Any, spec: ModelSpec, path: Path) -> None:
         except PassFailed as error:
             raise ExportFailed(f"{spec.name}: {error}") from error
     proto.ir_version = IR_VERSION
-    unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx"}}
+    unknown = {node.op_type for node in proto.graph.node if node.domain not in {"", "ai.onnx", ML_DOMAIN}}
     if unknown:
         raise ExportFailed(f"{spec.name}: no ONNX operation for {', '.join(sorted(unknown))}")
     try:

@@ -89,7 +89,7 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
         taken = 0
         for inputs, targets in self.batches:
             self._rows.append((inputs, targets))
-            taken += len(inputs)
+            taken += len(targets)
             if taken >= ROWS:
                 break
         self._activations = _relu_outputs(self.model)

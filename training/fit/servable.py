@@ -58,7 +58,7 @@ def _check(recipe: Recipe, model: Any, feed: Feed, whose: str, *, longest: int |
     step = feed.preprocessing
     if not isinstance(step, TextPreprocessing) or not feed.input.is_variable:
         return
-    id_count = Signature(input=feed.input, classes=0).id_count
+    id_count = Signature.of(feed, classes=0).id_count
     if reason := padding_counts(model, id_count=id_count, longest=longest or step.max_length, trained=False):
         raise SettingRefused(
             f"{recipe.name}: padding changes the answers of {whose}, {reason}. Texts of different lengths share "

@@ -7,7 +7,7 @@ import tf_keras
 from rich.console import Console
 
 from training.data.pipelines import Feed
-from training.datasets.check import read_splits
+from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Splits
 from training.errors import SettingRefused
 from training.fit.train_network import Trained, Training, read_kept, train_network
@@ -22,13 +22,13 @@ def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None
     """
     tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
     build = stage.build if stage else recipe.build
-    signature = Signature(input=feed.input, classes=classes)
+    signature = Signature.of(feed, classes=classes)
     return check_names(recipe, build(recipe.network, signature), signature)
 
 
 def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
     """The model to measure and to publish, made from the trained one, whose weights it shares."""
-    signature = Signature(input=feed.input, classes=classes)
+    signature = Signature.of(feed, classes=classes)
     return check_names(recipe, recipe.finish(recipe.network, model, signature, inherited), signature)
 
 
@@ -71,7 +71,7 @@ def handed_on(stage: Stage, model: Any) -> dict[str, list[Any]]:
 def stage_data(recipe: Recipe, stage: Stage, feed: Feed, splits: Splits) -> tuple[Splits, Feed]:
     """The training data of a stage: the recipe's data through the recipe's pipeline, unless it has its own."""
     if stage.data:
-        splits = read_splits(stage.data, synthetic=splits.form == SYNTHETIC)
+        splits = read_data(stage.data, stage.pipeline or recipe.pipeline, synthetic=splits.form == SYNTHETIC)
     if stage.data or stage.pipeline:
         feed = (stage.pipeline or recipe.pipeline).bind(splits.train, classes=len(splits.labels))
     return splits, feed
@@ -84,9 +84,10 @@ def check_names(recipe: Recipe, model: Any, signature: Signature) -> Any:
         SettingRefused: the names differ.
     """
     names = (list(model.input_names), list(model.output_names))
-    if names != ([signature.input.name], [recipe.task.output]):
+    expected = [tensor.name for tensor in signature.inputs]
+    if names != (expected, [recipe.task.output]):
         raise SettingRefused(
             f"{recipe.name}: the network's tensors are called {names[0]} and {names[1]}, "
-            f"not {signature.input.name!r} and {recipe.task.output!r}"
+            f"not {expected if len(expected) > 1 else repr(expected[0])} and {recipe.task.output!r}"
         )
     return model

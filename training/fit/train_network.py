@@ -9,6 +9,7 @@ import tf_keras
 from rich.console import Console
 from rich.markup import escape
 
+from training.data.class_weights import weigh_classes
 from training.data.pipelines import Feed
 from training.data.settings import Span
 from training.datasets.splits import Splits
@@ -109,6 +110,7 @@ def train_network(
             max_length=training.max_length,
         )
         batches = feed.training(splits.train, span)
+        weighted = weigh_classes(batches, splits) if settings.class_weights == "balanced" else batches
         show = ShowProgress(console, settings, steps=steps)
         callbacks = [
             RefuseDivergence(),
@@ -121,7 +123,7 @@ def train_network(
             tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch()),
         ]
         try:
-            _run_epochs(model, settings, batches, _validation(feed, splits, settings), progressed, steps, callbacks)
+            _run_epochs(model, settings, weighted, _validation(feed, splits, settings), progressed, steps, callbacks)
         finally:
             show.close()
     if not progressed.finished:

@@ -18,12 +18,18 @@ DRAWN, BLENDED, NOISY = 320, 160, 160  # rows to choose from
 NOISE = 40.0  # standard deviation, in grey levels
 RAW_GARMENTS = ("Ankle boot", "Bag", "Trouser", "Dress")
 RAW_BLOBS = 4
+RAW_EXAMPLES = 16
 
 Images = npt.NDArray[np.uint8]
 
 
-def golden_images(judge: Judge) -> Images:
-    """uint8 (64, *shape) on which the model gives every class; garments for grey inputs, blobs for colour."""
+def golden_images(judge: Judge, pictures: Images | None = None) -> Images:
+    """uint8 (64, *shape) on which the model gives every class; garments for grey inputs, blobs for colour.
+
+    Args:
+        judge: the model's answers.
+        pictures: uint8 (rows, *shape) that come first, if the recipe publishes examples.
+    """
     shape = judge.target.shape
     rng = np.random.default_rng(20)
     draw = synthetic.coloured_blobs if len(shape) == 3 else synthetic.fashion_images
@@ -32,18 +38,30 @@ def golden_images(judge: Judge) -> Images:
     share = rng.uniform(0.3, 0.7, (BLENDED, *([1] * len(shape))))
     blended = share * drawn[one] + (1 - share) * drawn[other]
     noisy = drawn[rng.integers(DRAWN, size=NOISY)] + rng.normal(0, NOISE, (NOISY, *shape))
-    return judge.cover(as_instance(np.concatenate([drawn, blended, noisy]), judge.target))
+    pool = as_instance(np.concatenate([drawn, blended, noisy]), judge.target)
+    return judge.cover(pool if pictures is None else np.concatenate([pictures[:DRAWN], pool]))
 
 
-def raw_images(judge: Judge, steps: ImagePreprocessing) -> tuple[RawSample, ...]:
-    """PNG files in the model's own size, and larger ones in colour that go through all its steps."""
+def raw_images(judge: Judge, steps: ImagePreprocessing, pictures: Images | None = None) -> tuple[RawSample, ...]:
+    """PNG files in the model's own size, and larger ones in colour that go through all its steps.
+
+    Args:
+        judge: the model's answers.
+        steps: of model.json.
+        pictures: the first of them become PNG files, too.
+    """
     files = _garments(judge.target) if len(judge.target.shape) == 2 else _blobs(judge.target)
+    files |= {f"example-{number}.png": _encoded(image, "PNG") for number, image in enumerate(_some(pictures), start=1)}
     instances = {
         name: image_to_instance(data, preprocessing=steps, target=judge.target) for name, data in files.items()
     }
     return tuple(
         RawSample(name=name, data=files[name], label=label) for name, label in judge.labelled(instances).items()
     )
+
+
+def _some(pictures: Images | None) -> Images | tuple[()]:
+    return () if pictures is None else pictures[:RAW_EXAMPLES]
 
 
 def _garments(target: TensorSpec) -> dict[str, bytes]:

@@ -1,10 +1,11 @@
 """Golden inputs: drawn and written instances on which the model gives every class, and lengths from 1 to the maximum.
 
-Nothing here is from a data set. A class that no drawing gets is reached by gradient ascent from the nearest drawing,
-or, for texts, by exchanging words.
+Nothing here is from a data set, unless the recipe publishes examples. A class that no drawing gets is reached by
+gradient ascent from the nearest drawing, or, for texts, by exchanging words.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, pad
+from training.data.table_columns import FittedColumns
 from training.publish.ascent import value_range
 from training.publish.golden_images import golden_images, raw_images
 from training.publish.golden_search import ROWS, GoldenIncomplete, Judge
-from training.publish.golden_texts import golden_texts, raw_texts, spread
+from training.publish.golden_table import golden_table
+from training.publish.golden_texts import golden_texts, random_texts, raw_texts, spread
 
 POOL = 640  # random instances to choose from
 
@@ -38,14 +41,33 @@ Array = npt.NDArray[Any]
 Rows = tuple[dict[str, Array], dict[str, Array], tuple[RawSample, ...]]
 
 
-def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, texts: Sequence[str] = ()) -> Rows:
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What golden samples are made from.
+
+    Attributes:
+        texts: for text models: texts in the style of the data set. Without any, random words of the vocabulary are
+            used in place.
+        table: for tables: rows are drawn from these statistics.
+        pictures: for image models: uint8 (rows, *shape), rows of the data set that may be published; none by default.
+        every_class: whether a class that no sample shows is an error. A network for data of unknown kind may never
+            give a rare class.
+    """
+
+    texts: Sequence[str] = ()
+    pictures: npt.NDArray[np.uint8] | None = None
+    table: FittedColumns | None = None
+    every_class: bool = True
+
+
+def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, material: Material | None = None) -> Rows:
     """Golden inputs for a model, the same ones for equal models.
 
     Args:
         spec: signature; its preprocessing selects drawn images, written texts or random numbers.
         model: the trained tf_keras.Model.
         tokenizer: for text models.
-        texts: for text models: texts in their style, none of them from a data set.
+        material: see there; by default drawings and random words, with every class.
 
     Returns:
         inputs: input name -> (64, *shape); texts are padded with 0 to the spec's maximum length.
@@ -53,25 +75,29 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, *, tex
         raw: encoded images or texts with the label that the model gives them.
 
     Raises:
-        GoldenIncomplete: names the class that the model never gives.
-        ValueError: a text model without its tokenizer or without texts.
+        GoldenIncomplete: names the class that the model never gives, if every class is required.
+        ValueError: a text model without its tokenizer.
     """
-    steps = spec.preprocessing
+    steps, material = spec.preprocessing, material or Material()
     if isinstance(steps, ImagePreprocessing):
-        judge = Judge(spec, model, steps.input, labels_of(spec, None))
-        return {steps.input: golden_images(judge)}, {}, raw_images(judge, steps)
+        judge = Judge(spec, model, steps.input, labels_of(spec, None), every_class=material.every_class)
+        inputs = golden_images(judge, material.pictures)
+        return {steps.input: inputs}, {}, raw_images(judge, steps, material.pictures)
     if isinstance(steps, TextPreprocessing):
-        if tokenizer is None or not texts:
-            raise ValueError(f"{spec.name}: a text model requires its tokenizer and texts")
-        judge = Judge(spec, model, steps.input, labels_of(spec, tokenizer))
+        if tokenizer is None:
+            raise ValueError(f"{spec.name}: a text model requires its tokenizer")
+        judge = Judge(spec, model, steps.input, labels_of(spec, tokenizer), every_class=material.every_class)
+        texts = material.texts or random_texts(tokenizer)
         rows = golden_texts(judge, tokenizer, texts)
         lengths = np.array([len(row) for row in rows], np.int32)
         padded = pad(rows, length=steps.max_length)
         return {steps.input: padded}, {steps.input: lengths}, raw_texts(judge, tokenizer, texts)
-    return _random_rows(spec, model)
+    if material.table:
+        return golden_table(spec, model, material.table), {}, ()
+    return _random_rows(spec, model, every_class=material.every_class)
 
 
-def _random_rows(spec: ModelSpec, model: Any) -> Rows:
+def _random_rows(spec: ModelSpec, model: Any, *, every_class: bool) -> Rows:
     """Random numbers within the stated range; lengths from 1 to 64 if one varies.
 
     Every class is searched for if the model has one input of fixed shape.
@@ -88,7 +114,8 @@ def _random_rows(spec: ModelSpec, model: Any) -> Rows:
                 inputs[tensor.name][row, length:] = 0
     if spec.postprocessing is not None and len(spec.inputs) == 1 and not lengths:
         [tensor] = spec.inputs
-        inputs[tensor.name] = Judge(spec, model, tensor.name, labels_of(spec, None)).cover(_random(tensor, POOL, rng))
+        judge = Judge(spec, model, tensor.name, labels_of(spec, None), every_class=every_class)
+        inputs[tensor.name] = judge.cover(_random(tensor, POOL, rng))
     return inputs, lengths, ()
 
 

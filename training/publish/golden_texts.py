@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.golden import RawSample
-from app.contract.tokenizer import UNKNOWN_ID, Tokenizer
+from app.contract.tokenizer import LINE_END, UNKNOWN_ID, Tokenizer
 from training.publish.golden_search import ROWS, Judge
 
 CHOICES = 8  # texts of each length to choose from
 EXCHANGES, CANDIDATES = 200, 48
 RAW_TEXTS = 6
+RANDOM_TEXTS = 200
 
 Ids = npt.NDArray[np.int32]
 
@@ -21,7 +22,7 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> li
     """64 texts as int32 (length,), without padding, with the lengths of ``spread``, made from pieces of ``texts``.
 
     Raises:
-        GoldenIncomplete: names the class that no text, and no exchange of words, reached.
+        GoldenIncomplete: names the class that no text, and no exchange of words, reached, if every class is required.
     """
     rng = np.random.default_rng(20)
     rows: list[Ids] = []
@@ -35,8 +36,10 @@ def golden_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> li
         given.append(int(answers[place]))
     for label in judge.wanted:
         if label not in given:
-            place = _dispensable(rows, given)
-            rows[place], given[place] = _exchanged(label, judge, tokenizer, rng), label
+            changed = _exchanged(label, judge, tokenizer, rng)
+            if changed is not None:
+                place = _dispensable(rows, given)
+                rows[place], given[place] = changed, label
     judge.check_all_given([int(judge.scores(row[None])[0].argmax()) for row in rows])
     return rows
 
@@ -48,6 +51,18 @@ def raw_texts(judge: Judge, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple
     samples = {f"text-{number}.txt": text for number, text in enumerate(chosen, start=1)} | {"no-token.txt": "—"}
     labels = judge.labelled({name: tokenizer.encode(text) for name, text in samples.items()})
     return tuple(RawSample(name=name, data=samples[name].encode(), label=label) for name, label in labels.items())
+
+
+def random_texts(tokenizer: Tokenizer) -> list[str]:
+    """Texts of 4 to 40 random words of the vocabulary, frequent ones more often; they resemble no text of a data set.
+
+    Source of the frequencies: Zipf's law, the n-th word with a share in proportion to 1/n.
+    """
+    rng = np.random.default_rng(20)
+    words = [token for token in tokenizer.tokens if token != LINE_END] or ["text"]
+    shares = 1 / np.arange(1, len(words) + 1)
+    shares /= shares.sum()
+    return [" ".join(rng.choice(words, int(rng.integers(4, 41)), p=shares)) for _ in range(RANDOM_TEXTS)]
 
 
 def spread(longest: int) -> list[int]:
@@ -75,8 +90,11 @@ def _dispensable(rows: list[Ids], given: list[int]) -> int:
     )
 
 
-def _exchanged(label: int, judge: Judge, tokenizer: Tokenizer, rng: np.random.Generator) -> Ids:
-    """A text that gives ``label``: exchanges one word at a time for the one of 48 that raises its probability most."""
+def _exchanged(label: int, judge: Judge, tokenizer: Tokenizer, rng: np.random.Generator) -> Ids | None:
+    """A text that gives ``label``: exchanges one word at a time for the one of 48 that raises its probability most.
+
+    None if that fails and not every class is required.
+    """
     text = rng.integers(UNKNOWN_ID, tokenizer.id_count, 12).astype(np.int32)[: tokenizer.max_length]
     for step in range(EXCHANGES):
         candidates = np.repeat(text[None], CANDIDATES, axis=0)
@@ -85,4 +103,6 @@ def _exchanged(label: int, judge: Judge, tokenizer: Tokenizer, rng: np.random.Ge
         text = candidates[int(answers[:, label].argmax())]
         if (answers.argmax(1) == label).any():
             return np.asarray(candidates[int(np.argmax(answers.argmax(1) == label))])
-    raise judge.never(label)
+    if judge.every_class:
+        raise judge.never(label)
+    return None

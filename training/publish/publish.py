@@ -1,7 +1,7 @@
 """Publishes a model version: exports it twice, compares it with Keras, describes and hashes it, in one final step."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from app.contract.golden import Golden, RawSample, magnitude
 from app.contract.manifest import verify_manifest, write_manifest
 from app.contract.model_spec import ONNX_FILE, ModelSpec
-from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
 from training.export.parity import check_parity, padding_tolerance
-from training.publish.golden_rows import TOLERANCE, golden_rows
+from training.publish.golden_rows import TOLERANCE, Material, golden_rows
 from training.publish.golden_search import keras_answers
 from training.publish.triton_config import CONFIG_FILE, triton_config
 from training.publish.version_directory import add_version
@@ -59,7 +59,7 @@ def publish_model(
     spec: ModelSpec,
     *,
     tokenizer: Tokenizer | None = None,
-    texts: Sequence[str] = (),
+    material: Material | None = None,
     metrics: Mapping[str, Any],
     baseline: Mapping[str, Any],
     card: str,
@@ -68,9 +68,9 @@ def publish_model(
     """Find golden samples for a trained model and ``publish`` it.
 
     Args:
-        texts: for text models, see ``golden_rows``; the others as in ``Version`` and ``publish``.
+        material: see ``golden_rows``; the others as in ``Version`` and ``publish``.
     """
-    inputs, lengths, raw = golden_rows(spec, model, tokenizer, texts=texts)
+    inputs, lengths, raw = golden_rows(spec, model, tokenizer, material)
     version = Version(
         model=model,
         spec=spec,
@@ -133,13 +133,23 @@ def _write_version(version: Version, directory: Path) -> None:
     golden.write(directory)
     if version.tokenizer is not None and isinstance(spec.preprocessing, TextPreprocessing):
         version.tokenizer.write(directory / spec.preprocessing.vocabulary)
-    _write_text(directory / "metrics.json", _json({**version.metrics, "export": {"parity": parity}}))
+    _write_text(
+        directory / "metrics.json", _json({**version.metrics, "export": {"parity": parity, **_shown(spec, outputs)}})
+    )
     _write_text(directory / "baseline.json", _json(version.baseline))
     _write_text(directory / "card.md", version.card)
     write_manifest(directory)
     verify_manifest(directory)
     ModelSpec.read(directory)
     Golden.read(directory)
+
+
+def _shown(spec: ModelSpec, outputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """How many classes the golden samples show; nothing without classes."""
+    if not isinstance(spec.postprocessing, Classification):
+        return {}
+    scores = outputs[spec.postprocessing.output]
+    return {"golden_classes": len(np.unique(scores.argmax(axis=1))), "classes": scores.shape[1]}
 
 
 def _check(version: Version) -> None:

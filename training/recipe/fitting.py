@@ -96,6 +96,8 @@ class Fitting:
         minimum_delta: smallest change of ``monitor`` that counts as better.
         descent: ``mini-batch`` uses ``batch_size`` rows per step, ``stochastic`` one row, ``batch`` all rows.
         watch: warn about dead ReLUs and about vanishing or exploding gradients.
+        class_weights: ``balanced`` multiplies the loss of each row by rows / (classes * rows of its class), so that
+            rare classes count as much as frequent ones; rows that blend classes get the mean of their weights.
     """
 
     epochs: int
@@ -110,6 +112,7 @@ class Fitting:
     checkpoint_every: int = 1
     evaluation_batch_size: int = 250
     watch: bool = True
+    class_weights: Literal["none", "balanced"] = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):

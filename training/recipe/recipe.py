@@ -12,6 +12,7 @@ from rich.console import Console
 
 from app.contract.tensor_spec import TensorSpec
 from training.data.pipelines import Feed, Pipeline
+from training.data.table_columns import FittedColumns
 from training.datasets.splits import DataSource, Splits
 from training.measure.findings import Findings
 from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
@@ -28,12 +29,26 @@ class Signature:
 
     Attributes:
         input: name, dtype and shape of one instance; for token ids, ``maximum`` is the largest id.
+        others: further inputs.
+        table: for tables: what the training part says of the columns.
         classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``; 0 for networks that do
             not classify.
     """
 
     input: TensorSpec
     classes: int
+    others: tuple[TensorSpec, ...] = ()
+    table: FittedColumns | None = None
+
+    @classmethod
+    def of(cls, feed: Feed, *, classes: int) -> "Signature":
+        """The signature of a network for the batches of ``feed``."""
+        return cls(input=feed.inputs[0], others=feed.inputs[1:], table=feed.table, classes=classes)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All inputs."""
+        return (self.input, *self.others)
 
     @property
     def id_count(self) -> int:
@@ -149,6 +164,8 @@ class Recipe:
             settings, called with a ``Subject``.
         metrics: measured during training.
         max_batch_size: batching hint for the service.
+        publish_examples: whether held-out rows of the data set may be in a published version, as golden samples. By
+            default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
     """
 
     name: str = field(metadata=FIXED)
@@ -168,3 +185,4 @@ class Recipe:
     study: Callable[[Subject], Findings] = NoStudy()
     targets: Targets = field(default=Targets(), metadata=FIXED)
     max_batch_size: int = field(default=32, metadata=FIXED)
+    publish_examples: bool = field(default=False, metadata=FIXED)

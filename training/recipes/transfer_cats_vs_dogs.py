@@ -17,6 +17,7 @@ from typing import Any
 
 from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
+from training.data.reading import read_data
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs, EightOthers
 from training.measure.drawing import lines
@@ -183,7 +184,7 @@ class AgainstScratch:
             copied = shutil.copytree(subject.directory / PRETRAIN, directory / f".{PRETRAIN}", dirs_exist_ok=True)
             copied.rename(directory / PRETRAIN)
         subject.console.print(f"study: {name}", highlight=False)
-        splits = recipe.data.synthetic() if subject.synthetic else recipe.data.load()
+        splits = read_data(recipe.data, recipe.pipeline, synthetic=subject.synthetic)
         trained = fit(recipe, subject.feed, splits, directory=directory, console=subject.console)
         answers = predict(
             trained.model, subject.feed, splits.validation, batch_size=recipe.fitting.evaluation_batch_size

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from training.datasets.check import read_splits
+from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC
 from training.errors import TrainingDiverged
 from training.fit.fit import fit
@@ -48,7 +48,7 @@ def compare(recipes: Mapping[str, Recipe], dataset: str, *, directory: Path, con
     """
     curves = []
     some = next(iter(recipes.values()))
-    splits = read_splits(some.data, synthetic=dataset == SYNTHETIC)
+    splits = read_data(some.data, some.pipeline, synthetic=dataset == SYNTHETIC)
     feed = some.pipeline.bind(splits.train, classes=len(splits.labels))
     for name, recipe in recipes.items():
         console.print(f"[bold]{name}[/]", highlight=False)

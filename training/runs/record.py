@@ -30,6 +30,7 @@ class Plan:
         force: test even if validation is below the target; recorded.
         repository: where to publish the next version; None does not publish. Publishing tests first.
         command: the command line, for the record.
+        recipe_file: path of a recipe that is not part of this package.
     """
 
     overrides: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Plan:
     force: bool = False
     repository: Path | None = None
     command: str = ""
+    recipe_file: str | None = None
 
 
 @dataclass
@@ -58,6 +60,7 @@ def config_document(recipe: Recipe, plan: Plan) -> dict[str, Any]:
     """config.json: everything that is needed to continue the run."""
     return {
         "recipe": recipe.name,
+        **({"recipe_file": plan.recipe_file} if plan.recipe_file else {}),
         "dataset": plan.dataset,
         "overrides": list(plan.overrides),
         "command": plan.command,

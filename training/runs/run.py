@@ -8,15 +8,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from app.contract.model_spec import ModelSpec
 from app.contract.steps import BatchingHints
 from training.data.pipelines import Feed
-from training.datasets.check import read_splits
-from training.datasets.splits import SYNTHETIC, Examples, Splits
+from training.data.reading import read_data
+from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
 from training.disk import replaced, space_wanted
 from training.fit.fit import fit, trained_model
 from training.measure.card import model_card
@@ -29,7 +30,12 @@ from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, MET
 from training.runs.gate import exceeded, may_test
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 
+if TYPE_CHECKING:
+    from training.publish.golden_rows import Material
+
 BASELINE_ROWS = 5000
+EXAMPLES = 320
+"""Most held-out rows that golden samples are chosen from, if a recipe publishes examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     """
     phases = Phases()
     with phases.phase("data"):
-        splits = read_splits(recipe.data, synthetic=plan.dataset == SYNTHETIC)
+        splits = read_data(recipe.data, recipe.pipeline, synthetic=plan.dataset == SYNTHETIC)
     directory.mkdir(parents=True, exist_ok=True)  # only after the data is read: a mistake leaves no run behind
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
     counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
@@ -140,7 +146,7 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
     Raises:
         RunNotFound: the run has no weights yet.
     """
-    splits = read_splits(recipe.data, synthetic=dataset == SYNTHETIC)
+    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
     feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     model = trained_model(recipe, feed, splits, directory=directory)
     return _measure(recipe, model, feed, splits.validation, splits.labels)
@@ -170,7 +176,7 @@ def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[st
     sample = feed.sample(splits.train, BASELINE_ROWS)
     answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
-        "inputs": {feed.input.name: dict(feed.statistics(sample))},
+        "inputs": dict(feed.described(sample)),
         "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
     }
 
@@ -187,17 +193,37 @@ def _publish(
 ) -> Path:
     from training.publish.publish import publish_model
 
-    texts = recipe.data.synthetic().train.instances
     return publish_model(
         model,
         model_spec(recipe, feed, splits, model),
         tokenizer=feed.tokenizer,
-        texts=texts if isinstance(texts, tuple) else (),
+        material=_material(recipe, feed, splits),
         metrics=metrics,
         baseline=baseline,
         card=card,
         repository=repository,
     )
+
+
+def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
+    """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws.
+
+    Rows of tables are always drawn from the statistics of their columns.
+    """
+    from training.publish.golden_rows import Material
+
+    if feed.table:
+        return Material(table=feed.table, every_class=False)
+    if recipe.publish_examples:
+        test = splits.read_test()
+        shown = (test if len(test) else splits.validation).instances
+        if isinstance(shown, tuple):
+            return Material(texts=shown[:EXAMPLES], every_class=False)
+        return Material(pictures=np.asarray(shown[np.arange(min(EXAMPLES, len(shown)))]), every_class=False)
+    if not isinstance(recipe.data, Generated):
+        return Material(every_class=False)
+    texts = recipe.data.synthetic().train.instances
+    return Material(texts=texts if isinstance(texts, tuple) else ())
 
 
 def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
@@ -207,7 +233,7 @@ def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelS
     return ModelSpec(
         name=recipe.name,
         description=recipe.description,
-        inputs=(feed.input,),
+        inputs=feed.inputs,
         outputs=(recipe.task.shape(int(model.output_shape[-1])),),
         preprocessing=feed.preprocessing,
         postprocessing=recipe.task.postprocessing(splits.labels),

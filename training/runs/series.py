@@ -113,6 +113,7 @@ def compare_optimizers(
     """
     shared = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     recipe = apply_overrides(trained_recipe(name), shared)
+    name = recipe.name
     contestants = {}
     for choice in optimizers.split(","):
         optimizer, _, rate = choice.strip().partition(":")

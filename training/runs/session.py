@@ -33,7 +33,9 @@ class Dataset(StrEnum):
 
 Models = Annotated[Path, typer.Option("--models-dir", help="Directory of the published models.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Directory that runs are written to.")]
-Name = Annotated[str, typer.Argument(help="Name of a model from `python -m training list`.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of a model from `python -m training list`, or the path of a recipe file.")
+]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""

@@ -18,7 +18,7 @@ from tests.training.tiny_networks import (
 )
 from training.datasets.drawn import synthetic
 from training.export.model_export import keras_runner
-from training.publish.golden_rows import golden_rows
+from training.publish.golden_rows import Material, golden_rows
 from training.publish.golden_search import GoldenIncomplete
 from training.publish.golden_texts import golden_texts
 
@@ -90,7 +90,7 @@ def test_a_class_that_the_model_never_predicts_is_named():
 
 def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
     model = masked_lstm(seed=2)
-    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, texts=TEXTS)
+    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, Material(texts=TEXTS))
     ids, counts = inputs["token_ids"], lengths["token_ids"]
     assert ids.shape == (64, LONGEST)
     assert ids.dtype == counts.dtype == np.int32
@@ -109,6 +109,7 @@ def test_texts_run_from_one_token_to_the_longest_and_give_both_classes():
 class Stubborn:
     """A classifier: positive only if more than a third of a text is the last word of the vocabulary."""
 
+    every_class = True
     labels = ("negative", "positive")
     wanted = range(2)
 
@@ -164,3 +165,41 @@ def test_numbers_of_variable_length_have_lengths_of_one_to_64_and_no_padding_ins
     inputs, lengths, _ = golden_rows(spec, None, None)
     assert sorted({1, 64} & set(lengths["numbers"].tolist())) == [1, 64]
     np.testing.assert_array_equal((inputs["numbers"] > 0).sum(1), lengths["numbers"])
+
+
+def test_without_texts_random_words_of_the_vocabulary_are_used():
+    model = masked_lstm()
+    inputs, lengths, raw = golden_rows(TEXT_SPEC, model, TOKENIZER, Material(every_class=False))
+    again, _, _ = golden_rows(TEXT_SPEC, model, TOKENIZER, Material(every_class=False))
+    assert sorted({*lengths["token_ids"].tolist()}) == list(range(1, LONGEST + 1))
+    np.testing.assert_array_equal(inputs["token_ids"], again["token_ids"])
+    words = {word for sample in raw for word in sample.data.decode().split()}
+    assert words <= {*TOKENIZER.tokens, "—"}
+
+
+def test_a_class_that_a_network_never_gives_is_no_error_if_not_every_class_is_required():
+    import tf_keras
+
+    pixels = tf_keras.Input((8, 8), dtype="uint8", name="pixels")
+    flat = tf_keras.layers.Flatten()(tf_keras.layers.Rescaling(0.0)(pixels))
+    answer = tf_keras.layers.Dense(
+        len(CLASSES), activation="softmax", bias_initializer=tf_keras.initializers.Constant([1, 0, 0])
+    )
+    model = tf_keras.Model(pixels, answer(flat))
+    with pytest.raises(GoldenIncomplete, match="middle"):
+        golden_rows(IMAGE_SPEC, model, None)
+    inputs, _, _ = golden_rows(IMAGE_SPEC, model, None, Material(every_class=False))
+    assert inputs["pixels"].shape == (64, 8, 8)
+
+
+def test_pictures_that_may_be_published_are_among_the_samples():
+    pictures = np.random.default_rng(5).integers(0, 256, (20, 8, 8)).astype(np.uint8)
+    inputs, _, raw = golden_rows(IMAGE_SPEC, mlp(), None, Material(pictures=pictures, every_class=False))
+    shown = {row.tobytes() for row in inputs["pixels"]} & {picture.tobytes() for picture in pictures}
+    assert shown
+    examples = [sample for sample in raw if sample.name.startswith("example-")]
+    decoded = {
+        image_to_instance(sample.data, preprocessing=IMAGE_SPEC.preprocessing, target=IMAGE_SPEC.inputs[0]).tobytes()
+        for sample in examples
+    }
+    assert decoded <= {picture.tobytes() for picture in pictures}

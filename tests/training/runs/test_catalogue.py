@@ -81,3 +81,24 @@ def test_reading_all_recipes_does_not_import_tensorflow():
         "sys.exit('tensorflow' in sys.modules or 'tf_keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_recipe_of_the_user_with_the_name_of_another_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_RECIPES_DIR", str(tmp_path))
+    (tmp_path / "hello_world.py").write_text(TINY)
+    with pytest.raises(RecipeBroken, match=r"hello_world\.py: 'hello-world' is also a recipe of this package; rename"):
+        load_recipe("hello-world")
+    with pytest.raises(RecipeBroken, match="'hello-world' is also a recipe of this package"):
+        load_recipe(str(tmp_path / "hello_world.py"))
+
+
+def test_a_file_that_does_not_exist_is_refused():
+    with pytest.raises(RecipeNotFound, match=r"^nowhere/tiny\.py does not exist; `training new NAME --images DIR`"):
+        load_recipe("nowhere/tiny.py")
+
+
+def test_the_mistake_in_a_file_of_the_user_is_named_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_RECIPES_DIR", str(tmp_path))
+    (tmp_path / "mine.py").write_text("half = 1 / 2\nRECIPE = 1 / 0\n")
+    with pytest.raises(RecipeBroken, match=r"mine\.py: line 2: ZeroDivisionError: division by zero$"):
+        load_recipe("mine")

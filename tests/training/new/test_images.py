@@ -1,0 +1,166 @@
+"""``training new --images``: what it says about a folder, and the recipe that it writes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.contract.golden import Golden
+from tests.support.own_data import write_pictures
+from training.data.reading import read_data
+from training.runs.catalogue import load_recipe
+
+SMALL = ("--epochs", "1", "--set", "network.filters=4")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_pictures(tmp_path / "photos", count=60)
+    return tmp_path / "photos"
+
+
+def test_it_says_what_it_found_and_what_to_run_next(photos, command):
+    ended = command("new", "shapes", "--images", "photos")
+    assert ended.code == 0
+    assert "60 in 3 classes: circle 20, square 20, triangle 20" in ended.out
+    assert "none of its own; the recipe takes 15 % of each class to validate and 15 % to test" in ended.out
+    assert "the network sees 96x96" in ended.out
+    assert "some classes have fewer than 50 pictures" in ended.out
+    assert ended.out.endswith("recipe: recipes/shapes.py\nnext: python -m training run shapes --publish\n")
+
+
+def test_the_recipe_runs_by_its_name_and_is_listed_and_evaluated(photos, command, tmp_path):
+    command("new", "shapes", "--images", "photos")
+    listed = command("list")
+    assert "shapes" in listed.out
+    assert "One of 3 classes in pictures" in listed.out
+    ended = command("run", "shapes", *SMALL, "--publish", "--run-id", "first")
+    assert ended.code == 0, ended.err
+    assert "photos (class folders): 42 to train, 9 to validate" in ended.out
+    assert (tmp_path / "models/shapes/1/model.onnx").is_file()
+    again = command("evaluate", "runs/shapes/first")
+    assert (again.code, "on 9 rows" in again.out) == (0, True), again.err
+
+
+def test_no_picture_is_published_unless_the_recipe_says_so(photos, command, tmp_path):
+    command("new", "shapes", "--images", "photos")
+    recipe = load_recipe("shapes")
+    splits = read_data(recipe.data, recipe.pipeline, synthetic=False)
+    own = {
+        picture.tobytes()
+        for part in (splits.train, splits.validation, splits.read_test())
+        for picture in np.asarray(part.instances)
+    }
+    assert command("run", "shapes", *SMALL, "--publish").code == 0
+    file = tmp_path / "recipes/shapes.py"
+    file.write_text(file.read_text().replace("RECIPE = Recipe(", "RECIPE = Recipe(\n    publish_examples=True,"))
+    assert command("run", "shapes", *SMALL, "--publish", "--run-id", "open").code == 0
+    shown = [
+        {row.tobytes() for row in Golden.read(tmp_path / f"models/shapes/{number}").inputs["pixels"]}
+        for number in (1, 2)
+    ]
+    assert not shown[0] & own
+    held_out = {picture.tobytes() for picture in splits.read_test().instances}
+    assert shown[1] & own
+    assert shown[1] & own <= held_out
+
+
+def test_the_recipe_runs_by_its_path_from_anywhere(photos, command, tmp_path, monkeypatch):
+    command("new", "shapes", "--images", "photos")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    ended = command("run", str(tmp_path / "recipes/shapes.py"), *SMALL, "--run-id", "first")
+    assert ended.code == 0, ended.err
+    assert (elsewhere / "runs/shapes/first/report.html").is_file()
+    again = command("evaluate", "runs/shapes/first")
+    assert (again.code, "on 9 rows" in again.out) == (0, True), again.err
+
+
+def test_the_folder_of_own_recipes_can_be_named_by_a_variable(photos, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_RECIPES_DIR", str(tmp_path / "mine"))
+    ended = command("new", "my-shapes", "--images", "photos")
+    assert f"recipe: {tmp_path}/mine/my_shapes.py" in ended.out
+    assert load_recipe("my-shapes").name == "my-shapes"
+
+
+def test_what_cannot_be_used_is_named_and_left_out_so_that_the_recipe_runs(photos, command):
+    broken = photos / "circle/0003.jpg"
+    broken.write_bytes(broken.read_bytes()[:-300])
+    (photos / "square/copy.jpg").write_bytes((photos / "circle/0006.jpg").read_bytes())
+    (photos / "square/again.jpg").write_bytes((photos / "square/0001.jpg").read_bytes())
+    (photos / "square/notes.txt").write_text("")
+    ended = command("new", "shapes", "--images", "photos")
+    for sentence in (
+        "62 in 3 classes: circle 18, square 21, triangle 20",
+        "2 files have the content of another file",
+        "1: circle/0003.jpg",
+        "- left out: circle/0003.jpg: image is truncated or damaged",
+        "- left out: circle/0006.jpg: the same content in several classes",
+        "- left out: square/copy.jpg: the same content in several classes",
+        "- not pictures: square/notes.txt",
+    ):
+        assert sentence in ended.out
+    splits = load_recipe("shapes").data.load()
+    assert len(splits.train) + len(splits.validation) + len(splits.read_test()) == 59
+
+
+def test_a_picture_that_is_also_in_the_test_part_is_left_out_of_the_training(tmp_path, command):
+    for part, count in (("train", 30), ("test", 9)):
+        write_pictures(tmp_path / "photos" / part, count=count, seed=count)
+    copied = tmp_path / "photos/test/circle/copy.jpg"
+    copied.write_bytes((tmp_path / "photos/train/circle/0003.jpg").read_bytes())
+    ended = command("new", "shapes", "--images", "photos")
+    assert "- left out: train/circle/0003.jpg: also in another part" in ended.out
+    assert "training 30, test 10" in ended.out
+    assert len(load_recipe("shapes").data.load().read_test()) == 10
+
+
+def test_classes_of_different_size_are_weighed(photos, command):
+    write_pictures(photos, count=30, seed=9, classes=("star",))
+    write_pictures(photos, count=50, seed=8, classes=("moon",))
+    ended = command("new", "shapes", "--images", "photos")
+    assert "the classes differ in size by more than a factor of 2" in ended.out
+    assert load_recipe("shapes").fitting.class_weights == "balanced"
+
+
+@pytest.mark.parametrize(("edge", "size"), [(20, 32), (50, 48), (64, 64), (90, 64), (500, 96)])
+def test_the_network_sees_a_size_that_half_of_the_pictures_fill(edge, size, tmp_path, command):
+    for label in ("one", "two"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(4):
+            name = f"photos/{label}/{number}.png"
+            Image.new("RGB", (edge, edge + 3), (number, 0, len(label) * ord(label[0]) % 256)).save(tmp_path / name)
+    ended = command("new", "edges", "--images", "photos")
+    assert f"all {edge}x{edge + 3}; the network sees {size}x{size}" in ended.out
+
+
+def refused(command, sentence, *arguments):
+    ended = command("new", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert sentence in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_name_that_is_taken_is_refused(photos, command):
+    refused(command, "there is already a recipe 'hello-world'", "hello-world", "--images", "photos")
+    command("new", "shapes", "--images", "photos")
+    refused(command, "there is already a recipe 'shapes'; choose another name", "shapes", "--images", "photos")
+
+
+@pytest.mark.parametrize("name", ["my_shapes", "my shapes", "v1.2"])
+def test_a_name_that_no_file_can_have_is_refused(name, photos, command):
+    refused(command, f"{name!r}: use - in place of _, spaces and dots", name, "--images", "photos")
+
+
+def test_a_name_that_no_model_can_have_is_refused(photos, command):
+    refused(command, "'-x' cannot be the name of a model: ", "--images", "photos", "--", "-x")
+
+
+def test_without_data_it_says_which_options_there_are(command):
+    refused(command, "name the data with one option: --images DIR", "shapes")
+
+
+def test_an_empty_folder_is_refused_and_nothing_is_written(tmp_path, command):
+    (tmp_path / "photos").mkdir()
+    refused(command, "contains nothing instead of class folders", "shapes", "--images", "photos")
+    assert not (tmp_path / "recipes").exists()

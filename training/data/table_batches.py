@@ -1,0 +1,100 @@
+"""tf.data pipelines of tables: one tensor for each column, raw, as clients send them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from app.contract.tensor_spec import TensorSpec
+from training.data.settings import Span
+from training.data.table_columns import FittedColumns
+from training.datasets.splits import Examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFeed:
+    """``Feed`` of a table; ``classes`` is 0 if a number is predicted."""
+
+    table: FittedColumns
+    classes: int
+    preprocessing: None = None
+    tokenizer: None = None
+
+    @property
+    def input(self) -> TensorSpec:
+        """The first column."""
+        return self.inputs[0]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The numbers, then the categories."""
+        return self.table.inputs
+
+    def rows(self, examples: Examples) -> int:
+        """See ``Feed.rows``."""
+        return len(examples)
+
+    def training(self, examples: Examples, span: Span) -> Any:
+        """See ``Feed.training``; a number is given in deviations from its mean, which suits any optimiser."""
+        columns, targets = self._columns(examples), tf.constant(self._targets(examples))
+
+        def epoch(number: Any) -> Any:
+            seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), seed)
+            return tf.data.Dataset.from_tensor_slices(order).batch(span.batch_size, drop_remainder=True)
+
+        def batch(rows: Any) -> Any:
+            return {name: tf.gather(values, rows) for name, values in columns.items()}, tf.gather(targets, rows)
+
+        return tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch).map(batch).prefetch(8)
+
+    def watched(self, examples: Examples, *, batch_size: int) -> Any:
+        """See ``Feed.watched``."""
+        return self.evaluation(examples, batch_size=batch_size)[0]
+
+    def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
+        """See ``Feed.evaluation``."""
+        dataset = tf.data.Dataset.from_tensor_slices((self._columns(examples), self._targets(examples)))
+        return dataset.batch(batch_size).cache(), np.arange(len(examples))
+
+    def truth(self, examples: Examples) -> npt.NDArray[Any]:
+        """The labels, or the numbers in their own unit."""
+        return examples.labels
+
+    def sample(self, examples: Examples, rows: int) -> Examples:
+        """See ``Feed.sample``."""
+        return examples.take(np.arange(min(rows, len(examples))))
+
+    def described(self, examples: Examples) -> Mapping[str, Any]:
+        """Column -> mean, standard deviation and share of missing values, or the shares of the categories."""
+        instances = np.asarray(examples.instances)
+        found: dict[str, Any] = {}
+        for column in self.table.numbers:
+            values = instances[column.name].astype(np.float64)
+            present = values[~np.isnan(values)]
+            some = present if len(present) else np.zeros(1)
+            found[column.name] = {
+                "kind": "numbers",
+                "rows": len(values),
+                "mean": float(some.mean()),
+                "standard_deviation": float(some.std()),
+                "missing": 1 - len(present) / len(values),
+            }
+        for category in self.table.categories:
+            known = {value.encode(): value for value in category.values}
+            shares = {value: float((instances[category.name] == key).mean()) for key, value in known.items()}
+            found[category.name] = {"kind": "categories", "rows": len(instances), "shares": shares}
+        return found
+
+    def _columns(self, examples: Examples) -> dict[str, Any]:
+        instances = np.asarray(examples.instances)
+        return {name: tf.constant(instances[name]) for name in instances.dtype.names or ()}
+
+    def _targets(self, examples: Examples) -> npt.NDArray[np.float32]:
+        if self.classes:
+            return np.asarray(np.eye(self.classes, dtype=np.float32)[examples.labels])
+        scaled = (examples.labels - self.table.target_mean) / self.table.target_deviation
+        return np.asarray(scaled, np.float32)

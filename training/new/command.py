@@ -1,0 +1,76 @@
+"""The command ``training new``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.disk import replaced
+from training.errors import SettingRefused
+from training.new.draft import recipe_path
+from training.new.images import look_at_images
+from training.new.table import look_at_table
+from training.new.texts import look_at_texts
+
+MOST_NOTES = 20
+
+
+def new_recipe(
+    name: Annotated[str, typer.Argument(help="Name of the new model: letters, digits and -.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder with one folder of pictures for each class.", show_default=False)
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file whose columns predict another one.", show_default=False)
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file with texts and their labels.", show_default=False)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Column to predict [default: the last one; of texts, one with a usual name].", show_default=False
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of the texts [default: the longest].", show_default=False)
+    ] = None,
+) -> None:
+    """Look at data of your own, and write a recipe that trains on it.
+
+    The recipe is one short file, NAME.py in ATELIER_RECIPES_DIR (default: recipes/ in the working directory). Nothing
+    is trained and the data is not changed.
+    """
+    path = recipe_path(name)
+    given = [option for option, value in (("--images", images), ("--texts", texts), ("--table", table)) if value]
+    if len(given) != 1:
+        raise SettingRefused(
+            "name the data with one option: --images DIR, --texts FILE or --table FILE; "
+            f"given: {' and '.join(given) or 'none'}"
+        )
+    if text_column and not texts:
+        raise SettingRefused("--text-column is for --texts")
+    if images:
+        if target:
+            raise SettingRefused(
+                "--target is for --texts and --table; the classes of pictures are the names of their folders"
+            )
+        draft = look_at_images(name, images)
+    elif texts:
+        draft = look_at_texts(name, texts, text_column, target)
+    elif table:
+        draft = look_at_table(name, table, target)
+    console = Console()
+    width = max(len(fact) for fact, _ in draft.facts)
+    for fact, value in draft.facts:
+        console.print(f"{fact:<{width}}  {value}", highlight=False, markup=False, soft_wrap=True)
+    for note in draft.notes[:MOST_NOTES]:
+        console.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
+    if len(draft.notes) > MOST_NOTES:
+        console.print(f"- and {len(draft.notes) - MOST_NOTES} more notes", highlight=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary:
+        temporary.write_text(draft.text, encoding="utf-8")
+    console.print(f"recipe: {path}", highlight=False, soft_wrap=True)
+    console.print(f"next: python -m training run {name} --publish", highlight=False, soft_wrap=True)

@@ -1,0 +1,169 @@
+"""Looks at a folder of pictures and drafts its recipe."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.contract.images.image_file import open_image
+from app.errors import ServingError
+from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
+from training.sources.image_folder import Found
+from training.sources.image_listing import WHOLE, list_images
+
+EDGES = (32, 48, 64, 96)
+"""Sizes of the network's input: the largest that half of the pictures fill."""
+TRAINED_ROWS = 40_000
+"""Pictures that a training sees in all its epochs; there are 15 to 40 epochs."""
+
+TEMPLATE = '''"""Which of {classes} classes a picture shows: {labels}.
+
+Drafted from {path}
+Train and publish: python -m training run {name} --publish
+Change a number for one run: --set network.filters=32, --set fitting.epochs=60 (all settings: docs, "Training")
+"""
+
+from app.contract.steps import TransformStep
+from training.data.pipelines import ImagePipeline
+from training.data.settings import ImageAugmentation
+from training.network.image_networks import ImageNetwork, build_image_network
+from training.recipe.fitting import Fitting, Optimizer, Schedule
+from training.recipe.recipe import Recipe, Targets
+from training.sources.image_folder import ImageFolder
+
+SIZE = {size}  # pixels along each edge of what the network sees; larger is slower and may be more accurate
+
+RECIPE = Recipe(
+    name="{name}",
+    description="One of {classes} classes in pictures, by a convolutional network.",
+    # One folder for each class. 15 % of each class choose the best epoch, 15 % test the result.
+    data=ImageFolder(
+        folder={folder},
+        validation_share=0.15,
+        test_share=0.15,
+        leave_out={leave_out},
+    ),
+    # Training and service turn a picture into pixels with these steps.
+    pipeline=ImagePipeline(
+        steps=(
+            TransformStep(step="crop_square"),
+            TransformStep(step="resize", arguments={{"width": SIZE, "height": SIZE}}),
+        ),
+        # Each epoch sees each picture in another way. flip=False if left and right matter, as in letters.
+        augmentation=ImageAugmentation(flip=True, warp=0.7, zoom=0.15, contrast=0.2, brightness=15),
+    ),
+    network=ImageNetwork(name="small-cnn", filters=16, dropout=0.3),  # or name="residual-cnn"
+    build=build_image_network,
+    optimizer=Optimizer(name="adamw", learning_rate=0.003, schedule=Schedule(name="one-cycle"), weight_decay=0.01),
+    fitting=Fitting(
+        epochs={epochs},
+        batch_size={batch},
+        monitor="val_loss",
+        class_weights="{weights}",  # "balanced" if a rare class matters as much as a frequent one
+    ),
+    targets=Targets(test_accuracy=None),  # for example 0.9: nothing below it is published
+)
+'''
+
+
+def look_at_images(name: str, folder: Path) -> Draft:
+    """Open the header of every picture, compare all contents, and draft a recipe.
+
+    Args:
+        name: of the model.
+        folder: as in ``ImageFolder``.
+
+    Raises:
+        DataMissing, DataUnusable: see ``list_images``.
+    """
+    folder = folder.resolve()
+    found = Found(list_images(folder))
+    listing = found.listing
+    names = [picture for part in listing.parts.values() for picture in part]
+    sizes, broken = _sizes(folder, names)
+    copies = found.copies()
+    contradicting = sorted({picture for group in found.contradictions() for picture in group})
+    leaking = sorted({picture for group in found.leaks() for picture in group[:-1]} - set(contradicting))
+    leave_out = sorted({*broken, *contradicting, *leaking})
+    counts = _counts(found, leave_out)
+    size = max(edge for edge in EDGES if edge <= max(EDGES[0], np.median([min(each) for each in sizes])))
+    facts = [
+        ("pictures", f"{len(names)} in {len(listing.labels)} classes: {balance(counts)}"),
+        ("parts", _parts(found)),
+        ("sizes", _extent(sizes, size)),
+        ("copies", f"{copies} files have the content of another file" if copies else "none"),
+        ("cannot be read", f"{len(broken)}: {some(list(broken))}" if broken else "none"),
+    ]
+    notes = [f"left out: {picture}: {reason}" for picture, reason in broken.items()]
+    notes += [f"left out: {picture}: the same content in several classes" for picture in contradicting]
+    notes += [f"left out: {picture}: also in another part" for picture in leaking]
+    if listing.ignored:
+        notes.append(f"not pictures: {some(listing.ignored)}")
+    if is_unbalanced(counts):
+        notes.append("the classes differ in size by more than a factor of 2: the recipe weighs them (class_weights)")
+    if min(counts.values()) < 50:
+        notes.append("some classes have fewer than 50 pictures: more pictures help more than any setting")
+    rows = sum(counts.values())
+    text = TEMPLATE.format(
+        classes=len(counts),
+        labels=in_docstring(some(list(counts), 10)),
+        path=in_docstring(str(folder)),
+        folder=source(str(folder)),
+        name=name,
+        size=size,
+        leave_out=tuple_source(leave_out),
+        epochs=epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40),
+        batch=32 if rows >= 600 else 16,
+        weights="balanced" if is_unbalanced(counts) else "none",
+    )
+    return Draft(facts=facts, notes=notes, text=text)
+
+
+def _sizes(folder: Path, names: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, str]]:
+    """(width, height) of each picture, and the reason for each that cannot be decoded, as in the service."""
+    sizes, broken = [], {}
+    for name in names:
+        try:
+            file = open_image((folder / name).read_bytes(), longest_edge=EDGES[-1])
+            size = file.image.size
+            file.decode()
+        except ServingError as error:
+            broken[name] = str(error)
+        except OSError as error:
+            broken[name] = str(error.strerror)
+        else:
+            sizes.append(size)
+    return sizes or [(0, 0)], broken
+
+
+def _counts(found: Found, leave_out: Sequence[str]) -> dict[str, int]:
+    """Label -> number of usable pictures."""
+    listing, unused = found.listing, set(leave_out)
+    counted = Counter(
+        listing.labels[int(number)]
+        for part, names in listing.parts.items()
+        for name, number in zip(names, listing.classes[part], strict=True)
+        if name not in unused
+    )
+    return {label: counted[label] for label in listing.labels}
+
+
+def _parts(found: Found) -> str:
+    parts = found.listing.parts
+    if WHOLE in parts:
+        return "none of its own; the recipe takes 15 % of each class to validate and 15 % to test"
+    return ", ".join(f"{part} {len(names)}" for part, names in parts.items())
+
+
+def _extent(sizes: Sequence[tuple[int, int]], size: int) -> str:
+    widths, heights = zip(*sizes, strict=True)
+    kinds = len(set(sizes))
+    seen = (
+        f"all {widths[0]}x{heights[0]}"
+        if kinds == 1
+        else (
+            f"{kinds} different, {min(widths)} to {max(widths)} pixels wide and {min(heights)} to {max(heights)} high"
+        )
+    )
+    return f"{seen}; the network sees {size}x{size}"

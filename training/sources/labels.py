@@ -1,0 +1,99 @@
+"""The target column as classes or as numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import DataUnusable
+from training.sources.table_file import Cell, TableFile, first_wrong, is_missing
+
+MOST_CLASSES = 100
+
+
+def label_of(cell: Cell) -> str:
+    """The name of a class: its text, without spaces around it."""
+    return str(cell).strip()
+
+
+def rows_with_target(table: TableFile, target: str, *, skip: bool) -> list[int]:
+    """Numbers, from 0, of the rows with a target.
+
+    Args:
+        table: the file.
+        target: column.
+        skip: whether rows without a target are left out.
+
+    Raises:
+        DataUnusable: a row has none, and rows are not left out; names the first.
+    """
+    cells = table.column(target)
+    present = [row for row, cell in enumerate(cells) if not is_missing(cell)]
+    if len(present) < len(cells) and not skip:
+        first = next(row for row, cell in enumerate(cells, start=1) if is_missing(cell))
+        raise DataUnusable(
+            f"{table.path}: {len(cells) - len(present)} of {len(cells)} rows have no value in the target column "
+            f"{target!r}; the first is row {first}; fill them in, or set skip_without_target=True"
+        )
+    if not present:
+        raise DataUnusable(f"{table.path}: no row has a value in the target column {target!r}")
+    return present
+
+
+def classes(table: TableFile, target: str, rows: Sequence[int]) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """The labels in alphabetical order, and int32 (rows,) of their numbers.
+
+    Raises:
+        DataUnusable: only one class, or more than 100; names the column.
+    """
+    cells = table.column(target)
+    names = [label_of(cells[row]) for row in rows]
+    labels = tuple(sorted(set(names)))
+    if len(labels) == 1:
+        raise DataUnusable(
+            f"{table.path}: all {len(rows)} rows have {labels[0]!r} in the target column {target!r}; there is nothing "
+            "to distinguish"
+        )
+    if len(labels) > MOST_CLASSES:
+        rare, count = min(Counter(names).items(), key=lambda item: (item[1], item[0]))
+        raise DataUnusable(
+            f"{table.path}: the target column {target!r} has {len(labels)} different values, such as {rare!r} in "
+            f"{count} rows; at most {MOST_CLASSES} classes are accepted. Choose another target, or join rare values"
+        )
+    numbers = {label: number for number, label in enumerate(labels)}
+    return labels, np.array([numbers[name] for name in names], np.int32)
+
+
+def numbers(table: TableFile, column: str, rows: Sequence[int], *, cure: str) -> npt.NDArray[np.float32]:
+    """float32 (rows,); NaN where there is no value.
+
+    Args:
+        table: the file.
+        column: of numbers.
+        rows: from 0.
+        cure: end of the message.
+
+    Raises:
+        DataUnusable: a value is not a finite number; names the row and the value.
+    """
+    cells = table.column(column)
+
+    def number(cell: Cell) -> float:
+        if is_missing(cell):
+            return float("nan")
+        value = float(cell)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.float32(value)):
+                raise ValueError
+        return value
+
+    try:
+        return np.array([number(cells[row]) for row in rows], np.float32)
+    except (TypeError, ValueError) as error:
+        wrong = first_wrong(cells, number)
+        assert wrong is not None  # the same conversion has just failed
+        raise DataUnusable(
+            f"{table.path}: row {wrong[0]}: column {column!r} has {str(wrong[1])[:60]!r}, which is not a finite "
+            f"number; {cure}"
+        ) from error

@@ -1,0 +1,76 @@
+"""Cuts rows into parts: each class in proportion, equal rows on one side, the same parts for the same seed."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import DataUnusable
+
+Rows = npt.NDArray[np.intp]
+LEAST_PER_CLASS = 3
+"""One row of each class to train, one to validate and one to test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Row numbers of the three parts, each in random order."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def split_rows(
+    contents: Sequence[Hashable],
+    labels: npt.NDArray[np.int32] | None,
+    *,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+    names: Sequence[str] = (),
+) -> Parts:
+    """Split rows at random, rows of each class in proportion to the shares.
+
+    Args:
+        contents: of each row; rows with equal contents are in the same part, so that no part tests what another one
+            has taught.
+        labels: int32 (rows,), the class of each; None without classes.
+        validation_share, test_share: from 0 to below 1, together below 1; a share above 0 gets at least one row of
+            each class.
+        seed: of numpy's default generator.
+        names: of the classes, for the message.
+
+    Raises:
+        DataUnusable: a class has too few different rows for the parts; or the shares leave nothing to train on.
+    """
+    if min(validation_share, test_share) < 0 or validation_share + test_share >= 1:
+        raise DataUnusable(
+            f"data.validation_share {validation_share:g} and data.test_share {test_share:g} must be 0 or more, and "
+            "together below 1"
+        )
+    generator = np.random.default_rng(seed)
+    groups: dict[Hashable, list[int]] = {}
+    for row, content in enumerate(contents):
+        groups.setdefault(content, []).append(row)
+    strata: dict[int, list[list[int]]] = {}
+    for rows in groups.values():  # equal rows with several classes follow the first one
+        strata.setdefault(0 if labels is None else int(labels[rows[0]]), []).append(rows)
+    shares = (test_share, validation_share)
+    parts: tuple[list[int], ...] = ([], [], [])
+    for label in sorted(strata):
+        members = strata[label]
+        least = 1 + sum(share > 0 for share in shares)
+        if len(members) < least:
+            what = f"class {names[label]!r} has" if names else "there are"
+            raise DataUnusable(
+                f"{what} {len(members)} different rows; at least {least} are required, one for each part of the data"
+            )
+        counts = [max(1, round(share * len(members))) if share else 0 for share in shares]
+        order = [members[place] for place in generator.permutation(len(members))]
+        ends = [counts[0], counts[0] + min(counts[1], len(members) - counts[0] - 1), len(members)]
+        for part, begin, end in zip(parts, [0, *ends], ends, strict=False):
+            part += [row for rows in order[begin:end] for row in rows]
+    test, validation, train = (generator.permutation(np.array(part, np.intp)) for part in parts)
+    return Parts(train=train, validation=validation, test=test)

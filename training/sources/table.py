@@ -1,0 +1,134 @@
+"""A table of your own: one column is predicted from columns of numbers and of categories, each with missing values."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from training.datasets.splits import Examples, Splits
+from training.errors import DataUnusable
+from training.overrides import FIXED
+from training.sources.labels import classes, label_of, numbers, rows_with_target
+from training.sources.splitting import split_rows
+from training.sources.table_file import TableFile, is_missing, read_table
+
+FORM = "table"
+MOST_COPIES = 0.1
+MOST_INPUTS = 64
+"""Columns, each an input of the model: as many as model.json accepts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Settings of a table.
+
+    Attributes:
+        file: CSV with a header, or Parquet.
+        target: column to predict.
+        predicts: whether the target is one of several classes, or a number.
+        numbers, categories: columns to predict from; each becomes an input, named by ``input_name``.
+        validation_share, test_share: of the rows, or of the rows of each class.
+        split_seed: of the random choice.
+        skip_without_target: whether rows without a target are left out.
+    """
+
+    file: str = field(metadata=FIXED)
+    target: str = field(metadata=FIXED)
+    predicts: Literal["classes", "number"] = field(metadata=FIXED)
+    numbers: tuple[str, ...] = field(default=(), metadata=FIXED)
+    categories: tuple[str, ...] = field(default=(), metadata=FIXED)
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    split_seed: int = 0
+    skip_without_target: bool = field(default=False, metadata=FIXED)
+
+    def load(self) -> Splits:
+        """Read, check and split the file.
+
+        Instances are a structured array (rows,): a float32 field for each number, NaN if missing; an object field of
+        ``bytes`` (UTF-8) for each category, empty if missing.
+
+        Raises:
+            DataMissing, DataDamaged, DataUnusable: see ``read_table``, ``classes``, ``numbers`` and ``split_rows``; a
+                column is used twice, or there are none or too many.
+        """
+        table = read_table(Path(self.file))
+        self._check()
+        rows = rows_with_target(table, self.target, skip=self.skip_without_target)
+        instances = self._instances(table, rows)
+        if self.predicts == "classes":
+            labels, targets = classes(table, self.target, rows)
+        else:
+            cure = "correct it, or predict classes"
+            labels, targets = (), numbers(table, self.target, rows, cure=cure)[:, None]  # type: ignore[assignment]
+        examples = Examples(instances=instances, labels=targets)
+        parts = split_rows(
+            contents_of(instances),
+            targets if labels else None,
+            validation_share=self.validation_share,
+            test_share=self.test_share,
+            seed=self.split_seed,
+            names=labels,
+        )
+        return Splits(
+            name=table.path.name,
+            form=FORM,
+            files={self.file: table.sha256},
+            labels=labels,
+            train=examples.take(parts.train),
+            validation=examples.take(parts.validation),
+            read_test=lambda: examples.take(parts.test),
+        )
+
+    def _check(self) -> None:
+        columns = (*self.numbers, *self.categories)
+        if not 0 < len(columns) <= MOST_INPUTS:
+            raise DataUnusable(
+                f"{self.file}: numbers and categories name {len(columns)} columns; 1 to {MOST_INPUTS} are accepted"
+            )
+        names = [input_name(column) for column in columns]
+        for name in names:
+            if names.count(name) > 1:
+                same = [column for column in columns if input_name(column) == name]
+                raise DataUnusable(f"{self.file}: the columns {' and '.join(same)} would both be the input {name!r}")
+        if self.target in columns:
+            raise DataUnusable(f"{self.file}: the target {self.target!r} is also a column to predict from; remove it")
+
+    def _instances(self, table: TableFile, rows: Sequence[int]) -> npt.NDArray[Any]:
+        kinds: list[tuple[str, type]] = [(input_name(name), np.float32) for name in self.numbers]
+        kinds += [(input_name(name), object) for name in self.categories]
+        instances = np.empty(len(rows), kinds)
+        for name in self.numbers:
+            cure = "correct it, or move the column to categories"
+            instances[input_name(name)] = numbers(table, name, rows, cure=cure)
+        for name in self.categories:
+            cells = table.column(name)
+            instances[input_name(name)] = [category_of(cells[row]) for row in rows]
+        return instances
+
+
+def contents_of(instances: npt.NDArray[Any]) -> list[str]:
+    """The content of each row, by which equal rows are kept in one part.
+
+    If more than a tenth of the rows are copies, the columns have few values and equal rows are different cases: then
+    each row counts by itself.
+    """
+    contents = [str(row) for row in instances]
+    if len(contents) - len(set(contents)) > MOST_COPIES * len(contents):
+        return [str(row) for row in range(len(contents))]
+    return contents
+
+
+def category_of(cell: Any) -> bytes:
+    """A category as clients send it: its text in UTF-8, empty if it is missing."""
+    return b"" if is_missing(cell) else label_of(cell).encode()
+
+
+def input_name(column: str) -> str:
+    """The input for a column: its name with _ for other characters than ASCII letters, digits and _."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", column).strip("_")
+    return name if re.match("[A-Za-z]", name) else f"column_{name}".rstrip("_")
