@@ -96,6 +96,9 @@ def published(models: Path, name: str) -> str:
     return f"version {version.name}{figure}{synthetic}"
 
 
+app.command("new")(new_recipe)
+
+
 @app.command("run")
 def run_recipe(
     name: Name,
@@ -213,7 +216,6 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
-app.command("new")(new_recipe)
 app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)

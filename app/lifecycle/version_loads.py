@@ -215,7 +215,8 @@ class VersionLoads:
     async def _free(self, name: str, model: LoadedModel, timeout_s: float) -> None:
         self.retiring_bytes += model.memory_bytes
         try:
-            await asyncio.wait_for(model.leases.ended(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await model.leases.ended()
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
         gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"

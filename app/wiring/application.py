@@ -61,7 +61,7 @@ class Atelier:
     startup_error: CannotListen | None = None
 
     def __init__(self, lifespan: "Callable[[Atelier], AbstractAsyncContextManager[None]]") -> None:
-        self._lifespan = lifespan
+        self.lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -82,7 +82,7 @@ class Atelier:
         await receive()
         phase = "startup"
         try:
-            async with self._lifespan(self):
+            async with self.lifespan(self):
                 await send({"type": "lifespan.startup.complete"})
                 phase = "shutdown"
                 await receive()

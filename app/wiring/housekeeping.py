@@ -72,7 +72,8 @@ class Housekeeping:
         await self.clear_away()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), self._every_s)
+                async with asyncio.timeout(self._every_s):  # ``wait_for`` of 3.11 may swallow a cancellation
+                    await self._freed.wait()
             if self._freed.is_set():
                 await asyncio.sleep(self._not_before_s)
                 self._freed.clear()

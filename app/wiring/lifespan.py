@@ -72,12 +72,17 @@ async def _load_and_follow(app: Atelier, settings: Settings, loaded: asyncio.Eve
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(follower.run(changes(lifecycle.repository.places, settings.watch)))
         await lifecycle.load_all()
-        await _build_api(app)
-        gc.collect()
-        gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
+        _freeze()
+        await _build_api(app)
+        _freeze()
         loaded.set()
         tasks.create_task(housekeeping.run())
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 async def _build_api(app: Atelier) -> None:

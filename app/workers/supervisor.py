@@ -117,7 +117,8 @@ class Supervisor:
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (early - 1)) if early else 0.0
             log.error("%s; another one starts %s", how, f"in {pause_s:g} s" if pause_s else "now")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             self._totals.restarted()
             loads_first = True
 
@@ -186,7 +187,8 @@ class Supervisor:
 
     async def _ask_counts(self, worker: Worker) -> None:
         with suppress(TimeoutError, ChannelClosed):
-            counts = await asyncio.wait_for(worker.channel.call("counts"), COUNTS_TIMEOUT_S)
+            async with asyncio.timeout(COUNTS_TIMEOUT_S):
+                counts = await worker.channel.call("counts")
             if self._workers.get(worker.number) is worker:
                 self._hear(worker, counts)
 

@@ -838,8 +838,8 @@ from app.settings import Settings
 
 async def main():
     app = create_app(Settings(models_dir=sys.argv[1]))
-    async with app.router.lifespan_context(app):
-        pass
+    async with app.lifespan(app):
+        await app.api.built()
 
 asyncio.run(main())
 print([name for name in ("grpc", "google.protobuf") if name in sys.modules])

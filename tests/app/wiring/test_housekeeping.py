@@ -55,6 +55,20 @@ def run(scenario, process, **options):
     asyncio.run(main())
 
 
+def test_it_ends_when_it_is_cancelled_in_the_turn_in_which_a_version_is_freed():
+    async def freed_and_cancelled():
+        housekeeping = Housekeeping(trim=lambda: None, resident_bytes=lambda: 100, not_before_s=0)
+        task = asyncio.create_task(housekeeping.run())
+        await asyncio.sleep(0.05)
+        housekeeping.freed()
+        await asyncio.sleep(0)  # what waits for it is done, and has not continued
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.cancelled()
+
+    assert asyncio.run(freed_and_cancelled())
+
+
 def test_a_version_that_was_freed_is_cleared_away_with_its_cycles():
     process = Process()
 
