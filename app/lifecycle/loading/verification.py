@@ -19,7 +19,7 @@ from app.runtime.memory import resident_bytes
 from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock
 
-WARMUP_BUDGET_S = 0.1
+WARMUP_BUDGET_S = 0.03
 # More golden rows than this are replayed in several batches, even if a batch may be larger.
 REPLAY_ROWS = 256
 # Batches grow at warm-up until one would make the process larger than before by more.

@@ -28,8 +28,8 @@ def test_it_says_what_it_found_and_finds_the_columns_itself(tickets, command):
     assert (data.text, data.target) == ("message", "topic")
 
 
-@pytest.mark.parametrize("name", ["bag", "cnn", "lstm", "gru"])
-def test_the_recipe_runs_with_every_network_and_publishes_no_text(name, tickets, command, tmp_path):
+@pytest.mark.parametrize("name", ["bag", "lstm"])
+def test_the_recipe_runs_with_other_networks_and_publishes_no_text(name, tickets, command, tmp_path):
     command("new", "tickets", "--texts", "tickets.csv")
     ended = command("run", "tickets", "--epochs", "2", "--set", f"network.name={name}", "--publish")
     assert ended.code == 0, ended.err
