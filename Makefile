@@ -31,7 +31,7 @@ serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .

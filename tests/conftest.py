@@ -40,14 +40,6 @@ def saved(tmp_path_factory):
     return folder
 
 
-# Files whose few tests take longest. With several processes they start first, so that none of them is the last to end.
-_LONGEST_FIRST = ("tests/test_readme.py", "tests/training/", "tests/e2e/")
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
-
-
 def pytest_configure(config):
     config.pluginmanager.register(SkipGuard(), "skip-guard")
 

@@ -3,8 +3,10 @@
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.edge.answering import CLIENT_CLOSED_REQUEST
 from app.edge.respond import error_body, error_reply
 from app.errors import ServingError
 
@@ -14,6 +16,7 @@ ROUTES = "; GET /docs lists all routes"
 def add_error_handlers(app: FastAPI) -> None:
     """Answer all errors, our own, Starlette's routing errors and FastAPI's checks, as ``{"error": message}``."""
     app.add_exception_handler(ServingError, _serving)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(Exception, _internal)
@@ -24,6 +27,11 @@ async def _serving(_request: Request, error: Exception) -> Response:
     reply = error_reply(error)
     headers = {name.decode(): value.decode() for name, value in reply.headers}
     return Response(reply.body, reply.status, headers)
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    """The client left before its body was read: nobody gets this, and it is no fault of the service."""
+    return Response(b"", CLIENT_CLOSED_REQUEST)
 
 
 async def _http(request: Request, error: Exception) -> Response:

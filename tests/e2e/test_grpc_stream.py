@@ -191,7 +191,8 @@ def test_a_client_that_does_not_read_is_disconnected_and_uses_little_memory(tmp_
             yield request(raw=[MANY[:16].tobytes()], shape=MANY[:16].shape)
 
     call = service.stub.ModelStreamInfer(endless())
-    wait_until(lambda: sent and time.monotonic() - sent[-1] > 3)  # nothing more is read from it
+    # Nothing more is read from it; how soon depends on how busy the machine is.
+    wait_until(lambda: sent and time.monotonic() - sent[-1] > 3, within_s=120)
     assert resident_mb(service) - before < 100
     with pytest.raises(grpc.RpcError) as ended:
         list(call)
