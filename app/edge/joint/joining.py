@@ -155,7 +155,7 @@ class Joining:
                 self._reply(joint, queued.prediction([answer]))
             except Exception:
                 log.exception("the replies to a joint request to model %s failed", joint.model.name)
-                self._answer_alone(joint)
+                joint.model.batcher.loop.call_soon(self._answer_alone, joint)
             else:
                 joint.end()
 
@@ -183,7 +183,7 @@ class Joining:
             except Exception:
                 log.exception("a reply of model %s cannot be written", joint.model.name)
                 if plain.is_waiting:
-                    plain.answer_alone()
+                    joint.model.batcher.loop.call_soon(_alone, plain)
                     continue
             if plain.read_s:
                 self._record(joint, plain, 200)
@@ -217,6 +217,11 @@ class Joining:
             seconds=self._clock() - plain.began,
             timings=_timings(joint, plain),
         )
+
+
+def _alone(plain: Plain) -> None:
+    if plain.is_waiting:  # otherwise its client has left meanwhile
+        plain.answer_alone()
 
 
 def _end(joint: JointRequest, act: Callable[[Plain], None]) -> None:
