@@ -95,6 +95,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
+        self._is_closed = False
         listening.setblocking(False)
         self.tell()
         self._loop.add_reader(listening, self._somebody_came)
@@ -107,6 +108,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Stop accepting connections."""
+        self._is_closed = True
         self._counts.set(self._worker, CLOSED)
         self._loop.remove_reader(self._listening)
         if self._later is not None:
@@ -158,9 +160,15 @@ class Acceptor:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._connect(connection))
         self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        task.add_done_callback(self._connected)
         self.tell()
         return True
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        """The connection is one of ``own`` by now, or has failed: it is no longer counted as connecting."""
+        self._connecting.discard(task)
+        if not self._is_closed:
+            self.tell()
 
     async def _connect(self, connection: socket.socket) -> None:
         try:

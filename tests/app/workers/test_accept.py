@@ -87,10 +87,37 @@ def test_a_worker_that_cannot_answer_leaves_all_connections_to_the_others():
             useful.append(True)
             await connect(stack, listening.getsockname(), 1)
             await until(lambda: len(mine) == 4)
-            assert counts.fewest(but=2) == 4
+            await until(lambda: counts.fewest(but=2) == 4)
             acceptor.close()
             for transport in mine:
                 transport.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_has_its_protocol_is_counted_once():
+    async def scenario():
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            counts = ConnectionCounts.make(2)
+            mine, published = [], []
+
+            class Following(Counting):
+                def connection_made(self, transport):
+                    super().connection_made(transport)
+                    if len(mine) == 1:  # as if a second connection came now: this one is both, own and connecting
+                        acceptor.tell()
+                    published.append(counts.fewest(but=2))
+
+            acceptor = Acceptor(listening, lambda: Following(mine), worker=1, counts=counts, own=lambda: len(mine))
+            await connect(stack, listening.getsockname(), 1)
+            await until(lambda: len(mine) == 1)
+            assert published == [2], "while it has its protocol and still connects"
+            await until(lambda: counts.fewest(but=2) == 1)
+            acceptor.close()
+            assert counts.fewest(but=2) is None
+            mine[0].close()
             await asyncio.sleep(0)
 
     asyncio.run(scenario())

@@ -33,29 +33,36 @@ GPU = Device("cuda:0", "a GPU", used=True, reason="works")
 BROKEN = Device("cuda:0", "a GPU", used=False, reason="libcudnn.so.9 missing")
 
 
+class PretendClock:
+    """Seconds that pass only when a backend says that it took them: no other process disturbs a measurement."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += seconds
+
+
 class PretendGpu(Backend):
-    """The CPU provider under CUDA's name, slower or faster than the CPU by a number of seconds."""
+    """The CPU provider under CUDA's name, which takes a number of seconds."""
 
     provider = "CUDAExecutionProvider"
 
-    def __init__(self, backend, *, delay_s=0.0, error=0.0):
-        self.backend, self.delay_s, self.error, self.closed, self.fault = backend, delay_s, error, False, None
+    def __init__(self, backend, *, takes=lambda: None, error=0.0):
+        self.backend, self.takes, self.error, self.closed, self.fault = backend, takes, error, False, None
 
     def run(self, inputs):
         if self.fault is not None:
             raise BackendFailed(self.fault)
-        time.sleep(self.delay_s)
+        self.takes()
         return {name: values + np.float32(self.error) for name, values in self.backend.run(inputs).items()}
 
     def close(self):
         self.closed = True
         self.backend.close()
-
-
-class SlowCpu(OnnxBackend):
-    def run(self, inputs):
-        time.sleep(0.002)
-        return super().run(inputs)
 
 
 class CountingPlacer(Placer):
@@ -78,7 +85,17 @@ class CountingPlacer(Placer):
 class Machine:
     """A loader on a machine with pretended devices."""
 
-    def __init__(self, models: Path, devices, *, default="auto", cpu=OnnxBackend, refuses=None, **gpu):
+    def __init__(
+        self,
+        models: Path,
+        devices,
+        *,
+        default="auto",
+        cpu=OnnxBackend,
+        refuses=None,
+        clock=time.perf_counter,
+        **gpu,
+    ):
         self.opened, self.placer = [], CountingPlacer(lambda: devices)
 
         def open_gpu(request, device):
@@ -94,10 +111,8 @@ class Machine:
             observer_for=lambda *_: Observed(),
             inline_below_s=1.0,
             pixel_limit=100,
-            clock=time.perf_counter,
-            device_chooser=DeviceChooser(
-                placer=self.placer, default_device=default, open_gpu=open_gpu, clock=time.perf_counter
-            ),
+            clock=clock,
+            device_chooser=DeviceChooser(placer=self.placer, default_device=default, open_gpu=open_gpu, clock=clock),
         )
 
     def load(self, name="words"):
@@ -129,7 +144,14 @@ def test_without_a_gpu_the_cpu_backend_is_not_wrapped(models):
 
 
 def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back(models):
-    machine = Machine(models, [CPU, GPU], cpu=SlowCpu)
+    clock = PretendClock()
+
+    class SlowCpu(OnnxBackend):
+        def run(self, inputs):
+            clock.advance(0.002)
+            return super().run(inputs)
+
+    machine = Machine(models, [CPU, GPU], cpu=SlowCpu, clock=clock)
     model = machine.load()
     assert isinstance(model.batcher.backend, RoutedBackend)
     assert (model.instances.all[0].placement.device, model.provider) == ("cuda:0", "CUDAExecutionProvider")
@@ -142,7 +164,8 @@ def test_auto_uses_both_devices_where_the_gpu_is_faster_and_gives_its_place_back
 
 
 def test_auto_does_not_use_a_gpu_that_is_slower_at_every_size(models):
-    machine = Machine(models, [CPU, GPU], delay_s=0.002)
+    clock = PretendClock()
+    machine = Machine(models, [CPU, GPU], clock=clock, takes=lambda: clock.advance(0.002))
     model = machine.load()
     assert type(model.batcher.backend) is OnnxBackend
     assert model.instances.all[0].placement.reason == (
