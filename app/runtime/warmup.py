@@ -86,6 +86,7 @@ def measure_curve(
     clock: Clock,
     sequence: str | None = None,
     may_try: Callable[[int, int, float], bool] = lambda before, size, estimate_s: True,
+    ran: tuple[int, float] = (0, 0.0),
 ) -> LatencyCurve:
     """Run batches of 1, 2, 4, ... max_batch_size rows and take the median time of each size.
 
@@ -93,12 +94,16 @@ def measure_curve(
         backend: the backend to measure; its first call of each size is discarded if there is time for a second.
         samples: realistic rows, repeated to fill a batch.
         max_batch_size: largest batch of later calls.
-        budget_s: seconds to spend in all; every size runs at least once, even if that takes longer.
+        budget_s: seconds to spend in all; every size runs at least once, even if that takes longer, unless ``ran``
+            allows it to be estimated.
         clock: monotonic seconds.
         sequence: the input (rows, length) whose length varies, with zeros after a row's end; it is measured at several
             lengths. None measures one shape.
         may_try: called before each size but the first with the previous size, this size, and the seconds predicted from
             the previous one; if it returns false, this size and all larger ones are left out.
+        ran: rows and seconds of a call that the backend has answered before. A size up to those rows that would take
+            longer than its share of the budget is not run: its figure is on the line to that call. Not for
+            ``sequence``.
     """
     sizes = batch_sizes_up_to(max_batch_size)
     lengths = (0,) if sequence is None else _lengths_to_measure(samples[sequence])
@@ -108,7 +113,12 @@ def measure_curve(
         rows = samples if sequence is None else {sequence: _of_length(samples[sequence], length)}
         row: list[float] = []
         for size in sizes:
-            if row and not may_try(before := sizes[len(row) - 1], size, row[-1] * size / before):
+            before = sizes[len(row) - 1]
+            estimate_s = row[-1] * size / before if row else 0.0
+            if sequence is None and size <= ran[0] and estimate_s > share:
+                row.append(_interpolate((before, ran[0]), (row[-1], ran[1]), size))
+                continue
+            if row and not may_try(before, size, estimate_s):
                 break
             row.append(median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock))
         sizes = sizes[: len(row)]
@@ -135,12 +145,12 @@ def measure_thread_hop(executor: Executor, *, repeats: int = 50, clock: Clock) -
 
 
 def median_seconds(backend: Backend, batch: Tensors, *, budget_s: float, clock: Clock) -> float:
-    """Median seconds of up to 20 calls within the budget, after one discarded call, unless that used up the budget."""
+    """Median seconds of up to 20 calls within the budget, after one that is discarded if there is time for another."""
     began = clock()
     deadline = began + budget_s
     backend.run(batch)
     first_s = clock() - began
-    if first_s > budget_s:
+    if 2 * first_s > budget_s:
         return first_s
     times: list[float] = []
     while not times or (clock() < deadline and len(times) < 20):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from app.contract.device import CPU
 from app.contract.golden import Golden, RawSample
 from app.contract.labels import labels_of
 from app.contract.model_spec import ModelSpec
@@ -17,7 +18,7 @@ from app.lifecycle.loading.version_contract import VersionContract
 from app.runtime.backend import Backend
 from app.runtime.memory import resident_bytes
 from app.runtime.warmup import LatencyCurve, measure_curve
-from app.types import Array, Clock
+from app.types import Array, Clock, Tensors
 
 WARMUP_BUDGET_S = 0.03
 # More golden rows than this are replayed in several batches, even if a batch may be larger.
@@ -76,21 +77,24 @@ class Gate:
         """
         try:
             at_rest = self._resident()
-            golden, difference, rows = self._contract.golden, None, 1
+            golden, difference, ran = self._contract.golden, None, (1, 0.0)
             if golden is not None:
                 rows = min(self.max_batch_size, REPLAY_ROWS, golden.rows)
-                than = self._contract.than
-                difference = replay(golden, backend.run, batch_size=rows, provider=backend.provider, than=than)
+                run, than = _Timed(backend.run, self._clock), self._contract.than
+                difference = replay(golden, run, batch_size=rows, provider=backend.provider, than=than)
+                ran = rows, run.most_s
                 replay_raw(golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
-                self._curves[device] = self._measure(backend, at_rest, rows)
+                self._curves[device] = self._measure(backend, at_rest, ran, is_known=device == CPU)
         except BaseException:
             backend.close()
             raise
         return Verified(backend=backend, difference=difference, curve=self._curves[device])
 
-    def _measure(self, backend: Backend, at_rest: int, replayed: int) -> LatencyCurve:
-        largest, samples = replayed, self._contract.samples
+    def _measure(self, backend: Backend, at_rest: int, ran: tuple[int, float], *, is_known: bool) -> LatencyCurve:
+        """The curve. ``ran``: rows and seconds of the replay, which on a GPU, where first calls prepare it, are not the
+        time of such a call (``is_known``)."""
+        largest, samples = ran[0], self._contract.samples
         if samples is None:
             return LatencyCurve((1,), ((UNKNOWN_CALL_S,),))
 
@@ -112,6 +116,7 @@ class Gate:
             clock=self._clock,
             sequence=self._spec.sequence,
             may_try=may_try,
+            ran=ran if is_known and ran[1] else (0, 0.0),
         )
 
     def _refuse_stated(self, possible: int, grown: float) -> None:
@@ -121,6 +126,20 @@ class Gate:
                 f"take {grown / 2**20:.0f} MiB of memory, and {GROWTH_LIMIT_BYTES // 2**20} MiB is the limit; "
                 f"state {possible} or less"
             )
+
+
+class _Timed:
+    """A backend's ``run`` that remembers the longest call."""
+
+    def __init__(self, run: Callable[[Tensors], Tensors], clock: Clock) -> None:
+        self._run, self._clock = run, clock
+        self.most_s = 0.0
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        began = self._clock()
+        outputs = self._run(inputs)
+        self.most_s = max(self.most_s, self._clock() - began)
+        return outputs
 
 
 def replay_raw(golden: Golden, backend: Backend, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:

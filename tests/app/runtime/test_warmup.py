@@ -28,6 +28,44 @@ def test_calls_that_take_longer_than_at_warm_up_move_the_curve():
     assert curve.estimate(2) == 2.0
 
 
+class Takes(FakeBackend):
+    """Takes some seconds for each row."""
+
+    def __init__(self, clock, row_s):
+        super().__init__()
+        self._clock, self._row_s = clock, row_s
+
+    def run(self, inputs):
+        self._clock.now += self._row_s * len(inputs["x"])
+        return super().run(inputs)
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "ran", "sizes"),
+    [
+        (2.0, (16, 24.0), [1, 32]),
+        (5.0, (16, 24.0), [1, 32]),
+        (15.0, (16, 24.0), [1, 2, 32]),  # 2.5 s a size
+        (10.0, (0, 0.0), [1, 2, 4, 8, 16, 32]),
+        (1000.0, (16, 24.0), [1, 2, 4, 8, 16, 32]),
+    ],
+)
+def test_slow_sizes_up_to_one_that_has_run_are_estimated(budget_s, ran, sizes):
+    clock = FakeClock()
+    backend = Takes(clock, 1.0)
+    samples = {"x": np.arange(3, dtype=np.float32).reshape(3, 1)}
+    curve = measure_curve(backend, samples, max_batch_size=32, budget_s=budget_s, clock=clock, ran=ran)
+    assert curve.batch_sizes == (1, 2, 4, 8, 16, 32)
+    assert sorted({len(batch) for batch in backend.batches}) == sizes
+    most, most_s = sizes[-2], float(sizes[-2])
+    if 16 not in sizes:
+        slope = (24.0 - most_s) / (16 - most)
+        expected = [size if size in sizes else most_s + slope * (size - most) for size in curve.batch_sizes]
+        assert list(curve.seconds) == pytest.approx(expected)
+    else:
+        assert list(curve.seconds) == pytest.approx(curve.batch_sizes)
+
+
 @pytest.mark.parametrize(("limit", "sizes"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12))])
 def test_measured_sizes_end_with_the_largest_batch(limit, sizes):
     assert batch_sizes_up_to(limit) == sizes
