@@ -39,6 +39,7 @@ def uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=JointProtocol,
+        ws="none",  # a request to upgrade is answered as if it did not ask; see `parsing`
         log_config=None,
         access_log=False,
         # Nothing here uses the client's address, and both would cost every request some microseconds.
