@@ -165,7 +165,7 @@ def _feedback(document: Mapping[str, Any], model: LoadedModel, now_s: float) -> 
         if not model.classes:
             raise InvalidInput(f"model {model.name!r} does not classify; send 'value' in place of 'label'")
         if not isinstance(label, str) or label not in model.classes:
-            raise InvalidInput(f"label {quoted(label)} is none of model {model.name!r}; {_known(model)}")
+            raise InvalidInput(f"model {model.name!r} has no label {quoted(label)}; {_known(model)}")
         return Feedback(now_s, label=label)
     if model.classes:
         raise InvalidInput(f"model {model.name!r} classifies; send 'label' in place of 'value'; {_known(model)}")
