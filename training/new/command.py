@@ -1,13 +1,14 @@
 """The command ``training new``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
 
 from training.disk import replaced
 from training.errors import SettingRefused
+from training.network.backbones import IMAGENET, NONE, Backbone, BackboneName
 from training.new.draft import recipe_path
 from training.new.images import look_at_images
 from training.new.table import look_at_table
@@ -36,6 +37,21 @@ def new_recipe(
     text_column: Annotated[
         str | None, typer.Option(help="Column of the texts [default: the longest].", show_default=False)
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Pre-trained network to start from, for pictures: {', '.join(get_args(BackboneName))} [default: "
+            "none, from scratch].",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of the backbone: imagenet (downloaded), none, or a file [default: imagenet].",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Look at data of your own, and write a recipe that trains on it.
 
@@ -51,12 +67,13 @@ def new_recipe(
         )
     if text_column and not texts:
         raise SettingRefused("--text-column is for --texts")
+    chosen = _backbone(backbone, weights, has_images=images is not None)
     if images:
         if target:
             raise SettingRefused(
                 "--target is for --texts and --table; the classes of pictures are the names of their folders"
             )
-        draft = look_at_images(name, images)
+        draft = look_at_images(name, images, chosen)
     elif texts:
         draft = look_at_texts(name, texts, text_column, target)
     elif table:
@@ -74,3 +91,24 @@ def new_recipe(
         temporary.write_text(draft.text, encoding="utf-8")
     console.print(f"recipe: {path}", highlight=False, soft_wrap=True)
     console.print(f"next: python -m training run {name} --publish", highlight=False, soft_wrap=True)
+
+
+def _backbone(name: str | None, weights: str | None, *, has_images: bool) -> Backbone | None:
+    """The pre-trained network that the options name; None without one.
+
+    Raises:
+        SettingRefused: an option that does not fit the others, an unknown network, or no file of weights.
+    """
+    if not has_images and (name or weights):
+        raise SettingRefused("--backbone and --weights are for --images")
+    if weights and not name:
+        raise SettingRefused(f"--weights requires --backbone: {', '.join(get_args(BackboneName))}")
+    if name is None:
+        return None
+    if name not in get_args(BackboneName):
+        raise SettingRefused(f"--backbone {name}: choose one of {', '.join(get_args(BackboneName))}")
+    if weights not in {None, IMAGENET, NONE}:
+        if not Path(weights).is_file():
+            raise SettingRefused(f"--weights {weights}: there is no such file; or give imagenet, or none")
+        weights = str(Path(weights).resolve())
+    return Backbone(name=cast("BackboneName", name), weights=weights or IMAGENET)

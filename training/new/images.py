@@ -8,6 +8,7 @@ import numpy as np
 
 from app.contract.images.image_file import open_image
 from app.errors import ServingError
+from training.network.backbones import NONE, Backbone
 from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
 from training.sources.image_folder import Found
 from training.sources.image_listing import WHOLE, list_images
@@ -16,18 +17,50 @@ EDGES = (32, 48, 64, 96)
 """Sizes of the network's input: the largest that half of the pictures fill."""
 TRAINED_ROWS = 40_000
 """Pictures that a training sees in all its epochs; there are 15 to 40 epochs."""
+BACKBONE_EDGES = (96, 128, 160, 224)
+"""The same for a backbone, which was trained with 224, and its training."""
+BACKBONE_ROWS = 8_000
+HEAD_EPOCHS = 5
+
+FROM_SCRATCH = {
+    "kind": "convolutional",
+    "network_imports": "image_networks import ImageNetwork, build_image_network",
+    "network": """    network=ImageNetwork(name="small-cnn", filters=16, dropout=0.3),  # or name="residual-cnn"
+    build=build_image_network,""",
+    "example": "network.filters=32",
+    "rate": 0.003,
+    "schedule": "one-cycle",
+}
+RANDOM_BACKBONE = {
+    **FROM_SCRATCH,
+    "network_imports": "backbones import Backbone, build_backbone",
+    "network": """    network=Backbone(name="{backbone}", weights="none"),  # all layers learn
+    build=build_backbone,""",
+    "example": "network.dropout=0.5",
+}
+ON_A_BACKBONE = {
+    "kind": "pre-trained",
+    "network_imports": "backbones import Backbone, build_backbone, head_stage",
+    "network": """    # First a new last layer learns; then the last layers of the backbone learn too, in small steps.
+    network=Backbone(name="{backbone}", weights={weights}, trained_layers=40),
+    build=build_backbone,
+    stages=(head_stage(epochs={head_epochs}, batch_size={batch}),),""",
+    "example": "network.trained_layers=80",
+    "rate": 0.0003,
+    "schedule": "cosine",
+}
 
 TEMPLATE = '''"""Which of {classes} classes a picture shows: {labels}.
 
 Drafted from {path}
 Train and publish: python -m training run {name} --publish
-Change a number for one run: --set network.filters=32, --set fitting.epochs=60 (all settings: docs, "Training")
+Change a number for one run: --set {example}, --set fitting.epochs=60 (all settings: docs, "Training")
 """
 
 from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
-from training.network.image_networks import ImageNetwork, build_image_network
+from training.network.{network_imports}
 from training.recipe.fitting import Fitting, Optimizer, Schedule
 from training.recipe.recipe import Recipe, Targets
 from training.sources.image_folder import ImageFolder
@@ -36,7 +69,7 @@ SIZE = {size}  # pixels along each edge of what the network sees; larger is slow
 
 RECIPE = Recipe(
     name="{name}",
-    description="One of {classes} classes in pictures, by a convolutional network.",
+    description="One of {classes} classes in pictures, by a {kind} network.",
     # One folder for each class. 15 % of each class choose the best epoch, 15 % test the result.
     data=ImageFolder(
         folder={folder},
@@ -53,9 +86,8 @@ RECIPE = Recipe(
         # Each epoch sees each picture in another way. flip=False if left and right matter, as in letters.
         augmentation=ImageAugmentation(flip=True, warp=0.7, zoom=0.15, contrast=0.2, brightness=15),
     ),
-    network=ImageNetwork(name="small-cnn", filters=16, dropout=0.3),  # or name="residual-cnn"
-    build=build_image_network,
-    optimizer=Optimizer(name="adamw", learning_rate=0.003, schedule=Schedule(name="one-cycle"), weight_decay=0.01),
+{network}
+    optimizer=Optimizer(name="adamw", learning_rate={rate}, schedule=Schedule(name="{schedule}"), weight_decay=0.01),
     fitting=Fitting(
         epochs={epochs},
         batch_size={batch},
@@ -67,12 +99,13 @@ RECIPE = Recipe(
 '''
 
 
-def look_at_images(name: str, folder: Path) -> Draft:
+def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) -> Draft:
     """Open the header of every picture, compare all contents, and draft a recipe.
 
     Args:
         name: of the model.
         folder: as in ``ImageFolder``.
+        backbone: the pre-trained network to start from; None: a small network, from scratch.
 
     Raises:
         DataMissing, DataUnusable: see ``list_images``.
@@ -87,7 +120,8 @@ def look_at_images(name: str, folder: Path) -> Draft:
     leaking = sorted({picture for group in found.leaks() for picture in group[:-1]} - set(contradicting))
     leave_out = sorted({*broken, *contradicting, *leaking})
     counts = _counts(found, leave_out)
-    size = max(edge for edge in EDGES if edge <= max(EDGES[0], np.median([min(each) for each in sizes])))
+    edges = EDGES if backbone is None else BACKBONE_EDGES
+    size = max(edge for edge in edges if edge <= max(edges[0], np.median([min(each) for each in sizes])))
     facts = [
         ("pictures", f"{len(names)} in {len(listing.labels)} classes: {balance(counts)}"),
         ("parts", _parts(found)),
@@ -105,7 +139,9 @@ def look_at_images(name: str, folder: Path) -> Draft:
     if min(counts.values()) < 50:
         notes.append("some classes have fewer than 50 pictures: more pictures help more than any setting")
     rows = sum(counts.values())
+    batch = 32 if rows >= 600 else 16
     text = TEMPLATE.format(
+        **_network(backbone, batch),
         classes=len(counts),
         labels=in_docstring(some(list(counts), 10)),
         path=in_docstring(str(folder)),
@@ -113,11 +149,24 @@ def look_at_images(name: str, folder: Path) -> Draft:
         name=name,
         size=size,
         leave_out=tuple_source(leave_out),
-        epochs=epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40),
-        batch=32 if rows >= 600 else 16,
+        epochs=epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40)
+        if backbone is None or backbone.weights == NONE
+        else epochs_for(rows, rows_in_all=BACKBONE_ROWS, least=5, most=15),
+        batch=batch,
         weights="balanced" if is_unbalanced(counts) else "none",
     )
     return Draft(facts=facts, notes=notes, text=text)
+
+
+def _network(backbone: Backbone | None, batch: int) -> dict[str, object]:
+    """What the template says of the network and its training."""
+    if backbone is None:
+        return dict(FROM_SCRATCH)
+    kind = RANDOM_BACKBONE if backbone.weights == NONE else ON_A_BACKBONE
+    network = str(kind["network"]).format(
+        backbone=backbone.name, weights=source(backbone.weights), head_epochs=HEAD_EPOCHS, batch=batch
+    )
+    return {**kind, "network": network}
 
 
 def _sizes(folder: Path, names: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, str]]:

@@ -10,7 +10,7 @@ from app.contract.golden import MINIMUM_ROWS
 from app.contract.model_spec import ModelSpec
 from training.errors import TrainingError
 from training.export.model_export import Runner, keras_runner
-from training.publish.ascent import climb
+from training.publish.ascent import Ascent
 
 ROWS = MINIMUM_ROWS
 STARTS = 4  # gradient ascents to one class
@@ -57,7 +57,7 @@ class Judge:
         self.target = spec.input(name)
         self.labels = labels
         self.every_class = every_class
-        self._model = model
+        self._ascent = Ascent(model, self.target)
         self._run = keras_runner(model, spec)
         self._output = spec.outputs[0].name if spec.postprocessing is None else spec.postprocessing.output
 
@@ -129,7 +129,7 @@ class Judge:
         """
         starts = pool[np.argsort(-answers[:, label])[:: len(pool) // STARTS]]
         for start in starts:
-            reached = climb(self._model, label=label, start=start, tensor=self.target)
+            reached = self._ascent.climb(start, label)
             if reached is not None:
                 return reached[None]
         if self.every_class:

@@ -17,7 +17,7 @@ from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
-from training.export.parity import check_parity, padding_tolerance
+from training.export.parity import check_parity, depth_factor, padding_tolerance
 from training.publish.golden_rows import TOLERANCE, Material, golden_rows
 from training.publish.golden_search import keras_answers
 from training.publish.triton_config import CONFIG_FILE, triton_config
@@ -111,11 +111,12 @@ def _write_version(version: Version, directory: Path) -> None:
     _check(version)
     keras = export.keras_runner(version.model, spec)
     outputs = keras_answers(keras, version.golden_inputs, version.golden_lengths)
+    depth = depth_factor(version.model)
     golden = Golden(
         inputs=version.golden_inputs,
         lengths=version.golden_lengths,
         outputs=outputs,
-        tolerance={provider: tolerance * magnitude(outputs) for provider, tolerance in TOLERANCE.items()},
+        tolerance={name: tolerance * depth * magnitude(outputs) for name, tolerance in TOLERANCE.items()},
         raw=version.raw,
     )
     _check_outputs(spec, golden.outputs)
@@ -128,6 +129,7 @@ def _write_version(version: Version, directory: Path) -> None:
         saved_model=export.saved_model_runner(directory, spec),
         onnx=export.onnx_runner(directory / ONNX_FILE, spec),
         padding_tolerance=padding_tolerance(directory / ONNX_FILE),
+        depth=depth,
     )
     spec.write(directory)
     golden.write(directory)

@@ -10,7 +10,7 @@ from training.errors import SettingRefused
 from training.network.activations import LEAKY_SLOPE
 from training.network.dense_blocks import Dense, dense_classifier
 from training.overrides import apply_overrides
-from training.publish.ascent import climb
+from training.publish.ascent import Ascent
 from training.recipe.recipe import OUTPUT_NAME, Signature
 
 PIXELS = TensorSpec(name="pixels", dtype="uint8", shape=(4, 4))
@@ -110,7 +110,7 @@ def test_a_classifier_with_leaky_relu_can_be_climbed_for_golden_samples():
     model = dense_classifier(Dense(units=(3,), activation="leaky_relu"), Signature(input=PIXELS, classes=2))
     start = np.full((4, 4), 128, np.uint8)
     other = 1 - int(model(start[None]).numpy().argmax())
-    reached = climb(model, label=other, start=start, tensor=PIXELS)
+    reached = Ascent(model, PIXELS).climb(start, other)
     assert reached is not None
     assert model(reached[None]).numpy().argmax() == other
 

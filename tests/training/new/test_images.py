@@ -41,6 +41,48 @@ def test_the_recipe_runs_by_its_name_and_is_listed_and_evaluated(photos, command
     assert (again.code, "on 9 rows" in again.out) == (0, True), again.err
 
 
+def test_a_backbone_with_weights_of_a_file_is_trained_in_two_steps_and_published(photos, command, tmp_path):
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(7)
+    made = tf_keras.applications.MobileNetV2(include_top=False, weights=None, alpha=0.35, input_shape=(32, 32, 3))
+    normalise(made)
+    made.save_weights(tmp_path / "small.h5")
+    ended = command("new", "shapes", "--images", "photos", "--backbone", "mobilenet-v2", "--weights", "small.h5")
+    assert (ended.code, "the network sees 160x160" in ended.out) == (0, True), ended.err
+    file = tmp_path / "recipes/shapes.py"
+    file.write_text(file.read_text().replace("SIZE = 160", "SIZE = 32"))
+    assert command("run", "shapes", "--epochs", "1").err.startswith("error: ")  # weights of another width
+    small = ("--set", "network.width=0.35", "--epochs", "1", "--set", "stages.head.fitting.epochs=4")
+    ended = command("run", "shapes", *small, "--publish")
+    assert ended.code == 0, ended.err
+    assert "stage head" in ended.out
+    assert (tmp_path / "models/shapes/1/model.onnx").is_file()
+
+
+def normalise(network):
+    """Random features of which each has the mean 0 and the deviation 1, as those of a trained network have."""
+    pixels = np.random.default_rng(0).uniform(-1, 1, (16, *network.input_shape[1:])).astype(np.float32)
+    for layer in network.layers:
+        if hasattr(layer, "momentum"):
+            layer.momentum = 0.0
+    network(pixels, training=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--backbone", "vgg"), "--backbone vgg: choose one of mobilenet-v2, efficientnet-b0, resnet-50"),
+        (("--weights", "none"), "--weights requires --backbone: mobilenet-v2, efficientnet-b0, resnet-50"),
+        (("--backbone", "resnet-50", "--weights", "no.h5"), "--weights no.h5: there is no such file"),
+    ],
+)
+def test_options_of_a_backbone_that_do_not_fit_are_refused(photos, command, tmp_path, options, sentence):
+    ended = command("new", "shapes", "--images", "photos", *options)
+    assert (ended.code, sentence in ended.err) == (2, True), ended.err
+    assert not (tmp_path / "recipes").exists()
+
+
 def test_no_picture_is_published_unless_the_recipe_says_so(photos, command, tmp_path):
     command("new", "shapes", "--images", "photos")
     recipe = load_recipe("shapes")

@@ -3,7 +3,7 @@ import pytest
 
 from tests.training.tiny_networks import PIXELS, cnn, mlp, pictures
 from training.network.finishing import mean_over_mirror
-from training.publish.ascent import climb
+from training.publish.ascent import Ascent
 from training.recipe.recipe import Signature
 
 
@@ -11,7 +11,7 @@ from training.recipe.recipe import Signature
 def test_an_instance_climbs_to_a_class_and_stays_within_its_type(build):
     model = build(seed=1)
     start = pictures(1)["pixels"][0]
-    reached = [climb(model, label=label, start=start, tensor=PIXELS) for label in range(3)]
+    reached = [Ascent(model, PIXELS).climb(start, label) for label in range(3)]
     found = {label: instance for label, instance in enumerate(reached) if instance is not None}
     assert len(found) >= 2
     for label, instance in found.items():
@@ -23,7 +23,7 @@ def test_an_instance_climbs_to_a_class_and_stays_within_its_type(build):
 def test_an_instance_of_the_class_is_returned_unchanged():
     model, start = mlp(), pictures(1)["pixels"][0]
     label = int(model(start[None], training=False).numpy().argmax())
-    np.testing.assert_array_equal(climb(model, label=label, start=start, tensor=PIXELS), start)
+    np.testing.assert_array_equal(Ascent(model, PIXELS).climb(start, label), start)
 
 
 def test_a_mean_of_several_networks_can_be_climbed():
@@ -31,6 +31,6 @@ def test_a_mean_of_several_networks_can_be_climbed():
     model = mean_over_mirror([mlp(seed=1), mlp(seed=2)], signature)
     start = np.full(PIXELS.shape, 100, np.uint8)
     for label in range(3):
-        reached = climb(model, label=label, start=start, tensor=PIXELS)
+        reached = Ascent(model, PIXELS).climb(start, label)
         assert reached is not None
         assert model(reached[None]).numpy()[0].argmax() == label
