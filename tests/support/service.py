@@ -17,10 +17,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.forked import ROOT, ForkedProcess, can_fork
+
 # Root without the capabilities by which permissions do not count for it.
 BOUND_BY_PERMISSIONS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-
-ROOT = Path(__file__).parents[2]
 
 
 def own_environment() -> dict[str, str]:
@@ -97,13 +97,19 @@ class Service:
     ) -> None:
         self.models = models
         given = [] if models is None else ["--models-dir", str(models)]
+        may_fork = not through and can_fork(environment or {})
         environment = {**own_environment(), **(environment or {})}
-        self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "app", "serve", "--port", "0", *given, *arguments],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
+        command = ["serve", "--port", "0", *given, *arguments]
+        self.process = (
+            ForkedProcess(command, env=environment)
+            if may_fork
+            else subprocess.Popen(
+                [*through, sys.executable, "-m", "app", *command],
+                cwd=ROOT,
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
         self.lines: list[str] = []
         self._listening = threading.Event()
