@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Examples
+from training.measure.calibration import calibration_error
 
-CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-7  # keeps the log loss finite if a class got the probability 0
 
 
@@ -21,10 +21,11 @@ class Evaluation:
         rows: number of examples.
         accuracy: share whose most probable class is the right one.
         log_loss: mean of -ln(probability of the right class).
-        calibration_error: expected calibration error.
+        calibration_error: expected calibration error, see ``training.measure.calibration``.
+        calibration_interval: its 95 % interval; None for figures of before 2026-12, which have none.
         precision, recall: per class; precision is 0 for a class that is never predicted.
         confusion: confusion[right][predicted] is a count.
-        bins: of the confidence: (mean confidence, accuracy, rows) for each that is not empty.
+        bins: of the confidence: (mean confidence, accuracy, rows) of each.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +33,7 @@ class Evaluation:
     accuracy: float
     log_loss: float
     calibration_error: float
+    calibration_interval: tuple[float, float] | None
     precision: tuple[float, ...]
     recall: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -50,6 +52,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,
             "calibration_error": self.calibration_error,
+            "calibration_interval": list(self.calibration_interval) if self.calibration_interval else None,
             "per_class": {label: {"precision": precision, "recall": recall} for label, precision, recall in per_class},
             "confusion": [list(row) for row in self.confusion],
             "calibration_bins": [list(row) for row in self.bins],
@@ -59,12 +62,14 @@ class Evaluation:
     def from_json(cls, document: dict[str, Any]) -> "Evaluation":
         """Inverse of ``as_json``."""
         per_class = document["per_class"].values()
+        interval = document.get("calibration_interval")
         return cls(
             labels=tuple(document["per_class"]),
             rows=document["rows"],
             accuracy=document["accuracy"],
             log_loss=document["log_loss"],
             calibration_error=document["calibration_error"],
+            calibration_interval=(interval[0], interval[1]) if interval else None,
             precision=tuple(figures["precision"] for figures in per_class),
             recall=tuple(figures["recall"] for figures in per_class),
             confusion=tuple(tuple(row) for row in document["confusion"]),
@@ -90,35 +95,24 @@ def evaluate(
         probabilities: float32 (rows, classes), rows sum to 1.
         labels: int32 (rows,), the right classes.
         names: class names.
-
-    Source of the calibration error: Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Networks",
-        ICML 2017, section 2: the mean over equal-width bins of |accuracy - confidence|, weighted by their rows.
     """
     classes = len(names)
     predicted = probabilities.argmax(axis=1)
     confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     right = np.diag(confusion)
     chosen = probabilities[np.arange(len(labels)), labels]
-    bins = _bins(probabilities.max(axis=1), predicted == labels)
+    calibration = calibration_error(probabilities.max(axis=1), predicted == labels)
     return Evaluation(
         labels=names,
         rows=len(labels),
         accuracy=float(right.sum() / len(labels)),
         log_loss=float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).mean()),
-        calibration_error=sum(abs(accuracy - confidence) * rows for confidence, accuracy, rows in bins) / len(labels),
+        calibration_error=calibration.value,
+        calibration_interval=calibration.interval,
         precision=tuple((right / np.maximum(confusion.sum(axis=0), 1)).tolist()),
         recall=tuple((right / np.maximum(confusion.sum(axis=1), 1)).tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
-        bins=bins,
-    )
-
-
-def _bins(confidence: npt.NDArray[Any], correct: npt.NDArray[Any]) -> tuple[tuple[float, float, int], ...]:
-    place = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return tuple(
-        (float(confidence[place == index].mean()), float(correct[place == index].mean()), int((place == index).sum()))
-        for index in range(CALIBRATION_BINS)
-        if (place == index).any()
+        bins=calibration.bins,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from training import environment
 from training.datasets.splits import Splits
 from training.disk import replaced
+from training.fit.calibrate import Calibrated
 from training.fit.train_network import Trained
 from training.measure.findings import Findings
 from training.measure.tasks import Measured
@@ -78,6 +79,7 @@ def metrics_document(
     plan: Plan,
     splits: Splits,
     trained: Trained,
+    calibrated: Calibrated,
     validation: Measured | None,
     test: Measured | None,
     findings: Findings,
@@ -106,9 +108,10 @@ def metrics_document(
         "forced": plan.force,
         "validation": validation.as_json() if validation else None,
         "test": test.as_json() if test else None,
+        "calibration": calibrated.as_json(),
         "findings": [figure.as_json() for figure in findings.figures],
         "warnings": list(trained.warnings),
-        "parameters": int(trained.model.count_params()),
+        "parameters": int(calibrated.model.count_params()),
         "epochs": trained.progressed.epoch,
         "kept_epoch": trained.kept_epoch,
         "seconds": dict(seconds),
