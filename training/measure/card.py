@@ -26,7 +26,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
     """(name, value) of every fact about a run that fits on a line.
 
     Args:
-        metrics: metrics.json of the run.
+        metrics: metrics.json of the run, or of a version of before there were findings, warnings or a calibration.
     """
     data, hardware = metrics["dataset"], metrics["hardware"]
     target = metrics["target"]["test_accuracy"]
@@ -34,7 +34,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         *_measured("Test", metrics["test"]),
         *_measured("Validation", metrics["validation"]),
         *_calibration(metrics.get("calibration")),
-        *((finding["name"], _finding(finding)) for finding in metrics["findings"]),
+        *((finding["name"], _finding(finding)) for finding in metrics.get("findings", [])),
         ("Target", "none" if target is None else f"test accuracy {target:.3f}"),
         ("Test set", metrics["gate"]),
         ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
@@ -45,7 +45,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         ("Date", metrics["date"]),
         ("Command", metrics["command"]),
         ("Overrides", ", ".join(metrics["overrides"]) or "none"),
-        *(("Warning", sentence) for sentence in metrics["warnings"]),
+        *(("Warning", sentence) for sentence in metrics.get("warnings", [])),
     ]
 
 

@@ -23,7 +23,8 @@ class Evaluation:
         log_loss: mean of -ln(probability of the right class).
         calibration_error: expected calibration error, see ``training.measure.calibration``.
         calibration_interval: its 95 % interval; None for figures of before 2026-12, which have none.
-        precision, recall: per class; precision is 0 for a class that is never predicted.
+        precision, recall, f1: per class; 0 where nothing is divided by: precision of a class that is never predicted,
+            recall of one that does not occur.
         confusion: confusion[right][predicted] is a count.
         bins: of the confidence: (mean confidence, accuracy, rows) of each.
     """
@@ -36,6 +37,7 @@ class Evaluation:
     calibration_interval: tuple[float, float] | None
     precision: tuple[float, ...]
     recall: tuple[float, ...]
+    f1: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
     bins: tuple[tuple[float, float, int], ...]
 
@@ -46,14 +48,17 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """For metrics.json: figures per class are keyed by label."""
-        per_class = zip(self.labels, self.precision, self.recall, strict=True)
+        per_class = zip(self.labels, self.precision, self.recall, self.f1, map(sum, self.confusion), strict=True)
         return {
             "rows": self.rows,
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,
             "calibration_error": self.calibration_error,
             "calibration_interval": list(self.calibration_interval) if self.calibration_interval else None,
-            "per_class": {label: {"precision": precision, "recall": recall} for label, precision, recall in per_class},
+            "per_class": {
+                label: {"precision": precision, "recall": recall, "f1": f1, "rows": rows}
+                for label, precision, recall, f1, rows in per_class
+            },
             "confusion": [list(row) for row in self.confusion],
             "calibration_bins": [list(row) for row in self.bins],
         }
@@ -72,6 +77,7 @@ class Evaluation:
             calibration_interval=(interval[0], interval[1]) if interval else None,
             precision=tuple(figures["precision"] for figures in per_class),
             recall=tuple(figures["recall"] for figures in per_class),
+            f1=tuple(_f1(figures) for figures in per_class),
             confusion=tuple(tuple(row) for row in document["confusion"]),
             bins=tuple((confidence, accuracy, rows) for confidence, accuracy, rows in document["calibration_bins"]),
         )
@@ -96,24 +102,32 @@ def evaluate(
         labels: int32 (rows,), the right classes.
         names: class names.
     """
-    classes = len(names)
-    predicted = probabilities.argmax(axis=1)
-    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    right = np.diag(confusion)
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, classes = probabilities.argmax(axis=1), np.arange(len(names))
+    confusion = confusion_matrix(labels, predicted, labels=classes)
+    precision, recall, f1, _ = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     chosen = probabilities[np.arange(len(labels)), labels]
     calibration = calibration_error(probabilities.max(axis=1), predicted == labels)
     return Evaluation(
         labels=names,
         rows=len(labels),
-        accuracy=float(right.sum() / len(labels)),
+        accuracy=float((predicted == labels).mean()),
         log_loss=float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).mean()),
         calibration_error=calibration.value,
         calibration_interval=calibration.interval,
-        precision=tuple((right / np.maximum(confusion.sum(axis=0), 1)).tolist()),
-        recall=tuple((right / np.maximum(confusion.sum(axis=1), 1)).tolist()),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         bins=calibration.bins,
     )
+
+
+def _f1(figures: dict[str, float]) -> float:
+    """The F1 of a class; figures of before 2026-12 have none."""
+    both = figures["precision"] + figures["recall"]
+    return figures.get("f1", 2 * figures["precision"] * figures["recall"] / both if both else 0.0)
 
 
 def prediction_statistics(

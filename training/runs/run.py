@@ -22,16 +22,17 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.fit import fit, trained_model
 from training.measure.card import model_card
-from training.measure.evaluate import predict
+from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
 from training.measure.predictions import TEST_FILE as TEST_PREDICTIONS_FILE
-from training.measure.predictions import VALIDATION_FILE, write_predictions
-from training.measure.report import write_report
+from training.measure.predictions import VALIDATION_FILE, Predictions, write_predictions
 from training.measure.tasks import Array, Classify, Measured, PredictNextToken
 from training.recipe.recipe import Recipe, Subject
+from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
+from training.runs.reporting import MISTAKES_FILE, PICTURES, report_run
 
 if TYPE_CHECKING:
     from training.publish.golden_rows import Material
@@ -91,7 +92,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         calibrated, validation = _calibrated(recipe, trained.model, feed, splits, directory)
         model = calibrated.model
     if isinstance(recipe.task, Classify):
-        console.print(calibrated.sentence, highlight=False)
+        console.print(calibrated.sentence, highlight=False, soft_wrap=True)
     for sentence in exceeded(recipe, trained):
         console.print(sentence, highlight=False)
     allowed, gate = may_test(recipe, validation, plan)
@@ -121,9 +122,10 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     metrics = metrics_document(
         recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
     )
-    write_json(directory / METRICS_FILE, metrics)
+    own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
+    write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
-    write_report(recipe.name, test or validation, trained.progressed.history, metrics, findings, directory=directory)
+    report_run(directory, models=None)
     card = model_card(recipe.name, recipe.description, metrics)
     with replaced(directory / CARD_FILE) as path:
         path.write_text(card, encoding="utf-8")
@@ -135,7 +137,8 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
             "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
         ):
             version = _publish(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
-        write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
+        write_json(directory / METRICS_FILE, {**own, "published": f"{version.parent.name}/{version.name}"})
+        report_run(directory, models=plan.repository)  # again, with a link to the version
     return Outcome(
         directory=directory,
         validation=validation,
@@ -167,6 +170,10 @@ def _calibrated(
     calibrated = calibrate(recipe, model, feed, splits)
     path = directory / VALIDATION_FILE
     measured = _measured(recipe, calibrated.answers, feed, splits.validation, splits.labels, path)
+    if isinstance(measured, Evaluation) and calibrated.answers is not None:
+        predictions = Predictions(answers=calibrated.answers, truth=feed.truth(splits.validation))
+        mistakes = worst_mistakes(splits.validation, predictions, labels=splits.labels)
+        write_json(directory / MISTAKES_FILE, mistakes)
     return replace(calibrated, answers=None), measured  # the answers of a language model take gigabytes
 
 
