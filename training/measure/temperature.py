@@ -50,9 +50,9 @@ def best_temperature(logits: Array, labels: Array, *, activation: Activation) ->
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6})
     if loss(np.log(LOWEST)) <= found.fun:
-        raise NoTemperature(f"no temperature above {LOWEST} is the best: hardly a validation row is wrong")
+        raise NoTemperature(f"hardly a validation row is wrong, so no temperature above {LOWEST} is the best")
     if loss(np.log(HIGHEST)) <= found.fun:
-        raise NoTemperature(f"no temperature below {HIGHEST:g} is the best: the network has not learned")
+        raise NoTemperature(f"the network has not learned, so no temperature below {HIGHEST:g} is the best")
     return float(np.exp(found.x))
 
 

@@ -51,7 +51,7 @@ def draw_curves(histories: Mapping[str, History], *, only: str | None = None) ->
     panes = parts if len(histories) == 1 else [[part] for both in parts for part in both]
     across = min(_IN_A_ROW, max(1, len(panes)))
     down = max(1, -(-len(panes) // across))
-    drawn = figure(width=3.6 * max(2, across), height=3.4 * down)
+    drawn = figure(width=(4.8 if across < _IN_A_ROW else 3.6) * across, height=3.6 * down)
     for axes, shown in zip(drawn.subplots(down, across, squeeze=False).ravel(), panes, strict=False):
         for run, history in histories.items():
             for column, label in shown:

@@ -22,7 +22,7 @@ def report(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME [VERSION] | RUN_DIR | A B ...",
+            metavar="NAME",
             help="A published model and the number of its version [default: the newest], or the directory of a run; "
             "several run directories, NAMEs or NAME/VERSIONs are compared.",
         ),

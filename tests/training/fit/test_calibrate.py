@@ -113,6 +113,25 @@ def test_a_run_of_numbers_says_nothing_about_calibration(tmp_path, console):
     assert "alibration" not in (tmp_path / "card.md").read_text()
 
 
+def test_a_network_of_sigmoids_gets_a_temperature_for_each_probability(tmp_path, console):
+    def build(network, signature):
+        import tf_keras
+        from tf_keras import layers
+
+        pixels = layers.Input(signature.input.shape, dtype="uint8", name=signature.input.name)
+        x = layers.Flatten()(layers.Rescaling(1 / 50, offset=-2)(pixels))
+        return tf_keras.Model(pixels, layers.Dense(2, activation="sigmoid", name="probabilities")(x))
+
+    recipe = replace(RECIPE, build=build, loss=Loss(name="binary-crossentropy", label_smoothing=0.5))
+    outcome = run(recipe, Plan(), directory=tmp_path / "run", console=console)
+    plain = run(apply_overrides(recipe, ["calibrate=false"]), Plan(), directory=tmp_path / "plain", console=console)
+    found = outcome.metrics["calibration"]
+    assert found["adopted"] is True
+    odds = kept(plain).answers / (1 - kept(plain).answers.astype(np.float64))
+    expected = 1 / (1 + odds ** (-1 / found["temperature"]))
+    np.testing.assert_allclose(kept(outcome).answers, expected, atol=2e-6)  # float32
+
+
 def untrained(recipe, weigh=lambda weights: weights):
     """The calibration of a network with random weights."""
     splits = recipe.data.load()

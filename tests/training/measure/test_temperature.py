@@ -63,10 +63,10 @@ def test_numbers_that_are_not_finite_are_counted(value):
 
 
 def test_answers_that_are_all_right_set_no_lower_limit():
-    assert "no temperature above 0.05 is the best: hardly a validation row is wrong" in refusal(
+    assert "hardly a validation row is wrong, so no temperature above 0.05 is the best" in refusal(
         [[2, 0], [0, 2]], [0, 1]
     )
 
 
 def test_answers_that_are_all_wrong_set_no_upper_limit():
-    assert "no temperature below 20 is the best: the network has not learned" in refusal([[2, 0], [0, 2]], [1, 0])
+    assert "the network has not learned, so no temperature below 20 is the best" in refusal([[2, 0], [0, 2]], [1, 0])
