@@ -35,5 +35,5 @@ def read_predictions(path: Path) -> Predictions | None:
     """What ``write_predictions`` wrote; None without the file."""
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # closed also if it is damaged
         return Predictions(answers=file["answers"], truth=file["truth"])

@@ -16,6 +16,8 @@ from training.report.reported import Document, Reported
 
 MOST_CLASSES = 50
 """A confusion matrix of more classes is unreadable."""
+KEPT = {"curves", "confusion", "calibration"}
+"""Pictures that a run also has as PNG files."""
 
 
 def write_report(reported: Reported, path: Path, *, keep: Path | None = None) -> Path:
@@ -24,19 +26,18 @@ def write_report(reported: Reported, path: Path, *, keep: Path | None = None) ->
     Args:
         reported: what is known of it.
         path: of the HTML file.
-        keep: directory for the curves, the confusion matrix and the calibration as PNG files; None keeps none.
+        keep: directory for the pictures KEPT; None keeps none.
 
     Returns:
         ``path``.
     """
     metrics, measured = reported.metrics, reported.figures
-    roc, drawn = _roc(reported), dict(_drawn(reported))
-    if roc:
-        drawn["roc"] = pictures.draw_roc(roc)
+    roc = _roc(reported)
+    drawn = {name: png(figure) for name, figure in _drawn(reported, roc)}
     if keep:
-        for name in drawn.keys() & {"curves", "confusion", "calibration"}:
+        for name in KEPT & drawn.keys():
             with replaced(keep / f"{name}.png") as temporary:
-                temporary.write_bytes(png(drawn[name]))
+                temporary.write_bytes(drawn[name])
     return write_page(
         path,
         "run.html",
@@ -48,7 +49,7 @@ def write_report(reported: Reported, path: Path, *, keep: Path | None = None) ->
         version=_link(reported.version, path),
         version_name=f"{reported.version.parent.name}/{reported.version.name}" if reported.version else "",
         roc=roc,
-        pictures={name: inline(png(figure)) for name, figure in drawn.items()},
+        pictures={name: inline(picture) for name, picture in drawn.items()},
         classes=measured.get("per_class", {}),
         averages=_averages(measured.get("per_class", {})),
         reliability=_reliability(reported),
@@ -86,8 +87,8 @@ def cost(metrics: Document) -> list[tuple[str, str]]:
     ]
 
 
-def _drawn(reported: Reported) -> Sequence[tuple[str, Any]]:
-    """Name -> matplotlib figure, of what is known."""
+def _drawn(reported: Reported, roc: pictures.Roc | None) -> Sequence[tuple[str, Any]]:
+    """(name, matplotlib figure) of what is known."""
     measured, found = reported.figures, []
     if reported.history:
         found.append(("curves", pictures.draw_curves({reported.title: reported.history})))
@@ -96,6 +97,8 @@ def _drawn(reported: Reported) -> Sequence[tuple[str, Any]]:
         found.append(("confusion", pictures.draw_confusion(labels, measured["confusion"])))
     if curves := _reliability(reported):
         found.append(("calibration", pictures.draw_calibration(curves)))
+    if roc:
+        found.append(("roc", pictures.draw_roc(roc)))
     predictions = reported.predictions.get(reported.part)
     if predictions and "rmse" in measured:
         found.append(("residuals", pictures.draw_residuals(predictions.answers, predictions.truth)))

@@ -43,11 +43,17 @@ def report(
         raise SettingRefused(f"{out.parent} is not a directory; --out names a file in a directory that exists")
     if out and out.is_dir():
         raise SettingRefused(f"{out} is a directory; --out names a file, for example {out / REPORT_FILE}")
-    with space_wanted("the report", "free some space, and report again"):
-        if len(what) == 1 or (len(what) == 2 and what[1].isdecimal() and not Path(what[0]).is_dir()):
-            path = _one(what[0], what[1] if len(what) == 2 else None, out, models=models, runs=runs)
-        else:
-            path = _several(what, out, models=models, runs=runs)
+    one = len(what) == 1 or (len(what) == 2 and what[1].isdecimal() and not Path(what[0]).is_dir())
+    try:
+        with space_wanted("the report", "free some space, and report again"):
+            if one:
+                path = _one(what[0], what[1] if len(what) == 2 else None, out, models=models, runs=runs)
+            else:
+                path = _several(what, out, models=models, runs=runs)
+    except OSError as error:
+        raise SettingRefused(
+            f"{error.filename} cannot be written or read: {error.strerror}; choose an --out"
+        ) from error
     Console().print(f"report: {path}", highlight=False, soft_wrap=True)
 
 

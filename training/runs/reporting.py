@@ -2,17 +2,20 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.errors import RunNotFound
-from training.fit.run_files import Progressed
+from training.fit.run_files import STATE_FILE, Progressed
 from training.measure.predictions import TEST_FILE, VALIDATION_FILE, read_predictions
 from training.report.page import REPORT_FILE
 from training.report.reported import Reported
 from training.report.run_report import write_report
 from training.runs.directories import CONFIG_FILE, METRICS_FILE, latest_version, read_metrics
+
+T = TypeVar("T")
 
 MISTAKES_FILE = "mistakes.json"
 PICTURES = "pictures"
@@ -35,7 +38,7 @@ def run_of(directory: Path, *, models: Path | None) -> Reported:
         models: where its version may be; None links to none.
 
     Raises:
-        RunNotFound: it is no run, has not ended, or is one of a lesson.
+        RunNotFound: it is no run, has not ended, is one of a lesson, or a file of it is damaged.
     """
     if not (directory / CONFIG_FILE).is_file():
         raise RunNotFound(f"{directory} is not a run: it has no {CONFIG_FILE}")
@@ -44,16 +47,15 @@ def run_of(directory: Path, *, models: Path | None) -> Reported:
             f"{directory} has no {METRICS_FILE}: the run has not ended; continue it with --resume, then report"
         )
     metrics = _trained(directory)
-    kept = {part: read_predictions(directory / file) for part, file in _PREDICTIONS.items()}
-    mistakes = directory / MISTAKES_FILE
+    kept = {part: _read(directory / file, read_predictions) for part, file in _PREDICTIONS.items()}
     published = models / metrics["published"] if models and "published" in metrics else None
     return Reported(
         name=metrics["model"],
         title=directory.resolve().name,
         metrics=metrics,
-        history=Progressed.read(directory).history,
+        history=_read(directory / STATE_FILE, lambda path: Progressed.read(path.parent)).history,
         predictions={part: found for part, found in kept.items() if found},
-        mistakes=json.loads(mistakes.read_text(encoding="utf-8")) if mistakes.is_file() else (),
+        mistakes=_read(directory / MISTAKES_FILE, _read_mistakes),
         pictures={title: directory / name for title, name in metrics.get(PICTURES, {}).items()},
         version=published if published and published.is_dir() else None,
     )
@@ -70,7 +72,7 @@ def version_of(directory: Path, *, runs: Path) -> tuple[Reported, Path | None]:
     """
     metrics = _trained(directory)
     for run in sorted((runs / metrics["model"]).glob("*"), reverse=True):
-        if (run / CONFIG_FILE).is_file() and _same(read_metrics(run), metrics):
+        if (run / CONFIG_FILE).is_file() and _same(_metrics(run), metrics):
             found = run_of(run, models=directory.parent.parent)
             return found, run
     title = f"version {directory.name}"
@@ -108,13 +110,27 @@ def is_version(directory: Path) -> bool:
 
 def _trained(directory: Path) -> Mapping[str, Any]:
     """metrics.json of a training."""
-    try:
-        metrics = read_metrics(directory)
-    except ValueError as error:
-        raise RunNotFound(f"{directory / METRICS_FILE} is not valid JSON: {error}") from error
+    metrics = _metrics(directory)
     if "target" not in metrics:
         raise RunNotFound(f"{directory} is not the result of a training: it is a lesson or was imported")
     return metrics
+
+
+def _metrics(directory: Path) -> Mapping[str, Any]:
+    return _read(directory / METRICS_FILE, lambda path: read_metrics(path.parent))
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of a file; RunNotFound if the file is damaged."""
+    try:
+        return read(path)
+    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:  # of JSON, of its fields, of .npz
+        raise RunNotFound(f"{path} is damaged: {error}") from error
+
+
+def _read_mistakes(path: Path) -> list[Any]:
+    found: list[Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return found
 
 
 def _same(run: Mapping[str, Any], version: Mapping[str, Any]) -> bool:

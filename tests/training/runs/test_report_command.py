@@ -127,11 +127,26 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(runs, command, arguments, s
     assert len(ended.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["predictions-validation.npz", "mistakes.json", "state.json"])
+def test_a_damaged_file_of_a_run_is_named(runs, command, name):
+    (runs / "second" / name).write_bytes(b"PK\x03\x04 no more")
+    ended = command("report", "runs/tiny-images/second")
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: runs/tiny-images/second/{name} is damaged: ")
+
+
+def test_a_file_that_cannot_be_written_gets_a_sentence(runs, command):
+    (runs / "second" / ".report.html").mkdir()
+    ended = command("report", "runs/tiny-images/second")
+    assert ended.code == 2
+    assert ended.err.startswith("error: runs/tiny-images/second/.report.html cannot be written or read: Is a directory")
+
+
 def test_a_run_that_has_not_ended_or_is_damaged_or_is_a_lesson_gets_a_sentence(runs, command):
     metrics = runs / "second" / "metrics.json"
     metrics.write_text("{")
     damaged = command("report", "runs/tiny-images/second")
-    assert (damaged.code, "metrics.json is not valid JSON: " in damaged.err) == (2, True)
+    assert (damaged.code, "second/metrics.json is damaged: " in damaged.err) == (2, True)
     metrics.write_text("{}")
     lesson = command("report", "runs/tiny-images/second")
     assert lesson.code == 2
