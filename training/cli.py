@@ -22,7 +22,8 @@ from training.new.command import new_recipe
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
-from training.runs.directories import new_directory, read_config, read_metrics, unfinished_directory
+from training.runs.directories import latest_version, new_directory, read_config, read_metrics, unfinished_directory
+from training.runs.report_command import report
 from training.runs.series import compare_optimizers, reproduce, run_all
 from training.runs.session import (
     INTERRUPTED,
@@ -31,7 +32,6 @@ from training.runs.session import (
     Name,
     Runs,
     keep_real_version,
-    latest_version,
     train,
     trained_recipe,
     work,
@@ -216,6 +216,7 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
+app.command(short_help="Write a report of a run or a version; compare several.")(report)
 app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)

@@ -66,6 +66,13 @@ def bright_images(count: int, seed: int) -> Examples:
     return Examples(instances=images.astype(np.uint8), labels=labels)
 
 
+def noisy_images(count: int, seed: int) -> Examples:
+    """As bright_images, but every fifth label is the other one, so that no network can be right everywhere."""
+    drawn = bright_images(count, seed)
+    wrong = np.random.default_rng(seed + 100).random(count) < 0.2
+    return Examples(instances=drawn.instances, labels=np.where(wrong, 1 - drawn.labels, drawn.labels).astype(np.int32))
+
+
 def short_texts(count: int, seed: int) -> Examples:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count).astype(np.int32)

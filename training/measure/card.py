@@ -8,12 +8,16 @@ from training.datasets.splits import SYNTHETIC
 
 Document = Mapping[str, Any]
 
+CALIBRATION = "calibration_error"
+NO_CLASSES = "only classifiers have a temperature"
+"""Why a model that does not classify is not calibrated."""
+
 HEADINGS = (
     ("accuracy", "{} accuracy", "{:.4f}"),
     ("perplexity", "{} perplexity", "{:.2f}"),
     ("rmse", "{} root mean squared error", "{:.4g}"),
     ("log_loss", "{} log loss", "{:.4f}"),
-    ("calibration_error", "{} calibration error", "{:.4f}"),
+    (CALIBRATION, "{} calibration error", "{:.4f}"),
 )
 """Figure of an evaluation -> its name, after the part's, and its format."""
 
@@ -22,14 +26,15 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
     """(name, value) of every fact about a run that fits on a line.
 
     Args:
-        metrics: metrics.json of the run.
+        metrics: metrics.json of the run, or of a version of before there were findings, warnings or a calibration.
     """
     data, hardware = metrics["dataset"], metrics["hardware"]
     target = metrics["target"]["test_accuracy"]
     return [
         *_measured("Test", metrics["test"]),
         *_measured("Validation", metrics["validation"]),
-        *((finding["name"], _finding(finding)) for finding in metrics["findings"]),
+        *_calibration(metrics.get("calibration")),
+        *((finding["name"], _finding(finding)) for finding in metrics.get("findings", [])),
         ("Target", "none" if target is None else f"test accuracy {target:.3f}"),
         ("Test set", metrics["gate"]),
         ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
@@ -40,7 +45,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         ("Date", metrics["date"]),
         ("Command", metrics["command"]),
         ("Overrides", ", ".join(metrics["overrides"]) or "none"),
-        *(("Warning", sentence) for sentence in metrics["warnings"]),
+        *(("Warning", sentence) for sentence in metrics.get("warnings", [])),
     ]
 
 
@@ -48,12 +53,35 @@ def _measured(part: str, evaluation: Document | None) -> list[tuple[str, str]]:
     if evaluation is None:
         return [(f"{part} part", "not measured")]
     found = [
-        (name.format(part), form.format(evaluation[key]))
+        (name.format(part), form.format(evaluation[key]) + _interval(evaluation if key == CALIBRATION else {}))
         for key, name, form in HEADINGS
         if evaluation.get(key) is not None
     ]
     (name, value), *others = found
     return [(name, f"{value} on {evaluation['rows']} rows"), *others]
+
+
+def _interval(evaluation: Document) -> str:
+    """The interval of a calibration error, after its value; empty without one."""
+    interval = evaluation.get("calibration_interval")
+    return f" (95 %: {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+
+
+def _calibration(found: Document | None) -> list[tuple[str, str]]:
+    """The temperature, and what it changed; nothing for a model without classes, or of before there was one."""
+    if not found or found["reason"] == NO_CLASSES:
+        return []
+    if not found["adopted"]:
+        return [("Calibration", f"none: {found['reason']}")]
+    before, after = (
+        f"{part['log_loss']:.4f} and {part['calibration_error']:.4f}{_interval(part)}"
+        for part in (found["before"], found["after"])
+    )
+    return [
+        ("Calibration", f"temperature {found['temperature']:.3f}, fitted on the validation part; {found['place']}"),
+        ("Validation log loss and calibration error before calibration", before),
+        ("Validation log loss and calibration error after calibration", after),
+    ]
 
 
 def _finding(finding: Document) -> str:

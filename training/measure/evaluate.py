@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Examples
+from training.measure.calibration import calibration_error
 
-CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-7  # keeps the log loss finite if a class got the probability 0
 
 
@@ -21,10 +21,12 @@ class Evaluation:
         rows: number of examples.
         accuracy: share whose most probable class is the right one.
         log_loss: mean of -ln(probability of the right class).
-        calibration_error: expected calibration error.
-        precision, recall: per class; precision is 0 for a class that is never predicted.
+        calibration_error: expected calibration error, see ``training.measure.calibration``.
+        calibration_interval: its 95 % interval; None for figures of before 2026-12, which have none.
+        precision, recall, f1: per class; 0 where nothing is divided by: precision of a class that is never predicted,
+            recall of one that does not occur.
         confusion: confusion[right][predicted] is a count.
-        bins: of the confidence: (mean confidence, accuracy, rows) for each that is not empty.
+        bins: of the confidence: (mean confidence, accuracy, rows) of each.
     """
 
     labels: tuple[str, ...]
@@ -32,8 +34,10 @@ class Evaluation:
     accuracy: float
     log_loss: float
     calibration_error: float
+    calibration_interval: tuple[float, float] | None
     precision: tuple[float, ...]
     recall: tuple[float, ...]
+    f1: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
     bins: tuple[tuple[float, float, int], ...]
 
@@ -44,13 +48,17 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """For metrics.json: figures per class are keyed by label."""
-        per_class = zip(self.labels, self.precision, self.recall, strict=True)
+        per_class = zip(self.labels, self.precision, self.recall, self.f1, map(sum, self.confusion), strict=True)
         return {
             "rows": self.rows,
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,
             "calibration_error": self.calibration_error,
-            "per_class": {label: {"precision": precision, "recall": recall} for label, precision, recall in per_class},
+            "calibration_interval": list(self.calibration_interval) if self.calibration_interval else None,
+            "per_class": {
+                label: {"precision": precision, "recall": recall, "f1": f1, "rows": rows}
+                for label, precision, recall, f1, rows in per_class
+            },
             "confusion": [list(row) for row in self.confusion],
             "calibration_bins": [list(row) for row in self.bins],
         }
@@ -59,14 +67,17 @@ class Evaluation:
     def from_json(cls, document: dict[str, Any]) -> "Evaluation":
         """Inverse of ``as_json``."""
         per_class = document["per_class"].values()
+        interval = document.get("calibration_interval")
         return cls(
             labels=tuple(document["per_class"]),
             rows=document["rows"],
             accuracy=document["accuracy"],
             log_loss=document["log_loss"],
             calibration_error=document["calibration_error"],
+            calibration_interval=(interval[0], interval[1]) if interval else None,
             precision=tuple(figures["precision"] for figures in per_class),
             recall=tuple(figures["recall"] for figures in per_class),
+            f1=tuple(_f1(figures) for figures in per_class),
             confusion=tuple(tuple(row) for row in document["confusion"]),
             bins=tuple((confidence, accuracy, rows) for confidence, accuracy, rows in document["calibration_bins"]),
         )
@@ -90,36 +101,33 @@ def evaluate(
         probabilities: float32 (rows, classes), rows sum to 1.
         labels: int32 (rows,), the right classes.
         names: class names.
-
-    Source of the calibration error: Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Networks",
-        ICML 2017, section 2: the mean over equal-width bins of |accuracy - confidence|, weighted by their rows.
     """
-    classes = len(names)
-    predicted = probabilities.argmax(axis=1)
-    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    right = np.diag(confusion)
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, classes = probabilities.argmax(axis=1), np.arange(len(names))
+    confusion = confusion_matrix(labels, predicted, labels=classes)
+    precision, recall, f1, _ = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     chosen = probabilities[np.arange(len(labels)), labels]
-    bins = _bins(probabilities.max(axis=1), predicted == labels)
+    calibration = calibration_error(probabilities.max(axis=1), predicted == labels)
     return Evaluation(
         labels=names,
         rows=len(labels),
-        accuracy=float(right.sum() / len(labels)),
+        accuracy=float((predicted == labels).mean()),
         log_loss=float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).mean()),
-        calibration_error=sum(abs(accuracy - confidence) * rows for confidence, accuracy, rows in bins) / len(labels),
-        precision=tuple((right / np.maximum(confusion.sum(axis=0), 1)).tolist()),
-        recall=tuple((right / np.maximum(confusion.sum(axis=1), 1)).tolist()),
+        calibration_error=calibration.value,
+        calibration_interval=calibration.interval,
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
-        bins=bins,
+        bins=calibration.bins,
     )
 
 
-def _bins(confidence: npt.NDArray[Any], correct: npt.NDArray[Any]) -> tuple[tuple[float, float, int], ...]:
-    place = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return tuple(
-        (float(confidence[place == index].mean()), float(correct[place == index].mean()), int((place == index).sum()))
-        for index in range(CALIBRATION_BINS)
-        if (place == index).any()
-    )
+def _f1(figures: dict[str, float]) -> float:
+    """The F1 of a class; figures of before 2026-12 have none."""
+    both = figures["precision"] + figures["recall"]
+    return figures.get("f1", 2 * figures["precision"] * figures["recall"] / both if both else 0.0)
 
 
 def prediction_statistics(

@@ -164,6 +164,7 @@ class Recipe:
             settings, called with a ``Subject``.
         metrics: measured during training.
         max_batch_size: batching hint for the service.
+        calibrate: whether a classifier gets a temperature, fitted on the validation part (``training.fit.calibrate``).
         publish_examples: whether held-out rows of the data set may be in a published version, as golden samples. By
             default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
     """
@@ -184,5 +185,6 @@ class Recipe:
     task: Task = field(default=Classify(), metadata=FIXED)
     study: Callable[[Subject], Findings] = NoStudy()
     targets: Targets = field(default=Targets(), metadata=FIXED)
+    calibrate: bool = True
     max_batch_size: int = field(default=32, metadata=FIXED)
     publish_examples: bool = field(default=False, metadata=FIXED)

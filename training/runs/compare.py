@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -12,8 +11,9 @@ from training.datasets.splits import SYNTHETIC
 from training.errors import TrainingDiverged
 from training.fit.fit import fit
 from training.fit.run_files import Progressed
-from training.measure.drawing import figure, save
+from training.measure.drawing import save
 from training.recipe.recipe import Recipe
+from training.report.pictures import draw_curves
 
 PICTURE = "compare.png"
 
@@ -64,22 +64,4 @@ def compare(recipes: Mapping[str, Recipe], dataset: str, *, directory: Path, con
         curve = Curve(name=name, history=progressed.history, seconds=progressed.seconds, diverged=diverged)
         curves.append(curve)
         yield curve
-    _draw(curves, directory / PICTURE)
-
-
-def _draw(curves: list[Curve], path: Path) -> None:
-    columns: dict[str, str] = {"loss": "training loss", "val_loss": "validation loss"}
-    shown = {
-        column: title for column, title in columns.items() if any(column in row for c in curves for row in c.history)
-    }
-    drawn = figure(width=4.8 * max(1, len(shown)))
-    panes: Any = drawn.subplots(1, max(1, len(shown)), squeeze=False)[0]
-    for axes, (column, title) in zip(panes, shown.items(), strict=False):
-        for curve in curves:
-            points = [(row["epoch"], row[column]) for row in curve.history if column in row]
-            axes.plot([epoch for epoch, _ in points], [loss for _, loss in points], marker=".", label=curve.name)
-        axes.set(xlabel="epoch", title=title)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    save(drawn, path)
+    save(draw_curves({curve.name: curve.history for curve in curves}, only="loss"), directory / PICTURE)

@@ -1,4 +1,5 @@
-"""The directories under runs/: the one for a new run, and the one to resume. Does not import TensorFlow."""
+"""The directories of runs and versions: the one for a new run, the one to resume, the newest version. Does not import
+TensorFlow."""
 
 import datetime
 import json
@@ -57,3 +58,9 @@ def read_metrics(directory: Path) -> dict[str, Any]:
     """metrics.json of a run or of a published version; empty if it does not exist."""
     path = directory / METRICS_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def latest_version(models: Path, name: str) -> Path | None:
+    """Directory of the highest published version of a model; None without one."""
+    versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
+    return max(versions, key=lambda path: (int(path.name), -len(path.name)), default=None)

@@ -14,9 +14,9 @@ from training.disk import replaced
 from training.errors import SettingRefused
 from training.measure.card import cell, how_again
 from training.measure.findings import Findings, Servable
-from training.measure.report import write_lesson_report
 from training.overrides import settings
 from training.recipe.lesson import Lesson, LessonContext
+from training.report.run_report import write_lesson_report
 from training.runs.directories import CARD_FILE, CONFIG_FILE, METRICS_FILE
 from training.runs.record import Phases, Plan, write_json
 

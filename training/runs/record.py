@@ -12,9 +12,11 @@ from typing import Any
 from training import environment
 from training.datasets.splits import Splits
 from training.disk import replaced
+from training.fit.calibrate import Calibrated
 from training.fit.train_network import Trained
 from training.measure.findings import Findings
 from training.measure.tasks import Measured
+from training.network.layer_table import layer_table
 from training.overrides import settings
 from training.recipe.recipe import Recipe
 
@@ -78,6 +80,7 @@ def metrics_document(
     plan: Plan,
     splits: Splits,
     trained: Trained,
+    calibrated: Calibrated,
     validation: Measured | None,
     test: Measured | None,
     findings: Findings,
@@ -106,9 +109,12 @@ def metrics_document(
         "forced": plan.force,
         "validation": validation.as_json() if validation else None,
         "test": test.as_json() if test else None,
+        "calibration": calibrated.as_json(),
         "findings": [figure.as_json() for figure in findings.figures],
+        "notes": list(findings.notes),
         "warnings": list(trained.warnings),
-        "parameters": int(trained.model.count_params()),
+        "parameters": int(calibrated.model.count_params()),
+        "layers": layer_table(calibrated.model),
         "epochs": trained.progressed.epoch,
         "kept_epoch": trained.kept_epoch,
         "seconds": dict(seconds),
@@ -118,7 +124,7 @@ def metrics_document(
     }
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Mapping[str, Any] | list[Any]) -> None:
     """Replace a JSON file in one step."""
     with replaced(path) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

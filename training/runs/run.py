@@ -6,7 +6,7 @@ that the target is within reach.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +19,20 @@ from training.data.pipelines import Feed
 from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
 from training.disk import replaced, space_wanted
+from training.fit.calibrate import Calibrated, calibrate
 from training.fit.fit import fit, trained_model
 from training.measure.card import model_card
-from training.measure.evaluate import predict
+from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
-from training.measure.report import write_report
-from training.measure.tasks import Measured
+from training.measure.predictions import TEST_FILE as TEST_PREDICTIONS_FILE
+from training.measure.predictions import VALIDATION_FILE, Predictions, write_predictions
+from training.measure.tasks import Array, Classify, Measured, PredictNextToken
 from training.recipe.recipe import Recipe, Subject
+from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
+from training.runs.reporting import MISTAKES_FILE, PICTURES, report_run
 
 if TYPE_CHECKING:
     from training.publish.golden_rows import Material
@@ -85,14 +89,17 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     trained = fit(recipe, feed, splits, directory=directory, console=console)
     phases.seconds["training"] = round(trained.seconds, 2)
     with phases.phase("validation"):
-        validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
+        calibrated, validation = _calibrated(recipe, trained.model, feed, splits, directory)
+        model = calibrated.model
+    if isinstance(recipe.task, Classify):
+        console.print(calibrated.sentence, highlight=False, soft_wrap=True)
     for sentence in exceeded(recipe, trained):
         console.print(sentence, highlight=False)
     allowed, gate = may_test(recipe, validation, plan)
     test = None
     if plan.test or plan.repository:
         with phases.phase("test"):
-            test = _test_once(recipe, trained.model, feed, splits, directory) if allowed else None
+            test = _test_once(recipe, model, feed, splits, directory) if allowed else None
         gate += "; there is no test part" if allowed and not test else ""
     with phases.phase("study"):
         findings = recipe.study(
@@ -100,7 +107,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
                 recipe=recipe,
                 splits=splits,
                 feed=feed,
-                model=trained.model,
+                model=model,
                 synthetic=plan.dataset == SYNTHETIC,
                 validation=validation,
                 test=test,
@@ -111,11 +118,14 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     if plan.repository and plan.force and findings.missed:
         gate = f"{gate}; published though {findings.complaint}, by --force"
     with phases.phase("baseline"):
-        baseline = _baseline(recipe, trained.model, feed, splits)
-    metrics = metrics_document(recipe, plan, splits, trained, validation, test, findings, gate, phases.seconds)
-    write_json(directory / METRICS_FILE, metrics)
+        baseline = _baseline(recipe, model, feed, splits)
+    metrics = metrics_document(
+        recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
+    )
+    own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
+    write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
-    write_report(recipe.name, test or validation, trained.progressed.history, metrics, findings, directory=directory)
+    report_run(directory, models=None)
     card = model_card(recipe.name, recipe.description, metrics)
     with replaced(directory / CARD_FILE) as path:
         path.write_text(card, encoding="utf-8")
@@ -126,8 +136,9 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         with space_wanted(
             "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
         ):
-            version = _publish(recipe, feed, splits, trained.model, metrics, baseline, card, plan.repository)
-        write_json(directory / METRICS_FILE, {**metrics, "published": f"{version.parent.name}/{version.name}"})
+            version = _publish(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
+        write_json(directory / METRICS_FILE, {**own, "published": f"{version.parent.name}/{version.name}"})
+        report_run(directory, models=plan.repository)  # again, with a link to the version
     return Outcome(
         directory=directory,
         validation=validation,
@@ -149,15 +160,33 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
     splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
     feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     model = trained_model(recipe, feed, splits, directory=directory)
-    return _measure(recipe, model, feed, splits.validation, splits.labels)
+    return _calibrated(recipe, model, feed, splits, directory)[1]
 
 
-def _measure(recipe: Recipe, model: Any, feed: Feed, examples: Examples, names: tuple[str, ...]) -> Measured | None:
-    """Figures on ``examples``; None without examples."""
-    if not len(examples):
+def _calibrated(
+    recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path
+) -> tuple[Calibrated, Measured | None]:
+    """The model to measure and to publish, and its figures on the validation part; None if that is empty."""
+    calibrated = calibrate(recipe, model, feed, splits)
+    path = directory / VALIDATION_FILE
+    measured = _measured(recipe, calibrated.answers, feed, splits.validation, splits.labels, path)
+    if isinstance(measured, Evaluation) and calibrated.answers is not None:
+        predictions = Predictions(answers=calibrated.answers, truth=feed.truth(splits.validation))
+        mistakes = worst_mistakes(splits.validation, predictions, labels=splits.labels)
+        write_json(directory / MISTAKES_FILE, mistakes)
+    return replace(calibrated, answers=None), measured  # the answers of a language model take gigabytes
+
+
+def _measured(
+    recipe: Recipe, answers: Array | None, feed: Feed, examples: Examples, labels: tuple[str, ...], path: Path
+) -> Measured | None:
+    """Figures of ``answers`` to ``examples``, which are kept in ``path`` for the report; None without examples."""
+    if answers is None:
         return None
-    answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size)
-    return recipe.task.measure(answers, feed.truth(examples), names=names)
+    truth = feed.truth(examples)
+    if not isinstance(recipe.task, PredictNextToken):  # a number for each token of the vocabulary, in every row
+        write_predictions(path, answers, truth)
+    return recipe.task.measure(answers, truth, names=labels)
 
 
 def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Measured | None:
@@ -165,7 +194,9 @@ def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory
     path = directory / TEST_FILE
     if path.is_file():
         return recipe.task.restore(json.loads(path.read_text(encoding="utf-8")))
-    test = _measure(recipe, model, feed, splits.read_test(), splits.labels)
+    examples = splits.read_test()
+    answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size) if len(examples) else None
+    test = _measured(recipe, answers, feed, examples, splits.labels, directory / TEST_PREDICTIONS_FILE)
     if test:
         write_json(path, test.as_json())
     return test

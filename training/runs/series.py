@@ -15,8 +15,8 @@ from training.errors import SettingRefused, TrainingError
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_names
-from training.runs.directories import new_directory, read_metrics
-from training.runs.session import Dataset, Models, Name, Runs, latest_version, train, trained_recipe, work
+from training.runs.directories import latest_version, new_directory, read_metrics
+from training.runs.session import Dataset, Models, Name, Runs, train, trained_recipe, work
 
 TOLERANCE = 0.005
 """Largest difference of published and reproduced accuracy: half a point."""

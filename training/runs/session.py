@@ -17,7 +17,7 @@ from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.recipe.recipe import Recipe
 from training.runs.catalogue import load_recipe
-from training.runs.directories import read_metrics
+from training.runs.directories import latest_version, read_metrics
 
 if TYPE_CHECKING:
     from training.runs.lesson_run import Worked
@@ -121,12 +121,6 @@ def keep_real_version(models: Path, name: str) -> None:
             f"{version} was trained on real data and would no longer be the newest version; to publish a model of "
             "synthetic data anyway add --force, or choose another directory with --models-dir"
         )
-
-
-def latest_version(models: Path, name: str) -> Path | None:
-    """Directory of the highest published version of a model; None without one."""
-    versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
-    return max(versions, key=lambda path: (int(path.name), -len(path.name)), default=None)
 
 
 def trained_recipe(name: str) -> Recipe:

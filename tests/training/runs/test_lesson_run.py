@@ -6,6 +6,7 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from tests.training.loading import load
+from tests.training.pages import Page
 from tests.training.tiny import tiny_lesson
 from training.errors import SettingRefused
 from training.runs.lesson_run import run_lesson
@@ -40,10 +41,12 @@ def test_a_lesson_writes_its_settings_figures_pictures_and_report(tmp_path, cons
     assert metrics["notes"] == ["Twice [is] <twice>."]
     assert metrics["seconds"]["training"] >= 0
     assert metrics["packages"]["tensorflow"]
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert "<td>6<td>6.0<td>yes" in page
-    assert "Twice [is] &lt;twice&gt;." in page
-    assert page.count("data:image/png;base64,") == 1
+    page = Page(tmp_path / "run" / "report.html")
+    assert page.row("findings", "f(3) | exact") == ["6", "6.0", "yes"]
+    assert "Twice [is] <twice>." in page.text
+    assert [(name, address.partition(",")[0]) for name, address in page.images] == [
+        ("Doubles", "data:image/png;base64")
+    ]
 
 
 def test_a_lesson_that_has_learned_something_is_published_and_the_service_loads_it(tmp_path, console):
@@ -72,7 +75,7 @@ def test_a_lesson_with_a_missed_figure_is_not_published(tmp_path, console):
     assert worked.version is None
     assert not (tmp_path / "models").exists()
     assert "not published: f(3) | exact is not as expected" in console.file.getvalue()
-    assert "<td>9<td>6.0<td>NO" in (tmp_path / "run" / "report.html").read_text()
+    assert Page(tmp_path / "run" / "report.html").row("findings", "f(3) | exact") == ["9", "6.0", "NO"]
 
 
 def test_the_command_runs_a_lesson_and_prints_its_findings(lesson_file, command, tmp_path):

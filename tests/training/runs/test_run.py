@@ -5,6 +5,7 @@ import pytest
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
+from tests.training.pages import Page
 from tests.training.tiny import image_recipe, text_recipe
 from training.errors import RunNotFound
 from training.recipe.recipe import Targets
@@ -109,9 +110,10 @@ def test_a_run_reports_in_its_directory(tmp_path, console):
     run(image_recipe(epochs=1), Plan(), directory=tmp_path, console=console)
     for name in ("curves.png", "confusion.png", "calibration.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
-    assert "dark" in page
+    page = Page(tmp_path / "report.html")
+    drawn = ["Training", "Confusion matrix", "ROC curve", "Calibration"]
+    assert [name.partition(",")[0] for name, _ in page.images][:4] == drawn
+    assert page.row("classes", "dark")[3].isdecimal()
     config = read(tmp_path / "config.json")
     assert config["recipe"] == "tiny-images"
     assert config["settings"]["fitting.seed"] == 0

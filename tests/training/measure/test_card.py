@@ -3,18 +3,13 @@ import pytest
 
 from training.measure.card import model_card
 from training.measure.evaluate import evaluate
-from training.measure.findings import Findings, between
-from training.measure.report import write_report
+from training.measure.findings import between
 
 EVALUATION = evaluate(
     np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], np.float32),
     np.array([0, 1, 1], np.int32),
     names=("dark", "<bright>"),
 )
-HISTORY = [
-    {"epoch": 1, "loss": 0.6, "accuracy": 0.6},
-    {"epoch": 2, "loss": 0.4, "accuracy": 0.8, "val_loss": 0.5, "val_accuracy": 0.7},
-]
 
 
 @pytest.fixture
@@ -37,17 +32,6 @@ def metrics():
         "findings": [between("f(10)", 18.98, 18.9, 19.1).as_json()],
         "warnings": ["the gradient vanishes"],
     }
-
-
-def test_the_page_contains_figures_facts_and_classes_escaped(tmp_path, metrics):
-    page = write_report(
-        "tiny", EVALUATION, HISTORY, metrics, Findings(notes=("A <note>.",)), directory=tmp_path
-    ).read_text()
-    assert page.count('src="data:image/png;base64,') == 3
-    facts = ("0.6667 on 3 rows", "12,345", "61 s", "A CPU, CPU cores: 2", "fitting.epochs=2", "the gradient vanishes")
-    for text in (*facts, "&lt;bright&gt;", "18.98 (as expected: between 18.9 and 19.1)", "A &lt;note&gt;."):
-        assert text in page
-    assert "<bright>" not in page
 
 
 def test_the_card_has_metrics_data_and_the_command_to_reproduce_it(metrics):
