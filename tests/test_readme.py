@@ -31,11 +31,13 @@ PAGES = (
 )
 # Their commands require root, certificates, keys of an earlier command, or minutes.
 NOT_RUN = ("docs/how-to/security.md", "docs/explanation/batching.md")
-# Run by tests of their own in tests/e2e: test_imported_models.py, test_score.py, test_record_page.py, test_own_data.py.
+# Run by tests of their own in tests/e2e: test_imported_models.py, test_score.py, test_record_page.py, test_own_data.py,
+# test_retraining.py.
 RUN_ELSEWHERE = (
     "docs/how-to/bring-a-model.md",
     "docs/how-to/score-files.md",
     "docs/how-to/record-and-give-feedback.md",
+    "docs/how-to/retrain.md",
     "docs/tutorial/your-photos.md",
     "docs/tutorial/your-table.md",
     "docs/tutorial/your-texts.md",

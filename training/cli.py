@@ -21,6 +21,7 @@ from training.importing.command import import_model
 from training.new.command import new_recipe
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
+from training.retraining.command import retrain_model
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
 from training.runs.directories import latest_version, new_directory, read_config, read_metrics, unfinished_directory
 from training.runs.report_command import report
@@ -185,6 +186,9 @@ def run_recipe(
         raise typer.Exit(1)
 
 
+app.command("retrain")(retrain_model)
+
+
 @app.command("evaluate")
 def evaluate_run(
     directory: Annotated[
@@ -224,7 +228,8 @@ app.command("all", short_help="Run every recipe without a published version.")(r
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a target or a comparison failed, 2 a mistake, in one sentence."""
+    """Run the command line. Exit codes: 0 done, 1 a target or a comparison failed, 2 a mistake, 3 a retrained
+    network that is not better."""
     try:
         app()
     except ModuleNotFoundError as error:

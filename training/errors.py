@@ -8,6 +8,7 @@ TrainingError
 ├── DataDamaged        a data set's file exists but is not what its maker published
 ├── RunNotFound        the run does not exist, or none was interrupted
 ├── DataUnusable       a data set is complete, but nothing can be learned from it: empty, one class, NaN
+├── WeightsRefused     the weights of a published version do not fit the network of a recipe
 ├── SourceRefused      a model to import is damaged, contains code, or does not fit the options
 ├── DiskFull           a file could not be written for lack of space
 ├── TrainingDiverged   the loss became NaN or infinite
@@ -66,3 +67,7 @@ class TrainingDiverged(TrainingError):
 
 class SourceRefused(TrainingError):
     """A model to import is damaged, contains code, or does not fit the options."""
+
+
+class WeightsRefused(TrainingError):
+    """The weights of a published version do not fit the network of a recipe, or do not give its answers."""

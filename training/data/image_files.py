@@ -19,6 +19,7 @@ from app.contract.steps import ImagePreprocessing, TransformStep
 from app.contract.tensor_spec import TensorSpec
 from app.contract.transforms import STEPS, apply_steps, image_to_instance
 from app.errors import ServingError
+from training.data.settings import ImageSettings
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable, SettingRefused
 
@@ -72,6 +73,10 @@ class ImageFiles:
     def __getitem__(self, rows: npt.NDArray[Any]) -> "ImageFiles":
         return ImageFiles([self.paths[row] for row in rows], self._decoder)
 
+    def joined(self, others: "ImageFiles") -> "ImageFiles":
+        """These pictures, then others that have the same decoder."""
+        return ImageFiles(self.paths + others.paths, self._decoder)
+
     def read(self, rows: npt.NDArray[Any]) -> Pixels:
         """uint8 (rows, *shape): the pictures at these indices."""
         return np.stack([self._decoder.decode(self.paths[row]) for row in rows])
@@ -110,13 +115,22 @@ def steps_end(name: str, steps: tuple[TransformStep, ...]) -> TensorSpec:
     return TensorSpec(name=name, dtype="uint8", shape=(height, width, 3) if colour else (height, width))
 
 
-def open_files(splits: Splits, decoder: Decoder, *, limit_bytes: int) -> Splits:
+def decoder_of(settings: ImageSettings) -> Decoder:
+    """The decoder with the steps of a pipeline. Raises SettingRefused, see ``steps_end``."""
+    preprocessing = ImagePreprocessing(input=settings.input_name, steps=settings.steps)
+    return Decoder(preprocessing=preprocessing, target=steps_end(settings.input_name, settings.steps))
+
+
+def open_files(
+    splits: Splits, decoder: Decoder, *, limit_bytes: int, cure: str = "remove it, or name it in leave_out"
+) -> Splits:
     """Decode the files of all parts, so that one that cannot be read is found before the training.
 
     Args:
         splits: parts whose instances are paths.
         decoder: turns a file into pixels.
         limit_bytes: most bytes of pixels of all parts together that are kept in memory; above it ``ImageFiles``.
+        cure: end of the message about a file that cannot be decoded.
 
     Raises:
         DataUnusable: a file cannot be decoded; names the first one, and how many there are.
@@ -130,7 +144,7 @@ def open_files(splits: Splits, decoder: Decoder, *, limit_bytes: int) -> Splits:
     if broken:
         path, reason = broken[0]
         count = f"{len(broken)} of {sum(map(len, parts))} pictures cannot be used; the first is " * (len(broken) > 1)
-        raise DataUnusable(f"{count}{path}: {reason}; remove it, or name it in leave_out")
+        raise DataUnusable(f"{count}{path}: {reason}; {cure}")
     train, validation, test = opened
     return replace(splits, train=train, validation=validation, read_test=lambda: test)
 

@@ -106,11 +106,9 @@ class ImagePipeline(ImageSettings):
         """Decode files with the steps; a data set of pixels stays as it is."""
         if not isinstance(splits.train.instances, tuple):
             return splits
-        from training.data.image_files import Decoder, open_files, steps_end
+        from training.data.image_files import decoder_of, open_files
 
-        preprocessing = ImagePreprocessing(input=self.input_name, steps=self.steps)
-        decoder = Decoder(preprocessing=preprocessing, target=steps_end(self.input_name, self.steps))
-        return open_files(splits, decoder, limit_bytes=self.memory_limit_mb * 2**20)
+        return open_files(splits, decoder_of(self), limit_bytes=self.memory_limit_mb * 2**20)
 
     def bind(self, train: Examples, *, classes: int) -> Feed:
         """The feed for images of the shape of ``train``."""

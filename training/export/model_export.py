@@ -36,12 +36,12 @@ def keras_runner(model: Any, spec: ModelSpec) -> Runner:
     """
     import tensorflow as tf
 
-    traced = _traced(model, spec, device="/CPU:0").get_concrete_function()
+    forward = traced(model, spec, device="/CPU:0").get_concrete_function()
 
     def run(inputs: Mapping[str, Array]) -> Tensors:
         with tf.device("/CPU:0"):
             tensors = [tf.constant(inputs[tensor.name], tensor.dtype) for tensor in spec.inputs]
-            return {name: value.numpy() for name, value in traced(*tensors).items()}
+            return {name: value.numpy() for name, value in forward(*tensors).items()}
 
     return run
 
@@ -52,7 +52,7 @@ def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
     It contains the forward pass and the variables that it reads: no optimiser, no training graph, no Keras metadata.
     ``fingerprint.pb`` is left out because it contains a random id, which would make all exports different.
     """
-    function = _traced(model, spec, device=None)
+    function = traced(model, spec, device=None)
     write_saved_model(function, directory, keep={"captured": list(function.get_concrete_function().graph.variables)})
 
 
@@ -82,7 +82,7 @@ def export_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     Raises:
         ExportFailed: an operation of the model has no conversion.
     """
-    function = _traced(model, spec, device="/CPU:0")
+    function = traced(model, spec, device="/CPU:0")
     with fused_layers(model, ids=padded_input(spec)) as markers:
         proto = convert(function, spec, markers.handlers)
     write_onnx(proto, spec, path)
@@ -121,7 +121,7 @@ def framework_versions() -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
-def _traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
+def traced(model: Any, spec: ModelSpec, *, device: str | None) -> Any:
     """The forward pass as a tf.function of the spec's inputs, in order, that returns output name -> tensor."""
     import tensorflow as tf
 

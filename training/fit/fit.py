@@ -11,6 +11,7 @@ from rich.console import Console
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
+from training.export.keras_weights import write_keras_weights
 from training.fit.parallel_stages import ParallelStages
 from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
@@ -79,6 +80,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
             ends = max(ends, began[stage.name] + progressed.seconds)
             warnings += _of_stage(stage, tuple(progressed.warnings.values()))
     finished = finish_model(recipe, trained.model, feed, inherited, classes=len(splits.labels))
+    write_keras_weights(finished, directory)
     seconds = max(ends, spent + trained.seconds)
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)
 

@@ -37,6 +37,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         *((finding["name"], _finding(finding)) for finding in metrics.get("findings", [])),
         ("Target", "none" if target is None else f"test accuracy {target:.3f}"),
         ("Test set", metrics["gate"]),
+        *([("Retrained", _retrained(metrics["retrained"]))] if "retrained" in metrics else []),
         ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
         ("Parameters", f"{metrics['parameters']:,}"),
         ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
@@ -84,6 +85,14 @@ def _calibration(found: Document | None) -> list[tuple[str, str]]:
     ]
 
 
+def _retrained(retrained: Document) -> str:
+    rows = retrained["rows"]
+    return (
+        f"from version {retrained['version']} with {rows['new']} new rows of {retrained['data']} and {rows['old']} old "
+        "ones"
+    )
+
+
 def _finding(finding: Document) -> str:
     value = f"{finding['value']:.6g}" if isinstance(finding["value"], float) else str(finding["value"])
     if finding["holds"] is None:
@@ -101,7 +110,7 @@ def model_card(name: str, description: str, metrics: Document) -> str:
         f"# {name}\n\n{description}\n\n"
         f"| | |\n|---|---|\n{table}\n\n"
         f"{_classes(evaluation.get('per_class', {}))}"
-        f"{how_again(name, metrics['overrides'], options)}"
+        f"{_retrain_again(metrics) if 'retrained' in metrics else how_again(name, metrics['overrides'], options)}"
     )
 
 
@@ -109,6 +118,11 @@ def how_again(name: str, overrides: Sequence[str], options: str = "") -> str:
     """The last section of a card: the command that trains and publishes the version."""
     settings = "".join(f" --set {shlex.quote(override)}" for override in overrides)
     return f"## Make it again\n\n```\npython -m training run {name}{settings}{options} --publish\n```\n"
+
+
+def _retrain_again(metrics: Document) -> str:
+    version = metrics["retrained"]["version"]
+    return f"## Make it again\n\nWith version {version} and the same new rows:\n\n```\n{metrics['command']}\n```\n"
 
 
 def cell(value: object) -> str:

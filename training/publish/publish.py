@@ -17,6 +17,7 @@ from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
+from training.export.keras_weights import write_keras_weights
 from training.export.parity import check_parity, depth_factor, padding_tolerance
 from training.publish.golden_rows import TOLERANCE, Material, golden_rows
 from training.publish.golden_search import keras_answers
@@ -41,6 +42,7 @@ class Version:
         metrics: becomes metrics.json, with the measured parity under ``export``.
         baseline: becomes baseline.json.
         card: becomes card.md.
+        keep_weights: whether to add model.weights.h5.
     """
 
     model: "tf_keras.Model"
@@ -52,6 +54,7 @@ class Version:
     metrics: Mapping[str, Any]
     baseline: Mapping[str, Any]
     card: str
+    keep_weights: bool = False
 
 
 def publish_model(
@@ -64,6 +67,7 @@ def publish_model(
     baseline: Mapping[str, Any],
     card: str,
     repository: Path,
+    keep_weights: bool = False,
 ) -> Path:
     """Find golden samples for a trained model and ``publish`` it.
 
@@ -81,6 +85,7 @@ def publish_model(
         metrics=metrics,
         baseline=baseline,
         card=card,
+        keep_weights=keep_weights,
     )
     return publish(version, repository=repository)
 
@@ -140,6 +145,8 @@ def _write_version(version: Version, directory: Path) -> None:
     )
     _write_text(directory / "baseline.json", _json(version.baseline))
     _write_text(directory / "card.md", version.card)
+    if version.keep_weights:
+        write_keras_weights(version.model, directory)
     write_manifest(directory)
     verify_manifest(directory)
     ModelSpec.read(directory)

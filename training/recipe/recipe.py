@@ -167,6 +167,8 @@ class Recipe:
         calibrate: whether a classifier gets a temperature, fitted on the validation part (``training.fit.calibrate``).
         publish_examples: whether held-out rows of the data set may be in a published version, as golden samples. By
             default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
+        keep_weights: whether a published version also contains model.weights.h5, the weights in Keras's own form. The
+            service does not read it. Every run keeps it.
     """
 
     name: str = field(metadata=FIXED)
@@ -188,3 +190,4 @@ class Recipe:
     calibrate: bool = True
     max_batch_size: int = field(default=32, metadata=FIXED)
     publish_examples: bool = field(default=False, metadata=FIXED)
+    keep_weights: bool = False

@@ -13,6 +13,8 @@ METRICS_FILE = "metrics.json"
 TEST_FILE = "test.json"
 BASELINE_FILE = "baseline.json"
 CARD_FILE = "card.md"
+RETRAINED = "retrained"
+"""Member of config.json and metrics.json of a run of ``training retrain``, which does not continue."""
 
 
 def new_directory(root: Path, name: str, identifier: str | None) -> Path:
@@ -37,7 +39,12 @@ def unfinished_directory(root: Path, name: str, identifier: str | None) -> Path:
     candidates = [root / name / identifier] if identifier else sorted((root / name).glob("*"), reverse=True)
     for directory in candidates:
         if (directory / CONFIG_FILE).is_file() and "published" not in read_metrics(directory):
-            return directory
+            if RETRAINED not in read_config(directory):
+                return directory
+            if identifier:
+                raise RunNotFound(
+                    f"{directory} is a run of `training retrain`, which does not continue; start it again"
+                )
     raise RunNotFound(f"no run of {name} under {root} is left to resume; start one without --resume")
 
 

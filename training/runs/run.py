@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
 from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.fit import fit, trained_model
+from training.fit.train_network import Trained
 from training.measure.card import model_card
 from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
@@ -88,6 +90,36 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
     trained = fit(recipe, feed, splits, directory=directory, console=console)
     phases.seconds["training"] = round(trained.seconds, 2)
+    return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
+
+
+def conclude(
+    recipe: Recipe,
+    plan: Plan,
+    splits: Splits,
+    feed: Feed,
+    trained: Trained,
+    phases: Phases,
+    *,
+    directory: Path,
+    console: Console,
+    refusal: str = "",
+    record: Mapping[str, Any] = MappingProxyType({}),
+) -> Outcome:
+    """Everything after the training: select on validation, test if allowed, report, publish if requested.
+
+    Args:
+        recipe, plan, directory, console: see ``run``.
+        splits: the data; the train part is what the model was trained on.
+        feed: of the model.
+        trained: the model.
+        phases: seconds so far; grows.
+        refusal: why the model must be neither tested nor published; empty if it may.
+        record: further members of metrics.json.
+
+    Raises:
+        TrainingError: and its subclasses; one sentence each.
+    """
     with phases.phase("validation"):
         calibrated, validation = _calibrated(recipe, trained.model, feed, splits, directory)
         model = calibrated.model
@@ -95,7 +127,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         console.print(calibrated.sentence, highlight=False, soft_wrap=True)
     for sentence in exceeded(recipe, trained):
         console.print(sentence, highlight=False)
-    allowed, gate = may_test(recipe, validation, plan)
+    allowed, gate = (False, refusal) if refusal else may_test(recipe, validation, plan)
     test = None
     if plan.test or plan.repository:
         with phases.phase("test"):
@@ -122,6 +154,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     metrics = metrics_document(
         recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
     )
+    metrics |= {"run": f"{directory.parent.name}/{directory.name}", **record}
     own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
     write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
@@ -233,6 +266,7 @@ def _publish(
         baseline=baseline,
         card=card,
         repository=repository,
+        keep_weights=recipe.keep_weights,
     )
 
 

@@ -15,7 +15,7 @@ from training.errors import SettingRefused, TrainingError
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_names
-from training.runs.directories import latest_version, new_directory, read_metrics
+from training.runs.directories import RETRAINED, latest_version, new_directory, read_metrics
 from training.runs.session import Dataset, Models, Name, Runs, train, trained_recipe, work
 
 TOLERANCE = 0.005
@@ -42,6 +42,14 @@ def reproduce(
         if version is None:
             raise SettingRefused(f"no version of {name} is published under {models}")
         recipe, metrics = load_recipe(name), read_metrics(version)
+        if RETRAINED in metrics:
+            if names:
+                raise SettingRefused(
+                    f"{version} was retrained from another version, with rows that the recipe does not have; its "
+                    "card.md has the command"
+                )
+            console.print(f"{name} is left out: version {version.name} was retrained", highlight=False)
+            continue
         if isinstance(recipe, Lesson):
             if names:
                 trained_recipe(name)  # raises for a lesson, which is not trained

@@ -89,7 +89,7 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
     validation, test = outcome.validation, outcome.test
     if validation:
         console.print(f"validation {validation.headline} on {validation.rows} rows", highlight=False)
-    console.print(outcome.gate, highlight=False)
+    console.print(outcome.gate, highlight=False, soft_wrap=True)
     if test:
         console.print(f"test {test.headline} on {test.rows} rows", highlight=False)
     else:

@@ -54,7 +54,7 @@ def list_images(folder: Path, *, leave_out: tuple[str, ...] = ()) -> Listing:
     """
     if not folder.is_dir():
         raise DataMissing(f"{folder} is not a folder; give the folder that contains one folder of pictures per class")
-    inside = _folders(folder)
+    inside = folders_in(folder)
     named = {path: PARTS[path.name.lower()] for path in inside if path.name.lower() in PARTS}
     split = "training" in named.values()
     if split and len(named) < len(inside):
@@ -73,13 +73,13 @@ def list_images(folder: Path, *, leave_out: tuple[str, ...] = ()) -> Listing:
     parts: dict[str, tuple[str, ...]] = {}
     classes: dict[str, npt.NDArray[np.int32]] = {}
     for part, root in roots.items():
-        if unknown := {path.name for path in _folders(root)} - set(labels):
+        if unknown := {path.name for path in folders_in(root)} - set(labels):
             raise DataUnusable(f"{root} has the class {min(unknown)!r}, but the training part has {', '.join(labels)}")
         found: list[tuple[str, int]] = []
         for number, label in enumerate(labels):
-            pictures, others = _files(root / label, folder)
+            pictures, others = pictures_below(root / label, folder)
             if not pictures:
-                hint = f"; it has {others[0]}, which is not a {_KINDS} file" if others else ""
+                hint = f"; it has {others[0]}, which is not a {KINDS} file" if others else ""
                 raise DataUnusable(f"{root / label} contains no pictures; remove the folder, or add some{hint}")
             ignored += others
             wanted -= set(pictures)
@@ -91,12 +91,12 @@ def list_images(folder: Path, *, leave_out: tuple[str, ...] = ()) -> Listing:
     return Listing(folder=folder, labels=labels, parts=parts, classes=classes, ignored=tuple(ignored))
 
 
-_KINDS = "PNG, JPEG, GIF, BMP, WebP or TIFF"
+KINDS = "PNG, JPEG, GIF, BMP, WebP or TIFF"
 
 
 def _labels(root: Path) -> tuple[str, ...]:
     """Names of the class folders."""
-    labels = tuple(path.name for path in _folders(root))
+    labels = tuple(path.name for path in folders_in(root))
     if len(labels) > 1:
         return labels
     if labels:
@@ -108,11 +108,12 @@ def _labels(root: Path) -> tuple[str, ...]:
     )
 
 
-def _folders(root: Path) -> list[Path]:
+def folders_in(root: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones, in alphabetical order."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _files(root: Path, folder: Path) -> tuple[list[str], list[str]]:
+def pictures_below(root: Path, folder: Path) -> tuple[list[str], list[str]]:
     """Paths relative to ``folder`` of the pictures below ``root``, and of the other files."""
     pictures: list[str] = []
     others: list[str] = []

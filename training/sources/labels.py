@@ -65,6 +65,34 @@ def classes(table: TableFile, target: str, rows: Sequence[int]) -> tuple[tuple[s
     return labels, np.array([numbers[name] for name in names], np.int32)
 
 
+def known_classes(table: TableFile, target: str, rows: Sequence[int], labels: Sequence[str]) -> npt.NDArray[np.int32]:
+    """int32 (rows,): the numbers of the classes of a model that exists.
+
+    Args:
+        table: the file.
+        target: column of the labels.
+        rows: from 0.
+        labels: of the model, in the order of their numbers.
+
+    Raises:
+        DataUnusable: a row has another label; names the row and the label.
+    """
+    cells = table.column(target)
+    return np.array(
+        [known_class(f"{table.path}: row {row + 1}", label_of(cells[row]), labels) for row in rows], np.int32
+    )
+
+
+def known_class(place: str, label: str, labels: Sequence[str]) -> int:
+    """The number of a class; ``place`` is the beginning of the message. Raises DataUnusable for another label."""
+    if label not in labels:
+        raise DataUnusable(
+            f"{place} has the label {label[:60]!r}, but the model only knows {', '.join(labels)}; correct the "
+            "label, or for a new class add its rows to the data of the recipe and train with `python -m training run`"
+        )
+    return labels.index(label)
+
+
 def numbers(table: TableFile, column: str, rows: Sequence[int], *, cure: str) -> npt.NDArray[np.float32]:
     """float32 (rows,); NaN where there is no value.
 

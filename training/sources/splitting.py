@@ -2,11 +2,14 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
+from training.sources.table_file import TableFile
 
 Rows = npt.NDArray[np.intp]
 LEAST_PER_CLASS = 3
@@ -74,3 +77,57 @@ def split_rows(
             part += [row for rows in order[begin:end] for row in rows]
     test, validation, train = (generator.permutation(np.array(part, np.intp)) for part in parts)
     return Parts(train=train, validation=validation, test=test)
+
+
+class FileSource(Protocol):
+    """A source that is one file, with the settings of its split."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102
+    @property
+    def validation_share(self) -> float: ...  # noqa: D102
+    @property
+    def test_share(self) -> float: ...  # noqa: D102
+    @property
+    def split_seed(self) -> int: ...  # noqa: D102
+
+
+def split_file(
+    source: FileSource,
+    table: TableFile,
+    examples: Examples,
+    *,
+    contents: Sequence[Hashable],
+    labels: tuple[str, ...],
+    form: str,
+) -> Splits:
+    """The rows of one file, split.
+
+    Args:
+        source: its settings.
+        table: the file.
+        examples: its rows.
+        contents: see ``split_rows``.
+        labels: names of the classes; empty without classes.
+        form: see ``Splits``.
+
+    Raises:
+        DataUnusable: see ``split_rows``.
+    """
+    parts = split_rows(
+        contents,
+        examples.labels if labels else None,
+        validation_share=source.validation_share,
+        test_share=source.test_share,
+        seed=source.split_seed,
+        names=labels,
+    )
+    return Splits(
+        name=table.path.name,
+        form=form,
+        files={source.file: table.sha256},
+        labels=labels,
+        train=examples.take(parts.train),
+        validation=examples.take(parts.validation),
+        read_test=lambda: examples.take(parts.test),
+    )

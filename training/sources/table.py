@@ -13,7 +13,7 @@ from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
 from training.sources.labels import classes, label_of, numbers, rows_with_target
-from training.sources.splitting import split_rows
+from training.sources.splitting import split_file
 from training.sources.table_file import TableFile, is_missing, read_table
 
 FORM = "table"
@@ -59,30 +59,14 @@ class Table:
         table = read_table(Path(self.file))
         self._check()
         rows = rows_with_target(table, self.target, skip=self.skip_without_target)
-        instances = self._instances(table, rows)
+        instances = self.instances(table, rows)
         if self.predicts == "classes":
             labels, targets = classes(table, self.target, rows)
         else:
             cure = "correct it, or predict classes"
             labels, targets = (), numbers(table, self.target, rows, cure=cure)[:, None]  # type: ignore[assignment]
         examples = Examples(instances=instances, labels=targets)
-        parts = split_rows(
-            contents_of(instances),
-            targets if labels else None,
-            validation_share=self.validation_share,
-            test_share=self.test_share,
-            seed=self.split_seed,
-            names=labels,
-        )
-        return Splits(
-            name=table.path.name,
-            form=FORM,
-            files={self.file: table.sha256},
-            labels=labels,
-            train=examples.take(parts.train),
-            validation=examples.take(parts.validation),
-            read_test=lambda: examples.take(parts.test),
-        )
+        return split_file(self, table, examples, contents=contents_of(instances), labels=labels, form=FORM)
 
     def _check(self) -> None:
         columns = (*self.numbers, *self.categories)
@@ -98,7 +82,12 @@ class Table:
         if self.target in columns:
             raise DataUnusable(f"{self.file}: the target {self.target!r} is also a column to predict from; remove it")
 
-    def _instances(self, table: TableFile, rows: Sequence[int]) -> npt.NDArray[Any]:
+    def instances(self, table: TableFile, rows: Sequence[int]) -> npt.NDArray[Any]:
+        """The chosen rows of a file with these columns, in the form that ``load`` describes.
+
+        Raises:
+            DataUnusable: a column is missing, or a value is not a number; see ``numbers``.
+        """
         kinds: list[tuple[str, type]] = [(input_name(name), np.float32) for name in self.numbers]
         kinds += [(input_name(name), object) for name in self.categories]
         instances = np.empty(len(rows), kinds)
@@ -118,9 +107,12 @@ def contents_of(instances: npt.NDArray[Any]) -> list[str]:
     each row counts by itself.
     """
     contents = [str(row) for row in instances]
-    if len(contents) - len(set(contents)) > MOST_COPIES * len(contents):
-        return [str(row) for row in range(len(contents))]
-    return contents
+    return [str(row) for row in range(len(contents))] if are_cases(contents) else contents
+
+
+def are_cases(contents: Sequence[str]) -> bool:
+    """Whether so many rows are equal that equal ones are different cases, not copies of one."""
+    return len(contents) - len(set(contents)) > MOST_COPIES * len(contents)
 
 
 def category_of(cell: Any) -> bytes:

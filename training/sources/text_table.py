@@ -3,13 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
 from training.sources.labels import classes, rows_with_target
-from training.sources.splitting import split_rows
+from training.sources.splitting import split_file
 from training.sources.table_file import TableFile, read_table
 
 FORM = "texts with labels"
@@ -49,24 +47,9 @@ class TextTable:
         texts = texts_of(table, self.text, skip=self.skip_without_target)
         rows = [row for row in rows_with_target(table, self.target, skip=self.skip_without_target) if texts[row]]
         labels, numbers = classes(table, self.target, rows)
-        examples = Examples(instances=tuple(texts[row] for row in rows), labels=numbers)
-        parts = split_rows(
-            examples.instances,  # type: ignore[arg-type]  # texts
-            numbers,
-            validation_share=self.validation_share,
-            test_share=self.test_share,
-            seed=self.split_seed,
-            names=labels,
-        )
-        return Splits(
-            name=table.path.name,
-            form=FORM,
-            files={self.file: table.sha256},
-            labels=labels,
-            train=examples.take(parts.train),
-            validation=examples.take(parts.validation),
-            read_test=lambda: examples.take(np.asarray(parts.test)),
-        )
+        kept = tuple(texts[row] for row in rows)
+        examples = Examples(instances=kept, labels=numbers)
+        return split_file(self, table, examples, contents=kept, labels=labels, form=FORM)
 
 
 def texts_of(table: TableFile, column: str, *, skip: bool) -> list[str]:

@@ -1,0 +1,86 @@
+"""Whether a retrained network may replace the published version: four figures and a margin. Imports no TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.measure.tasks import Deviation, Measured
+
+MARGIN = 0.005
+"""Default: half a point of accuracy, as between validation and target; of an error, this share of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The published version and the retrained network, each on the same two sets of rows.
+
+    Attributes:
+        published_old, published_new: of the published version, on old validation rows and on held-out new rows.
+        retrained_old, retrained_new: of the retrained network.
+        margin: how much worse it may be on the old rows.
+    """
+
+    published_old: Measured
+    retrained_old: Measured
+    published_new: Measured
+    retrained_new: Measured
+    margin: float
+
+    @property
+    def keeps_old(self) -> bool:
+        """Whether it is not worse on the old rows by more than the margin."""
+        before, after = figure(self.published_old), figure(self.retrained_old)
+        if is_error(self.published_old):
+            return after <= before * (1 + self.margin) + _ROUNDING
+        return after >= before - self.margin - _ROUNDING
+
+    @property
+    def learns_new(self) -> bool:
+        """Whether it is better on the new rows."""
+        before, after = figure(self.published_new), figure(self.retrained_new)
+        return after < before if is_error(self.published_new) else after > before
+
+    @property
+    def passed(self) -> bool:
+        """Both."""
+        return self.keeps_old and self.learns_new
+
+    @property
+    def verdict(self) -> str:
+        """A sentence with the figures that decided."""
+        name = self.published_old.headline.rpartition(" ")[0]
+        allowed = f"the margin of {self.margin:g}" + (" of it" if is_error(self.published_old) else "")
+        old = f"on the old rows the {name} went from {shown(self.published_old)} to {shown(self.retrained_old)}"
+        new = f"on the new rows the {name} went from {shown(self.published_new)} to {shown(self.retrained_new)}"
+        if self.passed:
+            return f"better than the published version: {new}; {old}, within {allowed}"
+        reasons = [
+            *([] if self.keeps_old else [f"{old}, worse by more than {allowed}"]),
+            *([] if self.learns_new else [f"{new}, which is not better"]),
+        ]
+        return "it does not replace the published version: " + "; ".join(reasons)
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return {
+            "margin": self.margin,
+            "old_validation": {"published": self.published_old.as_json(), "retrained": self.retrained_old.as_json()},
+            "new_held_out": {"published": self.published_new.as_json(), "retrained": self.retrained_new.as_json()},
+        }
+
+
+_ROUNDING = 1e-9
+
+
+def is_error(measured: Measured) -> bool:
+    """Whether the figure is an error, of which less is better."""
+    return isinstance(measured, Deviation)
+
+
+def figure(measured: Measured) -> float:
+    """The figure that decides: accuracy, or the root mean squared error."""
+    return float(measured.as_json()["rmse" if is_error(measured) else "accuracy"])
+
+
+def shown(measured: Measured) -> str:
+    """The figure without its name."""
+    return measured.headline.rpartition(" ")[2]
