@@ -36,6 +36,7 @@ from training.runs.session import (
     trained_recipe,
     work,
 )
+from training.tuning.command import tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -216,6 +217,7 @@ def evaluate_run(
     console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
 
 
+app.command(short_help="Search for better settings of a recipe.")(tune)
 app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)

@@ -3,6 +3,7 @@
 Every training continues where it was interrupted.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from training.fit.parallel_stages import ParallelStages
 from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
 from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
-from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.fit.train_network import AfterEpoch, Trained, Training, nothing, read_kept, train_network
 from training.recipe.recipe import Recipe, Stage
 
 
@@ -33,7 +34,15 @@ def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path
     return finish_model(recipe, model, feed, inherited, classes=len(splits.labels))
 
 
-def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console: Console) -> Trained:
+def fit(
+    recipe: Recipe,
+    feed: Feed,
+    splits: Splits,
+    *,
+    directory: Path,
+    console: Console,
+    after_epoch: AfterEpoch = nothing,
+) -> Trained:
     """Train the stages of the recipe and its network, each until its last epoch or early stopping.
 
     Args:
@@ -42,6 +51,7 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         splits: train and validation parts, checked; the test part is not read.
         directory: of the run; an interrupted run in it continues.
         console: for the progress bar.
+        after_epoch: called after each epoch of the network, not of its stages.
 
     Raises:
         TrainingDiverged, SettingRefused: see ``train_network`` and ``refuse_unservable``.
@@ -68,9 +78,12 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
-        trained = train_network(
-            model, training, feed, splits, directory=directory, console=console, after_epoch=parallel.listen
-        )
+
+        def heard(epoch: int, figures: Mapping[str, float]) -> None:
+            parallel.listen()
+            after_epoch(epoch, figures)
+
+        trained = train_network(model, training, feed, splits, directory=directory, console=console, after_epoch=heard)
         parallel.wait()
     for stage in recipe.stages:
         if stage.in_parallel:

@@ -1,6 +1,6 @@
 """Trains one network inside a directory, from the start or from an interruption."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"
+
+AfterEpoch = Callable[[int, Mapping[str, float]], None]
+"""Called with the number of a finished epoch, from 1, and its figures; may raise to end the training."""
+
+
+def nothing(epoch: int, figures: Mapping[str, float]) -> None:
+    """What is done after an epoch by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,7 @@ def train_network(
     *,
     directory: Path,
     console: Console,
-    after_epoch: Callable[[], None] = lambda: None,
+    after_epoch: AfterEpoch = nothing,
 ) -> Trained:
     """Train until the last epoch or early stopping, and write the kept weights.
 
@@ -120,7 +127,7 @@ def train_network(
             tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
             show,
             checkpoints,
-            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch()),
+            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch(epoch + 1, logs or {})),
         ]
         try:
             _run_epochs(model, settings, weighted, _validation(feed, splits, settings), progressed, steps, callbacks)

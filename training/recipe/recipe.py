@@ -18,6 +18,7 @@ from training.measure.findings import Findings
 from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
 from training.overrides import FIXED, PARTS
 from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.search import SearchSpace
 
 OUTPUT_NAME = PROBABILITIES
 VALUES_NAME = VALUES
@@ -166,6 +167,8 @@ class Recipe:
         max_batch_size: batching hint for the service.
         publish_examples: whether held-out rows of the data set may be in a published version, as golden samples. By
             default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
+        search: path of a setting -> what ``tune`` tries for it; without one, ``training.tuning.space`` chooses by what
+            the recipe has.
     """
 
     name: str = field(metadata=FIXED)
@@ -186,3 +189,4 @@ class Recipe:
     targets: Targets = field(default=Targets(), metadata=FIXED)
     max_batch_size: int = field(default=32, metadata=FIXED)
     publish_examples: bool = field(default=False, metadata=FIXED)
+    search: SearchSpace = field(default_factory=dict, metadata=FIXED, hash=False)
