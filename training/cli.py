@@ -22,6 +22,7 @@ from training.new.command import new_recipe
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
+from training.runs.configured import read_config_file
 from training.runs.directories import new_directory, read_config, read_metrics, unfinished_directory
 from training.runs.series import compare_optimizers, reproduce, run_all
 from training.runs.session import (
@@ -102,6 +103,7 @@ app.command("new")(new_recipe)
 
 @app.command("run")
 def run_recipe(
+    context: typer.Context,
     name: Name,
     assignments: Annotated[
         list[str] | None,
@@ -130,6 +132,14 @@ def run_recipe(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest run that was interrupted or is not published.")
     ] = False,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Take the settings and the data set of this config.json of a run; other options win.",
+        ),
+    ] = None,
     run_id: Annotated[
         str | None, typer.Option(help="Name of the directory of the run [default: date and time].")
     ] = None,
@@ -144,8 +154,15 @@ def run_recipe(
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     kind = dataset.value
+    if config_file and resume:
+        raise SettingRefused("--resume continues with the settings of its own run; leave --config out")
+    earlier = read_config_file(config_file) if config_file else None
+    name = earlier.source(name) if earlier else name
     recipe, file = load_recipe(name), recipe_file(name)
     name = recipe.name
+    if earlier:
+        overrides = [*earlier.overrides(recipe, overrides), *overrides]
+        kind = kind if _given(context, "dataset") else earlier.dataset.value
     if isinstance(recipe, Lesson):
         if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
             raise SettingRefused(
@@ -184,6 +201,12 @@ def run_recipe(
     refused = (test and not outcome.allowed) or (publish and outcome.version is None)
     if refused or (outcome.findings.missed and not force):
         raise typer.Exit(1)
+
+
+def _given(context: typer.Context, option: str) -> bool:
+    """Whether the command line has this option."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command("evaluate")
