@@ -74,7 +74,8 @@ def fit(
             inherited |= handed_on(stage, trained.model)
             spent += trained.seconds
             warnings += _of_stage(stage, trained.warnings)
-        model = build_model(recipe, feed, classes=len(splits.labels))
+        precision = recipe.fitting.mixed_precision
+        model = build_model(recipe, feed, classes=len(splits.labels), precision=precision)
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
@@ -91,7 +92,11 @@ def fit(
             progressed = Progressed.read(directory / stage.name)
             ends = max(ends, began[stage.name] + progressed.seconds)
             warnings += _of_stage(stage, tuple(progressed.warnings.values()))
-    finished = finish_model(recipe, trained.model, feed, inherited, classes=len(splits.labels))
+    network = trained.model
+    if recipe.fitting.mixed_precision != "float32":
+        network = build_model(recipe, feed, classes=len(splits.labels))
+        network.set_weights(trained.model.get_weights())
+    finished = finish_model(recipe, network, feed, inherited, classes=len(splits.labels))
     seconds = max(ends, spent + trained.seconds)
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)
 
