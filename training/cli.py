@@ -17,6 +17,7 @@ from app import __version__
 from app.errors import ServingError
 from training import environment
 from training.errors import RecipeBroken, SettingRefused, TrainingError
+from training.fit.distribution import Kind
 from training.importing.command import import_model
 from training.new.command import new_recipe
 from training.overrides import apply_overrides
@@ -132,6 +133,10 @@ def run_recipe(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest run that was interrupted or is not published.")
     ] = False,
+    strategy: Annotated[
+        Kind,
+        typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
+    ] = Kind.NONE,
     config_file: Annotated[
         Path | None,
         typer.Option(
@@ -164,7 +169,7 @@ def run_recipe(
         overrides = [*earlier.overrides(recipe, overrides), *overrides]
         kind = kind if _given(context, "dataset") else earlier.dataset.value
     if isinstance(recipe, Lesson):
-        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
+        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC or strategy is not Kind.NONE:
             raise SettingRefused(
                 f"{name} is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs"
             )
@@ -172,6 +177,8 @@ def run_recipe(
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)
         return
+    if resume and strategy is Kind.MULTI_WORKER:
+        raise SettingRefused("--strategy multi-worker does not resume: the checkpoints are files of worker 0 alone")
     if resume:
         directory = unfinished_directory(runs, name, run_id)
         config = read_config(directory)
@@ -191,6 +198,7 @@ def run_recipe(
         tuple(overrides),
         directory,
         Console(),
+        strategy=strategy,
         command=command,
         recipe_file=str(file.resolve()) if file else None,
         dataset=kind,

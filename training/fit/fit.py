@@ -12,6 +12,7 @@ from rich.console import Console
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
+from training.fit.distribution import ALONE, Distribution
 from training.fit.parallel_stages import ParallelStages
 from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
@@ -42,6 +43,7 @@ def fit(
     directory: Path,
     console: Console,
     after_epoch: AfterEpoch = nothing,
+    distribution: Distribution = ALONE,
 ) -> Trained:
     """Train the stages of the recipe and its network, each until its last epoch or early stopping.
 
@@ -52,6 +54,7 @@ def fit(
         directory: of the run; an interrupted run in it continues.
         console: for the progress bar.
         after_epoch: called after each epoch of the network, not of its stages.
+        distribution: where the network trains, checked by ``refuse_together``; the result is on one device.
 
     Raises:
         TrainingDiverged, SettingRefused: see ``train_network`` and ``refuse_unservable``.
@@ -75,7 +78,8 @@ def fit(
             spent += trained.seconds
             warnings += _of_stage(stage, trained.warnings)
         precision = recipe.fitting.mixed_precision
-        model = build_model(recipe, feed, classes=len(splits.labels), precision=precision)
+        with distribution.scope():
+            model = build_model(recipe, feed, classes=len(splits.labels), precision=precision)
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
@@ -84,7 +88,16 @@ def fit(
             parallel.listen()
             after_epoch(epoch, figures)
 
-        trained = train_network(model, training, feed, splits, directory=directory, console=console, after_epoch=heard)
+        trained = train_network(
+            model,
+            training,
+            feed,
+            splits,
+            directory=directory,
+            console=console,
+            after_epoch=heard,
+            distribution=distribution,
+        )
         parallel.wait()
     for stage in recipe.stages:
         if stage.in_parallel:
@@ -93,7 +106,7 @@ def fit(
             ends = max(ends, began[stage.name] + progressed.seconds)
             warnings += _of_stage(stage, tuple(progressed.warnings.values()))
     network = trained.model
-    if recipe.fitting.mixed_precision != "float32":
+    if recipe.fitting.mixed_precision != "float32" or distribution.strategy:
         network = build_model(recipe, feed, classes=len(splits.labels))
         network.set_weights(trained.model.get_weights())
     finished = finish_model(recipe, network, feed, inherited, classes=len(splits.labels))

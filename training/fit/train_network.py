@@ -16,6 +16,7 @@ from training.data.settings import Span
 from training.datasets.splits import Splits
 from training.errors import RunNotFound, SettingRefused
 from training.fit.callbacks import AveragedWeights, BestWeights, Checkpoints, RefuseDivergence
+from training.fit.distribution import ALONE, Distribution
 from training.fit.execution import steps_per_call
 from training.fit.gradient_warnings import WatchTraining
 from training.fit.precision import with_scaled_loss
@@ -75,6 +76,7 @@ def train_network(
     directory: Path,
     console: Console,
     after_epoch: AfterEpoch = nothing,
+    distribution: Distribution = ALONE,
 ) -> Trained:
     """Train until the last epoch or early stopping, and write the kept weights.
 
@@ -99,16 +101,19 @@ def train_network(
     steps = rows // batch_size
     _check_monitor(training, splits)
     _check_speed(training, feed)
-    optimizer = build_optimizer(training.optimizer, steps=steps * settings.epochs)
+    with distribution.scope():
+        optimizer = build_optimizer(training.optimizer, steps=steps * settings.epochs)
     optimizer = with_scaled_loss(optimizer, settings.mixed_precision)
 
     def compile_model(**speed: Any) -> None:
-        model.compile(
-            optimizer=optimizer, loss=build_loss(training.loss), metrics=build_metrics(training.metrics), **speed
-        )
+        with distribution.scope():
+            model.compile(
+                optimizer=optimizer, loss=build_loss(training.loss), metrics=build_metrics(training.metrics), **speed
+            )
 
     compile_model()
-    model.optimizer.build(model.trainable_variables)
+    with distribution.scope():
+        model.optimizer.build(model.trainable_variables)
     progressed = Progressed.read(directory)
     averaged = AveragedWeights(training.optimizer.ema_momentum) if training.optimizer.ema_momentum else None
     checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
@@ -125,7 +130,8 @@ def train_network(
             max_length=training.max_length,
         )
         batches = feed.training(splits.train, span)
-        per_call = settings.steps_per_execution or (1 if averaged else steps_per_call(model, batches, steps=steps))
+        alone = distribution is ALONE and not averaged
+        per_call = settings.steps_per_execution or (steps_per_call(model, batches, steps=steps) if alone else 1)
         compile_model(steps_per_execution=per_call, jit_compile=settings.jit_compile)
         weighted = weigh_classes(batches, splits) if settings.class_weights == "balanced" else batches
         show = ShowProgress(console, settings, steps=steps)
@@ -133,14 +139,19 @@ def train_network(
             RefuseDivergence(),
             *([averaged] if averaged else []),
             BestWeights(settings, progressed, directory, averaged),
-            *([WatchTraining(batches, progressed.warnings, _warner(console))] if settings.watch else []),
+            *(
+                [WatchTraining(batches, progressed.warnings, _warner(console))]
+                if settings.watch and distribution is ALONE
+                else []
+            ),
             tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
             show,
             checkpoints,
             tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch(epoch + 1, logs or {})),
         ]
         try:
-            _run_epochs(model, settings, weighted, _validation(feed, splits, settings), progressed, steps, callbacks)
+            validation = distribution.divided(_validation(feed, splits, settings))
+            _run_epochs(model, settings, distribution.divided(weighted), validation, progressed, steps, callbacks)
         finally:
             show.close()
         compile_model()  # measured and exported without XLA, batch by batch

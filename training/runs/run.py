@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.data.pipelines import Feed
 from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
 from training.disk import replaced, space_wanted
+from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
 from training.measure.card import model_card
 from training.measure.evaluate import predict
@@ -61,7 +63,9 @@ class Outcome:
     metrics: Mapping[str, Any]
 
 
-def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
+def run(
+    recipe: Recipe, plan: Plan, *, directory: Path, console: Console, distribution: Distribution = ALONE
+) -> Outcome:
     """Train, select on validation, test if allowed, report, publish if requested.
 
     Args:
@@ -69,6 +73,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         plan: what to do.
         directory: of the run; an interrupted or untested run in it continues where it stopped.
         console: progress and results.
+        distribution: where the network trains; this process is its chief.
 
     Raises:
         TrainingError: and its subclasses; one sentence each.
@@ -82,7 +87,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
-    trained = fit(recipe, feed, splits, directory=directory, console=console)
+    trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
     phases.seconds["training"] = round(trained.seconds, 2)
     with phases.phase("validation"):
         validation = _measure(recipe, trained.model, feed, splits.validation, splits.labels)
@@ -138,6 +143,14 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         version=version,
         metrics=metrics,
     )
+
+
+def take_part(recipe: Recipe, dataset: str, *, distribution: Distribution) -> None:
+    """Train as a worker that is not the chief: the same steps, but no file of it stays."""
+    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
+    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    with TemporaryDirectory(prefix="atelier-worker-") as folder:
+        fit(recipe, feed, splits, directory=Path(folder), console=Console(quiet=True), distribution=distribution)
 
 
 def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:
