@@ -21,7 +21,7 @@ COMMANDS = {
         *("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "recordings", "devices"),
         "keys",
     ),
-    "training": ("list", "new", "run", "evaluate", "import", "reproduce", "compare", "all"),
+    "training": ("list", "new", "run", "evaluate", "tune", "import", "reproduce", "compare", "all"),
 }
 
 

@@ -1,6 +1,6 @@
 """Adam and AdamW whose step is one operation of TensorFlow for each variable, in place of a dozen.
 
-For a small network the dozen cost more than the gradients: with them, the epoch of a perceptron takes twice as long.
+For a small network the dozen cost about as much as its gradients.
 """
 
 from typing import Any
