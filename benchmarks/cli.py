@@ -2,12 +2,22 @@
 
 import typer
 
-from benchmarks.commands.performance import connections, gpu, hot_path, lstm, model_infer, serving, startup, workers
+from benchmarks.commands.performance import (
+    connections,
+    gpu,
+    hot_path,
+    lstm,
+    model_infer,
+    serving,
+    startup,
+    training_epoch,
+    workers,
+)
 from benchmarks.commands.reliability import chaos, fuzz, honesty, overload, reload, soak
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
 COMMANDS = (
-    *(startup, lstm, serving, model_infer, hot_path, gpu, workers, connections),
+    *(startup, lstm, training_epoch, serving, model_infer, hot_path, gpu, workers, connections),
     *(reload, soak, chaos, honesty, fuzz, overload),
 )
 for command in COMMANDS:

@@ -17,12 +17,14 @@ from app import __version__
 from app.errors import ServingError
 from training import environment
 from training.errors import RecipeBroken, SettingRefused, TrainingError
+from training.fit.distribution import Kind
 from training.importing.command import import_model
 from training.new.command import new_recipe
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.retraining.command import retrain_model
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
+from training.runs.configured import read_config_file
 from training.runs.directories import latest_version, new_directory, read_config, read_metrics, unfinished_directory
 from training.runs.report_command import report
 from training.runs.series import compare_optimizers, reproduce, run_all
@@ -37,6 +39,7 @@ from training.runs.session import (
     trained_recipe,
     work,
 )
+from training.tuning.command import tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,6 +105,7 @@ app.command("new")(new_recipe)
 
 @app.command("run")
 def run_recipe(
+    context: typer.Context,
     name: Name,
     assignments: Annotated[
         list[str] | None,
@@ -130,6 +134,18 @@ def run_recipe(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest run that was interrupted or is not published.")
     ] = False,
+    strategy: Annotated[
+        Kind,
+        typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
+    ] = Kind.NONE,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Take the settings and the data set of this config.json of a run; other options win.",
+        ),
+    ] = None,
     run_id: Annotated[
         str | None, typer.Option(help="Name of the directory of the run [default: date and time].")
     ] = None,
@@ -144,10 +160,17 @@ def run_recipe(
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     kind = dataset.value
+    if config_file and resume:
+        raise SettingRefused("--resume continues with the settings of its own run; leave --config out")
+    earlier = read_config_file(config_file) if config_file else None
+    name = earlier.source(name) if earlier else name
     recipe, file = load_recipe(name), recipe_file(name)
     name = recipe.name
+    if earlier:
+        overrides = [*earlier.overrides(recipe, overrides), *overrides]
+        kind = kind if _given(context, "dataset") else earlier.dataset.value
     if isinstance(recipe, Lesson):
-        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC:
+        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC or strategy is not Kind.NONE:
             raise SettingRefused(
                 f"{name} is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs"
             )
@@ -155,6 +178,8 @@ def run_recipe(
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)
         return
+    if resume and strategy is Kind.MULTI_WORKER:
+        raise SettingRefused("--strategy multi-worker does not resume: the checkpoints are files of worker 0 alone")
     if resume:
         directory = unfinished_directory(runs, name, run_id)
         config = read_config(directory)
@@ -174,6 +199,7 @@ def run_recipe(
         tuple(overrides),
         directory,
         Console(),
+        strategy=strategy,
         command=command,
         recipe_file=str(file.resolve()) if file else None,
         dataset=kind,
@@ -184,6 +210,12 @@ def run_recipe(
     refused = (test and not outcome.allowed) or (publish and outcome.version is None)
     if refused or (outcome.findings.missed and not force):
         raise typer.Exit(1)
+
+
+def _given(context: typer.Context, option: str) -> bool:
+    """Whether the command line has this option."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 app.command("retrain")(retrain_model)
@@ -221,6 +253,7 @@ def evaluate_run(
 
 
 app.command(short_help="Write a report of a run or a version; compare several.")(report)
+app.command(short_help="Search for better settings of a recipe.")(tune)
 app.command("import")(import_model)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)

@@ -51,12 +51,33 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
         if not separator:
             raise SettingRefused(f"--set {assignment!r} has no '='; write --set optimizer.learning_rate=0.01")
         path = path.strip()
-        if path not in (known := [name for name, _ in settings(root)]):
-            near = _nearest(path, known)
-            hint = f"did you mean --set {near}={text.strip()}?" if near else f"there are: {', '.join(known)}"
-            raise SettingRefused(f"{path!r} is not a setting; {hint}")
+        refuse_unknown(root, path, text.strip())
         root = _replace(root, path.split("."), text.strip(), path)
     return root
+
+
+def as_text(value: Any) -> str:
+    """The value of a setting as ``--set`` takes it: the inverse of parsing."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(as_text(part) for part in value)
+    return str(value)
+
+
+def refuse_unknown(root: object, path: str, text: str, *, option: str = "--set") -> None:
+    """Refuse a path that no setting has; the message has the nearest one, or all, as ``option`` takes them.
+
+    Raises:
+        SettingRefused: as said.
+    """
+    if path in (known := [name for name, _ in settings(root)]):
+        return
+    near = _nearest(path, known)
+    hint = f"did you mean {option} {near}={text}?" if near else f"there are: {', '.join(known)}"
+    raise SettingRefused(f"{path!r} is not a setting; {hint}")
 
 
 def _nearest(path: str, known: list[str]) -> str | None:

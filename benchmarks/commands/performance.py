@@ -14,6 +14,7 @@ from benchmarks.hot_path import STAGES, measure_hot_path
 from benchmarks.lstm import compare_lstm
 from benchmarks.results import RESULTS, spread, write_result
 from benchmarks.startup import COPIED, WAYS, Startup, bare_copies, measure_startup
+from benchmarks.training_epoch import compare_training
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Comparison
@@ -72,6 +73,21 @@ def lstm(repeats: Annotated[int, typer.Option(min=1, help="Repeats of each pair.
         table.add_row(one.network, str(one.rows), str(one.tokens), *figures)
     Console().print(table)
     write_result("lstm", {"repeats": repeats, "comparisons": [asdict(one) for one in found]})
+
+
+def training_epoch(
+    recipe: Annotated[str, typer.Option(help="A recipe of images with Adam.")] = "fashion-mnist-mlp-128",
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of all ways, interleaved.")] = 5,
+    rows: Annotated[int, typer.Option(min=1000, help="Training rows of an epoch.")] = 55_000,
+) -> None:
+    """Epochs of a run against plain Keras `fit` with NumPy arrays. Requires `make train-install` and the data set."""
+    found = compare_training(recipe, repeats=repeats, rows=rows)
+    table = Table("way", "epoch, s", "times faster", "range", title=recipe)
+    for way in found:
+        table.add_row(way.name, f"{way.epoch_s:.2f}", f"{way.ratio:.2f}", f"{way.low:.2f} to {way.high:.2f}")
+    Console().print(table)
+    result = {"recipe": recipe, "rows": rows, "repeats": repeats, "ways": [asdict(way) for way in found]}
+    write_result("training-epoch", result)
 
 
 def serving(

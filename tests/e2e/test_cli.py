@@ -21,7 +21,9 @@ COMMANDS = {
         *("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "recordings", "devices"),
         "keys",
     ),
-    "training": ("list", "new", "run", "retrain", "evaluate", "report", "import", "reproduce", "compare", "all"),
+    "training": (
+        *("list", "new", "run", "retrain", "evaluate", "report", "tune", "import", "reproduce", "compare", "all"),
+    ),
 }
 
 

@@ -166,4 +166,4 @@ def is_due(settings: Fitting, epoch: int) -> bool:
 
 def learning_rate(model: Any) -> float:
     """Learning rate of the model's next step."""
-    return float(model.optimizer.learning_rate)
+    return float(tf.convert_to_tensor(model.optimizer.learning_rate))

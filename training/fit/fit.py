@@ -3,6 +3,7 @@
 Every training continues where it was interrupted.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from rich.console import Console
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
 from training.export.keras_weights import write_keras_weights
+from training.fit.distribution import ALONE, Distribution
 from training.fit.parallel_stages import ParallelStages
 from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
 from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
-from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.fit.train_network import AfterEpoch, Trained, Training, nothing, read_kept, train_network
 from training.recipe.recipe import Recipe, Stage
 
 
@@ -34,7 +36,16 @@ def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path
     return finish_model(recipe, model, feed, inherited, classes=len(splits.labels))
 
 
-def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console: Console) -> Trained:
+def fit(
+    recipe: Recipe,
+    feed: Feed,
+    splits: Splits,
+    *,
+    directory: Path,
+    console: Console,
+    after_epoch: AfterEpoch = nothing,
+    distribution: Distribution = ALONE,
+) -> Trained:
     """Train the stages of the recipe and its network, each until its last epoch or early stopping.
 
     Args:
@@ -43,6 +54,8 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
         splits: train and validation parts, checked; the test part is not read.
         directory: of the run; an interrupted run in it continues.
         console: for the progress bar.
+        after_epoch: called after each epoch of the network, not of its stages.
+        distribution: where the network trains, checked by ``refuse_together``; the result is on one device.
 
     Raises:
         TrainingDiverged, SettingRefused: see ``train_network`` and ``refuse_unservable``.
@@ -65,12 +78,26 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
             inherited |= handed_on(stage, trained.model)
             spent += trained.seconds
             warnings += _of_stage(stage, trained.warnings)
-        model = build_model(recipe, feed, classes=len(splits.labels))
+        precision = recipe.fitting.mixed_precision
+        with distribution.scope():
+            model = build_model(recipe, feed, classes=len(splits.labels), precision=precision)
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
         training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
+
+        def heard(epoch: int, figures: Mapping[str, float]) -> None:
+            parallel.listen()
+            after_epoch(epoch, figures)
+
         trained = train_network(
-            model, training, feed, splits, directory=directory, console=console, after_epoch=parallel.listen
+            model,
+            training,
+            feed,
+            splits,
+            directory=directory,
+            console=console,
+            after_epoch=heard,
+            distribution=distribution,
         )
         parallel.wait()
     for stage in recipe.stages:
@@ -79,7 +106,11 @@ def fit(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path, console:
             progressed = Progressed.read(directory / stage.name)
             ends = max(ends, began[stage.name] + progressed.seconds)
             warnings += _of_stage(stage, tuple(progressed.warnings.values()))
-    finished = finish_model(recipe, trained.model, feed, inherited, classes=len(splits.labels))
+    network = trained.model
+    if recipe.fitting.mixed_precision != "float32" or distribution.strategy:
+        network = build_model(recipe, feed, classes=len(splits.labels))
+        network.set_weights(trained.model.get_weights())
+    finished = finish_model(recipe, network, feed, inherited, classes=len(splits.labels))
     write_keras_weights(finished, directory)
     seconds = max(ends, spent + trained.seconds)
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)

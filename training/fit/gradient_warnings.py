@@ -125,7 +125,10 @@ def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]
     inputs, targets = rows[0]
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(model.loss(targets, model(inputs, training=False)))
-    gradients = tape.gradient(loss, model.trainable_variables)
+        scaled = model.optimizer.get_scaled_loss(loss) if _has_loss_scale(model) else loss
+    gradients = tape.gradient(scaled, model.trainable_variables)
+    if _has_loss_scale(model):
+        gradients = model.optimizer.get_unscaled_gradients(gradients)
     sizes = {}
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         if gradient is not None and "kernel" in variable.name and "recurrent" not in variable.name:
@@ -137,6 +140,11 @@ def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]
         gradients=sizes,
         norm=float(tf.linalg.global_norm([gradient for gradient in gradients if gradient is not None])),
     )
+
+
+def _has_loss_scale(model: Any) -> bool:
+    """Whether its gradients are computed in float16, which has no number for small ones."""
+    return isinstance(model.optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
 
 
 def _relu_outputs(model: Any) -> dict[str, Any]:

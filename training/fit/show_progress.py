@@ -37,9 +37,8 @@ class ShowProgress(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.progress.reset(self.task, description=f"epoch {epoch + 1}/{self.epochs}", figures="")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Advance the bar."""
-        figures = _figures(logs or {})
-        self.progress.update(self.task, advance=1, figures=figures)
+        """Advance the bar; between two calls there may have been many batches."""
+        self.progress.update(self.task, completed=batch + 1, figures=_figures(logs or {}))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Print the epoch's figures."""

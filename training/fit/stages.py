@@ -10,20 +10,33 @@ from training.data.pipelines import Feed
 from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Splits
 from training.errors import SettingRefused
+from training.fit.precision import layers_in, with_float32_answers
 from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.recipe.fitting import Precision
 from training.recipe.recipe import Inherited, Recipe, Signature, Stage
 
 
-def build_model(recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None = None) -> Any:
+def build_model(
+    recipe: Recipe, feed: Feed, *, classes: int, stage: Stage | None = None, precision: Precision = "float32"
+) -> Any:
     """The untrained network of the recipe, or of one of its stages, seeded.
 
+    Args:
+        recipe: all settings.
+        feed: gives its input.
+        classes: of the data.
+        stage: whose network to build; None for that of the recipe.
+        precision: what its layers compute in; that of ``fitting`` only to train.
+
     Returns:
-        tf_keras.Model with the input of ``feed`` and the output of the recipe's task.
+        tf_keras.Model with the input of ``feed`` and the output of the recipe's task, which is float32.
     """
     tf_keras.utils.set_random_seed((stage or recipe).fitting.seed)
     build = stage.build if stage else recipe.build
     signature = Signature.of(feed, classes=classes)
-    return check_names(recipe, build(recipe.network, signature), signature)
+    with layers_in(precision):
+        model = check_names(recipe, build(recipe.network, signature), signature)
+    return with_float32_answers(model)
 
 
 def finish_model(recipe: Recipe, model: Any, feed: Feed, inherited: Inherited, *, classes: int) -> Any:
@@ -48,7 +61,8 @@ def train_stage(
         inherited: weights that it may start with.
     """
     splits, feed = stage_data(recipe, stage, feed, splits)
-    model = build_model(recipe, feed, classes=len(splits.labels), stage=stage)
+    precision = stage.fitting.mixed_precision
+    model = build_model(recipe, feed, classes=len(splits.labels), stage=stage, precision=precision)
     training = Training(stage.optimizer, recipe.loss, recipe.metrics, stage.fitting, stage.max_length)
     (directory / stage.name).mkdir(exist_ok=True)
     stage.adopt(recipe.network, model, inherited)

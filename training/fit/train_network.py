@@ -1,10 +1,11 @@
 """Trains one network inside a directory, from the start or from an interruption."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,10 @@ from training.data.settings import Span
 from training.datasets.splits import Splits
 from training.errors import RunNotFound, SettingRefused
 from training.fit.callbacks import AveragedWeights, BestWeights, Checkpoints, RefuseDivergence
+from training.fit.distribution import ALONE, Distribution
+from training.fit.execution import steps_per_call
 from training.fit.gradient_warnings import WatchTraining
+from training.fit.precision import with_scaled_loss
 from training.fit.run_files import BEST_FILE, Progressed, read_weights, write_weights
 from training.fit.show_progress import ShowProgress
 from training.network.losses import build_loss, build_metrics
@@ -24,6 +28,13 @@ from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"
+
+AfterEpoch = Callable[[int, Mapping[str, float]], None]
+"""Called with the number of a finished epoch, from 1, and its figures; may raise to end the training."""
+
+
+def nothing(epoch: int, figures: Mapping[str, float]) -> None:
+    """What is done after an epoch by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +75,8 @@ def train_network(
     *,
     directory: Path,
     console: Console,
-    after_epoch: Callable[[], None] = lambda: None,
+    after_epoch: AfterEpoch = nothing,
+    distribution: Distribution = ALONE,
 ) -> Trained:
     """Train until the last epoch or early stopping, and write the kept weights.
 
@@ -88,12 +100,20 @@ def train_network(
         raise SettingRefused(f"fitting.batch_size {batch_size} exceeds the {rows} training rows")
     steps = rows // batch_size
     _check_monitor(training, splits)
-    model.compile(
-        optimizer=build_optimizer(training.optimizer, steps=steps * settings.epochs),
-        loss=build_loss(training.loss),
-        metrics=build_metrics(training.metrics),
-    )
-    model.optimizer.build(model.trainable_variables)
+    _check_speed(training, feed)
+    with distribution.scope():
+        optimizer = build_optimizer(training.optimizer, steps=steps * settings.epochs)
+    optimizer = with_scaled_loss(optimizer, settings.mixed_precision)
+
+    def compile_model(**speed: Any) -> None:
+        with distribution.scope():
+            model.compile(
+                optimizer=optimizer, loss=build_loss(training.loss), metrics=build_metrics(training.metrics), **speed
+            )
+
+    compile_model()
+    with distribution.scope():
+        model.optimizer.build(model.trainable_variables)
     progressed = Progressed.read(directory)
     averaged = AveragedWeights(training.optimizer.ema_momentum) if training.optimizer.ema_momentum else None
     checkpoints = Checkpoints(model, progressed, directory, averaged, settings)
@@ -110,22 +130,31 @@ def train_network(
             max_length=training.max_length,
         )
         batches = feed.training(splits.train, span)
+        alone = distribution is ALONE and not averaged
+        per_call = settings.steps_per_execution or (steps_per_call(model, batches, steps=steps) if alone else 1)
+        compile_model(steps_per_execution=per_call, jit_compile=settings.jit_compile)
         weighted = weigh_classes(batches, splits) if settings.class_weights == "balanced" else batches
         show = ShowProgress(console, settings, steps=steps)
         callbacks = [
             RefuseDivergence(),
             *([averaged] if averaged else []),
             BestWeights(settings, progressed, directory, averaged),
-            *([WatchTraining(batches, progressed.warnings, _warner(console))] if settings.watch else []),
+            *(
+                [WatchTraining(batches, progressed.warnings, _warner(console))]
+                if settings.watch and distribution is ALONE
+                else []
+            ),
             tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
             show,
             checkpoints,
-            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch()),
+            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch(epoch + 1, logs or {})),
         ]
         try:
-            _run_epochs(model, settings, weighted, _validation(feed, splits, settings), progressed, steps, callbacks)
+            validation = distribution.divided(_validation(feed, splits, settings))
+            _run_epochs(model, settings, distribution.divided(weighted), validation, progressed, steps, callbacks)
         finally:
             show.close()
+        compile_model()  # measured and exported without XLA, batch by batch
     if not progressed.finished:
         progressed.finished = True
         progressed.write(directory)
@@ -156,6 +185,21 @@ def _check_monitor(training: Training, splits: Splits) -> None:
         )
 
 
+def _check_speed(training: Training, feed: Feed) -> None:
+    """Refuse settings of speed that do not go with another setting or with the data."""
+    if training.fitting.jit_compile and feed.input.is_variable:
+        raise SettingRefused(
+            "fitting.jit_compile: XLA compiles the step again for every length of a text, which takes longer than the "
+            "training; set it to false"
+        )
+    steps = training.fitting.steps_per_execution
+    if training.optimizer.ema_momentum and steps not in {None, 1}:
+        raise SettingRefused(
+            f"fitting.steps_per_execution {steps} would leave steps out of the average of optimizer.ema_momentum; "
+            "set one of them to none"
+        )
+
+
 def _warner(console: Console) -> Callable[[str], None]:
     """A function that prints a warning."""
     return lambda sentence: console.print(f"[yellow]warning:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
@@ -178,16 +222,29 @@ def _run_epochs(
     callbacks: list[Any],
 ) -> None:
     # One iterator for all epochs: a new one for each would rebuild the graph that contains the data, which is slow.
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        initial_epoch=progressed.epoch,
-        steps_per_epoch=steps,
-        validation_data=validation,
-        validation_freq=_looks(settings.epochs, settings.validate_every),
-        callbacks=callbacks,
-        verbose=0,
-    )
+    try:
+        model.fit(
+            batches,
+            epochs=settings.epochs,
+            initial_epoch=progressed.epoch,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            validation_freq=_looks(settings.epochs, settings.validate_every),
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        if not settings.jit_compile or progressed.epoch:
+            raise
+        raise SettingRefused(
+            f"XLA cannot compile the network: {_first_line(error)}; set fitting.jit_compile=false"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """The line of TensorFlow's message that says what is wrong, which is below its frames."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "XLA" in line or "nsupported" in line), lines[0] if lines else "")[:300]
 
 
 def _looks(epochs: int, every: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from training.network.fused_adam import FusedAdam, FusedAdamW
 from training.recipe.fitting import Optimizer, Schedule
 
 ONE_CYCLE_START = 1 / 25
@@ -18,8 +19,8 @@ OPTIMIZERS: dict[str, Callable[[Optimizer, dict[str, Any]], Any]] = {
     "nesterov": lambda settings, shared: _optimizers.SGD(momentum=settings.momentum, nesterov=True, **shared),
     "adagrad": lambda settings, shared: _optimizers.Adagrad(epsilon=settings.epsilon, **shared),
     "rmsprop": lambda settings, shared: _optimizers.RMSprop(epsilon=settings.epsilon, **shared),
-    "adam": lambda settings, shared: _optimizers.Adam(epsilon=settings.epsilon, **shared),
-    "adamw": lambda settings, shared: _optimizers.AdamW(epsilon=settings.epsilon, **shared),
+    "adam": lambda settings, shared: FusedAdam(epsilon=settings.epsilon, **shared),
+    "adamw": lambda settings, shared: FusedAdamW(epsilon=settings.epsilon, **shared),
 }
 
 
@@ -39,6 +40,8 @@ class ScheduledRate(tf_keras.optimizers.schedules.LearningRateSchedule):  # type
 
     def __call__(self, step: Any) -> Any:
         """Learning rate at ``step``, counted from 0; float32."""
+        if self.settings.name == "constant" and not self.settings.warmup:
+            return tf.constant(self.peak, tf.float32)  # the formula below gives it too, with a dozen operations a step
         now = tf.cast(step, tf.float32)
         rising = tf.minimum((now + 1) / self.warmup_steps, 1.0)
         progress = (now - self.warmup_steps) / max(1.0, self.steps - self.warmup_steps)

@@ -11,6 +11,7 @@ Metric = Literal[
     "cross-entropy",
     "binary-cross-entropy",
 ]
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,11 @@ class Fitting:
         watch: warn about dead ReLUs and about vanishing or exploding gradients.
         class_weights: ``balanced`` multiplies the loss of each row by rows / (classes * rows of its class), so that
             rare classes count as much as frequent ones; rows that blend classes get the mean of their weights.
+        mixed_precision: what layers compute in while they train: 16 bits are faster on GPUs, and on CPUs with
+            instructions for them. Weights, the published graph and its answers are float32 in any case.
+        jit_compile: compile the step with XLA. The first step takes longer, and again for each new shape of a batch.
+        steps_per_execution: steps between two looks of Python at the training; None chooses as many as take a quarter
+            of a second. The weights do not depend on it.
     """
 
     epochs: int
@@ -113,6 +119,9 @@ class Fitting:
     evaluation_batch_size: int = 250
     watch: bool = True
     class_weights: Literal["none", "balanced"] = "none"
+    mixed_precision: Precision = "float32"
+    jit_compile: bool = False
+    steps_per_execution: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
@@ -120,6 +129,8 @@ class Fitting:
                 raise ValueError(f"{name} must be at least 1")
         if self.patience is not None and self.patience < 1:
             raise ValueError("patience must be at least 1, or none")
+        if self.steps_per_execution is not None and self.steps_per_execution < 1:
+            raise ValueError("steps_per_execution must be at least 1, or none")
 
     def rows_per_step(self, rows: int) -> int:
         """Rows of one step, of a training part of ``rows``."""

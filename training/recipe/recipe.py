@@ -18,6 +18,7 @@ from training.measure.findings import Findings
 from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
 from training.overrides import FIXED, PARTS
 from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.search import SearchSpace
 
 OUTPUT_NAME = PROBABILITIES
 VALUES_NAME = VALUES
@@ -169,6 +170,8 @@ class Recipe:
             default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
         keep_weights: whether a published version also contains model.weights.h5, the weights in Keras's own form. The
             service does not read it. Every run keeps it.
+        search: path of a setting -> what ``tune`` tries for it; without one, ``training.tuning.space`` chooses by what
+            the recipe has.
     """
 
     name: str = field(metadata=FIXED)
@@ -191,3 +194,4 @@ class Recipe:
     max_batch_size: int = field(default=32, metadata=FIXED)
     publish_examples: bool = field(default=False, metadata=FIXED)
     keep_weights: bool = False
+    search: SearchSpace = field(default_factory=dict, metadata=FIXED, hash=False)

@@ -21,7 +21,6 @@ from training.runs.session import (
     Models,
     Name,
     Runs,
-    latest_version,
     print_outcome,
     trained_recipe,
 )

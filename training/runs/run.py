@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
 from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
+from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
 from training.fit.train_network import Trained
 from training.measure.card import model_card
@@ -67,7 +69,9 @@ class Outcome:
     metrics: Mapping[str, Any]
 
 
-def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Outcome:
+def run(
+    recipe: Recipe, plan: Plan, *, directory: Path, console: Console, distribution: Distribution = ALONE
+) -> Outcome:
     """Train, select on validation, test if allowed, report, publish if requested.
 
     Args:
@@ -75,6 +79,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
         plan: what to do.
         directory: of the run; an interrupted or untested run in it continues where it stopped.
         console: progress and results.
+        distribution: where the network trains; this process is its chief.
 
     Raises:
         TrainingError: and its subclasses; one sentence each.
@@ -88,7 +93,7 @@ def run(recipe: Recipe, plan: Plan, *, directory: Path, console: Console) -> Out
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
-    trained = fit(recipe, feed, splits, directory=directory, console=console)
+    trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
     phases.seconds["training"] = round(trained.seconds, 2)
     return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
 
@@ -182,6 +187,14 @@ def conclude(
         version=version,
         metrics=metrics,
     )
+
+
+def take_part(recipe: Recipe, dataset: str, *, distribution: Distribution) -> None:
+    """Train as a worker that is not the chief: the same steps, but no file of it stays."""
+    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
+    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    with TemporaryDirectory(prefix="atelier-worker-") as folder:
+        fit(recipe, feed, splits, directory=Path(folder), console=Console(quiet=True), distribution=distribution)
 
 
 def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | None:

@@ -173,8 +173,9 @@ def run_all(
                 findings, headline = worked.findings, "computed"
                 minutes = read_metrics(directory)["seconds"]["training"] / 60
             else:
-                asked = {"command": environment.command(), "dataset": dataset.value, "test": True}
-                outcome = train(recipe, (), directory, console, **asked)
+                outcome = train(
+                    recipe, (), directory, console, command=environment.command(), dataset=dataset.value, test=True
+                )
                 findings, measured = outcome.findings, outcome.test or outcome.validation
                 part = "test" if outcome.test else "validation"
                 headline = f"{part} {measured.headline}" if measured else "trained"

@@ -12,6 +12,7 @@ from training import environment
 from training.datasets.splits import SYNTHETIC
 from training.disk import space_wanted
 from training.errors import SettingRefused
+from training.fit.distribution import Kind, open_distribution, refuse_together
 from training.measure.findings import Findings
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
@@ -41,13 +42,32 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""
 
 
-def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Outcome":
-    """Train a recipe with overrides and print the result; ``plan`` as in ``training.runs.record.Plan``."""
+def train(
+    recipe: Recipe,
+    overrides: tuple[str, ...],
+    directory: Path,
+    console: Console,
+    *,
+    strategy: Kind = Kind.NONE,
+    **plan: Any,
+) -> "Outcome":
+    """Train a recipe with overrides and print the result; ``plan`` as in ``training.runs.record.Plan``.
+
+    A worker of a distributed training that is not the chief ends the process when its part is done.
+    """
     recipe = apply_overrides(recipe, overrides)
     environment.quiet_tensorflow()
+    distribution = open_distribution(strategy, lambda line: console.print(line, highlight=False))
+    refuse_together(recipe, distribution)
     from training.runs.record import Plan
-    from training.runs.run import run
+    from training.runs.run import run, take_part
 
+    if distribution.index:
+        place = f"worker {distribution.index}"
+        console.print(f"[bold]{recipe.name}[/]: {place} trains; worker 0 writes all files", highlight=False)
+        take_part(recipe, plan.get("dataset", Dataset.REAL), distribution=distribution)
+        console.print(f"{place} is done", highlight=False)
+        raise typer.Exit
     console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
     asked = Plan(overrides=overrides, **plan)
     try:
@@ -55,7 +75,7 @@ def train(recipe: Recipe, overrides: tuple[str, ...], directory: Path, console: 
             "a checkpoint or a log of the run",
             f"{directory} is unchanged since its last checkpoint: free some space, and continue with --resume",
         ):
-            outcome = run(recipe, asked, directory=directory, console=console)
+            outcome = run(recipe, asked, directory=directory, console=console, distribution=distribution)
     except KeyboardInterrupt:
         console.print(
             "interrupted; the same command with --resume continues after the last checkpoint, or from the start "
