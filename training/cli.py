@@ -20,12 +20,12 @@ from training.errors import RecipeBroken, SettingRefused, TrainingError
 from training.fit.distribution import Kind
 from training.importing.command import import_model
 from training.new.command import new_recipe
-from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.retraining.command import retrain_model
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
 from training.runs.configured import read_config_file
 from training.runs.directories import latest_version, new_directory, read_config, read_metrics, unfinished_directory
+from training.runs.evaluate_command import evaluate_run
 from training.runs.report_command import report
 from training.runs.series import compare_optimizers, reproduce, run_all
 from training.runs.session import (
@@ -36,7 +36,6 @@ from training.runs.session import (
     Runs,
     keep_real_version,
     train,
-    trained_recipe,
     work,
 )
 from training.tuning.command import tune
@@ -221,37 +220,7 @@ def _given(context: typer.Context, option: str) -> bool:
 app.command("retrain")(retrain_model)
 
 
-@app.command("evaluate")
-def evaluate_run(
-    directory: Annotated[
-        Path, typer.Argument(help="Directory of a finished run, for example runs/NAME/20261128-154924.")
-    ],
-) -> None:
-    """Measure the model of a run again on its validation set.
-
-    The test set is not used.
-    """
-    config = read_config(directory)
-    recipe = apply_overrides(trained_recipe(config.get("recipe_file") or config["recipe"]), config["overrides"])
-    environment.quiet_tensorflow()
-    from training.measure.card import HEADINGS
-    from training.runs.run import validate
-
-    measured = validate(recipe, config["dataset"], directory=directory)
-    if measured is None:
-        raise SettingRefused(f"{recipe.name} trains on all of its data and has no validation part")
-    document, console = measured.as_json(), Console()
-    if per_class := document.get("per_class"):
-        table = Table("class", "precision", "recall")
-        for label, figures in per_class.items():
-            table.add_row(label, f"{figures['precision']:.4f}", f"{figures['recall']:.4f}")
-        console.print(table)
-    figures = [
-        name.format("").strip() + " " + form.format(document[key]) for key, name, form in HEADINGS if key in document
-    ]
-    console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
-
-
+app.command("evaluate")(evaluate_run)
 app.command(short_help="Write a report of a run or a version; compare several.")(report)
 app.command(short_help="Search for better settings of a recipe.")(tune)
 app.command("import")(import_model)

@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from app.contract.model_spec import ModelSpec
-from app.contract.steps import BatchingHints
 from training.data.pipelines import Feed
 from training.data.reading import read_data
-from training.datasets.splits import SYNTHETIC, Examples, Generated, Splits
+from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
@@ -35,15 +32,9 @@ from training.recipe.recipe import Recipe, Subject
 from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
+from training.runs.publishing import baseline_of, publish_trained
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 from training.runs.reporting import MISTAKES_FILE, PICTURES, report_run
-
-if TYPE_CHECKING:
-    from training.publish.golden_rows import Material
-
-BASELINE_ROWS = 5000
-EXAMPLES = 320
-"""Most held-out rows that golden samples are chosen from, if a recipe publishes examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +146,7 @@ def conclude(
     if plan.repository and plan.force and findings.missed:
         gate = f"{gate}; published though {findings.complaint}, by --force"
     with phases.phase("baseline"):
-        baseline = _baseline(recipe, model, feed, splits)
+        baseline = baseline_of(recipe, model, feed, splits)
     metrics = metrics_document(
         recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
     )
@@ -174,7 +165,7 @@ def conclude(
         with space_wanted(
             "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
         ):
-            version = _publish(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
+            version = publish_trained(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
         write_json(directory / METRICS_FILE, {**own, "published": f"{version.parent.name}/{version.name}"})
         report_run(directory, models=plan.repository)  # again, with a link to the version
     return Outcome(
@@ -246,77 +237,3 @@ def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory
     if test:
         write_json(path, test.as_json())
     return test
-
-
-def _baseline(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
-    """Statistics of inputs and predictions on about BASELINE_ROWS training rows."""
-    sample = feed.sample(splits.train, BASELINE_ROWS)
-    answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
-    return {
-        "inputs": dict(feed.described(sample)),
-        "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
-    }
-
-
-def _publish(
-    recipe: Recipe,
-    feed: Feed,
-    splits: Splits,
-    model: Any,
-    metrics: Mapping[str, Any],
-    baseline: Mapping[str, Any],
-    card: str,
-    repository: Path,
-) -> Path:
-    from training.publish.publish import publish_model
-
-    return publish_model(
-        model,
-        model_spec(recipe, feed, splits, model),
-        tokenizer=feed.tokenizer,
-        material=_material(recipe, feed, splits),
-        metrics=metrics,
-        baseline=baseline,
-        card=card,
-        repository=repository,
-        keep_weights=recipe.keep_weights,
-    )
-
-
-def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
-    """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws.
-
-    Rows of tables are always drawn from the statistics of their columns.
-    """
-    from training.publish.golden_rows import Material
-
-    if feed.table:
-        return Material(table=feed.table, every_class=False)
-    if recipe.publish_examples:
-        test = splits.read_test()
-        shown = (test if len(test) else splits.validation).instances
-        if isinstance(shown, tuple):
-            return Material(texts=shown[:EXAMPLES], every_class=False)
-        return Material(pictures=np.asarray(shown[np.arange(min(EXAMPLES, len(shown)))]), every_class=False)
-    if not isinstance(recipe.data, Generated):
-        return Material(every_class=False)
-    texts = recipe.data.synthetic().train.instances
-    return Material(texts=texts if isinstance(texts, tuple) else ())
-
-
-def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
-    """The recipe's model.json."""
-    from training.export.model_export import OPSET, framework_versions
-
-    return ModelSpec(
-        name=recipe.name,
-        description=recipe.description,
-        inputs=feed.inputs,
-        outputs=(recipe.task.shape(int(model.output_shape[-1])),),
-        preprocessing=feed.preprocessing,
-        postprocessing=recipe.task.postprocessing(splits.labels),
-        batching=BatchingHints(max_batch_size=recipe.max_batch_size),
-        opset=OPSET,
-        trained_on=f"{splits.name} ({splits.form})" if splits.form != splits.name else splits.name,
-        frameworks=framework_versions(),
-    )

@@ -10,7 +10,7 @@ from training.export.model_export import export_onnx, onnx_runner
 from training.fit.fit import fit
 from training.network.finishing import mean_over_mirror
 from training.recipe.recipe import OUTPUT_NAME
-from training.runs.run import model_spec
+from training.runs.publishing import model_spec
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from training.export.model_export import keras_runner, onnx_runner
 from training.measure.trigram import Trigram
 from training.overrides import apply_overrides
 from training.recipes.shakespeare_next_word_lstm import EMBEDDING, RECIPE
+from training.runs.publishing import model_spec
 from training.runs.record import Plan
-from training.runs.run import model_spec, run, validate
+from training.runs.run import run, validate
 
 LONGEST = 12
 SMALL = [
