@@ -18,7 +18,7 @@ def command(*arguments, models):
 
 def run(*arguments, package="app", **environment):
     if package == "app" and can_fork(environment):
-        return run_forked([*map(str, arguments)], env={**own_environment(), **environment}, timeout=60)
+        return run_forked(arguments, env={**own_environment(), **environment}, timeout=60)
     return subprocess.run(
         [sys.executable, "-m", package, *map(str, arguments)],
         cwd=ROOT,

@@ -46,8 +46,8 @@ class ForkedProcess:
         stdout: True: a pipe, ``stdout``; False: that of this process.
     """
 
-    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], stdout: bool = False) -> None:
-        self.args = list(arguments)
+    def __init__(self, arguments: Sequence[object], *, env: Mapping[str, str], stdout: bool = False) -> None:
+        self.args = [str(argument) for argument in arguments]
         self.returncode: int | None = None
         self.stdout, out = _pipe() if stdout else (None, os.dup(1))
         self.stderr, err = _pipe()
@@ -119,7 +119,9 @@ class ForkedProcess:
         return texts["out"], texts["err"]
 
 
-def run_forked(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run_forked(
+    arguments: Sequence[object], *, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
     """As ``subprocess.run`` with ``capture_output=True`` and ``text=True``."""
     process = ForkedProcess(arguments, env=env, stdout=True)
     out, err = process.communicate(timeout)
@@ -156,12 +158,10 @@ def _receive(control: socket.socket, size: int) -> bytes:
 
 
 def _import_application() -> None:
-    """All that a service and the commands import, FastAPI and gRPC included; nothing of it starts a thread."""
+    """What a service and the commands import, FastAPI included, but not gRPC, which reads its variables then."""
     for module in (
         "app.api.application",
         "app.cli",
-        "app.edge.grpc.servicer",
-        "app.edge.grpc.tfs.servicer",
         "app.main",
         "app.wiring.server",
         "uvloop",

@@ -1,4 +1,5 @@
 import dataclasses
+import html
 import json
 
 import numpy as np
@@ -67,7 +68,7 @@ def ran(recipe, tmp_path, console):
     run(recipe, Plan(), directory=tmp_path, console=console)
     warnings = json.loads((tmp_path / "metrics.json").read_text())["warnings"]
     printed = console.file.getvalue()
-    page = (tmp_path / "report.html").read_text().replace("&#x27;", "'")
+    page = html.unescape((tmp_path / "report.html").read_text())
     assert printed.count("warning:") == len(warnings)
     for warning in warnings:
         assert printed.count(warning) == 1

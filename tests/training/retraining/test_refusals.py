@@ -1,5 +1,7 @@
 """What ``training retrain`` refuses before anything is trained: one sentence, exit code 2, nothing written."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ def refused(command, shop, sentence, *options, data="new.csv"):
     assert len(done.err.splitlines()) == 1
     assert "loss" not in done.out
     assert sorted(path for path in shop.rglob("*") if "runs" in path.parts or "models" in path.parts) == before
+    return done.err
 
 
 @pytest.mark.parametrize(
@@ -82,11 +85,10 @@ def test_old_data_that_is_split_otherwise(shop, command):
 def test_weights_that_do_not_fit_the_network_name_the_layer_and_both_shapes(shop, command):
     write_messages(shop / "new.csv", ROWS)
     change(shop, "embedding=8", "embedding=16")
-    refused(
-        command,
-        shop,
-        "the weights of models/shop/1 do not fit the network of the recipe: layer 'embedding' has a weight of shape",
+    error = refused(
+        command, shop, "the weights of models/shop/1 do not fit the network of the recipe: layer 'embedding"
     )
+    assert re.search(r"has a weight of shape \(\d+, 16\), but the version has \(\d+, 8\) in layer 'embedding", error)
 
 
 def test_a_network_with_another_layer(shop, command):
