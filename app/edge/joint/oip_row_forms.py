@@ -26,7 +26,7 @@ class TensorJsonRows(JsonRows):
 
     Args:
         model: the version.
-        body, start, end, parser: see ``JsonRows``.
+        before, after, parser: see ``JsonRows``.
         shape: of the array: that of the tensor, or flat.
         plan: what the body says.
     """
@@ -34,15 +34,16 @@ class TensorJsonRows(JsonRows):
     def __init__(
         self,
         model: LoadedModel,
-        body: bytes,
-        start: int,
-        end: int,
+        before: bytes,
+        after: bytes,
         parser: simdjson.Parser,
         *,
         shape: tuple[int, ...],
         plan: Plan,
     ) -> None:
-        super().__init__(model, body, start, end, parser, shape=shape)
+        super().__init__(model, before, after, parser)
+        self.key = (*self.key, shape)
+        self._nesting = nesting_of(shape)
         self._requested = plan.requested  # not the plan: it references the document, and that the parser's buffers
         self._around: list[bytes] | None = None  # the text of a reply around its arrays
 
@@ -128,7 +129,7 @@ def infer_json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) ->
     declared, start = plan.inputs[0].declared, found.end()
     for shape in ((prod(declared.shape),), tuple(declared.shape)):
         end = _end_of_array(body, start, nesting_of(shape).count(b"]"))
-        form = TensorJsonRows(model, body, start, end, parser, shape=shape, plan=plan)
+        form = TensorJsonRows(model, body[:start], body[end:], parser, shape=shape, plan=plan)
         if form.row(body) is not None:
             return form
     return None

@@ -16,7 +16,6 @@ import simdjson
 from app.batching.work import Answer
 from app.contract.images.plain_png import PlainPng
 from app.contract.tensor_spec import TensorSpec
-from app.edge.codec.byte_numbers import ByteNumbers, byte_numbers
 from app.edge.codec.encoded import INLINE_IMAGE_BYTES
 from app.edge.codec.json_tensor import OF_NUMBERS
 from app.edge.joint.row_replies import Predictions, RowReplies
@@ -26,8 +25,6 @@ from app.loaded import LoadedModel
 from app.types import Array, Tensors
 
 _LARGEST_EXACT = 2**53
-# From which on ``ByteNumbers``, whose cost hardly depends on the count of a few, are cheaper than simdjson.
-_MANY_NUMBERS = 8_192
 _BEFORE = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*')
 _AFTER = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*")
 
@@ -117,51 +114,31 @@ class JsonRows(BodyForm):
     """``:predict`` with ``{"instances": [...]}`` of one instance as its body.
 
     What is left of a body without the characters of numbers is the same for all instances of a shape, so it proves the
-    nesting; one parse of all bodies together proves that the numbers are numbers. Many bytes as numbers are cheaper to
-    read as ``ByteNumbers``.
+    nesting; one parse of all bodies together proves that the numbers are numbers.
 
     Args:
         model: the version.
-        body: one with an instance.
-        start, end: of the array in it; what is around it is the same in all bodies, character by character.
+        before, after: the body around the array, character by character.
         parser: of all forms, whose buffers grow with the largest joint request.
-        shape: of the array; None: an array of one instance.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        body: bytes,
-        start: int,
-        end: int,
-        parser: simdjson.Parser,
-        *,
-        shape: tuple[int, ...] | None = None,
-    ) -> None:
-        self._before, self._after = body[:start], body[end:]
-        super().__init__(model, self._before, self._after)
-        self._nesting = nesting_of(shape or (1, *self._tensor.shape))
-        self._bytes = self._byte_numbers(body[start:end])
-        self.key = (*self.key, shape, self._bytes)
+    def __init__(self, model: LoadedModel, before: bytes, after: bytes, parser: simdjson.Parser) -> None:
+        super().__init__(model, before, after)
+        self._before, self._after = before, after
+        self._nesting = nesting_of((1, *self._tensor.shape))
         self._parser = parser
 
     def row(self, body: bytes) -> bytes | None:
-        """The array, with its brackets. Its nesting may be another one if all are read as ``ByteNumbers``."""
+        """The array, with its brackets."""
         if not (body.startswith(self._before) and body.endswith(self._after)):
             return None
         row = body[len(self._before) : len(body) - len(self._after)]
-        is_one = self._is_nested(row) if self._bytes is None else self._bytes.may_read(row)
-        return row if is_one else None
+        return row if row.translate(None, OF_NUMBERS) == self._nesting else None
 
     def stack(self, rows: list[bytes]) -> Tensors:
         """See ``RowForm``."""
         tensor = self._tensor
         try:
-            if self._bytes is not None:
-                if len(rows) * tensor.elements >= _MANY_NUMBERS:
-                    return {tensor.name: self._bytes.read(rows).reshape(len(rows), *tensor.shape)}
-                if not all(map(self._is_nested, rows)):
-                    raise InvalidInput("an instance has another nesting")
             array = self._parser.parse(b"[" + b",".join(rows) + b"]")
             values = _numbers(array, tensor)
         except (ValueError, TypeError, RuntimeError) as error:
@@ -170,16 +147,6 @@ class JsonRows(BodyForm):
         if values.size != len(rows) * tensor.elements:
             raise InvalidInput("an instance has too few numbers")
         return {tensor.name: values.reshape(len(rows), *tensor.shape)}
-
-    def _byte_numbers(self, row: bytes) -> ByteNumbers | None:
-        """Reads rows like this one; None if they may have anything but bytes, or this one is no instance."""
-        if self._tensor.numpy_dtype != np.uint8 or not self._is_nested(row):
-            return None
-        found = byte_numbers(row)
-        return found if found is not None and found.count == self._tensor.elements else None
-
-    def _is_nested(self, row: bytes) -> bool:
-        return row.translate(None, OF_NUMBERS) == self._nesting
 
 
 @lru_cache(maxsize=64)
@@ -208,6 +175,7 @@ def _numbers(array: Any, tensor: TensorSpec) -> Array:
 def json_form(model: LoadedModel, body: bytes, parser: simdjson.Parser) -> JsonRows | None:
     """The form of a ``:predict`` body that is JSON; None if it is not of this form."""
     start, end = body.find(b"["), body.rfind(b"]") + 1
-    if not _BEFORE.fullmatch(body, 0, start) or not _AFTER.fullmatch(body, end):
+    before, after = body[:start], body[end:]
+    if not _BEFORE.fullmatch(before) or not _AFTER.fullmatch(after):
         return None
-    return JsonRows(model, body, start, end, parser)
+    return JsonRows(model, before, after, parser)
