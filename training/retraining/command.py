@@ -9,7 +9,7 @@ from rich.console import Console
 from training import environment
 from training.datasets.splits import SYNTHETIC
 from training.disk import space_wanted
-from training.errors import SettingRefused
+from training.errors import DataMissing, SettingRefused
 from training.overrides import apply_overrides
 from training.retraining.comparison import MARGIN
 from training.retraining.mixing import SHARE_OLD
@@ -87,6 +87,10 @@ def retrain_model(
                 f"new training with `python -m training run {recipe.name}`"
             )
     apply_overrides(asked, changes)  # a mistake in one is found now
+    if not data.exists():
+        raise DataMissing(
+            f"{data} does not exist; --data is a folder of class folders, a CSV or Parquet file, or recordings"
+        )
     directory = new_directory(runs, recipe.name, run_id)
     environment.quiet_tensorflow()
     from training.retraining.retrain import Request, retrain

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.contract.recordings.directory import RecordingDirectory
 from training.data.pipelines import Feed, NextTokenPipeline
 from training.datasets.splits import Examples, Splits
-from training.errors import DataMissing, SettingRefused
+from training.errors import SettingRefused
 from training.recipe.recipe import Recipe
 from training.retraining.file_rows import read_pictures, read_rows
 from training.retraining.recorded_rows import read_recorded_rows
@@ -41,7 +41,7 @@ def read_new_rows(path: Path, recipe: Recipe, feed: Feed, old: Splits) -> NewRow
         old: the data of the recipe, opened.
 
     Raises:
-        DataMissing, DataDamaged: the path does not exist, or is not what it should be.
+        DataMissing, DataDamaged: the data cannot be read, or is not what it should be.
         DataUnusable: a row is not of the form of the old ones, or its label is unknown; names the row.
         SettingRefused: the kind of file is not one for the recipe, or nothing is for one that predicts the next token.
     """
@@ -49,10 +49,6 @@ def read_new_rows(path: Path, recipe: Recipe, feed: Feed, old: Splits) -> NewRow
         raise SettingRefused(
             f"{recipe.name} predicts the next token of running text; there are no rows with right answers to retrain "
             f"it with: add the text to its data, and use `python -m training run {recipe.name}`"
-        )
-    if not path.exists():
-        raise DataMissing(
-            f"{path} does not exist; --data is a folder of class folders, a CSV or Parquet file, or recordings"
         )
     if path.suffix == RECORDINGS_SUFFIX or (path.is_dir() and RecordingDirectory(path).segments()):
         examples, left_out = read_recorded_rows(path, recipe, feed, old)
