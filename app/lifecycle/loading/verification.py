@@ -77,24 +77,24 @@ class Gate:
         """
         try:
             at_rest = self._resident()
-            golden, difference, ran = self._contract.golden, None, (1, 0.0)
+            golden, difference, rows, replay_s = self._contract.golden, None, 1, 0.0
             if golden is not None:
                 rows = min(self.max_batch_size, REPLAY_ROWS, golden.rows)
                 run, than = _Timed(backend.run, self._clock), self._contract.than
                 difference = replay(golden, run, batch_size=rows, provider=backend.provider, than=than)
-                ran = rows, run.most_s
+                replay_s = run.most_s
                 replay_raw(golden, backend, self._spec, self._tokenizer)
             if device not in self._curves:
-                self._curves[device] = self._measure(backend, at_rest, ran, is_known=device == CPU)
+                # The first calls on a GPU prepare it: how long they took says nothing of later ones.
+                ran = (rows, replay_s) if device == CPU else (0, 0.0)
+                self._curves[device] = self._measure(backend, at_rest, rows, ran)
         except BaseException:
             backend.close()
             raise
         return Verified(backend=backend, difference=difference, curve=self._curves[device])
 
-    def _measure(self, backend: Backend, at_rest: int, ran: tuple[int, float], *, is_known: bool) -> LatencyCurve:
-        """The curve. ``ran``: rows and seconds of the replay, which on a GPU, where first calls prepare it, are not the
-        time of such a call (``is_known``)."""
-        largest, samples = ran[0], self._contract.samples
+    def _measure(self, backend: Backend, at_rest: int, replayed: int, ran: tuple[int, float]) -> LatencyCurve:
+        largest, samples = replayed, self._contract.samples
         if samples is None:
             return LatencyCurve((1,), ((UNKNOWN_CALL_S,),))
 
@@ -116,7 +116,7 @@ class Gate:
             clock=self._clock,
             sequence=self._spec.sequence,
             may_try=may_try,
-            ran=ran if is_known and ran[1] else (0, 0.0),
+            ran=ran,
         )
 
     def _refuse_stated(self, possible: int, grown: float) -> None:
