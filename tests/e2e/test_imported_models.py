@@ -11,11 +11,16 @@ import pytest
 from tests.support.images import png
 from tests.support.readme import code, commands
 from tests.support.service import ROOT, Service, own_environment
+from tests.support.training_command import run_training
 
 PAGE = ROOT / "docs/how-to/bring-a-model.md"
 
 
 def python(*arguments, cwd):
+    if arguments[:2] == ("-m", "training"):
+        ended = run_training(*arguments[2:], cwd=cwd)
+        assert ended.code == 0, ended.out + ended.err
+        return ended.out
     environment = {**own_environment(), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -2,14 +2,13 @@
 
 import re
 import shlex
-import subprocess
-import sys
 
 import httpx
 
 from tests.support.own_data import write_flats, write_pictures, write_tickets
 from tests.support.readme import ROOT, commands
-from tests.support.service import Service, own_environment, wait_until
+from tests.support.service import Service, wait_until
+from tests.support.training_command import run_training
 
 
 class Tutorial:
@@ -36,12 +35,10 @@ class Tutorial:
     def python(self, line):
         program, *arguments = shlex.split(line + (self.SMALL if " training run " in line else ""))
         assert program in {"python", ".venv/bin/python"}, line
-        environment = {**own_environment(), "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout.replace(f"{self.folder}/", "")
+        assert arguments[:2] == ["-m", "training"], line
+        done = run_training(*arguments[2:], cwd=self.folder, columns=120)
+        assert done.code == 0, f"{line}\n{done.out}{done.err}"
+        return done.out.replace(f"{self.folder}/", "")
 
     def ask(self, line):
         """The answer to a curl command, once the service has noticed the new version."""

@@ -15,6 +15,7 @@ from tests.support.models_directory import write_policy
 from tests.support.readme import commands
 from tests.support.recordings import switch
 from tests.support.service import ROOT, Service, own_environment, running, wait_until
+from tests.support.training_command import run_training
 from tests.training.shop import new_messages, write_shop
 
 PAGE = ROOT / "docs/how-to/retrain.md"
@@ -38,6 +39,10 @@ def service(folder):
 
 def python(folder, package, *arguments):
     """A command of the project in the folder; returns what it prints."""
+    if package == "training":
+        ended = run_training(*arguments, cwd=folder)
+        assert ended.code == 0, ended.out + ended.err
+        return ended.out
     environment = {**own_environment(), "PYTHONPATH": str(ROOT), "ATELIER_STATE_DIR": str(folder / "state")}
     command = [sys.executable, "-m", package, *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

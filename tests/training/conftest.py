@@ -3,12 +3,13 @@
 import importlib
 import io
 import sys
-from dataclasses import dataclass
+from functools import partial
 from textwrap import dedent
 
 import pytest
 from rich.console import Console
 
+from tests.support.training_command import run_training
 from training.environment import quiet_tensorflow
 
 
@@ -52,26 +53,7 @@ def write_recipe(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path):
     """Runs ``python -m training ...`` in this process, in ``tmp_path``."""
-    from training.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["training", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Ended(ended.value.code or 0, *capsys.readouterr())
-
-    return run
+    return partial(run_training, cwd=tmp_path)

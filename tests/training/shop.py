@@ -1,16 +1,11 @@
 """A folder with messages to a shop, a recipe that learns them, and new messages that its model gets wrong."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from app.contract.recordings.instance import print_line
 from tests.support.own_data import write_tickets
 from tests.support.recordings import document
-
-ROOT = Path(__file__).parents[2]
 
 RECIPE = """
 from training.data.pipelines import TextPipeline
@@ -66,19 +61,6 @@ def write_recorded(path: Path, rows: list[tuple[str, str | None]], **more) -> Pa
         lines.append(print_line(document(f"r{number}", **({"model": "shop", "inputs": inputs} | feedback | more))))
     path.write_bytes(b"".join(lines))
     return path
-
-
-def training(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """``python -m training`` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "training", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def read_json(path: Path):

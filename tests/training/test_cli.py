@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.training_command import run_training
+
 ROOT = Path(__file__).parents[2]
 SMALL = ("--dataset", "synthetic", "--set", "data.synthetic_count=256", "--epochs", "1")
 
@@ -67,9 +69,9 @@ def test_a_published_run_prints_all_paths_and_no_output_of_tensorflow(published)
 def test_reproduce_compares_with_the_published_accuracy_and_does_not_change_models(published):
     folder, _ = published
     before = sorted((folder / "models").rglob("*"))
-    done = training("reproduce", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "+0.0000" in done.stdout  # same seed, same machine
+    done = run_training("reproduce", cwd=folder)
+    assert done.code == 0, done.out + done.err
+    assert "+0.0000" in done.out  # same seed, same machine
     assert sorted((folder / "models").rglob("*")) == before
 
 
@@ -80,19 +82,19 @@ def test_reproduce_fails_when_the_accuracy_is_another(published, tmp_path):
     metrics = json.loads((folder / "models/fashion-mnist-mlp/1/metrics.json").read_text())
     metrics["test"]["accuracy"] += 0.006
     (version / "metrics.json").write_text(json.dumps(metrics))
-    done = training("reproduce", "fashion-mnist-mlp", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "-0.0060" in done.stdout
+    done = run_training("reproduce", "fashion-mnist-mlp", cwd=tmp_path)
+    assert done.code == 1
+    assert "-0.0060" in done.out
 
 
 def test_evaluate_measures_a_run_again(published):
     folder, done = published
-    again = training("evaluate", "runs/fashion-mnist-mlp/first", cwd=folder)
-    assert again.returncode == 0
+    again = run_training("evaluate", "runs/fashion-mnist-mlp/first", cwd=folder)
+    assert again.code == 0
     printed = next(line for line in done.stdout.splitlines() if line.startswith("validation accuracy"))
     accuracy, rows = printed.split(" on ")
-    assert any(line.startswith(f"{accuracy}, log loss ") and line.endswith(rows) for line in again.stdout.splitlines())
-    assert "Ankle boot" in again.stdout
+    assert any(line.startswith(f"{accuracy}, log loss ") and line.endswith(rows) for line in again.out.splitlines())
+    assert "Ankle boot" in again.out
 
 
 def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
@@ -113,20 +115,20 @@ def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
         rest = process.stdout.read()
         assert process.wait() == 130
     assert "interrupted; the same command with --resume continues after the last checkpoint" in rest
-    other = training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
-    assert other.returncode == 2
-    assert "--resume takes no other settings" in other.stderr
-    done = training("run", "fashion-mnist-mlp", "--resume", "--publish", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "resuming after epoch" in done.stdout
-    assert "epoch  30/30" in done.stdout
-    assert "epoch   1/30" not in done.stdout
-    assert "published: models/fashion-mnist-mlp/1" in done.stdout
+    other = run_training("run", "fashion-mnist-mlp", "--resume", "--epochs", "3", cwd=tmp_path)
+    assert other.code == 2
+    assert "--resume takes no other settings" in other.err
+    done = run_training("run", "fashion-mnist-mlp", "--resume", "--publish", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "resuming after epoch" in done.out
+    assert "epoch  30/30" in done.out
+    assert "epoch   1/30" not in done.out
+    assert "published: models/fashion-mnist-mlp/1" in done.out
     metrics = json.loads((tmp_path / "models/fashion-mnist-mlp/1/metrics.json").read_text())
     assert metrics["command"].endswith("--run-id x && python -m training run fashion-mnist-mlp --resume --publish")
-    nothing = training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
-    assert nothing.returncode == 2
-    assert "is left to resume" in nothing.stderr
+    nothing = run_training("run", "fashion-mnist-mlp", "--resume", cwd=tmp_path)
+    assert nothing.code == 2
+    assert "is left to resume" in nothing.err
 
 
 @pytest.mark.parametrize(
@@ -144,10 +146,10 @@ def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_path):
-    done = training(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = run_training(*arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert sentence in done.err
+    assert len(done.err.strip().splitlines()) == 1
 
 
 SYNTHETIC = """

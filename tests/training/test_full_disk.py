@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 from tests.support.mounts import needs_mount
 
@@ -14,11 +15,27 @@ RUN = "run fashion-mnist-mlp --dataset synthetic --set data.synthetic_count=256 
 pytestmark = needs_mount
 
 
-def shell(script, cwd):
-    """Run a shell script that may mount; ``training`` is the command."""
-    define = f'set -u; training() {{ "{sys.executable}" -m training "$@"; echo "exit code $?"; }}\n'
+# One process for all of a script: each that trains imports TensorFlow, and traces its graphs again.
+DEFINE = """
+import os, subprocess, sys
+from pathlib import Path
+from textwrap import dedent
+from tests.support.training_command import run_training
+from training.environment import quiet_tensorflow
+quiet_tensorflow()
+def shell(script):
+    subprocess.run(script, shell=True, check=True, stdout=sys.stdout.fileno())
+def training(command):
+    ended = run_training(*command.split(), cwd=Path.cwd())
+    print(ended.out, f"exit code {ended.code}", sep="", flush=True)
+    print(ended.err, end="", file=sys.stderr)
+"""
+
+
+def run_script(script, cwd):
+    """Run Python that may mount: ``shell("...")``, and ``training("...")`` for a command."""
     return subprocess.run(
-        ["unshare", "-rm", "sh", "-c", define + script],
+        ["unshare", "-rm", sys.executable, "-c", DEFINE + dedent(script)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         capture_output=True,
@@ -29,16 +46,13 @@ def shell(script, cwd):
 
 
 def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_continues(tmp_path):
-    done = shell(
+    done = run_script(
         f"""
-        mkdir runs
-        mount -t tmpfs -o size=300k tmpfs runs
-        training {RUN} --run-id x
-        find runs -name '.*'
-        echo more space
-        mount -o remount,size=20m runs
-        training {RUN} --run-id x --resume
-        cat runs/fashion-mnist-mlp/x/history.csv
+        shell("mkdir runs; mount -t tmpfs -o size=300k tmpfs runs")
+        training("{RUN} --run-id x")
+        shell("find runs -name '.*'; echo more space; mount -o remount,size=20m runs")
+        training("{RUN} --run-id x --resume")
+        shell("cat runs/fashion-mnist-mlp/x/history.csv")
         """,
         tmp_path,
     )
@@ -56,18 +70,15 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_with_more_space_it_continues
 
 
 def test_a_full_disk_while_publishing_leaves_only_the_earlier_versions(tmp_path):
-    done = shell(
+    done = run_script(
         f"""
-        mkdir models
-        mount -t tmpfs -o size=100k tmpfs models
-        mkdir -p models/fashion-mnist-mlp/1
-        echo '{{"dataset": {{"form": "synthetic"}}}}' > models/fashion-mnist-mlp/1/metrics.json
-        training {RUN} --publish --run-id x
-        find models -type f -o -name '.*'
-        echo more space
-        mount -o remount,size=20m models
-        training {RUN} --publish --run-id x --resume
-        ls models/fashion-mnist-mlp
+        shell("mkdir models; mount -t tmpfs -o size=100k tmpfs models; mkdir -p models/fashion-mnist-mlp/1")
+        Path("models/fashion-mnist-mlp/1/metrics.json").write_text('{{"dataset": {{"form": "synthetic"}}}}')
+        training("{RUN} --publish --run-id x")
+        shell("find models -type f -o -name '.*'; echo; ls runs/fashion-mnist-mlp/x/report.html; echo more space")
+        shell("mount -o remount,size=20m models")
+        training("{RUN} --publish --run-id x --resume")
+        shell("ls models/fashion-mnist-mlp")
         """,
         tmp_path,
     )
@@ -75,7 +86,9 @@ def test_a_full_disk_while_publishing_leaves_only_the_earlier_versions(tmp_path)
     assert error.startswith("error: no space is left for ")
     assert error.endswith("; nothing was published: free some space for models, and add --resume")
     before, after = done.stdout.split("more space\n")
-    assert before.endswith("exit code 2\nmodels/fashion-mnist-mlp/1/metrics.json\n")
+    assert before.endswith(
+        "exit code 2\nmodels/fashion-mnist-mlp/1/metrics.json\n\nruns/fashion-mnist-mlp/x/report.html\n"
+    )
     assert "epoch   1/3" not in after  # trained already
     assert "published: models/fashion-mnist-mlp/2\nexit code 0\n" in after
     assert after.split()[-3:] == ["1", "2", "config.pbtxt"]

@@ -6,6 +6,7 @@ that the target is within reach.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,20 +155,24 @@ def conclude(
     own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
     write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
-    report_run(directory, models=None)
     card = model_card(recipe.name, recipe.description, metrics)
     with replaced(directory / CARD_FILE) as path:
         path.write_text(card, encoding="utf-8")
     version = None
-    if plan.repository and allowed and findings.missed and not plan.force:
-        console.print(f"not published: {findings.complaint}; --force publishes anyway", highlight=False)
-    elif plan.repository and allowed:
-        with space_wanted(
-            "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
-        ):
-            version = publish_trained(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
-        write_json(directory / METRICS_FILE, {**own, "published": f"{version.parent.name}/{version.name}"})
-        report_run(directory, models=plan.repository)  # again, with a link to the version
+    try:
+        if plan.repository and allowed and findings.missed and not plan.force:
+            console.print(f"not published: {findings.complaint}; --force publishes anyway", highlight=False)
+        elif plan.repository and allowed:
+            with space_wanted(
+                "the version", f"nothing was published: free some space for {plan.repository}, and add --resume"
+            ):
+                version = publish_trained(recipe, feed, splits, model, metrics, baseline, card, plan.repository)
+            write_json(directory / METRICS_FILE, {**own, "published": f"{version.parent.name}/{version.name}"})
+    except BaseException:
+        with suppress(OSError):
+            report_run(directory, models=None)
+        raise
+    report_run(directory, models=plan.repository if version else None)
     return Outcome(
         directory=directory,
         validation=validation,

@@ -4,15 +4,16 @@ import shutil
 
 import pytest
 
-from tests.training.shop import training, write_shop
+from tests.support.training_command import run_training
+from tests.training.shop import write_shop
 
 
 @pytest.fixture(scope="session")
 def published_shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     write_shop(folder)
-    done = training("run", "shop", "--publish", "--run-id", "first", "--set", "keep_weights=true", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = run_training("run", "shop", "--publish", "--run-id", "first", "--set", "keep_weights=true", cwd=folder)
+    assert done.code == 0, done.err
     return folder
 
 
