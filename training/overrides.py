@@ -6,6 +6,7 @@ not settings.
 """
 
 import dataclasses
+import math
 import types
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -126,7 +127,9 @@ def _parse(text: str, declared: Any) -> Any:
     if declared is str:
         return text
     try:
-        return declared(text)
+        number = declared(text)
     except ValueError:
-        expected = {int: "a whole number", float: "a number"}[declared]
-        raise ValueError(f"expected {expected}") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected {'a whole number' if declared is int else 'a finite number'}")
+    return number

@@ -1,10 +1,14 @@
+import math
+
 import pytest
 
 from tests.training.tiny import image_recipe, text_recipe
 from training.errors import SettingRefused
+from training.network.dense_blocks import Dense
 from training.overrides import apply_overrides, settings
-from training.recipe.fitting import Fitting
+from training.recipe.fitting import Fitting, Optimizer
 from training.recipe.recipe import Stage
+from training.sources.image_folder import ImageFolder
 
 
 def test_a_setting_is_replaced_and_parsed_by_its_type():
@@ -57,11 +61,21 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
     ("assignment", "rule"),
     [
         ("fitting.epochs=many", "expected a whole number"),
-        ("optimizer.learning_rate=fast", "expected a number"),
+        ("optimizer.learning_rate=fast", "expected a finite number"),
+        ("optimizer.learning_rate=nan", "expected a finite number"),
+        ("optimizer.learning_rate=-1", "learning_rate must be above 0"),
+        ("optimizer.epsilon=0", "epsilon must be above 0"),
+        ("optimizer.clip_norm=-1", "clip_norm must be above 0, or none"),
+        ("optimizer.weight_decay=-1", "weight_decay must be at least 0"),
+        ("loss.label_smoothing=1", "label_smoothing must be at least 0 and below 1"),
+        ("fitting.seed=-1", "seed must be at least 0 and below 4294967296"),
+        ("pipeline.augmentation.warp=5", "warp must be at least 0 and at most 1"),
+        ("pipeline.augmentation.brightness=inf", "expected a finite number"),
+        ("pipeline.augmentation.cutout_fill=256", "cutout_fill must be at least 0 and at most 255"),
         ("optimizer.name=lion", "expected one of sgd, momentum, nesterov"),
         ("pipeline.augmentation.flip=perhaps", "expected true or false"),
-        ("optimizer.schedule.warmup=1.5", "fraction of all steps"),
-        ("pipeline.augmentation.mixup=1.1", "their sum must be at most 1"),
+        ("optimizer.schedule.warmup=1.5", "warmup must be at least 0 and below 1"),
+        ("pipeline.augmentation.mixup=1.1", "mixup must be at least 0 and at most 1"),
         ("network.pair=1,2,3", "expected 2 values separated by commas"),
         ("network.pair=1,x", "expected a whole number"),
         ("fitting.epochs", "has no '='"),
@@ -71,8 +85,8 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
         ("fitting.checkpoint_every=-1", "checkpoint_every must be at least 1"),
         ("fitting.evaluation_batch_size=0", "evaluation_batch_size must be at least 1"),
         ("fitting.patience=0", "patience must be at least 1, or none"),
-        ("optimizer.momentum=1.5", "momentum must be a share, from 0 to 1"),
-        ("optimizer.ema_momentum=-0.1", "ema_momentum must be a share, from 0 to 1"),
+        ("optimizer.momentum=1.5", "momentum must be at least 0 and at most 1"),
+        ("optimizer.ema_momentum=-0.1", "ema_momentum must be at least 0 and at most 1, or none"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
@@ -98,3 +112,12 @@ def test_a_stage_is_found_by_its_name():
     recipe = apply_overrides(text_recipe(stages=(stage,)), ["stages.bag.fitting.epochs=5"])
     assert recipe.stages[0].fitting.epochs == 5
     assert dict(settings(recipe))["stages.bag.fitting.epochs"] == 5
+
+
+def test_a_recipe_file_has_the_same_bounds_as_the_command_line():
+    with pytest.raises(ValueError, match="each number of units must be at least 1"):
+        Dense(units=(8, 0))
+    with pytest.raises(ValueError, match="learning_rate must be above 0"):
+        Optimizer(learning_rate=math.nan)
+    with pytest.raises(ValueError, match="split_seed must be at least 0 and below 4294967296"):
+        ImageFolder(folder="photos", split_seed=-1)

@@ -1,10 +1,11 @@
 """Settings of the pipelines that make batches of instances. Imports no TensorFlow."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from app.contract.steps import TransformStep
 from app.contract.tokenizer import Scheme
+from training.bounds import Bounded, Bounds, Count, CountOrZero, Intensity, Share, ZeroOrMore
 from training.overrides import FIXED
 
 
@@ -29,7 +30,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageAugmentation:
+class ImageAugmentation(Bounded):
     """Augmentation of training images; applied in the order below, to whole batches.
 
     Attributes:
@@ -54,34 +55,35 @@ class ImageAugmentation:
         cutmix_limit: largest area of the rectangle, as a share of the image.
     """
 
-    shift: int = 0
+    shift: CountOrZero = 0
     flip: bool = False
-    warp: float = 0.0
-    rotation: float = 15.0
-    zoom: float = 0.2
-    aspect: float = 0.1
-    shear: float = 0.1
-    contrast: float = 0.0
-    brightness: float = 0.0
-    colour: float = 0.0
-    saturation: float = 0.0
-    greyscale: float = 0.0
-    noise: float = 0.0
-    cutout: int = 0
-    cutout_share: float = 1.0
-    cutout_fill: int = 0
-    mixup: float = 0.0
-    mixup_limit: float = 0.5
-    cutmix: float = 0.0
-    cutmix_limit: float = 0.5
+    warp: Share = 0.0
+    rotation: ZeroOrMore = 15.0
+    zoom: ZeroOrMore = 0.2
+    aspect: ZeroOrMore = 0.1
+    shear: ZeroOrMore = 0.1
+    contrast: Share = 0.0
+    brightness: Intensity = 0.0
+    colour: Intensity = 0.0
+    saturation: Share = 0.0
+    greyscale: Share = 0.0
+    noise: Intensity = 0.0
+    cutout: CountOrZero = 0
+    cutout_share: Share = 1.0
+    cutout_fill: Annotated[int, Bounds(at_least=0, at_most=255)] = 0
+    mixup: Share = 0.0
+    mixup_limit: Share = 0.5
+    cutmix: Share = 0.0
+    cutmix_limit: Share = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.mixup + self.cutmix > 1:
             raise ValueError("mixup and cutmix are shares of the same images; their sum must be at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSettings:
+class ImageSettings(Bounded):
     """Raw pixels: uint8 in, uint8 to the network; normalisation is the network's first layer.
 
     Attributes:
@@ -94,11 +96,11 @@ class ImageSettings:
     input_name: str = field(default="pixels", metadata=FIXED)
     steps: tuple[TransformStep, ...] = field(metadata=FIXED)
     augmentation: ImageAugmentation = ImageAugmentation()
-    memory_limit_mb: int = 512
+    memory_limit_mb: CountOrZero = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextAugmentation:
+class TextAugmentation(Bounded):
     """Augmentation of training texts, before they are cut to the maximum length.
 
     Attributes:
@@ -110,17 +112,17 @@ class TextAugmentation:
         first_length: most tokens of a text in these epochs.
     """
 
-    word_dropout: float = 0.0
-    crop: float = 0.0
-    crop_minimum: int = 12
-    crop_maximum: int = 250
-    crop_at_end: float = 0.5
-    first_epochs: int = 0
-    first_length: int = 96
+    word_dropout: Share = 0.0
+    crop: Share = 0.0
+    crop_minimum: Count = 12
+    crop_maximum: Count = 250
+    crop_at_end: Share = 0.5
+    first_epochs: CountOrZero = 0
+    first_length: Count = 96
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSettings:
+class TextSettings(Bounded):
     """Token ids of ``contract.tokenizer``; batches hold texts of similar length.
 
     Attributes:
@@ -131,10 +133,10 @@ class TextSettings:
     """
 
     input_name: str = field(default="token_ids", metadata=FIXED)
-    vocabulary_size: int
-    max_length: int
+    vocabulary_size: Count
+    max_length: Count
     keep: Literal["first", "last"] = "last"
-    bucket: int = 32
+    bucket: Count = 32
     augmentation: TextAugmentation = TextAugmentation()
 
 
@@ -146,7 +148,7 @@ class NumberSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextTokenSettings:
+class NextTokenSettings(Bounded):
     """Token ids of ``contract.tokenizer``, from passages of running text.
 
     Attributes:
@@ -157,7 +159,7 @@ class NextTokenSettings:
     """
 
     input_name: str = field(default="token_ids", metadata=FIXED)
-    vocabulary_size: int
-    max_length: int
+    vocabulary_size: Count
+    max_length: Count
     scheme: Scheme = "lines"
-    word_dropout: float = 0.0
+    word_dropout: Share = 0.0

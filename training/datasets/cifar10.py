@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from training.bounds import Bounded, Count, CountOrZero, Seed
 from training.datasets.archive import Archive, checksums, find, obtain
 from training.datasets.check import stack_images
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic
@@ -37,7 +38,7 @@ _RECORD_BYTES = 1 + 3 * EDGE * EDGE  # label, then the red, green and blue plane
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatsVsDogs:
+class CatsVsDogs(Bounded):
     """Settings of the data set.
 
     Attributes:
@@ -47,10 +48,10 @@ class CatsVsDogs:
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
-    validation_per_class: int = 1000
-    labelled_per_class: int | None = None
-    split_seed: int = 0
-    synthetic_count: int = 2000
+    validation_per_class: CountOrZero = 1000
+    labelled_per_class: Count | None = None
+    split_seed: Seed = 0
+    synthetic_count: Count = 2000
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:
@@ -73,7 +74,7 @@ class CatsVsDogs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EightOthers:
+class EightOthers(Bounded):
     """The eight classes other than cat and dog, for learning without the classes of the final task.
 
     Attributes:
@@ -83,10 +84,10 @@ class EightOthers:
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
-    per_class: int = 1000
-    validation_per_class: int = 50
-    split_seed: int = 0
-    synthetic_count: int = 2000
+    per_class: Count = 1000
+    validation_per_class: CountOrZero = 50
+    split_seed: Seed = 0
+    synthetic_count: Count = 2000
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:

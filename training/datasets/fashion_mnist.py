@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.steps import TransformStep
+from training.bounds import Bounded, Count, CountOrZero, Seed
 from training.datasets.archive import Archive, checksums, obtain
 from training.datasets.fashion_labels import FASHION_LABELS
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic
@@ -59,7 +60,7 @@ MAKERS = Archives(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionMnist:
+class FashionMnist(Bounded):
     """Settings of the data set.
 
     Attributes:
@@ -69,10 +70,10 @@ class FashionMnist:
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
-    validation_per_class: int = 500
+    validation_per_class: CountOrZero = 500
     validation_split: float | None = None
-    split_seed: int = 0
-    synthetic_count: int = 4000
+    split_seed: Seed = 0
+    synthetic_count: Count = 4000
     archives: Archives = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from training.bounds import Bounded, Count, Seed, ShareBelowOne
 from training.datasets.archive import Archive, checksums, find, obtain
 from training.datasets.splits import Examples, Splits, split_synthetic
 from training.errors import DataDamaged
@@ -37,7 +38,7 @@ _MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(\d+)_\d+\.txt$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imdb:
+class Imdb(Bounded):
     """Settings of the data set.
 
     Attributes:
@@ -47,10 +48,10 @@ class Imdb:
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
-    validation_share: float = 0.1
-    block_rows: int = 100
-    split_seed: int = 0
-    synthetic_count: int = 2000
+    validation_share: ShareBelowOne = 0.1
+    block_rows: Count = 100
+    split_seed: Seed = 0
+    synthetic_count: Count = 2000
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:

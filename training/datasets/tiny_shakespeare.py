@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.bounds import Bounded, Count, Seed, ShareBelowOne
 from training.datasets.archive import Archive, checksums, obtain
 from training.datasets.splits import Examples, Splits
 from training.errors import DataDamaged
@@ -24,7 +25,7 @@ MAKERS = Archive(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyShakespeare:
+class TinyShakespeare(Bounded):
     """Passages of consecutive speeches; validation and test take whole passages.
 
     Attributes:
@@ -34,11 +35,11 @@ class TinyShakespeare:
         synthetic_count: passages of all parts together with ``--dataset synthetic``.
     """
 
-    speeches: int = 40
-    validation_share: float = 0.05
-    test_share: float = 0.05
-    split_seed: int = 0
-    synthetic_count: int = 40
+    speeches: Count = 40
+    validation_share: ShareBelowOne = 0.05
+    test_share: ShareBelowOne = 0.05
+    split_seed: Seed = 0
+    synthetic_count: Count = 40
     archive: Archive = field(default=MAKERS, metadata=FIXED)
 
     def load(self) -> Splits:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from training.bounds import Bounded, CountOrZero, ShareBelowOne
 from training.errors import SettingRefused
 from training.recipe.fitting import Fitting, Optimizer, Schedule
 from training.recipe.recipe import OUTPUT_NAME, Signature, Stage
@@ -22,7 +23,7 @@ _MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, subtracted before ResNet5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backbone:
+class Backbone(Bounded):
     """Settings of a pre-trained network of ``tf_keras.applications``, for pictures in colour or grey.
 
     Attributes:
@@ -37,18 +38,15 @@ class Backbone:
     name: BackboneName = "mobilenet-v2"
     weights: str = IMAGENET
     width: float = 1.0
-    trained_layers: int = 40
-    dropout: float = 0.3
+    trained_layers: CountOrZero = 40
+    dropout: ShareBelowOne = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name not in get_args(BackboneName):
             raise ValueError(f"name must be one of {', '.join(get_args(BackboneName))}")
         if self.width not in WIDTHS or (self.width != 1 and self.name != "mobilenet-v2"):
             raise ValueError(f"width must be 1, or, for mobilenet-v2, one of {', '.join(map(str, WIDTHS))}")
-        if self.trained_layers < 0:
-            raise ValueError("trained_layers must be 0 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be 0 or more and below 1")
 
 
 def build_backbone(network: Backbone, signature: Signature) -> Any:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.network.activations import LEAKY_SLOPE
 from training.recipe.recipe import OUTPUT_NAME, Signature
 
@@ -21,7 +22,7 @@ Initializer = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dense:
+class Dense(Bounded):
     """Hidden dense layers that differ only in their width.
 
     Attributes:
@@ -33,20 +34,12 @@ class Dense:
         dropout: share of the units that are silenced in training, after the activation.
     """
 
-    units: tuple[int, ...]
+    units: tuple[Count, ...]
     activation: Activation = "relu"
     initializer: Initializer = "glorot_uniform"
-    l2: float = 0.0
+    l2: ZeroOrMore = 0.0
     batch_normalization: bool = False
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.units, default=1) < 1:
-            raise ValueError("a layer must have at least 1 unit")
-        if self.l2 < 0:
-            raise ValueError("l2 must be 0 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be 0 or more and below 1")
+    dropout: ShareBelowOne = 0.0
 
     def __call__(self, x: Any) -> Any:
         """The layers on top of ``x``, a Keras tensor (batch, features), named hidden_1, hidden_2, ..."""

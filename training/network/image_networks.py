@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.recipe.recipe import OUTPUT_NAME, Signature
 
 SMALLEST_MAP = 6  # pixels along an edge below which no further pooling helps
@@ -10,7 +11,7 @@ MOST_POOLINGS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNetwork:
+class ImageNetwork(Bounded):
     """Settings of a network for pictures of any size, grey or in colour.
 
     Attributes:
@@ -22,15 +23,9 @@ class ImageNetwork:
     """
 
     name: Literal["small-cnn", "residual-cnn"] = "small-cnn"
-    filters: int = 16
-    dropout: float = 0.3
-    l2: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if self.filters < 1:
-            raise ValueError("filters must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be 0 or more and below 1")
+    filters: Count = 16
+    dropout: ShareBelowOne = 0.3
+    l2: ZeroOrMore = 1e-4
 
 
 def build_image_network(network: ImageNetwork, signature: Signature) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.data.table_columns import CategoryColumn, FittedColumns, NumberColumn
 from training.recipe.recipe import OUTPUT_NAME, VALUES_NAME, Inherited, Signature
 
@@ -13,7 +14,7 @@ FARTHEST = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableNetwork:
+class TableNetwork(Bounded):
     """Settings of a network for a table.
 
     Attributes:
@@ -25,16 +26,10 @@ class TableNetwork:
     """
 
     name: Literal["mlp", "linear"] = "mlp"
-    units: tuple[int, ...] = (64, 32)
-    embedding: int = 8
-    dropout: float = 0.1
-    l2: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if min(self.units, default=1) < 1 or self.embedding < 1:
-            raise ValueError("a layer and an embedding must have at least 1 unit")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be 0 or more and below 1")
+    units: tuple[Count, ...] = (64, 32)
+    embedding: Count = 8
+    dropout: ShareBelowOne = 0.1
+    l2: ZeroOrMore = 1e-4
 
 
 def build_table_network(network: TableNetwork, signature: Signature) -> Any:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from training.bounds import Bounded, Count, ShareBelowOne
 from training.recipe.recipe import OUTPUT_NAME, Signature
 
 FAR_BELOW = 1e9
@@ -10,7 +11,7 @@ FAR_BELOW = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextNetwork:
+class TextNetwork(Bounded):
     """Settings of a network for texts.
 
     Attributes:
@@ -23,15 +24,9 @@ class TextNetwork:
     """
 
     name: Literal["bag", "cnn", "lstm", "gru"] = "bag"
-    embedding: int = 32
-    units: int = 32
-    dropout: float = 0.4
-
-    def __post_init__(self) -> None:
-        if self.embedding < 1 or self.units < 1:
-            raise ValueError("embedding and units must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be 0 or more and below 1")
+    embedding: Count = 32
+    units: Count = 32
+    dropout: ShareBelowOne = 0.4
 
 
 def build_text_network(network: TextNetwork, signature: Signature) -> Any:

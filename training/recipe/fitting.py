@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from training.bounds import AboveZero, Bounded, Count, Seed, Share, ShareBelowOne, ZeroOrMore
+
 Metric = Literal[
     "accuracy",
     "mean-squared-error",
@@ -15,7 +17,7 @@ Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(Bounded):
     """Course of the learning rate during a run.
 
     Attributes:
@@ -26,16 +28,12 @@ class Schedule:
     """
 
     name: Literal["constant", "cosine", "one-cycle"] = "constant"
-    warmup: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ValueError("warmup must be a fraction of all steps, 0 or more and below 1")
+    warmup: ShareBelowOne = 0.0
+    final: Share = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class Optimizer(Bounded):
     """One optimiser of ``training.network.optimizers`` with its schedule.
 
     Attributes:
@@ -51,22 +49,17 @@ class Optimizer:
     """
 
     name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: AboveZero = 1e-3
     schedule: Schedule = Schedule()
-    momentum: float = 0.9
-    epsilon: float = 1e-7
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    ema_momentum: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("momentum", self.momentum), ("ema_momentum", self.ema_momentum or 0.0)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be a share, from 0 to 1")
+    momentum: Share = 0.9
+    epsilon: AboveZero = 1e-7
+    weight_decay: ZeroOrMore = 0.0
+    clip_norm: AboveZero | None = None
+    ema_momentum: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(Bounded):
     """The function to minimise; see ``training.network.losses``.
 
     Attributes:
@@ -82,11 +75,11 @@ class Loss:
         "mean-absolute-error",
         "root-mean-squared-error",
     ] = "categorical-crossentropy"
-    label_smoothing: float = 0.0
+    label_smoothing: ShareBelowOne = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitting:
+class Fitting(Bounded):
     """Length of the training, its batches, and the weights to keep.
 
     Attributes:
@@ -106,31 +99,22 @@ class Fitting:
             of a second. The weights do not depend on it.
     """
 
-    epochs: int
-    batch_size: int
+    epochs: Count
+    batch_size: Count
     descent: Literal["mini-batch", "stochastic", "batch"] = "mini-batch"
-    seed: int = 0
+    seed: Seed = 0
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    patience: int | None = None
-    minimum_delta: float = 0.0
+    patience: Count | None = None
+    minimum_delta: ZeroOrMore = 0.0
     keep: Literal["best", "last"] = "best"
-    validate_every: int = 1
-    checkpoint_every: int = 1
-    evaluation_batch_size: int = 250
+    validate_every: Count = 1
+    checkpoint_every: Count = 1
+    evaluation_batch_size: Count = 250
     watch: bool = True
     class_weights: Literal["none", "balanced"] = "none"
     mixed_precision: Precision = "float32"
     jit_compile: bool = False
-    steps_per_execution: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "validate_every", "checkpoint_every", "evaluation_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError("patience must be at least 1, or none")
-        if self.steps_per_execution is not None and self.steps_per_execution < 1:
-            raise ValueError("steps_per_execution must be at least 1, or none")
+    steps_per_execution: Count | None = None
 
     def rows_per_step(self, rows: int) -> int:
         """Rows of one step, of a training part of ``rows``."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.contract.steps import TransformStep
+from training.bounds import Bounded, Count, Share, ShareBelowOne, ZeroOrMore
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.cifar10 import EDGE, CatsVsDogs
@@ -27,7 +28,7 @@ from training.recipe.recipe import OUTPUT_NAME, Inherited, Recipe, Signature, St
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -37,10 +38,10 @@ class Network:
         normalisation_momentum: of the batch normalisation's running statistics.
     """
 
-    filters: tuple[int, int, int, int] = (16, 32, 72, 100)
-    dropout: float = 0.3
-    l2: float = 1e-3
-    normalisation_momentum: float = 0.97
+    filters: tuple[Count, Count, Count, Count] = (16, 32, 72, 100)
+    dropout: ShareBelowOne = 0.3
+    l2: ZeroOrMore = 1e-3
+    normalisation_momentum: Share = 0.97
 
 
 def build(network: Network, signature: Signature) -> Any:

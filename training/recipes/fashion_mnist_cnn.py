@@ -9,6 +9,7 @@ Date and hardware: 2026-11-21, two cores of an AMD EPYC
 from dataclasses import dataclass
 from typing import Any
 
+from training.bounds import Bounded, Count, Share, ShareBelowOne
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
@@ -17,7 +18,7 @@ from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -26,11 +27,11 @@ class Network:
         normalisation_momentum: of the batch normalisation's running statistics.
     """
 
-    first: tuple[int, ...] = (24,)
-    second: tuple[int, ...] = (64, 64)
-    third: tuple[int, ...] = (128, 128, 128)
-    dropout: float = 0.3
-    normalisation_momentum: float = 0.98
+    first: tuple[Count, ...] = (24,)
+    second: tuple[Count, ...] = (64, 64)
+    third: tuple[Count, ...] = (128, 128, 128)
+    dropout: ShareBelowOne = 0.3
+    normalisation_momentum: Share = 0.98
 
 
 def build(network: Network, signature: Signature) -> Any:

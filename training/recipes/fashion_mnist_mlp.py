@@ -8,6 +8,7 @@ Date and hardware: 2026-11-21, two cores of an AMD EPYC; reproduced in all four 
 from dataclasses import dataclass
 from typing import Any
 
+from training.bounds import Bounded, Count, Share, ShareBelowOne
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
 from training.datasets.fashion_mnist import FASHION_STEPS, FashionMnist
@@ -16,7 +17,7 @@ from training.recipe.recipe import OUTPUT_NAME, Recipe, Signature, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -25,9 +26,9 @@ class Network:
         normalisation_momentum: of the batch normalisation's running statistics.
     """
 
-    widths: tuple[int, ...] = (512, 512)
-    dropout: float = 0.2
-    normalisation_momentum: float = 0.98
+    widths: tuple[Count, ...] = (512, 512)
+    dropout: ShareBelowOne = 0.2
+    normalisation_momentum: Share = 0.98
 
 
 def build(network: Network, signature: Signature) -> Any:

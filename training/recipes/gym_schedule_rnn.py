@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.contract.tokenizer import Tokenizer
+from training.bounds import Bounded, Count, Seed, ShareBelowOne
 from training.data.pipelines import TextPipeline
 from training.datasets.splits import Examples, Splits
 from training.measure.drawing import lines
@@ -30,7 +31,7 @@ MISSED = "missed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GymSchedule:
+class GymSchedule(Bounded):
     """Days as words, oldest first, and the exercise of the next day; a fresh random diary for each row.
 
     Attributes:
@@ -41,13 +42,14 @@ class GymSchedule:
         seed: of the diaries.
     """
 
-    rows: int = 8000
-    longest: int = 28
-    missed_share: float = 0.2
-    longest_gap: int = 7
-    seed: int = 0
+    rows: Count = 8000
+    longest: Count = 28
+    missed_share: ShareBelowOne = 0.2
+    longest_gap: Count = 7
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.longest <= self.longest_gap:
             raise ValueError(f"data.longest {self.longest} leaves no day before {self.longest_gap} missed ones")
 
@@ -83,7 +85,7 @@ class GymSchedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -91,8 +93,8 @@ class Network:
         units: of the LSTM.
     """
 
-    embedding: int = 4
-    units: int = 16
+    embedding: Count = 4
+    units: Count = 16
 
 
 def build(network: Network, signature: Signature) -> Any:
@@ -107,7 +109,7 @@ def build(network: Network, signature: Signature) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareWithFeedForward:
+class CompareWithFeedForward(Bounded):
     """Trains a feed-forward network on yesterday only, and compares both for each number of missed days.
 
     Attributes:
@@ -116,9 +118,9 @@ class CompareWithFeedForward:
         epochs: it is trained for.
     """
 
-    rows: int = 500
-    units: int = 16
-    epochs: int = 20
+    rows: Count = 500
+    units: Count = 16
+    epochs: Count = 20
 
     def __call__(self, subject: Subject) -> Findings:
         """Share of right answers of both networks, after 0, 1, ... missed days."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.tokenizer import UNKNOWN_ID
+from training.bounds import AboveZero, Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.data.pipelines import TextPipeline
 from training.data.settings import TextAugmentation
 from training.datasets.imdb import Imdb
@@ -26,7 +27,7 @@ WORDS, EMBEDDING, LSTM = "word_weights", "embedding", "lstm"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -41,15 +42,15 @@ class Network:
         still_dropout: ``embedding_dropout`` while the embedding is frozen.
     """
 
-    embedding: int = 32
-    embedding_deviation: float = 0.1
-    word_deviation: float = 0.4
-    units: int = 32
+    embedding: Count = 32
+    embedding_deviation: ZeroOrMore = 0.1
+    word_deviation: ZeroOrMore = 0.4
+    units: Count = 32
     bidirectional: bool = True
-    horizon: float = 100.0
-    embedding_dropout: float = 0.5
-    output_dropout: float = 0.3
-    still_dropout: float = 0.4
+    horizon: AboveZero = 100.0
+    embedding_dropout: ShareBelowOne = 0.5
+    output_dropout: ShareBelowOne = 0.3
+    still_dropout: ShareBelowOne = 0.4
 
 
 def build_words(network: Network, signature: Signature) -> Any:

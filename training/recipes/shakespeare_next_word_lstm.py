@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.tokenizer import FIRST_WORD_ID, Tokenizer, join_tokens
+from training.bounds import Bounded, Count, ShareBelowOne
 from training.data.pipelines import NextTokenPipeline
 from training.datasets.tiny_shakespeare import TinyShakespeare
 from training.measure.findings import Findings, below, recorded
@@ -29,7 +30,7 @@ EMBEDDING, LSTM, NARROW = "embedding", "lstm", "narrow"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -39,10 +40,10 @@ class Network:
             stretch of text.
     """
 
-    embedding: int = 64
-    units: int = 128
-    embedding_dropout: float = 0.3
-    output_dropout: float = 0.4
+    embedding: Count = 64
+    units: Count = 128
+    embedding_dropout: ShareBelowOne = 0.3
+    output_dropout: ShareBelowOne = 0.4
 
 
 def build(network: Network, signature: Signature) -> Any:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.contract.steps import TransformStep
+from training.bounds import Bounded, Count, ShareBelowOne
 from training.data.pipelines import ImagePipeline
 from training.data.reading import read_data
 from training.data.settings import ImageAugmentation
@@ -33,7 +34,7 @@ FEWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Bounded):
     """Settings of the network.
 
     Attributes:
@@ -41,10 +42,11 @@ class Network:
         dropout: share of the features before the dense layer that are silenced in training.
     """
 
-    filters: tuple[int, ...] = (32, 48, 64, 96, 128)
-    dropout: float = 0.3
+    filters: tuple[Count, ...] = (32, 48, 64, 96, 128)
+    dropout: ShareBelowOne = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.filters) != len(BODY):
             raise ValueError(
                 f"network.filters holds {len(self.filters)} numbers; the network has {len(BODY)} convolutions"

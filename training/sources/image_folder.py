@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
@@ -21,7 +22,7 @@ FORM = "class folders"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder:
+class ImageFolder(Bounded):
     """Settings of a folder of pictures.
 
     Attributes:
@@ -33,9 +34,9 @@ class ImageFolder:
     """
 
     folder: str = field(metadata=FIXED)
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
+    validation_share: ShareBelowOne = 0.15
+    test_share: ShareBelowOne = 0.15
+    split_seed: Seed = 0
     leave_out: tuple[str, ...] = field(default=(), metadata=FIXED)
 
     def load(self) -> Splits:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
@@ -23,7 +24,7 @@ MOST_INPUTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(Bounded):
     """Settings of a table.
 
     Attributes:
@@ -41,9 +42,9 @@ class Table:
     predicts: Literal["classes", "number"] = field(metadata=FIXED)
     numbers: tuple[str, ...] = field(default=(), metadata=FIXED)
     categories: tuple[str, ...] = field(default=(), metadata=FIXED)
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
+    validation_share: ShareBelowOne = 0.15
+    test_share: ShareBelowOne = 0.15
+    split_seed: Seed = 0
     skip_without_target: bool = field(default=False, metadata=FIXED)
 
     def load(self) -> Splits:

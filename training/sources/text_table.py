@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
@@ -14,7 +15,7 @@ FORM = "texts with labels"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTable:
+class TextTable(Bounded):
     """Settings of a file of texts.
 
     Attributes:
@@ -29,9 +30,9 @@ class TextTable:
     file: str = field(metadata=FIXED)
     text: str = field(metadata=FIXED)
     target: str = field(metadata=FIXED)
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
+    validation_share: ShareBelowOne = 0.15
+    test_share: ShareBelowOne = 0.15
+    split_seed: Seed = 0
     skip_without_target: bool = field(default=False, metadata=FIXED)
 
     def load(self) -> Splits:

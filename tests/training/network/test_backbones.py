@@ -120,7 +120,7 @@ def test_weights_that_cannot_be_downloaded_are_a_sentence(monkeypatch):
         ({"name": "vgg"}, "one of mobilenet-v2"),
         ({"width": 0.4}, "width must be"),
         ({"name": "resnet-50", "width": 0.5}, "width must be 1"),
-        ({"trained_layers": -1}, "0 or more"),
+        ({"trained_layers": -1}, "trained_layers must be at least 0"),
         ({"dropout": 1.0}, "below 1"),
     ],
 )

@@ -118,10 +118,10 @@ def test_a_classifier_with_leaky_relu_can_be_climbed_for_golden_samples():
 @pytest.mark.parametrize(
     ("assignment", "rule"),
     [
-        ("units=8,0", "at least 1 unit"),
-        ("dropout=1", "0 or more and below 1"),
-        ("dropout=-0.1", "0 or more and below 1"),
-        ("l2=-1", "0 or more"),
+        ("units=8,0", "each number of units must be at least 1"),
+        ("dropout=1", "at least 0 and below 1"),
+        ("dropout=-0.1", "at least 0 and below 1"),
+        ("l2=-1", "l2 must be at least 0"),
         ("activation=step", "expected one of linear, relu, leaky_relu"),
         ("initializer=ones", "expected one of zeros, random_normal"),
     ],

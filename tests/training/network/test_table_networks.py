@@ -105,5 +105,5 @@ def test_hidden_layers_have_the_widths_of_the_settings():
 
 @pytest.mark.parametrize("settings", [{"units": (0,)}, {"embedding": 0}, {"dropout": 1.0}])
 def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match=r"at least 1 unit|below 1"):
+    with pytest.raises(ValueError, match=r"must be at least 1|below 1"):
         TableNetwork(**settings)
