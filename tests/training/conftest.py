@@ -3,7 +3,7 @@
 import importlib
 import io
 import sys
-from functools import partial
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -54,6 +54,7 @@ def write_recipe(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Runs ``python -m training ...`` in this process, in ``tmp_path``."""
-    return partial(run_training, cwd=tmp_path)
+def command(tmp_path, monkeypatch):
+    """Runs ``python -m training ...`` in this process; the working directory is ``tmp_path`` at first."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run_training(*arguments, cwd=Path.cwd())

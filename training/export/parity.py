@@ -1,6 +1,5 @@
 """Proves that Keras, the SavedModel and the ONNX graph give the same numbers: alone, batched, padded and unpadded."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from training.export.model_export import Runner
 
 BATCH_SIZES = (1, 2, 7, 32)
 TOLERANCE = 1e-5  # float32 probabilities: 80 times the spacing of floats at 1; measured differences are below 1e-6
-SHALLOW = 16  # layers of weights; see ``depth_factor``
 PADDING_TOLERANCE = 2e-6  # as above; measured differences of sums over more zeros over up to 400 steps are below 6e-7
 
 Array = npt.NDArray[Any]
@@ -35,7 +33,7 @@ def check_parity(
     saved_model: Runner,
     onnx: Runner,
     padding_tolerance: float = 0.0,
-    depth: float = 1.0,
+    rounding: float = 1.0,
 ) -> dict[str, Any]:
     """Compare the three runners on golden rows.
 
@@ -48,18 +46,18 @@ def check_parity(
         golden: rows with the outputs of Keras.
         keras, saved_model, onnx: runners from ``training.export.model_export``.
         padding_tolerance: see the function of this name.
-        depth: see ``depth_factor``.
+        rounding: see ``training.export.rounding``.
 
     Returns:
         For metrics.json: for each of the three, batch size -> largest absolute difference from the reference;
         under ``onnx_padding``, the same between padded and unpadded rows in ONNX.
 
     Raises:
-        ParityBroken: a difference is above 1e-5 times ``depth`` and ``magnitude``, padding changes the ONNX answer by
-            more than ``padding_tolerance`` times ``magnitude``, or an answer is not finite; names the model, the batch
-            size and the difference.
+        ParityBroken: a difference is above 1e-5 times ``rounding`` and ``magnitude``, padding changes the ONNX answer
+            by more than ``padding_tolerance`` times ``magnitude``, or an answer is not finite; names the model, the
+            batch size and the difference.
     """
-    tolerance = TOLERANCE * depth * magnitude(golden.outputs)
+    tolerance = TOLERANCE * rounding * magnitude(golden.outputs)
     report: dict[str, Any] = {"tolerance": tolerance}
     for name, runner in (("keras", keras), ("saved_model", saved_model), ("onnx", onnx)):
         report[name] = check_runner(f"{model}: {name}", golden, runner, tolerance=tolerance, than="Keras")
@@ -107,21 +105,6 @@ def _from_reference(golden: Golden, runner: Runner, batch: int) -> float:
             if not all(np.isfinite(values).all() for values in outputs.values() if values.dtype.kind == "f"):
                 return float("nan")
     return float(worst)
-
-
-def depth_factor(model: Any) -> float:
-    """How much larger the rounding of a deep network may be than that of one with 16 layers of weights; at least 1.
-
-    Rounding errors of steps that follow one another add up like a random walk, with the square root of their number.
-    Source: Higham, Accuracy and Stability of Numerical Algorithms, section 2.8. Measured: 1.3e-5 for the 53 layers of
-    a MobileNetV2, below 3e-6 for networks with up to 16.
-    """
-    return max(1.0, math.sqrt(_weighted_layers(model) / SHALLOW))
-
-
-def _weighted_layers(layer: Any) -> int:
-    inner = getattr(layer, "layers", None)
-    return sum(map(_weighted_layers, inner)) if inner else int(any(values.ndim > 1 for values in layer.get_weights()))
 
 
 def padding_tolerance(path: Path) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.golden import Golden, RawSample, magnitude
+from app.contract.golden import LARGEST_TOLERANCE, Golden, RawSample, magnitude
 from app.contract.manifest import verify_manifest, write_manifest
 from app.contract.model_spec import ONNX_FILE, ModelSpec
 from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing
@@ -18,7 +18,9 @@ from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
 from training.export.keras_weights import write_keras_weights
-from training.export.parity import check_parity, depth_factor, padding_tolerance
+from training.export.parity import TOLERANCE as PARITY
+from training.export.parity import check_parity, padding_tolerance
+from training.export.rounding import rounding_factor
 from training.publish.golden_rows import TOLERANCE, Material, golden_rows
 from training.publish.golden_search import keras_answers
 from training.publish.triton_config import CONFIG_FILE, triton_config
@@ -116,12 +118,15 @@ def _write_version(version: Version, directory: Path) -> None:
     _check(version)
     keras = export.keras_runner(version.model, spec)
     outputs = keras_answers(keras, version.golden_inputs, version.golden_lengths)
-    depth = depth_factor(version.model)
+    rounding = rounding_factor(version.model, keras, version.golden_inputs, tolerance=PARITY)
     golden = Golden(
         inputs=version.golden_inputs,
         lengths=version.golden_lengths,
         outputs=outputs,
-        tolerance={name: tolerance * depth * magnitude(outputs) for name, tolerance in TOLERANCE.items()},
+        tolerance={
+            name: min(LARGEST_TOLERANCE, tolerance * rounding) * magnitude(outputs)
+            for name, tolerance in TOLERANCE.items()
+        },
         raw=version.raw,
     )
     _check_outputs(spec, golden.outputs)
@@ -134,7 +139,7 @@ def _write_version(version: Version, directory: Path) -> None:
         saved_model=export.saved_model_runner(directory, spec),
         onnx=export.onnx_runner(directory / ONNX_FILE, spec),
         padding_tolerance=padding_tolerance(directory / ONNX_FILE),
-        depth=depth,
+        rounding=rounding,
     )
     spec.write(directory)
     golden.write(directory)

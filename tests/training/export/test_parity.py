@@ -5,7 +5,7 @@ import pytest
 from app.contract.golden import Golden
 from tests.training.tiny_networks import IMAGE_SPEC, mlp, pictures, texts
 from training.export.model_export import export_onnx, keras_runner, onnx_runner
-from training.export.parity import ParityBroken, check_parity, depth_factor
+from training.export.parity import ParityBroken, check_parity
 from training.publish.golden_search import keras_answers
 
 
@@ -90,15 +90,3 @@ def test_one_changed_weight_in_the_onnx_file_is_noticed(tmp_path):
     golden = Golden(inputs=pictures(), outputs=keras_answers(keras, pictures(), {}), tolerance={"default": 1e-5})
     with pytest.raises(ParityBroken, match=r"tiny-image: onnx in a batch of 1 differs from Keras alone by 0\.00\d+"):
         check_parity("tiny-image", golden, keras=keras, saved_model=keras, onnx=onnx_runner(path, IMAGE_SPEC))
-
-
-@pytest.mark.parametrize(("layers", "factor"), [(1, 1.0), (16, 1.0), (64, 2.0)])
-def test_the_tolerance_grows_with_the_root_of_the_layers_of_weights(layers, factor):
-    import tf_keras
-
-    dense = [tf_keras.layers.Dense(1) for _ in range(layers)]
-    body = tf_keras.Sequential([*dense, tf_keras.layers.BatchNormalization(), tf_keras.layers.ReLU()])
-    model = tf_keras.Sequential([tf_keras.Input((1,)), body])
-    assert depth_factor(model) == factor
-    report = check_parity("m", golden_texts(), keras=mean, saved_model=mean, onnx=mean, depth=factor)
-    assert report["tolerance"] == 1e-5 * factor

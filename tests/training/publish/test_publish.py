@@ -121,7 +121,7 @@ def test_metrics_keep_the_figures_of_training_and_gain_the_measured_parity(repos
     metrics = json.loads((repository / IMAGE_SPEC.name / "1" / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == 0.5
     parity = metrics["export"]["parity"]
-    assert parity["tolerance"] == 1e-5
+    assert 1e-5 <= parity["tolerance"] < 2e-5
     for kind in ("keras", "saved_model", "onnx"):
         assert list(parity[kind]) == ["1", "2", "7", "32"]
         assert max(parity[kind].values()) <= 1e-5
