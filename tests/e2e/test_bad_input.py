@@ -84,6 +84,15 @@ def test_a_text_in_one_array_too_many_is_refused(tiny, rows, place):
     assert predict(tiny, {"instances": rows}, "words") == f"{place} is an array; {WORDS_KEYS}"
 
 
+def test_numbers_as_strings_are_named_where_the_first_of_them_is(tiny):
+    rows = [[["10", "20", "30", "40"]] * 4]
+    assert predict(tiny, {"instances": rows}) == f"instances[0][0][0] is a string; {BRIGHTNESS_KEYS}"
+
+
+def test_an_image_in_one_array_too_many_is_refused(tiny):
+    assert predict(tiny, {"instances": [[{"b64": "AA=="}]]}) == f"instances[0] is an array; {BRIGHTNESS_KEYS}"
+
+
 def test_text_for_an_image_model_names_the_keys(tiny):
     assert predict(tiny, {"instances": ["not an image"]}) == f"instances[0] is a string; {BRIGHTNESS_KEYS}"
 

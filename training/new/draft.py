@@ -39,7 +39,9 @@ def recipe_path(name: str) -> Path:
     if set(name) & set("_ ."):
         raise SettingRefused(f"{name!r}: use - in place of _, spaces and dots, so that the file can have the name")
     if name in recipe_names():
-        raise SettingRefused(f"there is already a recipe {name!r}; choose another name, or remove its file")
+        own = own_recipes_folder() / f"{name.replace('-', '_')}.py"
+        remedy = f", or remove {own}" if own.is_file() else ""
+        raise SettingRefused(f"there is already a recipe {name!r}; choose another name{remedy}")
     return own_recipes_folder() / f"{name.replace('-', '_')}.py"
 
 

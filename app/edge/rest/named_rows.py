@@ -164,6 +164,15 @@ def _media_rows(rows: list[JsonValue], name: str, model: LoadedModel) -> Encoded
 
 
 def _media_row(row: JsonValue, name: str, model: LoadedModel) -> bytes | str:
-    if not is_b64(row) and not (isinstance(row, str) and model.tokenizer is not None):
-        raise InvalidInput(f"{name} is {kind_of_value(row)}; {how_to_name(model)}")
-    return read_element(row, name)
+    if _is_media(row, model):
+        return read_element(row, name)
+    element, place = row, name
+    while isinstance(element, list) and element:
+        element, place = element[0], f"{place}[0]"
+    if _is_media(element, model) or isinstance(element, int | float):  # right elsewhere: the array is wrong
+        element, place = row, name
+    raise InvalidInput(f"{place} is {kind_of_value(element)}; {how_to_name(model)}")
+
+
+def _is_media(value: JsonValue, model: LoadedModel) -> bool:
+    return is_b64(value) or (isinstance(value, str) and model.tokenizer is not None)

@@ -184,9 +184,10 @@ def refused(command, sentence, *arguments):
 
 
 def test_a_name_that_is_taken_is_refused(photos, command):
-    refused(command, "there is already a recipe 'hello-world'", "hello-world", "--images", "photos")
+    ships = "there is already a recipe 'hello-world'; choose another name\n"
+    refused(command, ships, "hello-world", "--images", "photos")
     command("new", "shapes", "--images", "photos")
-    refused(command, "there is already a recipe 'shapes'; choose another name", "shapes", "--images", "photos")
+    refused(command, "choose another name, or remove recipes/shapes.py", "shapes", "--images", "photos")
 
 
 @pytest.mark.parametrize("name", ["my_shapes", "my shapes", "v1.2"])
