@@ -13,7 +13,7 @@ import pytest
 
 from app.contract.golden import Golden
 from app.contract.manifest import write_manifest
-from tests.support.processes import children, is_running
+from tests.support.processes import is_running, saved_model_processes
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import write_brightness_model
 
@@ -82,7 +82,7 @@ def test_serving_json_changes_the_backend_and_no_request_is_lost(models):
         with under_load(service, TEXTS) as answers:
             ask_for(models, TEXTS, "savedmodel")
             wait_until(lambda: platform(service, TEXTS) == SAVED_MODEL)
-            [worker] = children(service.process.pid)
+            [worker] = saved_model_processes(service.process.pid)
             assert labels(service, TEXTS)[0] == expected
             ask_for(models, TEXTS, "onnx")
             wait_until(lambda: platform(service, TEXTS) == ONNX)
@@ -109,7 +109,7 @@ def test_the_service_s_default_is_for_models_that_name_no_backend(models):
         assert platform(service, TEXTS) == ONNX
         by_tensorflow, expected = labels(service, IMAGES)
         assert by_tensorflow == expected
-        [worker] = children(service.process.pid)
+        [worker] = saved_model_processes(service.process.pid)
     finally:
         assert service.stop() == 0
     assert not is_running(worker)
@@ -121,7 +121,7 @@ def test_a_version_whose_process_is_stopped_is_replaced(models):
     ask_for(models, TEXTS, "onnx")
     service = Service(models, "--backend", "savedmodel")
     try:
-        [stopped] = children(service.process.pid)
+        [stopped] = saved_model_processes(service.process.pid)
         os.kill(stopped, signal.SIGSTOP)
         ask_for(models, IMAGES, "onnx")
         wait_until(lambda: platform(service, IMAGES) == ONNX)
@@ -159,7 +159,7 @@ def test_only_the_batch_fails_in_which_a_process_hangs(models):
 
     try:
         assert ask(0) == 200
-        [stopped] = children(service.process.pid)
+        [stopped] = saved_model_processes(service.process.pid)
         os.kill(stopped, signal.SIGSTOP)
         with ThreadPoolExecutor(4) as clients:
             codes = clients.map(ask, range(4))
@@ -186,7 +186,7 @@ def test_without_tensorflow_the_old_version_keeps_serving_and_the_log_names_what
         assert "; version 1 continues to serve" in reply.json()["error"]
         assert platform(service, IMAGES) == ONNX
         assert labels(service, IMAGES)[0] == labels(service, IMAGES)[1]
-        wait_until(lambda: children(service.process.pid) == [])
+        wait_until(lambda: saved_model_processes(service.process.pid) == [])
     finally:
         assert service.stop() == 0
 

@@ -34,6 +34,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def saved_model_processes(pid: int) -> list[int]:
+    """Processes that run a SavedModel for this one: forks of one that it started."""
+    below = [each for child in children(pid) for each in (child, *children(child))]
+    return [each for each in below if Path(f"/proc/{each}/comm").read_text() == "savedmodel\n"]
+
+
 def _stat(directory: Path) -> list[str]:
     """Fields after the name, which may contain any characters: state, parent, ..."""
     return (directory / "stat").read_text().rpartition(")")[2].split()

@@ -11,6 +11,7 @@ from app.contract.graph_facts import GraphFacts
 from app.contract.model_spec import ModelSpec
 from app.errors import BackendDown, BackendFailed, BackendHung, VersionRefused
 from app.runtime.engines.model_process import ModelProcess
+from app.runtime.engines.process_template import ProcessTemplate
 from app.runtime.engines.restarts import RESTART_WINDOW_S, RESTARTS, Restarts
 from app.runtime.engines.signatures import agree, facts_of
 from app.types import Clock
@@ -28,7 +29,8 @@ class KeptProcess:
     """Keeps one process running, with a few restarts a minute at most. One call at a time.
 
     Args:
-        path, contract, threads, provider, command, snapshot, start_timeout_s, signature, clock: see ``ProcessBackend``.
+        path, contract, threads, provider, command, template, snapshot, start_timeout_s, signature, clock: see
+            ``ProcessBackend``.
 
     Attributes:
         contract: that every new process must agree with.
@@ -47,6 +49,7 @@ class KeptProcess:
         threads: int,
         provider: str,
         command: Sequence[str],
+        template: ProcessTemplate | None,
         snapshot: Snapshot,
         start_timeout_s: float,
         signature: str,
@@ -55,7 +58,7 @@ class KeptProcess:
         self._path = path
         self.contract = contract
         self._provider = provider
-        self._command, self._threads = command, threads
+        self._command, self._template, self._threads = command, template, threads
         self._snapshot = snapshot
         self._start_timeout_s = start_timeout_s
         self._signature = signature
@@ -122,7 +125,7 @@ class KeptProcess:
             return self._start_in(directory)
 
     def _start_in(self, directory: Path) -> tuple[ModelSpec, ModelProcess]:
-        worker = ModelProcess([*self._command, str(directory), str(self._threads)])
+        worker = ModelProcess(self._command, [str(directory), str(self._threads)], template=self._template)
         try:
             header = worker.wait_ready(self._start_timeout_s)
             if "error" in header:

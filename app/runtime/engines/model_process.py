@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from app.runtime.engines.process_template import Launched, ProcessTemplate
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
 from app.runtime.engines.worker_loop import LIFELINE
 from app.types import Array, Tensors
@@ -32,7 +33,9 @@ class ModelProcess:
     the group (``worker_loop``).
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(
+        self, command: Sequence[str], arguments: Sequence[str], *, template: ProcessTemplate | None = None
+    ) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         their_lifeline, self._lifeline = os.pipe()
         # The package may have been found through the working directory or --app-dir.
@@ -42,16 +45,16 @@ class ModelProcess:
             "PYTHONPATH": os.pathsep.join(filter(None, places)),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "-1",
-            LIFELINE: str(their_lifeline),
         }
         try:
             with theirs:
-                self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                    command,
+                fork = template and template.fork(arguments, theirs.fileno(), their_lifeline, environment)
+                self.process: Launched = fork or subprocess.Popen(
+                    [*command, *arguments],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    env=environment,
+                    env={**environment, LIFELINE: str(their_lifeline)},
                     pass_fds=(their_lifeline,),
                     start_new_session=True,
                 )

@@ -13,6 +13,7 @@ from app.runtime.backend import Backend, row_count
 from app.runtime.engines.graph_shapes import GraphShapes
 from app.runtime.engines.kept_process import START_TIMEOUT_S, Contract, KeptProcess, Snapshot
 from app.runtime.engines.model_process import STOP_TIMEOUT_S
+from app.runtime.engines.process_template import ProcessTemplate
 from app.runtime.engines.signatures import check_inputs
 from app.runtime.engines.tensor_frames import FrameTooLarge
 from app.runtime.memory import resident_bytes
@@ -38,6 +39,7 @@ class ProcessBackend(Backend):
         threads: threads of one operation.
         provider: what runs in the process, for messages and metrics.
         command: starts the process; the directory and ``threads`` are appended.
+        template: a process whose forks do what ``command`` does; None starts a new interpreter.
         snapshot: returns a context with a directory of the verified files, entered while a process loads them.
         start_timeout_s: seconds in which the process must load the model.
         batch_limit_s: limit of a batch, unless ``limit_calls`` sets another one. The first batch of a process always
@@ -59,6 +61,7 @@ class ProcessBackend(Backend):
         provider: str,
         command: Sequence[str],
         snapshot: Snapshot,
+        template: ProcessTemplate | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
         batch_limit_s: float = BATCH_LIMIT_S,
         signature: str = SIGNATURE,
@@ -75,6 +78,7 @@ class ProcessBackend(Backend):
             contract,
             provider=provider,
             command=command,
+            template=template,
             threads=threads,
             snapshot=snapshot,
             start_timeout_s=start_timeout_s,

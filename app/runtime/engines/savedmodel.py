@@ -11,9 +11,12 @@ from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
 from app.runtime.engines.kept_process import Contract, Snapshot
 from app.runtime.engines.process_backend import ProcessBackend
+from app.runtime.engines.process_template import ProcessTemplate
 
 TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
+_TEMPLATE = ProcessTemplate((*WORKER, "--template"))
+"""Of all SavedModels: TensorFlow is imported once, for six seconds, not again for each of them and each restart."""
 
 
 class SavedModelBackend(ProcessBackend):
@@ -41,7 +44,17 @@ class SavedModelBackend(ProcessBackend):
         if not path.is_file():
             raise VersionRefused(f"{path}: the file does not exist, and the backend savedmodel requires it")
         snapshot = snapshot or (lambda: nullcontext(path.parent.absolute()))
-        super().__init__(path, contract, threads, provider=TENSORFLOW, command=command, snapshot=snapshot, **others)
+        template = _TEMPLATE if command == WORKER else None
+        super().__init__(
+            path,
+            contract,
+            threads,
+            provider=TENSORFLOW,
+            command=command,
+            template=template,
+            snapshot=snapshot,
+            **others,
+        )
 
 
 def is_installed() -> bool:

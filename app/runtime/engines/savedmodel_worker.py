@@ -1,10 +1,13 @@
 """The process that runs a SavedModel: ``python -m app.runtime.engines.savedmodel_worker DIRECTORY THREADS``.
 
-TensorFlow is imported only here; ``worker_loop`` documents the protocol with the service.
+TensorFlow is imported only here; ``worker_loop`` documents the protocol with the service. With ``--template`` it only
+imports TensorFlow, and its forks run SavedModels: see ``forking_loop``.
 """
 
+import importlib
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,28 @@ from app.contract.bfloat16 import narrowed, widened
 from app.contract.model_spec import SAVED_MODEL_FILE
 from app.contract.saved_graphs import tags_to_load
 from app.errors import VersionRefused
+from app.runtime.engines.forking_loop import serve_forks
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL, CannotLoad, Run, serve
 from app.types import Array, Tensors
+
+TEMPLATE = "--template"
+NAME = "savedmodel"
+"""Of the process, in ``ps`` and ``top``."""
 
 
 def main() -> None:
     """Load, then answer until the socket closes."""
-    directory, threads = Path(sys.argv[1]), int(sys.argv[2])
+    arguments: list[str] | None = sys.argv[1:]
+    if arguments == [TEMPLATE]:
+        with suppress(ImportError):  # a new interpreter says so
+            importlib.import_module("tensorflow")
+            arguments = serve_forks()
+        if arguments in (None, [TEMPLATE]):
+            return
+    assert arguments is not None
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(NAME, encoding="ascii")
+    directory, threads = Path(arguments[0]), int(arguments[1])
     serve(lambda: load(directory, threads))
     os._exit(0)  # skip TensorFlow's clean-up, which takes longer than the kernel's
 

@@ -43,7 +43,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
     # and closes the socket when it needs no more answers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _end_with_the_service()
+    end_with_the_service()
     with socket.socket(fileno=_own_standard_input()) as channel:
         # A child would keep it open, and the service would wait for the answer of a process that has ended.
         os.register_at_fork(after_in_child=channel.close)
@@ -67,7 +67,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
             return  # the service is gone
 
 
-def _end_with_the_service() -> None:
+def end_with_the_service() -> None:
     """Let the kernel end this process and its children when the service has ended, whatever they do at the time.
 
     A thread that waits for it could not run while the code of a model holds the interpreter's lock. The end of the

@@ -130,7 +130,7 @@ def test_a_process_killed_between_batches_fails_no_batch(mortal):
     backend, batch = mortal
     before, pid = backend.run(batch), backend.pid
     os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    wait_until(lambda: not is_known(pid))
     for name, values in backend.run(batch).items():
         np.testing.assert_array_equal(values, before[name])
     assert backend.pid != pid
