@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.contract.model_spec import LITE_FILE
 from training.datasets.splits import SYNTHETIC
 
 Document = Mapping[str, Any]
@@ -40,6 +41,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         *([("Retrained", _retrained(metrics["retrained"]))] if "retrained" in metrics else []),
         ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
         ("Parameters", f"{metrics['parameters']:,}"),
+        *_exported(metrics.get("export", {})),
         ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
         ("Training time", f"{metrics['seconds']['training']:.0f} s"),
         ("Hardware", f"{hardware['cpu']}, CPU cores: {hardware['cpu_count']}"),
@@ -83,6 +85,15 @@ def _calibration(found: Document | None) -> list[tuple[str, str]]:
         ("Validation log loss and calibration error before calibration", before),
         ("Validation log loss and calibration error after calibration", after),
     ]
+
+
+def _exported(export: Document) -> list[tuple[str, str]]:
+    """Size and exactness of the file of TensorFlow Lite; nothing without one."""
+    if "tflite_bytes" not in export:
+        return []
+    found = export["parity"]["tflite"]
+    difference = f"largest difference from Keras {max(found.values()):.3g} in batches of {', '.join(found)}"
+    return [(LITE_FILE, f"{export['tflite_bytes']:,} bytes, float32; {difference}")]
 
 
 def _retrained(retrained: Document) -> str:

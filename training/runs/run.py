@@ -7,6 +7,7 @@ that the target is within reach.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -32,7 +33,7 @@ from training.recipe.recipe import Recipe, Subject
 from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
-from training.runs.publishing import baseline_of, publish_trained
+from training.runs.publishing import baseline_of, check_formats, publish_trained
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 from training.runs.reporting import MISTAKES_FILE, PICTURES, report_run
 
@@ -84,6 +85,7 @@ def run(
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+        check_formats(recipe, feed, splits)
     trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
     phases.seconds["training"] = round(trained.seconds, 2)
     return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
@@ -155,9 +157,9 @@ def conclude(
     write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
     report_run(directory, models=None)
-    card = model_card(recipe.name, recipe.description, metrics)
+    card = partial(model_card, recipe.name, recipe.description)
     with replaced(directory / CARD_FILE) as path:
-        path.write_text(card, encoding="utf-8")
+        path.write_text(card(metrics), encoding="utf-8")
     version = None
     if plan.repository and allowed and findings.missed and not plan.force:
         console.print(f"not published: {findings.complaint}; --force publishes anyway", highlight=False)
