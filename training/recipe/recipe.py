@@ -153,6 +153,7 @@ class Recipe:
     Attributes:
         name: model name, also the directory under models/.
         description: one sentence for model.json and the card.
+        license: of the published model, as the Hub of Hugging Face names it, e.g. ``apache-2.0``; None states none.
         data: source of the instances, and how they are split.
         pipeline: converts an instance to an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
@@ -179,6 +180,7 @@ class Recipe:
 
     name: str = field(metadata=FIXED)
     description: str = field(metadata=FIXED)
+    license: str | None = field(default=None, metadata=FIXED)
     data: DataSource
     pipeline: Pipeline
     network: Any

@@ -95,6 +95,7 @@ def metrics_document(
     }
     return {
         "model": recipe.name,
+        "license": recipe.license,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": plan.command,
         "commit": environment.commit(),

@@ -24,6 +24,7 @@ from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
 from training.fit.train_network import Trained
 from training.measure.card import model_card
+from training.measure.card_head import modality
 from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
 from training.measure.predictions import TEST_FILE as TEST_PREDICTIONS_FILE
@@ -152,7 +153,7 @@ def conclude(
     metrics = metrics_document(
         recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
     )
-    metrics |= {"run": f"{directory.parent.name}/{directory.name}", **record}
+    metrics |= {"run": f"{directory.parent.name}/{directory.name}", "modality": modality(feed), **record}
     own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
     write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
