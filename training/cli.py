@@ -138,6 +138,12 @@ def run_recipe(
         Format | None,
         typer.Option(help="Publish the version in this format too, next to SavedModel and ONNX; image models."),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Add histograms of the weights and the graph to the TensorBoard logs of the run."
+        ),
+    ] = False,
     strategy: Annotated[
         Kind,
         typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
@@ -175,7 +181,16 @@ def run_recipe(
         overrides = [*earlier.overrides(recipe, overrides), *overrides]
         kind = kind if _given(context, "dataset") else earlier.dataset.value
     if isinstance(recipe, Lesson):
-        if epochs or test or force or resume or formats or dataset is Dataset.SYNTHETIC or strategy is not Kind.NONE:
+        if (
+            epochs
+            or test
+            or force
+            or resume
+            or formats
+            or tensorboard
+            or dataset is Dataset.SYNTHETIC
+            or strategy is not Kind.NONE
+        ):
             raise SettingRefused(
                 f"{name} is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs"
             )
@@ -211,6 +226,7 @@ def run_recipe(
         dataset=kind,
         test=test,
         force=force,
+        tensorboard=tensorboard,
         repository=models if publish else None,
     )
     refused = (test and not outcome.allowed) or (publish and outcome.version is None)

@@ -87,7 +87,15 @@ def run(
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
         check_formats(recipe, feed, splits)
-    trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
+    trained = fit(
+        recipe,
+        feed,
+        splits,
+        directory=directory,
+        console=console,
+        distribution=distribution,
+        tensorboard=plan.tensorboard,
+    )
     phases.seconds["training"] = round(trained.seconds, 2)
     return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
 
