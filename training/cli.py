@@ -144,6 +144,12 @@ def run_recipe(
             "--tensorboard", help="Add histograms of the weights and the graph to the TensorBoard logs of the run."
         ),
     ] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Report the run to this server of MLflow; `env` takes that of MLFLOW_TRACKING_URI."
+        ),
+    ] = None,
     strategy: Annotated[
         Kind,
         typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
@@ -188,6 +194,7 @@ def run_recipe(
             or resume
             or formats
             or tensorboard
+            or mlflow
             or dataset is Dataset.SYNTHETIC
             or strategy is not Kind.NONE
         ):
@@ -221,6 +228,7 @@ def run_recipe(
         directory,
         Console(),
         strategy=strategy,
+        mlflow=mlflow,
         command=command,
         recipe_file=str(file.resolve()) if file else None,
         dataset=kind,

@@ -22,7 +22,7 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import Trained
+from training.fit.train_network import AfterEpoch, Trained, nothing
 from training.measure.card import model_card
 from training.measure.card_head import modality
 from training.measure.evaluate import Evaluation, predict
@@ -63,7 +63,13 @@ class Outcome:
 
 
 def run(
-    recipe: Recipe, plan: Plan, *, directory: Path, console: Console, distribution: Distribution = ALONE
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    directory: Path,
+    console: Console,
+    distribution: Distribution = ALONE,
+    after_epoch: AfterEpoch = nothing,
 ) -> Outcome:
     """Train, select on validation, test if allowed, report, publish if requested.
 
@@ -73,6 +79,7 @@ def run(
         directory: of the run; an interrupted or untested run in it continues where it stopped.
         console: progress and results.
         distribution: where the network trains; this process is its chief.
+        after_epoch: called after every epoch, see ``fit``.
 
     Raises:
         TrainingError: and its subclasses; one sentence each.
@@ -93,6 +100,7 @@ def run(
         splits,
         directory=directory,
         console=console,
+        after_epoch=after_epoch,
         distribution=distribution,
         tensorboard=plan.tensorboard,
     )
