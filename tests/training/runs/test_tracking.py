@@ -1,4 +1,4 @@
-"""``--mlflow`` without what it requires is one sentence, before anything is trained; see tests.training.mlflow_check."""
+"""``--mlflow`` without what it requires is one sentence, before the training; see tests.training.mlflow_check."""
 
 import sys
 
