@@ -79,18 +79,20 @@ def publish_trained(
 def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
     """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws.
 
-    Rows of tables are always drawn from the statistics of their columns.
+    Rows of tables are drawn from the statistics of their columns.
     """
     from training.publish.golden_rows import Material
 
-    if feed.table:
-        return Material(table=feed.table, every_class=False)
     if recipe.publish_examples:
         test = splits.read_test()
         shown = (test if len(test) else splits.validation).instances
+        if feed.table:
+            return Material(table=feed.table, rows=np.asarray(shown)[:EXAMPLES], every_class=False)
         if isinstance(shown, tuple):
             return Material(texts=shown[:EXAMPLES], every_class=False)
         return Material(pictures=np.asarray(shown[np.arange(min(EXAMPLES, len(shown)))]), every_class=False)
+    if feed.table:
+        return Material(table=feed.table, every_class=False)
     if not isinstance(recipe.data, Generated):
         return Material(every_class=False)
     texts = recipe.data.synthetic().train.instances
