@@ -84,7 +84,10 @@ def test_instances_of_a_request_are_told_apart(service, state):
         ({"label": "dark", "instance": 1}, "'instance' is 1; request '"),
         ({"label": "dark", "instance": -1}, "'instance' is -1; send a whole number from 0"),
         ({"label": "dark", "instance": True}, "'instance' is True; send a whole number from 0"),
-        ({"label": "dark", "why": 1}, "key 'why' is unknown; send 'request_id', 'instance', 'label', 'value' or 'text'"),
+        (
+            {"label": "dark", "why": 1},
+            "key 'why' is unknown; send 'request_id', 'instance', 'label', 'value' or 'text'",
+        ),
     ],
 )
 def test_what_is_refused_and_nothing_is_kept(service, state, body, message):
