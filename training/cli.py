@@ -21,6 +21,7 @@ from training.fit.distribution import Kind
 from training.importing.command import import_model
 from training.new.command import new_recipe
 from training.recipe.lesson import Lesson
+from training.recipe.recipe import Format
 from training.retraining.command import retrain_model
 from training.runs.catalogue import load_recipe, recipe_file, recipe_names
 from training.runs.configured import read_config_file
@@ -133,6 +134,22 @@ def run_recipe(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest run that was interrupted or is not published.")
     ] = False,
+    formats: Annotated[
+        Format | None,
+        typer.Option(help="Publish the version in this format too, next to SavedModel and ONNX; image models."),
+    ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Add histograms of the weights and the graph to the TensorBoard logs of the run."
+        ),
+    ] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Report the run to this server of MLflow; `env` takes that of MLFLOW_TRACKING_URI."
+        ),
+    ] = None,
     strategy: Annotated[
         Kind,
         typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
@@ -158,6 +175,7 @@ def run_recipe(
     """
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
+    further = [f"formats={formats}"] if formats else []
     kind = dataset.value
     if config_file and resume:
         raise SettingRefused("--resume continues with the settings of its own run; leave --config out")
@@ -169,7 +187,17 @@ def run_recipe(
         overrides = [*earlier.overrides(recipe, overrides), *overrides]
         kind = kind if _given(context, "dataset") else earlier.dataset.value
     if isinstance(recipe, Lesson):
-        if epochs or test or force or resume or dataset is Dataset.SYNTHETIC or strategy is not Kind.NONE:
+        if (
+            epochs
+            or test
+            or force
+            or resume
+            or formats
+            or tensorboard
+            or mlflow
+            or dataset is Dataset.SYNTHETIC
+            or strategy is not Kind.NONE
+        ):
             raise SettingRefused(
                 f"{name} is a lesson; it takes only --set, --publish, --run-id, --models-dir and --runs"
             )
@@ -188,9 +216,10 @@ def run_recipe(
                 "--resume takes no other settings"
             )
         overrides, kind = config["overrides"], config["dataset"]
+        overrides += [each for each in further if each not in overrides]  # changes the version, not the training
         command = f"{config['command']} && {command}"
     else:
-        directory = new_directory(runs, name, run_id)
+        overrides, directory = [*overrides, *further], new_directory(runs, name, run_id)
     if publish and kind == Dataset.SYNTHETIC and not force:
         keep_real_version(models, name)
     outcome = train(
@@ -199,11 +228,13 @@ def run_recipe(
         directory,
         Console(),
         strategy=strategy,
+        mlflow=mlflow,
         command=command,
         recipe_file=str(file.resolve()) if file else None,
         dataset=kind,
         test=test,
         force=force,
+        tensorboard=tensorboard,
         repository=models if publish else None,
     )
     refused = (test and not outcome.allowed) or (publish and outcome.version is None)

@@ -27,7 +27,7 @@ def quiet_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    with _native_stderr_discarded():
+    with native_stderr_discarded():
         import tensorflow as tf
         import tf_keras  # noqa: F401  (its first import talks as well)
 
@@ -43,8 +43,9 @@ def threads() -> int:
 
 
 @contextmanager
-def _native_stderr_discarded() -> Iterator[None]:
-    """Silence file descriptor 2: TensorFlow writes to it before it reads TF_CPP_MIN_LOG_LEVEL. Exceptions surface."""
+def native_stderr_discarded() -> Iterator[None]:
+    """Silence file descriptor 2: TensorFlow writes to it before it reads TF_CPP_MIN_LOG_LEVEL, and its converters do so
+    at any level. Exceptions surface."""
     sys.stderr.flush()
     saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

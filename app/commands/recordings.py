@@ -168,7 +168,9 @@ def _answer(document: dict[str, Any]) -> str:
     answer = document.get("answer")
     if answer:
         return f"{answer['label']} ({answer['score']:.4f})"
-    return _short(next((tensor.get("values", "...") for tensor in document.get("outputs", {}).values()), ""))
+    return _short(
+        next((tensor.get("values", tensor.get("text", "...")) for tensor in document.get("outputs", {}).values()), "")
+    )
 
 
 def _short(value: object) -> str:

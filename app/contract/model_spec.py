@@ -30,6 +30,8 @@ SPEC_FILE = "model.json"
 SPEC_LIMIT_BYTES = 8 * 2**20
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_FILE = "saved_model.pb"
+LITE_FILE = "model.tflite"
+KERAS_WEIGHTS_FILE = "model.weights.h5"
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
 LONGEST_NAME = 255

@@ -93,6 +93,11 @@ class TensorSpec(Frozen):
         """The dtype as a numpy dtype; see ``dtypes.numpy_dtype``."""
         return numpy_dtype(self.dtype)
 
+    @property
+    def accepts_nan(self) -> bool:
+        """Whether an element may be NaN, by which a number is missing."""
+        return not self.finite and self.numpy_dtype.kind == "f"
+
     @cached_property
     def is_string(self) -> bool:
         """Whether the elements are strings."""

@@ -17,7 +17,7 @@ from app.contract.files.private import check_hash, check_size, copy_verified, pr
 from app.contract.files.regular import Opener, chunks, open_regular, opened, shown, told
 from app.contract.golden import GOLDEN_FILE
 from app.contract.manifest import Manifest, check_listing, is_inside, read_manifest, verify_file
-from app.contract.model_spec import ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
+from app.contract.model_spec import KERAS_WEIGHTS_FILE, LITE_FILE, ONNX_FILE, SAVED_MODEL_FILE, SPEC_FILE
 from app.errors import VersionRefused
 
 # Up to this size a graph is opened from memory, without writing to disk; larger ones from a private copy.
@@ -25,7 +25,18 @@ GRAPH_IN_MEMORY_BYTES = 64 * 2**20
 # Parts of a SavedModel, and files that no runtime reads. Any other file may contain weights of a graph.
 _SAVED_MODEL = ("variables/", "assets/", "assets.extra/")
 _SAVED_MODEL_FILES = frozenset({SAVED_MODEL_FILE, "fingerprint.pb", "keras_metadata.pb"})
-_NO_WEIGHTS = frozenset({SPEC_FILE, GOLDEN_FILE, "metrics.json", "baseline.json", "card.md", "vocabulary.txt"})
+_NO_WEIGHTS = frozenset(
+    {
+        SPEC_FILE,
+        GOLDEN_FILE,
+        LITE_FILE,
+        KERAS_WEIGHTS_FILE,
+        "metrics.json",
+        "baseline.json",
+        "card.md",
+        "vocabulary.txt",
+    }
+)
 # The key under which a graph names a file with weights; TensorProto.external_data in onnx.proto.
 _NAMES_A_FILE = b"location"
 

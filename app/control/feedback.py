@@ -19,12 +19,17 @@ from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.recording import lookup
 from app.recording.ids import Place
+from app.serving.generation import generates_text
 
 log = logging.getLogger("atelier.recording")
 
 T = TypeVar("T")
 
-KEYS = ("request_id", "instance", "label", "value")
+KEYS = ("request_id", "instance", "label", "value", "text")
+ANSWERS = KEYS[2:]
+"""The right answer: of a classifier, of any other model, of a text that was generated."""
+LONGEST_TEXT = 65_536
+"""Most characters of the right continuation of a text."""
 MOST_WAITING = 64
 """Most clients that wait for the disk at a time; further ones get 503."""
 # A reply may arrive before its request is written; so an id that is not found is looked for again.
@@ -143,7 +148,9 @@ class FeedbackDesk:
 def _request_of(document: Mapping[str, Any]) -> tuple[str, int | None]:
     """The request id, and the instance if there is one."""
     if unknown := document.keys() - set(KEYS):
-        raise InvalidInput(f"key {quoted(min(unknown))} is unknown; send {', '.join(map(repr, KEYS[:3]))} or 'value'")
+        raise InvalidInput(
+            f"key {quoted(min(unknown))} is unknown; send {', '.join(map(repr, KEYS[:3]))}, 'value' or 'text'"
+        )
     request_id, instance = document.get("request_id"), document.get("instance")
     if not isinstance(request_id, str) or not 0 < len(request_id) <= _LONGEST_ID:
         raise InvalidInput(
@@ -153,13 +160,18 @@ def _request_of(document: Mapping[str, Any]) -> tuple[str, int | None]:
         instance = int(instance)  # JSON does not distinguish integers
     if instance is not None and (not isinstance(instance, int) or isinstance(instance, bool) or instance < 0):
         raise InvalidInput(f"'instance' is {quoted(instance)}; send a whole number from 0")
-    if ("label" in document) == ("value" in document):
-        raise InvalidInput("send the right answer as 'label', or as 'value' if the model does not classify")
+    if len(document.keys() & set(ANSWERS)) != 1:
+        raise InvalidInput(
+            "send the right answer as 'label', as 'value' if the model does not classify, or as 'text' to a text that "
+            "was generated"
+        )
     return request_id, instance
 
 
 def _feedback(document: Mapping[str, Any], model: LoadedModel, now_s: float) -> Feedback:
     """The right answer, if it is one that the model could give."""
+    if "text" in document:
+        return Feedback(now_s, value=_text(document["text"], model))
     if "label" in document:
         label = document["label"]
         if not model.classes:
@@ -183,6 +195,15 @@ def _feedback(document: Mapping[str, Any], model: LoadedModel, now_s: float) -> 
     for name, each in value.items():
         _check(each, outputs[name], f"'value' of {name!r}")
     return Feedback(now_s, value=value)
+
+
+def _text(text: Any, model: LoadedModel) -> str:
+    """The right continuation of a text."""
+    if not generates_text(model):
+        raise InvalidInput(f"model {model.name!r} does not generate text; send 'label' or 'value' in place of 'text'")
+    if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+        raise InvalidInput(f"'text' is {quoted(text)}; send a string of at most {LONGEST_TEXT} characters")
+    return text
 
 
 def _known(model: LoadedModel) -> str:

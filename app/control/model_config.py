@@ -17,6 +17,9 @@ from app.control.tensor_metadata import tensor_metadata
 from app.loaded import LoadedModel
 from app.runtime.engines.savedmodel import TENSORFLOW
 
+NAN_INPUTS = "nan_inputs"
+"""Parameter with the inputs that accept NaN: neither Triton's configuration nor the metadata has a word for them."""
+
 
 def model_config(model: LoadedModel) -> dict[str, Any]:
     """The current configuration, including the settings that serving.json leaves open."""
@@ -62,8 +65,15 @@ def _parameters(model: LoadedModel) -> dict[str, dict[str, str]]:
         "inline_below_us": f"{rules.inline_below_s * 1e6:.0f}",
         "execution_provider": model.provider,
         "signatures": _signatures(model),
+        NAN_INPUTS: _nan_inputs(model),
     }
     return {name: {"string_value": value} for name, value in values.items() if value}
+
+
+def _nan_inputs(model: LoadedModel) -> str:
+    """Names of the inputs in which NaN stands for a missing number, as JSON; empty without any."""
+    names = [tensor.name for tensor in model.spec.inputs if tensor.accepts_nan]
+    return orjson.dumps(names).decode() if names else ""
 
 
 def _signatures(model: LoadedModel) -> str:

@@ -6,6 +6,7 @@ Plain requests take another path, ``app.edge.joint.joining``, unless they are an
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.work import RequestOptions
@@ -169,6 +170,28 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
                 protocol=call.route.protocol,
             )
         return reply
+
+    async def recorded_text(
+        self, call: AnyCall, model: LoadedModel, prompt: str, pieces: AsyncIterator[str]
+    ) -> AsyncIterator[str]:
+        """The pieces of a text that is generated; recorded at their end, if the model has that.
+
+        A text that fails, or whose client leaves, is not recorded.
+        """
+        recording = self._registry.recorded.get(model.name)
+        told: list[str] = []
+        async for piece in pieces:
+            if recording is not None:
+                told.append(piece)
+            yield piece
+        if recording is not None:
+            recording.take_text(
+                model,
+                prompt,
+                "".join(told),
+                request_id=self.caller(call).request_id,
+                protocol=call.route.protocol,
+            )
 
     async def _wake(self, call: AnyCall) -> None:
         """Load the requested model if it sleeps."""

@@ -13,7 +13,8 @@ from app.contract.recordings.directory import RecordingDirectory
 from app.loaded import LoadedModel
 from app.recording.answered import Answered, Texts
 from app.recording.files import append
-from app.recording.writer import Writer
+from app.recording.generated import Generated
+from app.recording.writer import Recordable, Writer
 from app.repository.recording_policy import RecordingPolicy
 from app.types import Tensors
 
@@ -96,14 +97,32 @@ class Recording:
         """
         if self._writer is None or self._draw() >= self.policy.sample:
             return
+        self._offer(Answered(model, request_id, protocol, inputs, texts, prediction, round(self._wall_clock(), 3)))
+
+    def take_text(self, model: LoadedModel, prompt: str, text: str, *, request_id: str, protocol: str) -> None:
+        """Record a text that was continued to its end, or not; otherwise as ``take``.
+
+        Args:
+            model: what continued it.
+            prompt: the text of the client.
+            text: what was added to it.
+            request_id: as the client knows it.
+            protocol: as metrics name it.
+        """
+        if self._writer is None or self._draw() >= self.policy.sample:
+            return
+        self._offer(Generated(model, request_id, protocol, prompt, text, round(self._wall_clock(), 3)))
+
+    def _offer(self, answered: Recordable) -> None:
+        """Queue a request to be written; never raises."""
+        assert self._writer is not None
         try:
-            answered = Answered(model, request_id, protocol, inputs, texts, prediction, round(self._wall_clock(), 3))
             if not self._writer.offer(self, answered):
-                self._count({}, Counter({(model.version, "queue_full"): answered.rows}))
+                self._count({}, Counter({(answered.model.version, "queue_full"): answered.rows}))
         except Exception:
             log.exception("a request to model %s cannot be recorded", self.name)
 
-    def write(self, answered: Sequence[Answered]) -> Callable[[], None]:
+    def write(self, answered: Sequence[Recordable]) -> Callable[[], None]:
         """See ``writer.Target``."""
         lines: list[bytes] = []
         versions: list[int] = []  # of each line
@@ -116,7 +135,7 @@ class Recording:
         dropped.update((version, "disk") for version in versions[written:])
         return partial(self._count, Counter(versions[:written]), dropped)
 
-    def _lines(self, answered: Answered, dropped: Dropped) -> list[bytes]:
+    def _lines(self, answered: Recordable, dropped: Dropped) -> list[bytes]:
         version = answered.model.version
         try:
             made = list(answered.lines())

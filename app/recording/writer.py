@@ -4,13 +4,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from app.recording.answered import Answered
+from app.loaded import LoadedModel
 
 log = logging.getLogger("atelier.recording")
 
@@ -21,10 +21,32 @@ MOST_WAITING_BYTES = 64 * 2**20
 _MOST_AT_ONCE = 64
 
 
+class Recordable(Protocol):
+    """One answered request: ``Answered``, or ``Generated``."""
+
+    @property
+    def model(self) -> LoadedModel: ...  # noqa: D102
+    @property
+    def request_id(self) -> str: ...  # noqa: D102
+    @property
+    def rows(self) -> int:
+        """Instances."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes while it waits."""
+        ...
+
+    def lines(self) -> Iterator[bytes]:
+        """One line for each instance."""
+        ...
+
+
 class Target(Protocol):
     """What writes the requests of one model; ``Recording`` implements it."""
 
-    def write(self, answered: Sequence[Answered]) -> Callable[[], None]:
+    def write(self, answered: Sequence[Recordable]) -> Callable[[], None]:
         """Write some requests. Blocks. Returns a function that counts them on the event loop."""
         ...
 
@@ -39,13 +61,13 @@ class Writer:
     def __init__(self, *, most_waiting: int = MOST_WAITING, most_waiting_bytes: int = MOST_WAITING_BYTES) -> None:
         self._most_waiting = most_waiting
         self._most_waiting_bytes = most_waiting_bytes
-        self._queue: SimpleQueue[tuple[Target, Answered, int] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Target, Recordable, int] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         # What was ever put into the queue is counted on the event loop, what was written in the thread.
         self._put = self._put_bytes = 0
         self._done = self._done_bytes = 0
 
-    def offer(self, target: Target, answered: Answered) -> bool:
+    def offer(self, target: Target, answered: Recordable) -> bool:
         """Queue a request to be written. On the event loop; never blocks.
 
         Returns:
@@ -99,7 +121,7 @@ class Writer:
             time.sleep(0)  # lets the event loop continue
         return None not in taken
 
-    def _take(self) -> list[tuple[Target, Answered, int] | None]:
+    def _take(self) -> list[tuple[Target, Recordable, int] | None]:
         """What waits, at least one; blocks until there is one."""
         taken = [self._queue.get()]
         with suppress(Empty):

@@ -52,7 +52,8 @@ class LocalScorer:
             media = "string"
         shapes = {tensor.name: tensor.shape for tensor in spec.required}
         strings = frozenset(tensor.name for tensor in spec.required if tensor.is_string)
-        return Takes(shapes=shapes, strings=strings, media=media)
+        gaps = frozenset(tensor.name for tensor in spec.required if tensor.accepts_nan)
+        return Takes(shapes=shapes, strings=strings, gaps=gaps, media=media)
 
     @cached_property
     def columns(self) -> Columns:

@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import http.client
+import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +17,7 @@ import orjson
 from app.contract.dtypes import NAMES
 from app.contract.files.regular import shown
 from app.contract.tensor_spec import TensorSpec
+from app.control.model_config import NAN_INPUTS
 from app.errors import InvalidInput, ServingError
 from app.scoring.answers import Columns, alone, class_columns, classified, column_of, output_columns
 from app.scoring.rows import CannotScore, Media, Takes, Value, nested
@@ -64,7 +67,7 @@ class RemoteScorer:
         self._idle: list[http.client.HTTPConnection] = []
         self._outputs: tuple[TensorSpec, ...] = ()
         self.columns: Columns = {}
-        self.takes = Takes(shapes={}, strings=frozenset(), media=None)
+        self.takes = Takes(shapes={}, strings=frozenset(), gaps=frozenset(), media=None)
         self._classifies = False
 
     def open(self) -> None:
@@ -84,6 +87,7 @@ class RemoteScorer:
         self.takes = Takes(
             shapes={tensor.name: tensor.shape for tensor in inputs},
             strings=frozenset(tensor.name for tensor in inputs if tensor.is_string),
+            gaps=_gaps(config),
             media=_media(inputs),
         )
         # An example that no model accepts: a classifier refuses it with another message than other models.
@@ -116,7 +120,7 @@ class RemoteScorer:
     def _answers(self, instances: Sequence[Json]) -> list[dict[str, Any] | ServingError]:
         """One request; if it is refused, its halves, down to one row."""
         verb, key = (f"classify?top_k={self._top_k}", "examples") if self._classifies else ("predict", "instances")
-        status, document = self._ask("POST", f"{self._path}:{verb}", orjson.dumps({key: list(instances)}))
+        status, document = self._ask("POST", f"{self._path}:{verb}", self._body({key: list(instances)}))
         if status == 200:
             return self._printed(document, len(instances))
         if status in _NOT_THE_ROWS:
@@ -125,6 +129,10 @@ class RemoteScorer:
             return [InvalidInput(_message(document, status))]
         half = len(instances) // 2
         return [*self._answers(instances[:half]), *self._answers(instances[half:])]
+
+    def _body(self, document: Json) -> bytes:
+        """As JSON; orjson would write NaN as null."""
+        return json.dumps(document).encode() if self.takes.gaps else orjson.dumps(document)
 
     def _printed(self, document: Json, rows: int) -> list[dict[str, Any] | ServingError]:
         answers = document.get("results" if self._classifies else "predictions") if isinstance(document, dict) else None
@@ -144,10 +152,7 @@ class RemoteScorer:
             if status not in _BUSY or attempt == ATTEMPTS - 1:
                 break
             time.sleep(min(LONGEST_PAUSE_S, _seconds(headers.get("retry-after"))))
-        try:
-            return status, orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return status, {}
+        return status, _read(data)
 
     def _send(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """One request on a kept connection; one that the service has closed is replaced once."""
@@ -193,6 +198,20 @@ def _parts_of(instances: Sequence[Json]) -> list[Sequence[Json]]:
 
 def _spec(tensor: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(name=tensor["name"], dtype=_DTYPES[tensor["datatype"]], shape=tuple(tensor["shape"][1:]))
+
+
+def _gaps(config: Json) -> frozenset[str]:
+    """The inputs that accept NaN, as the configuration of the model says."""
+    stated = config.get("parameters", {}).get(NAN_INPUTS, {}).get("string_value", "[]")
+    return frozenset(orjson.loads(stated))
+
+
+def _read(data: bytes) -> Json:
+    """A document; empty if it is none. Only the standard library reads NaN, which an answer may hold."""
+    for read in (orjson.loads, json.loads):
+        with suppress(ValueError, RecursionError):
+            return read(data)
+    return {}
 
 
 def _media(inputs: Sequence[TensorSpec]) -> Media | None:

@@ -35,11 +35,13 @@ class Takes:
     Attributes:
         shapes: input name -> shape of one instance; -1 varies.
         strings: inputs whose elements are strings.
+        gaps: inputs that accept NaN, by which a number is missing.
         media: what an instance may be besides tensors; None: tensors alone.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     strings: frozenset[str]
+    gaps: frozenset[str]
     media: Media | None
 
 

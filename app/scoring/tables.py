@@ -1,6 +1,7 @@
 """Rows of CSV and Parquet files, and which columns make an instance."""
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -19,6 +20,9 @@ NO_PYARROW = (
 
 # Columns that pandas adds for an index without a name.
 _INDEX = re.compile(r"__index_level_[0-9]+__")
+
+# A field of CSV without a number, in lower case.
+_MISSING = frozenset({"", "nan"})
 
 Make = Callable[[Mapping[str, Any]], Value]
 
@@ -107,9 +111,7 @@ def _maker(path: Path, names: Sequence[str], takes: Takes, columns: Sequence[str
 def _by_name(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
     if takes.media == "string":
         return _single(record, name=names[0], takes=takes)
-    return {
-        name: _cell(record[name], name, shape=takes.shapes[name], is_string=name in takes.strings) for name in names
-    }
+    return {name: _cell(record[name], name, takes, takes.shapes[name], of=name) for name in names}
 
 
 def _single(record: Mapping[str, Any], *, name: str, takes: Takes) -> Value:
@@ -126,13 +128,22 @@ def _single(record: Mapping[str, Any], *, name: str, takes: Takes) -> Value:
 
 def _vector(record: Mapping[str, Any], *, names: Sequence[str], takes: Takes) -> Value:
     only = next(iter(takes.shapes))
-    return {only: [_cell(record[name], name, shape=(), is_string=only in takes.strings) for name in names]}
+    return {only: [_cell(record[name], name, takes, (), of=only) for name in names]}
 
 
-def _cell(value: Any, name: str, *, shape: Sequence[int], is_string: bool) -> Any:
-    """The value of an input, or of one element of it, from a column."""
+def _cell(value: Any, name: str, takes: Takes, shape: Sequence[int], *, of: str) -> Any:
+    """The value of the input ``of``, or of one element of it, from a column.
+
+    One that is missing (an empty field, a null) is the empty text for an input of strings, as an empty field always
+    is, and NaN for an input that accepts it; a field may also say NaN there.
+    """
+    is_string = of in takes.strings
+    if value is None and is_string:
+        value = ""
+    if of in takes.gaps and (value is None or (isinstance(value, str) and value.strip().lower() in _MISSING)):
+        value = math.nan
     if value is None or (value == "" and not is_string):
-        raise InvalidInput(f"column {name!r} is empty")
+        raise InvalidInput(f"column {name!r} is empty, and the model accepts no missing number there")
     if isinstance(value, str):
         value = _strings(_utf8(value), shape) if is_string else json_value(value)
     return nested(_number(value), shape)

@@ -79,12 +79,15 @@ def test_instances_of_a_request_are_told_apart(service, state):
         ({"label": "pale"}, "model 'brightness' has no label 'pale'; its labels are 'dark', 'bright'"),
         ({"label": 1}, "model 'brightness' has no label 1"),
         ({"value": 1.0}, "model 'brightness' classifies; send 'label' in place of 'value'"),
-        ({"label": "dark", "value": 1}, "send the right answer as 'label', or as 'value' if the model does not"),
-        ({"instance": 0}, "send the right answer as 'label', or as 'value'"),
+        ({"label": "dark", "value": 1}, "send the right answer as 'label', as 'value' if the model does not"),
+        ({"instance": 0}, "send the right answer as 'label', as 'value'"),
         ({"label": "dark", "instance": 1}, "'instance' is 1; request '"),
         ({"label": "dark", "instance": -1}, "'instance' is -1; send a whole number from 0"),
         ({"label": "dark", "instance": True}, "'instance' is True; send a whole number from 0"),
-        ({"label": "dark", "why": 1}, "key 'why' is unknown; send 'request_id', 'instance', 'label' or 'value'"),
+        (
+            {"label": "dark", "why": 1},
+            "key 'why' is unknown; send 'request_id', 'instance', 'label', 'value' or 'text'",
+        ),
     ],
 )
 def test_what_is_refused_and_nothing_is_kept(service, state, body, message):

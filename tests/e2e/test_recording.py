@@ -23,6 +23,7 @@ from tests.support.tiny_models import (
     write_brightness_model,
     write_rule_model,
     write_types_model,
+    write_verse_model,
     write_words_model,
 )
 from tests.support.workers import Workers
@@ -42,7 +43,7 @@ def state(tmp_path_factory):
 def service(tmp_path_factory, state):
     """A service that records every request to all its models; tests do not change that."""
     models = tmp_path_factory.mktemp("recorded-models")
-    for write in (write_brightness_model, write_words_model, write_rule_model, write_types_model):
+    for write in (write_brightness_model, write_words_model, write_rule_model, write_types_model, write_verse_model):
         switch(write(models), {})
     yield from running(GrpcService(models, environment={"ATELIER_STATE_DIR": str(state)}))
 
@@ -129,6 +130,31 @@ def test_grpc_of_both_protocols(service, state):
         client.async_stream_infer("brightness", pixels(PIXELS[3:4]))
         [found] = of_request(state, "stream")
         assert found.protocol == "grpc:stream_infer"
+
+
+def test_a_generated_text_is_recorded_whole_and_takes_the_right_one(service, state):
+    asked = {"text_input": "a good", "parameters": {"max_tokens": 5, "seed": 7}}
+    whole = service.client.post("/v2/models/verse/generate", json=asked)
+    text = whole.json()["text_output"]
+    [found] = of_request(state, whole.headers["x-request-id"], "verse")
+    assert (found.inputs, found.outputs) == ({"token_ids": "a good"}, {"text": text})
+    assert (found.protocol, found.instances, found.label) == ("v2:generate", 1, None)
+    streamed = ask(service, "/v2/models/verse/generate_stream", json=asked)
+    [found] = of_request(state, streamed, "verse")
+    assert (found.outputs, found.protocol) == ({"text": text}, "v2:generate_stream")
+    given = triton.InferInput("text_input", [1], "BYTES")
+    given.set_data_from_numpy(np.array(["a good"], object))
+    headers = {"x-request-id": "grpc-text"}
+    service.triton.infer("verse", [given], headers=headers, parameters={"max_tokens": 5, "seed": 7})
+    [found] = of_request(state, "grpc-text", "verse")
+    assert (found.outputs, found.protocol) == ({"text": text}, "grpc:infer")
+    right = {"request_id": streamed, "text": "film"}
+    assert service.client.post("/v1/models/verse:feedback", json=right).status_code == 200
+    [found] = of_request(state, streamed, "verse")
+    assert found.feedback.value == "film"
+    pictures = ask(service, PREDICT, json={"instances": [ROW.tolist()]})
+    error = refused(service.client, FEEDBACK, json={"request_id": pictures, "text": "film"})
+    assert "does not generate text; send 'label' or 'value' in place of 'text'" in error
 
 
 def test_texts_are_recorded_as_texts_and_token_ids_as_numbers(service, state):

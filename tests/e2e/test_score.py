@@ -22,7 +22,7 @@ from tests.support.bare_models import write_graph
 from tests.support.images import png
 from tests.support.readme import agree, commands
 from tests.support.service import ROOT, Service, own_environment, wait_until
-from tests.support.tiny_models import write_brightness_model, write_words_model
+from tests.support.tiny_models import write_brightness_model, write_rule_model, write_words_model
 
 PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 WORDS = ["good film", "bad bad film", "good", "a bad one"]
@@ -36,6 +36,7 @@ def models(tmp_path_factory):
     write_words_model(folder)
     write_sums_model(folder)
     write_passengers_model(folder)
+    write_rule_model(folder, name="open", finite=False)
     return folder
 
 
@@ -169,11 +170,11 @@ def test_raw_outputs_of_a_model_that_does_not_classify_have_a_column_each(score,
         (3.0, [2.0, 4.0], None),
         (7.5, [6.0, 9.0], None),
     ]
-    score("sums", "in.csv", "--column", "a", "--column", "b", "--output", "out.csv", code=1)
+    score("sums", "in.csv", "--column", "a", "--column", "b", "--output", "out.csv")
     found = rows(tmp_path / "out.csv")
     assert [row["sum"] for row in found] == ["3.0", "7.5", ""]
     assert found[1]["error_output"] == "[6.0,9.0]"
-    assert found[2]["error"] == "column 'b' is empty"
+    assert found[2]["error_output"] == "[10.0,null]"  # a bare graph accepts NaN
 
 
 def write_sums_model(folder):
@@ -236,12 +237,26 @@ def test_columns_of_single_values_are_the_inputs_of_a_pipeline(score, tmp_path):
     score("passengers", "in.csv", "--output", "out.jsonl", code=1)
     *good, bad = rows(tmp_path / "out.jsonl")
     assert [(row["label"], row["variable"]) for row in good] == [*ANSWERS, ANSWERS[0]]
-    assert bad["error"] == "column 'age' is empty"
+    assert bad["error"] == "column 'age' is empty, and the model accepts no missing number there"
     score("passengers", "in.csv", "--output", "out.csv", code=1)
     assert [(row["label"], row["variable"]) for row in rows(tmp_path / "out.csv")[:2]] == [
         ("1", "50.5"),
         ("0", "27.25"),
     ]
+
+
+def test_a_missing_value_is_nan_where_the_model_accepts_it_and_the_empty_text_for_a_string(score, tmp_path):
+    (tmp_path / "in.csv").write_text("note,x\na,3\nb,\nc,NaN\n")
+    parquet.write_table(pyarrow.table({"x": [2.0, None, float("nan")]}), tmp_path / "in.parquet")
+    assert "6 rows, 0 failed" in score("open", "in.csv", "in.parquet", "--output", "out.jsonl")
+    found = rows(tmp_path / "out.jsonl")
+    assert [row["values"] for row in found] == [5.0, None, None, 3.0, None, None]  # 2x - 1
+    strings = pyarrow.table({"age": [30, None], "fare": [1.5, 2], "sex": [None, "male"]})
+    parquet.write_table(strings, tmp_path / "passengers.parquet")
+    score("passengers", "passengers.parquet", "--output", "passengers.jsonl", code=1)
+    empty, refused = rows(tmp_path / "passengers.jsonl")
+    assert (empty["label"], empty["variable"]) == (0, 31.5)
+    assert refused["error"] == "column 'age' is empty, and the model accepts no missing number there"
 
 
 def test_parquet_is_read_as_pandas_writes_it(score, tmp_path):

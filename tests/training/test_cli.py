@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from app.contract.manifest import verify_manifest
+from app.contract.version_files import VersionFiles
+from tests.support.commands import run
 from tests.support.training_command import run_training
 
 ROOT = Path(__file__).parents[2]
@@ -207,3 +211,36 @@ def test_without_tensorflow_one_sentence_names_the_command_to_run(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.strip() == "error: tensorflow is not installed; run: make train-install"
+
+
+def test_a_finished_run_is_published_as_tensorflow_lite_too_and_the_service_reads_none_of_it(
+    write_recipe, command, tmp_path
+):
+    write_recipe("tiny_images.py", "from tests.training.tiny import *\nRECIPE = image_recipe(epochs=1, target=0.1)\n")
+    assert command("run", "tiny-images").code == 0
+    published = command("run", "tiny-images", "--resume", "--publish", "--formats", "tflite")
+    assert published.code == 0, published.err
+    version = tmp_path / "models/tiny-images/1"
+    verify_manifest(version)
+    size = (version / "model.tflite").stat().st_size
+    assert json.loads((version / "manifest.json").read_text())["files"]["model.tflite"]["size"] == size
+    export = json.loads((version / "metrics.json").read_text())["export"]
+    assert export["tflite_bytes"] == size
+    assert list(export["parity"]["tflite"]) == ["1", "2", "7", "32"]
+    assert max(export["parity"]["tflite"].values()) <= export["parity"]["tolerance"]
+    card = (version / "card.md").read_text()
+    assert f"| model.tflite | {size:,} bytes, float32; largest difference from Keras " in card
+    assert "python -m training run tiny-images --set formats=tflite --publish" in card
+    assert VersionFiles(version, place=tmp_path).graph_bytes == (version / "model.onnx").stat().st_size
+    Image.new("L", (8, 8), 250).save(tmp_path / "bright.png")
+    served = run("predict", "tiny-images", tmp_path / "bright.png", "--models-dir", tmp_path / "models")
+    assert served.returncode == 0, served.stdout + served.stderr
+
+
+def test_a_network_without_a_tensorflow_lite_form_is_refused_before_it_is_trained(write_recipe, command, tmp_path):
+    write_recipe("tiny_texts.py", "from tests.training.tiny import *\nRECIPE = text_recipe()\n")
+    refused = command("run", "tiny-texts", "--publish", "--formats", "tflite")
+    assert refused.code == 2
+    assert refused.err.startswith("error: tiny-texts: tflite is a format of image models; this model takes 'token_ids'")
+    assert not list(tmp_path.glob("runs/*/*/checkpoint"))
+    assert not (tmp_path / "models").exists()

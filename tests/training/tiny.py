@@ -236,10 +236,10 @@ def tiny_lesson(*, serves: bool = True, **settings: Any) -> Lesson:
     return Lesson(name="tiny-lesson", description="Doubles.", study=Doubling(**settings), serves=serves)
 
 
-def train(recipe, directory, console):
+def train(recipe, directory, console, **options):
     from training.fit.fit import fit
 
     directory.mkdir(exist_ok=True)
     splits = recipe.data.load()
     feed = recipe.pipeline.bind(splits.train, classes=2)
-    return fit(recipe, feed, splits, directory=directory, console=console)
+    return fit(recipe, feed, splits, directory=directory, console=console, **options)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from app.contract.model_spec import KERAS_WEIGHTS_FILE
 from training.disk import replaced
-
-KERAS_FILE = "model.weights.h5"
 
 
 def write_keras_weights(model: Any, directory: Path) -> None:
@@ -15,5 +14,7 @@ def write_keras_weights(model: Any, directory: Path) -> None:
         model: tf_keras.Model; its optimiser is not written.
         directory: of a run or a version.
     """
-    with replaced(directory / KERAS_FILE) as temporary:  # ends in .weights.h5 too, by which Keras knows the form
+    with replaced(
+        directory / KERAS_WEIGHTS_FILE
+    ) as temporary:  # ends in .weights.h5 too, by which Keras knows the form
         model.save_weights(str(temporary))

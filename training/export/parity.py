@@ -1,4 +1,5 @@
-"""Proves that Keras, the SavedModel and the ONNX graph give the same numbers: alone, batched, padded and unpadded."""
+"""Proves that Keras, the SavedModel, the ONNX graph and, if there is one, the file of TensorFlow Lite give the same
+numbers: alone, batched, padded and unpadded."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from training.export.model_export import Runner
 
 BATCH_SIZES = (1, 2, 7, 32)
 TOLERANCE = 1e-5  # float32 probabilities: 80 times the spacing of floats at 1; measured differences are below 1e-6
+LITE = 10  # times the tolerance: XNNPACK sums in its own order and approximates exp; measured below 8e-6
 PADDING_TOLERANCE = 2e-6  # as above; measured differences of sums over more zeros over up to 400 steps are below 6e-7
 
 Array = npt.NDArray[Any]
@@ -32,10 +34,11 @@ def check_parity(
     keras: Runner,
     saved_model: Runner,
     onnx: Runner,
+    tflite: Runner | None = None,
     padding_tolerance: float = 0.0,
     rounding: float = 1.0,
 ) -> dict[str, Any]:
-    """Compare the three runners on golden rows.
+    """Compare the runners on golden rows.
 
     The reference is ``golden.outputs``: Keras, one row at a time, without padding. Each runner gets the same rows in
     batches of ``BATCH_SIZES``, with rows of variable length padded to the longest of their batch, and again padded
@@ -45,22 +48,25 @@ def check_parity(
         model: name for the message.
         golden: rows with the outputs of Keras.
         keras, saved_model, onnx: runners from ``training.export.model_export``.
+        tflite: from ``training.export.lite``; None without such a file.
         padding_tolerance: see the function of this name.
         rounding: see ``training.export.rounding``.
 
     Returns:
-        For metrics.json: for each of the three, batch size -> largest absolute difference from the reference;
+        For metrics.json: for each of them, batch size -> largest absolute difference from the reference;
         under ``onnx_padding``, the same between padded and unpadded rows in ONNX.
 
     Raises:
-        ParityBroken: a difference is above 1e-5 times ``rounding`` and ``magnitude``, padding changes the ONNX answer
-            by more than ``padding_tolerance`` times ``magnitude``, or an answer is not finite; names the model, the
-            batch size and the difference.
+        ParityBroken: a difference is above 1e-5 (TensorFlow Lite: 1e-4) times ``rounding`` and ``magnitude``, padding
+            changes the ONNX answer by more than ``padding_tolerance`` times ``magnitude``, or an answer is not finite;
+            names the model, the batch size and the difference.
     """
     tolerance = TOLERANCE * rounding * magnitude(golden.outputs)
     report: dict[str, Any] = {"tolerance": tolerance}
-    for name, runner in (("keras", keras), ("saved_model", saved_model), ("onnx", onnx)):
-        report[name] = check_runner(f"{model}: {name}", golden, runner, tolerance=tolerance, than="Keras")
+    runners = {"keras": keras, "saved_model": saved_model, "onnx": onnx, **({"tflite": tflite} if tflite else {})}
+    for name, runner in runners.items():
+        allowed = tolerance * LITE if name == "tflite" else tolerance
+        report[name] = check_runner(f"{model}: {name}", golden, runner, tolerance=allowed, than="Keras")
     if golden.lengths:
         report["onnx_padding"] = check_padding(model, golden, onnx, tolerance=padding_tolerance)
     return report

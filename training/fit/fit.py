@@ -45,6 +45,7 @@ def fit(
     console: Console,
     after_epoch: AfterEpoch = nothing,
     distribution: Distribution = ALONE,
+    tensorboard: bool = False,
 ) -> Trained:
     """Train the stages of the recipe and its network, each until its last epoch or early stopping.
 
@@ -55,6 +56,7 @@ def fit(
         directory: of the run; an interrupted run in it continues.
         console: for the progress bar.
         after_epoch: called after each epoch of the network, not of its stages.
+        tensorboard: whether the logs of the network have more than scalars, see ``train_network``.
         distribution: where the network trains, checked by ``refuse_together``; the result is on one device.
 
     Raises:
@@ -98,6 +100,7 @@ def fit(
             console=console,
             after_epoch=heard,
             distribution=distribution,
+            tensorboard=tensorboard,
         )
         parallel.wait()
     for stage in recipe.stages:

@@ -77,6 +77,7 @@ def train_network(
     console: Console,
     after_epoch: AfterEpoch = nothing,
     distribution: Distribution = ALONE,
+    tensorboard: bool = False,
 ) -> Trained:
     """Train until the last epoch or early stopping, and write the kept weights.
 
@@ -88,6 +89,7 @@ def train_network(
         directory: an interrupted training in it continues.
         console: for the progress bar.
         after_epoch: called after every epoch; an exception ends the training.
+        tensorboard: whether the logs also have the graph and, after each epoch, histograms of all weights.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
@@ -144,7 +146,9 @@ def train_network(
                 if settings.watch and distribution is ALONE
                 else []
             ),
-            tf_keras.callbacks.TensorBoard(str(directory / TENSORBOARD_FOLDER), write_graph=False),
+            tf_keras.callbacks.TensorBoard(
+                str(directory / TENSORBOARD_FOLDER), histogram_freq=int(tensorboard), write_graph=tensorboard
+            ),
             show,
             checkpoints,
             tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch(epoch + 1, logs or {})),

@@ -4,7 +4,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.contract.model_spec import LITE_FILE
 from training.datasets.splits import SYNTHETIC
+from training.measure.card_head import card_head
 
 Document = Mapping[str, Any]
 
@@ -40,6 +42,7 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
         *([("Retrained", _retrained(metrics["retrained"]))] if "retrained" in metrics else []),
         ("Trained on", f"{data['counts']['train']} rows of {data['name']} ({data['form']})"),
         ("Parameters", f"{metrics['parameters']:,}"),
+        *_exported(metrics.get("export", {})),
         ("Epochs", f"{metrics['epochs']}, weights of epoch {metrics['kept_epoch']}"),
         ("Training time", f"{metrics['seconds']['training']:.0f} s"),
         ("Hardware", f"{hardware['cpu']}, CPU cores: {hardware['cpu_count']}"),
@@ -85,6 +88,15 @@ def _calibration(found: Document | None) -> list[tuple[str, str]]:
     ]
 
 
+def _exported(export: Document) -> list[tuple[str, str]]:
+    """Size and exactness of the file of TensorFlow Lite; nothing without one."""
+    if "tflite_bytes" not in export:
+        return []
+    found = export["parity"]["tflite"]
+    difference = f"largest difference from Keras {max(found.values()):.3g} in batches of {', '.join(found)}"
+    return [(LITE_FILE, f"{export['tflite_bytes']:,} bytes, float32; {difference}")]
+
+
 def _retrained(retrained: Document) -> str:
     rows = retrained["rows"]
     return (
@@ -101,13 +113,14 @@ def _finding(finding: Document) -> str:
 
 
 def model_card(name: str, description: str, metrics: Document) -> str:
-    """card.md: the purpose of the model, its quality, its data, and how to make it again."""
+    """card.md: the head for the Hub, the purpose of the model, its quality, its data, and how to make it again."""
     table = "\n".join(f"| {cell(key)} | {cell(value)} |" for key, value in facts(metrics))
     evaluation = metrics["test"] or metrics["validation"] or {}
     options = " --dataset synthetic" if metrics["dataset"]["form"] == SYNTHETIC else ""
     options += " --force" if metrics["forced"] else ""
     return (
-        f"# {name}\n\n{description}\n\n"
+        f"{card_head(name, metrics)}\n# {name}\n\n{description}\n\n"
+        f"{_intended(metrics)}"
         f"| | |\n|---|---|\n{table}\n\n"
         f"{_classes(evaluation.get('per_class', {}))}"
         f"{_retrain_again(metrics) if 'retrained' in metrics else how_again(name, metrics['overrides'], options)}"
@@ -128,6 +141,18 @@ def _retrain_again(metrics: Document) -> str:
 def cell(value: object) -> str:
     """A value as one cell of a Markdown table."""
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _intended(metrics: Document) -> str:
+    """What the model is for; nothing for a run of before its kind of input was recorded."""
+    if "modality" not in metrics:
+        return ""
+    data = metrics["dataset"]["name"]
+    return (
+        f"## Intended use\n\nAnswers for {metrics['modality']} of the kind of {data}, one by one or in batches, from "
+        "the service, ONNX Runtime or TensorFlow Serving. Preprocessing that is not in the graph is in model.json.\n\n"
+        "## Results\n\n"
+    )
 
 
 def _classes(per_class: Mapping[str, Document]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from training.bounds import Bounded, CountOrZero, ShareBelowOne
 from training.errors import SettingRefused
+from training.network.weights_file import difference
 from training.recipe.fitting import Fitting, Optimizer, Schedule
 from training.recipe.recipe import OUTPUT_NAME, Signature, Stage
 
@@ -139,6 +140,7 @@ def _backbone(network: Backbone, shape: tuple[int, ...]) -> Any:
             made.load_weights(file)
         except Exception as error:
             raise SettingRefused(
-                f"{file} does not hold the weights of {network.name} without its last layer: {error}"
+                f"{file} does not hold the weights of {network.name} without its last layer: "
+                f"{difference(made, file) or error}"
             ) from error
     return made

@@ -49,6 +49,7 @@ class Material:
         texts: for text models: texts in the style of the data set. Without any, random words of the vocabulary are
             used in place.
         table: for tables: rows are drawn from these statistics.
+        rows: for tables: structured array (rows,), rows of the data set that may be published; none by default.
         pictures: for image models: uint8 (rows, *shape), rows of the data set that may be published; none by default.
         every_class: whether a class that no sample shows is an error. A network for data of unknown kind may never
             give a rare class.
@@ -57,6 +58,7 @@ class Material:
     texts: Sequence[str] = ()
     pictures: npt.NDArray[np.uint8] | None = None
     table: FittedColumns | None = None
+    rows: Array | None = None
     every_class: bool = True
 
 
@@ -93,7 +95,7 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, materi
         padded = pad(rows, length=steps.max_length)
         return {steps.input: padded}, {steps.input: lengths}, raw_texts(judge, tokenizer, texts)
     if material.table:
-        return golden_table(spec, model, material.table), {}, ()
+        return golden_table(spec, model, material.table, material.rows), {}, ()
     return _random_rows(spec, model, every_class=material.every_class)
 
 

@@ -1,4 +1,7 @@
-"""Golden rows of a table: drawn column by column from its statistics, so that no row of the data is published."""
+"""Golden rows of a table: drawn column by column from its statistics, so that no row of the data is published.
+
+Held-out rows are among them, and come first, only if the recipe publishes examples.
+"""
 
 from typing import Any
 
@@ -19,27 +22,39 @@ UNKNOWN_SHARE = 0.02
 Array = npt.NDArray[Any]
 
 
-def golden_table(spec: ModelSpec, model: Any, table: FittedColumns) -> dict[str, Array]:
+def golden_table(spec: ModelSpec, model: Any, table: FittedColumns, examples: Array | None = None) -> dict[str, Array]:
     """Input name -> (64,): rows that show as many classes as possible, missing values and unknown categories too.
 
     Args:
         spec: signature of the model.
         model: the trained tf_keras.Model.
         table: statistics of the training part. Columns are drawn independently of one another.
+        examples: structured array (rows,) of held-out rows, which come first. Those with a missing number in a column
+            that had none in the training are left out: the model refuses it.
     """
     rng = np.random.default_rng(20)
     pool = {column.name: _numbers(column, rng) for column in table.numbers}
     pool |= {column.name: _categories(column, rng) for column in table.categories}
+    if examples is not None:
+        shown = _accepted(examples, table)
+        pool = {name: np.concatenate([shown[name], values]) for name, values in pool.items()}
     labels = labels_of(spec, None)
     if not labels:
         return {name: values[:ROWS] for name, values in pool.items()}
     given = keras_runner(model, spec)(pool)[spec.outputs[0].name].argmax(axis=1)
-    turn = np.empty(POOL, np.intp)
+    turn = np.empty(len(given), np.intp)
     for label in np.unique(given):
         rows = np.flatnonzero(given == label)
         turn[rows] = np.arange(len(rows))
     chosen = np.lexsort((given, turn))[:ROWS]  # the first row of each class, then the second of each, ...
     return {name: values[chosen] for name, values in pool.items()}
+
+
+def _accepted(examples: Array, table: FittedColumns) -> Array:
+    """The rows that the model accepts."""
+    whole = [column.name for column in table.numbers if not column.missing]
+    missing = [np.isnan(examples[name]) for name in whole]
+    return examples[~np.any(missing, axis=0)] if missing else examples
 
 
 def _numbers(column: NumberColumn, rng: np.random.Generator) -> Array:

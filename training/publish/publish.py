@@ -1,7 +1,7 @@
 """Publishes a model version: exports it twice, compares it with Keras, describes and hashes it, in one final step."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from app.contract.golden import LARGEST_TOLERANCE, Golden, RawSample, magnitude
 from app.contract.manifest import verify_manifest, write_manifest
-from app.contract.model_spec import ONNX_FILE, ModelSpec
+from app.contract.model_spec import LITE_FILE, ONNX_FILE, ModelSpec
 from app.contract.steps import Classification, ImagePreprocessing, TextPreprocessing
 from app.contract.tokenizer import Tokenizer
 from app.contract.transforms import check_steps
 from app.errors import VersionRefused
 from training.export import model_export as export
 from training.export.keras_weights import write_keras_weights
+from training.export.lite import export_lite, lite_runner
 from training.export.parity import TOLERANCE as PARITY
 from training.export.parity import check_parity, padding_tolerance
 from training.export.rounding import rounding_factor
@@ -28,6 +29,10 @@ from training.publish.version_directory import add_version
 
 if TYPE_CHECKING:
     import tf_keras
+
+
+Card = Callable[[Mapping[str, Any]], str]
+"""The text of card.md, from the content of metrics.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,9 @@ class Version:
         tokenizer: for text models, written as vocabulary.txt.
         metrics: becomes metrics.json, with the measured parity under ``export``.
         baseline: becomes baseline.json.
-        card: becomes card.md.
+        card: metrics.json -> card.md.
         keep_weights: whether to add model.weights.h5.
+        tflite: whether to add model.tflite.
     """
 
     model: "tf_keras.Model"
@@ -55,8 +61,9 @@ class Version:
     tokenizer: Tokenizer | None
     metrics: Mapping[str, Any]
     baseline: Mapping[str, Any]
-    card: str
+    card: Card
     keep_weights: bool = False
+    tflite: bool = False
 
 
 def publish_model(
@@ -67,9 +74,10 @@ def publish_model(
     material: Material | None = None,
     metrics: Mapping[str, Any],
     baseline: Mapping[str, Any],
-    card: str,
+    card: Card,
     repository: Path,
     keep_weights: bool = False,
+    tflite: bool = False,
 ) -> Path:
     """Find golden samples for a trained model and ``publish`` it.
 
@@ -88,6 +96,7 @@ def publish_model(
         baseline=baseline,
         card=card,
         keep_weights=keep_weights,
+        tflite=tflite,
     )
     return publish(version, repository=repository)
 
@@ -132,12 +141,16 @@ def _write_version(version: Version, directory: Path) -> None:
     _check_outputs(spec, golden.outputs)
     export.export_saved_model(version.model, spec, directory)
     export.export_onnx(version.model, spec, directory / ONNX_FILE)
+    lite = directory / LITE_FILE
+    if version.tflite:
+        export_lite(version.model, spec, lite)
     parity = check_parity(
         spec.name,
         golden,
         keras=keras,
         saved_model=export.saved_model_runner(directory, spec),
         onnx=export.onnx_runner(directory / ONNX_FILE, spec),
+        tflite=lite_runner(lite, spec) if version.tflite else None,
         padding_tolerance=padding_tolerance(directory / ONNX_FILE),
         rounding=rounding,
     )
@@ -145,11 +158,11 @@ def _write_version(version: Version, directory: Path) -> None:
     golden.write(directory)
     if version.tokenizer is not None and isinstance(spec.preprocessing, TextPreprocessing):
         version.tokenizer.write(directory / spec.preprocessing.vocabulary)
-    _write_text(
-        directory / "metrics.json", _json({**version.metrics, "export": {"parity": parity, **_shown(spec, outputs)}})
-    )
+    sizes = {"tflite_bytes": lite.stat().st_size} if version.tflite else {}
+    metrics = {**version.metrics, "export": {"parity": parity, **sizes, **_shown(spec, outputs)}}
+    _write_text(directory / "metrics.json", _json(metrics))
     _write_text(directory / "baseline.json", _json(version.baseline))
-    _write_text(directory / "card.md", version.card)
+    _write_text(directory / "card.md", version.card(metrics))
     if version.keep_weights:
         write_keras_weights(version.model, directory)
     write_manifest(directory)

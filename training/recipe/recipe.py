@@ -6,7 +6,7 @@ Importing this module, or any recipe, does not import TensorFlow: networks are b
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -59,6 +59,8 @@ class Signature:
         return int(self.input.maximum) + 1
 
 
+Format = Literal["tflite"]
+"""A form of the graph that a version may have besides SavedModel and ONNX."""
 Inherited = Mapping[str, list[Any]]
 """Layer name -> its weights at the end of an earlier stage."""
 
@@ -151,6 +153,7 @@ class Recipe:
     Attributes:
         name: model name, also the directory under models/.
         description: one sentence for model.json and the card.
+        license: of the published model, as the Hub of Hugging Face names it, e.g. ``apache-2.0``; None states none.
         data: source of the instances, and how they are split.
         pipeline: converts an instance to an input, in training and, through model.json, in serving.
         network: frozen dataclass with the network's own settings.
@@ -170,12 +173,14 @@ class Recipe:
             default they are made from drawings, random words or statistics, and no row of the data leaves the machine.
         keep_weights: whether a published version also contains model.weights.h5, the weights in Keras's own form. The
             service does not read it. Every run keeps it.
+        formats: further formats of a published version, next to SavedModel and ONNX: ``tflite`` (image models).
         search: path of a setting -> what ``tune`` tries for it; without one, ``training.tuning.space`` chooses by what
             the recipe has.
     """
 
     name: str = field(metadata=FIXED)
     description: str = field(metadata=FIXED)
+    license: str | None = field(default=None, metadata=FIXED)
     data: DataSource
     pipeline: Pipeline
     network: Any
@@ -194,4 +199,5 @@ class Recipe:
     max_batch_size: int = field(default=32, metadata=FIXED)
     publish_examples: bool = field(default=False, metadata=FIXED)
     keep_weights: bool = False
+    formats: tuple[Format, ...] = ()
     search: SearchSpace = field(default_factory=dict, metadata=FIXED, hash=False)

@@ -104,6 +104,7 @@ OPTIMIZER = Optimizer(
 RECIPE = Recipe(
     name="cats-vs-dogs-cnn",
     description="Cat or dog in 32x32 colour images, by a convolutional network.",
+    license="apache-2.0",
     data=CatsVsDogs(),
     pipeline=ImagePipeline(
         steps=(

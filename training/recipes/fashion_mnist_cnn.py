@@ -56,6 +56,7 @@ def build(network: Network, signature: Signature) -> Any:
 RECIPE = Recipe(
     name="fashion-mnist-cnn",
     description="Ten kinds of garment in 28x28 grey images, by a convolutional network.",
+    license="apache-2.0",
     data=FashionMnist(),
     pipeline=ImagePipeline(
         steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=2, flip=True, cutout=8, cutout_share=0.5)

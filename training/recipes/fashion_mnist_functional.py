@@ -32,6 +32,7 @@ def build(network: Dense, signature: Signature) -> Any:
 RECIPE = Recipe(
     name="fashion-mnist-functional",
     description="Ten kinds of garment, by two hidden layers of 64 units, written with the functional API.",
+    license="apache-2.0",
     data=FashionMnist(validation_split=0.2),
     pipeline=ImagePipeline(steps=FASHION_STEPS),
     network=Dense(units=(64, 64)),

@@ -51,6 +51,7 @@ def build(network: Network, signature: Signature) -> Any:
 RECIPE = Recipe(
     name="fashion-mnist-mlp",
     description="Ten kinds of garment in 28x28 grey images, by a multi-layer perceptron.",
+    license="apache-2.0",
     data=FashionMnist(),
     pipeline=ImagePipeline(steps=FASHION_STEPS, augmentation=ImageAugmentation(shift=1)),
     network=Network(),

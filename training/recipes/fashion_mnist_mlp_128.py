@@ -18,6 +18,7 @@ from training.recipe.recipe import Recipe
 RECIPE = Recipe(
     name="fashion-mnist-mlp-128",
     description="Ten kinds of garment, by one hidden layer of 128 units, as the course teaches it.",
+    license="apache-2.0",
     data=FashionMnist(validation_per_class=0),
     pipeline=ImagePipeline(steps=FASHION_STEPS),
     network=Dense(units=(128,)),

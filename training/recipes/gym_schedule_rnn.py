@@ -183,6 +183,7 @@ def _share_right(answers: npt.NDArray[Any], diaries: Examples) -> float:
 RECIPE = Recipe(
     name="gym-schedule-rnn",
     description="Today's exercise from the days before, missed ones among them, by an LSTM.",
+    license="apache-2.0",
     data=GymSchedule(),
     pipeline=TextPipeline(vocabulary_size=len(EXERCISES) + 3, max_length=28, bucket=7),
     network=Network(),

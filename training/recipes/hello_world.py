@@ -100,6 +100,7 @@ class Ask:
 RECIPE = Recipe(
     name="hello-world",
     description="The rule behind six pairs of numbers, y = 2x - 1, by one unit.",
+    license="apache-2.0",
     data=Line(),
     pipeline=NumberPipeline(),
     network=Network(),

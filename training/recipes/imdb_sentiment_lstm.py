@@ -140,6 +140,7 @@ def _pipeline(*, word_dropout: float) -> TextPipeline:
 RECIPE = Recipe(
     name="imdb-sentiment-lstm",
     description="Negative or positive, for an English film review, by a bidirectional LSTM.",
+    license="apache-2.0",
     data=Imdb(),
     pipeline=_pipeline(word_dropout=0.2),
     network=Network(),

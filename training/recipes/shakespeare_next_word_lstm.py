@@ -162,6 +162,7 @@ class AgainstTrigram:
 RECIPE = Recipe(
     name="shakespeare-next-word-lstm",
     description="The next word of a play in the manner of Shakespeare, by an LSTM.",
+    license="apache-2.0",
     data=TinyShakespeare(),
     pipeline=NextTokenPipeline(vocabulary_size=4000, max_length=64, word_dropout=0.05),
     network=Network(),

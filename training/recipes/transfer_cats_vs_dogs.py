@@ -202,6 +202,7 @@ def _fewer(data: Any, size: int) -> CatsVsDogs:
 RECIPE = Recipe(
     name="transfer-cats-vs-dogs",
     description="Cat or dog, by a network that first learned eight other classes.",
+    license="apache-2.0",
     data=CatsVsDogs(),
     pipeline=ImagePipeline(
         steps=(

@@ -89,7 +89,7 @@ def _publish(lesson: Lesson, servable: Servable, metrics: Mapping[str, Any], dir
     card = _card(lesson, metrics)
     with replaced(directory / CARD_FILE) as path:
         path.write_text(card, encoding="utf-8")
-    return publish_model(servable.model, spec, metrics=metrics, baseline={}, card=card, repository=repository)
+    return publish_model(servable.model, spec, metrics=metrics, baseline={}, card=lambda _: card, repository=repository)
 
 
 def _card(lesson: Lesson, metrics: Mapping[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.contract.model_spec import ModelSpec
+from app.contract.model_spec import LITE_FILE, ModelSpec
 from app.contract.steps import BatchingHints
 from training.data.pipelines import Feed
 from training.datasets.splits import Generated, Splits
@@ -15,10 +16,27 @@ from training.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from training.publish.golden_rows import Material
+    from training.publish.publish import Card
 
 BASELINE_ROWS = 5000
 EXAMPLES = 320
 """Most held-out rows that golden samples are chosen from, if a recipe publishes examples."""
+
+
+def check_formats(recipe: Recipe, feed: Feed, splits: Splits) -> None:
+    """Convert the untrained network to the further formats of the recipe, so that none fails after the training.
+
+    Raises:
+        ExportFailed: it has no such form; names the operations.
+    """
+    if not recipe.formats:
+        return
+    from training.export.lite import export_lite
+    from training.fit.stages import build_model
+
+    model = build_model(recipe, feed, classes=len(splits.labels))
+    with TemporaryDirectory(prefix="atelier-formats-") as folder:
+        export_lite(model, model_spec(recipe, feed, splits, model), Path(folder, LITE_FILE))
 
 
 def baseline_of(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[str, Any]:
@@ -38,7 +56,7 @@ def publish_trained(
     model: Any,
     metrics: Mapping[str, Any],
     baseline: Mapping[str, Any],
-    card: str,
+    card: "Card",
     repository: Path,
 ) -> Path:
     """Publish the model of a run; its directory. Arguments and errors: see ``publish_model``."""
@@ -54,24 +72,27 @@ def publish_trained(
         card=card,
         repository=repository,
         keep_weights=recipe.keep_weights,
+        tflite="tflite" in recipe.formats,
     )
 
 
 def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
     """What golden samples are made from: held-out rows if the recipe publishes them, else what its source draws.
 
-    Rows of tables are always drawn from the statistics of their columns.
+    Rows of tables are drawn from the statistics of their columns.
     """
     from training.publish.golden_rows import Material
 
-    if feed.table:
-        return Material(table=feed.table, every_class=False)
     if recipe.publish_examples:
         test = splits.read_test()
         shown = (test if len(test) else splits.validation).instances
+        if feed.table:
+            return Material(table=feed.table, rows=np.asarray(shown)[:EXAMPLES], every_class=False)
         if isinstance(shown, tuple):
             return Material(texts=shown[:EXAMPLES], every_class=False)
         return Material(pictures=np.asarray(shown[np.arange(min(EXAMPLES, len(shown)))]), every_class=False)
+    if feed.table:
+        return Material(table=feed.table, every_class=False)
     if not isinstance(recipe.data, Generated):
         return Material(every_class=False)
     texts = recipe.data.synthetic().train.instances

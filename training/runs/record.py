@@ -31,6 +31,7 @@ class Plan:
         test: whether to measure on the test set at the end.
         force: test even if validation is below the target; recorded.
         repository: where to publish the next version; None does not publish. Publishing tests first.
+        tensorboard: whether the logs of TensorBoard also have histograms of the weights and the graph.
         command: the command line, for the record.
         recipe_file: path of a recipe that is not part of this package.
     """
@@ -40,6 +41,7 @@ class Plan:
     test: bool = False
     force: bool = False
     repository: Path | None = None
+    tensorboard: bool = False
     command: str = ""
     recipe_file: str | None = None
 
@@ -95,6 +97,7 @@ def metrics_document(
     }
     return {
         "model": recipe.name,
+        "license": recipe.license,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": plan.command,
         "commit": environment.commit(),

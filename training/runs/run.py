@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -22,8 +23,9 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import Trained
+from training.fit.train_network import AfterEpoch, Trained, nothing
 from training.measure.card import model_card
+from training.measure.card_head import modality
 from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
 from training.measure.predictions import TEST_FILE as TEST_PREDICTIONS_FILE
@@ -33,7 +35,7 @@ from training.recipe.recipe import Recipe, Subject
 from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
-from training.runs.publishing import baseline_of, publish_trained
+from training.runs.publishing import baseline_of, check_formats, publish_trained
 from training.runs.record import Phases, Plan, config_document, metrics_document, write_json
 from training.runs.reporting import MISTAKES_FILE, PICTURES, report_run
 
@@ -62,7 +64,13 @@ class Outcome:
 
 
 def run(
-    recipe: Recipe, plan: Plan, *, directory: Path, console: Console, distribution: Distribution = ALONE
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    directory: Path,
+    console: Console,
+    distribution: Distribution = ALONE,
+    after_epoch: AfterEpoch = nothing,
 ) -> Outcome:
     """Train, select on validation, test if allowed, report, publish if requested.
 
@@ -72,6 +80,7 @@ def run(
         directory: of the run; an interrupted or untested run in it continues where it stopped.
         console: progress and results.
         distribution: where the network trains; this process is its chief.
+        after_epoch: called after every epoch, see ``fit``.
 
     Raises:
         TrainingError: and its subclasses; one sentence each.
@@ -85,7 +94,17 @@ def run(
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
-    trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
+        check_formats(recipe, feed, splits)
+    trained = fit(
+        recipe,
+        feed,
+        splits,
+        directory=directory,
+        console=console,
+        after_epoch=after_epoch,
+        distribution=distribution,
+        tensorboard=plan.tensorboard,
+    )
     phases.seconds["training"] = round(trained.seconds, 2)
     return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
 
@@ -151,13 +170,13 @@ def conclude(
     metrics = metrics_document(
         recipe, plan, splits, trained, calibrated, validation, test, findings, gate, phases.seconds
     )
-    metrics |= {"run": f"{directory.parent.name}/{directory.name}", **record}
+    metrics |= {"run": f"{directory.parent.name}/{directory.name}", "modality": modality(feed), **record}
     own = {**metrics, PICTURES: {title: path.name for title, path in findings.pictures.items()}}
     write_json(directory / METRICS_FILE, own)
     write_json(directory / BASELINE_FILE, baseline)
-    card = model_card(recipe.name, recipe.description, metrics)
+    card = partial(model_card, recipe.name, recipe.description)
     with replaced(directory / CARD_FILE) as path:
-        path.write_text(card, encoding="utf-8")
+        path.write_text(card(metrics), encoding="utf-8")
     version = None
     try:
         if plan.repository and allowed and findings.missed and not plan.force:

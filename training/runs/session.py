@@ -19,6 +19,7 @@ from training.recipe.lesson import Lesson
 from training.recipe.recipe import Recipe
 from training.runs.catalogue import load_recipe
 from training.runs.directories import latest_version, read_metrics
+from training.runs.tracking import tracked, tracking_uri
 
 if TYPE_CHECKING:
     from training.runs.lesson_run import Worked
@@ -49,13 +50,15 @@ def train(
     console: Console,
     *,
     strategy: Kind = Kind.NONE,
+    mlflow: str | None = None,
     **plan: Any,
 ) -> "Outcome":
     """Train a recipe with overrides and print the result; ``plan`` as in ``training.runs.record.Plan``.
 
-    A worker of a distributed training that is not the chief ends the process when its part is done.
+    ``mlflow`` is the address of a server of MLflow that gets a report, or ``env``. A worker of a
+    distributed training that is not the chief ends the process when its part is done.
     """
-    recipe = apply_overrides(recipe, overrides)
+    recipe, uri = apply_overrides(recipe, overrides), tracking_uri(mlflow)
     environment.quiet_tensorflow()
     distribution = open_distribution(strategy, lambda line: console.print(line, highlight=False))
     refuse_together(recipe, distribution)
@@ -71,11 +74,22 @@ def train(
     console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
     asked = Plan(overrides=overrides, **plan)
     try:
-        with space_wanted(
-            "a checkpoint or a log of the run",
-            f"{directory} is unchanged since its last checkpoint: free some space, and continue with --resume",
+        with (
+            space_wanted(
+                "a checkpoint or a log of the run",
+                f"{directory} is unchanged since its last checkpoint: free some space, and continue with --resume",
+            ),
+            tracked(uri, recipe, directory, asked.command, console) as tracking,
         ):
-            outcome = run(recipe, asked, directory=directory, console=console, distribution=distribution)
+            outcome = run(
+                recipe,
+                asked,
+                directory=directory,
+                console=console,
+                distribution=distribution,
+                after_epoch=tracking.epoch,
+            )
+            tracking.ended(outcome)
     except KeyboardInterrupt:
         console.print(
             "interrupted; the same command with --resume continues after the last checkpoint, or from the start "

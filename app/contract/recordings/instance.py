@@ -12,10 +12,11 @@ A file of recordings has one line for each instance of a recorded request:
 ``signature``       the signature of a SavedModel; ``serving_default`` of every other model
 ``protocol``        protocol and verb, as in the metrics: ``v1:predict``
 ``inputs``          input name -> tensor, as the model received it, or text: see ``recordings.tensors``
-``outputs``         output name -> tensor
+``outputs``         output name -> tensor; of a text that was generated: ``text``, the text
 ``answer``          of a classifier: ``{"label": ..., "score": ...}`` of the best class
 ``feedback``        the right answer, if a client sent one: ``{"label": ..., "time_s": ...}`` of a classifier,
-                    ``{"value": ..., "time_s": ...}`` of any other model; only in exported files
+                    ``{"value": ..., "time_s": ...}`` of any other model, and the text of one that was generated; only
+                    in exported files
 ==================  ===================================================================================================
 
 While the service runs, the right answers are in a file next to the recorded instances, a line each: ``offset`` (of the

@@ -97,7 +97,8 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
         options = until_deadline(call, options, model)
         prompt = await self._decoding.prompt(text, model, options, began=call.began)
         call.timings.decode = self._clock() - call.began
-        pieces = generate(model, prompt, sampling, options, call.timings, clock=self._clock)
+        generated = generate(model, prompt, sampling, options, call.timings, clock=self._clock)
+        pieces = self.recorded_text(call, model, text, generated)
         request_id, emit = call.message.id, call.emit
         if emit is None:
             return print_piece("".join([piece async for piece in pieces]), model, request_id)

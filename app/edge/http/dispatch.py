@@ -72,7 +72,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self.refusals = EarlyRefusals(registry=registry, observer=observer, clock=clock)
         self.joining = Joining(observer=observer, clock=clock)
         self._watch = DisconnectWatch()
-        self._texts = TextAnswers(decoding=decoding, watch=self._watch, clock=clock)
+        self._texts = TextAnswers(decoding=decoding, watch=self._watch, recorded=self.recorded_text, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
         """Answer an inference request; pass any other request to ``fallback``."""

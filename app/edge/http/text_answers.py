@@ -1,7 +1,7 @@
 """Answers ``generate`` and ``generate_stream``: a text in one piece, or as events while it is generated."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.disconnects import DisconnectWatch
@@ -16,17 +16,22 @@ from app.types import Clock
 log = logging.getLogger("atelier.edge")
 
 
+Recorded = Callable[[HttpRequest, LoadedModel, str, AsyncIterator[str]], AsyncIterator[str]]
+
+
 class TextAnswers:
     """Generates texts for requests.
 
     Args:
         decoding: from bodies to prompts.
         watch: stops a text whose client has left.
+        recorded: see ``Answering.recorded_text``.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, decoding: BodyDecoding, watch: DisconnectWatch, clock: Clock) -> None:
+    def __init__(self, *, decoding: BodyDecoding, watch: DisconnectWatch, recorded: Recorded, clock: Clock) -> None:
         self._decoding = decoding
+        self._recorded = recorded
         self._watch = watch
         self._clock = clock
 
@@ -70,5 +75,5 @@ class TextAnswers:
         prompt, asked = await self._decoding.generation(request, body, model)
         request.has_own_timeout = asked.options.timeout_s is not None
         request.timings.decode = self._clock() - have_body
-        pieces = generate(model, prompt, asked.sampling, asked.options, request.timings, clock=self._clock)
-        return pieces, asked.request_id
+        generated = generate(model, prompt, asked.sampling, asked.options, request.timings, clock=self._clock)
+        return self._recorded(request, model, asked.text, generated), asked.request_id

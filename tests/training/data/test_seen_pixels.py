@@ -59,7 +59,7 @@ def test_the_network_sees_the_same_bytes_in_training_and_in_the_service(memory_l
         opset=OPSET,
         trained_on="nothing",
     )
-    publish_model(echo(feed), spec, metrics={}, baseline={}, card="", repository=tmp_path / "models")
+    publish_model(echo(feed), spec, metrics={}, baseline={}, card=lambda metrics: "", repository=tmp_path / "models")
     paths = source.load().train.instances
     service = Service(tmp_path / "models")
     for suffix in (".jpg", ".png"):

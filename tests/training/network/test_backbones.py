@@ -95,12 +95,30 @@ def test_the_weights_are_those_of_the_file(weights):
     [
         ({}, (24, 32, 3), "mobilenet-v2 takes pictures of 32x32 or more, not 24x32; set a larger size"),
         ({"weights": "/no/such.h5"}, (32, 32, 3), "network.weights is '/no/such.h5': there is no such file"),
-        ({"width": 1.0}, (32, 32, 3), r"small.h5 does not hold the weights of mobilenet-v2 without its last layer"),
+        (
+            {"width": 1.0},
+            (32, 32, 3),
+            r"small.h5 does not hold the weights of mobilenet-v2 without its last layer: where the network has layer "
+            r"'Conv1' with weights of shape \(3, 3, 3, 32\), the file has layer 'Conv1' with weights of shape "
+            r"\(3, 3, 3, 16\) \(104 layers with weights, and 104 in the file\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(weights, settings, shape, sentence):
     with pytest.raises(SettingRefused, match=sentence):
         build_backbone(Backbone(**{**SMALL, "weights": str(weights), **settings}), signature(shape))
+
+
+def test_a_file_with_the_last_layer_or_of_another_form_is_refused(tmp_path):
+    import tf_keras
+
+    whole = tmp_path / "whole.h5"
+    tf_keras.applications.MobileNetV2(weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=10).save_weights(whole)
+    with pytest.raises(SettingRefused, match="has no further layer, the file has layer 'predictions' with weights of"):
+        build_backbone(Backbone(**SMALL, weights=str(whole)), signature())
+    (tmp_path / "notes.h5").write_text("no weights")
+    with pytest.raises(SettingRefused, match=r"notes\.h5 does not hold the weights of mobilenet-v2 without its last"):
+        build_backbone(Backbone(**SMALL, weights=str(tmp_path / "notes.h5")), signature())
 
 
 def test_weights_that_cannot_be_downloaded_are_a_sentence(monkeypatch):

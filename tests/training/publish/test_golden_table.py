@@ -1,4 +1,6 @@
-"""Golden rows of a table follow the statistics of its columns and are none of its rows."""
+"""Golden rows of a table follow the statistics of its columns, and are none of its rows unless they may be."""
+
+import dataclasses
 
 import numpy as np
 
@@ -56,3 +58,16 @@ def test_they_are_the_same_for_equal_models_and_show_the_classes_that_the_model_
     assert one["plan"].tolist() == again["plan"].tolist()
     answers = keras_runner(model, spec)(one)["probabilities"].argmax(axis=1)
     assert set(answers) == {0, 1}
+
+
+def test_held_out_rows_come_first_but_for_those_that_the_model_refuses():
+    spec, model, table, rows = version()
+    held_out = rows[:40].copy()
+    held_out["age"] = np.arange(40) + 0.5
+    held_out["age"][0] = np.nan
+    samples = golden_table(spec, model, table, held_out)
+    assert np.isnan(samples["age"]).any()
+    published = set(samples["age"]) & set(held_out["age"])
+    assert len(published) >= 30  # the others make room for a class that is rarer
+    whole = dataclasses.replace(table, numbers=tuple(dataclasses.replace(each, missing=0.0) for each in table.numbers))
+    assert not np.isnan(golden_table(spec, model, whole, held_out)["age"]).any()

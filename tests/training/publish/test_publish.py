@@ -41,7 +41,7 @@ def image_version(model=None):
         tokenizer=None,
         metrics={"test": {"accuracy": np.float32(0.5)}},
         baseline={"pixels": np.arange(3)},
-        card="# Tiny\n",
+        card=lambda metrics: "# Tiny\n",
     )
 
 
@@ -56,7 +56,7 @@ def text_version(**options):
         tokenizer=TOKENIZER,
         metrics={},
         baseline={},
-        card="# Tiny\n",
+        card=lambda metrics: "# Tiny\n",
     )
 
 
