@@ -1,4 +1,4 @@
-"""Cuts rows into parts: each class in proportion, equal rows on one side, the same parts for the same seed."""
+"""Cuts rows into parts: each class or label in proportion, equal rows on one side, the same parts for the same seed."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.splits import Examples, Splits
+from training.datasets.splits import Examples, Names, Splits
 from training.errors import DataUnusable
 from training.sources.table_file import TableFile
 
@@ -98,7 +98,7 @@ def split_file(
     examples: Examples,
     *,
     contents: Sequence[Hashable],
-    labels: tuple[str, ...],
+    names: Names,
     form: str,
 ) -> Splits:
     """The rows of one file, split.
@@ -108,26 +108,68 @@ def split_file(
         table: the file.
         examples: its rows.
         contents: see ``split_rows``.
-        labels: names of the classes; empty without classes.
+        names: see ``Splits.names``.
         form: see ``Splits``.
 
     Raises:
         DataUnusable: see ``split_rows``.
     """
+    return split_examples(
+        source, examples, name=table.path.name, sha256=table.sha256, contents=contents, names=names, form=form
+    )
+
+
+def split_examples(
+    source: FileSource,
+    examples: Examples,
+    *,
+    name: str,
+    sha256: str,
+    contents: Sequence[Hashable],
+    names: Names,
+    form: str,
+) -> Splits:
+    """Rows, split; arguments as in ``split_file``."""
+    classes = names if isinstance(names, tuple) and examples.labels.dtype.kind == "i" else ()
     parts = split_rows(
         contents,
-        examples.labels if labels else None,
+        strata(examples, least=LEAST_PER_CLASS),
         validation_share=source.validation_share,
         test_share=source.test_share,
         seed=source.split_seed,
-        names=labels,
+        names=classes,
     )
     return Splits(
-        name=table.path.name,
+        name=name,
         form=form,
-        files={source.file: table.sha256},
-        labels=labels,
+        files={source.file: sha256} if source.file else {},
+        labels=names if isinstance(names, tuple) else (),
+        heads={} if isinstance(names, tuple) else names,
         train=examples.take(parts.train),
         validation=examples.take(parts.validation),
         read_test=lambda: examples.take(parts.test),
     )
+
+
+def strata(examples: Examples, *, least: int) -> npt.NDArray[np.int32] | None:
+    """int32 (rows,): the group of each row, of which every part gets its share; None if only numbers are predicted.
+
+    Of several targets, the first that has classes counts, or else the first that has labels. A row with several labels
+    is in the group of its rarest one, so that rare labels are in every part; a label that is the rarest of fewer than
+    ``least`` rows has no group of its own.
+
+    Source: the order of the labels is that of Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label
+    Data, ECML PKDD 2011.
+    """
+    labels = examples.labels
+    fields = [labels[name] for name in labels.dtype.names] if labels.dtype.names else [labels]
+    chosen = [each for kind in "ib" for each in fields if each.dtype.kind == kind]
+    if not chosen:
+        return None
+    if chosen[0].dtype.kind == "i":
+        return np.asarray(chosen[0], np.int32)
+    has = chosen[0]
+    counts = np.where(has, has.sum(axis=0), len(has) + 1)
+    rarest = np.where(has.any(axis=1), counts.argmin(axis=1), has.shape[1]).astype(np.int32)
+    few = np.bincount(rarest, minlength=has.shape[1] + 1) < least
+    return np.asarray(np.where(few[rarest], has.shape[1], rarest), np.int32)
