@@ -130,10 +130,10 @@ def split_examples(
     form: str,
 ) -> Splits:
     """Rows, split; arguments as in ``split_file``."""
-    classes = names if isinstance(names, tuple) and examples.labels.dtype.kind == "i" else ()
+    groups, classes = strata(examples, names, least=LEAST_PER_CLASS)
     parts = split_rows(
         contents,
-        strata(examples, least=LEAST_PER_CLASS),
+        groups,
         validation_share=source.validation_share,
         test_share=source.test_share,
         seed=source.split_seed,
@@ -151,25 +151,38 @@ def split_examples(
     )
 
 
-def strata(examples: Examples, *, least: int) -> npt.NDArray[np.int32] | None:
-    """int32 (rows,): the group of each row, of which every part gets its share; None if only numbers are predicted.
+def strata(examples: Examples, names: Names, *, least: int) -> tuple[npt.NDArray[np.int32] | None, Sequence[str]]:
+    """The group of each row, of which every part gets its share, and the names of the groups if they are classes.
 
     Of several targets, the first that has classes counts, or else the first that has labels. A row with several labels
-    is in the group of its rarest one, so that rare labels are in every part; a label that is the rarest of fewer than
-    ``least`` rows has no group of its own.
+    is in the group of its rarest one, so that rare labels are in every part. Groups of fewer than ``least`` rows, whose
+    labels other rows have together with rarer ones, are part of the largest one.
 
     Source: the order of the labels is that of Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label
     Data, ECML PKDD 2011.
+
+    Returns:
+        int32 (rows,), None if only numbers are predicted; and the names, empty without classes.
+
+    Raises:
+        DataUnusable: fewer than ``least`` rows have a label; names it.
     """
     labels = examples.labels
-    fields = [labels[name] for name in labels.dtype.names] if labels.dtype.names else [labels]
-    chosen = [each for kind in "ib" for each in fields if each.dtype.kind == kind]
+    fields = {name: labels[name] for name in labels.dtype.names} if labels.dtype.names else {"": labels}
+    named = {"": names} if isinstance(names, tuple) else names
+    chosen = [name for kind in "ib" for name, values in fields.items() if values.dtype.kind == kind]
     if not chosen:
-        return None
-    if chosen[0].dtype.kind == "i":
-        return np.asarray(chosen[0], np.int32)
-    has = chosen[0]
-    counts = np.where(has, has.sum(axis=0), len(has) + 1)
-    rarest = np.where(has.any(axis=1), counts.argmin(axis=1), has.shape[1]).astype(np.int32)
-    few = np.bincount(rarest, minlength=has.shape[1] + 1) < least
-    return np.asarray(np.where(few[rarest], has.shape[1], rarest), np.int32)
+        return None, ()
+    values, own = fields[chosen[0]], named[chosen[0]]
+    if values.dtype.kind == "i":
+        return np.asarray(values, np.int32), own
+    counts = values.sum(axis=0)
+    if counts.min() < least:
+        raise DataUnusable(
+            f"label {own[int(counts.argmin())]!r} has {counts.min()} rows; at least {least} are required, one for each "
+            "part of the data"
+        )
+    ranked = np.where(values, counts, len(values) + 1)
+    rarest = np.where(values.any(axis=1), ranked.argmin(axis=1), len(own)).astype(np.int32)
+    sizes = np.bincount(rarest, minlength=len(own) + 1)
+    return np.asarray(np.where(sizes[rarest] < least, sizes.argmax(), rarest), np.int32), ()
