@@ -34,6 +34,7 @@ NOT_RUN = (
     "docs/how-to/security.md",
     "docs/how-to/tune-and-speed-up.md",
     "docs/how-to/several-inputs-and-outputs.md",
+    "docs/how-to/label-sets-and-weights.md",
     "docs/explanation/batching.md",
 )
 # Run by tests of their own in tests/e2e: test_imported_models.py, test_score.py, test_record_page.py, test_own_data.py,

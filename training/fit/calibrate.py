@@ -20,7 +20,7 @@ from training.recipe.recipe import Recipe
 SUM_TOLERANCE = 1e-3
 """Largest difference of a row of probabilities from the sum 1."""
 NO_TEMPERATURE = {
-    MultiLabel: "a label of its own probability has no temperature with the others",
+    MultiLabel: "each label has a probability of its own; one temperature is for classes",
     SeveralTasks: "a network with several heads has no temperature",
 }
 """Task with probabilities -> why it is not calibrated."""
