@@ -9,11 +9,13 @@ from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from tests.training.several_heads import TARGETS, arrays, heads, recipe, source
-from training.data.pipelines import ArrayPipeline
+from training.data.pipelines import ArrayPipeline, TablePipeline
 from training.errors import DataDamaged, DataMissing, DataUnusable, SettingRefused
 from training.fit.run_files import Progressed
+from training.measure.evaluate import predict
 from training.measure.label_sets import MultiLabel
 from training.measure.tasks import Classify, Regress
+from training.network.table_networks import TableNetwork, build_table_network, in_own_unit
 from training.overrides import apply_overrides, settings
 from training.recipe.fitting import Fitting, Loss
 from training.recipe.heads import Head
@@ -24,6 +26,8 @@ from training.runs.record import Plan
 from training.runs.run import run
 from training.runs.series import telling
 from training.sources.named_arrays import ArrayTarget
+from training.sources.table import Table
+from training.sources.targets import Target
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +269,39 @@ def test_settings_for_one_output_are_refused_for_several(tmp_path, console):
         fitting = Fitting(**({"epochs": 1, "batch_size": 10, "monitor": "val_loss"} | changes))
         with pytest.raises(SettingRefused, match=sentence):
             run(recipe(fitting=fitting), Plan(), directory=tmp_path / str(changes), console=console)
+
+
+def test_a_table_with_several_targets_answers_each_in_its_own_unit(tmp_path, console):
+    from training.fit.fit import fit
+
+    rng = np.random.default_rng(7)
+    sizes = rng.uniform(20, 120, 160)
+    lines = [f"{size:.1f},{10 * size:.0f},{'flat' if size < 70 else 'house'}" for size in sizes]
+    (tmp_path / "homes.csv").write_text("size,rent,kind\n" + "\n".join(lines) + "\n")
+    table = Table(
+        file=str(tmp_path / "homes.csv"),
+        targets=(Target(name="price", predicts="number", column="rent"), Target(name="kind", predicts="classes")),
+        numbers=("size",),
+    )
+    homes = recipe(
+        data=table,
+        pipeline=TablePipeline(),
+        network=TableNetwork(units=(8,), dropout=0.0),
+        build=build_table_network,
+        finish=in_own_unit,
+        heads=(heads()[2], heads()[0]),
+    )
+    splits = read_recipe_data(homes, synthetic=False)
+    feed = homes.pipeline.bind(splits.train, classes=splits.classes)
+    (tmp_path / "run").mkdir()
+    trained = fit(homes, feed, splits, directory=tmp_path / "run", console=console)
+    answers = predict(trained.model, feed, splits.validation, batch_size=8)
+    figures = homes.task.measure(answers, feed.truth(splits.validation), names=splits.names).heads
+    assert figures["kind"].accuracy > 0.9
+    assert figures["price"].rmse < 100  # rents are from 200 to 1,200
+    with pytest.raises(DataUnusable, match="the target 'rent' is also a column to predict from; remove it"):
+        replace(table, numbers=("size", "rent")).load()
+    with pytest.raises(DataUnusable, match="two targets are called 'kind'"):
+        replace(table, targets=(*table.targets, table.targets[1])).load()
+    with pytest.raises(DataUnusable, match="name what is to be predicted, either as target or as targets"):
+        replace(table, target="rent").load()
