@@ -1,6 +1,7 @@
 """A version with two inputs and three outputs, trained here, answers all of them in every protocol, as Keras does."""
 
 import json
+import re
 from base64 import b64encode
 
 import httpx
@@ -10,6 +11,7 @@ import tritonclient.http as triton_http
 from rich.console import Console
 
 from app.contract.golden import Golden
+from tests.support.commands import command
 from tests.support.grpc_requests import tensor
 from tests.support.images import png
 from tests.support.saved_models import tensorflow
@@ -130,6 +132,13 @@ def test_both_protocols_over_grpc_answer_all_outputs(service, inputs, same):
     same({name: answer.as_numpy(name) for name in ("kind", "tags", "price")})
     outputs = service.tfs.predict(inputs, MODEL).outputs
     same({name: numbers(each) for name, each in outputs.items()})
+
+
+def test_models_shows_the_figures_of_every_output(models):
+    code, printed = command("models", models=models)
+    assert code == 0
+    assert "answers   kind: bright, dark; tensors: tags, price" in printed
+    assert re.search(r"measured  kind accuracy 1.0000, tags micro F1 0\.\d{4}, price RMSE 0\.\d+ on test data", printed)
 
 
 def test_a_row_without_one_of_the_inputs_is_refused(service, inputs):
