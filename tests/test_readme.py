@@ -30,7 +30,13 @@ PAGES = (
     "docs/how-to/use-more-cores.md",
 )
 # Their commands require root, certificates, keys of an earlier command, other machines, or minutes.
-NOT_RUN = ("docs/how-to/security.md", "docs/how-to/tune-and-speed-up.md", "docs/explanation/batching.md")
+NOT_RUN = (
+    "docs/how-to/security.md",
+    "docs/how-to/tune-and-speed-up.md",
+    "docs/how-to/several-inputs-and-outputs.md",
+    "docs/how-to/label-sets-and-weights.md",
+    "docs/explanation/batching.md",
+)
 # Run by tests of their own in tests/e2e: test_imported_models.py, test_score.py, test_record_page.py, test_own_data.py,
 # test_retraining.py.
 RUN_ELSEWHERE = (

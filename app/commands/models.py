@@ -94,15 +94,27 @@ def _answers(spec: "ModelSpec") -> str:
     if spec.postprocessing is None:
         return "tensors"
     labels = getattr(spec.postprocessing, "labels", None)
-    return ", ".join(labels[:10]) if labels else "the next word"
+    shown = ", ".join(labels[:10]) if labels else "the next word"
+    others = [output.name for output in spec.outputs if output.name != spec.postprocessing.output]
+    return f"{spec.postprocessing.output}: {shown}; tensors: {', '.join(others)}" if others else shown
 
 
-def _measured(test: dict[str, float]) -> str:
-    """The figure of the test set that matters most."""
-    for name, form in (("perplexity", "perplexity {:.1f}"), ("accuracy", "accuracy {:.4f}"), ("rmse", "RMSE {:.4g}")):
+def _measured(test: dict[str, Any]) -> str:
+    """The figure of the test set that matters most, of each output."""
+    if "heads" in test:
+        return ", ".join(f"{name} {_measured(figures)}" for name, figures in test["heads"].items())
+    for name, form in _FIGURES.items():
         if name in test:
             return form.format(test[name])
     return "-"
+
+
+_FIGURES = {
+    "perplexity": "perplexity {:.1f}",
+    "accuracy": "accuracy {:.4f}",
+    "micro_f1": "micro F1 {:.4f}",
+    "rmse": "RMSE {:.4g}",
+}
 
 
 @with_loading_options

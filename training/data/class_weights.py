@@ -24,18 +24,27 @@ def balanced_weights(labels: npt.NDArray[np.int32], classes: int) -> npt.NDArray
 
 
 def weigh_classes(batches: Any, splits: Splits) -> Any:
-    """tf.data.Dataset of (inputs, targets, weights) from one of (inputs, one-hot or blended targets).
+    """tf.data.Dataset of (inputs, targets, weights) from one of (inputs, one-hot or blended targets[, weights]).
 
     Args:
-        batches: of the training part.
+        batches: of the training part; weights of its rows are multiplied by those of their classes.
         splits: the data set.
 
     Raises:
-        SettingRefused: the data set has no classes.
+        SettingRefused: the data set has not one class for each row.
     """
     import tensorflow as tf
 
-    if not splits.labels:
-        raise SettingRefused("fitting.class_weights=balanced requires classes; the targets of this recipe are numbers")
+    kind = splits.train.labels.dtype.kind
+    if kind not in "iu" or not splits.labels:
+        targets = {"V": "of several heads", "b": "sets of labels"}.get(kind, "numbers")
+        raise SettingRefused(
+            f"fitting.class_weights=balanced requires classes; the targets of this recipe are {targets}"
+        )
     weights = tf.constant(balanced_weights(splits.train.labels, len(splits.labels)))
-    return batches.map(lambda inputs, targets: (inputs, targets, tf.linalg.matvec(targets, weights)))
+
+    def weighed(inputs: Any, targets: Any, *own: Any) -> tuple[Any, Any, Any]:
+        of_class = tf.linalg.matvec(targets, weights)
+        return inputs, targets, of_class * own[0] if own else of_class
+
+    return batches.map(weighed)

@@ -5,7 +5,7 @@ the same batches as an uninterrupted one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from app.contract.tensor_spec import TensorSpec
 from training.data.image_augmentation import augment
 from training.data.one_input import OneInput
 from training.data.settings import ImageSettings, Span
-from training.datasets.splits import Examples
+from training.data.targets import following, targets_of
+from training.datasets.splits import Classes, Examples
 
 HISTOGRAM_BINS = 16
 
@@ -28,7 +29,7 @@ class ImageFeed(OneInput):
 
     pipeline: ImageSettings
     shape: tuple[int, ...]
-    classes: int
+    classes: Classes
     tokenizer: None = None
 
     @property
@@ -47,7 +48,8 @@ class ImageFeed(OneInput):
 
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``."""
-        images, labels = _reader(examples.instances), tf.constant(examples.labels)
+        images = _reader(examples.instances)
+        after = following(examples, targets_of(examples.labels, self.classes))
         rows = len(examples)
         batches = rows // span.batch_size
 
@@ -57,9 +59,12 @@ class ImageFeed(OneInput):
             return order.batch(span.batch_size, drop_remainder=True).enumerate(number * batches)
 
         def batch(step: Any, chosen: Any) -> Any:
-            targets = tf.one_hot(tf.gather(labels, chosen), self.classes)
-            seeds = _seeds(span.seed, step)
-            return augment(images(chosen), targets, self.pipeline.augmentation, seeds)
+            followers, seeds = after(chosen), _seeds(span.seed, step)
+            if self.pipeline.augmentation.blends:  # targets and weights, too: each weight is one more column
+                columns = [each if each.shape.rank == 2 else each[:, tf.newaxis] for each in followers]
+                pixels, blended = augment(images(chosen), tf.concat(columns, 1), self.pipeline.augmentation, seeds)
+                return pixels, *_apart(blended, weighted=len(columns) > 1)
+            return augment(images(chosen), followers[0], self.pipeline.augmentation, seeds)[0], *followers
 
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
@@ -70,10 +75,10 @@ class ImageFeed(OneInput):
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
         """See ``Feed.evaluation``."""
-        targets = np.eye(self.classes, dtype=np.float32)[examples.labels]
         rows = tf.data.Dataset.range(len(examples)).batch(batch_size)
-        images, targets = _reader(examples.instances), tf.constant(targets)
-        dataset = rows.map(lambda chosen: (images(chosen), tf.gather(targets, chosen)), num_parallel_calls=2)
+        images = _reader(examples.instances)
+        after = following(replace(examples, weights=None), targets_of(examples.labels, self.classes))
+        dataset = rows.map(lambda chosen: (images(chosen), *after(chosen)), num_parallel_calls=2)
         if isinstance(examples.instances, np.ndarray):
             dataset = dataset.cache()
         return dataset.prefetch(2), np.arange(len(examples))
@@ -99,6 +104,11 @@ class ImageFeed(OneInput):
             "histogram": {"edges": edges.tolist(), "shares": (counts / counts.sum()).tolist()},
             "mean_per_image": {f"p{q}": float(np.percentile(means, q)) for q in (1, 5, 25, 50, 75, 95, 99)},
         }
+
+
+def _apart(blended: Any, *, weighted: bool) -> tuple[Any, ...]:
+    """The targets, and the weights that were their last column."""
+    return (blended[:, :-1], blended[:, -1]) if weighted else (blended,)
 
 
 def _reader(instances: Any) -> Callable[[Any], Any]:

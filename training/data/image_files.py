@@ -168,4 +168,4 @@ def _opened(examples: Examples, decoder: Decoder, broken: list[tuple[str, str]],
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         broken += [fault for fault in threads.map(one, range(len(paths))) if fault]
     stored = cast(Pixels, ImageFiles(paths, decoder))  # an array as far as Examples and the feed of images use one
-    return Examples(instances=pixels if keep else stored, labels=examples.labels)
+    return replace(examples, instances=pixels if keep else stored)

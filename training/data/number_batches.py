@@ -11,7 +11,8 @@ import tensorflow as tf
 from app.contract.tensor_spec import TensorSpec
 from training.data.one_input import OneInput
 from training.data.settings import NumberSettings, Span
-from training.datasets.splits import Examples
+from training.data.targets import following, targets_of
+from training.datasets.splits import Classes, Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class NumberFeed(OneInput):
 
     pipeline: NumberSettings
     shape: tuple[int, ...]
+    classes: Classes = 0
     preprocessing: None = None
     tokenizer: None = None
 
@@ -33,8 +35,9 @@ class NumberFeed(OneInput):
         return len(examples)
 
     def training(self, examples: Examples, span: Span) -> Any:
-        """See ``Feed.training``; targets are the expected numbers."""
-        numbers, targets = tf.constant(examples.instances), tf.constant(examples.labels)
+        """See ``Feed.training``."""
+        numbers = tf.constant(examples.instances)
+        after = following(examples, targets_of(examples.labels, self.classes))
 
         def epoch(number: Any) -> Any:
             seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
@@ -42,7 +45,7 @@ class NumberFeed(OneInput):
             return tf.data.Dataset.from_tensor_slices(order).batch(span.batch_size, drop_remainder=True)
 
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
-        return dataset.map(lambda rows: (tf.gather(numbers, rows), tf.gather(targets, rows))).prefetch(8)
+        return dataset.map(lambda rows: (tf.gather(numbers, rows), *after(rows))).prefetch(8)
 
     def watched(self, examples: Examples, *, batch_size: int) -> Any:
         """See ``Feed.watched``."""
@@ -50,11 +53,12 @@ class NumberFeed(OneInput):
 
     def evaluation(self, examples: Examples, *, batch_size: int) -> tuple[Any, npt.NDArray[np.intp]]:
         """See ``Feed.evaluation``."""
-        dataset = tf.data.Dataset.from_tensor_slices((examples.instances, examples.labels))
+        targets = targets_of(examples.labels, self.classes)
+        dataset = tf.data.Dataset.from_tensor_slices((examples.instances, targets))
         return dataset.batch(batch_size).cache(), np.arange(len(examples))
 
     def truth(self, examples: Examples) -> npt.NDArray[Any]:
-        """The expected numbers."""
+        """The labels or the expected numbers."""
         return examples.labels
 
     def sample(self, examples: Examples, rows: int) -> Examples:

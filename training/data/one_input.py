@@ -17,6 +17,7 @@ class OneInput:
     """Part of a ``Feed`` that has ``input`` and ``statistics``."""
 
     table: None = None
+    arrays: None = None
 
     @property
     def inputs(self: _Described) -> tuple[TensorSpec, ...]:

@@ -1,22 +1,25 @@
-"""From instances to batches: the interface of a pipeline, and the five pipelines.
+"""From instances to batches: the interface of a pipeline, and the six pipelines.
 
 A pipeline is bound to a training part once (text builds its vocabulary there) and becomes a ``Feed``. Importing this
 module does not import TensorFlow.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.steps import ImagePreprocessing, TextPreprocessing
+from app.contract.steps import ImagePreprocessing, TextPreprocessing, TransformStep
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, most_frequent_tokens
+from training.data.array_inputs import FittedArrays, check_range, fit_arrays
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
 from training.data.table_columns import FittedColumns, fit_columns
-from training.datasets.splits import Examples, Splits
+from training.datasets.splits import Classes, Examples, Splits
+from training.errors import SettingRefused
+from training.overrides import FIXED
 
 
 class Feed(Protocol):
@@ -26,6 +29,7 @@ class Feed(Protocol):
         input: first input of the network.
         inputs: all of them.
         table: for tables: what the training part says of the columns; None otherwise.
+        arrays: for named arrays: what it says of each; None otherwise.
         preprocessing: how the service creates it from an encoded image or a text.
         tokenizer: for text; None otherwise.
     """
@@ -37,6 +41,8 @@ class Feed(Protocol):
     @property
     def table(self) -> FittedColumns | None: ...  # noqa: D102
     @property
+    def arrays(self) -> FittedArrays | None: ...  # noqa: D102
+    @property
     def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
     @property
     def tokenizer(self) -> Tokenizer | None: ...  # noqa: D102
@@ -46,9 +52,10 @@ class Feed(Protocol):
         ...
 
     def training(self, examples: Examples, span: Span) -> Any:
-        """tf.data.Dataset of (inputs, targets), shuffled and augmented, epoch by epoch.
+        """tf.data.Dataset of (inputs, targets), shuffled and augmented, epoch by epoch; and weights, if rows have some.
 
-        Targets of classes are one-hot float32 (batch, classes).
+        Targets of classes are one-hot float32 (batch, classes); those of several heads are a dict by name. Weights are
+        float32 (batch,); no other data set of a feed has them, so figures of held-out rows are unweighted.
         """
         ...
 
@@ -85,8 +92,8 @@ class Pipeline(Protocol):
         """
         ...
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
-        """The feed for a training part; ``classes`` is 0 for tasks without classes."""
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
+        """The feed for a training part; ``classes`` is that of the data set."""
         ...
 
 
@@ -110,11 +117,13 @@ class ImagePipeline(ImageSettings):
 
         return open_files(splits, decoder_of(self), limit_bytes=self.memory_limit_mb * 2**20)
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
         """The feed for images of the shape of ``train``."""
         from training.data.image_batches import ImageFeed
 
         assert not isinstance(train.instances, tuple)  # image recipes have image data sets, which are open
+        if train.labels.dtype.names and self.augmentation.blends:
+            raise SettingRefused("mixup and cutmix blend the targets of one output; set both to 0 for several heads")
         return ImageFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
 
 
@@ -122,7 +131,7 @@ class ImagePipeline(ImageSettings):
 class TextPipeline(TextSettings, AsItIs):
     """Texts as token ids, batched by similar length. Settings as in ``TextSettings``."""
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
         """The feed with a vocabulary of the most frequent tokens of ``train`` only."""
         from training.data.text_batches import TextFeed
 
@@ -136,19 +145,19 @@ class TextPipeline(TextSettings, AsItIs):
 class NumberPipeline(NumberSettings, AsItIs):
     """Rows of numbers, unchanged. Settings as in ``NumberSettings``."""
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
         """The feed for rows of the width of ``train``."""
         from training.data.number_batches import NumberFeed
 
         assert isinstance(train.instances, np.ndarray)  # a recipe of numbers has a data set of numbers
-        return NumberFeed(pipeline=self, shape=train.instances.shape[1:])
+        return NumberFeed(pipeline=self, shape=train.instances.shape[1:], classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NextTokenPipeline(NextTokenSettings, AsItIs):
     """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
         """The feed with a vocabulary of the most frequent tokens of ``train`` only."""
         from training.data.next_token_batches import NextTokenFeed
 
@@ -162,9 +171,44 @@ class NextTokenPipeline(NextTokenSettings, AsItIs):
 class TablePipeline(AsItIs):
     """Rows of a table: one input for each column, raw. The network contains their encoding."""
 
-    def bind(self, train: Examples, *, classes: int) -> Feed:
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
         """The feed with the mean, the deviation and the categories of the columns of ``train`` only."""
         from training.data.table_batches import TableFeed
 
         assert isinstance(train.instances, np.ndarray)  # a recipe of a table has a table
         return TableFeed(table=fit_columns(train.instances, train.labels), classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayPipeline:
+    """Named arrays: one input for each, raw.
+
+    Attributes:
+        largest: name of an array of whole numbers -> the largest that the network accepts, if the training part may
+            lack it, for example the last id of a vocabulary.
+        image: name of the array of pixels that clients may also send as a picture file; empty for none.
+        steps: what the service does with such a file.
+    """
+
+    largest: Mapping[str, int] = field(default_factory=dict, metadata=FIXED, hash=False)
+    image: str = field(default="", metadata=FIXED)
+    steps: tuple[TransformStep, ...] = field(default=(), metadata=FIXED)
+
+    def open(self, splits: Splits) -> Splits:
+        """The same parts; a whole number that only the validation part has is refused now."""
+        fitted = fit_arrays(np.asarray(splits.train.instances), self.largest)
+        names = [tensor.name for tensor in fitted.inputs]
+        for name in (*self.largest, *([self.image] if self.image else [])):
+            if name not in names:
+                raise SettingRefused(f"pipeline names the array {name!r}; the inputs are {', '.join(names)}")
+        check_range(fitted.inputs, "validation", splits.validation)
+        return splits
+
+    def bind(self, train: Examples, *, classes: Classes) -> Feed:
+        """The feed with the range of each array of ``train`` only."""
+        from training.data.array_batches import ArrayFeed
+
+        assert isinstance(train.instances, np.ndarray)  # a recipe of arrays has a data set of arrays
+        image = ImagePreprocessing(input=self.image, steps=self.steps) if self.image else None
+        fitted = fit_arrays(train.instances, self.largest)
+        return ArrayFeed(arrays=fitted, classes=classes, preprocessing=image)

@@ -81,6 +81,11 @@ class ImageAugmentation(Bounded):
         if self.mixup + self.cutmix > 1:
             raise ValueError("mixup and cutmix are shares of the same images; their sum must be at most 1")
 
+    @property
+    def blends(self) -> bool:
+        """Whether images of a batch, and their targets, are blended."""
+        return bool(self.mixup or self.cutmix)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings(Bounded):

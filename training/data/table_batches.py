@@ -11,15 +11,17 @@ import tensorflow as tf
 from app.contract.tensor_spec import TensorSpec
 from training.data.settings import Span
 from training.data.table_columns import FittedColumns
-from training.datasets.splits import Examples
+from training.data.targets import Targets, following, targets_of
+from training.datasets.splits import Classes, Examples
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFeed:
-    """``Feed`` of a table; ``classes`` is 0 if a number is predicted."""
+    """``Feed`` of a table."""
 
     table: FittedColumns
-    classes: int
+    classes: Classes
+    arrays: None = None
     preprocessing: None = None
     tokenizer: None = None
 
@@ -39,7 +41,7 @@ class TableFeed:
 
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``; a number is given in deviations from its mean, which suits any optimiser."""
-        columns, targets = self._columns(examples), tf.constant(self._targets(examples))
+        columns, after = self._columns(examples), following(examples, self._targets(examples))
 
         def epoch(number: Any) -> Any:
             seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
@@ -47,7 +49,7 @@ class TableFeed:
             return tf.data.Dataset.from_tensor_slices(order).batch(span.batch_size, drop_remainder=True)
 
         def batch(rows: Any) -> Any:
-            return {name: tf.gather(values, rows) for name, values in columns.items()}, tf.gather(targets, rows)
+            return {name: tf.gather(values, rows) for name, values in columns.items()}, *after(rows)
 
         return tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch).map(batch).prefetch(8)
 
@@ -93,8 +95,13 @@ class TableFeed:
         instances = np.asarray(examples.instances)
         return {name: tf.constant(instances[name]) for name in instances.dtype.names or ()}
 
-    def _targets(self, examples: Examples) -> npt.NDArray[np.float32]:
-        if self.classes:
-            return np.asarray(np.eye(self.classes, dtype=np.float32)[examples.labels])
-        scaled = (examples.labels - self.table.target_mean) / self.table.target_deviation
-        return np.asarray(scaled, np.float32)
+    def _targets(self, examples: Examples) -> Targets:
+        targets = targets_of(examples.labels, self.classes)
+        if isinstance(targets, dict):
+            return {name: self._scaled(values, name) for name, values in targets.items()}
+        return self._scaled(targets, "")
+
+    def _scaled(self, targets: npt.NDArray[np.float32], head: str) -> npt.NDArray[np.float32]:
+        """Numbers in deviations from their mean; classes and labels as they are."""
+        mean, deviation = self.table.scales.get(head, (0.0, 1.0))
+        return np.asarray((targets - mean) / deviation, np.float32)

@@ -1,7 +1,8 @@
 """What is known of the columns of a training part: the encoding that travels inside the network. No TensorFlow."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,13 @@ class FittedColumns:
     """The columns of a training part.
 
     Attributes:
-        target_mean, target_deviation: of a number that is predicted; 0 and 1 for classes.
+        scales: head -> mean and deviation of a number that is predicted; without several heads, that of ``""``. Classes
+            and labels have none.
     """
 
     numbers: tuple[NumberColumn, ...]
     categories: tuple[CategoryColumn, ...]
-    target_mean: float = 0.0
-    target_deviation: float = 1.0
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -79,16 +80,19 @@ def fit_columns(instances: npt.NDArray[Any], targets: npt.NDArray[Any]) -> Fitte
 
     Args:
         instances: structured array (rows,), as ``training.sources.table.Table`` gives it.
-        targets: int32 (rows,) for classes, or float32 (rows, 1).
+        targets: see ``Examples.labels``.
     """
     fields = instances.dtype.names or ()
     numbers = [name for name in fields if instances.dtype[name].kind == "f"]
-    of_target = (0.0, 1.0) if targets.dtype.kind == "i" else _mean_and_deviation(targets.astype(np.float64))
+    heads = {name: targets[name] for name in targets.dtype.names} if targets.dtype.names else {"": targets}
     return FittedColumns(
         numbers=tuple(_number(name, instances[name].astype(np.float64)) for name in numbers),
         categories=tuple(_category(name, instances[name]) for name in fields if name not in numbers),
-        target_mean=of_target[0],
-        target_deviation=of_target[1],
+        scales={
+            name: _mean_and_deviation(values.astype(np.float64))
+            for name, values in heads.items()
+            if values.dtype.kind == "f"
+        },
     )
 
 

@@ -16,7 +16,8 @@ from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer, pad
 from training.data.one_input import OneInput
 from training.data.settings import Span, TextSettings
-from training.datasets.splits import Examples
+from training.data.targets import following, picked, targets_of
+from training.datasets.splits import Classes, Examples
 
 LENGTH_NOISE = 16.0
 
@@ -27,7 +28,7 @@ class TextFeed(OneInput):
 
     pipeline: TextSettings
     tokenizer: Tokenizer
-    classes: int
+    classes: Classes
 
     @property
     def input(self) -> TensorSpec:
@@ -53,7 +54,7 @@ class TextFeed(OneInput):
         tokens = tf.constant(np.concatenate(rows))
         lengths = np.array([len(row) for row in rows], np.int32)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int32)
-        targets = tf.constant(np.eye(self.classes, dtype=np.float32)[examples.labels])
+        after = following(examples, targets_of(examples.labels, self.classes))
         plan = _Planner(pipeline=self.pipeline, starts=starts, lengths=lengths, span=span)
 
         def epoch(number: Any) -> Any:
@@ -68,7 +69,7 @@ class TextFeed(OneInput):
             seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), step])
             dropped = tf.random.stateless_uniform(tf.shape(ids), seed) < self.pipeline.augmentation.word_dropout
             ids = tf.where(dropped, UNKNOWN_ID, ids)
-            return tf.where(places < length[:, tf.newaxis], ids, 0), tf.gather(targets, chosen)
+            return tf.where(places < length[:, tf.newaxis], ids, 0), *after(chosen)
 
         dataset = tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch)
         return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(8)
@@ -81,14 +82,15 @@ class TextFeed(OneInput):
         """See ``Feed.evaluation``. Shortest first, to reduce padding."""
         rows = [self.tokenizer.encode(text) for text in examples.instances]
         order = np.argsort([len(row) for row in rows], kind="stable")
-        targets = np.eye(self.classes, dtype=np.float32)[examples.labels]
+        targets = targets_of(examples.labels, self.classes)
         parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
         def batches() -> Any:
             for part in parts:
-                yield pad([rows[row] for row in part]), targets[part]
+                yield pad([rows[row] for row in part]), picked(targets, part)
 
-        shapes = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, self.classes), tf.float32))
+        widths = tf.nest.map_structure(lambda each: tf.TensorSpec((None, each.shape[1]), tf.float32), targets)
+        shapes = (tf.TensorSpec((None, None), tf.int32), widths)
         dataset = tf.data.Dataset.from_generator(batches, output_signature=shapes)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(parts)))
         return dataset.cache().prefetch(2), order

@@ -1,13 +1,19 @@
 """The form of every data set: train and validation parts, and a test part that is read on demand."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 SYNTHETIC = "synthetic"
+
+Classes = int | Mapping[str, int]
+"""Number of classes, or of labels of which several may hold, 0 for numbers; with several heads: name of the head ->
+length of its output."""
+Names = tuple[str, ...] | Mapping[str, tuple[str, ...]]
+"""Names of the classes or labels; with several heads: name of the head -> them, empty for numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +23,27 @@ class Examples:
     Attributes:
         instances: uint8 (rows, height, width) or (rows, height, width, 3), a tuple of texts, or float32 (rows, width);
             a tuple of paths of files, until a pipeline opens them; then uint8 as above, in memory or
-            decoded from the files at each use (``training.data.image_files.ImageFiles``).
-        labels: int32 (rows,), each an index into ``Splits.labels``; or float32 (rows, width), the expected numbers.
+            decoded from the files at each use (``training.data.image_files.ImageFiles``); or a structured array
+            (rows,) with a field for each input.
+        labels: int32 (rows,), each an index into ``Splits.labels``; bool (rows, labels), which labels a row has; or
+            float32 (rows, width), the expected numbers. With several heads, a structured array (rows,) with a field
+            of such a kind for each.
+        weights: float32 (rows,), what the loss of each row is multiplied by in training; None for 1.
     """
 
     instances: npt.NDArray[Any] | tuple[str, ...]
     labels: npt.NDArray[Any]
+    weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: npt.NDArray[Any]) -> "Examples":
         """The examples at the indices ``rows``, in that order."""
-        if isinstance(self.instances, tuple):
-            return Examples(instances=tuple(self.instances[row] for row in rows), labels=self.labels[rows])
-        return Examples(instances=self.instances[rows], labels=self.labels[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        instances: Any = self.instances
+        taken = tuple(instances[row] for row in rows) if isinstance(instances, tuple) else instances[rows]
+        return Examples(instances=taken, labels=self.labels[rows], weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +54,10 @@ class Splits:
         name: the data set.
         form: its form on disk, or ``synthetic``.
         files: file name -> sha256 of what was read.
-        labels: class names in the order of the label numbers; empty without classes.
+        labels: class names in the order of the label numbers; empty without classes, and with several heads.
         validation: may be empty; then the weights of the last epoch are kept.
         read_test: reads the test part; called once, at the end of a run.
+        heads: with several heads: name -> its class or label names, empty for numbers; otherwise empty.
     """
 
     name: str
@@ -54,6 +67,20 @@ class Splits:
     train: Examples
     validation: Examples
     read_test: Callable[[], Examples]
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> Classes:
+        """See there."""
+        if not self.heads:
+            return len(self.labels)
+        kinds = self.train.labels.dtype
+        return {name: len(labels) or kinds[name].shape[0] for name, labels in self.heads.items()}
+
+    @property
+    def names(self) -> Names:
+        """See there."""
+        return self.heads or self.labels
 
 
 class DataSource(Protocol):

@@ -10,6 +10,8 @@ from training.datasets.splits import Splits
 from training.measure.calibration import Bins
 from training.measure.card import NO_CLASSES
 from training.measure.evaluate import Evaluation, predict
+from training.measure.label_sets import MultiLabel
+from training.measure.several_outputs import SeveralTasks
 from training.measure.tasks import Array, Classify
 from training.measure.temperature import NoTemperature, best_temperature
 from training.network.temperature_scaling import head_of
@@ -17,6 +19,11 @@ from training.recipe.recipe import Recipe
 
 SUM_TOLERANCE = 1e-3
 """Largest difference of a row of probabilities from the sum 1."""
+NO_TEMPERATURE = {
+    MultiLabel: "each label has a probability of its own; one temperature is for classes",
+    SeveralTasks: "a network with several heads has no temperature",
+}
+"""Task with probabilities -> why it is not calibrated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +96,8 @@ def calibrate(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> Calibra
     validation, size = splits.validation, recipe.fitting.evaluation_batch_size
     answers = predict(model, feed, validation, batch_size=size) if len(validation) else None
     if not isinstance(recipe.task, Classify):
-        return Calibrated(model=model, answers=answers, reason=NO_CLASSES)
+        reason = NO_TEMPERATURE.get(type(recipe.task), NO_CLASSES)
+        return Calibrated(model=model, answers=answers, reason=reason)
     if not recipe.calibrate:
         return Calibrated(model=model, answers=answers, reason="calibrate=false")
     if answers is None:

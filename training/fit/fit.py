@@ -31,9 +31,9 @@ def trained_model(recipe: Recipe, feed: Feed, splits: Splits, *, directory: Path
     inherited: dict[str, list[Any]] = {}
     for stage in recipe.stages:
         inherited |= kept_by(recipe, stage, feed, splits, directory)
-    model = build_model(recipe, feed, classes=len(splits.labels))
+    model = build_model(recipe, feed, classes=splits.classes)
     model.set_weights(read_kept(directory))
-    return finish_model(recipe, model, feed, inherited, classes=len(splits.labels))
+    return finish_model(recipe, model, feed, inherited, classes=splits.classes)
 
 
 def fit(
@@ -82,10 +82,10 @@ def fit(
             warnings += _of_stage(stage, trained.warnings)
         precision = recipe.fitting.mixed_precision
         with distribution.scope():
-            model = build_model(recipe, feed, classes=len(splits.labels), precision=precision)
+            model = build_model(recipe, feed, classes=splits.classes, precision=precision)
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
-        training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None)
+        training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None, recipe.heads)
 
         def heard(epoch: int, figures: Mapping[str, float]) -> None:
             parallel.listen()
@@ -111,9 +111,9 @@ def fit(
             warnings += _of_stage(stage, tuple(progressed.warnings.values()))
     network = trained.model
     if recipe.fitting.mixed_precision != "float32" or distribution.strategy:
-        network = build_model(recipe, feed, classes=len(splits.labels))
+        network = build_model(recipe, feed, classes=splits.classes)
         network.set_weights(trained.model.get_weights())
-    finished = finish_model(recipe, network, feed, inherited, classes=len(splits.labels))
+    finished = finish_model(recipe, network, feed, inherited, classes=splits.classes)
     write_keras_weights(finished, directory)
     seconds = max(ends, spent + trained.seconds)
     return replace(trained, model=finished, seconds=seconds, warnings=warnings + trained.warnings)

@@ -1,13 +1,16 @@
 """Warns about dead ReLUs and about gradients that vanish or explode."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+
+from training.network.losses import loss_of
+from training.recipe.heads import Head
 
 ROWS = 256
 """Rows of the training part that are examined, at least one batch."""
@@ -74,14 +77,17 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
     It uses inference mode and draws no random numbers, so it does not influence the training.
 
     Args:
-        batches: tf.data.Dataset of training batches.
+        batches: tf.data.Dataset of training batches, without weights.
+        heads: of a network with several outputs.
         said: kind and layer -> sentence of each reported problem, also before an interruption; grows.
         say: callback with each new sentence.
     """
 
-    def __init__(self, batches: Any, said: dict[str, str], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, batches: Any, said: dict[str, str], say: Callable[[str], None], heads: Sequence[Head] = ()
+    ) -> None:
         super().__init__()
-        self.batches, self.said, self.say = batches, said, say
+        self.batches, self.said, self.say, self.heads = batches, said, say, heads
         self._rows: list[tuple[Any, Any]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -89,7 +95,7 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
         taken = 0
         for inputs, targets in self.batches:
             self._rows.append((inputs, targets))
-            taken += len(targets)
+            taken += len(tf.nest.flatten(targets)[0])
             if taken >= ROWS:
                 break
         self._activations = _relu_outputs(self.model)
@@ -101,19 +107,20 @@ class WatchTraining(tf_keras.callbacks.Callback):  # type: ignore[misc]
             self._look()
 
     def _look(self) -> None:
-        for kind, sentence in warnings_of(look_at(self.model, self._activations, self._rows)).items():
+        for kind, sentence in warnings_of(look_at(self.model, self._activations, self._rows, self.heads)).items():
             if kind not in self.said:
                 self.said[kind] = sentence
                 self.say(sentence)
 
 
-def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]) -> Look:
+def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]], heads: Sequence[Head] = ()) -> Look:
     """Activations on all ``rows``, gradients on the first batch of them.
 
     Args:
         model: compiled.
         activations: layer -> symbolic output of its ReLU.
         rows: batches of (inputs, targets).
+        heads: of a network with several outputs.
     """
     alive: dict[str, Any] = {}
     if activations:
@@ -124,7 +131,7 @@ def look_at(model: Any, activations: dict[str, Any], rows: list[tuple[Any, Any]]
                 alive[name] = alive.get(name, False) | some
     inputs, targets = rows[0]
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(model.loss(targets, model(inputs, training=False)))
+        loss = loss_of(model, heads, targets, model(inputs, training=False))
         scaled = model.optimizer.get_scaled_loss(loss) if _has_loss_scale(model) else loss
     gradients = tape.gradient(scaled, model.trainable_variables)
     if _has_loss_scale(model):

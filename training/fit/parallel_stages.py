@@ -117,7 +117,7 @@ def _train(recipe: Recipe, name: str, splits: Splits, directory: Path, said: Con
         from training.fit.stages import train_stage
 
         stage = next(stage for stage in recipe.stages if stage.name == name)
-        feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+        feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
         console = Console(file=_Lines(said), width=WIDTH)
         train_stage(recipe, stage, feed, splits, {}, directory=directory, console=console)
         said.send(None)

@@ -45,6 +45,10 @@ def with_float32_answers(model: Any) -> Any:
     Args:
         model: built within ``layers_in``; shares its weights with the result, in the same order.
     """
+    if len(model.outputs) > 1:
+        if all(output.dtype == tf.float32 for output in model.outputs):
+            return model
+        raise SettingRefused("a network with several heads is trained in float32; set fitting.mixed_precision=float32")
     if model.output.dtype == tf.float32:
         return model
     last = model.output.node.layer

@@ -30,15 +30,15 @@ def refuse_unservable(recipe: Recipe, feed: Feed, splits: Splits) -> None:
     """
     if not isinstance(feed.preprocessing, TextPreprocessing) or not feed.input.is_variable:
         if recipe.stages:  # they train first; otherwise the network is about to be built
-            refuse_state(recipe, build_model(recipe, feed, classes=len(splits.labels)))
+            refuse_state(recipe, build_model(recipe, feed, classes=splits.classes))
         return
     inherited: dict[str, list[Any]] = {}
     for stage in recipe.stages:
         own_splits, own_feed = stage_data(recipe, stage, feed, splits)
-        model = build_model(recipe, own_feed, classes=len(own_splits.labels), stage=stage)
+        model = build_model(recipe, own_feed, classes=own_splits.classes, stage=stage)
         _check(recipe, model, own_feed, f"the network of stage {stage.name!r}", longest=stage.max_length)
         inherited |= handed_on(stage, model)
-    classes = len(splits.labels)
+    classes = splits.classes
     model = build_model(recipe, feed, classes=classes)
     _check(recipe, model, feed, "the network")
     finished = finish_model(recipe, model, feed, inherited, classes=classes)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from training.data.class_weights import weigh_classes
 from training.data.pipelines import Feed
 from training.data.settings import Span
+from training.data.targets import without_weights
 from training.datasets.splits import Splits
 from training.errors import RunNotFound, SettingRefused
 from training.fit.callbacks import AveragedWeights, BestWeights, Checkpoints, RefuseDivergence
@@ -22,9 +23,10 @@ from training.fit.gradient_warnings import WatchTraining
 from training.fit.precision import with_scaled_loss
 from training.fit.run_files import BEST_FILE, Progressed, read_weights, write_weights
 from training.fit.show_progress import ShowProgress
-from training.network.losses import build_loss, build_metrics
+from training.network.losses import compiled_with
 from training.network.optimizers import build_optimizer
 from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.heads import Head
 
 WEIGHTS_FILE = "weights.npz"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -65,6 +67,7 @@ class Training:
     metrics: tuple[Metric, ...]
     fitting: Fitting
     max_length: int | None
+    heads: tuple[Head, ...] = ()
 
 
 def train_network(
@@ -103,15 +106,15 @@ def train_network(
     steps = rows // batch_size
     _check_monitor(training, splits)
     _check_speed(training, feed)
+    _check_weights(training, splits)
     with distribution.scope():
         optimizer = build_optimizer(training.optimizer, steps=steps * settings.epochs)
     optimizer = with_scaled_loss(optimizer, settings.mixed_precision)
 
     def compile_model(**speed: Any) -> None:
         with distribution.scope():
-            model.compile(
-                optimizer=optimizer, loss=build_loss(training.loss), metrics=build_metrics(training.metrics), **speed
-            )
+            objective = compiled_with(training.loss, training.metrics, training.heads)
+            model.compile(optimizer=optimizer, **objective, **speed)
 
     compile_model()
     with distribution.scope():
@@ -142,7 +145,7 @@ def train_network(
             *([averaged] if averaged else []),
             BestWeights(settings, progressed, directory, averaged),
             *(
-                [WatchTraining(batches, progressed.warnings, _warner(console))]
+                [WatchTraining(without_weights(batches), progressed.warnings, _warner(console), training.heads)]
                 if settings.watch and distribution is ALONE
                 else []
             ),
@@ -201,6 +204,17 @@ def _check_speed(training: Training, feed: Feed) -> None:
         raise SettingRefused(
             f"fitting.steps_per_execution {steps} would leave steps out of the average of optimizer.ema_momentum; "
             "set one of them to none"
+        )
+
+
+def _check_weights(training: Training, splits: Splits) -> None:
+    """Refuse weights of rows with a loss that is one number for a whole batch, in which rows have no weight."""
+    weighted = splits.train.weights is not None or training.fitting.class_weights != "none"
+    losses = [head.loss for head in training.heads] if training.heads else [training.loss]
+    if weighted and any(loss and loss.name == "root-mean-squared-error" for loss in losses):
+        raise SettingRefused(
+            "the loss root-mean-squared-error is one number for a batch, so rows cannot have weights in it; use "
+            "mean-squared-error, which has the same minimum"
         )
 
 

@@ -11,6 +11,10 @@ from training.measure.card_head import card_head
 Document = Mapping[str, Any]
 
 CALIBRATION = "calibration_error"
+LIMITS = (
+    "It was trained and measured on the data set above; inputs of another kind get answers of unknown quality. It is a "
+    "demonstration, not for decisions about people.\n\n"
+)
 NO_CLASSES = "only classifiers have a temperature"
 """Why a model that does not classify is not calibrated."""
 
@@ -18,6 +22,9 @@ HEADINGS = (
     ("accuracy", "{} accuracy", "{:.4f}"),
     ("perplexity", "{} perplexity", "{:.2f}"),
     ("rmse", "{} root mean squared error", "{:.4g}"),
+    ("micro_f1", "{} micro F1", "{:.4f}"),
+    ("macro_f1", "{} macro F1", "{:.4f}"),
+    ("exact_match", "{} exact match", "{:.4f}"),
     ("log_loss", "{} log loss", "{:.4f}"),
     (CALIBRATION, "{} calibration error", "{:.4f}"),
 )
@@ -56,13 +63,33 @@ def facts(metrics: Document) -> list[tuple[str, str]]:
 def _measured(part: str, evaluation: Document | None) -> list[tuple[str, str]]:
     if evaluation is None:
         return [(f"{part} part", "not measured")]
-    found = [
-        (name.format(part), form.format(evaluation[key]) + _interval(evaluation if key == CALIBRATION else {}))
-        for key, name, form in HEADINGS
-        if evaluation.get(key) is not None
-    ]
-    (name, value), *others = found
+    (name, value), *others = figures_of(evaluation, part, intervals=True)
     return [(name, f"{value} on {evaluation['rows']} rows"), *others]
+
+
+def heads_of(evaluation: Document) -> Mapping[str, Document]:
+    """Name of each output -> its figures; of a network with one output ``""`` -> all figures."""
+    found: Mapping[str, Document] = evaluation.get("heads") or {"": evaluation}
+    return found
+
+
+def figures_of(evaluation: Document, part: str, *, intervals: bool = False) -> list[tuple[str, str]]:
+    """(name, value) of the main figures of a part, of each output.
+
+    Args:
+        evaluation: of metrics.json.
+        part: its name, the beginning of each name.
+        intervals: whether values have their interval, if there is one.
+    """
+    return [
+        (
+            name.format(part).strip() + (f" of {head}" if head else ""),
+            form.format(figures[key]) + _interval(figures if intervals and key == CALIBRATION else {}),
+        )
+        for head, figures in heads_of(evaluation).items()
+        for key, name, form in HEADINGS
+        if figures.get(key) is not None
+    ]
 
 
 def _interval(evaluation: Document) -> str:
@@ -122,7 +149,8 @@ def model_card(name: str, description: str, metrics: Document) -> str:
         f"{card_head(name, metrics)}\n# {name}\n\n{description}\n\n"
         f"{_intended(metrics)}"
         f"| | |\n|---|---|\n{table}\n\n"
-        f"{_classes(evaluation.get('per_class', {}))}"
+        f"{''.join(_each(head, figures) for head, figures in heads_of(evaluation).items())}"
+        f"## Limits\n\n{''.join(_answers(head, figures) for head, figures in heads_of(evaluation).items())}{LIMITS}"
         f"{_retrain_again(metrics) if 'retrained' in metrics else how_again(name, metrics['overrides'], options)}"
     )
 
@@ -155,19 +183,26 @@ def _intended(metrics: Document) -> str:
     )
 
 
-def _classes(per_class: Mapping[str, Document]) -> str:
-    limits = (
-        "It was trained and measured on the data set above; inputs of another kind get answers of unknown quality. It "
-        "is a demonstration, not for decisions about people.\n\n"
-    )
-    if not per_class:
-        return f"## Limits\n\n{limits}"
+def _each(head: str, figures: Document) -> str:
+    """Precision and recall of each class or label of an output; empty for numbers."""
+    kind = "label" if "per_label" in figures else "class"
+    each = figures.get("per_label") or figures.get("per_class")
+    if not each:
+        return ""
     rows = "\n".join(
-        f"| {cell(label)} | {figures['precision']:.3f} | {figures['recall']:.3f} |"
-        for label, figures in per_class.items()
+        f"| {cell(name)} | {found['precision']:.3f} | {found['recall']:.3f} |" for name, found in each.items()
     )
-    return (
-        f"| class | precision | recall |\n|---|---|---|\n{rows}\n\n"
-        f"## Limits\n\nThe model knows only these {len(per_class)} classes: whatever the input is, it answers with one "
-        f"of them. {limits}"
-    )
+    return f"| {kind}{f' of {head}' if head else ''} | precision | recall |\n|---|---|---|\n{rows}\n\n"
+
+
+def _answers(head: str, figures: Document) -> str:
+    """What an output can answer; empty for numbers."""
+    who = f"Its output {head}" if head else "The model"
+    if per_label := figures.get("per_label"):
+        return (
+            f"{who} knows only these {len(per_label)} labels. Each has a probability of its own; they do not sum to 1. "
+            f"A label is given from {figures['threshold']:g} up, so an answer may be several labels, or none. "
+        )
+    if per_class := figures.get("per_class"):
+        return f"{who} knows only these {len(per_class)} classes: whatever the input is, it answers with one of them. "
+    return ""

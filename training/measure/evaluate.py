@@ -83,13 +83,26 @@ class Evaluation:
         )
 
 
-def predict(model: Any, feed: Feed, examples: Examples, *, batch_size: int) -> npt.NDArray[np.float32]:
-    """The network's answers to ``examples``, in their order: float32 (rows, width)."""
+def predict(model: Any, feed: Feed, examples: Examples, *, batch_size: int) -> npt.NDArray[Any]:
+    """The network's answers to ``examples``, in their order.
+
+    Returns:
+        float32 (rows, width); of several outputs a structured array (rows,) with a field of float32 (width,) for each.
+    """
     dataset, order = feed.evaluation(examples, batch_size=batch_size)
-    answers = model.predict(dataset, verbose=0)
-    probabilities: npt.NDArray[np.float32] = np.empty_like(answers)
-    probabilities[order] = answers
-    return probabilities
+    found = model.predict(dataset, verbose=0)
+    answers = _side_by_side(found, model.output_names) if isinstance(found, list) else found
+    in_order: npt.NDArray[Any] = np.empty_like(answers)
+    in_order[order] = answers
+    return in_order
+
+
+def _side_by_side(found: list[npt.NDArray[np.float32]], names: list[str]) -> npt.NDArray[Any]:
+    kinds = [(name, each.dtype, each.shape[1:]) for name, each in zip(names, found, strict=True)]
+    together = np.empty(len(found[0]), kinds)
+    for name, each in zip(names, found, strict=True):
+        together[name] = each
+    return together
 
 
 def evaluate(

@@ -17,12 +17,16 @@ class Predictions:
     """Answers and truth, in the order of the part.
 
     Attributes:
-        answers: float32 (rows, width).
-        truth: int32 (rows,), or float32 (rows, width).
+        answers: float32 (rows, width); of several outputs a structured array (rows,) with a field for each.
+        truth: int32 (rows,), bool (rows, labels) or float32 (rows, width); of several outputs as the answers.
     """
 
     answers: Array
     truth: Array
+
+    def of(self, head: str) -> tuple[Array, Array]:
+        """Answers and truth of one output; ``""`` is the only one."""
+        return (self.answers[head], self.truth[head]) if head else (self.answers, self.truth)
 
 
 def write_predictions(path: Path, answers: Array, truth: Array) -> None:

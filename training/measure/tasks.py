@@ -5,7 +5,7 @@ Imports no TensorFlow.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ VALUES = "values"
 
 Array = npt.NDArray[Any]
 Names = tuple[str, ...]
+Activation = Literal["softmax", "sigmoid", "linear"]
 
 
 class Measured(Protocol):
@@ -42,22 +43,25 @@ class Measured(Protocol):
 class Task(Protocol):
     """The task of a network.
 
+    ``names`` are those of ``Splits.names``, which has the form that the task needs. With several outputs, answers and
+    truth are structured arrays (rows,) with a field for each.
+
     Attributes:
-        output: name of the network's one output.
+        activations: name of each output, in order -> the activation of a usual last layer for it.
     """
 
     @property
-    def output(self) -> str: ...  # noqa: D102
+    def activations(self) -> Mapping[str, Activation]: ...  # noqa: D102
 
-    def shape(self, width: int) -> TensorSpec:
-        """The output; ``width`` is the length of its last dimension."""
+    def tensors(self, lengths: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+        """The outputs; ``lengths`` has the last dimension of each."""
         ...
 
-    def postprocessing(self, names: Names) -> Classification | NextToken | None:
-        """The service's postprocessing of the output."""
+    def postprocessing(self, names: Any) -> Classification | NextToken | None:
+        """The service's postprocessing of an output."""
         ...
 
-    def measure(self, answers: Array, truth: Array, *, names: Names) -> Measured:
+    def measure(self, answers: Array, truth: Array, *, names: Any) -> Measured:
         """Compare answers, (rows, width), with the truth."""
         ...
 
@@ -65,20 +69,32 @@ class Task(Protocol):
         """Inverse of ``Measured.as_json``."""
         ...
 
-    def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
+    def statistics(self, answers: Array, truth: Array, *, names: Any) -> Mapping[str, Any]:
         """Statistics of answers, for drift detection."""
         ...
 
 
+class Probabilities:
+    """Part of a task with one output of float32 (width,), each from 0 to 1."""
+
+    output: str
+
+    def tensors(self, lengths: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+        """See ``Task.tensors``."""
+        shape = (lengths[self.output],)
+        return (TensorSpec(name=self.output, dtype="float32", shape=shape, minimum=0.0, maximum=1.0),)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Classify:
+class Classify(Probabilities):
     """One of several classes; the output contains their probabilities."""
 
     output: str = PROBABILITIES
 
-    def shape(self, width: int) -> TensorSpec:
-        """float32 (classes,), each from 0 to 1."""
-        return TensorSpec(name=self.output, dtype="float32", shape=(width,), minimum=0.0, maximum=1.0)
+    @property
+    def activations(self) -> Mapping[str, Activation]:
+        """See ``Task.activations``."""
+        return {self.output: "softmax"}
 
     def postprocessing(self, names: Names) -> Classification:
         """The class names."""
@@ -128,9 +144,14 @@ class Regress:
 
     output: str = VALUES
 
-    def shape(self, width: int) -> TensorSpec:
+    @property
+    def activations(self) -> Mapping[str, Activation]:
+        """See ``Task.activations``."""
+        return {self.output: "linear"}
+
+    def tensors(self, lengths: Mapping[str, int]) -> tuple[TensorSpec, ...]:
         """float32 (width,)."""
-        return TensorSpec(name=self.output, dtype="float32", shape=(width,))
+        return (TensorSpec(name=self.output, dtype="float32", shape=(lengths[self.output],)),)
 
     def postprocessing(self, names: Names) -> None:
         """None: the numbers are the answer."""
@@ -184,14 +205,15 @@ class NextTokenMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictNextToken:
+class PredictNextToken(Probabilities):
     """The next token of a text; the output contains a probability for every id except padding."""
 
     output: str = PROBABILITIES
 
-    def shape(self, width: int) -> TensorSpec:
-        """float32 (ids - 1,), each from 0 to 1."""
-        return TensorSpec(name=self.output, dtype="float32", shape=(width,), minimum=0.0, maximum=1.0)
+    @property
+    def activations(self) -> Mapping[str, Activation]:
+        """See ``Task.activations``."""
+        return {self.output: "softmax"}
 
     def postprocessing(self, names: Names) -> NextToken:
         """The labels are the vocabulary's."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from training.bounds import Bounded, CountOrZero, ShareBelowOne
 from training.errors import SettingRefused
+from training.network.answers import answers_of
 from training.network.weights_file import difference
 from training.recipe.fitting import Fitting, Optimizer, Schedule
 from training.recipe.recipe import OUTPUT_NAME, Signature, Stage
@@ -87,7 +88,7 @@ def build_backbone(network: Backbone, signature: Signature) -> Any:
     x = _as_trained(network.name, x, layers)
     x = backbone(x, training=False) if is_trained else backbone(x)
     x = layers.Dropout(network.dropout)(layers.GlobalAveragePooling2D()(x))
-    return tf_keras.Model(pixels, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+    return tf_keras.Model(pixels, answers_of(signature, x))
 
 
 def build_frozen_backbone(network: Backbone, signature: Signature) -> Any:

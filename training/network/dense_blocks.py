@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.network.activations import LEAKY_SLOPE
-from training.recipe.recipe import OUTPUT_NAME, Signature
+from training.network.answers import answers_of
+from training.recipe.recipe import Signature
 
 Activation = Literal["linear", "relu", "leaky_relu", "sigmoid", "tanh", "softplus"]
 Initializer = Literal[
@@ -72,4 +73,4 @@ def dense_classifier(network: Dense, signature: Signature) -> Any:
 
     pixels = layers.Input(signature.input.shape, dtype=signature.input.dtype, name=signature.input.name)
     x = network(layers.Flatten()(layers.Rescaling(1 / 255)(pixels)))
-    return tf_keras.Model(pixels, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+    return tf_keras.Model(pixels, answers_of(signature, x))

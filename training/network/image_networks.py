@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
-from training.recipe.recipe import OUTPUT_NAME, Signature
+from training.network.answers import answers_of
+from training.recipe.recipe import Signature
 
 SMALLEST_MAP = 6  # pixels along an edge below which no further pooling helps
 MOST_POOLINGS = 5
@@ -60,4 +61,4 @@ def build_image_network(network: ImageNetwork, signature: Signature) -> Any:
         x = layers.ReLU()(convolve(layers.MaxPooling2D()(x), filters))
         x = shortcut(x, filters) if network.name == "residual-cnn" else x
     x = layers.Dropout(network.dropout)(layers.GlobalAveragePooling2D()(x))
-    return tf_keras.Model(pixels, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+    return tf_keras.Model(pixels, answers_of(signature, x))

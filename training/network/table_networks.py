@@ -7,7 +7,8 @@ import numpy as np
 
 from training.bounds import Bounded, Count, ShareBelowOne, ZeroOrMore
 from training.data.table_columns import CategoryColumn, FittedColumns, NumberColumn
-from training.recipe.recipe import OUTPUT_NAME, VALUES_NAME, Inherited, Signature
+from training.network.answers import answers_of
+from training.recipe.recipe import Inherited, Signature
 
 FARTHEST = 10.0
 """Numbers farther from the mean than this many deviations count as that far: one wrong digit decides less."""
@@ -33,7 +34,7 @@ class TableNetwork(Bounded):
 
 
 def build_table_network(network: TableNetwork, signature: Signature) -> Any:
-    """Numbers in deviations from the mean, categories as embeddings, dense layers; softmax, or one number."""
+    """Numbers in deviations from the mean, categories as embeddings, dense layers; and an answer for each head."""
     import tf_keras
     from tf_keras import layers
 
@@ -50,11 +51,7 @@ def build_table_network(network: TableNetwork, signature: Signature) -> Any:
             units, activation="relu", kernel_initializer="he_normal", kernel_regularizer=l2, name=f"hidden_{number}"
         )(x)
         x = layers.Dropout(network.dropout)(x) if network.dropout else x
-    if signature.classes:
-        answer = layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x)
-    else:
-        answer = layers.Dense(1, name=VALUES_NAME)(x)
-    return tf_keras.Model(list(inputs.values()), answer)
+    return tf_keras.Model(list(inputs.values()), answers_of(signature, x))
 
 
 def in_own_unit(network: TableNetwork, model: Any, signature: Signature, inherited: Inherited) -> Any:
@@ -63,8 +60,15 @@ def in_own_unit(network: TableNetwork, model: Any, signature: Signature, inherit
     from tf_keras import layers
 
     columns, inputs = _columns(signature), _inputs(signature)
-    own = layers.Rescaling(columns.target_deviation, offset=columns.target_mean, name=VALUES_NAME)
-    return tf_keras.Model(list(inputs.values()), own(model(list(inputs.values()))))
+    given = model(list(inputs.values()))
+    answers = []
+    for name, answer in zip(model.output_names, given if isinstance(given, list) else [given], strict=True):
+        scale = columns.scales.get(name if signature.heads else "")
+        own = (
+            layers.Rescaling(scale[1], offset=scale[0], name=name) if scale else layers.Activation("linear", name=name)
+        )
+        answers.append(own(answer))
+    return tf_keras.Model(list(inputs.values()), answers)
 
 
 def _columns(signature: Signature) -> FittedColumns:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.bounds import Bounded, Count, ShareBelowOne
-from training.recipe.recipe import OUTPUT_NAME, Signature
+from training.network.answers import answers_of
+from training.recipe.recipe import Signature
 
 FAR_BELOW = 1e9
 """Subtracted from padded steps before a maximum."""
@@ -47,7 +48,7 @@ def build_text_network(network: TextNetwork, signature: Signature) -> Any:
         cell = layers.LSTM if network.name == "lstm" else layers.GRU
         x = layers.Bidirectional(cell(network.units))(x)
     x = layers.Dropout(network.dropout)(x)
-    return tf_keras.Model(ids, layers.Dense(signature.classes, activation="softmax", name=OUTPUT_NAME)(x))
+    return tf_keras.Model(ids, answers_of(signature, x))
 
 
 def _phrases(x: Any, ids: Any, units: int) -> Any:

@@ -10,8 +10,10 @@ from training.disk import replaced
 from training.errors import SettingRefused
 from training.network.backbones import IMAGENET, NONE, Backbone, BackboneName
 from training.new.draft import recipe_path
+from training.new.image_table import look_at_image_table
 from training.new.images import look_at_images
 from training.new.table import look_at_table
+from training.new.target_options import TargetOptions
 from training.new.texts import look_at_texts
 
 MOST_NOTES = 20
@@ -20,7 +22,12 @@ MOST_NOTES = 20
 def new_recipe(
     name: Annotated[str, typer.Argument(help="Name of the new model: letters, digits and -.")],
     images: Annotated[
-        Path | None, typer.Option(help="Folder with one folder of pictures for each class.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder with one folder of pictures for each class, or a CSV or Parquet file with paths of pictures "
+            "and their labels.",
+            show_default=False,
+        ),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file whose columns predict another one.", show_default=False)
@@ -33,6 +40,13 @@ def new_recipe(
         typer.Option(
             help="Column to predict [default: the last one; of texts, one with a usual name].", show_default=False
         ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(help="A row has several labels, with this character between them.", show_default=False),
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option(help="Column that says how much each row counts in training.", show_default=False)
     ] = None,
     text_column: Annotated[
         str | None, typer.Option(help="Column of the texts [default: the longest].", show_default=False)
@@ -68,16 +82,23 @@ def new_recipe(
     if text_column and not texts:
         raise SettingRefused("--text-column is for --texts")
     chosen = _backbone(backbone, weights, has_images=images is not None)
-    if images:
-        if target:
-            raise SettingRefused(
-                "--target is for --texts and --table; the classes of pictures are the names of their folders"
-            )
+    if separator == "":
+        raise SettingRefused("--separator is empty; give the character between the labels of a row")
+    options = TargetOptions(separator=separator or "", weight=weight or "")
+    if images and images.is_file():
+        draft = look_at_image_table(name, images, target, options, chosen)
+    elif images:
+        for option, value in (("--target", target), ("--separator", separator), ("--weight", weight)):
+            if value:
+                raise SettingRefused(
+                    f"{option} is for --texts and --table; the classes of pictures are the names of their folders, or "
+                    "give --images a CSV or Parquet file with paths of pictures and their labels"
+                )
         draft = look_at_images(name, images, chosen)
     elif texts:
-        draft = look_at_texts(name, texts, text_column, target)
+        draft = look_at_texts(name, texts, text_column, target, options)
     elif table:
-        draft = look_at_table(name, table, target)
+        draft = look_at_table(name, table, target, options)
     console = Console()
     width = max(len(fact) for fact, _ in draft.facts)
     for fact, value in draft.facts:

@@ -10,6 +10,7 @@ from app.contract.images.image_file import open_image
 from app.errors import ServingError
 from training.network.backbones import NONE, Backbone
 from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
+from training.new.target_options import NO_OPTIONS, TargetOptions
 from training.sources.image_folder import Found
 from training.sources.image_listing import WHOLE, list_images
 
@@ -50,7 +51,7 @@ ON_A_BACKBONE = {
     "schedule": "cosine",
 }
 
-TEMPLATE = '''"""Which of {classes} classes a picture shows: {labels}.
+TEMPLATE = '''"""{which} a picture shows: {labels}.
 
 Drafted from {path}
 Train and publish: python -m training run {name} --publish
@@ -60,23 +61,17 @@ Change a number for one run: --set {example}, --set fitting.epochs=60 (all setti
 from app.contract.steps import TransformStep
 from training.data.pipelines import ImagePipeline
 from training.data.settings import ImageAugmentation
-from training.network.{network_imports}
-from training.recipe.fitting import Fitting, Optimizer, Schedule
+{task_import}from training.network.{network_imports}
+from training.recipe.fitting import Fitting, {loss_import}Optimizer, Schedule
 from training.recipe.recipe import Recipe, Targets
-from training.sources.image_folder import ImageFolder
+from training.sources.{source_import}
 
 SIZE = {size}  # pixels along each edge of what the network sees; larger is slower and may be more accurate
 
 RECIPE = Recipe(
     name="{name}",
-    description="One of {classes} classes in pictures, by a {kind} network.",
-    # One folder for each class. 15 % of each class choose the best epoch, 15 % test the result.
-    data=ImageFolder(
-        folder={folder},
-        validation_share=0.15,
-        test_share=0.15,
-        leave_out={leave_out},
-    ),
+    description="{description} in pictures, by a {kind} network.",
+{data}
     # Training and service turn a picture into pixels with these steps.
     pipeline=ImagePipeline(
         steps=(
@@ -87,7 +82,9 @@ RECIPE = Recipe(
         augmentation=ImageAugmentation(flip=True, warp=0.7, zoom=0.15, contrast=0.2, brightness=15),
     ),
 {network}
-    optimizer=Optimizer(name="adamw", learning_rate={rate}, schedule=Schedule(name="{schedule}"), weight_decay=0.01),
+{task}    optimizer=Optimizer(
+        name="adamw", learning_rate={rate}, schedule=Schedule(name="{schedule}"), weight_decay=0.01
+    ),
     fitting=Fitting(
         epochs={epochs},
         batch_size={batch},
@@ -97,6 +94,15 @@ RECIPE = Recipe(
     targets=Targets(test_accuracy=None),  # for example 0.9: nothing below it is published
 )
 '''
+
+
+FOLDER = """    # One folder for each class. 15 % of each class choose the best epoch, 15 % test the result.
+    data=ImageFolder(
+        folder={folder},
+        validation_share=0.15,
+        test_share=0.15,
+        leave_out={leave_out},
+    ),"""
 
 
 def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) -> Draft:
@@ -114,18 +120,17 @@ def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) ->
     found = Found(list_images(folder))
     listing = found.listing
     names = [picture for part in listing.parts.values() for picture in part]
-    sizes, broken = _sizes(folder, names)
+    sizes, broken = sizes_of(folder, names)
     copies = found.copies()
     contradicting = sorted({picture for group in found.contradictions() for picture in group})
     leaking = sorted({picture for group in found.leaks() for picture in group[:-1]} - set(contradicting))
     leave_out = sorted({*broken, *contradicting, *leaking})
     counts = _counts(found, leave_out)
-    edges = EDGES if backbone is None else BACKBONE_EDGES
-    size = max(edge for edge in edges if edge <= max(edges[0], np.median([min(each) for each in sizes])))
+    size = size_for(sizes, backbone)
     facts = [
         ("pictures", f"{len(names)} in {len(listing.labels)} classes: {balance(counts)}"),
         ("parts", _parts(found)),
-        ("sizes", _extent(sizes, size)),
+        ("sizes", extent(sizes, size)),
         ("copies", f"{copies} files have the content of another file" if copies else "none"),
         ("cannot be read", f"{len(broken)}: {some(list(broken))}" if broken else "none"),
     ]
@@ -141,24 +146,46 @@ def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) ->
     rows = sum(counts.values())
     batch = 32 if rows >= 600 else 16
     text = TEMPLATE.format(
-        **_network(backbone, batch),
-        classes=len(counts),
+        **network_of(backbone, batch),
+        **as_classes(len(counts)),
         labels=in_docstring(some(list(counts), 10)),
         path=in_docstring(str(folder)),
-        folder=source(str(folder)),
+        data=FOLDER.format(folder=source(str(folder)), leave_out=tuple_source(leave_out)),
+        source_import="image_folder import ImageFolder",
         name=name,
         size=size,
-        leave_out=tuple_source(leave_out),
-        epochs=epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40)
-        if backbone is None or backbone.weights == NONE
-        else epochs_for(rows, rows_in_all=BACKBONE_ROWS, least=5, most=15),
+        epochs=epochs_of(rows, backbone),
         batch=batch,
         weights="balanced" if is_unbalanced(counts) else "none",
     )
     return Draft(facts=facts, notes=notes, text=text)
 
 
-def _network(backbone: Backbone | None, batch: int) -> dict[str, object]:
+def size_for(sizes: Sequence[tuple[int, int]], backbone: Backbone | None) -> int:
+    """The edge of the network's input: the largest that half of the pictures fill."""
+    edges = EDGES if backbone is None else BACKBONE_EDGES
+    return max(edge for edge in edges if edge <= max(edges[0], np.median([min(each) for each in sizes])))
+
+
+def epochs_of(rows: int, backbone: Backbone | None) -> int:
+    """Epochs for this many pictures."""
+    if backbone is None or backbone.weights == NONE:
+        return epochs_for(rows, rows_in_all=TRAINED_ROWS, least=15, most=40)
+    return epochs_for(rows, rows_in_all=BACKBONE_ROWS, least=5, most=15)
+
+
+def as_classes(count: int, options: TargetOptions = NO_OPTIONS) -> dict[str, str]:
+    """What the template says of the target."""
+    return {
+        "which": f"Which of {count} {options.kind}",
+        "description": f"{options.which} of {count} {options.kind}",
+        "task_import": options.task_import,
+        "loss_import": options.loss_import,
+        "task": options.task,
+    }
+
+
+def network_of(backbone: Backbone | None, batch: int) -> dict[str, object]:
     """What the template says of the network and its training."""
     if backbone is None:
         return dict(FROM_SCRATCH)
@@ -169,7 +196,7 @@ def _network(backbone: Backbone | None, batch: int) -> dict[str, object]:
     return {**kind, "network": network}
 
 
-def _sizes(folder: Path, names: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, str]]:
+def sizes_of(folder: Path, names: Sequence[str]) -> tuple[list[tuple[int, int]], dict[str, str]]:
     """(width, height) of each picture, and the reason for each that cannot be decoded, as in the service."""
     sizes, broken = [], {}
     for name in names:
@@ -205,7 +232,8 @@ def _parts(found: Found) -> str:
     return ", ".join(f"{part} {len(names)}" for part, names in parts.items())
 
 
-def _extent(sizes: Sequence[tuple[int, int]], size: int) -> str:
+def extent(sizes: Sequence[tuple[int, int]], size: int) -> str:
+    """The sizes in words, and what the network sees."""
     widths, heights = zip(*sizes, strict=True)
     kinds = len(set(sizes))
     seen = (

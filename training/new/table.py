@@ -1,7 +1,7 @@
 """Looks at a table and drafts its recipe: which columns are numbers, which categories, and what the target is."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -10,6 +10,7 @@ from pathlib import Path
 from training.data.table_columns import MOST_CATEGORIES
 from training.errors import DataUnusable
 from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
+from training.new.target_options import NO_OPTIONS, TargetOptions
 from training.sources.labels import label_of
 from training.sources.table import MOST_INPUTS
 from training.sources.table_file import Cell, TableFile, is_missing, read_table
@@ -25,9 +26,8 @@ Change a number for one run: --set network.units=128,64, --set fitting.epochs=60
 """
 
 from training.data.pipelines import TablePipeline
-from training.measure.tasks import Classify, Regress
-from training.network.table_networks import TableNetwork, build_table_network, in_own_unit
-from training.recipe.fitting import Fitting, Loss, Optimizer, Schedule
+{task_import}from training.network.table_networks import TableNetwork, build_table_network{finish_import}
+from training.recipe.fitting import Fitting, {loss_import}Optimizer, Schedule
 from training.recipe.recipe import Recipe, Targets
 from training.sources.table import Table
 
@@ -40,7 +40,7 @@ RECIPE = Recipe(
         target={target_text},
         predicts="{predicts}",
         numbers={numbers},
-        categories={categories},
+        categories={categories},{options}
         validation_share=0.15,
         test_share=0.15,{skip}
     ),
@@ -74,40 +74,45 @@ class Column:
     summary: str
 
 
-def look_at_table(name: str, file: Path, target: str | None) -> Draft:
+def look_at_table(name: str, file: Path, target: str | None, options: TargetOptions = NO_OPTIONS) -> Draft:
     """Read the table, tell numbers from categories, and draft a recipe.
 
     Args:
         name: of the model.
         file: CSV or Parquet.
         target: column to predict; None takes the last one.
+        options: of the target.
 
     Raises:
         DataMissing, DataDamaged, DataUnusable: see ``read_table``; or no column is of use.
     """
     table = read_table(file.resolve())
-    target = target or list(table.columns)[-1]
+    target = target or [column for column in table.columns if column != options.weight][-1]
+    options.check(table, target)
     wanted = [cell for cell in table.column(target) if not is_missing(cell)]
     if not wanted:
         raise DataUnusable(f"{table.path}: no row has a value in the target column {target!r}")
-    columns = [_column(column, cells) for column, cells in table.columns.items() if column != target]
+    columns = [
+        _column(column, cells) for column, cells in table.columns.items() if column not in {target, options.weight}
+    ]
     used = [column for column in columns if column.kind][:MOST_INPUTS]
     if not used:
         raise DataUnusable(f"{table.path}: no column besides the target {target!r} is of use: {_unused(columns)}")
     numbers = [column.name for column in used if column.kind == "number"]
     categories = [column.name for column in used if column.kind == "category"]
-    predicts = _predicts(wanted)
-    counts = Counter(map(label_of, wanted)) if predicts == "classes" else Counter()
+    predicts = "labels" if options.separator else _predicts(wanted)
+    counts = {} if predicts == "number" else options.counts(list(map(label_of, wanted)))
     facts = [
         ("rows", f"{table.rows}, of which {_copies(table)} are copies of another row"),
-        ("target", f"{target}: {_target(wanted, counts)}"),
+        ("target", f"{target}: {_target(wanted, counts, options)}"),
+        *options.facts(list(map(label_of, wanted))),
         ("without a target", f"{table.rows - len(wanted)} rows" if len(wanted) < table.rows else "none"),
         *((column.kind, f"{column.name}: {column.summary}") for column in used),
     ]
     notes = [f"not used: {column.name}: {column.summary}" for column in columns if column not in used]
     if len(wanted) < table.rows:
         notes.append(f"rows without {target} are left out (skip_without_target)")
-    unbalanced = bool(counts) and is_unbalanced(counts)
+    unbalanced = predicts == "classes" and is_unbalanced(counts)
     if unbalanced:
         notes.append("the classes differ in size by more than a factor of 2: the recipe weighs them (class_weights)")
     text = TEMPLATE.format(
@@ -122,14 +127,16 @@ def look_at_table(name: str, file: Path, target: str | None) -> Draft:
         numbers=tuple_source(numbers),
         categories=tuple_source(categories),
         skip="\n        skip_without_target=True," if len(wanted) < table.rows else "",
-        task=CLASSES if counts else NUMBER,
+        options=options.source.replace('\n        predicts="labels",', ""),
+        task=NUMBER if predicts == "number" else options.task.rstrip("\n") or CLASSES,
+        task_import=options.task_import
+        or f"from training.measure.tasks import {'Classify' if counts else 'Regress'}\n",
+        loss_import="Loss, " if predicts == "number" else options.loss_import,
+        finish_import=", in_own_unit" if predicts == "number" else "",
         epochs=epochs_for(len(wanted), rows_in_all=200_000, least=10, most=100),
         batch=64 if len(wanted) >= 1000 else 16,
         weights=', class_weights="balanced"' if unbalanced else "",
     )
-    for unneeded in ("Classify", "Loss", "in_own_unit", "Regress"):
-        if text.count(unneeded) == 1:
-            text = text.replace(f", {unneeded}", "").replace(f"{unneeded}, ", "")
     return Draft(facts=facts, notes=notes, text=text)
 
 
@@ -178,9 +185,9 @@ def _copies(table: TableFile) -> int:
     return sum(count - 1 for count in rows.values())
 
 
-def _target(cells: Sequence[Cell], counts: Counter[str]) -> str:
+def _target(cells: Sequence[Cell], counts: Mapping[str, int], options: TargetOptions) -> str:
     if counts:
-        return f"one of {len(counts)} classes: {balance(dict(sorted(counts.items())))}"
+        return f"{options.which.lower()} of {len(counts)} {options.kind}: {balance(counts)}"
     values = sorted(map(float, cells))
     return f"a number from {values[0]:g} to {values[-1]:g}, half of them below {values[len(values) // 2]:g}"
 

@@ -17,8 +17,10 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import Tokenizer, pad
+from training.data.array_inputs import FittedArrays
 from training.data.table_columns import FittedColumns
 from training.publish.ascent import value_range
+from training.publish.golden_arrays import golden_arrays
 from training.publish.golden_images import golden_images, raw_images
 from training.publish.golden_search import ROWS, GoldenIncomplete, Judge
 from training.publish.golden_table import golden_table
@@ -49,7 +51,9 @@ class Material:
         texts: for text models: texts in the style of the data set. Without any, random words of the vocabulary are
             used in place.
         table: for tables: rows are drawn from these statistics.
-        rows: for tables: structured array (rows,), rows of the data set that may be published; none by default.
+        arrays: the same for named arrays.
+        rows: for tables and named arrays: a structured array (rows,) of the data set that may be published; none by
+            default.
         pictures: for image models: uint8 (rows, *shape), rows of the data set that may be published; none by default.
         every_class: whether a class that no sample shows is an error. A network for data of unknown kind may never
             give a rare class.
@@ -58,6 +62,7 @@ class Material:
     texts: Sequence[str] = ()
     pictures: npt.NDArray[np.uint8] | None = None
     table: FittedColumns | None = None
+    arrays: FittedArrays | None = None
     rows: Array | None = None
     every_class: bool = True
 
@@ -81,6 +86,8 @@ def golden_rows(spec: ModelSpec, model: Any, tokenizer: Tokenizer | None, materi
         ValueError: a text model without its tokenizer.
     """
     steps, material = spec.preprocessing, material or Material()
+    if material.arrays:
+        return golden_arrays(spec, model, material.arrays, material.rows), {}, ()
     if isinstance(steps, ImagePreprocessing):
         judge = Judge(spec, model, steps.input, labels_of(spec, None), every_class=material.every_class)
         inputs = golden_images(judge, material.pictures)

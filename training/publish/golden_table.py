@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contract.labels import labels_of
 from app.contract.model_spec import ModelSpec
 from app.contract.strings import string_array
 from training.data.table_columns import CategoryColumn, FittedColumns, NumberColumn
@@ -38,10 +37,14 @@ def golden_table(spec: ModelSpec, model: Any, table: FittedColumns, examples: Ar
     if examples is not None:
         shown = _accepted(examples, table)
         pool = {name: np.concatenate([shown[name], values]) for name, values in pool.items()}
-    labels = labels_of(spec, None)
-    if not labels:
+    return rows_of_all_classes(spec, model, pool)
+
+
+def rows_of_all_classes(spec: ModelSpec, model: Any, pool: dict[str, Array]) -> dict[str, Array]:
+    """64 rows of ``pool``, input name -> (rows, *shape): of every class that the model gives, about equally many."""
+    if spec.postprocessing is None:
         return {name: values[:ROWS] for name, values in pool.items()}
-    given = keras_runner(model, spec)(pool)[spec.outputs[0].name].argmax(axis=1)
+    given = keras_runner(model, spec)(pool)[spec.postprocessing.output].argmax(axis=1)
     turn = np.empty(len(given), np.intp)
     for label in np.unique(given):
         rows = np.flatnonzero(given == label)

@@ -12,6 +12,7 @@ Metric = Literal[
     "root-mean-squared-error",
     "cross-entropy",
     "binary-cross-entropy",
+    "binary-accuracy",
 ]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 

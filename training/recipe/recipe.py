@@ -11,13 +11,15 @@ from typing import Any, Literal
 from rich.console import Console
 
 from app.contract.tensor_spec import TensorSpec
+from training.data.array_inputs import FittedArrays
 from training.data.pipelines import Feed, Pipeline
 from training.data.table_columns import FittedColumns
-from training.datasets.splits import DataSource, Splits
+from training.datasets.splits import Classes, DataSource, Splits
 from training.measure.findings import Findings
-from training.measure.tasks import PROBABILITIES, VALUES, Classify, Measured, Task
+from training.measure.tasks import PROBABILITIES, VALUES, Activation, Classify, Measured, Task
 from training.overrides import FIXED, PARTS
 from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.heads import Head, check_loss, joined
 from training.recipe.search import SearchSpace
 
 OUTPUT_NAME = PROBABILITIES
@@ -32,19 +34,41 @@ class Signature:
         input: name, dtype and shape of one instance; for token ids, ``maximum`` is the largest id.
         others: further inputs.
         table: for tables: what the training part says of the columns.
+        arrays: for named arrays: what it says of each.
         classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``; 0 for networks that do
-            not classify.
+            not classify, and with several heads.
+        heads: with several heads: name of each output -> its length.
+        activations: name of each output -> the activation that its task requires; empty takes softmax for classes, and
+            none for numbers.
     """
 
     input: TensorSpec
     classes: int
     others: tuple[TensorSpec, ...] = ()
     table: FittedColumns | None = None
+    arrays: FittedArrays | None = None
+    heads: Mapping[str, int] = field(default_factory=dict)
+    activations: Mapping[str, Activation] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, feed: Feed, *, classes: int) -> "Signature":
+    def of(cls, feed: Feed, *, classes: Classes, task: Task | None = None) -> "Signature":
         """The signature of a network for the batches of ``feed``."""
-        return cls(input=feed.inputs[0], others=feed.inputs[1:], table=feed.table, classes=classes)
+        return cls(
+            input=feed.inputs[0],
+            others=feed.inputs[1:],
+            table=feed.table,
+            arrays=feed.arrays,
+            classes=classes if isinstance(classes, int) else 0,
+            heads={} if isinstance(classes, int) else classes,
+            activations=task.activations if task else {},
+        )
+
+    def named(self, name: str) -> TensorSpec:
+        """The input called ``name``; raises KeyError, which names all, without one."""
+        found = {tensor.name: tensor for tensor in self.inputs}
+        if name not in found:
+            raise KeyError(f"there is no input {name!r}; there are: {', '.join(found)}")
+        return found[name]
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -164,6 +188,7 @@ class Recipe:
             publish, which shares its weights; for computations that are too expensive in training. Default: the trained
             model.
         task: task of the network.
+        heads: outputs of a network with several, in place of ``task``, ``loss`` and ``metrics``; at least two.
         study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
             settings, called with a ``Subject``.
         metrics: measured during training.
@@ -193,6 +218,7 @@ class Recipe:
     metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
     fitting: Fitting
     task: Task = field(default=Classify(), metadata=FIXED)
+    heads: tuple[Head, ...] = field(default=(), metadata=PARTS)
     study: Callable[[Subject], Findings] = NoStudy()
     targets: Targets = field(default=Targets(), metadata=FIXED)
     calibrate: bool = True
@@ -201,3 +227,16 @@ class Recipe:
     keep_weights: bool = False
     formats: tuple[Format, ...] = ()
     search: SearchSpace = field(default_factory=dict, metadata=FIXED, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.heads:
+            if self.stages:
+                raise ValueError("a network with several heads has no stages")
+            if self.loss != Loss():
+                raise ValueError("each head has its own loss; leave out the loss of the recipe")
+            object.__setattr__(self, "task", joined(self.heads))
+            object.__setattr__(self, "metrics", ())
+        else:
+            check_loss(self.name, self.task, self.loss, self.metrics)
+        if self.targets.test_accuracy is not None and not isinstance(self.task, Classify):
+            raise ValueError("targets.test_accuracy is for one class a row; this recipe has none: leave it out")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.measure.card import HEADINGS
+from training.measure.card import figures_of
 from training.report.page import inline, png, write_page
 from training.report.pictures import draw_curves
 from training.report.reported import Document, Reported
@@ -34,10 +34,7 @@ def _figures(metrics: Document) -> dict[str, str]:
     """Name -> value, in the order of the table."""
     found = {"model": metrics["model"], "date": metrics["date"]}
     for part in ("validation", "test"):
-        for key, name, form in HEADINGS:
-            value = (metrics[part] or {}).get(key)
-            if value is not None:
-                found[name.format(part)] = form.format(value)
+        found |= dict(figures_of(metrics[part] or {}, part))
     calibration = metrics.get("calibration") or {}
     found["temperature"] = f"{calibration['temperature']:.3f}" if calibration.get("adopted") else "none"
     data = metrics["dataset"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.disk import replaced
-from training.measure.card import facts
+from training.measure.card import facts, heads_of
 from training.measure.findings import Findings
 from training.report import pictures
 from training.report.page import REPORT_FILE, inline, png, write_page
@@ -50,8 +50,8 @@ def write_report(reported: Reported, path: Path, *, keep: Path | None = None) ->
         version_name=f"{reported.version.parent.name}/{reported.version.name}" if reported.version else "",
         roc=roc,
         pictures={name: inline(picture) for name, picture in drawn.items()},
-        classes=measured.get("per_class", {}),
-        averages=_averages(measured.get("per_class", {})),
+        heads=[head for head in heads_of(measured) if head],
+        tables=[_table(head, figures) for head, figures in heads_of(measured).items() if _each(figures)],
         reliability=_reliability(reported),
         mistakes=reported.mistakes,
         layers=metrics.get("layers", []),
@@ -92,17 +92,40 @@ def _drawn(reported: Reported, roc: pictures.Roc | None) -> Sequence[tuple[str, 
     measured, found = reported.figures, []
     if reported.history:
         found.append(("curves", pictures.draw_curves({reported.title: reported.history})))
-    labels = tuple(measured.get("per_class", {}))
-    if 0 < len(labels) <= MOST_CLASSES:
-        found.append(("confusion", pictures.draw_confusion(labels, measured["confusion"])))
+    for head, figures in heads_of(measured).items():
+        labels = tuple(figures.get("per_class", {}))
+        if 0 < len(labels) <= MOST_CLASSES:
+            found.append((f"confusion{head and '-'}{head}", pictures.draw_confusion(labels, figures["confusion"])))
     if curves := _reliability(reported):
         found.append(("calibration", pictures.draw_calibration(curves)))
     if roc:
         found.append(("roc", pictures.draw_roc(roc)))
     predictions = reported.predictions.get(reported.part)
-    if predictions and "rmse" in measured:
-        found.append(("residuals", pictures.draw_residuals(predictions.answers, predictions.truth)))
+    for head, figures in heads_of(measured).items():
+        if predictions and "rmse" in figures:
+            answers, truth = predictions.of(head)
+            found.append((f"residuals{head and '-'}{head}", pictures.draw_residuals(answers, truth)))
     return found
+
+
+def _each(figures: Document) -> Mapping[str, Mapping[str, float]]:
+    """Figures of each class or label; empty for numbers."""
+    found: Mapping[str, Mapping[str, float]] = figures.get("per_label") or figures.get("per_class") or {}
+    return found
+
+
+def _table(head: str, figures: Document) -> dict[str, Any]:
+    """The table of the classes or labels of an output."""
+    kind = "label" if "per_label" in figures else "class"
+    several = "Labels" if kind == "label" else "Classes"
+    return {
+        "kind": kind,
+        "heading": f"{several} of {head}" if head else several,
+        "id": f"classes{head and '-'}{head}",
+        "mean": f"mean of the {several.lower()}",
+        "rows": _each(figures),
+        "averages": _averages(_each(figures)),
+    }
 
 
 def _reliability(reported: Reported) -> Mapping[str, pictures.Bins]:

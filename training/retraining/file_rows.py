@@ -96,7 +96,8 @@ def _texts(table: TableFile, recipe: Recipe, old: Splits) -> Examples:
 
 
 def _table(table: TableFile, source: Table, feed: Feed, old: Splits) -> Examples:
-    rows = rows_with_target(table, source.target, skip=source.skip_without_target)
+    [target] = source.all_targets
+    rows = rows_with_target(table, target.source, skip=source.skip_without_target)
     instances = source.instances(table, rows)
     must_be_finite = {tensor.name for tensor in feed.inputs if tensor.dtype == "float32" and tensor.finite}
     for column in source.numbers:
@@ -107,6 +108,6 @@ def _table(table: TableFile, source: Table, feed: Feed, old: Splits) -> Examples
                 "there, because its training data had no gaps in it"
             )
     if old.labels:
-        return Examples(instances=instances, labels=known_classes(table, source.target, rows, old.labels))
-    values = numbers(table, source.target, rows, cure="correct it")
+        return Examples(instances=instances, labels=known_classes(table, target.source, rows, old.labels))
+    values = numbers(table, target.source, rows, cure="correct it")
     return Examples(instances=instances, labels=values[:, None])

@@ -101,7 +101,7 @@ def _answers(kept: Sequence[RecordedInstance], places: Sequence[str], recipe: Re
             continue
         value = each.feedback.value
         if isinstance(value, dict):
-            value = value.get(recipe.task.output)
+            value = value.get(next(iter(recipe.task.activations)))
         numbers = np.atleast_1d(np.array(value, np.float32)).ravel() if value is not None else np.zeros(0)
         if numbers.shape != old.train.labels.shape[1:]:
             raise DataUnusable(

@@ -14,15 +14,17 @@ from rich.table import Table
 
 from app.contract.manifest import verify_manifest
 from training.data.pipelines import Feed
-from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Examples, Splits
-from training.errors import DataUnusable
+from training.errors import DataUnusable, SettingRefused
 from training.export.keras_weights import write_keras_weights
 from training.fit.train_network import Trained, Training, train_network
 from training.measure.evaluate import predict
+from training.measure.label_sets import MultiLabel
+from training.measure.several_outputs import SeveralTasks
 from training.measure.tasks import Measured
 from training.overrides import apply_overrides
 from training.recipe.recipe import Recipe
+from training.recipe.recipe_data import read_recipe_data
 from training.retraining.comparison import Comparison, shown
 from training.retraining.mixing import Mix, mix
 from training.retraining.new_rows import NewRows, read_new_rows
@@ -71,12 +73,18 @@ def retrain(request: Request, plan: Plan, *, directory: Path, console: Console) 
         VersionRefused: the version is damaged.
     """
     phases, recipe, version = Phases(), settings_of(request), request.version
+    refuse_kind(recipe)
     verify_manifest(version)
     published = read_metrics(version)
     with phases.phase("data"):
-        old = read_data(recipe.data, recipe.pipeline, synthetic=plan.dataset == SYNTHETIC)
+        old = read_recipe_data(recipe, synthetic=plan.dataset == SYNTHETIC)
         refuse_changed_data(recipe, old, published, version)
-        feed = recipe.pipeline.bind(old.train, classes=len(old.labels))
+        if old.train.weights is not None:
+            raise SettingRefused(
+                f"the rows of {recipe.name} have weights, and new rows have none; train it with all rows: `python -m "
+                f"training run {recipe.name}`"
+            )
+        feed = recipe.pipeline.bind(old.train, classes=old.classes)
         new = read_new_rows(request.data, recipe, feed, old)
         chosen = mix(
             new.examples, old, share_old=request.share_old, epochs=recipe.fitting.epochs, seed=recipe.fitting.seed
@@ -142,6 +150,20 @@ def settings_of(request: Request) -> Recipe:
             *request.changes,
         ],
     )
+
+
+def refuse_kind(recipe: Recipe) -> None:
+    """Refuse a recipe whose answers recordings and feedback cannot hold: several outputs, or several labels a row.
+
+    Raises:
+        SettingRefused: names the kind.
+    """
+    kind = {SeveralTasks: "has several heads", MultiLabel: "gives sets of labels"}.get(type(recipe.task))
+    if kind:
+        raise SettingRefused(
+            f"{recipe.name} {kind}; only models of one class or of numbers are retrained: add the new rows to its data "
+            f"and use `python -m training run {recipe.name}`"
+        )
 
 
 def refuse_changed_data(recipe: Recipe, old: Splits, published: Mapping[str, Any], version: Path) -> None:

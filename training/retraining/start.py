@@ -59,12 +59,12 @@ def published_network(recipe: Recipe, feed: Feed, splits: Splits, version: Path)
     """
     spec = ModelSpec.read(version)
     _check_inputs(recipe, feed, spec, version)
-    classes = len(splits.labels)
+    classes = splits.classes
     # The values do not count: they are replaced. The layers of the finished network are built from them.
     inherited: dict[str, list[Any]] = {}
     for stage in recipe.stages:
         own_splits, own_feed = stage_data(recipe, stage, feed, splits)
-        network = build_model(recipe, own_feed, classes=len(own_splits.labels), stage=stage)
+        network = build_model(recipe, own_feed, classes=own_splits.classes, stage=stage)
         inherited |= handed_on(stage, network)
     trained = build_model(recipe, feed, classes=classes)
     recipe.adopt(recipe.network, trained, inherited)  # may also say which layers are not trained

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC
 from training.errors import TrainingDiverged
 from training.fit.fit import fit
 from training.fit.run_files import Progressed
 from training.measure.drawing import save
 from training.recipe.recipe import Recipe
+from training.recipe.recipe_data import read_recipe_data
 from training.report.pictures import draw_curves
 
 PICTURE = "compare.png"
@@ -48,8 +48,8 @@ def compare(recipes: Mapping[str, Recipe], dataset: str, *, directory: Path, con
     """
     curves = []
     some = next(iter(recipes.values()))
-    splits = read_data(some.data, some.pipeline, synthetic=dataset == SYNTHETIC)
-    feed = some.pipeline.bind(splits.train, classes=len(splits.labels))
+    splits = read_recipe_data(some, synthetic=dataset == SYNTHETIC)
+    feed = some.pipeline.bind(splits.train, classes=splits.classes)
     for name, recipe in recipes.items():
         console.print(f"[bold]{name}[/]", highlight=False)
         place = directory / name.replace(":", "-")

@@ -26,19 +26,19 @@ def evaluate_run(
     config = read_config(directory)
     recipe = apply_overrides(trained_recipe(config.get("recipe_file") or config["recipe"]), config["overrides"])
     environment.quiet_tensorflow()
-    from training.measure.card import HEADINGS
+    from training.measure.card import figures_of, heads_of
     from training.runs.run import validate
 
     measured = validate(recipe, config["dataset"], directory=directory)
     if measured is None:
         raise SettingRefused(f"{recipe.name} trains on all of its data and has no validation part")
     document, console = measured.as_json(), Console()
-    if per_class := document.get("per_class"):
-        table = Table("class", "precision", "recall")
-        for label, figures in per_class.items():
-            table.add_row(label, f"{figures['precision']:.4f}", f"{figures['recall']:.4f}")
-        console.print(table)
-    figures = [
-        name.format("").strip() + " " + form.format(document[key]) for key, name, form in HEADINGS if key in document
-    ]
-    console.print(f"validation {', '.join(figures)} on {measured.rows} rows", highlight=False)
+    for head, figures in heads_of(document).items():
+        kind = "label" if "per_label" in figures else "class"
+        table = Table(f"{kind} of {head}" if head else kind, "precision", "recall")
+        for label, each in (figures.get("per_label") or figures.get("per_class") or {}).items():
+            table.add_row(label, f"{each['precision']:.4f}", f"{each['recall']:.4f}")
+        if table.rows:
+            console.print(table)
+    shown = ", ".join(f"{name} {value}" for name, value in figures_of(document, ""))
+    console.print(f"validation {shown} on {measured.rows} rows", highlight=False, soft_wrap=True)

@@ -12,6 +12,8 @@ from app.contract.steps import BatchingHints
 from training.data.pipelines import Feed
 from training.datasets.splits import Generated, Splits
 from training.measure.evaluate import predict
+from training.measure.label_sets import MultiLabel
+from training.measure.several_outputs import SeveralTasks
 from training.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def baseline_of(recipe: Recipe, model: Any, feed: Feed, splits: Splits) -> dict[
     answers = predict(model, feed, sample, batch_size=recipe.fitting.evaluation_batch_size)
     return {
         "inputs": dict(feed.described(sample)),
-        "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.labels)),
+        "predictions": dict(recipe.task.statistics(answers, feed.truth(sample), names=splits.names)),
     }
 
 
@@ -86,30 +88,34 @@ def _material(recipe: Recipe, feed: Feed, splits: Splits) -> "Material":
     if recipe.publish_examples:
         test = splits.read_test()
         shown = (test if len(test) else splits.validation).instances
-        if feed.table:
-            return Material(table=feed.table, rows=np.asarray(shown)[:EXAMPLES], every_class=False)
+        if feed.table or feed.arrays:
+            rows = np.asarray(shown)[:EXAMPLES]
+            return Material(table=feed.table, arrays=feed.arrays, rows=rows, every_class=False)
         if isinstance(shown, tuple):
             return Material(texts=shown[:EXAMPLES], every_class=False)
         return Material(pictures=np.asarray(shown[np.arange(min(EXAMPLES, len(shown)))]), every_class=False)
-    if feed.table:
-        return Material(table=feed.table, every_class=False)
+    if feed.table or feed.arrays:
+        return Material(table=feed.table, arrays=feed.arrays, every_class=False)
+    several = isinstance(recipe.task, MultiLabel | SeveralTasks)  # no class of theirs need ever be the best
     if not isinstance(recipe.data, Generated):
         return Material(every_class=False)
     texts = recipe.data.synthetic().train.instances
-    return Material(texts=texts if isinstance(texts, tuple) else ())
+    return Material(texts=texts if isinstance(texts, tuple) else (), every_class=not several)
 
 
 def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelSpec:
     """The recipe's model.json."""
     from training.export.model_export import OPSET, framework_versions
 
+    shapes = zip(model.output_names, model.outputs, strict=True)
+    lengths = {name: int(output.shape[-1]) for name, output in shapes}
     return ModelSpec(
         name=recipe.name,
         description=recipe.description,
         inputs=feed.inputs,
-        outputs=(recipe.task.shape(int(model.output_shape[-1])),),
+        outputs=recipe.task.tensors(lengths),
         preprocessing=feed.preprocessing,
-        postprocessing=recipe.task.postprocessing(splits.labels),
+        postprocessing=recipe.task.postprocessing(splits.names),
         batching=BatchingHints(max_batch_size=recipe.max_batch_size),
         opset=OPSET,
         trained_on=f"{splits.name} ({splits.form})" if splits.form != splits.name else splits.name,

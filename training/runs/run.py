@@ -17,8 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from training.data.pipelines import Feed
-from training.data.reading import read_data
-from training.datasets.splits import SYNTHETIC, Examples, Splits
+from training.datasets.splits import SYNTHETIC, Examples, Names, Splits
 from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
@@ -32,6 +31,7 @@ from training.measure.predictions import TEST_FILE as TEST_PREDICTIONS_FILE
 from training.measure.predictions import VALIDATION_FILE, Predictions, write_predictions
 from training.measure.tasks import Array, Classify, Measured, PredictNextToken
 from training.recipe.recipe import Recipe, Subject
+from training.recipe.recipe_data import read_recipe_data
 from training.report.mistakes import worst_mistakes
 from training.runs.directories import BASELINE_FILE, CARD_FILE, CONFIG_FILE, METRICS_FILE, TEST_FILE
 from training.runs.gate import exceeded, may_test
@@ -87,13 +87,13 @@ def run(
     """
     phases = Phases()
     with phases.phase("data"):
-        splits = read_data(recipe.data, recipe.pipeline, synthetic=plan.dataset == SYNTHETIC)
+        splits = read_recipe_data(recipe, synthetic=plan.dataset == SYNTHETIC)
     directory.mkdir(parents=True, exist_ok=True)  # only after the data is read: a mistake leaves no run behind
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
     counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
     console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
-        feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+        feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
         check_formats(recipe, feed, splits)
     trained = fit(
         recipe,
@@ -206,8 +206,8 @@ def conclude(
 
 def take_part(recipe: Recipe, dataset: str, *, distribution: Distribution) -> None:
     """Train as a worker that is not the chief: the same steps, but no file of it stays."""
-    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
-    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    splits = read_recipe_data(recipe, synthetic=dataset == SYNTHETIC)
+    feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
     with TemporaryDirectory(prefix="atelier-worker-") as folder:
         fit(recipe, feed, splits, directory=Path(folder), console=Console(quiet=True), distribution=distribution)
 
@@ -218,8 +218,8 @@ def validate(recipe: Recipe, dataset: str, *, directory: Path) -> Measured | Non
     Raises:
         RunNotFound: the run has no weights yet.
     """
-    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == SYNTHETIC)
-    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    splits = read_recipe_data(recipe, synthetic=dataset == SYNTHETIC)
+    feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
     model = trained_model(recipe, feed, splits, directory=directory)
     return _calibrated(recipe, model, feed, splits, directory)[1]
 
@@ -230,7 +230,7 @@ def _calibrated(
     """The model to measure and to publish, and its figures on the validation part; None if that is empty."""
     calibrated = calibrate(recipe, model, feed, splits)
     path = directory / VALIDATION_FILE
-    measured = _measured(recipe, calibrated.answers, feed, splits.validation, splits.labels, path)
+    measured = _measured(recipe, calibrated.answers, feed, splits.validation, splits.names, path)
     if isinstance(measured, Evaluation) and calibrated.answers is not None:
         predictions = Predictions(answers=calibrated.answers, truth=feed.truth(splits.validation))
         mistakes = worst_mistakes(splits.validation, predictions, labels=splits.labels)
@@ -239,7 +239,7 @@ def _calibrated(
 
 
 def _measured(
-    recipe: Recipe, answers: Array | None, feed: Feed, examples: Examples, labels: tuple[str, ...], path: Path
+    recipe: Recipe, answers: Array | None, feed: Feed, examples: Examples, names: Names, path: Path
 ) -> Measured | None:
     """Figures of ``answers`` to ``examples``, which are kept in ``path`` for the report; None without examples."""
     if answers is None:
@@ -247,7 +247,7 @@ def _measured(
     truth = feed.truth(examples)
     if not isinstance(recipe.task, PredictNextToken):  # a number for each token of the vocabulary, in every row
         write_predictions(path, answers, truth)
-    return recipe.task.measure(answers, truth, names=labels)
+    return recipe.task.measure(answers, truth, names=names)
 
 
 def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory: Path) -> Measured | None:
@@ -257,7 +257,7 @@ def _test_once(recipe: Recipe, model: Any, feed: Feed, splits: Splits, directory
         return recipe.task.restore(json.loads(path.read_text(encoding="utf-8")))
     examples = splits.read_test()
     answers = predict(model, feed, examples, batch_size=recipe.fitting.evaluation_batch_size) if len(examples) else None
-    test = _measured(recipe, answers, feed, examples, splits.labels, directory / TEST_PREDICTIONS_FILE)
+    test = _measured(recipe, answers, feed, examples, splits.names, directory / TEST_PREDICTIONS_FILE)
     if test:
         write_json(path, test.as_json())
     return test

@@ -12,6 +12,7 @@ from rich.table import Table
 from training import environment
 from training.disk import space_wanted
 from training.errors import SettingRefused, TrainingError
+from training.measure.card import heads_of
 from training.overrides import apply_overrides
 from training.recipe.lesson import Lesson
 from training.runs.catalogue import load_recipe, recipe_names
@@ -85,16 +86,20 @@ def reproduce(
 
 
 def telling(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """The main figure of a model: name, value, tolerance; None without a part to measure on.
+    """The main figure of each output of a model: name, value, tolerance; none without a part to measure on.
 
     Args:
         metrics: metrics.json of a run or version.
     """
-    part = metrics["test"] or metrics["validation"] or {}
-    for name in ("perplexity", "accuracy", "rmse"):
-        if name in part:
-            return [(name, part[name], TOLERANCE if name == "accuracy" else SHARE * part[name])]
-    return []
+    found = []
+    for head, figures in heads_of(metrics["test"] or metrics["validation"] or {}).items():
+        for name in ("perplexity", "accuracy", "micro_f1", "rmse"):
+            if name in figures:
+                called = f"{name} of {head}" if head else name
+                is_share = name in {"accuracy", "micro_f1"}
+                found.append((called, figures[name], TOLERANCE if is_share else SHARE * figures[name]))
+                break
+    return found
 
 
 def compare_optimizers(

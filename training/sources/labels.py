@@ -1,4 +1,4 @@
-"""The target column as classes or as numbers."""
+"""The target column as classes, as sets of labels, or as numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -63,6 +63,48 @@ def classes(table: TableFile, target: str, rows: Sequence[int]) -> tuple[tuple[s
         )
     numbers = {label: number for number, label in enumerate(labels)}
     return labels, np.array([numbers[name] for name in names], np.int32)
+
+
+def label_sets(
+    table: TableFile, target: str, rows: Sequence[int], *, separator: str
+) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    """The labels in alphabetical order, and bool (rows, labels): which of them each row has.
+
+    Args:
+        table: the file.
+        target: column; a cell has one label or several.
+        rows: from 0.
+        separator: between the labels of a cell.
+
+    Raises:
+        DataUnusable: a cell has an empty label, all rows have the same labels, or there are fewer than 2 or more than
+            100 labels; names the row or the label.
+    """
+    if not separator:
+        raise DataUnusable(f"{table.path}: the separator of the labels in {target!r} is empty; give a character")
+    cells = table.column(target)
+    sets = []
+    for row in rows:
+        parts = [part.strip() for part in label_of(cells[row]).split(separator)]
+        if not all(parts):
+            raise DataUnusable(
+                f"{table.path}: row {row + 1}: {label_of(cells[row])[:60]!r} in column {target!r} has an empty label; "
+                f"write labels with {separator!r} between them"
+            )
+        sets.append(frozenset(parts))
+    labels = tuple(sorted(frozenset().union(*sets)))
+    if len(set(sets)) == 1:
+        raise DataUnusable(
+            f"{table.path}: all {len(rows)} rows have the labels {', '.join(labels)} in {target!r}; there is nothing "
+            "to distinguish"
+        )
+    if not 2 <= len(labels) <= MOST_CLASSES:
+        cure = f"is {separator!r} what separates them?" if len(labels) > MOST_CLASSES else "predict classes"
+        raise DataUnusable(
+            f"{table.path}: the target column {target!r} has {len(labels)} different labels, such as {labels[0]!r}; "
+            f"2 to {MOST_CLASSES} are accepted; {cure}"
+        )
+    return labels, np.array([[label in each for label in labels] for each in sets], bool)
 
 
 def known_classes(table: TableFile, target: str, rows: Sequence[int], labels: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Cuts rows into parts: each class in proportion, equal rows on one side, the same parts for the same seed."""
+"""Cuts rows into parts: each class or label in proportion, equal rows on one side, the same parts for the same seed."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.splits import Examples, Splits
+from training.datasets.splits import Examples, Names, Splits
 from training.errors import DataUnusable
 from training.sources.table_file import TableFile
 
@@ -98,7 +98,7 @@ def split_file(
     examples: Examples,
     *,
     contents: Sequence[Hashable],
-    labels: tuple[str, ...],
+    names: Names,
     form: str,
 ) -> Splits:
     """The rows of one file, split.
@@ -108,26 +108,81 @@ def split_file(
         table: the file.
         examples: its rows.
         contents: see ``split_rows``.
-        labels: names of the classes; empty without classes.
+        names: see ``Splits.names``.
         form: see ``Splits``.
 
     Raises:
         DataUnusable: see ``split_rows``.
     """
+    return split_examples(
+        source, examples, name=table.path.name, sha256=table.sha256, contents=contents, names=names, form=form
+    )
+
+
+def split_examples(
+    source: FileSource,
+    examples: Examples,
+    *,
+    name: str,
+    sha256: str,
+    contents: Sequence[Hashable],
+    names: Names,
+    form: str,
+) -> Splits:
+    """Rows, split; arguments as in ``split_file``."""
+    groups, classes = strata(examples, names, least=LEAST_PER_CLASS)
     parts = split_rows(
         contents,
-        examples.labels if labels else None,
+        groups,
         validation_share=source.validation_share,
         test_share=source.test_share,
         seed=source.split_seed,
-        names=labels,
+        names=classes,
     )
     return Splits(
-        name=table.path.name,
+        name=name,
         form=form,
-        files={source.file: table.sha256},
-        labels=labels,
+        files={source.file: sha256} if source.file else {},
+        labels=names if isinstance(names, tuple) else (),
+        heads={} if isinstance(names, tuple) else names,
         train=examples.take(parts.train),
         validation=examples.take(parts.validation),
         read_test=lambda: examples.take(parts.test),
     )
+
+
+def strata(examples: Examples, names: Names, *, least: int) -> tuple[npt.NDArray[np.int32] | None, Sequence[str]]:
+    """The group of each row, of which every part gets its share, and the names of the groups if they are classes.
+
+    Of several targets, the first that has classes counts, or else the first that has labels. A row with several labels
+    is in the group of its rarest one, so that rare labels are in every part. Groups of fewer than ``least`` rows, whose
+    labels other rows have together with rarer ones, are part of the largest one.
+
+    Source: the order of the labels is that of Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label
+    Data, ECML PKDD 2011.
+
+    Returns:
+        int32 (rows,), None if only numbers are predicted; and the names, empty without classes.
+
+    Raises:
+        DataUnusable: fewer than ``least`` rows have a label; names it.
+    """
+    labels = examples.labels
+    fields = {name: labels[name] for name in labels.dtype.names} if labels.dtype.names else {"": labels}
+    named = {"": names} if isinstance(names, tuple) else names
+    chosen = [name for kind in "ib" for name, values in fields.items() if values.dtype.kind == kind]
+    if not chosen:
+        return None, ()
+    values, own = fields[chosen[0]], named[chosen[0]]
+    if values.dtype.kind == "i":
+        return np.asarray(values, np.int32), own
+    counts = values.sum(axis=0)
+    if counts.min() < least:
+        raise DataUnusable(
+            f"label {own[int(counts.argmin())]!r} has {counts.min()} rows; at least {least} are required, one for each "
+            "part of the data"
+        )
+    ranked = np.where(values, counts, len(values) + 1)
+    rarest = np.where(values.any(axis=1), ranked.argmin(axis=1), len(own)).astype(np.int32)
+    sizes = np.bincount(rarest, minlength=len(own) + 1)
+    return np.asarray(np.where(sizes[rarest] < least, sizes.argmax(), rarest), np.int32), ()

@@ -4,18 +4,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from training.bounds import Bounded, Seed, ShareBelowOne
-from training.datasets.splits import Examples, Splits
+from training.datasets.splits import Examples, Names, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
-from training.sources.labels import classes, label_of, numbers, rows_with_target
+from training.sources.labels import label_of, numbers, rows_with_target
+from training.sources.row_weights import weights_of
 from training.sources.splitting import split_file
 from training.sources.table_file import TableFile, is_missing, read_table
+from training.sources.targets import Predicts, Target, read_target, side_by_side
+from training.sources.targets import check_names as check_target_names
 
 FORM = "table"
 MOST_COPIES = 0.1
@@ -29,8 +32,11 @@ class Table(Bounded):
 
     Attributes:
         file: CSV with a header, or Parquet.
-        target: column to predict.
-        predicts: whether the target is one of several classes, or a number.
+        target: column to predict; empty if there are several.
+        predicts: whether the target is one of several classes, any of several labels, or a number.
+        separator: between the labels of one cell.
+        targets: several columns to predict, each by a head of the recipe, in place of ``target``.
+        weight: column that says how much each row counts in training; empty for none.
         numbers, categories: columns to predict from; each becomes an input, named by ``input_name``.
         validation_share, test_share: of the rows, or of the rows of each class.
         split_seed: of the random choice.
@@ -38,8 +44,11 @@ class Table(Bounded):
     """
 
     file: str = field(metadata=FIXED)
-    target: str = field(metadata=FIXED)
-    predicts: Literal["classes", "number"] = field(metadata=FIXED)
+    target: str = field(default="", metadata=FIXED)
+    predicts: Predicts = field(default="classes", metadata=FIXED)
+    separator: str = field(default="|", metadata=FIXED)
+    targets: tuple[Target, ...] = field(default=(), metadata=FIXED)
+    weight: str = field(default="", metadata=FIXED)
     numbers: tuple[str, ...] = field(default=(), metadata=FIXED)
     categories: tuple[str, ...] = field(default=(), metadata=FIXED)
     validation_share: ShareBelowOne = 0.15
@@ -59,15 +68,24 @@ class Table(Bounded):
         """
         table = read_table(Path(self.file))
         self._check()
-        rows = rows_with_target(table, self.target, skip=self.skip_without_target)
+        targets = self.all_targets
+        with_all = [set(rows_with_target(table, each.source, skip=self.skip_without_target)) for each in targets]
+        rows = sorted(set.intersection(*with_all))
+        if not rows:
+            raise DataUnusable(f"{table.path}: no row has a value in each of the target columns")
         instances = self.instances(table, rows)
-        if self.predicts == "classes":
-            labels, targets = classes(table, self.target, rows)
-        else:
-            cure = "correct it, or predict classes"
-            labels, targets = (), numbers(table, self.target, rows, cure=cure)[:, None]  # type: ignore[assignment]
-        examples = Examples(instances=instances, labels=targets)
-        return split_file(self, table, examples, contents=contents_of(instances), labels=labels, form=FORM)
+        found = {each.name: read_target(table, each, rows) for each in targets}
+        labels = side_by_side({name: values for name, (_, values) in found.items()})
+        examples = Examples(instances=instances, labels=labels, weights=weights_of(table, self.weight, rows))
+        heads = {name: names for name, (names, _) in found.items()}
+        names: Names = heads if len(heads) > 1 else next(iter(heads.values()))
+        return split_file(self, table, examples, contents=contents_of(instances), names=names, form=FORM)
+
+    @property
+    def all_targets(self) -> tuple[Target, ...]:
+        """What is predicted, one or several."""
+        one = Target(name=self.target, predicts=self.predicts, separator=self.separator)
+        return self.targets or (one,)
 
     def _check(self) -> None:
         columns = (*self.numbers, *self.categories)
@@ -80,8 +98,13 @@ class Table(Bounded):
             if names.count(name) > 1:
                 same = [column for column in columns if input_name(column) == name]
                 raise DataUnusable(f"{self.file}: the columns {' and '.join(same)} would both be the input {name!r}")
-        if self.target in columns:
-            raise DataUnusable(f"{self.file}: the target {self.target!r} is also a column to predict from; remove it")
+        if bool(self.target) == bool(self.targets):
+            raise DataUnusable(f"{self.file}: name what is to be predicted, either as target or as targets")
+        check_target_names(self.file, [each.name for each in self.all_targets])
+        used = [("target", each.source) for each in self.all_targets]
+        for what, column in (*used, *([("weight", self.weight)] if self.weight else [])):
+            if column in columns:
+                raise DataUnusable(f"{self.file}: the {what} {column!r} is also a column to predict from; remove it")
 
     def instances(self, table: TableFile, rows: Sequence[int]) -> npt.NDArray[Any]:
         """The chosen rows of a file with these columns, in the form that ``load`` describes.

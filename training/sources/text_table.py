@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.splits import Examples, Splits
 from training.errors import DataUnusable
 from training.overrides import FIXED
-from training.sources.labels import classes, rows_with_target
+from training.sources.labels import rows_with_target
+from training.sources.row_weights import weights_of
 from training.sources.splitting import split_file
 from training.sources.table_file import TableFile, read_table
+from training.sources.targets import Target, read_target
 
 FORM = "texts with labels"
 
@@ -22,6 +25,9 @@ class TextTable(Bounded):
         file: CSV with a header, or Parquet.
         text: column of the texts.
         target: column of the labels, of any names.
+        predicts: whether a text has one of several classes, or any of several labels.
+        separator: between the labels of one cell.
+        weight: column that says how much each text counts in training; empty for none.
         validation_share, test_share: of each class.
         split_seed: of the random choice.
         skip_without_target: whether rows without a text or a label are left out.
@@ -30,6 +36,9 @@ class TextTable(Bounded):
     file: str = field(metadata=FIXED)
     text: str = field(metadata=FIXED)
     target: str = field(metadata=FIXED)
+    predicts: Literal["classes", "labels"] = field(default="classes", metadata=FIXED)
+    separator: str = field(default="|", metadata=FIXED)
+    weight: str = field(default="", metadata=FIXED)
     validation_share: ShareBelowOne = 0.15
     test_share: ShareBelowOne = 0.15
     split_seed: Seed = 0
@@ -47,10 +56,11 @@ class TextTable(Bounded):
             raise DataUnusable(f"{table.path}: {self.text!r} is both the text and the target; name two columns")
         texts = texts_of(table, self.text, skip=self.skip_without_target)
         rows = [row for row in rows_with_target(table, self.target, skip=self.skip_without_target) if texts[row]]
-        labels, numbers = classes(table, self.target, rows)
+        target = Target(name=self.target, predicts=self.predicts, separator=self.separator)
+        labels, numbers = read_target(table, target, rows)
         kept = tuple(texts[row] for row in rows)
-        examples = Examples(instances=kept, labels=numbers)
-        return split_file(self, table, examples, contents=kept, labels=labels, form=FORM)
+        examples = Examples(instances=kept, labels=numbers, weights=weights_of(table, self.weight, rows))
+        return split_file(self, table, examples, contents=kept, names=labels, form=FORM)
 
 
 def texts_of(table: TableFile, column: str, *, skip: bool) -> list[str]:

@@ -70,10 +70,10 @@ def tune(
         return
     directory = runs / recipe.name / TUNING_FOLDER / study
     environment.quiet_tensorflow()
-    from training.data.reading import read_data
+    from training.recipe.recipe_data import read_recipe_data
     from training.tuning.study import Search, open_study, search_for
 
-    splits = read_data(recipe.data, recipe.pipeline, synthetic=dataset == Dataset.SYNTHETIC)
+    splits = read_recipe_data(recipe, synthetic=dataset == Dataset.SYNTHETIC)
     search = Search(recipe=recipe, dataset=dataset.value, space=space, seed=seed)
     repeat = ["python", "-m", "training", "run", name, *(["--dataset", SYNTHETIC] if dataset == SYNTHETIC else [])]
     with (

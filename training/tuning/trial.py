@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from training.data.pipelines import Feed
-from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Splits
 from training.errors import DiskFull
 from training.fit.fit import fit
 from training.fit.run_files import HISTORY_FILE, Progressed, write_history
 from training.recipe.recipe import Recipe
+from training.recipe.recipe_data import read_recipe_data
 
 
 class Hopeless(Exception):
@@ -53,8 +53,8 @@ class Material:
     def of(self, recipe: Recipe) -> tuple[Splits, Feed]:
         """Parts and feed for the recipe of a trial."""
         same = recipe.data == self.recipe.data and recipe.pipeline == self.recipe.pipeline
-        splits = self.splits if same else read_data(recipe.data, recipe.pipeline, synthetic=self.dataset == SYNTHETIC)
-        return splits, recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+        splits = self.splits if same else read_recipe_data(recipe, synthetic=self.dataset == SYNTHETIC)
+        return splits, recipe.pipeline.bind(splits.train, classes=splits.classes)
 
 
 def run_trial(recipe: Recipe, material: Material, *, directory: Path, hopeless: Callable[[int, float], bool]) -> Tried:

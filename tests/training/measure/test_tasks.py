@@ -26,7 +26,7 @@ def test_a_deviation_survives_json():
 
 def test_numbers_are_served_as_they_are():
     assert Regress().postprocessing(()) is None
-    output = Regress().shape(3)
+    [output] = Regress().tensors({"values": 3})
     assert (output.name, output.dtype, output.shape) == ("values", "float32", (3,))
     assert (output.minimum, output.maximum) == (None, None)
 
@@ -71,7 +71,7 @@ def test_a_surprise_survives_json():
 
 def test_the_next_token_is_served_by_the_vocabulary_s_words():
     assert PredictNextToken().postprocessing(()) == NextToken(output="probabilities")
-    output = PredictNextToken().shape(9)
+    [output] = PredictNextToken().tensors({"probabilities": 9})
     assert (output.shape, output.minimum, output.maximum) == ((9,), 0.0, 1.0)
 
 

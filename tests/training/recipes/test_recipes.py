@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from training.datasets.splits import Generated
 from training.overrides import apply_overrides, settings
 from training.recipe.recipe import Recipe, Signature
 from training.runs.catalogue import load_recipe, recipe_names
 
-TRAINED = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]
+RECIPES = [load_recipe(name) for name in recipe_names()]
+TRAINED = [each.name for each in RECIPES if isinstance(each, Recipe) and isinstance(each.data, Generated)]
 FEW = {"data.synthetic_count=100", "data.rows=100", "data.speeches=2"}
 
 

@@ -1,0 +1,226 @@
+"""Arrays of your own, by name: from an .npz file or a function; some are inputs of a network, others targets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from training.datasets.check import check_weights
+from training.datasets.splits import Examples, Names, Splits
+from training.errors import DataDamaged, DataMissing, DataUnusable
+from training.overrides import FIXED
+from training.sources.duplicates import file_hash
+from training.sources.labels import MOST_CLASSES
+from training.sources.splitting import split_examples
+from training.sources.targets import Predicts, Values, check_names, fields_of, side_by_side
+
+Array = npt.NDArray[Any]
+
+FORM = "named arrays"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayTarget:
+    """An array to predict.
+
+    Attributes:
+        name: of the array, and of the head that predicts it.
+        predicts: ``classes``: texts, or numbers of classes, (rows,). ``labels``: bool, or 0 and 1, (rows, labels).
+            ``number``: any numbers, (rows,) or (rows, width).
+        labels: names of the classes or labels, in the order of their numbers or columns; empty for texts and numbers.
+    """
+
+    name: str = field(metadata=FIXED)
+    predicts: Predicts = field(metadata=FIXED)
+    labels: tuple[str, ...] = field(default=(), metadata=FIXED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedArrays:
+    """Settings of named arrays. All have the same number of rows.
+
+    Attributes:
+        inputs: names of the arrays that the network reads, (rows, *shape): uint8, or numbers, which become int32 or
+            float32.
+        targets: the arrays to predict, one or several.
+        file: an .npz file; or empty, with ``make``.
+        make: a function that returns name -> array, the same ones in every call.
+        weight: array (rows,) that says how much each row counts in training; empty for none.
+        validation_share, test_share: of the rows, or of the rows of each class.
+        split_seed: of the random choice.
+    """
+
+    inputs: tuple[str, ...] = field(metadata=FIXED)
+    targets: tuple[ArrayTarget, ...] = field(metadata=FIXED)
+    file: str = field(default="", metadata=FIXED)
+    make: Callable[[], Mapping[str, Array]] | None = field(default=None, metadata=FIXED)
+    weight: str = field(default="", metadata=FIXED)
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    split_seed: int = 0
+
+    def load(self) -> Splits:
+        """Read or make the arrays, check and split them; equal rows are in one part.
+
+        Raises:
+            DataMissing, DataDamaged: there is no such file, or it is not one of arrays.
+            DataUnusable: an array is missing, has another number of rows, or values of no use; names it, and the row.
+        """
+        place, arrays = self._arrays()
+        check_names(place, [each.name for each in self.targets])
+        if not self.inputs or not self.targets:
+            raise DataUnusable(f"{place}: name at least one array in inputs, and one in targets")
+        used = [*self.inputs, *(each.name for each in self.targets), *([self.weight] if self.weight else [])]
+        for name in used:
+            if used.count(name) > 1:
+                raise DataUnusable(f"{place}: the array {name!r} is used twice, as input, target or weight")
+            _check_there(place, name, arrays)
+        rows = len(arrays[used[0]]) if arrays[used[0]].ndim else 0
+        for name in used:
+            if arrays[name].shape[:1] != (rows,):
+                raise DataUnusable(
+                    f"{place}: {name!r} has shape {arrays[name].shape}, but {used[0]!r} has {rows} rows; all arrays "
+                    "must have the same number"
+                )
+        if not rows:
+            raise DataUnusable(f"{place}: the arrays have no rows")
+        instances = fields_of({name: _input(place, name, arrays[name]) for name in self.inputs})
+        found = {each.name: _target(place, each, arrays[each.name]) for each in self.targets}
+        weights = _weights(place, self.weight, arrays)
+        heads = {name: names for name, (names, _) in found.items()}
+        names: Names = heads if len(heads) > 1 else next(iter(heads.values()))
+        return split_examples(
+            self,
+            Examples(
+                instances=instances,
+                labels=side_by_side({name: values for name, (_, values) in found.items()}),
+                weights=weights,
+            ),
+            name=place,
+            sha256=file_hash(Path(self.file)) if self.file else "",
+            contents=[sha256(row.tobytes()).digest() for row in instances],
+            names=names,
+            form=FORM,
+        )
+
+    def _arrays(self) -> tuple[str, Mapping[str, Array]]:
+        """Where the arrays are from, for messages, and the arrays."""
+        if bool(self.file) == (self.make is not None):
+            raise DataUnusable("named arrays are either from a file or from a function: give file or make, one of them")
+        if self.make is not None:
+            made = self.make()
+            if not isinstance(made, Mapping):
+                raise DataUnusable(f"{self.make.__name__} returned {type(made).__name__}; name -> array is expected")
+            return self.make.__name__, {name: np.asarray(values) for name, values in made.items()}
+        path = Path(self.file)
+        if not path.is_file():
+            raise DataMissing(f"{path} is not a file; give an .npz file, as numpy.savez writes it")
+        try:
+            opened = np.load(path, allow_pickle=False)
+            if isinstance(opened, np.ndarray):
+                raise DataDamaged(f"{path} has one array without a name; write an .npz file with numpy.savez")
+            with opened:
+                return path.name, {name: opened[name] for name in opened.files}
+        except (ValueError, BadZipFile, OSError, EOFError) as error:
+            raise DataDamaged(f"{path} is not an .npz file of plain arrays: {error}") from error
+
+
+def _check_there(place: str, name: str, arrays: Mapping[str, Array]) -> None:
+    if name not in arrays:
+        near = get_close_matches(name, arrays, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataUnusable(f"{place} has no array {name!r}; {hint}there are: {', '.join(arrays)}")
+
+
+def _input(place: str, name: str, values: Array) -> Array:
+    """An input as uint8, int32 or float32."""
+    kind = values.dtype.kind
+    if values.dtype == np.uint8:
+        return values
+    if kind in "iu":
+        wide = values.astype(np.int64)
+        if (wide != wide.astype(np.int32)).any():
+            raise DataUnusable(f"{place}: {name!r} has whole numbers beyond int32; give smaller ones, or float32")
+        return wide.astype(np.int32)
+    if kind != "f":
+        raise DataUnusable(
+            f"{place}: {name!r} has dtype {values.dtype}; an input has numbers: give texts as token ids, and "
+            "categories as numbers"
+        )
+    return _finite(place, name, values)
+
+
+def _finite(place: str, name: str, values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(narrow.reshape(len(narrow), -1)).all(axis=1))
+    if len(wrong):
+        raise DataUnusable(f"{place}: row {wrong[0] + 1} of {name!r} has NaN or infinity, or a number beyond float32")
+    return narrow
+
+
+def _target(place: str, target: ArrayTarget, values: Array) -> Values:
+    """The names and values of a target."""
+    kind, name = values.dtype.kind, target.name
+    if target.predicts == "number":
+        if kind not in "iuf" or values.ndim > 2:
+            raise DataUnusable(
+                f"{place}: {name!r} is {values.dtype} of shape {values.shape}; to predict a number, give numbers of "
+                "shape (rows,) or (rows, width)"
+            )
+        return (), _finite(place, name, values.reshape(len(values), -1))
+    if target.predicts == "labels":
+        return _labels(place, target, values)
+    if values.ndim != 1 or kind not in "iuUS":
+        raise DataUnusable(
+            f"{place}: {name!r} is {values.dtype} of shape {values.shape}; to predict classes, give texts or numbers "
+            "of classes of shape (rows,)"
+        )
+    if kind in "iu" and target.labels:
+        wrong = np.flatnonzero((values < 0) | (values >= len(target.labels)))
+        if len(wrong):
+            raise DataUnusable(
+                f"{place}: row {wrong[0] + 1} of {name!r} has the class {values[wrong[0]]}, but there are "
+                f"{len(target.labels)} labels, 0 to {len(target.labels) - 1}"
+            )
+        return target.labels, values.astype(np.int32)
+    texts = [str(value.decode() if isinstance(value, bytes) else value) for value in values.tolist()]
+    labels = target.labels or tuple(map(str, sorted(set(values.tolist())) if kind in "iu" else sorted(set(texts))))
+    if not 2 <= len(labels) <= MOST_CLASSES:
+        raise DataUnusable(f"{place}: {name!r} has {len(labels)} classes; 2 to {MOST_CLASSES} are accepted")
+    numbers = {label: number for number, label in enumerate(labels)}
+    for row, text in enumerate(texts, start=1):
+        if text not in numbers:
+            raise DataUnusable(f"{place}: row {row} of {name!r} has the class {text!r}, which is not in its labels")
+    return labels, np.array([numbers[text] for text in texts], np.int32)
+
+
+def _labels(place: str, target: ArrayTarget, values: Array) -> Values:
+    name = target.name
+    if values.ndim != 2 or values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
+        raise DataUnusable(
+            f"{place}: {name!r} is {values.dtype} of shape {values.shape}; to predict labels, give bool, or 0 and 1, "
+            "of shape (rows, labels)"
+        )
+    if len(target.labels) != values.shape[1] or len(target.labels) < 2:
+        raise DataUnusable(
+            f"{place}: {name!r} has {values.shape[1]} columns, but {len(target.labels)} names in labels; give one for "
+            "each, at least two"
+        )
+    return target.labels, values.astype(bool)
+
+
+def _weights(place: str, name: str, arrays: Mapping[str, Array]) -> npt.NDArray[np.float32] | None:
+    if not name:
+        return None
+    values = arrays[name]
+    if values.dtype.kind not in "iuf":
+        raise DataUnusable(f"{place}: the weights {name!r} have dtype {values.dtype}; numbers are expected")
+    check_weights(f"{place}: {name!r}", values.astype(np.float64), lambda row: f"row {row + 1}")
+    return values.astype(np.float32)
