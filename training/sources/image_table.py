@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.splits import Examples, Splits
 from training.errors import DataMissing, DataUnusable
 from training.overrides import FIXED
@@ -18,7 +19,7 @@ FORM = "pictures with labels"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTable:
+class ImageTable(Bounded):
     """Settings of a table of pictures.
 
     Attributes:
@@ -39,9 +40,9 @@ class ImageTable:
     predicts: Literal["classes", "labels"] = field(default="classes", metadata=FIXED)
     separator: str = field(default="|", metadata=FIXED)
     weight: str = field(default="", metadata=FIXED)
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
+    validation_share: ShareBelowOne = 0.15
+    test_share: ShareBelowOne = 0.15
+    split_seed: Seed = 0
     skip_without_target: bool = field(default=False, metadata=FIXED)
 
     def load(self) -> Splits:

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.check import check_weights
 from training.datasets.splits import Examples, Names, Splits
 from training.errors import DataDamaged, DataMissing, DataUnusable
@@ -42,7 +43,7 @@ class ArrayTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedArrays:
+class NamedArrays(Bounded):
     """Settings of named arrays. All have the same number of rows.
 
     Attributes:
@@ -61,9 +62,9 @@ class NamedArrays:
     file: str = field(default="", metadata=FIXED)
     make: Callable[[], Mapping[str, Array]] | None = field(default=None, metadata=FIXED)
     weight: str = field(default="", metadata=FIXED)
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
+    validation_share: ShareBelowOne = 0.15
+    test_share: ShareBelowOne = 0.15
+    split_seed: Seed = 0
 
     def load(self) -> Splits:
         """Read or make the arrays, check and split them; equal rows are in one part.
