@@ -470,6 +470,11 @@ def test_an_unknown_verb_is_a_malformed_request_as_in_tensorflow_serving(tiny, p
     assert error == f"Malformed request: POST {path}; use :predict or :classify or :regress"
 
 
+def test_a_verb_of_v2_below_v1_is_answered_with_its_path(tiny):
+    error = refused(tiny, "/v1/models/words:Generate", content=b"{}")
+    assert error == "Malformed request: POST /v1/models/words:Generate; generate is at /v2/models/words/generate"
+
+
 @pytest.mark.parametrize("path", ["/v1/models/words/versions", "/v1/x", "/v1/models/words/labels/"])
 def test_an_unknown_path_below_v1_is_a_malformed_request(tiny, path):
     reply = tiny.get(path)

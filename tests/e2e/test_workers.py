@@ -196,7 +196,13 @@ def test_a_command_to_one_worker_is_executed_by_all(workers, models):
         ("nope", "load", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("nope", "unload", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("nope", "rollback", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
-        ("brightness", "rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
+        (
+            "brightness",
+            "rollback",
+            {},
+            404,
+            "cannot roll back model 'brightness': no version was the default before version 1, and none is older",
+        ),
         ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],
 )
