@@ -389,6 +389,12 @@ def test_classifying_with_a_model_without_labels_is_refused(tiny):
     assert error == "model 'fragile' does not classify; use :predict"
 
 
+def test_a_top_k_above_the_number_of_labels_gets_all_of_them(tiny):
+    reply = tiny.post("/v1/models/words:classify", params={"top_k": "99"}, content=b"good", headers=TEXT)
+    assert reply.status_code == 200
+    assert len(reply.json()["results"][0]) == 2
+
+
 @pytest.mark.parametrize("top_k", ["0", "-1", "many", "1.5", "²"])
 def test_a_top_k_below_one_is_refused(tiny, top_k):
     error = refused(tiny, "/v1/models/words:classify", params={"top_k": top_k}, content=b"good", headers=TEXT)

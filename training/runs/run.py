@@ -22,7 +22,7 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import Trained
+from training.fit.train_network import Trained, batch_size_for
 from training.measure.card import model_card
 from training.measure.evaluate import Evaluation, predict
 from training.measure.findings import Findings
@@ -79,12 +79,15 @@ def run(
     phases = Phases()
     with phases.phase("data"):
         splits = read_data(recipe.data, recipe.pipeline, synthetic=plan.dataset == SYNTHETIC)
-    directory.mkdir(parents=True, exist_ok=True)  # only after the data is read: a mistake leaves no run behind
-    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
-    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
-    console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    batch_size_for(recipe.fitting, feed.rows(splits.train))
+    directory.mkdir(parents=True, exist_ok=True)  # only now: a mistake in the data or its settings leaves no run behind
+    console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
+    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
+    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
+    name = splits.name if splits.name == splits.form else f"{splits.name} ({splits.form})"
+    console.print(f"{name}: {counts}", highlight=False)
     trained = fit(recipe, feed, splits, directory=directory, console=console, distribution=distribution)
     phases.seconds["training"] = round(trained.seconds, 2)
     return conclude(recipe, plan, splits, feed, trained, phases, directory=directory, console=console)
