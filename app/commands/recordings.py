@@ -168,7 +168,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _time(document: dict[str, Any]) -> str:
-    return datetime.fromtimestamp(document.get("time_s", 0), UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(document.get("time_s", 0), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _answer(document: dict[str, Any]) -> str:
