@@ -21,7 +21,7 @@ from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
-TRAINING_VARIABLES = {"ATELIER_DATA_DIR"}
+TRAINING_VARIABLES = {"ATELIER_DATA_DIR", "ATELIER_RECIPES_DIR"}
 
 
 def _split(value: Any) -> Any:

@@ -93,9 +93,7 @@ def test_files_that_documents_name_exist():
         if path.name == "CHANGELOG.md":  # describes files that may be gone
             continue
         for file in re.findall(r"`((?:app|training|tests|benchmarks)/[\w/.]+\.py)`", path.read_text(encoding="utf-8")):
-            assert (ROOT / file).is_file() or f'"""{file}' in path.read_text(encoding="utf-8"), (
-                f"{name_of(path)}: {file}"
-            )
+            assert (ROOT / file).is_file(), f"{name_of(path)}: {file}"
 
 
 def test_messages_that_the_runbook_quotes_are_messages_of_the_service():

@@ -142,8 +142,9 @@ def checkout(tmp_path):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_prints_what_the_page_shows(checkout, page):
     for example in code("python", ROOT / page):
-        if example.startswith('"""training/recipes/'):
+        if example.startswith('"""recipes/'):
             path = example.splitlines()[0].strip('"').split()[0].rstrip(":.")
+            (checkout.directory / "recipes").mkdir(exist_ok=True)
             (checkout.directory / path).write_text(example, encoding="utf-8")
     # `make train` compares the model that the page publishes, once it is published.
     listed = sorted(commands(ROOT / page), key=lambda command: command.line == "make train")

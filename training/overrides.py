@@ -44,15 +44,15 @@ def apply_overrides(root: T, assignments: Iterable[str]) -> T:
     """Return ``root`` with each ``path=value`` of ``assignments`` applied in order.
 
     Raises:
-        SettingRefused: no ``=``, an unknown path (the message names the nearest, or all), or a value that
-            does not fit the field's type.
+        SettingRefused: no ``=``, a path that ``refuse_unknown`` refuses, or a value that does not fit the field's type.
     """
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
-        if not separator:
-            raise SettingRefused(f"--set {assignment!r} has no '='; write --set optimizer.learning_rate=0.01")
         path = path.strip()
-        refuse_unknown(root, path, text.strip())
+        refuse_unknown(root, path, text.strip() or "VALUE")
+        if not separator:
+            example = as_text(dict(settings(root))[path]) or "VALUE"
+            raise SettingRefused(f"--set {assignment!r} has no '='; write for example --set {path}={example}")
         root = _replace(root, path.split("."), text.strip(), path)
     return root
 
@@ -69,16 +69,44 @@ def as_text(value: Any) -> str:
 
 
 def refuse_unknown(root: object, path: str, text: str, *, option: str = "--set") -> None:
-    """Refuse a path that no setting has; the message has the nearest one, or all, as ``option`` takes them.
+    """Refuse a path that no setting has.
+
+    The message says that the recipe fixes it, or has the nearest setting as ``option`` takes it, or else those whose
+    path begins alike: all, if none does.
 
     Raises:
         SettingRefused: as said.
     """
     if path in (known := [name for name, _ in settings(root)]):
         return
-    near = _nearest(path, known)
-    hint = f"did you mean {option} {near}={text}?" if near else f"there are: {', '.join(known)}"
-    raise SettingRefused(f"{path!r} is not a setting; {hint}")
+    steps = path.split(".")
+    below = _below(known, steps)
+    if not below and _has_field(root, steps):
+        raise SettingRefused(f"{path!r} is not a setting: the recipe fixes it; change it in the file of the recipe")
+    if not below and (near := _nearest(path, known)):
+        raise SettingRefused(f"{path!r} is not a setting; did you mean {option} {near}={text}?")
+    while steps and not below:
+        below = _below(known, steps := steps[:-1])
+    raise SettingRefused(f"{path!r} is not a setting; there are: {', '.join(below or known)}")
+
+
+def _below(known: list[str], steps: list[str]) -> list[str]:
+    """The known paths that begin with ``steps``."""
+    return [name for name in known if name.split(".")[: len(steps)] == steps]
+
+
+def _has_field(root: Any, steps: list[str]) -> bool:
+    """Whether the dataclasses below ``root`` have a field at this path, a setting or not."""
+    for step in steps:
+        if isinstance(root, tuple):
+            root = next((part for part in root if getattr(part, "name", None) == step), None)
+            if root is None:
+                return False
+        elif dataclasses.is_dataclass(root) and step in {field.name for field in dataclasses.fields(root)}:
+            root = getattr(root, step)
+        else:
+            return False
+    return True
 
 
 def _nearest(path: str, known: list[str]) -> str | None:

@@ -79,7 +79,7 @@ _TOP_K = {
     "name": "top_k",
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "default": 10},
-    "description": "Most labels per instance",
+    "description": "Most labels per instance; a number above that of the labels gets all of them",
 }
 _LABEL = {
     "name": "label",

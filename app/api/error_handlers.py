@@ -7,10 +7,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.edge.answering import CLIENT_CLOSED_REQUEST
-from app.edge.respond import error_body, error_reply
+from app.edge.respond import error_body, error_reply, malformed
 from app.errors import ServingError
 
-ROUTES = "; GET /docs lists all routes"
+ROUTES = "GET /docs lists all routes"
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -41,11 +41,11 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and request.url.path.lower().startswith("/v1/"):
         # With TensorFlow Serving's message and code.
         both = "versions/" in request.url.path.lower() and "labels/" in request.url.path.lower()
-        rule = "; a version and a label cannot be supplied together" if both else ROUTES
-        message = f"Malformed request: {request.method} {request.url.path}{rule}"
+        rule = "a version and a label cannot be supplied together" if both else ROUTES
+        message = malformed(request.method, request.url.path, rule)
         return Response(error_body(message), 400, headers)
     if error.status_code == 404:
-        message = f"{request.method} {request.url.path} is not a route{ROUTES}"
+        message = f"{request.method} {request.url.path} is not a route; {ROUTES}"
     if error.status_code == 405:
         message += f"; use {headers.get('Allow', 'GET')}"
         if request.url.path.startswith("/v1/models/"):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 from rich.console import Console
@@ -56,7 +57,13 @@ def recordings(
             return
         directory = RecordingDirectory.of(state_dir, model)
         if not directory.segments():
-            fail(f"no request to model {model!r} is recorded in {directory.path}", code=1)
+            names = (
+                ", ".join(
+                    unquote(path.name) for path in model_directories(state_dir) if RecordingDirectory(path).segments()
+                )
+                or "none"
+            )
+            fail(f"no request to model {model!r} is recorded in {state_dir}; models with recordings: {names}", code=1)
         if delete:
             _delete(directory, model, request_id)
         elif export is not None:
@@ -161,7 +168,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _time(document: dict[str, Any]) -> str:
-    return datetime.fromtimestamp(document.get("time_s", 0), UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(document.get("time_s", 0), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _answer(document: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """``serve``: the service itself."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -165,10 +164,12 @@ def serve(
     server = Server(uvicorn_config(app, settings), settings)
     try:
         server.run()
-    except SystemExit:  # uvicorn exits so if the address is taken; its log line has the reason
+    except CannotListen as error:
+        fail(error.message)
+    except SystemExit:  # uvicorn exits so if the application does not start; the log has the reason
         if app.startup_error is not None:
             raise typer.Exit(2) from None
-        fail(_cannot_listen(settings))
+        raise
 
 
 def _serve_with_workers(settings: Settings) -> NoReturn:
@@ -178,9 +179,6 @@ def _serve_with_workers(settings: Settings) -> NoReturn:
         code = supervise(settings)
     except CannotListen as error:
         fail(error.message)
-    except OSError as error:
-        logging.getLogger("atelier.supervisor").error("%s", error)
-        fail(_cannot_listen(settings))
     raise typer.Exit(code)
 
 
@@ -198,7 +196,3 @@ def _check_keys(path: Path) -> None:
         read_keys(path)
     except KeysUnreadable as error:
         fail(f"{error.message}; create one with: python -m app keys new")
-
-
-def _cannot_listen(settings: Settings) -> str:
-    return f"cannot listen on {settings.host}:{settings.port}; choose another port with --port (make serve PORT=9000)"

@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -105,8 +106,10 @@ def check_models_dir(models_dir: Path) -> None:
 def read_settings(**flags: Any) -> Settings:
     """Settings from flags and environment; exits with one sentence for each mistake."""
     if unknown := unknown_variables():
-        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        fail(f"unknown environment variable {unknown[0]}; known: {known}")
+        known = [name.upper() for name in Settings.model_fields]
+        near = get_close_matches(unknown[0].upper().removeprefix(PREFIX), known, n=1)
+        hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + name for name in known)}"
+        fail(f"unknown environment variable {unknown[0]}; {hint}")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:

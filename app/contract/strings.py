@@ -17,6 +17,7 @@ MOST_STRINGS = 2**18
 _LENGTH = struct.Struct("<I")
 # In front of each string of ``length_prefixed``.
 PREFIX_BYTES = _LENGTH.size
+_FORM = f"each element starts with its length, {PREFIX_BYTES} bytes, little-endian"
 
 
 def string_array(elements: Sequence[Any], shape: Sequence[int]) -> Array:
@@ -91,10 +92,11 @@ def split_prefixed(data: bytes | memoryview, *, most: int) -> tuple[list[bytes],
     while start < len(data) and len(elements) < most:
         begin = start + PREFIX_BYTES
         if begin > len(data):
-            raise ValueError(f"element {len(elements)} ends in the middle of its length")
+            raise ValueError(f"element {len(elements)} ends within its length; {_FORM}")
         end = begin + _LENGTH.unpack_from(data, start)[0]
         if end > len(data):
-            raise ValueError(f"element {len(elements)} announces {end - begin} bytes, {len(data) - begin} follow")
+            follow = f"{len(data) - begin} byte{' follows' if len(data) - begin == 1 else 's follow'}"
+            raise ValueError(f"element {len(elements)} states the length {end - begin}, but {follow}; {_FORM}")
         elements.append(bytes(data[begin:end]))
         start = end
     return elements, start

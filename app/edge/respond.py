@@ -111,6 +111,11 @@ def wrong_verb(allowed: str) -> Reply:
     return Reply(405, error_body(f"Method Not Allowed; use {allowed}"), (JSON, (b"allow", allowed.encode())))
 
 
+def malformed(method: str, path: str, rule: str) -> str:
+    """TensorFlow Serving's message for a path below /v1 that is not a route, and the rule."""
+    return f"Malformed request: {method} {path}; {rule}"
+
+
 async def send_reply(reply: Reply, send: Send) -> None:
     """Write a reply that is sent in one piece."""
     headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]

@@ -118,7 +118,9 @@ def _previous(place: Place, default: int | None, versions: Sequence[int]) -> tup
         return now, promoted[-1], promoted[:-1]
     if older := [version for version in versions if now is not None and version < now]:
         return now, older[0], []
-    raise VersionNotFound(f"model {place.name!r} has no version to go back to from version {now}")
+    raise VersionNotFound(
+        f"cannot roll back model {place.name!r}: no version was the default before version {now}, and none is older"
+    )
 
 
 def halt(place: Place, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:

@@ -50,6 +50,11 @@ def _shown(value: object) -> str:
     return text if text.isprintable() and text and " " not in text else json.dumps(text)
 
 
+def _is_not_of_lifespan(record: logging.LogRecord) -> bool:
+    """Leave out "Application startup complete" and the like, which uvicorn says before any model is loaded."""
+    return record.levelno > logging.INFO or record.module != "on"  # uvicorn/lifespan/on.py
+
+
 def configure_logging(*, level: str, form: str, worker: int | None = None) -> None:
     """Send all lines of ``level`` and above to standard error.
 
@@ -69,4 +74,5 @@ def configure_logging(*, level: str, form: str, worker: int | None = None) -> No
     # These libraries log every chunk of every image, every step of the event loop, every changed file.
     for chatty, least in (("PIL", logging.INFO), ("grpc", logging.INFO), ("watchfiles", logging.WARNING)):
         logging.getLogger(chatty).setLevel(least)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_of_lifespan)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -18,7 +18,7 @@ import uvicorn
 from app.batching.instance_thread import any_runs
 from app.control.peer import ADMIN_LISTENER
 from app.edge.connection.joint import JointProtocol
-from app.edge.entry.bind import Bind, listen
+from app.edge.entry.bind import BACKLOG, Bind, listen_for_clients
 from app.edge.entry.tls import TlsTimes, tls_times
 from app.errors import CannotListen
 from app.settings import Settings
@@ -65,6 +65,8 @@ class Server(uvicorn.Server):
         # For the process that ``run`` ends; a caller that serves within its own process keeps the setting.
         self._limit: _Limit | None = None
         self._public = Bind(settings.host, settings.port)
+        # The sockets that this process has opened itself for ``_public``; those of workers come from their supervisor.
+        self._own: list[socket.socket] = []
         self._admin = None if settings.admin_bind is None else Bind.parse(settings.admin_bind)
 
     def run(self, sockets: Any = None) -> None:
@@ -76,8 +78,14 @@ class Server(uvicorn.Server):
             os._exit(0)
 
     async def serve(self, sockets: Any = None) -> None:
-        """Run until a signal ends it."""
+        """Run until a signal ends it.
+
+        Raises:
+            CannotListen: see ``listen_for_clients``.
+        """
         self._loop = asyncio.get_running_loop()
+        if sockets is None:  # before anything starts; uvicorn would load the models first
+            self._own = await listen_for_clients(self._public)
         await super().serve(sockets)
         if self._limit is not None and self._app.registry.draining:
             self._limit.end_within(LEFT_BEHIND_S)
@@ -85,20 +93,20 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Listen, also for administrators if they have their own address."""
         admin_sockets = await self._open_admin_sockets()
-        own = await self._open_tls_sockets() if self.config.ssl is not None and sockets is None else []
-        await super().startup([] if own else sockets)
-        for each in own:
+        await super().startup(sockets or [])
+        for each in self._own:
             self.servers.append(await self._serve_at(each, self.protocol))
         for each in admin_sockets:
             self.servers.append(await self._serve_at(each, self.protocol_for_admin))
-        if own:
-            log.info("Uvicorn running on https://%s (Press CTRL+C to quit)", bound(self._public, own))
+        if self._own:
+            address = bound(self._public, self._own)
+            log.info("Uvicorn running on %s://%s (Press CTRL+C to quit)", self._settings.scheme, address)
 
     async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if listening.family == socket.AF_UNIX:  # its clients are on this machine
-            return await loop.create_unix_server(protocol, sock=listening)
-        return await loop.create_server(protocol, sock=listening, **self.tls_times())
+            return await loop.create_unix_server(protocol, sock=listening, backlog=BACKLOG)
+        return await loop.create_server(protocol, sock=listening, backlog=BACKLOG, **self.tls_times())
 
     def tls_times(self) -> TlsTimes:
         """TLS of the listeners."""
@@ -116,14 +124,6 @@ class Server(uvicorn.Server):
     def protocol_for_admin(self) -> asyncio.Protocol:
         """The protocol of a new connection at the listener for administrators."""
         return self.protocol(is_admin=True)
-
-    async def _open_tls_sockets(self) -> list[socket.socket]:
-        """Shorter timeouts than uvicorn's: a minute for each handshake, and half a minute for each close."""
-        try:
-            return await listen(self._settings.host, self._settings.port)
-        except OSError as error:
-            log.error("%s", error)
-            sys.exit(1)
 
     async def _open_admin_sockets(self) -> list[socket.socket]:
         if self._admin is None:

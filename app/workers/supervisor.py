@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from app.edge.entry.bind import Bind, listen
+from app.edge.entry.bind import Bind, listen_for_clients
 from app.settings import Settings
 from app.wiring.repository import repository_of
 from app.wiring.server import bound
@@ -47,8 +47,7 @@ def supervise(settings: Settings) -> int:
         The exit code: 0 after a signal, or that of a worker if none of them can start.
 
     Raises:
-        OSError: the address for HTTP is taken, or does not belong to this machine.
-        CannotListen: that for gRPC is.
+        CannotListen: the address for HTTP or gRPC is taken, or does not belong to this machine.
     """
     return asyncio.run(Supervisor(settings).run())
 
@@ -77,7 +76,7 @@ class Supervisor:
     async def run(self) -> int:
         """See ``supervise``."""
         settings = self._settings
-        self._sockets = await listen(settings.host, settings.port)
+        self._sockets = await listen_for_clients(Bind(settings.host, settings.port))
         held: list[socket.socket] = []
         if settings.grpc_port is not None:
             held = hold_grpc_port(settings.host, settings.grpc_port)

@@ -389,6 +389,12 @@ def test_classifying_with_a_model_without_labels_is_refused(tiny):
     assert error == "model 'fragile' does not classify; use :predict"
 
 
+def test_a_top_k_above_the_number_of_labels_gets_all_of_them(tiny):
+    reply = tiny.post("/v1/models/words:classify", params={"top_k": "99"}, content=b"good", headers=TEXT)
+    assert reply.status_code == 200
+    assert len(reply.json()["results"][0]) == 2
+
+
 @pytest.mark.parametrize("top_k", ["0", "-1", "many", "1.5", "²"])
 def test_a_top_k_below_one_is_refused(tiny, top_k):
     error = refused(tiny, "/v1/models/words:classify", params={"top_k": top_k}, content=b"good", headers=TEXT)
@@ -468,6 +474,11 @@ def test_an_unknown_label_is_not_found(tiny):
 def test_an_unknown_verb_is_a_malformed_request_as_in_tensorflow_serving(tiny, path):
     error = refused(tiny, path, content=b"{}")
     assert error == f"Malformed request: POST {path}; use :predict or :classify or :regress"
+
+
+def test_a_verb_of_v2_below_v1_is_answered_with_its_path(tiny):
+    error = refused(tiny, "/v1/models/words:Generate", content=b"{}")
+    assert error == "Malformed request: POST /v1/models/words:Generate; generate is at /v2/models/words/generate"
 
 
 @pytest.mark.parametrize("path", ["/v1/models/words/versions", "/v1/x", "/v1/models/words/labels/"])

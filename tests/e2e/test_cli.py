@@ -190,7 +190,14 @@ def test_a_setting_out_of_range_is_one_sentence():
 def test_a_misspelt_variable_is_refused():
     result = run("models", ATELIER_PROT="1")
     assert result.returncode == 2
-    assert "unknown environment variable ATELIER_PROT" in result.stderr
+    assert result.stderr == "error: unknown environment variable ATELIER_PROT; did you mean ATELIER_PORT?\n"
+    assert (
+        "unknown environment variable ATELIER_XYZ; known: ATELIER_MODELS_DIR, " in run("models", ATELIER_XYZ="1").stderr
+    )
+
+
+def test_the_variables_of_training_are_accepted(tiny_models):
+    assert run("models", "--models-dir", tiny_models, ATELIER_RECIPES_DIR="recipes").returncode == 0
 
 
 def test_devices_gives_the_reason():

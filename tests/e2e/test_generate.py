@@ -169,7 +169,9 @@ def test_curl_shows_the_pieces(service):
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ({}, "'text_input' is null; send a string"),
+        ({}, "'text_input' is missing; send a string"),
+        ({"text_input": None}, "'text_input' is null; send a string"),
+        ({"text": "a", "seed": 1}, "'text_input' is missing; key 'text' is unknown; send a string"),
         ({"text_input": 7}, "'text_input' is a number; send a string"),
         ({"text_input": " "}, "text is empty; send at least one word"),
         ({"text_input": "a", "parameters": 3}, "'parameters' is a number; send an object {key: value}"),

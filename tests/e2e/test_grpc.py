@@ -326,7 +326,7 @@ def test_an_unknown_model_is_not_found(client, service):
         ),
         (
             request("token_ids", "BYTES", (2,), model="words", bytes_contents=[b"a"]),
-            "input 'token_ids' holds 1 elements, its shape [2] says 2",
+            "input 'token_ids' has 1 element; its shape [2] requires 2",
         ),
         (
             request("token_ids", "BYTES", (1, 2), model="words", bytes_contents=[b"a", b"b"]),
@@ -338,7 +338,8 @@ def test_an_unknown_model_is_not_found(client, service):
         ),
         (
             request("token_ids", "BYTES", (1,), model="words", raw=[struct.pack("<I", 9) + b"good"]),
-            "input 'token_ids': element 0 announces 9 bytes, 4 follow",
+            "input 'token_ids': element 0 states the length 9, but 4 bytes follow; each element starts with its "
+            "length, 4 bytes, little-endian",
         ),
         (
             with_outputs(good(), "nope"),
@@ -351,7 +352,8 @@ def test_an_unknown_model_is_not_found(client, service):
         ),
         (
             with_parameter(good(), "priority", int64_param=-1),
-            "parameter 'priority' is -1; send a level from 1, the highest, or 0 for the model's default",
+            "parameter 'priority' is -1; send a level from 1 (highest) to priority_levels of the model, "
+            "or 0 for the model's default",
         ),
         (
             with_parameter(good(), "timeout", double_param=1.5),

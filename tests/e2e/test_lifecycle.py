@@ -38,6 +38,13 @@ def test_the_newest_version_serves(tmp_path, start):
     assert metadata["model_spec"] == {"name": "brightness", "signature_name": "", "version": "10"}
 
 
+def test_the_log_says_that_the_service_is_ready_only_after_its_models_are_loaded(tmp_path, start):
+    write_brightness_model(tmp_path)
+    log = start(tmp_path).log
+    assert "startup" not in log
+    assert "running on http" in log
+
+
 def test_one_flipped_weight_is_refused_by_the_golden_gate_and_the_older_version_serves(tmp_path, start):
     write_brightness_model(tmp_path, version=1)
     flip_one_weight(write_brightness_model(tmp_path, version=2), "weights")

@@ -16,7 +16,7 @@ MODEL = "fashion-mnist-cnn"
 ID = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]+\b")
 CHANGES = {
     r"(?m)^(date|server-timing): .*$": r"\1: ...",
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "TIME",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ": "TIME",
     r"(?m)^  in +.*$": "  in PLACE",
     r" +$": "",
     r"[─━]+": "-",

@@ -100,7 +100,7 @@ def test_all_is_deleted_and_the_service_continues(service, state, asked):
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("none",), 1, "no request to model 'none' is recorded in"),
+        (("none",), 1, "; models with recordings: none"),
         (("--delete",), 2, "name a model: python -m app recordings MODEL"),
         (("m", "--delete", "--list"), 2, "--list, --export and --delete exclude each other"),
         (("..", "--delete"), 1, "no request to model '..' is recorded"),
@@ -110,6 +110,12 @@ def test_mistakes_are_one_sentence(tmp_path, arguments, code, error):
     found, _, said = command(tmp_path, *arguments)
     assert (found, said.partition(error)[1]) == (code, error)
     assert len(said.splitlines()) == 1
+
+
+def test_a_model_without_recordings_is_answered_with_those_that_have_some(state, asked):
+    code, _, error = command(state, "nope")
+    expected = f"error: no request to model 'nope' is recorded in {state}; models with recordings: brightness"
+    assert (code, error) == (1, expected)
 
 
 def test_a_file_of_another_kind_is_refused(state, asked, tmp_path):

@@ -152,7 +152,7 @@ def test_half_of_a_surrogate_pair_is_refused(service):
 @pytest.mark.parametrize(
     ("entry", "error"),
     [
-        ({"shape": [2], "data": ["a"]}, "input 'text' holds 1 elements, its shape [2] says 2"),
+        ({"shape": [2], "data": ["a"]}, "input 'text' has 1 element; its shape [2] requires 2"),
         ({"shape": [1], "data": [1]}, "'data' of input 'text': element 0 is a number; send a string"),
         ({"shape": [1, 1], "data": ["a"]}, "Expected [-1], got [1,1]"),
         ({"datatype": "FP32", "shape": [1], "data": [1.0]}, "data-type is 'FP32', but model 'names' expects 'BYTES'"),
@@ -169,8 +169,8 @@ def test_bytes_that_are_not_a_list_of_strings(service):
     head = b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 7}}]}'
     headers = {**OCTETS, "Inference-Header-Content-Length": str(len(head))}
     for tail, error in (
-        (b"\x09\0\0\0abc", "element 0 announces 9 bytes, 3 follow"),
-        (b"\x01\0\0\0a\0\0", "element 1 ends in the middle of its length"),
+        (b"\x09\0\0\0abc", "element 0 states the length 9, but 3 bytes follow"),
+        (b"\x01\0\0\0a\0\0", "element 1 ends within its length"),
         (b"\x03\0\0\0" + NOT_UTF8 + b"a", "the string is not UTF-8"),
     ):
         reply = service.client.post(INFER, content=head + tail, headers=headers)

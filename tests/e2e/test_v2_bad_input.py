@@ -11,6 +11,7 @@ from tests.support.http_requests import refused
 from tests.support.tiny_models import SIDE
 
 INFER = "/v2/models/brightness/infer"
+FORM = "each element starts with its length, 4 bytes, little-endian"
 HOW = 'send {"inputs": [{"name": ..., "datatype": ..., "shape": [...], "data": [...]}]}'
 ROW = np.arange(SIDE * SIDE, dtype=np.uint8)
 GOOD = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE], "data": ROW.tolist()}
@@ -112,7 +113,8 @@ def binary(size, **changes):
         ),
         (
             {"inputs": [GOOD], "parameters": {"priority": -1}},
-            "parameter 'priority' is -1; send a level from 1, the highest, or 0 for the model's default",
+            "parameter 'priority' is -1; send a level from 1 (highest) to priority_levels of the model, "
+            "or 0 for the model's default",
         ),
         (
             {"inputs": [GOOD], "parameters": {"timeout": 1.5}},
@@ -144,7 +146,7 @@ def test_bytes_for_a_model_of_numbers_are_a_wrong_type(tiny):
 @pytest.mark.parametrize(
     ("shape", "data", "error"),
     [
-        ([2], ["a"], "input 'token_ids' holds 1 elements, its shape [2] says 2"),
+        ([2], ["a"], "input 'token_ids' has 1 element; its shape [2] requires 2"),
         (
             [1, 2],
             ["a", "b"],
@@ -163,8 +165,11 @@ def test_texts_that_break_a_rule(tiny, shape, data, error):
 @pytest.mark.parametrize(
     ("raw", "error"),
     [
-        (struct.pack("<I", 9) + b"good", "input 'token_ids': element 0 announces 9 bytes, 4 follow"),
-        (struct.pack("<I", 4) + b"good\1", "input 'token_ids': element 1 ends in the middle of its length"),
+        (
+            struct.pack("<I", 9) + b"good",
+            "input 'token_ids': element 0 states the length 9, but 4 bytes follow; " + FORM,
+        ),
+        (struct.pack("<I", 4) + b"good\1", "input 'token_ids': element 1 ends within its length; " + FORM),
         (struct.pack("<I", 2) + b"\xff\xfe", None),
     ],
 )

@@ -196,7 +196,13 @@ def test_a_command_to_one_worker_is_executed_by_all(workers, models):
         ("nope", "load", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("nope", "unload", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
         ("nope", "rollback", {}, 404, "Request for unknown model: 'nope' is not found; models: brightness, words"),
-        ("brightness", "rollback", {}, 404, "model 'brightness' has no version to go back to from version 1"),
+        (
+            "brightness",
+            "rollback",
+            {},
+            404,
+            "cannot roll back model 'brightness': no version was the default before version 1, and none is older",
+        ),
         ("brightness", "promote", {"version": "1"}, 400, '\'version\' is "1"; send a number, as in {"version": 2}'),
     ],
 )
@@ -558,8 +564,13 @@ def test_a_taken_port_is_reported_as_without_workers(models):
         taken.listen()
         port = taken.getsockname()[1]
         one, two = (serve("--models-dir", models, "--port", port, "--workers", number) for number in (1, 2))
-    sentence = f"error: cannot listen on 127.0.0.1:{port}; choose another port with --port (make serve PORT=9000)\n"
+    error = f"error: cannot listen on 127.0.0.1:{port}: address already in use; choose another port with --port"
     for done in (one, two):
-        assert done.returncode == 2
-        assert done.stderr.endswith(sentence)
-        assert "address already in use" in done.stderr
+        assert (done.returncode, done.stderr) == (2, f"{error} (make serve PORT=9000)\n")
+
+
+def test_an_address_of_another_machine_is_reported_in_one_sentence(models):
+    done = serve("--models-dir", models, "--host", "192.0.2.1", "--port", "0")  # RFC 5737
+    assert done.returncode == 2
+    assert "error: cannot listen on 192.0.2.1:0: " in done.stderr
+    assert done.stderr.endswith("; choose an address of this machine with --host\n")

@@ -94,16 +94,35 @@ def test_a_value_that_does_not_fit_is_refused_with_the_rule(assignment, rule):
         apply_overrides(image_recipe(), [assignment])
 
 
+@pytest.mark.parametrize(
+    ("path", "listed"),
+    [
+        ("network.zzzzzzzzzz", "network.width, network.dropout, network.layers, network.pair$"),
+        ("optimizer.schedule", "optimizer.schedule.name, optimizer.schedule.warmup, optimizer.schedule.final"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_those_next_to_it(path, listed):
+    with pytest.raises(SettingRefused, match=f"^{path!r} is not a setting; there are: {listed}"):
+        apply_overrides(image_recipe(), [f"{path}=1"])
+
+
+def test_an_assignment_without_a_value_is_refused_with_an_example_of_it():
+    with pytest.raises(SettingRefused, match=r"^--set 'fitting.patience' has no '='; write for example --set .*=none$"):
+        apply_overrides(image_recipe(), ["fitting.patience"])
+    with pytest.raises(SettingRefused, match=r"^'epoch' is not a setting; did you mean --set fitting.epochs=VALUE[?]$"):
+        apply_overrides(image_recipe(), ["epoch"])
+
+
 def test_the_identity_of_a_recipe_cannot_be_overridden():
     for path in ("name", "build", "targets.test_accuracy", "pipeline.steps"):
-        with pytest.raises(SettingRefused, match="is not a setting"):
+        with pytest.raises(SettingRefused, match=f"^'{path}' is not a setting: the recipe fixes it; change it in the"):
             apply_overrides(image_recipe(), [f"{path}=1"])
 
 
 def test_a_function_in_place_of_a_dataclass_is_not_a_setting():
     recipe = image_recipe(study=lambda subject: None)
     assert "study" not in dict(settings(recipe))
-    with pytest.raises(SettingRefused, match="'study' is not a setting"):
+    with pytest.raises(SettingRefused, match="'study' is not a setting: the recipe fixes it"):
         apply_overrides(recipe, ["study=1"])
 
 

@@ -70,6 +70,18 @@ class Training:
     heads: tuple[Head, ...] = ()
 
 
+def batch_size_for(fitting: Fitting, rows: int) -> int:
+    """Rows of one step, of a training part of ``rows``.
+
+    Raises:
+        SettingRefused: the part does not fill one batch.
+    """
+    size = fitting.rows_per_step(rows)
+    if not 1 <= size <= rows:
+        raise SettingRefused(f"fitting.batch_size is {size}; it must be at most {rows}, the number of training rows")
+    return size
+
+
 def train_network(
     model: Any,
     training: Training,
@@ -100,9 +112,7 @@ def train_network(
     """
     settings = training.fitting
     rows = feed.rows(splits.train)
-    batch_size = settings.rows_per_step(rows)
-    if not 1 <= batch_size <= rows:
-        raise SettingRefused(f"fitting.batch_size {batch_size} exceeds the {rows} training rows")
+    batch_size = batch_size_for(settings, rows)
     steps = rows // batch_size
     _check_monitor(training, splits)
     _check_speed(training, feed)

@@ -50,9 +50,9 @@ def best_temperature(logits: Array, labels: Array, *, activation: Activation) ->
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6})
     if loss(np.log(LOWEST)) <= found.fun:
-        raise NoTemperature(f"hardly a validation row is wrong, so no temperature above {LOWEST} is the best")
+        raise NoTemperature("almost all validation rows are right, so they do not determine a temperature")
     if loss(np.log(HIGHEST)) <= found.fun:
-        raise NoTemperature(f"the network has not learned, so no temperature below {HIGHEST:g} is the best")
+        raise NoTemperature("the network has not learned, so the validation rows do not determine a temperature")
     return float(np.exp(found.x))
 
 

@@ -18,7 +18,7 @@ from training.sources.table_file import Cell, TableFile, is_missing, read_table
 FEW_VALUES = 20
 """A target of whole numbers with at most this many different ones is a class, not an amount."""
 
-TEMPLATE = '''"""Predicts {target} from {count} columns of a table.
+TEMPLATE = '''"""Predicts {target} from {count} of a table.
 
 Drafted from {path}
 Train and publish: python -m training run {name} --publish
@@ -115,14 +115,15 @@ def look_at_table(name: str, file: Path, target: str | None, options: TargetOpti
     unbalanced = predicts == "classes" and is_unbalanced(counts)
     if unbalanced:
         notes.append("the classes differ in size by more than a factor of 2: the recipe weighs them (class_weights)")
+    columns_used = f"{len(used)} column{'' if len(used) == 1 else 's'}"
     text = TEMPLATE.format(
         name=name,
         path=in_docstring(str(table.path)),
         target=in_docstring(target),
         target_text=source(target),
-        count=len(used),
+        count=columns_used,
         file=source(str(table.path)),
-        description=source(f"{target} of a row, from {len(used)} columns of {table.path.name}."),
+        description=source(f"{target} of a row, from {columns_used} of {table.path.name}."),
         predicts=predicts,
         numbers=tuple_source(numbers),
         categories=tuple_source(categories),

@@ -202,7 +202,7 @@ def tell(console: Console, request: Request, old: Splits, new: NewRows, chosen: 
         f"starts from {request.version}",
         f"old rows of {old.name}: {counts.old} of {len(old.train)} to train, {len(old.validation)} to validate",
         f"new rows of {request.data.name}: {counts.new} to train, {counts.held_out} held out; "
-        f"{counts.copies} left out that the old validation or test part has",
+        f"{counts.copies} left out as copies of old validation or test rows",
         *(f"{count} rows of {request.data.name} left out: {reason}" for reason, count in new.left_out.items()),
         f"share of old rows: {share:.2f}; passes over the new rows in each epoch: {chosen.passes}",
     ]

@@ -22,7 +22,7 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import AfterEpoch, Trained, nothing
+from training.fit.train_network import AfterEpoch, Trained, batch_size_for, nothing
 from training.measure.card import model_card
 from training.measure.card_head import modality
 from training.measure.evaluate import Evaluation, predict
@@ -88,13 +88,16 @@ def run(
     phases = Phases()
     with phases.phase("data"):
         splits = read_recipe_data(recipe, synthetic=plan.dataset == SYNTHETIC)
-    directory.mkdir(parents=True, exist_ok=True)  # only after the data is read: a mistake leaves no run behind
-    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
-    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
-    console.print(f"{splits.name} ({splits.form}): {counts}", highlight=False)
     with phases.phase("preparation"):
         feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
         check_formats(recipe, feed, splits)
+    batch_size_for(recipe.fitting, feed.rows(splits.train))
+    directory.mkdir(parents=True, exist_ok=True)  # only now: a mistake in the data or its settings leaves no run behind
+    console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
+    write_json(directory / CONFIG_FILE, config_document(recipe, plan))
+    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
+    name = splits.name if splits.name == splits.form else f"{splits.name} ({splits.form})"
+    console.print(f"{name}: {counts}", highlight=False)
     trained = fit(
         recipe,
         feed,

@@ -71,7 +71,6 @@ def train(
         take_part(recipe, plan.get("dataset", Dataset.REAL), distribution=distribution)
         console.print(f"{place} is done", highlight=False)
         raise typer.Exit
-    console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
     asked = Plan(overrides=overrides, **plan)
     try:
         with (

@@ -102,10 +102,9 @@ def _labels(root: Path) -> tuple[str, ...]:
     if labels:
         raise DataUnusable(f"{root} has only one class, {labels[0]!r}; there is nothing to distinguish")
     loose = next((path.name for path in sorted(root.iterdir()) if path.suffix.lower() in SUFFIXES), None)
-    found = f"the picture {loose}" if loose else "nothing"
-    raise DataUnusable(
-        f"{root} contains {found} instead of class folders; put the pictures of each class into a folder with its name"
-    )
+    found = f"contains the picture {loose} instead of class folders" if loose else "has no class folders"
+    found = found if any(root.iterdir()) else "is empty"
+    raise DataUnusable(f"{root} {found}; put the pictures of each class into a folder with its name")
 
 
 def folders_in(root: Path) -> list[Path]:

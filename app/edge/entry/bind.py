@@ -1,6 +1,7 @@
 """Addresses from flags, and sockets that listen on them."""
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -76,6 +77,27 @@ class Bind:
         if self.port is None:
             return _UNIX + self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def listen_for_clients(bind: Bind) -> list[socket.socket]:
+    """Listen on the address of the service.
+
+    Args:
+        bind: has a port.
+
+    Raises:
+        CannotListen: as ``Bind.listen``; says which option to change.
+    """
+    assert bind.port is not None
+    try:
+        return await listen(bind.host, bind.port)
+    except OSError as error:
+        is_taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        reason = os.strerror(error.errno) if is_taken and error.errno else error.strerror or str(error)
+        change = (
+            "another port with --port (make serve PORT=9000)" if is_taken else "an address of this machine with --host"
+        )
+        raise CannotListen(f"cannot listen on {bind}: {reason.lower()}; choose {change}") from error
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:

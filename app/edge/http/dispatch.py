@@ -25,12 +25,13 @@ from app.edge.respond import (
     Send,
     error_body,
     error_reply,
+    malformed,
     send_reply,
     server_timing,
     wrong_verb,
 )
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.routes import FEEDBACK, V1_VERBS, canonical, match
+from app.edge.rest.routes import FEEDBACK, V1_VERBS, V2_VERBS, canonical, match
 from app.errors import InvalidInput, ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
@@ -85,7 +86,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         elif scope["method"] != "POST":
             await self._door.pass_through(scope, receive, send, replying(wrong_verb("POST")))
         elif route.api == "v1" and route.verb not in V1_VERBS:
-            await self._door.pass_through(scope, receive, send, replying(error_reply(_malformed(scope))))
+            await self._door.pass_through(scope, receive, send, replying(error_reply(_malformed(scope, route))))
         else:
             state = scope.get("state", {})
             began, visit = state.get("began_at"), state.get("visit")
@@ -198,7 +199,9 @@ def _is_feedback(scope: Scope, route: Route) -> bool:
     return route.verb == FEEDBACK and scope["method"] == "POST" and route.version is None and route.label is None
 
 
-def _malformed(scope: Scope) -> InvalidInput:
-    """An error with TensorFlow Serving's message, and the supported verbs."""
-    verbs = " or :".join(V1_VERBS)
-    return InvalidInput(f"Malformed request: {scope['method']} {scope['path']}; use :{verbs}")
+def _malformed(scope: Scope, route: Route) -> InvalidInput:
+    """The error for an unknown verb: the verbs of V1, or the path of one of V2."""
+    rule = f"use :{' or :'.join(V1_VERBS)}"
+    if route.verb in V2_VERBS:
+        rule = f"{route.verb} is at /v2/models/{route.name}/{route.verb}"
+    return InvalidInput(malformed(scope["method"], scope["path"], rule))

@@ -54,7 +54,9 @@ def parse_generate(body: bytes, reader: JsonReader) -> TextRequest:
     """
     document = reader.read(body, strict=True)
     members = {key: plain(document.get(key)) for key in document.keys()}  # noqa: SIM118 - not a dict
-    text = members.pop(TEXT_INPUT, None)
+    if TEXT_INPUT not in members:
+        raise InvalidInput(f"{quoted(TEXT_INPUT)} is missing; {_instead(members)}send a string")
+    text = members.pop(TEXT_INPUT)
     if isinstance(text, list) and len(text) == 1:  # a tensor of one text
         [text] = text
     if not isinstance(text, str):
@@ -66,6 +68,12 @@ def parse_generate(body: bytes, reader: JsonReader) -> TextRequest:
     request_id = read_id(members.pop("id", None))
     sampling, options = read_generation({**members, **parameters})
     return TextRequest(text, sampling, options, request_id)
+
+
+def _instead(members: Mapping[str, Any]) -> str:
+    """The first key of a request that generate does not know, which may be meant as its text."""
+    unknown = next((name for name in members if name not in _SAMPLING | _OTHER | {EMPTY_FINAL, "parameters"}), None)
+    return "" if unknown is None else f"key {quoted(unknown)} is unknown; "
 
 
 def read_id(value: JsonValue) -> str:

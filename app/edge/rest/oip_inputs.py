@@ -146,8 +146,8 @@ def bytes_input(elements: Sequence[bytes | str], declared: Declared, model: Load
     count = prod(declared.shape)
     if len(elements) != count:
         raise InvalidInput(
-            f"input {quoted(declared.name)} holds {len(elements)} elements, its shape {_listed(declared.shape)} says "
-            f"{count}"
+            f"input {quoted(declared.name)} has {len(elements)} element{'' if len(elements) == 1 else 's'}; its shape "
+            f"{_listed(declared.shape)} requires {count}"
         )
     if model.spec.input(declared.name).is_string:
         return string_array(as_bytes(elements, f"input {quoted(declared.name)}"), declared.shape)
@@ -179,7 +179,9 @@ def read_options(parameters: Mapping[str, Any]) -> RequestOptions:
     for name in parameters:
         if name.startswith(RESERVED_PREFIX) and name != EMPTY_FINAL:
             raise InvalidInput(f"parameter {quoted(name)} is reserved: names must not begin with {RESERVED_PREFIX!r}")
-    priority = _unsigned(parameters, "priority", "a level from 1, the highest, or 0 for the model's default")
+    priority = _unsigned(
+        parameters, "priority", "a level from 1 (highest) to priority_levels of the model, or 0 for the model's default"
+    )
     timeout_us = _unsigned(parameters, "timeout", "whole microseconds, or 0 for the model's default")
     if not priority and not timeout_us:
         return DEFAULT_OPTIONS

@@ -80,15 +80,15 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         for name, function in functions.items()
     }
 
-    short = {  # the inputs of bfloat16
+    bfloat16_inputs = {
         name: {key for key, tensor in function.structured_input_signature[1].items() if tensor.dtype == tf.bfloat16}
         for name, function in functions.items()
     }
 
     def run(signature: str, inputs: Tensors) -> dict[str, Array]:
-        brain = short.get(signature, ())
+        of_bfloat16 = bfloat16_inputs.get(signature, ())
         given = {
-            name: tf.bitcast(narrowed(values), tf.bfloat16) if name in brain else tf.constant(values)
+            name: tf.bitcast(narrowed(values), tf.bfloat16) if name in of_bfloat16 else tf.constant(values)
             for name, values in inputs.items()
         }
         outputs = functions[signature](**{**defaults.get(signature, {}), **given})

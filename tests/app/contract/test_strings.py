@@ -22,8 +22,15 @@ def test_bytes_after_the_last_string_are_ignored():
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"\x01\x00\x00\x00a\x01\x00", "element 1 ends in the middle of its length"),
-        (b"\x03\x00\x00\x00ab", "element 0 announces 3 bytes, 2 follow"),
+        (
+            b"\x01\x00\x00\x00a\x01\x00",
+            "element 1 ends within its length; each element starts with its length, 4 bytes, little-endian",
+        ),
+        (b"hello", "element 0 states the length 1819043176, but 1 byte follows; each element starts with"),
+        (
+            b"\x03\x00\x00\x00ab",
+            "element 0 states the length 3, but 2 bytes follow; each element starts with its length, 4 bytes",
+        ),
     ],
 )
 def test_a_string_beyond_the_end_is_refused(data, error):

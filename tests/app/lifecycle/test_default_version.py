@@ -59,7 +59,7 @@ def test_a_rollback_without_a_promotion_goes_to_the_version_below_the_one_that_a
     async def scenario(lifecycle):
         back = await lifecycle.rollback("brightness")
         assert (back.version, back.before) == (1, 2)
-        with pytest.raises(VersionNotFound, match="has no version to go back to from version 1"):
+        with pytest.raises(VersionNotFound, match="no version was the default before version 1, and none is older"):
             await lifecycle.rollback("brightness")
 
     serving(models, scenario)

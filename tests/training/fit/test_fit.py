@@ -91,7 +91,7 @@ def test_a_diverging_run_is_ended_with_advice(tmp_path, console):
 
 
 def test_a_batch_larger_than_the_training_part_is_refused(tmp_path, console):
-    with pytest.raises(SettingRefused, match="batch_size 500 exceeds the 128 training rows"):
+    with pytest.raises(SettingRefused, match="batch_size is 500; it must be at most 128, the number"):
         train(image_recipe(fitting=Fitting(epochs=1, batch_size=500)), tmp_path, console)
 
 

@@ -63,10 +63,12 @@ def test_numbers_that_are_not_finite_are_counted(value):
 
 
 def test_answers_that_are_all_right_set_no_lower_limit():
-    assert "hardly a validation row is wrong, so no temperature above 0.05 is the best" in refusal(
+    assert "almost all validation rows are right, so they do not determine a temperature" in refusal(
         [[2, 0], [0, 2]], [0, 1]
     )
 
 
 def test_answers_that_are_all_wrong_set_no_upper_limit():
-    assert "the network has not learned, so no temperature below 20 is the best" in refusal([[2, 0], [0, 2]], [1, 0])
+    assert "the network has not learned, so the validation rows do not determine a temperature" in refusal(
+        [[2, 0], [0, 2]], [1, 0]
+    )

@@ -205,5 +205,5 @@ def test_without_data_it_says_which_options_there_are(command):
 
 def test_an_empty_folder_is_refused_and_nothing_is_written(tmp_path, command):
     (tmp_path / "photos").mkdir()
-    refused(command, "contains nothing instead of class folders", "shapes", "--images", "photos")
+    refused(command, "is empty; put the pictures of each class into a folder", "shapes", "--images", "photos")
     assert not (tmp_path / "recipes").exists()

@@ -102,7 +102,7 @@ def test_copies_of_old_validation_and_test_rows_are_left_out_and_counted(shop, c
     write_messages(shop / "new.csv", [*new_messages(), *read_tickets(shop)])
     done = command("retrain", "shop", "--data", "new.csv", "--run-id", "x", "--epochs", "1")
     assert done.code in {0, 3}, done.err
-    assert "72 left out that the old validation or test part has" in done.out  # 36 and 36 of 240
+    assert "72 left out as copies of old validation or test rows" in done.out  # 36 and 36 of 240
     rows = read_json(shop / "runs/shop/x/metrics.json")["retrained"]["rows"]
     assert rows["copies"] == 72
     # The 168 old training rows among them are trained on, never measured on.

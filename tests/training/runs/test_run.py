@@ -7,7 +7,8 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from tests.training.pages import Page
 from tests.training.tiny import image_recipe, text_recipe
-from training.errors import RunNotFound
+from training.errors import RunNotFound, SettingRefused
+from training.recipe.fitting import Fitting
 from training.recipe.recipe import Targets
 from training.runs.record import Plan
 from training.runs.run import run, validate
@@ -15,6 +16,14 @@ from training.runs.run import run, validate
 
 def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_batch_larger_than_the_training_part_is_refused_before_anything_is_written(tmp_path, console):
+    recipe = image_recipe(fitting=Fitting(epochs=1, batch_size=500))
+    with pytest.raises(SettingRefused, match=r"^fitting\.batch_size is 500; it must be at most 128, the number of"):
+        run(recipe, Plan(), directory=tmp_path / "run", console=console)
+    assert console.file.getvalue() == ""
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_published_version_carries_the_contract_the_figures_and_the_card(tmp_path, console):

@@ -71,10 +71,12 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    refused(tmp_path, "contains nothing instead of class folders; put the pictures of each class into a folder")
+    refused(tmp_path, "is empty; put the pictures of each class into a folder")
 
 
 def test_pictures_without_class_folders_are_refused_with_one_of_them(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    refused(tmp_path, "has no class folders; put the pictures of each class into a folder")
     Image.new("L", (9, 9)).save(tmp_path / "one.png")
     refused(tmp_path, r"contains the picture one\.png instead of class folders")
 
