@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from training.disk import replaced
-from training.errors import SettingRefused
+from training.errors import SettingRefused, TrainingError
 from training.network.backbones import IMAGENET, NONE, Backbone, BackboneName
 from training.new.draft import recipe_path
 from training.new.image_table import look_at_image_table
@@ -15,6 +15,7 @@ from training.new.images import look_at_images
 from training.new.table import look_at_table
 from training.new.target_options import TargetOptions
 from training.new.texts import look_at_texts
+from training.runs.catalogue import load_recipe
 
 MOST_NOTES = 20
 
@@ -110,6 +111,11 @@ def new_recipe(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as temporary:
         temporary.write_text(draft.text, encoding="utf-8")
+    try:
+        load_recipe(str(path)).data.load()  # type: ignore[union-attr]  # the rules of `run`, before it is recommended
+    except TrainingError:
+        path.unlink()
+        raise
     console.print(f"recipe: {path}", highlight=False, soft_wrap=True)
     console.print(f"next: python -m training run {name} --publish", highlight=False, soft_wrap=True)
 

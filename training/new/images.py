@@ -128,7 +128,7 @@ def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) ->
     counts = _counts(found, leave_out)
     size = size_for(sizes, backbone)
     facts = [
-        ("pictures", f"{len(names)} in {len(listing.labels)} classes: {balance(counts)}"),
+        ("pictures", f"{sum(counts.values())} in {len(listing.labels)} classes: {balance(counts)}"),
         ("parts", _parts(found)),
         ("sizes", extent(sizes, size)),
         ("copies", f"{copies} files have the content of another file" if copies else "none"),

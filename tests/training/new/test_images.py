@@ -133,7 +133,7 @@ def test_what_cannot_be_used_is_named_and_left_out_so_that_the_recipe_runs(photo
     (photos / "square/notes.txt").write_text("")
     ended = command("new", "shapes", "--images", "photos")
     for sentence in (
-        "62 in 3 classes: circle 18, square 21, triangle 20",
+        "59 in 3 classes: circle 18, square 21, triangle 20",
         "2 files have the content of another file",
         "1: circle/0003.jpg",
         "- left out: circle/0003.jpg: image is truncated or damaged",
@@ -207,3 +207,18 @@ def test_an_empty_folder_is_refused_and_nothing_is_written(tmp_path, command):
     (tmp_path / "photos").mkdir()
     refused(command, "is empty; put the pictures of each class into a folder", "shapes", "--images", "photos")
     assert not (tmp_path / "recipes").exists()
+
+
+def test_no_recipe_is_written_that_run_would_refuse(photos, command, tmp_path):
+    for picture in (tmp_path / "photos/circle").iterdir():
+        picture.write_bytes(b"no picture")
+    ended = command("new", "shapes", "--images", "photos")
+    assert ended.code == 2
+    assert "no picture of class 'circle' can be used" in ended.err
+    assert "- left out: circle/" in ended.out
+    assert not (tmp_path / "recipes/shapes.py").exists()
+    (tmp_path / "few.csv").write_text("text,label\ngood,pos\nbad,neg\nfine,pos\n")
+    ended = command("new", "moods", "--texts", "few.csv")
+    assert ended.code == 2
+    assert "class 'neg' has 1 different rows; at least 3 are required" in ended.err
+    assert not (tmp_path / "recipes/moods.py").exists()
