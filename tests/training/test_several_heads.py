@@ -290,6 +290,7 @@ def test_a_table_with_several_targets_answers_each_in_its_own_unit(tmp_path, con
         build=build_table_network,
         finish=in_own_unit,
         heads=(heads()[2], heads()[0]),
+        fitting=Fitting(epochs=8, batch_size=10, monitor="val_loss", watch=False),
     )
     splits = read_recipe_data(homes, synthetic=False)
     feed = homes.pipeline.bind(splits.train, classes=splits.classes)
