@@ -10,6 +10,7 @@ from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from tests.training.several_heads import TARGETS, arrays, heads, recipe, source
 from training.data.pipelines import ArrayPipeline, TablePipeline
+from training.datasets.check import check_splits
 from training.errors import DataDamaged, DataMissing, DataUnusable, SettingRefused
 from training.fit.run_files import Progressed
 from training.measure.evaluate import predict
@@ -290,6 +291,7 @@ def test_a_table_with_several_targets_answers_each_in_its_own_unit(tmp_path, con
         build=build_table_network,
         finish=in_own_unit,
         heads=(heads()[2], heads()[0]),
+        fitting=Fitting(epochs=8, batch_size=10, monitor="val_loss", watch=False),
     )
     splits = read_recipe_data(homes, synthetic=False)
     feed = homes.pipeline.bind(splits.train, classes=splits.classes)
@@ -305,3 +307,21 @@ def test_a_table_with_several_targets_answers_each_in_its_own_unit(tmp_path, con
         replace(table, targets=(*table.targets, table.targets[1])).load()
     with pytest.raises(DataUnusable, match="name what is to be predicted, either as target or as targets"):
         replace(table, target="rent").load()
+
+
+def test_a_class_or_targets_that_only_the_validation_part_has_are_refused_by_head_and_row():
+    splits = source().load()
+    only_dark = splits.train.take(np.flatnonzero(splits.train.labels["kind"] == 1))
+    two = replace(splits, heads={**splits.heads, "kind": ("bright", "dark", "grey")})
+    grey = splits.validation.labels.copy()
+    grey["kind"][5] = 2
+    with pytest.raises(DataUnusable, match="head 'kind': row 5 of the validation part has the class 'grey', which no"):
+        check_splits(replace(two, validation=replace(splits.validation, labels=grey)))
+    with pytest.raises(DataUnusable, match=r"head 'kind': all .* training rows are of the class 'dark'"):
+        check_splits(replace(splits, train=only_dark))
+    wrong = splits.validation.labels.astype([("kind", "f4"), ("tags", "?", (2,)), ("price", "f4", (1,))])
+    with pytest.raises(DataUnusable, match="head 'kind': the targets of the validation part have shape"):
+        check_splits(replace(splits, validation=replace(splits.validation, labels=wrong)))
+    fewer = splits.validation.labels[["kind", "tags"]]
+    with pytest.raises(DataUnusable, match="the targets are kind, tags, not kind, tags, price"):
+        check_splits(replace(splits, validation=replace(splits.validation, labels=fewer)))
