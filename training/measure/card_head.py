@@ -29,6 +29,9 @@ DATASETS = {
 FIGURES = {
     "accuracy": ("accuracy", "Accuracy"),
     "f1": ("f1", "F1, mean of the classes"),
+    "micro_f1": ("f1", "F1 of all labels together"),
+    "macro_f1": ("f1", "F1, mean of the labels"),
+    "exact_match": ("exact_match", "Sets of labels that are right as a whole"),
     "log_loss": ("log_loss", "Log loss"),
     "calibration_error": ("expected_calibration_error", "Calibration error"),
     "perplexity": ("perplexity", "Perplexity"),
@@ -82,8 +85,11 @@ def card_head(name: str, metrics: Document) -> str:
 def _task(metrics: Document) -> str | None:
     """The Hub's name of the task; None for one that it does not have."""
     figures = metrics["test"] or metrics["validation"] or {}
-    answers = "classes" if "per_class" in figures else "tokens" if "perplexity" in figures else "numbers"
-    return _TASKS.get((metrics.get("modality", ""), answers)) if figures else None
+    if not figures or "heads" in figures:
+        return None
+    named = "per_class" in figures or "per_label" in figures
+    answers = "classes" if named else "tokens" if "perplexity" in figures else "numbers"
+    return _TASKS.get((metrics.get("modality", ""), answers))
 
 
 def _results(metrics: Document, task: str) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from training.errors import SettingRefused
+from training.measure.card import heads_of
 from training.overrides import as_text, settings
 from training.recipe.recipe import Recipe
 from training.runs.directories import CARD_FILE
@@ -27,7 +28,10 @@ FROM_ENVIRONMENT = "env"
 INSTALL = "--mlflow requires the package mlflow-skinny; install it: pip install 'atelier[mlflow]'"
 MOST_PARAMETERS = 100
 """Of one request; a rule of MLflow's REST API."""
-_FIGURES = ("accuracy", "log_loss", "calibration_error", "perplexity", "mae", "rmse")
+_FIGURES = (
+    *("accuracy", "log_loss", "calibration_error", "perplexity", "mae", "rmse"),
+    *("micro_f1", "macro_f1", "exact_match"),
+)
 
 
 def tracking_uri(given: str | None) -> str | None:
@@ -70,7 +74,12 @@ class Tracking:
     def ended(self, outcome: "Outcome") -> None:
         """Report the results, the card, and the published version."""
         measured = {"validation": outcome.validation, "test": outcome.test}
-        figures = {part: found.as_json() for part, found in measured.items() if found}
+        figures = {
+            f"{part}{f'_{head}' if head else ''}": figures
+            for part, found in measured.items()
+            if found
+            for head, figures in heads_of(found.as_json()).items()
+        }
         self._metrics(
             {
                 f"{part}_{name}": float(found[name])

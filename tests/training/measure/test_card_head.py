@@ -90,6 +90,27 @@ def test_other_tasks_have_their_own_name_and_figures(modality, figures, task):
     assert {metric.value for metric in result.metrics} == {value for key, value in figures.items() if key != "rows"}
 
 
+def test_sets_of_labels_are_a_classification_with_figures_of_their_own():
+    each = {"precision": 1.0, "recall": 0.5, "f1": 0.67, "rows": 2}
+    figures = {"rows": 3, "threshold": 0.5, "micro_f1": 0.7, "macro_f1": 0.6, "exact_match": 0.3, "log_loss": 0.4}
+    figures |= {"per_label": {"late": each, "broken": each}}
+    head = head_of(METRICS | {"modality": "texts", "test": figures, "validation": None})
+    assert head.pipeline_tag == "text-classification"
+    [result] = head.index[0].results
+    assert sorted((metric.type, metric.value) for metric in result.metrics) == [
+        ("exact_match", 0.3),
+        ("f1", 0.6),
+        ("f1", 0.7),
+        ("log_loss", 0.4),
+    ]
+
+
+def test_several_outputs_have_no_task_of_the_hub():
+    heads = {"rows": 3, "heads": {"size": {"rows": 3, "mae": 1.0, "rmse": 2.0}, "kind": METRICS["test"]}}
+    head = head_of(METRICS | {"modality": "images", "test": heads, "validation": None})
+    assert (head.pipeline_tag, head.index) == (None, None)
+
+
 def test_what_is_not_known_is_left_out():
     unmeasured = copy.deepcopy(METRICS) | {"test": None, "validation": None, "modality": "numbers"}
     head = head_of(unmeasured)
