@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.serving.errors import Unavailable
 from benchmarks.serving.process import free_port, running, two_cores
-from benchmarks.serving.samples import DISTINCT, IMAGE_MODEL, Samples
+from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, Samples
 from benchmarks.serving.servers import PEERS, REPOSITORY
 
 CONCURRENCIES = (1, 8, 32)
@@ -56,7 +56,7 @@ def measure(models: Path, work: Path, *, seconds: float, repeats: int, installed
         Unavailable: perf_analyzer is not installed, too few cores, or a server does not start.
     """
     client, cores = _Client(installed, seconds), two_cores()
-    images = Samples(models, work).images[:DISTINCT]
+    images = Samples(models, work).images[:LARGE_BATCH]
     http, grpc, floor = free_port(), free_port(), free_port()
     serve = [sys.executable, "-m", "app", "serve", "--models-dir", str(models)]
     starts = (

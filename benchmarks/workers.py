@@ -16,7 +16,7 @@ from statistics import median
 from benchmarks.serving import forms
 from benchmarks.serving.errors import Unavailable
 from benchmarks.serving.load import Load, closed_loop
-from benchmarks.serving.samples import DISTINCT, IMAGE_MODEL, Samples
+from benchmarks.serving.samples import DISTINCT_IMAGES, IMAGE_MODEL, Samples
 
 CONNECTIONS = 32
 WARM_UP_S = 1.0
@@ -64,7 +64,7 @@ def compare_workers(models: Path, work: Path, *, numbers: tuple[int, int], secon
     cores = cores_for(max(numbers))
     samples = Samples(models, work)
     write = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True).write
-    posts = [write(samples.images[row : row + 1]) for row in range(DISTINCT)]
+    posts = [write(samples.images[row : row + 1]) for row in range(DISTINCT_IMAGES)]
     rates: dict[int, list[float]] = {number: [] for number in numbers}
     with _service(models, numbers[0], cores) as first, _service(models, numbers[1], cores) as second:
         ports = dict(zip(numbers, (first, second), strict=True))

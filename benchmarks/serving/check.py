@@ -10,14 +10,21 @@ from benchmarks.serving.forms import HEADER_LENGTH, Form
 
 TOLERANCE = 1e-4
 """Peers print at least seven digits; padding and batch size change the last bits of float32, about 1e-6 here."""
-CHECKED = 4
+FIRST = 4
+"""Answers that are checked while a server starts."""
 PATIENCE_S = 5
 
 
 def wrong_answer(
-    form: Form, instances: Sequence[Any], answers: Sequence[Any], *, port: int, ready_path: str | None = None
+    form: Form,
+    instances: Sequence[Any],
+    answers: Sequence[Any],
+    *,
+    port: int,
+    ready_path: str | None = None,
+    most: int | None = None,
 ) -> str | None:
-    """None if the first few answers are right and ``ready_path`` returns 200; otherwise the problem."""
+    """None if the answers, or the ``most`` first, are right and ``ready_path`` returns 200; otherwise the problem."""
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         try:
@@ -27,7 +34,7 @@ def wrong_answer(
                 reply.read()
                 if reply.status != 200:
                     return f"{ready_path}: {reply.status}"
-            for given, expected in list(zip(instances, answers, strict=True))[:CHECKED]:
+            for given, expected in list(zip(instances, answers, strict=True))[:most]:
                 if wrong := _one(connection, form, given, expected):
                     return wrong
         finally:

@@ -76,6 +76,21 @@ def picture(path: str, encode: Callable[[Any], bytes]) -> Form:
     return Form(lambda instances: Post(path, encode(instances[0]), {"Content-Type": "image/png"}), None)
 
 
+def closing(form: Form) -> Form:
+    """A new connection for each request."""
+
+    def write(instances: Any) -> Post:
+        post = form.write(instances)
+        return Post(post.path, post.body, {**post.headers, "Connection": "close"})
+
+    return Form(write, form.read)
+
+
+def in_turn(*forms: Form) -> Form:
+    """Several forms: instances are (which of them, its instances). Their replies are read alike."""
+    return Form(lambda given: forms[given[0]].write(given[1]), forms[0].read)
+
+
 def v2_json(model: str) -> Form:
     """Open Inference Protocol, all JSON."""
 

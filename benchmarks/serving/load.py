@@ -15,13 +15,14 @@ from benchmarks.serving.forms import Post
 OPEN_LOOP_CONNECTIONS = 64
 
 _SCRIPT = """
-local bodies, requests, turn = {bodies}, {{}}, 0
+local requests, turn = {{}}, 0
 function init(args)
-  for number, path in ipairs(bodies) do
-    local file = io.open(path, "rb")
-    requests[number] = wrk.format("POST", {path}, {{{headers}}}, file:read("*a"))
-    file:close()
+  local file, lines = io.open({bodies}, "rb"), io.lines({index})
+  for line in lines do
+    local size, path = line:match("(%d+) (.*)")
+    requests[#requests + 1] = wrk.format("POST", path, {{{headers}}}, file:read(tonumber(size)))
   end
+  file:close()
 end
 function request()
   turn = turn % #requests + 1
@@ -75,7 +76,7 @@ def require_wrk() -> str:
 def closed_loop(posts: Sequence[Post], *, port: int, connections: int, seconds: float, core: int) -> Load:
     """Run ``wrk`` with one thread on ``core``: each connection sends its next request after its answer.
 
-    wrk cycles through the bodies; path and headers are those of the first post, which all of them must share.
+    wrk cycles through the requests; their headers are those of the first, which all of them must share.
     """
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "requests.lua")
@@ -118,10 +119,8 @@ def as_record(load: Load) -> dict[str, float | int | None]:
 
 
 def _lua(posts: Sequence[Post], folder: Path) -> str:
-    files = []
-    for number, post in enumerate(posts):
-        file = folder / f"{number}.body"
-        file.write_bytes(post.body)
-        files.append(json.dumps(str(file)))
+    bodies, index = folder / "bodies", folder / "index"
+    bodies.write_bytes(b"".join(post.body for post in posts))
+    index.write_text("".join(f"{len(post.body)} {post.path}\n" for post in posts), encoding="ascii")
     headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in posts[0].headers.items())
-    return _SCRIPT.format(bodies="{" + ", ".join(files) + "}", path=json.dumps(posts[0].path), headers=headers)
+    return _SCRIPT.format(bodies=json.dumps(str(bodies)), index=json.dumps(str(index)), headers=headers)

@@ -73,8 +73,8 @@ def ratio_text(ratio: Ratio) -> str:
         return "p99 / p50"
     against = ratio.against or str(ratio.target.against)
     name = f"best peer ({against})" if ratio.target.against == "best peer" and ratio.value else against
-    if ratio.target.figure == "p50":
-        return f"p50 / that of {name}"
+    if ratio.target.figure in {"p50", "p99"}:
+        return f"{ratio.target.figure} / that of {name}"
     return f"rate of {MANY} / own" if ratio.target.against == MANY else f"rate / that of {name}"
 
 

@@ -17,11 +17,13 @@ import numpy as np
 
 from benchmarks.serving.errors import Unavailable
 
-IMAGE_MODEL, TEXT_MODEL = "fashion-mnist-mlp", "imdb-sentiment-lstm"
-DISTINCT = 64
-"""Number of different bodies that a load generator cycles through."""
+IMAGE_MODEL, OTHER_IMAGE_MODEL, TEXT_MODEL = "fashion-mnist-mlp", "fashion-mnist-cnn", "imdb-sentiment-lstm"
+DISTINCT_IMAGES, DISTINCT_TEXTS = 10_000, 64
+"""Numbers of different bodies that a load generator cycles through: nothing that is kept by body would help."""
 SHORTEST_TOKENS, LONGEST_TOKENS = 5, 250
 LARGE_BATCH = 256
+MOST_CHANGE = 40
+"""Largest change of an intensity between two images that are drawn alike."""
 
 
 class Samples:
@@ -34,17 +36,22 @@ class Samples:
 
     def __init__(self, models: Path, work: Path) -> None:
         self.models = models
-        self.image_model = models / IMAGE_MODEL / "1" / "model.onnx"
+        self.image_model, self.other_image_model = (
+            models / name / "1" / "model.onnx" for name in (IMAGE_MODEL, OTHER_IMAGE_MODEL)
+        )
         self._text_version = models / TEXT_MODEL / "1"
         self.vocabulary = self._text_version / "vocabulary.txt"
         self._work = work
 
     @cached_property
     def images(self) -> Any:
-        """uint8 (LARGE_BATCH, 28, 28)."""
+        """uint8 (DISTINCT_IMAGES, 28, 28), all different: drawn garments, each pixel a little brighter or darker."""
         from training.datasets.drawn.synthetic import fashion_images
 
-        return fashion_images(LARGE_BATCH, seed=11)[0]
+        drawn = fashion_images(LARGE_BATCH, seed=11)[0].astype(np.int16)
+        images = np.resize(drawn, (DISTINCT_IMAGES, *drawn.shape[1:]))
+        change = np.random.default_rng(13).integers(-MOST_CHANGE, MOST_CHANGE, images.shape, endpoint=True)
+        return np.where(images > 0, np.clip(images + change, 0, 255), 0).astype(np.uint8)
 
     @cached_property
     def texts(self) -> list[str]:
@@ -52,18 +59,23 @@ class Samples:
         words = self.vocabulary.read_text(encoding="utf-8").split("\n")
         plain = [word for word in words if re.fullmatch("[a-z]+", word)]
         rng = np.random.default_rng(12)
-        lengths = rng.permutation(np.linspace(SHORTEST_TOKENS, LONGEST_TOKENS, DISTINCT).round().astype(int))
+        lengths = rng.permutation(np.linspace(SHORTEST_TOKENS, LONGEST_TOKENS, DISTINCT_TEXTS).round().astype(int))
         # Frequent words are chosen more often, as in real text.
         return [" ".join(plain[int(len(plain) * draw**3)] for draw in rng.random(length)) for length in lengths]
 
     @cached_property
     def image_answers(self) -> Any:
-        """float32 (LARGE_BATCH, 10), from ONNX Runtime row by row."""
+        """float32 (DISTINCT_IMAGES, 10), from ONNX Runtime."""
         return _session(self.image_model).run(None, {"pixels": self.images})[0]
 
     @cached_property
+    def other_image_answers(self) -> Any:
+        """As ``image_answers``, of OTHER_IMAGE_MODEL for the first DISTINCT_TEXTS images."""
+        return _session(self.other_image_model).run(None, {"pixels": self.images[:DISTINCT_TEXTS]})[0]
+
+    @cached_property
     def text_answers(self) -> Any:
-        """float32 (DISTINCT, 2), each text alone."""
+        """float32 (DISTINCT_TEXTS, 2), each text alone."""
         from app.contract.tokenizer import Tokenizer
 
         tokenizer = Tokenizer.read(self.vocabulary, max_length=400, keep="last")

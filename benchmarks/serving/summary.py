@@ -111,6 +111,8 @@ def _ratio(workload: Workload, target: Target, found: Found) -> Ratio:
     both = sorted(ours.keys() & theirs.keys())
     if target.figure == "p50":
         values = [ours[n].p50_ms / theirs[n].p50_ms for n in both]
+    elif target.figure == "p99":
+        values = [ours[n].p99_ms / theirs[n].p99_ms for n in both]
     elif target.against == MANY:  # the remaining share, not the gain of a single model
         values = [theirs[n].rate_per_s / ours[n].rate_per_s for n in both]
     else:

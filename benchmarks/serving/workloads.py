@@ -7,17 +7,18 @@ from typing import Any, Literal
 from benchmarks.serving import forms
 from benchmarks.serving.forms import Form
 from benchmarks.serving.many_models import FIRST
-from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, TEXT_MODEL, png
+from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, OTHER_IMAGE_MODEL, TEXT_MODEL, png
 
 ATELIER, FLOOR, IN_PROCESS, MANY = "atelier", "floor", "in-process", "atelier-20x2"
 BEST_PEER = "best peer"
 ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
 V2_JSON_ANSWER_BYTES = 260
 CONNECTIONS = 32
+SEVERAL = 16
 OPEN_LOOP_SHARE = 0.8
 """Share of a server's own maximum rate."""
 
-Figure = Literal["rate", "p50", "tail"]
+Figure = Literal["rate", "p50", "p99", "tail"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Target:
 
     Attributes:
         against: server by name, the best peer, or None for a figure of Atelier alone.
-        figure: ``rate``: requests per second, Atelier's divided by the other's. ``p50``: latencies, divided the same
-            way. ``tail``: p99 divided by p50.
+        figure: ``rate``: requests per second, Atelier's divided by the other's. ``p50``, ``p99``: latencies, divided
+            the same way. ``tail``: p99 divided by p50.
         at_least, at_most: limit; None for a figure that is only reported.
     """
 
@@ -63,6 +64,7 @@ class Workload:
 
 _V1_IMAGE = forms.json_list(f"/v1/models/{IMAGE_MODEL}:predict", "instances", "predictions")
 _RAW = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True)
+_TWO = forms.in_turn(_RAW, forms.raw(f"/v1/models/{OTHER_IMAGE_MODEL}:predict", "predictions", rows=True))
 _V2_IMAGE = forms.v2_binary(IMAGE_MODEL)
 _V2_JSON_IMAGE = forms.v2_json(IMAGE_MODEL)
 _PNG = forms.picture(f"/v1/models/{IMAGE_MODEL}:classify", png)
@@ -104,7 +106,22 @@ def _without(found: Mapping[str, Form], *names: str) -> dict[str, Form]:
     return {name: form for name, form in found.items() if name not in names}
 
 
-_TAIL = (Target(None, "tail", at_most=5),)
+_TAIL = (Target(None, "tail", at_most=5), Target(FLOOR, "p99", at_most=1.5))
+
+
+def _raw(name: str, title: str, *, connections: int, **more: Any) -> Workload:
+    """Raw bytes of Atelier beside the floor only, which is reported."""
+    forms_of = {FLOOR: _IMAGE_RAW[FLOOR], ATELIER: _RAW}
+    return Workload(name, title, "image", more.get("forms", forms_of), (Target(FLOOR),), connections=connections)
+
+
+def _several(name: str, form: Form, at_least: float) -> Workload:
+    """SEVERAL images in one request, against as many in one call of ONNX Runtime in process."""
+    title = f"{SEVERAL} images in one request, {name}"
+    return Workload(
+        f"several-{name}", title, "image", {ATELIER: form}, (Target(IN_PROCESS, at_least=at_least),), SEVERAL
+    )
+
 
 WORKLOADS = {
     workload.name: workload
@@ -169,6 +186,22 @@ WORKLOADS = {
             (Target(FLOOR, "p50", at_most=1.5),),
             connections=1,
         ),
+        _raw("image-raw-8", "one image, raw bytes, 8 connections", connections=8),
+        _raw("image-raw-128", "one image, raw bytes, 128 connections", connections=128),
+        _raw(
+            "image-raw-close",
+            "one image, raw bytes, a new connection for each request",
+            connections=CONNECTIONS,
+            forms={FLOOR: forms.closing(_IMAGE_RAW[FLOOR]), ATELIER: forms.closing(_RAW)},
+        ),
+        _raw(
+            "two-models",
+            f"one image, raw bytes, to {IMAGE_MODEL} and {OTHER_IMAGE_MODEL} in turn",
+            connections=CONNECTIONS,
+            forms={FLOOR: forms.constant(f"/{ANSWER_BYTES}", _TWO), ATELIER: _TWO},
+        ),
+        _several("raw", _RAW, 0.6),
+        _several("json", _V1_IMAGE, 0.3),
         Workload(
             "sentences",
             "one sentence of 5 to 250 tokens, JSON",
@@ -225,10 +258,13 @@ def expected(workload: Workload, samples: Any) -> tuple[list[Any], list[Any]]:
     if workload.kind == "text":
         rows = range(len(samples.texts))
         return [samples.texts[row : row + 1] for row in rows], [samples.text_answers[row : row + 1] for row in rows]
-    if workload.rows > 1:
-        return [samples.images], [samples.image_answers]
-    from benchmarks.serving.samples import DISTINCT
-
-    return [samples.images[row : row + 1] for row in range(DISTINCT)], [
-        samples.image_answers[row : row + 1] for row in range(DISTINCT)
+    if workload.name == "two-models":
+        both = samples.image_answers, samples.other_image_answers
+        rows = range(len(both[1]))
+        return [(row % 2, samples.images[row : row + 1]) for row in rows], [
+            both[row % 2][row : row + 1] for row in rows
+        ]
+    starts = range(0, len(samples.images) - workload.rows + 1, workload.rows)
+    return [samples.images[start : start + workload.rows] for start in starts], [
+        samples.image_answers[start : start + workload.rows] for start in starts
     ]
