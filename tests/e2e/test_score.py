@@ -19,6 +19,7 @@ from pyarrow import parquet
 
 from app.contract.golden import Golden
 from tests.support.bare_models import write_graph
+from tests.support.forked import can_fork, run_forked
 from tests.support.images import png
 from tests.support.readme import agree, commands
 from tests.support.service import ROOT, Service, own_environment, wait_until
@@ -65,15 +66,12 @@ def environment(**variables):
 
 
 def run(*arguments, cwd, code=0, **variables):
-    done = subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    if can_fork(variables):
+        done = run_forked(["score", *arguments], env=environment(**variables), timeout=120, cwd=cwd)
+    else:
+        done = subprocess.run(
+            command(*arguments), cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
+        )
     assert done.returncode == code, done.stdout + done.stderr
     assert not list(cwd.glob(".*.writing"))
     return done.stdout + done.stderr

@@ -44,15 +44,18 @@ class ForkedProcess:
         arguments: of the command.
         env: the whole environment.
         stdout: True: a pipe, ``stdout``; False: that of this process.
+        cwd: the working directory.
     """
 
-    def __init__(self, arguments: Sequence[object], *, env: Mapping[str, str], stdout: bool = False) -> None:
+    def __init__(
+        self, arguments: Sequence[object], *, env: Mapping[str, str], stdout: bool = False, cwd: Path = ROOT
+    ) -> None:
         self.args = [str(argument) for argument in arguments]
         self.returncode: int | None = None
         self.stdout, out = _pipe() if stdout else (None, os.dup(1))
         self.stderr, err = _pipe()
         self._status, told = os.pipe()
-        message = json.dumps({"arguments": self.args, "environment": dict(env), "directory": str(ROOT)}).encode()
+        message = json.dumps({"arguments": self.args, "environment": dict(env), "directory": str(cwd)}).encode()
         descriptors = array.array("i", [out, err, told])
         with _lock:
             control = _zygote()
@@ -120,10 +123,10 @@ class ForkedProcess:
 
 
 def run_forked(
-    arguments: Sequence[object], *, env: Mapping[str, str], timeout: float
+    arguments: Sequence[object], *, env: Mapping[str, str], timeout: float, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """As ``subprocess.run`` with ``capture_output=True`` and ``text=True``."""
-    process = ForkedProcess(arguments, env=env, stdout=True)
+    process = ForkedProcess(arguments, env=env, stdout=True, cwd=cwd)
     out, err = process.communicate(timeout)
     return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
