@@ -94,6 +94,7 @@ class Server(uvicorn.Server):
         """Listen, also for administrators if they have their own address."""
         admin_sockets = await self._open_admin_sockets()
         await super().startup(sockets or [])
+        began, self.started = self.started, False  # only once all addresses are served
         for each in self._own:
             self.servers.append(await self._serve_at(each, self.protocol))
         for each in admin_sockets:
@@ -101,6 +102,7 @@ class Server(uvicorn.Server):
         if self._own:
             address = bound(self._public, self._own)
             log.info("Uvicorn running on %s://%s (Press CTRL+C to quit)", self._settings.scheme, address)
+        self.started = began
 
     async def _serve_at(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         loop = asyncio.get_running_loop()

@@ -33,6 +33,7 @@ class DirectAnswer(Cycle):
         parts: parts of its body, in order of arrival.
         head: the head of the request, if it may be remembered.
         keep_alive: whether the connection stays open after the reply.
+        is_last: whether its head says that it does not.
         response_complete: the request is answered, or nobody waits for the answer.
 
     Source: Python documentation, Extending asyncio, third-party task implementations; eager tasks are new in 3.12.
@@ -45,6 +46,7 @@ class DirectAnswer(Cycle):
         "_is_cancelled",
         "_waiting",
         "head",
+        "is_last",
         "keep_alive",
         "parts",
         "request",
@@ -57,6 +59,7 @@ class DirectAnswer(Cycle):
         self.parts: list[bytes] = []
         self.head = b""
         self.keep_alive = keep_alive
+        self.is_last = not keep_alive
         self.response_complete = False
         self._connection = connection
         self._answer: Coroutine[Any, None, Reply | None] | None = None

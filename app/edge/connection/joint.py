@@ -127,8 +127,12 @@ class JointProtocol(InferenceProtocol):
         else:
             return False
         if (model.admission.rows or is_late) and (reply := self._dispatch.refusals.of(route, self._began)) is not None:
-            self._answer_early(reply, self._door.visit(known.headers(length), self._peer).headers, keep_alive=True)
+            headers = self._door.visit(known.headers(length), self._peer).headers
+            self._answer_early(reply, headers, keep_alive=not known.is_last)
             self._phase, self._since = Phase.IDLE, self.loop.time()
+            if known.is_last:
+                self._is_last = self._is_deaf = True
+                self._linger()
             return True
         try:
             self._connections.bodies.take(len(body))
@@ -137,6 +141,8 @@ class JointProtocol(InferenceProtocol):
         self._held_bytes += len(body)
         self.headers = []  # of the message before, which a refusal of what follows must not use
         self._phase, self._since = Phase.ANSWER, self.loop.time()
+        if known.is_last:
+            self._is_last = self._is_deaf = True  # the following bytes are not parsed as a request
         self.cycle = self._running = plain = PlainRequest(self, known, body, self._began)  # type: ignore[assignment]
         if is_late:
             plain.read_s = time.perf_counter() - self._began
@@ -257,13 +263,13 @@ class JointProtocol(InferenceProtocol):
         request = answer.request
         if not answer.head or reply is None or b"content-encoding" in dict(reply.headers):
             return
-        if reply.status == 200 and answer.keep_alive:
+        if reply.status == 200 and (answer.keep_alive or answer.is_last):
             route, head = request.route, read_head(answer.head)
             if route.version is not None or route.label is not None or not self._door.may_be_remembered(request.visit):
                 return
             model = request.model
             if model is not None and model is self._registry.only(route.name) and head is not None:
                 try:
-                    self._heads.learn(head, request, model, reply_bytes=len(reply.body))
+                    self._heads.learn(head, request, model, reply_bytes=len(reply.body), is_last=answer.is_last)
                 except Exception:
                     log.exception("the head of a request to model %s cannot be remembered", route.name)

@@ -45,6 +45,7 @@ class KnownHead(NamedTuple):
         route: the target.
         query: after the question mark.
         forms: of plain bodies, all of the same version.
+        is_last: whether the connection closes after the reply.
     """
 
     before: bytes
@@ -52,6 +53,7 @@ class KnownHead(NamedTuple):
     route: Route
     query: bytes
     forms: tuple[BodyForm, ...]
+    is_last: bool
 
     def headers(self, length: int) -> list[Header]:
         """Names in lower case, as the parser gives them; for the few requests that need them."""
@@ -107,7 +109,7 @@ class KnownHeads:
         """What a head says; None if it must be parsed."""
         return self._known.get(head.template)
 
-    def learn(self, head: Head, request: HttpRequest, model: LoadedModel, *, reply_bytes: int) -> None:
+    def learn(self, head: Head, request: HttpRequest, model: LoadedModel, *, reply_bytes: int, is_last: bool) -> None:
         """Remember the head of a request that was parsed, admitted and answered.
 
         Args:
@@ -115,6 +117,7 @@ class KnownHeads:
             request: with its body.
             model: the version that answered.
             reply_bytes: size of the body of the reply.
+            is_last: whether the head says that the connection closes.
         """
         if len(head.template) > _MOST_BYTES:
             return
@@ -143,4 +146,4 @@ class KnownHeads:
             self._known.clear()
         others = () if known is None else known.forms[: _MOST_FORMS - 1]
         before, after = head.template[: head.at], head.template[head.at :]
-        self._known[head.template] = KnownHead(before, after, request.route, request.query, (form, *others))
+        self._known[head.template] = KnownHead(before, after, request.route, request.query, (form, *others), is_last)

@@ -57,7 +57,7 @@ class PlainRequest(Cycle):
         self.began = began
         self.read_s = 0.0
         self.is_waiting = True
-        self.keep_alive = True
+        self.keep_alive = not known.is_last
         self.joint: JointRequest | None = None
 
     @property

@@ -157,9 +157,11 @@ class InferenceProtocol(GuardedProtocol):
 
     def _fits_short_path(self) -> bool:
         """Whether the short path supports the head."""
+        version = self.parser.get_http_version()
         return (
             self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
+            # A client of 1.0 that asks for an open connection would have to be told that it is.
+            and (version == "1.1" or (version == "1.0" and not self.parser.should_keep_alive()))
             and not self.expect_100_continue
             and self._is_free()
         )

@@ -91,3 +91,62 @@ def test_a_known_head_with_a_length_that_is_wrong_gets_the_reply_of_a_new_one(mo
         assert replies[0] == replies[1]
 
     run(models, act)
+
+
+def closing(value, how):
+    sent = message(BRIGHTNESS, body(value), {**JSON, "Connection": "close"} if how == "close" else JSON)
+    return sent.replace(b"HTTP/1.1", b"HTTP/1.0", 1) if how == "HTTP/1.0" else sent
+
+
+async def whole(port, sent, *, later=b""):
+    """All bytes that a connection gets until the service closes it."""
+    async with Line(port) as line:
+        line.writer.write(sent + later)
+        return await asyncio.wait_for(line.reader.read(), 5)
+
+
+@pytest.mark.parametrize("how", ["close", "HTTP/1.0"])
+def test_requests_over_connections_of_their_own_are_answered_together_and_close_them(models, how):
+    async def act(app, port):
+        first = [await whole(port, closing(value, how)) for value in (1, 22, 133)]
+        assert all(reply.count(b"HTTP/1.1 200 ") == 1 and b"connection: close\r\n" in reply for reply in first)
+        sizes = joined(app)
+        replies = await asyncio.gather(*(whole(port, closing(1, how)) for _ in range(6)))
+        assert sum(sizes) == 6
+        assert {without_changes(reply)[2] for reply in replies} == {without_changes(first[0])[2]}
+        assert [without_changes(reply)[1] for reply in replies] == [without_changes(first[0])[1]] * 6
+        # What follows is not a request, as after a head that is parsed.
+        [reply] = [await whole(port, closing(1, how), later=closing(22, how))]
+        assert reply.count(b"HTTP/1.1 ") == 1
+        async with Line(port) as line:  # and other connections stay open
+            for value in (1, 22, 133, 1, 22):
+                assert b" 200 " in await line.ask(message(BRIGHTNESS, body(value), JSON))
+
+    run(models, act)
+
+
+def test_a_client_of_http_1_0_that_wishes_an_open_connection_gets_a_closed_one(models):
+    async def act(app, port):
+        for value in (1, 22, 133, 1, 22):
+            sent = message(BRIGHTNESS, body(value), {**JSON, "Connection": "keep-alive"})
+            reply = await whole(port, sent.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+            assert reply.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close\r\n" in reply
+
+    run(models, act)
+
+
+def test_a_refusal_under_load_closes_a_connection_whose_head_says_so(models):
+    async def act(app, port):
+        for value in (1, 22, 133):
+            await whole(port, closing(value, "close"))
+        [model] = [app.registry.only("brightness")]
+        model.admission.rows = 10**9
+        try:
+            reply = await whole(port, closing(1, "close"), later=b"X" * 100)
+        finally:
+            model.admission.rows = 0
+        assert reply.startswith(b"HTTP/1.1 429 ")
+        assert b"connection: close\r\n" in reply
+
+    run(models, act)
